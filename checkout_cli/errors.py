@@ -1,0 +1,125 @@
+"""Everything that can go wrong, as one family.
+
+Each error says what happened (its message), why (``__cause__``, the driver's error, where there is one), what to
+type next (``hint``) and how a process that ends with it should exit (``exit_code``). Drivers' errors are translated
+where they enter, in the tiers; nothing above a tier catches a redis or SQLAlchemy error.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of ``checkoutctl``; the README's table is this one."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    DENIED = 4
+    UNAVAILABLE = 69
+    TRY_AGAIN = 75
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+class CheckoutError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+    exit_code: ExitCode = ExitCode.FINDING
+    default_hint: str = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = self.default_hint if hint is None else hint
+
+
+class InvalidInput(CheckoutError):
+    """What the caller handed over cannot be accepted; nothing was read or written."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigurationError(CheckoutError):
+    """A setting is wrong, or a server is set up so that it can never work; waiting does not help."""
+
+    exit_code = ExitCode.CONFIGURATION
+    default_hint = "checkoutctl config check"
+
+
+class AccessDenied(CheckoutError):
+    """The server is there and refuses us: wrong password, unknown user, or a missing ACL permission."""
+
+    exit_code = ExitCode.DENIED
+    default_hint = "checkoutctl config show"
+
+
+class SessionNotFound(CheckoutError):
+    """No tier holds a session of this id."""
+
+    exit_code = ExitCode.NOT_FOUND
+    default_hint = "checkoutctl sessions list"
+
+
+class SessionExpired(SessionNotFound):
+    """The session was there and has ended: its time to live or its maximum age ran out."""
+
+
+class SessionDeleted(SessionNotFound):
+    """The session was deleted; a tombstone keeps its id from coming back."""
+
+
+class SessionExists(CheckoutError):
+    """A session of this id exists already, so it cannot be created."""
+
+
+class SessionCorrupt(CheckoutError):
+    """The bytes stored for this session are not a JSON object, and no other tier has a good copy."""
+
+    default_hint = "checkoutctl sessions list --tier redis"
+
+
+class WrongKeyType(SessionCorrupt):
+    """Another program keeps something that is not a string at this session's key."""
+
+
+class TransitionRefused(CheckoutError):
+    """The payment status may not go from where it is to where the caller wants it."""
+
+
+class WriteConflict(CheckoutError):
+    """Other writers changed the session again and again while we tried; nothing was written."""
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
+
+
+class TierUnavailable(CheckoutError):
+    """A tier cannot be reached, or cannot serve now. Falling back to another tier is right."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    default_hint = "checkoutctl health"
+
+
+class RedisUnavailable(TierUnavailable):
+    """Redis is away: refused, timed out, loading, out of memory, read-only, or busy."""
+
+    default_hint = "checkoutctl ping"
+
+
+class DatabaseUnavailable(TierUnavailable):
+    """The database is away, locked by somebody else for too long, full or read-only."""
+
+
+class DurabilityUnavailable(CheckoutError):
+    """What is left could not keep the write as durably as the caller insists; nothing was written."""
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "checkoutctl health"
+
+
+class Locked(CheckoutError):
+    """Another process is doing this very thing now."""
+
+    exit_code = ExitCode.TRY_AGAIN

@@ -1,0 +1,45 @@
+"""The Redis keys of the specification, each pattern in this one place."""
+
+from __future__ import annotations
+
+import re
+
+from checkout_cli.errors import InvalidInput
+
+SESSION_PREFIX = "checkout:session:"
+INDEX = "checkout:index"
+LEGACY_INDEX = "checkout:index:legacy"
+"""Where a legacy SET of ids waits while its members are moved into the sorted set at ``INDEX``."""
+LEGACY_STATS = "checkout:stats"
+"""The hash of counters that the shop's older programs keep; read, never written."""
+LOCK_PREFIX = "checkout:lock:"
+
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
+
+
+def session_key(checkout_id: str) -> str:
+    """The key of a session. The id is used as it is: foreign ids that are in Redis already must stay reachable."""
+    return SESSION_PREFIX + checkout_id
+
+
+def checkout_id_of(session_key: str) -> str:
+    """The reverse of :func:`session_key`."""
+    return session_key.removeprefix(SESSION_PREFIX)
+
+
+def lock_key(job: str) -> str:
+    """The key of the lock that lets one process at a time do ``job``."""
+    return LOCK_PREFIX + job
+
+
+def accepted_id(checkout_id: str) -> str:
+    """Return an id that we may create or write, or raise :class:`InvalidInput` before any I/O.
+
+    ``fullmatch`` and ASCII classes on purpose: ``$`` would let a trailing newline pass, ``\\w`` Arabic digits.
+    """
+    if not _ACCEPTED_ID.fullmatch(checkout_id):
+        raise InvalidInput(
+            f"not a checkout id: {checkout_id[:64]!r}",
+            hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",
+        )
+    return checkout_id
