@@ -1,0 +1,62 @@
+"""What every command shares: the global options, and the settings that come of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from checkout_cli.settings import Settings
+    from checkout_cli.store.checkout_store import CheckoutStore
+
+DEFAULT_TIMEOUT = 2.0
+"""How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.01, max=60, help="Longest wait for one answer, in seconds.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
+RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]
+
+
+@dataclass
+class Context:
+    """The global options of one run."""
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    directory: Path = field(default_factory=Path.cwd)
+
+    def settings(self, timeout: float | None = None) -> Settings:
+        """The settings for this run; says on stderr when a file of secrets is open to others.
+
+        Raises:
+            ConfigurationError: a setting is wrong.
+        """
+        from checkout_cli.render.output import warn
+        from checkout_cli.settings import ENV_FILES, Settings, exposed
+
+        flags = dict(self.flags)
+        if timeout is not None:
+            flags |= {"timeout": timeout, "database_timeout": timeout}
+        local = self.directory / ENV_FILES[0]
+        if exposed(local):
+            warn(f"{local.name} can be read by others than its owner; chmod 600 {local}")
+        return Settings.load(flags=flags, directory=self.directory)
+
+    def store(self, timeout: float | None = None) -> CheckoutStore:
+        """The store for this run; use it in a ``with``."""
+        from checkout_cli.store.checkout_store import CheckoutStore
+
+        return CheckoutStore.open(self.settings(timeout))
+
+
+def context_of(typer_context: typer.Context) -> Context:
+    """The run's :class:`Context`, as the root command made it."""
+    context = typer_context.obj
+    assert isinstance(context, Context)  # noqa: S101  (the root callback runs before every command)
+    return context

@@ -1,0 +1,1 @@
+"""What an operator does. Operations return dataclasses and never print."""

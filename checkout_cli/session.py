@@ -1,0 +1,311 @@
+"""A checkout session: its JSON, its payment status, and what every tier and command agrees on about both.
+
+A session's *body* is its JSON object as UTF-8 bytes, without the store's own ``version`` and ``stamp``. Bodies are
+changed field by field on the raw bytes (:func:`with_changes`), so that what we do not know survives untouched, to
+the last digit of a price.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
+
+MAX_BODY_BYTES = 256 * 1024
+"""The largest session that we write; a session of a shop is about 1 kB."""
+MAX_DEPTH = 32
+LARGEST_INTEGER = 2**53 - 1
+"""Beyond it, programs that hold JSON numbers as doubles (the shop's own) would change the value."""
+
+RESERVED_FIELDS = frozenset({"version", "stamp", "undrained"})
+"""The store's own fields in a session's JSON; callers cannot set them."""
+
+
+class TierName(StrEnum):
+    """Where a session can live, in the order of the fallback."""
+
+    REDIS = "redis"
+    DATABASE = "database"
+    MEMORY = "memory"
+
+
+class Durability(StrEnum):
+    """What an acknowledged write survives (DESIGN section 5)."""
+
+    DATABASE = "database"
+    REDIS = "redis"
+    MEMORY = "memory"
+
+
+class PaymentStatus(StrEnum):
+    """The payment statuses of the shop."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    PAID = "paid"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
+    PaymentStatus.PENDING: frozenset(PaymentStatus),
+    PaymentStatus.PROCESSING: frozenset(PaymentStatus),
+    PaymentStatus.FAILED: frozenset(PaymentStatus),
+    PaymentStatus.PAID: frozenset({PaymentStatus.PAID}),
+    PaymentStatus.CANCELLED: frozenset({PaymentStatus.CANCELLED}),
+}
+"""Money that was taken stays taken, and a cancelled checkout stays cancelled; a failed payment may be tried again."""
+
+
+class _Rank(IntEnum):
+    MEMORY = 0
+    REDIS = 1
+    DATABASE = 2
+
+
+def at_least(durability: Durability, required: Durability) -> bool:
+    """Whether ``durability`` survives everything that ``required`` does."""
+    return _Rank[durability.name] >= _Rank[required.name]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One checkout session as it was read.
+
+    ``version`` is 0 for a session that another program wrote and that we have not adopted. ``verified`` is false where
+    the tier that answered could not be checked against the database.
+    """
+
+    checkout_id: str
+    fields: dict[str, Any]
+    version: int
+    tier: TierName
+    verified: bool = True
+
+    @property
+    def status(self) -> str:
+        """The payment status as it is stored, which for a foreign session may be any text."""
+        return str(self.fields.get("paymentStatus") or PaymentStatus.PENDING)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The items that are objects; anything else in the list is somebody's mistake and skipped."""
+        items = self.fields.get("items")
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+    @property
+    def total(self) -> float | None:
+        """The total amount, or ``None`` where it is missing or no number."""
+        total = self.fields.get("totalAmount")
+        return total if isinstance(total, (int, float)) and not isinstance(total, bool) else None
+
+    @property
+    def user_id(self) -> str | None:
+        """The shopper's id, where the shopper was logged in."""
+        user_id = self.fields.get("userId")
+        return None if user_id is None else str(user_id)
+
+    @property
+    def created_at(self) -> int | None:
+        """The moment of creation in milliseconds since the epoch, or ``None`` where it cannot be read."""
+        return milliseconds_of(self.fields.get("createdAt"))
+
+
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """What the store says of a write that it accepted.
+
+    ``published`` says whether Redis has this version already (DESIGN section 5, G2 and G3).
+    """
+
+    session: Session
+    durability: Durability
+    published: bool
+
+
+def iso(milliseconds: int) -> str:
+    """Milliseconds since the epoch as the shop writes them: ``2024-01-15T10:30:00.000Z``."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def milliseconds_of(moment: object) -> int | None:
+    """The reverse of :func:`iso`; ``None`` for anything that is no moment."""
+    if not isinstance(moment, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(moment)
+        return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_completed(fields: Mapping[str, Any]) -> bool:
+    """Completed: an order id was set, or the payment became ``paid``."""
+    return bool(fields.get("databaseOrderId")) or fields.get("paymentStatus") == PaymentStatus.PAID
+
+
+def check_transition(before: object, after: object) -> None:
+    """Refuse a payment status that may not follow ``before``.
+
+    Raises:
+        InvalidInput: ``after`` is no payment status.
+        TransitionRefused: it is one, and not allowed now.
+    """
+    if after not in set(PaymentStatus):
+        raise InvalidInput(f"not a payment status: {str(after)[:64]!r}", hint=f"one of: {', '.join(PaymentStatus)}")
+    if before in set(PaymentStatus) and PaymentStatus(str(after)) not in _NEXT[PaymentStatus(str(before))]:
+        raise TransitionRefused(
+            f"payment status cannot go from {before} to {after}",
+            hint="a paid or cancelled checkout is final; start a new one",
+        )
+
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The fields of a body.
+
+    Raises:
+        SessionCorrupt: the bytes are not one JSON object in UTF-8.
+    """
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+
+
+def without_reserved(body: bytes) -> bytes:
+    """A foreign body without fields that happen to have the names of the store's own, the rest byte for byte."""
+    try:
+        fields = _raw_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+    if RESERVED_FIELDS.isdisjoint(fields):
+        return body
+    return _encoder.encode({name: raw for name, raw in fields.items() if name not in RESERVED_FIELDS})
+
+
+def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
+    """The body with some fields set and every other one kept byte for byte, in its place.
+
+    Raises:
+        InvalidInput: a change cannot be stored, or the result would be too large.
+        SessionCorrupt: the body itself is broken.
+    """
+    check_fields(changes)
+    try:
+        fields: dict[str, Any] = dict(_raw_decoder.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+    fields.update(changes)
+    changed = _encoder.encode(fields)
+    if len(changed) > MAX_BODY_BYTES:
+        raise InvalidInput(
+            f"the session would be {len(changed):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
+            hint="store large content elsewhere and keep its id in the session",
+        )
+    return changed
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Refuse what JSON, the shop's other programs or the store cannot hold.
+
+    Raises:
+        InvalidInput: naming the path of the first such field.
+    """
+    reserved = sorted(RESERVED_FIELDS.intersection(fields))
+    if reserved:
+        raise InvalidInput(f"field {reserved[0]!r} belongs to the store", hint="leave it out")
+    _check_value(fields, path="", depth=0)
+
+
+def _check_value(value: Any, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", hint="flatten the session")
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise InvalidInput(f"field name {name!r} is not text", hint="JSON names are text")
+            _check_text(name, path)
+            _check_value(inner, f"{path}.{name}" if path else name, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            _check_value(inner, f"{path}[{position}]", depth + 1)
+    elif isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput(f"{path}: {value} is not a JSON number")
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise InvalidInput(f"{path}: the integer is beyond ±2^53", hint="write it as text")
+    elif value is not None and not isinstance(value, (bool, int, float)):
+        raise InvalidInput(f"{path}: {type(value).__name__} cannot be stored as JSON")
+
+
+def _check_text(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{path or 'a field name'}: half of a surrogate pair is not text") from error
+
+
+def parse_strict(document: bytes) -> dict[str, Any]:
+    """The fields of a JSON document that a person or a program hands to us, checked strictly.
+
+    Raises:
+        InvalidInput: empty, too large, too deep, not UTF-8, not JSON, not an object, a name twice, NaN.
+    """
+    hint = 'expected one JSON object, such as {"items": [], "totalAmount": 0}'
+    if not document.strip():
+        raise InvalidInput("the session is empty", hint=hint)
+    if len(document) > MAX_BODY_BYTES:
+        raise InvalidInput(
+            f"the session is {len(document):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
+            hint="store large content elsewhere and keep its id in the session",
+        )
+    try:
+        fields = json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", hint="flatten the session") from error
+    except ValueError as error:
+        raise InvalidInput(f"not JSON: {_where(error)}", hint=hint) from error
+    if not isinstance(fields, dict):
+        raise InvalidInput(f"the session is a JSON {_kind(fields)}, not an object", hint=hint)
+    check_fields(fields)
+    return fields
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field name occurs twice in one object")
+    return fields
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _where(error: ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return (
+        f"{error.msg} (line {error.lineno}, column {error.colno})"
+        if isinstance(error, json.JSONDecodeError)
+        else str(error)
+    )
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+    return names.get(type(value), "value")

@@ -1,0 +1,321 @@
+"""Every setting: its variable, meaning, default and check, in one table.
+
+A value comes from a flag, else the environment, else ``.env.local``, else ``.env``, else the default, and remembers
+which. An empty value in a file or the environment means "the default", as in the specification's ``REDIS_PASSWORD=``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from checkout_cli.errors import ConfigurationError
+
+ENV_FILES = (".env.local", ".env")
+"""Looked for in the working directory, the first one winning."""
+
+MASK = "********"
+
+
+class Origin(StrEnum):
+    """Where a value came from, strongest first."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    ENV_LOCAL = ".env.local"
+    ENV = ".env"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What ``config show``, ``setup`` and the README know of one setting."""
+
+    name: str
+    meaning: str
+    parse: Callable[[str], Any]
+    default: Callable[[], Any]
+    specified: bool = False
+    secret: bool = False
+
+    def masked(self, value: Any) -> str:
+        """The value as it may be shown: a secret never, a URL without its password."""
+        if self.secret:
+            return MASK if value else ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return without_password(value) if "://" in str(value) else str(value)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One setting as found: its value, where it came from, and what is wrong with it, if anything."""
+
+    variable: Variable
+    value: Any
+    origin: Origin
+    problem: str | None = None
+
+
+def without_password(url: str) -> str:
+    """The URL with its password masked, also where it is too broken to be parsed."""
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+        user, _, host = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{host}"))
+    except ValueError:
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _host(raw: str) -> str:
+    if any(character.isspace() or character in "/@" for character in raw):
+        raise ValueError("must be a host name or an address, without a scheme or a path")
+    return raw
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not (raw.isascii() and raw.lstrip("-").isdigit()) or not low <= int(raw) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            value = -1.0
+        if not low <= value <= high:
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def _switch(raw: str) -> bool:
+    word = raw.lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("must be true or false")
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return raw
+
+    return parse
+
+
+def _database_url(raw: str) -> str:
+    scheme = raw.partition("://")[0].partition("+")[0]
+    if scheme not in {"sqlite", "postgresql", "postgres"} or "://" not in raw:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return raw
+
+
+def _default_database_url() -> str:
+    import platformdirs
+
+    return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
+
+
+def _setting(
+    name: str,
+    meaning: str,
+    default: Any,
+    parse: Callable[[str], Any],
+    *,
+    specified: bool = False,
+    secret: bool = False,
+) -> Any:
+    factory = default if callable(default) else lambda: default
+    variable = Variable(name, meaning, parse, factory, specified, secret)
+    return field(default_factory=factory, metadata={"variable": variable}, repr=not secret)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked. Times are in seconds."""
+
+    redis_host: str = _setting("REDIS_HOST", "host of the Redis or Valkey server", "localhost", _host, specified=True)
+    redis_port: int = _setting("REDIS_PORT", "its port", 6379, _integer(1, 65535), specified=True)
+    redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user", "", _text)
+    redis_password: str = _setting("REDIS_PASSWORD", "its password", "", _text, specified=True, secret=True)
+    redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
+    redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
+    redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
+    redis_tls_ca_file: str = _setting("REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with", "", _text)
+
+    enable_checkout_sessions: bool = _setting(
+        "REDIS_ENABLE_CHECKOUT_SESSIONS",
+        "keep sessions in Redis; false: in the database",
+        True,
+        _switch,
+        specified=True,
+    )
+    enable_delivery_cache: bool = _setting(
+        "REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", True, _switch, specified=True
+    )
+    enable_coupon_cache: bool = _setting(
+        "REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", True, _switch, specified=True
+    )
+    enable_user_sessions: bool = _setting(
+        "REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", True, _switch, specified=True
+    )
+    enable_statistics: bool = _setting(
+        "REDIS_ENABLE_STATISTICS", "show and keep statistics", True, _switch, specified=True
+    )
+
+    database_url: str = _setting(
+        "DATABASE_URL",
+        "the database behind Redis: sqlite:///… or postgresql://…",
+        _default_database_url,
+        _database_url,
+    )
+    timeout: float = _setting(
+        "CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, _seconds(0.001, 60)
+    )
+    database_timeout: float = _setting(
+        "CHECKOUT_DATABASE_TIMEOUT",
+        "longest wait for one answer or a lock of the database, in seconds",
+        2.0,
+        _seconds(0.01, 60),
+    )
+    session_ttl: float = _setting(
+        "CHECKOUT_SESSION_TTL",
+        "life of a session after its last use, in seconds",
+        1800.0,
+        _seconds(1, 86_400),
+    )
+    session_max_age: float = _setting(
+        "CHECKOUT_SESSION_MAX_AGE",
+        "age at which every session ends, used or not, in seconds",
+        86_400.0,
+        _seconds(1, 31_536_000),
+    )
+    trust: float = _setting(
+        "CHECKOUT_TRUST",
+        "how long a process trusts Redis after it looked for pending rows, in seconds",
+        1.0,
+        _seconds(0.01, 60),
+    )
+    debug: str = _setting("DEBUG", "redis:* logs every Redis operation to stderr", "", _text)
+    log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> Settings:
+        """Resolve every setting, strongest origin first.
+
+        ``flags`` are by field name and already typed; ``None`` values count as not given.
+
+        Raises:
+            ConfigurationError: a value is wrong, or an environment file cannot be read.
+        """
+        resolved = resolve(flags=flags, environ=environ, directory=directory)
+        problems = [item.problem for item in resolved.values() if item.problem]
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return cls(**{name: item.value for name, item in resolved.items()})
+
+    def password(self) -> str | None:
+        """The Redis password, from its variable or its file; ``None`` where there is none."""
+        if self.redis_password or not self.redis_password_file:
+            return self.redis_password or None
+        try:
+            return Path(self.redis_password_file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: {reason}") from error
+
+
+VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["variable"]) for item in fields(Settings)}
+"""Each field of :class:`Settings` with its variable, in the order in which they are shown."""
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables of one environment file, or nothing where there is no such file.
+
+    ``$`` is taken literally: passwords contain it.
+
+    Raises:
+        ConfigurationError: the file is there and cannot be read.
+    """
+    if not path.exists():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as stream:
+            values = dotenv_values(stream=stream, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigurationError(
+            f"cannot read {path.name}: {reason}", hint=f"ls -l {path}; it must be a file that you can read"
+        ) from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def exposed(path: Path) -> bool:
+    """Whether others than its owner can read the file (always false on Windows, which has no such bits)."""
+    if os.name == "nt" or not path.exists():
+        return False
+    return bool(stat.S_IMODE(path.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def resolve(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> dict[str, Resolved]:
+    """Every setting by field name, with its origin, and its problem instead of an exception.
+
+    Raises:
+        ConfigurationError: an environment file cannot be read, so that no answer would be true.
+    """
+    place = Path.cwd() if directory is None else directory
+    sources: list[tuple[Origin, Mapping[str, str]]] = [
+        (Origin.ENVIRONMENT, os.environ if environ is None else environ),
+        (Origin.ENV_LOCAL, read_env_file(place / ENV_FILES[0])),
+        (Origin.ENV, read_env_file(place / ENV_FILES[1])),
+    ]
+    return {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
+
+
+def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapping[str, str]]]) -> Resolved:
+    candidates = [] if flag is None else [(Origin.FLAG, str(flag))]
+    candidates += [(origin, values[variable.name]) for origin, values in sources if values.get(variable.name)]
+    if not candidates:
+        return Resolved(variable, variable.default(), Origin.DEFAULT)
+    origin, raw = candidates[0]
+    try:
+        return Resolved(variable, variable.parse(raw), origin)
+    except ValueError as error:
+        shown = "" if variable.secret else f" is {without_password(raw)[:64]!r} and"
+        return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")

@@ -1,0 +1,1 @@
+"""The store: Redis, the database and memory, and the protocol that ties them together."""
