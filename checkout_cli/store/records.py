@@ -1,0 +1,65 @@
+"""What the store and its tiers hand to each other and to operators."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from checkout_cli.session import Session, TierName
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One version of a session, as a tier keeps it.
+
+    ``body`` is the session's JSON without the store's own fields, or ``None`` in a tombstone. ``version`` is 0 where
+    no database row stands behind it (a foreign session). ``created_at`` and ``expires_at`` are milliseconds since the
+    epoch.
+    """
+
+    checkout_id: str
+    version: int
+    body: bytes | None
+    created_at: int
+    expires_at: int
+
+
+class Problem(StrEnum):
+    """Why a stored value is no session."""
+
+    CORRUPT = "corrupt"
+    WRONG_TYPE = "wrong type"
+    TOO_LARGE = "too large"
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """What an operator sees when looking at one id, without extending its life.
+
+    ``session`` is ``None`` where the value is no session; ``problem`` then says why and ``detail`` more (never the
+    value itself). ``expires_at`` is the real expiry in milliseconds since the epoch (the key's TTL in Redis, the row's
+    expiry in the database), ``None`` where the key has none. ``size`` is in bytes.
+    """
+
+    checkout_id: str
+    tier: TierName
+    session: Session | None
+    expires_at: int | None
+    size: int
+    problem: Problem | None = None
+    detail: str = ""
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many sessions are alive, according to which tier; ``exact`` is false where counting was cut short."""
+
+    number: int
+    tier: TierName
+    exact: bool = True
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """How many sessions were ever created, completed and failed, exactly, according to the database."""
+
+    created: int
+    completed: int
+    failed: int
