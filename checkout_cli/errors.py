@@ -108,8 +108,22 @@ class RedisUnavailable(TierUnavailable):
     default_hint = "checkoutctl ping"
 
 
+class RedisRefusing(RedisUnavailable):
+    """Redis answers and reads, and refuses writes: out of memory, read-only, or a failed save."""
+
+
+class RedisPoolExhausted(RedisUnavailable):
+    """All of this process's own connections are in use; it says nothing about the server."""
+
+
 class DatabaseUnavailable(TierUnavailable):
     """The database is away, locked by somebody else for too long, full or read-only."""
+
+
+class DatabaseNotReady(DatabaseUnavailable):
+    """There is a database, or could be one, and our tables are not in it."""
+
+    default_hint = "checkoutctl setup"
 
 
 class DurabilityUnavailable(CheckoutError):

@@ -32,12 +32,17 @@ def lock_key(job: str) -> str:
     return LOCK_PREFIX + job
 
 
+def is_accepted_id(checkout_id: str) -> bool:
+    """Whether an id is one that we would create or write."""
+    return _ACCEPTED_ID.fullmatch(checkout_id) is not None
+
+
 def accepted_id(checkout_id: str) -> str:
     """Return an id that we may create or write, or raise :class:`InvalidInput` before any I/O.
 
     ``fullmatch`` and ASCII classes on purpose: ``$`` would let a trailing newline pass, ``\\w`` Arabic digits.
     """
-    if not _ACCEPTED_ID.fullmatch(checkout_id):
+    if not is_accepted_id(checkout_id):
         raise InvalidInput(
             f"not a checkout id: {checkout_id[:64]!r}",
             hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",

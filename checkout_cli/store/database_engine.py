@@ -1,0 +1,146 @@
+"""The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
+
+SQLite runs in WAL mode with every commit on disk before it is acknowledged, and waits for another process's lock only
+as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.settings import without_password
+
+if TYPE_CHECKING:
+    from checkout_cli.settings import Settings
+
+_NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine for ``DATABASE_URL``; connects to nothing yet.
+
+    Raises:
+        ConfigurationError: the URL is wrong, or its driver is not installed.
+    """
+    url = _parsed(settings.database_url)
+    timeout = settings.database_timeout
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, timeout)
+    url = url.set(drivername="postgresql+psycopg")
+    milliseconds = math.ceil(timeout * 1000)
+    arguments = {
+        "connect_timeout": max(2, math.ceil(timeout)),  # libpq takes whole seconds, and no fewer than two
+        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+        "application_name": "checkoutctl",
+    }
+    try:
+        return sqlalchemy.create_engine(
+            url, connect_args=arguments, hide_parameters=True, pool_timeout=timeout, pool_size=10, max_overflow=10
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "DATABASE_URL needs the PostgreSQL driver", hint="pip install 'checkoutctl[postgres]'"
+        ) from error
+
+
+def _parsed(text: str) -> URL:
+    shown = without_password(text)
+    if text.startswith("postgres://"):  # the name that hosting services hand out
+        text = text.replace("postgres://", "postgresql://", 1)
+    try:
+        return make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"DATABASE_URL {shown} is not a database URL") from error
+
+
+def _sqlite_engine(url: URL, timeout: float) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "DATABASE_URL names no file",
+            hint="a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db",
+        )
+    path = Path(url.database).expanduser()
+    if path.is_dir():
+        raise ConfigurationError(f"DATABASE_URL names a directory: {path}", hint=f"sqlite:///{path / 'checkout.db'}")
+
+    def connect() -> sqlite3.Connection:
+        # "rw" does not create the file: a mistyped path must not become an empty database.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
+
+    engine = sqlalchemy.create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=sqlalchemy.QueuePool,
+        pool_timeout=timeout,
+        pool_size=10,
+        max_overflow=10,
+        hide_parameters=True,
+    )
+    engine.sqlite_path = path  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # an acknowledged commit survives a power cut
+
+    return engine
+
+
+def create_file(engine: Engine) -> None:
+    """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data."""
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    if path is None or path.exists():
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot create the database {path}: {error.strerror}", hint="set DATABASE_URL to a place you can write to"
+        ) from error
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed at the end of the block, rolled back on any error, drivers' errors translated."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+        raise translated(error, engine) from error
+
+
+def translated(error: Exception, engine: Engine) -> CheckoutError:
+    """What a driver's error means for us; raise it ``from`` the original."""
+    place = _place(engine)
+    cause: Any = getattr(error, "orig", None) or error
+    text = str(cause).strip().split("\n", 1)[0]
+    kind = type(cause).__name__.lower()
+    if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
+        return DatabaseNotReady(f"the database {place} has no checkout tables yet")
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    if path is not None and not path.exists():
+        return DatabaseNotReady(f"there is no database {path} yet")
+    if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
+        return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")
+    if "password authentication failed" in text or "no password supplied" in text:
+        return ConfigurationError(f"the database {place} refuses the user or password", hint="check DATABASE_URL")
+    if "does not exist" in text and ("database" in text or "role" in text):
+        return ConfigurationError(f"the database {place}: {text}", hint="check DATABASE_URL")
+    return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def _place(engine: Engine) -> str:
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    return str(path) if path is not None else f"{engine.url.host or 'localhost'}/{engine.url.database}"

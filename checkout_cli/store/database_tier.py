@@ -1,0 +1,354 @@
+"""The database tier: it issues the versions, and what it has committed is what is true (DESIGN section 5).
+
+Every change of a session is one conditional UPDATE of one row. Nothing here knows of Redis; *pending* only means that
+``published_version`` has not caught up with ``version``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, case, delete, func, inspect, literal, or_, select, update
+from sqlalchemy import text as sql_text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
+from checkout_cli.settings import Settings
+from checkout_cli.store.breaker import Breaker
+from checkout_cli.store.database_engine import create_file, make_engine, transaction
+from checkout_cli.store.records import Record, Totals
+from checkout_cli.store.schema import locks, metadata, sessions, totals
+
+PAGE = 500
+"""Rows to read at a time."""
+
+
+_STATUSES = frozenset(PaymentStatus)
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A version that Redis may still lack."""
+
+    checkout_id: str
+    version: int
+    updated_at: int
+
+
+class DatabaseTier:
+    """Sessions in the database. Thread-safe. Every method may raise ``DatabaseUnavailable``."""
+
+    name = TierName.DATABASE
+
+    def __init__(self, settings: Settings, *, engine: Engine | None = None, breaker: Breaker | None = None) -> None:
+        """Connects to nothing yet."""
+        self._engine = engine or make_engine(settings)
+        self._ttl = int(settings.session_ttl * 1000)
+        self._max_age = int(settings.session_max_age * 1000)
+        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
+        self.breaker = breaker or Breaker(time.monotonic)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One transaction, unless the database was away a moment ago."""
+        self.breaker.check()
+        try:
+            with transaction(self._engine) as connection:
+                yield connection
+        except DatabaseNotReady:
+            raise  # it answers at once, so it may be asked again at once
+        except DatabaseUnavailable as error:
+            self.breaker.failed(error)
+            raise
+        self.breaker.succeeded()
+
+    def ping(self) -> float:
+        """One round trip to our table, in seconds.
+
+        Raises:
+            DatabaseNotReady: the tables are not there.
+        """
+        started = time.perf_counter()
+        with self._transaction() as connection:
+            connection.execute(select(sessions.c.version).limit(1)).first()
+        return time.perf_counter() - started
+
+    def create_schema(self) -> bool:
+        """Create what is missing of the database's file and tables; true where something was."""
+        create_file(self._engine)
+        if self.schema_present():
+            return False
+        with self._transaction() as connection:
+            metadata.create_all(connection)
+        return True
+
+    def schema_present(self) -> bool:
+        """Whether all our tables are there."""
+        with self._transaction() as connection:
+            return set(metadata.tables) <= set(inspect(connection).get_table_names())
+
+    # The protocol
+
+    def read(self, checkout_id: str) -> Record | None:
+        """The row of a session, live or a tombstone."""
+        with self._transaction() as connection:
+            row = connection.execute(_READ, {"checkout_id": checkout_id}).first()
+        return None if row is None else _record(row)
+
+    def read_many(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
+        """The rows of several sessions, by id."""
+        with self._transaction() as connection:
+            rows = connection.execute(_READ_MANY, {"checkout_ids": list(checkout_ids)})
+            return {row.checkout_id: _record(row) for row in rows}
+
+    def insert(self, record: Record, *, now: int, write_id: str) -> bool:
+        """Create a row; false where the id exists, alive or as a tombstone."""
+        values = _values(record) | {
+            "checkout_id": record.checkout_id,
+            "created_at": record.created_at,
+            "updated_at": now,
+            "published_version": 0,
+            "write_id": write_id,
+        }
+        statement = self._insert(sessions).values(values).on_conflict_do_nothing()
+        with self._transaction() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def update(self, record: Record, *, seen: int, now: int, write_id: str) -> bool:
+        """Replace version ``seen`` of a live session; false where the row has another version by now, or is dead."""
+        parameters = _values(record) | {
+            "id": record.checkout_id,
+            "seen": seen,
+            "updated_at": now,
+            "write_id": write_id,
+        }
+        with self._transaction() as connection:
+            return connection.execute(_UPDATE, parameters).rowcount == 1
+
+    def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
+        """Turn version ``seen`` into a tombstone, one version further; false where it is not the version any more."""
+        parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
+        with self._transaction() as connection:
+            return connection.execute(_BURY, parameters).rowcount == 1
+
+    def pending(self, limit: int) -> list[Pending]:
+        """Versions that Redis may still lack, tombstones among them, at most ``limit``."""
+        with self._transaction() as connection:
+            return [
+                Pending(row.checkout_id, row.version, row.updated_at)
+                for row in connection.execute(_PENDING, {"limit": limit})
+            ]
+
+    def note_published(self, versions: Mapping[str, int]) -> None:
+        """Note which versions Redis has; never backwards, and losing this note is harmless."""
+        if versions:
+            with self._transaction() as connection:
+                connection.execute(_NOTE, [{"id": name, "v": version} for name, version in versions.items()])
+
+    def touch(self, expiries: Mapping[str, int]) -> None:
+        """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
+        if expiries:
+            parameters = [{"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in expiries.items()]
+            with self._transaction() as connection:
+                connection.execute(_TOUCH, parameters)
+
+    # What operators see
+
+    def newest(self) -> Iterator[list[Record]]:
+        """All live rows, those that expire last first, in pages."""
+        last: tuple[int, str] | None = None
+        while True:
+            statement = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
+            if last is not None:
+                same = (sessions.c.expires_at == last[0]) & (sessions.c.checkout_id < last[1])
+                statement = statement.where(
+                    sessions.c.expires_at <= last[0], or_(sessions.c.expires_at < last[0], same)
+                )
+            with self._transaction() as connection:
+                page = [_record(row) for row in connection.execute(statement)]
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            last = (page[-1].expires_at, page[-1].checkout_id)
+
+    def matching(self, prefix: str, limit: int) -> list[str]:
+        """Ids of live rows that begin with ``prefix``."""
+        statement = (
+            select(sessions.c.checkout_id)
+            .where(sessions.c.body.is_not(None), sessions.c.checkout_id.startswith(prefix, autoescape=True))
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(statement))
+
+    def count(self, now: int) -> int:
+        """How many rows are alive at ``now`` (ms)."""
+        statement = select(func.count()).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+        with self._transaction() as connection:
+            return connection.execute(statement).scalar_one()
+
+    def totals(self) -> Totals:
+        """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
+        with self._transaction() as connection:
+            removed = {row.name: row.number for row in connection.execute(select(totals))}
+            present = _tally(connection.execute(_TALLY))
+        return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})
+
+    def now(self) -> int:
+        """The database's own clock, in milliseconds since the epoch."""
+        if self._engine.dialect.name == "sqlite":
+            return time.time_ns() // 1_000_000  # it has no other clock than this machine's
+        with self._transaction() as connection:
+            return int(connection.execute(sql_text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
+
+    # Clean-up
+
+    def due(self, cutoff: int, limit: int) -> list[str]:
+        """Ids of rows that expired at or before ``cutoff`` (ms), longest ago first."""
+        statement = (
+            select(sessions.c.checkout_id)
+            .where(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
+            .order_by(sessions.c.expires_at)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(statement))
+
+    def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
+        """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
+        chosen = sessions.c.checkout_id.in_(bindparam("ids", expanding=True)) & (sessions.c.expires_at <= cutoff)
+        return self._purge(chosen & sessions.c.body.is_not(None), {"ids": list(checkout_ids)})
+
+    def purge_tombstones(self, cutoff: int) -> int:
+        """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms)."""
+        return self._purge((sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None), {})
+
+    def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
+        gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
+        with self._transaction() as connection:
+            rows = connection.execute(gone, parameters).all()
+            if rows:
+                self._add_totals(connection, _tally((row.status, row.completed, 1) for row in rows))
+        return len(rows)
+
+    def _add_totals(self, connection: Connection, removed: Mapping[str, int]) -> None:
+        statement = self._insert(totals)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[totals.c.name], set_={"number": totals.c.number + statement.excluded.number}
+        )
+        connection.execute(upsert, [{"name": name, "number": number} for name, number in removed.items()])
+
+    # Locks, for when Redis is away
+
+    def lock(self, job: str, owner: str, *, now: int, until: int) -> str | None:
+        """Take the lock of a job until a moment (ms); ``None`` where it is ours now, else who has it."""
+        statement = self._insert(locks).values(job=job, owner=owner, expires_at=until)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[locks.c.job],
+            set_={"owner": owner, "expires_at": until},
+            where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
+        )
+        with self._transaction() as connection:
+            if connection.execute(upsert).rowcount == 1:
+                return None
+            holder = connection.execute(select(locks.c.owner).where(locks.c.job == job)).scalar()
+        return holder or "somebody who has just finished"
+
+    def unlock(self, job: str, owner: str) -> None:
+        """Give the lock back, if it is still ours."""
+        with self._transaction() as connection:
+            connection.execute(delete(locks).where(locks.c.job == job, locks.c.owner == owner))
+
+
+_COLUMNS = (
+    sessions.c.checkout_id,
+    sessions.c.version,
+    sessions.c.body,
+    sessions.c.created_at,
+    sessions.c.expires_at,
+)
+_READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
+_READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_LIVE = select(*_COLUMNS).where(sessions.c.body.is_not(None))
+_UPDATE = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("seen"),
+        sessions.c.body.is_not(None),
+    )
+    .values(
+        {
+            name: bindparam(name)
+            for name in ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
+        }
+    )
+)
+_BURY = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("seen"),
+        sessions.c.body.is_not(None),
+    )
+    .values(
+        version=sessions.c.version + 1, body=None, updated_at=bindparam("updated_at"), write_id=bindparam("write_id")
+    )
+)
+_PENDING = (
+    select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at)
+    .where(sessions.c.published_version < sessions.c.version)
+    .limit(bindparam("limit"))
+)
+_NOTE = (
+    update(sessions)
+    .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
+    .values(published_version=bindparam("v"))
+)
+_LATEST = sessions.c.created_at + bindparam("max_age")
+_TOUCH = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"), sessions.c.expires_at < bindparam("e"), sessions.c.body.is_not(None)
+    )
+    .values(expires_at=case((bindparam("e") > _LATEST, _LATEST), else_=literal(bindparam("e"))))
+)
+_TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
+
+
+def _record(row: Any) -> Record:
+    body = None if row.body is None else row.body.encode()
+    return Record(row.checkout_id, row.version, body, row.created_at, row.expires_at)
+
+
+def _values(record: Record) -> dict[str, Any]:
+    """The columns that a new version sets; status and completion are copied out of the body, to be counted."""
+    assert record.body is not None  # noqa: S101  (tombstones are made by bury)
+    fields = decode(record.body)
+    status = fields.get("paymentStatus") or PaymentStatus.PENDING
+    return {
+        "version": record.version,
+        "body": record.body.decode(),
+        "status": str(status) if status in _STATUSES else "other",
+        "completed": is_completed(fields),
+        "expires_at": record.expires_at,
+    }
+
+
+def _tally(rows: Any) -> dict[str, int]:
+    numbers = {"created": 0, "completed": 0, "failed": 0}
+    for status, completed, number in rows:
+        numbers["created"] += number
+        numbers["completed"] += number if completed else 0
+        numbers["failed"] += number if status == PaymentStatus.FAILED else 0
+    return numbers

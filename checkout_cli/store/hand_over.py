@@ -1,0 +1,161 @@
+"""Keeping Redis and the database together: the lease, pending rows, and what is written down lazily.
+
+A process trusts Redis only while it holds a lease: for T seconds after it began to look for rows that Redis may still
+lack (DESIGN section 5, point 6). The look also writes down what this process knows, so that neither a read nor a
+write pays for it: which versions it has published, and how far reads have extended sessions.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from cachetools import LRUCache
+
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt
+from checkout_cli.settings import Settings
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.database_tier import DatabaseTier, Pending
+from checkout_cli.store.records import Record
+from checkout_cli.store.redis_tier import Opened, RedisTier
+
+MOST_PENDING = 1000
+"""With more pending rows than this there is no lease: reads ask the database until the rows are handed over."""
+GRACE = 2_000
+"""Milliseconds for which a pending row is left to its own writer."""
+HANDED_OVER_AT_ONCE = 20
+"""Pending rows that one look publishes before the read goes on."""
+KEPT_NOTES = 500
+"""Notes that are kept before they are written down without waiting for the next look."""
+KNOWN_SESSIONS = 100_000
+"""Sessions of which a process remembers how far the database's expiry is."""
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class HandOver:
+    """One store's lease and notes. Thread-safe."""
+
+    def __init__(self, settings: Settings, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
+        """Looks at nothing yet, so that there is no lease."""
+        self._redis = redis
+        self._database = database
+        self._clock = clock
+        self._span = settings.trust
+        self._touch_after = int(settings.session_ttl * 100)
+        self._lock = threading.Lock()
+        self._lease_until = float("-inf")
+        self._pending: set[str] = set()
+        self._unpublished: set[str] = set()
+        self._published: dict[str, int] = {}
+        self._touched: dict[str, int] = {}
+        self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
+
+    # Trust
+
+    def renew(self) -> None:
+        """Look for pending rows if the lease has run out. Without the database there is no lease, and no error."""
+        if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
+            return
+        with self._lock:
+            started = self._clock.elapsed()
+            if started < self._lease_until:
+                return
+            try:
+                self._write_down()
+                pending = self._database.pending(MOST_PENDING + 1)
+            except DatabaseUnavailable:
+                self._lease_until = float("-inf")
+                return
+            self._pending = {row.checkout_id for row in pending}
+            self._hand_over(pending)
+            # From the start of the look: what was committed while it ran may be missing in it.
+            self._lease_until = started + self._span if len(pending) <= MOST_PENDING else float("-inf")
+
+    def trusts(self, checkout_id: str) -> bool:
+        """Whether a copy in Redis with the right stamp is known to be current, at this very moment."""
+        return (
+            self._clock.elapsed() < self._lease_until
+            and checkout_id not in self._pending
+            and checkout_id not in self._unpublished
+        )
+
+    def void(self) -> None:
+        """Redis was away: whatever this process believed of it must be looked at again."""
+        self._lease_until = float("-inf")
+
+    # Notes
+
+    def note_published(self, checkout_id: str, version: int) -> None:
+        """Redis has this version now, or a newer one."""
+        self._unpublished.discard(checkout_id)
+        self._pending.discard(checkout_id)
+        self._published[checkout_id] = version
+        if len(self._published) + len(self._touched) >= KEPT_NOTES:
+            self.write_down()
+
+    def note_unpublished(self, checkout_id: str) -> None:
+        """A write of this process may not be in Redis: distrust the id until a publish succeeds."""
+        self._unpublished.add(checkout_id)
+
+    def note_expiry(self, checkout_id: str, expires_at: int) -> None:
+        """A read extended a session until then (ms); written down once in a tenth of the TTL."""
+        if expires_at - self._known_expiry.get(checkout_id, 0) > self._touch_after:
+            self._known_expiry[checkout_id] = expires_at
+            self._touched[checkout_id] = expires_at
+
+    def note_written(self, checkout_id: str, expires_at: int) -> None:
+        """The database has this expiry (ms) already."""
+        self._known_expiry[checkout_id] = expires_at
+
+    def write_down(self) -> None:
+        """Write the notes to the database now; without the database they are kept for later."""
+        with self._lock:
+            try:
+                self._write_down()
+            except DatabaseUnavailable as error:
+                _log.debug("notes are kept: %s", error)
+
+    def _write_down(self) -> None:
+        published, touched = self._published, self._touched
+        self._published, self._touched = {}, {}
+        try:
+            self._database.note_published(published)
+            self._database.touch(touched)
+        except DatabaseUnavailable:
+            self._published = published | self._published
+            self._touched = touched | self._touched
+            raise
+
+    # Handing over
+
+    def _hand_over(self, pending: list[Pending]) -> None:
+        """Publish rows that their own writer has had time to publish, a few at a time."""
+        due = [row for row in pending if self._clock.wall() - row.updated_at > GRACE]
+        try:
+            for row in due[:HANDED_OVER_AT_ONCE]:
+                self.publish_row(row.checkout_id)
+        except (DatabaseUnavailable, RedisUnavailable) as error:
+            _log.debug("pending rows stay pending: %s", error)
+
+    def publish_row(self, checkout_id: str) -> None:
+        """Publish what the database has of one session, whoever wrote it."""
+        identity = self._redis.identity()  # before the row is read: a later restart must void this publish
+        record = self._database.read(checkout_id)
+        if record is None:
+            return
+        try:
+            self.publish(record, Opened(None, identity))
+        except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
+            _log.warning("a session cannot be published: %s", error)
+
+    def publish(self, record: Record, opened: Opened) -> str:
+        """Publish a version and note it; whatever goes wrong, the id stays distrusted.
+
+        Raises:
+            RedisUnavailable: it may or may not be published.
+        """
+        self.note_unpublished(record.checkout_id)
+        outcome = self._redis.publish(record, opened, self._clock.wall())
+        self.note_published(record.checkout_id, record.version)
+        return outcome

@@ -1,0 +1,86 @@
+"""The memory tier: the last resort when neither Redis nor the database can be reached.
+
+What is here survives nothing. It is kept so that a shopper's checkout goes on, and handed to the database as soon as
+that is back. Nothing is evicted to make room: when it is full, a write is refused and the caller knows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import msgspec
+
+from checkout_cli.errors import DurabilityUnavailable
+from checkout_cli.session import TierName
+from checkout_cli.store.records import Record
+
+CAPACITY = 10_000
+"""Sessions; about 20 MB of typical ones."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A session in memory: what it is now, and the version of the database's row that it grew from (0: none)."""
+
+    record: Record
+    base: int
+
+
+class MemoryTier:
+    """Sessions in this process. Thread-safe."""
+
+    name = TierName.MEMORY
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """``capacity`` is in sessions."""
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._kept: dict[str, Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def read(self, checkout_id: str, now: int) -> Kept | None:
+        """A session that is still alive at ``now`` (ms)."""
+        kept = self._kept.get(checkout_id)
+        return kept if kept is not None and kept.record.expires_at > now else None
+
+    def keep(self, record: Record, *, base: int, seen: Kept | None, now: int) -> bool:
+        """Keep a session in place of what was ``seen``; false where that has changed meanwhile.
+
+        Raises:
+            DurabilityUnavailable: there is no room.
+        """
+        with self._lock:
+            if self.read(record.checkout_id, now) is not seen:
+                return False
+            if len(self._kept) >= self._capacity and record.checkout_id not in self._kept:
+                self._purge(now)
+            if len(self._kept) >= self._capacity and record.checkout_id not in self._kept:
+                raise DurabilityUnavailable(f"memory holds {self._capacity:,} sessions already, and no tier is there")
+            self._kept[record.checkout_id] = Kept(record, base)
+            return True
+
+    def release(self, checkout_id: str, seen: Kept) -> bool:
+        """Forget a session that was handed over or deleted, unless it has changed meanwhile."""
+        with self._lock:
+            if self._kept.get(checkout_id) is not seen:
+                return False
+            del self._kept[checkout_id]
+            return True
+
+    def newest(self, now: int) -> Iterator[Record]:
+        """All live sessions, those that expire last first."""
+        alive = [kept.record for kept in list(self._kept.values()) if kept.record.expires_at > now]
+        return iter(sorted(alive, key=lambda record: record.expires_at, reverse=True))
+
+    def purge(self, now: int) -> int:
+        """Forget what has expired at ``now`` (ms); returns how many."""
+        with self._lock:
+            return self._purge(now)
+
+    def _purge(self, now: int) -> int:
+        dead = [name for name, kept in self._kept.items() if kept.record.expires_at <= now]
+        for name in dead:
+            del self._kept[name]
+        return len(dead)

@@ -1,0 +1,121 @@
+"""Connections to Redis: bounded waits, no hidden retries, and every connection knows which server it talks to.
+
+redis-py's own defaults retry each command up to ten times and wait five seconds each; here one failure is one
+failure, after one time-out. A retried increment would count twice, and the store decides itself what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    ConfigurationError,
+    RedisPoolExhausted,
+    RedisRefusing,
+    RedisUnavailable,
+    WrongKeyType,
+)
+
+if TYPE_CHECKING:
+    from checkout_cli.settings import Settings
+
+_REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
+_AWAY = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
+
+
+def connection_pool(settings: Settings, *, timeout: float | None = None) -> redis.ConnectionPool:
+    """A pool of connections, each bounded by ``timeout`` seconds (default: the setting) per connect and per answer.
+
+    Raises:
+        ConfigurationError: the password file or the CA file cannot be read.
+    """
+    wait = settings.timeout if timeout is None else timeout
+    options: dict[str, Any] = {
+        "host": settings.redis_host,
+        "port": settings.redis_port,
+        "db": settings.redis_db,
+        "username": settings.redis_username or None,
+        "password": settings.password(),
+        "socket_timeout": wait,
+        "socket_connect_timeout": wait,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # plain AUTH and SELECT: HELLO is denied to many restricted users
+        "redis_connect_func": _connected,
+    }
+    if settings.redis_tls:
+        options |= {
+            "connection_class": redis.SSLConnection,
+            "ssl_cert_reqs": "required",
+            "ssl_check_hostname": True,
+            "ssl_ca_certs": settings.redis_tls_ca_file or None,
+        }
+    return redis.ConnectionPool(**options)
+
+
+def _connected(connection: Any) -> None:
+    """Finish redis-py's handshake and note who the server is, in one more round trip."""
+    connection.on_connect()
+    connection.identity = None
+    connection.send_packed_command(
+        connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
+    )
+    sections = []
+    for _ in range(2):
+        try:
+            sections.append(connection.read_response())
+        except redis.ResponseError:  # INFO is denied here: no identity, and so never any trust
+            sections.append(b"")
+    run_id = _info_value(sections[0], b"run_id")
+    replication_id = _info_value(sections[1], b"master_replid")
+    if run_id and replication_id:
+        connection.identity = run_id + b":" + replication_id
+
+
+def _info_value(section: Any, name: bytes) -> bytes:
+    if not isinstance(section, bytes):
+        return b""
+    _, found, rest = section.partition(b"\n" + name + b":")
+    return rest.partition(b"\r")[0].strip() if found else b""
+
+
+def translated(error: redis.RedisError | OSError, settings: Settings) -> CheckoutError:
+    """What a driver's error means for us; raise it ``from`` the original."""
+    place = f"{settings.redis_host}:{settings.redis_port}"
+    text = str(error)
+    code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
+    denied = isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError))
+    if denied or isinstance(error, redis.exceptions.NoPermissionError):
+        return AccessDenied(
+            f"Redis at {place} denies access: {text}",
+            hint="set REDIS_USERNAME and REDIS_PASSWORD, or grant the permission (ACL SETUSER)",
+        )
+    if isinstance(error, redis.exceptions.MaxConnectionsError):
+        return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
+    if isinstance(error, redis.exceptions.BusyLoadingError) or code in _AWAY:
+        return RedisUnavailable(f"Redis at {place} cannot serve now: {text}")
+    if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):
+        return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}")
+    if isinstance(error, (redis.TimeoutError, redis.ConnectionError, OSError)):
+        return _unreachable(error, place, text)
+    if isinstance(error, redis.InvalidResponse):
+        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+    if code == "WRONGTYPE":
+        return WrongKeyType("the key holds another type than a string")
+    if "DB index" in text:
+        return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
+    return RedisUnavailable(f"Redis at {place}: {text}")
+
+
+def _unreachable(error: BaseException, place: str, text: str) -> CheckoutError:
+    if isinstance(error, redis.TimeoutError):
+        return RedisUnavailable(f"Redis at {place} did not answer in time")
+    if "Protocol Error" in text or "InvalidResponse" in text:
+        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+    reason = text.removeprefix("Error ").rstrip(".")
+    return RedisUnavailable(f"Redis at {place} cannot be reached: {reason}")

@@ -1,0 +1,163 @@
+"""``checkout:index``: which sessions there are, sorted by the earliest moment at which each can have expired.
+
+A sorted set of checkout ids with milliseconds as scores. Reads never touch it; writes and clean-ups do. The shop's
+older programs keep a plain SET there: it is read as it is, and adopted by the first clean-up or write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from checkout_cli.errors import WrongKeyType
+from checkout_cli.keys import INDEX, LEGACY_INDEX, SESSION_PREFIX, checkout_id_of
+from checkout_cli.session import TierName
+from checkout_cli.store.records import Count
+from checkout_cli.store.redis_tier import RedisTier, Script, decoded, encoded, register
+
+PAGE = 500
+"""Entries to ask for at a time: a fraction of a millisecond for Redis."""
+COUNTED_DUE = 20_000
+"""How many due entries a count looks at one by one before it says that it is not exact."""
+
+_SETTLE = register(Script("settle"))
+
+
+class Entry(NamedTuple):
+    """One entry of the index: the id, and the earliest moment at which it can have expired (ms)."""
+
+    checkout_id: str
+    score: float
+
+
+class RedisIndex:
+    """The index of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+
+    def __init__(self, tier: RedisTier) -> None:
+        """``tier`` is asked for everything."""
+        self._tier = tier
+
+    def kind(self) -> str:
+        """What Redis keeps at the index: ``zset``, ``set`` (legacy), ``none``, or something else's type."""
+        return str(self._tier.ask(("TYPE", INDEX)).decode())
+
+    def newest(self) -> Iterator[list[str]]:
+        """All ids, those that expire last first, in pages; a legacy index in no order.
+
+        Raises:
+            WrongKeyType: something that is no index is there.
+        """
+        kind = self.kind()
+        if kind in {"zset", "none"}:
+            yield from self._pages_by_rank()
+        elif kind == "set":
+            yield from self._members(INDEX)
+        else:
+            raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
+        yield from self._members(LEGACY_INDEX)  # what an interrupted adoption has not moved yet
+        if kind == "none":
+            yield from self.session_ids()
+
+    def _pages_by_rank(self) -> Iterator[list[str]]:
+        previous: set[str] = set()
+        start = 0
+        while True:
+            raw = self._tier.ask(("ZRANGE", INDEX, start, start + PAGE - 1, "REV"))
+            page = [decoded(member) for member in raw]
+            yield [checkout_id for checkout_id in page if checkout_id not in previous]
+            if len(page) < PAGE:
+                return
+            previous, start = set(page), start + PAGE  # a session created meanwhile shifts all by one
+
+    def _members(self, key: str) -> Iterator[list[str]]:
+        cursor = b"0"
+        while True:
+            cursor, raw = self._tier.ask(("SSCAN", key, cursor, "COUNT", PAGE))
+            yield [decoded(member) for member in raw]
+            if cursor == b"0":
+                return
+
+    def session_ids(self) -> Iterator[list[str]]:
+        """Every session key's id, by a bounded scan: for what the index may have missed."""
+        cursor = b"0"
+        while True:
+            cursor, raw = self._tier.ask(("SCAN", cursor, "MATCH", f"{SESSION_PREFIX}*", "COUNT", PAGE))
+            yield [checkout_id_of(decoded(key)) for key in raw if key.startswith(SESSION_PREFIX.encode())]
+            if cursor == b"0":
+                return
+
+    def count(self, now: int) -> Count:
+        """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not."""
+        kind = self.kind()
+        if kind == "set":
+            return self._count_members()
+        if kind == "none":
+            return Count(sum(len(page) for page in self.session_ids()), TierName.REDIS)
+        if kind != "zset":
+            raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
+        alive, due = self._tier.ask_all(("ZCOUNT", INDEX, f"({now}", "+inf"), ("ZCOUNT", INDEX, "-inf", now))
+        looked_at = 0
+        while looked_at < min(due, COUNTED_DUE):
+            entries = self.due(now, offset=looked_at)
+            if not entries:
+                break
+            alive += sum(ttl != -2 for ttl in self._tier.remaining([entry.checkout_id for entry in entries]))
+            looked_at += len(entries)
+        return Count(alive, TierName.REDIS, exact=due <= COUNTED_DUE)
+
+    def _count_members(self) -> Count:
+        """A legacy index keeps the ids of the dead, so each key is asked for."""
+        alive = looked_at = 0
+        for page in self._members(INDEX):
+            alive += sum(ttl != -2 for ttl in self._tier.remaining(page))
+            looked_at += len(page)
+            if looked_at >= COUNTED_DUE:
+                return Count(alive, TierName.REDIS, exact=looked_at >= self._tier.ask(("SCARD", INDEX)))
+        return Count(alive, TierName.REDIS)
+
+    def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:
+        """Entries that can have expired, longest ago first."""
+        raw = self._tier.ask(("ZRANGE", INDEX, "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES"))
+        return [Entry(decoded(raw[place]), float(raw[place + 1])) for place in range(0, len(raw), 2)]
+
+    def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+        """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
+
+        Returns how many were taken out.
+        """
+        arguments: list[bytes | str | int | float] = []
+        for entry in dead:
+            arguments += (encoded(entry.checkout_id), entry.score, "")
+        for entry, expires_at in living:
+            arguments += (encoded(entry.checkout_id), entry.score, expires_at)
+        return int(self._tier.ask(_SETTLE.call(INDEX.encode(), *arguments))) if arguments else 0
+
+    def add(self, checkout_ids: Sequence[str], score: int) -> int:
+        """Enter ids that are not there yet; returns how many."""
+        members = [part for checkout_id in checkout_ids for part in (score, encoded(checkout_id))]
+        return int(self._tier.ask(("ZADD", INDEX, "NX", *members))) if members else 0
+
+    def missing(self, checkout_ids: Sequence[str]) -> list[str]:
+        """Those that the index does not have."""
+        if not checkout_ids:
+            return []
+        scores = self._tier.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
+        return [checkout_id for checkout_id, score in zip(checkout_ids, scores, strict=True) if score is None]
+
+    def adopt_legacy(self, now: int) -> Iterator[int]:
+        """Move a legacy SET's members into the sorted set, none lost; yields how many were moved, page by page.
+
+        The SET is first renamed, which is atomic, so that writers can use the sorted set at once; it goes away only
+        when all its members have arrived, so that an interrupted adoption is taken up again.
+        """
+        if self.kind() == "set":
+            for page in self._members(LEGACY_INDEX):  # an older program began a new SET before we were done
+                if page:
+                    self._tier.ask(("SADD", INDEX, *map(encoded, page)))
+            self._tier.ask(("UNLINK", LEGACY_INDEX))
+            self._tier.ask(("RENAMENX", INDEX, LEGACY_INDEX))
+        if self._tier.ask(("TYPE", LEGACY_INDEX)) != b"set":
+            return
+        for page in self._members(LEGACY_INDEX):
+            yield self.add(page, now)
+        self._tier.ask(("UNLINK", LEGACY_INDEX))

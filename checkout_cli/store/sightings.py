@@ -1,0 +1,245 @@
+"""What operators see of sessions, without extending any life.
+
+Redis shows its copies with their real expiry; the database shows what Redis lacks or must not be believed. A value
+that is no session is shown as such.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from checkout_cli.errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    RedisUnavailable,
+    SessionCorrupt,
+    SessionDeleted,
+    SessionExpired,
+    SessionNotFound,
+    TierUnavailable,
+)
+from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.session import Session, TierName, decode, without_reserved
+from checkout_cli.store import stamped
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.memory_tier import MemoryTier
+from checkout_cli.store.records import Problem, Record, Sighting
+from checkout_cli.store.redis_index import RedisIndex
+from checkout_cli.store.redis_tier import Look, RedisTier, decoded
+
+PAGE = 50
+"""Sessions that are fetched whole at a time."""
+MOST_PENDING_SHOWN = 1000
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class Sightings:
+    """An operator's view over all tiers. Thread-safe."""
+
+    def __init__(
+        self, redis: RedisTier, index: RedisIndex, database: DatabaseTier, memory: MemoryTier, clock: Clock
+    ) -> None:
+        """Looks at nothing yet."""
+        self._redis = redis
+        self._index = index
+        self._database = database
+        self._memory = memory
+        self._clock = clock
+
+    # One session
+
+    def of(self, checkout_id: str, *, use_redis: bool) -> Sighting:
+        """One session, as the tier that is to be believed has it."""
+        copy, redis_away = self._copy(checkout_id) if use_redis else (None, None)
+        try:
+            row = self._database.read(checkout_id) if is_accepted_id(checkout_id) else None
+        except DatabaseUnavailable as database_away:
+            return self._without_database(checkout_id, copy, database_away)
+        if row is not None and row.body is None:
+            raise SessionDeleted(f"session {checkout_id} was deleted")
+        if copy is not None and _stands(copy, row):
+            return copy
+        if row is None:
+            return self._from_memory(checkout_id, redis_away)
+        if row.expires_at <= self._clock.wall() and copy is None:
+            raise SessionExpired(f"session {checkout_id} has expired")
+        return _row_seen(row)
+
+    def _copy(self, checkout_id: str) -> tuple[Sighting | None, RedisUnavailable | None]:
+        try:
+            (look,) = self._redis.look([checkout_id])
+        except RedisUnavailable as away:
+            return None, away
+        return self._seen(checkout_id, look), None
+
+    def _without_database(self, checkout_id: str, copy: Sighting | None, away: DatabaseUnavailable) -> Sighting:
+        if copy is not None:
+            return copy
+        return self._from_memory(checkout_id, away)
+
+    def _from_memory(self, checkout_id: str, away: TierUnavailable | None) -> Sighting:
+        kept = self._memory.read(checkout_id, self._clock.wall())
+        if kept is not None:
+            return _row_seen(kept.record, TierName.MEMORY)
+        if away is not None:
+            raise away
+        raise SessionNotFound(f"no session {checkout_id!r}")
+
+    # All sessions
+
+    def all(self, tier: TierName | None) -> Iterator[Sighting]:
+        """Every session of a tier; without one, of Redis and what it lacks, or of the database if Redis is away."""
+        if tier is TierName.REDIS:
+            yield from self._in_redis(use_database=False)
+        elif tier is TierName.DATABASE:
+            yield from self._in_database()
+        elif tier is TierName.MEMORY:
+            yield from self._in_memory()
+        else:
+            yield from self._everywhere()
+
+    def _everywhere(self) -> Iterator[Sighting]:
+        try:
+            self._redis.ping()
+        except RedisUnavailable as away:
+            _log.debug("listing from the database: %s", away)
+            yield from self._in_database()
+        else:
+            yield from self._in_redis(use_database=True)
+        yield from self._in_memory()
+
+    def _in_redis(self, *, use_database: bool) -> Iterator[Sighting]:
+        pending = self._pending() if use_database else []
+        yield from pending
+        shown = {sighting.checkout_id for sighting in pending}
+        for page in self._index.newest():
+            for start in range(0, len(page), PAGE):
+                chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
+                yield from self._page(chunk, use_database=use_database)
+
+    def _pending(self) -> list[Sighting]:
+        """Sessions whose newest version Redis may lack, the last written first."""
+        try:
+            waiting = sorted(self._database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
+            rows = self._database.read_many([row.checkout_id for row in waiting])
+            copies = dict(zip(rows, self._redis.look(list(rows)), strict=True))
+        except DatabaseUnavailable as away:
+            _log.debug("listing what Redis has: %s", away)
+            return []
+        now = self._clock.wall()
+        behind = [rows[row.checkout_id] for row in waiting if row.checkout_id in rows]
+        return [
+            _row_seen(row)
+            for row in behind
+            if row.body is not None and row.expires_at > now and not self._has(copies[row.checkout_id], row)
+        ]
+
+    def _has(self, look: Look, row: Record) -> bool:
+        copy = self._seen(row.checkout_id, look)
+        return copy is not None and _stands(copy, row)
+
+    def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
+        looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
+        seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in looks.items()}
+        identity = self._redis.identity() if use_database else None
+        doubtful = [name for name in checkout_ids if use_database and _doubtful(looks[name], identity)]
+        rows = self._rows([name for name in doubtful if is_accepted_id(name)])
+        now = self._clock.wall()
+        for checkout_id in checkout_ids:
+            copy, row = seen[checkout_id], rows.get(checkout_id)
+            if row is not None and row.body is None:
+                continue
+            if copy is not None and _stands(copy, row):
+                yield copy
+            elif row is not None and (row.expires_at > now or copy is not None):
+                yield _row_seen(row)
+
+    def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
+        if not checkout_ids:
+            return {}
+        try:
+            return self._database.read_many(checkout_ids)
+        except DatabaseUnavailable as away:
+            _log.debug("listing what Redis has: %s", away)
+            return {}
+
+    def _in_database(self) -> Iterator[Sighting]:
+        now = self._clock.wall()
+        for page in self._database.newest():
+            yield from (_row_seen(row) for row in page if row.expires_at > now)
+            if page[-1].expires_at <= now:
+                return  # the rest have expired, and wait for a clean-up
+
+    def _in_memory(self) -> Iterator[Sighting]:
+        yield from (_row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
+
+    # By the beginning of an id
+
+    def matching(self, prefix: str, limit: int, *, use_redis: bool) -> list[str]:
+        """Ids that begin with ``prefix``, from every durable tier that can be reached.
+
+        Raises:
+            TierUnavailable: none can.
+        """
+        sources: list[Callable[[], list[str]]] = [lambda: self._database.matching(prefix, limit)]
+        if use_redis:
+            sources.append(lambda: self._matching_keys(prefix, limit))
+        found: dict[str, None] = {}
+        problems: list[TierUnavailable | AccessDenied] = []
+        for source in sources:
+            try:
+                found |= dict.fromkeys(name for name in source() if name.startswith(prefix))
+            except (TierUnavailable, AccessDenied) as problem:
+                problems.append(problem)
+        if len(problems) == len(sources):
+            raise problems[-1]
+        return sorted(found)[:limit]
+
+    def _matching_keys(self, prefix: str, limit: int) -> list[str]:
+        pattern = SESSION_PREFIX + "".join(f"\\{c}" if c in r"*?[]\^" else c for c in prefix) + "*"
+        found: dict[str, None] = {}
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern.encode("utf-8", "surrogateescape"), "COUNT", 1000)
+            cursor, keys = self._redis.ask(command)
+            found |= dict.fromkeys(checkout_id_of(decoded(key)) for key in keys)
+            if cursor == b"0" or len(found) >= limit:
+                return list(found)[:limit]
+
+    def _seen(self, checkout_id: str, look: Look) -> Sighting | None:
+        expires_at = None if look.ttl is None else self._clock.wall() + look.ttl
+        if look.problem is not None:
+            return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, look.problem, look.detail)
+        if look.value is None:
+            return None
+        copy = stamped.decode(look.value)
+        try:
+            fields = decode(copy.body if copy else without_reserved(look.value))
+        except SessionCorrupt as error:
+            return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, Problem.CORRUPT, str(error))
+        session = Session(checkout_id, fields, copy.version if copy else 0, TierName.REDIS)
+        return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
+
+
+def _doubtful(look: Look, identity: bytes | None) -> bool:
+    """Whether the database must be asked: Redis has nothing, no session, or a copy stamped for another server."""
+    copy = stamped.decode(look.value) if look.value is not None else None
+    if look.value is not None and copy is None:
+        return True  # a foreign value: it counts only where no row stands behind it
+    return copy is None or not copy.intact or copy.identity != identity
+
+
+def _stands(copy: Sighting, row: Record | None) -> bool:
+    """Whether Redis' copy may be shown beside the database's row: nothing newer, and no good row behind a bad copy."""
+    if row is None or row.body is None:
+        return True
+    return copy.session is not None and copy.session.version >= row.version
+
+
+def _row_seen(row: Record, tier: TierName = TierName.DATABASE) -> Sighting:
+    assert row.body is not None  # noqa: S101  (tombstones are not shown)
+    session = Session(row.checkout_id, decode(row.body), row.version, tier)
+    return Sighting(row.checkout_id, tier, session, row.expires_at, len(row.body))
