@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.errors import CheckoutError, ExitCode, Locked
 from checkout_cli.render.safe import safe
 
 if TYPE_CHECKING:
@@ -171,6 +171,6 @@ def warn(text: str) -> None:
 
 def report(error: CheckoutError) -> None:
     """Say what went wrong, in one line, and what to type next, in another."""
-    narrate(f"error: {error}")
+    narrate(str(error) if isinstance(error, Locked) else f"error: {error}")
     if error.hint:
         narrate(f"  next: {error.hint}")

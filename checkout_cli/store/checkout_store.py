@@ -490,16 +490,27 @@ class CheckoutStore:
         return self._sightings.matching(prefix, limit, use_redis=self.settings.enable_checkout_sessions)
 
     def count(self) -> Count:
-        """How many sessions are alive: by the index, or by the database where Redis is away.
+        """How many sessions are alive: what the index knows, or the database where that knows of more.
+
+        Redis may have been restarted empty, and the database does not know other programs' sessions.
 
         Raises:
             TierUnavailable: neither can be reached.
         """
-        if self.settings.enable_checkout_sessions:
-            try:
-                return self.index.count(self.clock.wall())
-            except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
-                _log.debug("counting in the database: %s", error)
+        if not self.settings.enable_checkout_sessions:
+            return self._count_rows()
+        try:
+            listed = self.index.count(self.clock.wall())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.debug("counting in the database: %s", error)
+            return self._count_rows()
+        try:
+            return max(listed, self._count_rows(), key=lambda count: count.number)
+        except DatabaseUnavailable as error:
+            _log.debug("counting in Redis alone: %s", error)
+            return listed
+
+    def _count_rows(self) -> Count:
         return Count(self.database.count(self.clock.wall()), TierName.DATABASE)
 
     def totals(self) -> Totals:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, case, delete, func, inspect, literal, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, delete, func, inspect, or_, select, update
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
@@ -193,9 +193,11 @@ class DatabaseTier:
 
     def count(self, now: int) -> int:
         """How many rows are alive at ``now`` (ms)."""
-        statement = select(func.count()).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+        return self._number(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+
+    def _number(self, *conditions: ColumnElement[bool]) -> int:
         with self._transaction() as connection:
-            return connection.execute(statement).scalar_one()
+            return connection.execute(select(func.count()).select_from(sessions).where(*conditions)).scalar_one()
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
@@ -213,16 +215,59 @@ class DatabaseTier:
 
     # Clean-up
 
-    def due(self, cutoff: int, limit: int) -> list[str]:
+    def due(self, cutoff: int, limit: int, *, offset: int = 0) -> list[str]:
         """Ids of rows that expired at or before ``cutoff`` (ms), longest ago first."""
         statement = (
             select(sessions.c.checkout_id)
             .where(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
-            .order_by(sessions.c.expires_at)
+            .order_by(sessions.c.expires_at, sessions.c.checkout_id)
             .limit(limit)
+            .offset(offset)
         )
         with self._transaction() as connection:
             return list(connection.scalars(statement))
+
+    def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
+        """All ids of expired rows in batches, for who only looks."""
+        offset = 0
+        while page := self.due(cutoff, limit, offset=offset):
+            yield page
+            offset += len(page)
+
+    def count_due(self, cutoff: int) -> int:
+        """How many rows expired at or before ``cutoff`` (ms)."""
+        return self._number(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
+
+    def count_tombstones(self, cutoff: int) -> int:
+        """How many sessions were deleted at or before ``cutoff`` (ms)."""
+        return self._number(sessions.c.updated_at <= cutoff, sessions.c.body.is_(None))
+
+    def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
+        """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
+        alive = (sessions.c.expires_at > now) & sessions.c.body.is_not(None)
+        statement = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+            sessions.c.checkout_id.in_(checkout_ids), alive
+        )
+        with self._transaction() as connection:
+            return {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+
+    def living_ids(self, now: int) -> Iterator[dict[str, int]]:
+        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in pages."""
+        last = ""
+        while True:
+            statement = (
+                select(sessions.c.checkout_id, sessions.c.expires_at)
+                .where(sessions.c.checkout_id > last, sessions.c.expires_at > now, sessions.c.body.is_not(None))
+                .order_by(sessions.c.checkout_id)
+                .limit(PAGE)
+            )
+            with self._transaction() as connection:
+                page = {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            last = list(page)[-1]
 
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
         """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
@@ -232,6 +277,11 @@ class DatabaseTier:
     def purge_tombstones(self, cutoff: int) -> int:
         """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms)."""
         return self._purge((sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None), {})
+
+    def erase(self, checkout_id: str) -> None:
+        """Remove a row as if it had never been, out of the totals too; for probes, never for a shopper's session."""
+        with transaction(self._engine) as connection:
+            connection.execute(delete(sessions).where(sessions.c.checkout_id == checkout_id))
 
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
@@ -321,7 +371,7 @@ _TOUCH = (
     .where(
         sessions.c.checkout_id == bindparam("id"), sessions.c.expires_at < bindparam("e"), sessions.c.body.is_not(None)
     )
-    .values(expires_at=case((bindparam("e") > _LATEST, _LATEST), else_=literal(bindparam("e"))))
+    .values(expires_at=case((bindparam("e") > _LATEST, _LATEST), else_=bindparam("e", type_=BigInteger)))
 )
 _TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
 

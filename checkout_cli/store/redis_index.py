@@ -97,12 +97,11 @@ class RedisIndex:
             raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
         alive, due = self._tier.ask_all(("ZCOUNT", INDEX, f"({now}", "+inf"), ("ZCOUNT", INDEX, "-inf", now))
         looked_at = 0
-        while looked_at < min(due, COUNTED_DUE):
-            entries = self.due(now, offset=looked_at)
-            if not entries:
-                break
+        for entries in self.all_due(now, PAGE):
             alive += sum(ttl != -2 for ttl in self._tier.remaining([entry.checkout_id for entry in entries]))
             looked_at += len(entries)
+            if looked_at >= COUNTED_DUE:
+                break
         return Count(alive, TierName.REDIS, exact=due <= COUNTED_DUE)
 
     def _count_members(self) -> Count:
@@ -120,6 +119,23 @@ class RedisIndex:
         raw = self._tier.ask(("ZRANGE", INDEX, "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES"))
         return [Entry(decoded(raw[place]), float(raw[place + 1])) for place in range(0, len(raw), 2)]
 
+    def all_due(self, now: int, limit: int) -> Iterator[list[Entry]]:
+        """All due entries in batches, for who only looks; a legacy SET's members count as due since ever."""
+        if self.kind() == "set":
+            for page in self._members(INDEX):
+                yield [Entry(checkout_id, 0) for checkout_id in page]
+            return
+        offset = 0
+        while entries := self.due(now, limit=limit, offset=offset):
+            yield entries
+            offset += len(entries)
+
+    def count_due(self, now: int) -> int:
+        """How many entries can have expired; all of a legacy SET can."""
+        if self.kind() == "set":
+            return int(self._tier.ask(("SCARD", INDEX)))
+        return int(self._tier.ask(("ZCOUNT", INDEX, "-inf", now)))
+
     def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
         """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
 
@@ -132,14 +148,14 @@ class RedisIndex:
             arguments += (encoded(entry.checkout_id), entry.score, expires_at)
         return int(self._tier.ask(_SETTLE.call(INDEX.encode(), *arguments))) if arguments else 0
 
-    def add(self, checkout_ids: Sequence[str], score: int) -> int:
+    def enter(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""
-        members = [part for checkout_id in checkout_ids for part in (score, encoded(checkout_id))]
+        members = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         return int(self._tier.ask(("ZADD", INDEX, "NX", *members))) if members else 0
 
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those that the index does not have."""
-        if not checkout_ids:
+        """Those that the index does not have; none where it is another program's SET, which is read to its end."""
+        if not checkout_ids or self.kind() == "set":
             return []
         scores = self._tier.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
         return [checkout_id for checkout_id, score in zip(checkout_ids, scores, strict=True) if score is None]
@@ -159,5 +175,5 @@ class RedisIndex:
         if self._tier.ask(("TYPE", LEGACY_INDEX)) != b"set":
             return
         for page in self._members(LEGACY_INDEX):
-            yield self.add(page, now)
+            yield self.enter([Entry(checkout_id, now) for checkout_id in page])
         self._tier.ask(("UNLINK", LEGACY_INDEX))

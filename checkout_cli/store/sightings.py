@@ -119,6 +119,20 @@ class Sightings:
             for start in range(0, len(page), PAGE):
                 chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
                 yield from self._page(chunk, use_database=use_database)
+        if use_database:
+            yield from self._unlisted(shown)
+
+    def _unlisted(self, shown: set[str]) -> Iterator[Sighting]:
+        """What the database has and the index does not: Redis was restarted empty, or lost the index."""
+        now = self._clock.wall()
+        try:
+            for page in self._database.newest():
+                alive = {row.checkout_id: row for row in page if row.expires_at > now and row.checkout_id not in shown}
+                yield from (_row_seen(alive[name]) for name in self._index.missing(list(alive)))
+                if page[-1].expires_at <= now:
+                    return
+        except DatabaseUnavailable as away:
+            _log.debug("listing what Redis has: %s", away)
 
     def _pending(self) -> list[Sighting]:
         """Sessions whose newest version Redis may lack, the last written first."""

@@ -1,0 +1,271 @@
+"""``cleanup --expired``: remove what has ended, everywhere, in small steps.
+
+Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by themselves.
+Nothing is removed that is alive anywhere: an index entry goes when neither Redis nor the database has the session, a
+row when its key is gone too. On the way, a legacy index is adopted and sessions without an index entry are entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
+from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_index import Entry
+
+BATCH = 500
+"""Sessions in one step: less than a millisecond of Redis' time."""
+LARGEST_BATCH = 2000
+
+Progress = Callable[[int, int], None]
+"""Told after each step how many of how many sessions were looked at."""
+
+
+@dataclass
+class CleanupReport:
+    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions."""
+
+    dry_run: bool = False
+    removed_from_index: int = 0
+    removed_from_database: int = 0
+    removed_from_memory: int = 0
+    tombstones: int = 0
+    still_alive: int = 0
+    adopted_from_legacy_index: int = 0
+    entered_into_index: int = 0
+    without_expiry: int = 0
+    finished: bool = True
+    unreachable: list[str] = field(default_factory=list)
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+class _Stop(Exception):
+    """The time is up, or the lock is lost: what is left waits for the next run."""
+
+
+def clean_up(
+    store: CheckoutStore,
+    *,
+    dry_run: bool = False,
+    max_seconds: float | None = None,
+    batch: int = BATCH,
+    owner: str | None = None,
+    progress: Progress = silent,
+) -> CleanupReport:
+    """Remove what has expired from the index, the database and memory.
+
+    Raises:
+        Locked: another clean-up runs now.
+        TierUnavailable: neither Redis nor the database can be reached.
+        AccessDenied: Redis refuses a command that this needs.
+    """
+    if dry_run:
+        return _CleanUp(store, None, max_seconds, batch, progress).preview()
+    with job_lock(store, "cleanup", owner or new_owner()) as lock:
+        return _CleanUp(store, lock, max_seconds, batch, progress).run()
+
+
+class _CleanUp:
+    """One run: its bounds, and what it has done so far."""
+
+    def __init__(
+        self, store: CheckoutStore, lock: JobLock | None, max_seconds: float | None, batch: int, progress: Progress
+    ) -> None:
+        self._store = store
+        self._lock = lock
+        self._batch = batch
+        self._progress = progress
+        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
+        self._done = self._total = 0
+        self._report = CleanupReport(dry_run=lock is None)
+        self._redis_away = self._database_away = False
+
+    def run(self) -> CleanupReport:
+        """All phases; each works without the other tier, and both away is an error."""
+        self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
+        try:
+            self._in_redis(self._adopt)
+            self._in_redis(self._clean_index)
+            self._in_database(self._clean_database)
+            self._in_redis(self._enter_unlisted)
+        except _Stop:
+            self._report.finished = False
+        return self._report
+
+    def preview(self) -> CleanupReport:
+        """Count what a run would remove, and change nothing."""
+        try:
+            self._in_redis(self._preview_index)
+            self._in_database(self._preview_database)
+        except _Stop:
+            self._report.finished = False
+        return self._report
+
+    def _in_redis(self, phase: Callable[[], None]) -> None:
+        if self._redis_away:
+            return
+        try:
+            phase()
+        except RedisUnavailable as away:
+            self._redis_away = True
+            self._give_up_or_note(away)
+
+    def _in_database(self, phase: Callable[[], None]) -> None:
+        if self._database_away:
+            return
+        try:
+            phase()
+        except DatabaseUnavailable as away:
+            self._database_away = True
+            self._give_up_or_note(away)
+
+    def _give_up_or_note(self, away: RedisUnavailable | DatabaseUnavailable) -> None:
+        if self._redis_away and self._database_away:
+            raise away
+        self._report.unreachable.append(str(away))
+
+    def _step(self, looked_at: int) -> None:
+        """After each batch: say so, and stop when the time is up or the lock is lost."""
+        self._done += looked_at
+        self._progress(self._done, max(self._total, self._done))
+        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
+            raise _Stop
+        if self._lock is not None and looked_at and not self._lock.still_held():
+            raise _Stop
+
+    # The index
+
+    def _adopt(self) -> None:
+        for moved in self._store.index.adopt_legacy(self._store.redis.time()):
+            self._report.adopted_from_legacy_index += moved
+            self._step(0)
+
+    def _clean_index(self) -> None:
+        now = self._store.redis.time()
+        self._total += self._store.index.count_due(now)
+        previous: list[Entry] = []
+        while entries := self._store.index.due(now, limit=self._batch):
+            if entries == previous:
+                return  # others change these at this very moment; the next run will see
+            previous = entries
+            dead, living = self._judge(entries, now)
+            self._report.removed_from_index += self._store.index.settle(dead, living)
+            self._report.still_alive += len(living)
+            self._step(len(entries))
+
+    def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]]]:
+        """Who is dead in every tier, and until when the others live (ms); rows of the dead go with them."""
+        ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
+        gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
+        rows = self._living_rows(gone, now)
+        dead: list[Entry] = []
+        living: list[tuple[Entry, int]] = []
+        for entry, ttl in zip(entries, ttls, strict=True):
+            if ttl >= 0:
+                living.append((entry, now + ttl))
+            elif ttl == -1:
+                self._report.without_expiry += 1
+                living.append((entry, now + int(self._store.settings.session_ttl * 1000)))
+            elif entry.checkout_id in rows:
+                living.append((entry, rows[entry.checkout_id]))
+            else:
+                dead.append(entry)
+        return dead, living
+
+    def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
+        """Those that Redis lacks and the database still has, with their expiry (ms); the dead rows are removed."""
+        if not checkout_ids or self._database_away:
+            return {}
+        try:
+            if self._lock is not None:
+                self._report.removed_from_database += self._store.database.purge(checkout_ids, self._cutoff(now))
+            return self._store.database.expiries(checkout_ids, now)
+        except DatabaseUnavailable as away:
+            self._database_away = True
+            self._give_up_or_note(away)
+            return {}
+
+    # The database
+
+    def _cutoff(self, now: int) -> int:
+        """What every clock at hand agrees has passed (ms): one that runs ahead must not end living sessions."""
+        return min(now, self._store.clock.wall(), self._store.database.now())
+
+    def _clean_database(self) -> None:
+        cutoff = self._database_cutoff()
+        self._total += self._store.database.count_due(cutoff)
+        previous: list[str] = []
+        while due := self._store.database.due(cutoff, self._batch):
+            if due == previous:
+                break
+            previous = due
+            alive = self._alive_in_redis(due)
+            self._store.database.touch(alive)
+            self._report.still_alive += len(alive)
+            self._report.removed_from_database += self._store.database.purge(due, cutoff)
+            self._step(len(due))
+        retention = int(self._store.settings.session_max_age * 1000)
+        self._report.tombstones += self._store.database.purge_tombstones(cutoff - retention)
+
+    def _database_cutoff(self) -> int:
+        now = self._cutoff(self._store.clock.wall())
+        if self._redis_away:  # the real expiry cannot be seen, and reads are noted up to a tenth of the TTL late
+            now -= int(self._store.settings.session_ttl * 100)
+        return now
+
+    def _alive_in_redis(self, checkout_ids: Sequence[str]) -> dict[str, int]:
+        """Those whose key still lives, with its real expiry (ms)."""
+        if self._redis_away or not self._store.settings.enable_checkout_sessions:
+            return {}
+        try:
+            ttls = self._store.redis.remaining(checkout_ids)
+        except RedisUnavailable as away:
+            self._redis_away = True
+            self._give_up_or_note(away)
+            raise _Stop from away
+        now = self._store.clock.wall()
+        return {name: now + ttl for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl >= 0}
+
+    # Repair
+
+    def _enter_unlisted(self) -> None:
+        """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
+        if self._store.index.kind() not in {"zset", "none"}:
+            return
+        for entries in self._unlisted():
+            self._report.entered_into_index += self._store.index.enter(entries)
+            self._step(0)
+
+    def _unlisted(self) -> Iterator[list[Entry]]:
+        now = self._store.redis.time()
+        for page in self._store.index.session_ids():
+            yield [Entry(checkout_id, now) for checkout_id in self._store.index.missing(page)]
+        if not self._database_away:
+            for rows in self._store.database.living_ids(now):
+                missing = set(self._store.index.missing(list(rows)))
+                yield [Entry(checkout_id, rows[checkout_id]) for checkout_id in rows if checkout_id in missing]
+
+    # Preview
+
+    def _preview_index(self) -> None:
+        now = self._store.redis.time()
+        self._total += self._store.index.count_due(now)
+        for entries in self._store.index.all_due(now, self._batch):
+            dead, living = self._judge(entries, now)
+            self._report.removed_from_index += len(dead)
+            self._report.still_alive += len(living)
+            self._step(len(entries))
+
+    def _preview_database(self) -> None:
+        cutoff = self._database_cutoff()
+        self._total += self._store.database.count_due(cutoff)
+        for due in self._store.database.all_due(cutoff, self._batch):
+            self._report.removed_from_database += len(due) - len(self._alive_in_redis(due))
+            self._step(len(due))
+        retention = int(self._store.settings.session_max_age * 1000)
+        self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)

@@ -1,0 +1,61 @@
+"""How a clean-up's report looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from checkout_cli.render.output import warn, write_json, write_line
+
+if TYPE_CHECKING:
+    from checkout_cli.operations.cleanup import CleanupReport
+
+
+def show_cleanup(report: CleanupReport, *, as_json: bool, quiet: bool) -> None:
+    """The numbers on stdout, what could not be done on stderr; nothing at all on success with ``quiet``."""
+    for reason in report.unreachable:
+        warn(f"not cleaned up: {reason}")
+    if report.without_expiry:
+        warn(f"{report.without_expiry} sessions have no time to live and will never end by themselves")
+    if as_json:
+        write_json(_document(report))
+    elif not quiet:
+        for line in _lines(report):
+            write_line(line)
+
+
+def _document(report: CleanupReport) -> dict[str, object]:
+    return {
+        "dryRun": report.dry_run,
+        "removed": {
+            "index": report.removed_from_index,
+            "database": report.removed_from_database,
+            "memory": report.removed_from_memory,
+            "tombstones": report.tombstones,
+        },
+        "stillAlive": report.still_alive,
+        "adoptedFromLegacyIndex": report.adopted_from_legacy_index,
+        "enteredIntoIndex": report.entered_into_index,
+        "withoutExpiry": report.without_expiry,
+        "finished": report.finished,
+        "unreachable": report.unreachable,
+    }
+
+
+def _lines(report: CleanupReport) -> list[str]:
+    verb = "would remove" if report.dry_run else "removed"
+    removed = (
+        f"{report.removed_from_index:,} expired sessions from the index, "
+        f"{report.removed_from_database:,} from the database, {report.removed_from_memory:,} from memory"
+    )
+    lines = [f"{verb} {removed}"]
+    if report.tombstones:
+        lines.append(f"{verb} {report.tombstones:,} tombstones of sessions that were deleted long ago")
+    if report.still_alive:
+        lines.append(f"{report.still_alive:,} were due and are still in use: kept")
+    if report.adopted_from_legacy_index:
+        lines.append(f"adopted {report.adopted_from_legacy_index:,} entries of a legacy index")
+    if report.entered_into_index:
+        lines.append(f"entered {report.entered_into_index:,} sessions that the index did not have")
+    if not report.finished:
+        lines.append("stopped before the end: the next run goes on")
+    return lines
