@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from checkout_cli import __version__
+from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
+from checkout_cli.cli.demo import demo
 from checkout_cli.errors import CheckoutError
 
 app = typer.Typer(
@@ -63,6 +65,10 @@ def root(
         from checkout_cli.render.output import set_color
 
         set_color(False)
+
+
+app.command()(cleanup)
+app.command()(demo)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any, Self
 
 from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
 
@@ -72,18 +73,35 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     waiting: list[int] = []
+    previous: dict[int, Any] = {}
 
     def note(number: int, _frame: FrameType | None) -> None:
         waiting.append(number)
 
-    previous = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
     try:
+        with _blocked():
+            previous.update({number: signal.signal(number, note) for number in _STOP_SIGNALS})
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        with _blocked():
+            for number, handler in previous.items():
+                signal.signal(number, handler)
         if waiting:
             signal.raise_signal(waiting[0])
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """No signal may come between the handlers; not for longer, because a child would inherit the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def free_port() -> int:
@@ -125,19 +143,19 @@ class EmbeddedServer:
         Raises:
             RedisUnavailable: it did not within ``timeout`` seconds, or ended at once; the message has its last words.
         """
-        if self._process is not None:
-            return
-        deadline = time.monotonic() + timeout
-        first_port = self._port
-        while True:
-            port = first_port or free_port()
-            self._launch(port)
+        if self._process is None:
             try:
-                ready = self._wait_until_ready(port, deadline)
+                self._start(time.monotonic() + timeout)
             except BaseException:
                 self.kill()
                 raise
-            if ready:
+
+    def _start(self, deadline: float) -> None:
+        chosen = self._port
+        while True:
+            port = chosen or free_port()
+            self._launch(port)
+            if self._wait_until_ready(port, deadline):
                 self._port = port
                 return
             self.kill()
@@ -178,8 +196,12 @@ class EmbeddedServer:
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
-    def __enter__(self) -> EmbeddedServer:
-        self.start()
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:  # an interrupt just after the start comes before anybody could stop it
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
