@@ -1,0 +1,142 @@
+"""What is installed on this machine, and how a Redis is installed and started on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVERS = ("redis-server", "valkey-server")
+CLIENTS = ("redis-cli", "valkey-cli")
+
+_VERSION = re.compile(r"\bv=([0-9][\w.+-]*)|\b(?:redis|valkey)-cli ([0-9][\w.+-]*)", re.IGNORECASE)
+_VERSION_PATIENCE = 2.0
+"""How long a program may take to say its version, in seconds."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program on PATH; ``version`` is empty where it does not say one."""
+
+    name: str
+    path: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        """As shown: the name and, where it is known, the version."""
+        return f"{self.name} {self.version}".rstrip()
+
+
+@dataclass(frozen=True)
+class System:
+    """The operating system or distribution, by the name it gives itself, and its family for our purposes.
+
+    ``family`` is one of debian, rhel, arch, alpine, macos, windows, or empty where we know no commands for it.
+    """
+
+    name: str
+    family: str
+    package: str = "redis"
+    service: str = "redis"
+    installer: str = ""
+
+
+def found_programs(
+    which: Callable[[str], str | None] = shutil.which, run: Callable[[str], str] | None = None
+) -> tuple[Program, ...]:
+    """The servers and clients of Redis and Valkey that are on PATH, with their versions."""
+    version_text = run or _version_text
+    paths = [(name, which(name)) for name in (*SERVERS, *CLIENTS)]
+    return tuple(Program(name, path, _version(version_text(path))) for name, path in paths if path)
+
+
+def _version_text(path: str) -> str:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, timeout=_VERSION_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # it is there and does not work; the connection check will tell what that means
+    return done.stdout.decode(errors="replace")
+
+
+def _version(text: str) -> str:
+    found = _VERSION.search(text)
+    return (found[1] or found[2]) if found else ""
+
+
+def this_system() -> System:
+    """The system that we run on."""
+    try:
+        release = platform.freedesktop_os_release() if platform.system() == "Linux" else {}
+    except OSError:
+        release = {}
+    return system_of(platform.system(), release)
+
+
+def system_of(kernel: str, release: Mapping[str, str]) -> System:
+    """The system behind a kernel's name (``platform.system()``) and the fields of its ``os-release`` file."""
+    if kernel == "Darwin":
+        return System("macOS", "macos", installer="brew install")
+    if kernel == "Windows":
+        return System("Windows", "windows", installer="choco install")
+    name = release.get("PRETTY_NAME") or release.get("NAME") or kernel or "this system"
+    relatives = {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
+    major = release.get("VERSION_ID", "").partition(".")[0]
+    number = int(major) if major.isdecimal() else None
+    if relatives & {"debian", "ubuntu"}:
+        return System(name, "debian", "redis-server", "redis-server", "apt-get update && {sudo}apt-get install -y")
+    if relatives & {"rhel", "centos", "fedora"}:
+        return _red_hat(name, release.get("ID", ""), number)
+    if "arch" in relatives:  # Redis left Arch's packages for Valkey in 2025
+        return System(name, "arch", "valkey", "valkey", "pacman -S --needed --noconfirm")
+    if "alpine" in relatives:
+        return System(name, "alpine", installer="apk add")
+    return System(name, "")
+
+
+def _red_hat(name: str, distribution: str, number: int | None) -> System:
+    """Fedora 41 and Enterprise Linux 10 replaced Redis by Valkey; Enterprise Linux 7 has no dnf."""
+    first_with_valkey = 41 if distribution == "fedora" else 10
+    package = "valkey" if number is not None and number >= first_with_valkey else "redis"
+    installer = "yum install -y" if number is not None and number < 8 else "dnf install -y"
+    return System(name, "rhel", package, package, installer)
+
+
+def install_command(system: System, *, root: bool) -> str:
+    """The command line that installs a server, or where to get one."""
+    if not system.installer:
+        return "install redis-server with the system's package manager, or from https://redis.io/downloads"
+    sudo = "" if root or system.family in {"macos", "windows"} else "sudo "
+    return f"{sudo}{system.installer.format(sudo=sudo)} {system.package}"
+
+
+def start_command(system: System, programs: tuple[Program, ...], *, root: bool, service_manager: bool) -> str:
+    """The command line that starts an installed server, as a service where the system has a service manager."""
+    sudo = "" if root else "sudo "
+    server = next((program.name for program in programs if program.name in SERVERS), "")
+    if system.family == "macos":
+        return "brew services start redis"
+    if system.family == "windows":
+        return "redis-server"
+    if service_manager and system.family == "alpine":
+        return f"{sudo}rc-update add {system.service} && {sudo}rc-service {system.service} start"
+    if service_manager and system.family:
+        service = system.service
+        if server and not service.startswith(server.partition("-")[0]):
+            service = server.partition("-")[0]  # the other one of the two is installed
+        return f"{sudo}systemctl enable --now {service}"
+    return f"{server or ('valkey-server' if system.package == 'valkey' else 'redis-server')} --daemonize yes"
+
+
+def is_root() -> bool:
+    """Whether commands need no sudo."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def has_service_manager() -> bool:
+    """Whether systemd or OpenRC runs here; in most containers neither does."""
+    return Path("/run/systemd/system").is_dir() or Path("/run/openrc").is_dir()

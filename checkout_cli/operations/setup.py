@@ -1,0 +1,317 @@
+"""Set everything up and prove that it works, or only look.
+
+The order is the document's: what is installed, the environment file, the settings, Redis, the database, and then a
+probe session through every tier. A check that fails says what to type, and the rest is checked all the same.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
+from checkout_cli.operations import env_file, installation, probe
+from checkout_cli.operations.env_file import EnvFilePlan
+from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
+from checkout_cli.settings import without_password
+
+if TYPE_CHECKING:
+    from checkout_cli.settings import Settings
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what was found, and what to type where it is not as it should be."""
+
+    id: str
+    status: Status
+    evidence: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class SetupReport:
+    """All checks, what was changed, and what to do next."""
+
+    looked_only: bool
+    changed: tuple[str, ...]
+    checks: tuple[Check, ...]
+    next_steps: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where a check failed."""
+        failed = any(check.status is Status.FAILED for check in self.checks)
+        return ExitCode.FINDING if failed else ExitCode.OK
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What we know of the machine that we run on."""
+
+    system: System = field(default_factory=installation.this_system)
+    programs: tuple[Program, ...] = field(default_factory=installation.found_programs)
+    root: bool = field(default_factory=installation.is_root)
+    service_manager: bool = field(default_factory=installation.has_service_manager)
+
+
+def probe_id() -> str:
+    """The id of a new probe session."""
+    return f"checkoutctl-probe-{uuid.uuid4()}"
+
+
+def look(plan: EnvFilePlan, load: Callable[[], Settings], *, machine: Machine | None = None) -> SetupReport:
+    """Check everything that can be checked without changing anything: no file, no table, no probe session."""
+    return _Setup(plan, load, machine or Machine(), looked_only=True).report()
+
+
+def run(
+    plan: EnvFilePlan,
+    load: Callable[[], Settings],
+    *,
+    machine: Machine | None = None,
+    clock: probe.Time | None = None,
+    ids: Callable[[], str] = probe_id,
+) -> SetupReport:
+    """Carry the plan for the environment file out, create the database's tables, and prove every tier.
+
+    ``load`` reads the settings; it is called when the file is written.
+
+    Raises:
+        ConfigurationError: the environment file cannot be written; nothing else was tried.
+    """
+    setup = _Setup(plan, load, machine or Machine(), looked_only=False, clock=clock or probe.Time(), ids=ids)
+    if env_file.write(plan):
+        setup.changed.append(str(plan.path))
+    return setup.report()
+
+
+class _Setup:
+    """One run: the checks, in order, and what they learn for each other."""
+
+    def __init__(
+        self,
+        plan: EnvFilePlan,
+        load: Callable[[], Settings],
+        machine: Machine,
+        *,
+        looked_only: bool,
+        clock: probe.Time | None = None,
+        ids: Callable[[], str] = probe_id,
+    ) -> None:
+        self._plan = plan
+        self._load = load
+        self._machine = machine
+        self._looked_only = looked_only
+        self._clock = clock or probe.Time()
+        self._ids = ids
+        self.changed: list[str] = []
+
+    def report(self) -> SetupReport:
+        checks = tuple(self._checks())
+        return SetupReport(self._looked_only, tuple(self.changed), checks, tuple(self._next_steps(checks)))
+
+    def _checks(self) -> Iterator[Check]:
+        try:
+            settings = self._load()
+        except CheckoutError as error:
+            yield self._server(Status.SKIPPED, reason="the settings are wrong")
+            yield self._client()
+            yield self._env_file()
+            yield _failed("settings", error, fix="checkoutctl config check")
+            for name in ("redis", "database", "probe redis", "probe database"):
+                yield Check(name, Status.SKIPPED, "the settings are wrong")
+            yield self._memory_probe()
+            return
+        redis, round_trip = self._redis(settings)
+        yield self._server(redis.status, reason=f"{_place(settings)} answers")
+        yield self._client()
+        yield self._env_file()
+        yield Check("settings", Status.OK, "all values are valid")
+        yield redis
+        database = self._database(settings)
+        yield database
+        yield self._redis_probe(settings, redis, round_trip)
+        yield self._database_probe(settings, database)
+        yield self._memory_probe()
+
+    # What is installed
+
+    def _server(self, redis: Status, *, reason: str) -> Check:
+        """A server is needed on this machine only where none answers."""
+        servers = [str(program) for program in self._machine.programs if program.name in SERVERS]
+        if servers:
+            return Check("server installed", Status.OK, ", ".join(servers))
+        if redis is not Status.FAILED:
+            return Check("server installed", Status.SKIPPED, f"none on PATH, and none needed: {reason}")
+        install = installation.install_command(self._machine.system, root=self._machine.root)
+        return Check("server installed", Status.WARN, f"none on PATH ({self._machine.system.name})", install)
+
+    def _client(self) -> Check:
+        clients = [str(program) for program in self._machine.programs if program.name in CLIENTS]
+        if clients:
+            return Check("client installed", Status.OK, ", ".join(clients))
+        return Check("client installed", Status.SKIPPED, "neither redis-cli nor valkey-cli; checkoutctl needs none")
+
+    # Configuration
+
+    def _env_file(self) -> Check:
+        plan = self._plan
+        elsewhere = f"; left in .env: {', '.join(plan.elsewhere)}" if plan.elsewhere else ""
+        if not plan.changes:
+            return Check("env file", Status.OK, f"{plan.path.name} is complete{elsewhere}")
+        if plan.obstacle:
+            return Check("env file", Status.FAILED, plan.obstacle, f"ls -l {plan.path}")
+        what = _what(plan)
+        if self._looked_only:
+            return Check("env file", Status.FAILED, f"{plan.path.name}: {what} missing{elsewhere}", "checkoutctl setup")
+        return Check("env file", Status.OK, f"{plan.path.name}: {what} written, mode {env_file.MODE:o}{elsewhere}")
+
+    # Servers
+
+    def _redis(self, settings: Settings) -> tuple[Check, float]:
+        """Whether Redis answers, and how long a round trip takes in seconds."""
+        from checkout_cli.store.redis_tier import RedisTier
+
+        try:
+            with closing(RedisTier(settings)) as tier:
+                tier.ping()  # connects
+                round_trip = tier.ping()
+        except CheckoutError as error:
+            return _failed("redis", error, fix=self._redis_fix(settings, error)), 0.0
+        return Check("redis", Status.OK, f"{_place(settings)} answers in {round_trip * 1000:.1f} ms"), round_trip
+
+    def _redis_fix(self, settings: Settings, error: CheckoutError) -> str:
+        """How to get a Redis, where nothing listens on this machine; else what the error says."""
+        if not isinstance(error, RedisUnavailable) or not _refused(error):
+            return error.hint
+        if not is_loopback(settings.redis_host):
+            return f"start Redis on {settings.redis_host}, or correct REDIS_HOST and REDIS_PORT"
+        machine = self._machine
+        start = installation.start_command(
+            machine.system, machine.programs, root=machine.root, service_manager=machine.service_manager
+        )
+        if settings.redis_port != 6379:
+            return f"start a server on port {settings.redis_port}, or correct REDIS_PORT; for the usual port: {start}"
+        if any(program.name in SERVERS for program in machine.programs):
+            return start
+        install = installation.install_command(machine.system, root=machine.root)
+        return f"{install} && {start}" if machine.system.installer else f"{install}; then: {start}"
+
+    def _database(self, settings: Settings) -> Check:
+        """Whether the database answers and has our tables, which a set-up creates."""
+        from checkout_cli.store.database_tier import DatabaseTier
+
+        place = without_password(settings.database_url)
+        try:
+            with closing(DatabaseTier(settings)) as tier:
+                if not self._looked_only and tier.create_schema():
+                    self.changed.append("database schema")
+                    return Check("database", Status.OK, f"{place}: schema created")
+                round_trip = tier.ping()
+        except CheckoutError as error:
+            return _failed("database", error)
+        return Check("database", Status.OK, f"{place}: schema there, answers in {round_trip * 1000:.1f} ms")
+
+    # Proof
+
+    def _redis_probe(self, settings: Settings, redis: Check, round_trip: float) -> Check:
+        name = "probe redis"
+        if self._looked_only:
+            return Check(name, Status.SKIPPED, "--check writes nothing")
+        if redis.status is Status.FAILED:
+            return Check(name, Status.SKIPPED, "Redis cannot be used")
+        if not settings.enable_checkout_sessions:
+            return Check(name, Status.SKIPPED, "REDIS_ENABLE_CHECKOUT_SESSIONS is false")
+        return _proof(name, lambda: probe.probe_redis(settings, self._ids(), self._clock, round_trip))
+
+    def _database_probe(self, settings: Settings, database: Check) -> Check:
+        from checkout_cli.store.database_tier import DatabaseTier
+
+        name = "probe database"
+        if self._looked_only:
+            return Check(name, Status.SKIPPED, "--check writes nothing")
+        if database.status is Status.FAILED:
+            return Check(name, Status.SKIPPED, "the database cannot be used")
+
+        def prove() -> probe.Proof:
+            with closing(DatabaseTier(settings)) as tier:
+                return probe.probe_database(tier, self._ids(), self._clock)
+
+        return _proof(name, prove)
+
+    def _memory_probe(self) -> Check:
+        if self._looked_only:
+            return Check("probe memory", Status.SKIPPED, "--check writes nothing")
+        return _proof("probe memory", lambda: probe.probe_memory(self._ids(), self._clock))
+
+    # What to do next
+
+    def _next_steps(self, checks: tuple[Check, ...]) -> Iterator[str]:
+        failed = {check.id for check in checks if check.status is Status.FAILED}
+        if failed:
+            yield "checkoutctl setup" + ("" if self._looked_only else "    (again, when that is fixed)")
+            if "redis" in failed and not failed & {"settings", "database", "probe database"}:
+                yield "checkoutctl health    (until then, sessions live in the database)"
+                yield "checkoutctl demo    (the whole tour on an embedded server, without a Redis)"
+        else:
+            yield "checkoutctl health    (what each tier says)"
+            yield "checkoutctl sessions list"
+            yield "checkoutctl cleanup --expired    (for crontab)"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether nothing listens there, as opposed to something that hangs or misbehaves."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _what(plan: EnvFilePlan) -> str:
+    number = len(plan.added)
+    variables = f"{number} variable{'' if number == 1 else 's'}" if number else ""
+    return variables or "the protection from other readers"
+
+
+def _place(settings: Settings) -> str:
+    return f"{settings.redis_host}:{settings.redis_port}"
+
+
+def _failed(name: str, error: CheckoutError, *, fix: str = "") -> Check:
+    return Check(name, Status.FAILED, str(error), fix or error.hint)
+
+
+def _proof(name: str, prove: Callable[[], probe.Proof]) -> Check:
+    try:
+        proof = prove()
+    except CheckoutError as error:
+        return _failed(name, error)
+    evidence = f"written, read, expired after {proof.expired_after:.2f} s, deleted"
+    return Check(name, Status.OK, evidence)
