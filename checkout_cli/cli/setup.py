@@ -29,18 +29,16 @@ def setup(
 
     Example: checkoutctl setup --check
     """
-    from checkout_cli.operations import env_file
     from checkout_cli.operations import setup as operation
     from checkout_cli.render import setup_view
 
     context = context_of(typer_context)
-    plan = env_file.plan(context.directory, flags=context.flags)
+    sources = operation.Sources(context.directory, context.flags | {"timeout": timeout, "database_timeout": timeout})
+    plan = sources.plan()
     setup_view.show_plan(plan)
-    if check:
-        report = operation.look(plan, lambda: context.settings(timeout))
-    else:
+    if not check:
         _ask(plan, yes=yes)
-        report = operation.run(plan, lambda: context.settings(timeout))
+    report = operation.look(plan, sources) if check else operation.run(plan, sources)
     if as_json:
         setup_view.write_report(report, plan)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -12,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
-from checkout_cli.operations.env_file import insist_on_file
-from checkout_cli.operations.setup import is_loopback
-from checkout_cli.settings import ENV_FILES, VARIABLES, Resolved, Settings, exposed, read_env_file, resolve
+from checkout_cli.operations.env_file import insist_on_file, parser_warnings_off
+from checkout_cli.settings import (
+    ENV_FILES,
+    VARIABLES,
+    Resolved,
+    Settings,
+    exposed,
+    read_env_file,
+    resolve,
+    without_password,
+)
 
 _OURS = re.compile(r"(?:REDIS|CHECKOUT)_", re.IGNORECASE)
 _SIMILAR = 0.8
 """How like one of our names an unknown one must be to count as a typing mistake, from 0 to 1."""
+_SQLITE = b"SQLite format 3\0"
+"""How every SQLite database begins that is not empty."""
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -69,11 +80,16 @@ def check(
     directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> ConfigReport:
     """Look for everything that is wrong; asks no server and changes nothing."""
+    with parser_warnings_off():
+        return ConfigReport(tuple(_findings(directory, flags, environ)))
+
+
+def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> list[Finding]:
     findings = [finding for name in ENV_FILES for finding in _file_findings(directory / name)]
     try:
         resolved = configuration(directory, flags=flags, environ=environ)
     except ConfigurationError:  # the file that cannot be read is among the findings
-        return ConfigReport(tuple(findings))
+        return findings
     findings += (
         _error(item.variable.name, item.problem, _correction(item)) for item in resolved.values() if item.problem
     )
@@ -83,7 +99,7 @@ def check(
     findings += _lifetime_findings(sound)
     if not resolved["database_url"].problem:
         findings += _database_findings(sound)
-    return ConfigReport(tuple(findings))
+    return findings
 
 
 def _error(subject: str, problem: str, fix: str) -> Finding:
@@ -120,8 +136,6 @@ def _file_findings(path: Path) -> Iterator[Finding]:
 
 
 def _has_password(url: str) -> bool:
-    from checkout_cli.settings import without_password
-
     return without_password(url) != url
 
 
@@ -173,6 +187,16 @@ def _name_findings(file: str, variables: Mapping[str, str]) -> Iterator[Finding]
 
 
 # What the values say together
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _password_findings(settings: Settings) -> Iterator[Finding]:
@@ -228,7 +252,8 @@ def _database_findings(settings: Settings) -> Iterator[Finding]:
     try:
         engine = make_engine(settings)
     except CheckoutError as error:
-        yield _error("DATABASE_URL", str(error), error.hint)
+        usual = "such as sqlite:////var/lib/shop/checkout.db or postgresql://user@host/name"
+        yield _error("DATABASE_URL", str(error), usual if error.hint == ConfigurationError.default_hint else error.hint)
         return
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
@@ -237,12 +262,19 @@ def _database_findings(settings: Settings) -> Iterator[Finding]:
         yield _error("DATABASE_URL", problem, "set DATABASE_URL to a file in a directory that you can write to")
 
 
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(_SQLITE)) in {_SQLITE, b""}
+
+
 def _place_problem(path: Path) -> str:
     """Why a database cannot be kept in this file, or nothing. SQLite also needs to write beside it."""
     if path.exists() and not path.is_file():
         return f"{path} is no regular file"
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         return f"{path} is read-only"
+    if path.exists() and not _is_sqlite(path):
+        return f"{path} is not an SQLite database"
     nearest = next(parent for parent in path.parents if parent.exists())
     if not nearest.is_dir():
         return f"{nearest} is not a directory"

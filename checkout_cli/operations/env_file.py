@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import stat
@@ -91,6 +92,11 @@ def plan(
     Raises:
         ConfigurationError: there is something by that name that cannot be read or is no file.
     """
+    with parser_warnings_off():
+        return _plan(directory, flags, environ)
+
+
+def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> EnvFilePlan:
     path = directory / ENV_FILES[0]
     insist_on_file(path)
     before = path.read_bytes() if path.exists() else None
@@ -245,6 +251,18 @@ def _insist_on_meaning(path: Path, before: bytes | None, after: bytes, added: li
         raise ConfigurationError(
             f"{path.name} has a quote that is opened and never closed", hint="checkoutctl config check"
         )
+
+
+@contextlib.contextmanager
+def parser_warnings_off() -> Iterator[None]:
+    """Keep python-dotenv from logging each broken line at each reading, where we report broken lines ourselves."""
+    logger = logging.getLogger("dotenv.main")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def parsed(content: bytes) -> dict[str, str | None]:

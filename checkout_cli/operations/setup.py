@@ -6,22 +6,20 @@ probe session through every tier. A check that fails says what to type, and the 
 
 from __future__ import annotations
 
-import ipaddress
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
-from checkout_cli.operations import env_file, installation, probe
+from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable, TierUnavailable
+from checkout_cli.operations import config_check, env_file, installation, probe
+from checkout_cli.operations.config_check import ConfigReport, Severity, is_loopback
 from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
-from checkout_cli.settings import without_password
-
-if TYPE_CHECKING:
-    from checkout_cli.settings import Settings
+from checkout_cli.settings import Settings, without_password
 
 
 class Status(StrEnum):
@@ -69,19 +67,40 @@ class Machine:
     service_manager: bool = field(default_factory=installation.has_service_manager)
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the settings come from: the flags, the environment (``None``: the process's), a directory's files."""
+
+    directory: Path
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] | None = None
+
+    def plan(self) -> EnvFilePlan:
+        """What is to be written; raises ``ConfigurationError``."""
+        return env_file.plan(self.directory, flags=self.flags, environ=self.environ)
+
+    def settings(self) -> Settings:
+        """The settings; raises ``ConfigurationError``."""
+        return Settings.load(directory=self.directory, flags=self.flags, environ=self.environ)
+
+    def configuration(self) -> ConfigReport:
+        """What is wrong with them."""
+        return config_check.check(self.directory, flags=self.flags, environ=self.environ)
+
+
 def probe_id() -> str:
     """The id of a new probe session."""
     return f"checkoutctl-probe-{uuid.uuid4()}"
 
 
-def look(plan: EnvFilePlan, load: Callable[[], Settings], *, machine: Machine | None = None) -> SetupReport:
+def look(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
     """Check everything that can be checked without changing anything: no file, no table, no probe session."""
-    return _Setup(plan, load, machine or Machine(), looked_only=True).report()
+    return _Setup(plan, sources, machine or Machine(), looked_only=True).report()
 
 
 def run(
     plan: EnvFilePlan,
-    load: Callable[[], Settings],
+    sources: Sources,
     *,
     machine: Machine | None = None,
     clock: probe.Time | None = None,
@@ -89,12 +108,12 @@ def run(
 ) -> SetupReport:
     """Carry the plan for the environment file out, create the database's tables, and prove every tier.
 
-    ``load`` reads the settings; it is called when the file is written.
+    The settings are read when the file is written.
 
     Raises:
         ConfigurationError: the environment file cannot be written; nothing else was tried.
     """
-    setup = _Setup(plan, load, machine or Machine(), looked_only=False, clock=clock or probe.Time(), ids=ids)
+    setup = _Setup(plan, sources, machine or Machine(), looked_only=False, clock=clock or probe.Time(), ids=ids)
     if env_file.write(plan):
         setup.changed.append(str(plan.path))
     return setup.report()
@@ -106,7 +125,7 @@ class _Setup:
     def __init__(
         self,
         plan: EnvFilePlan,
-        load: Callable[[], Settings],
+        sources: Sources,
         machine: Machine,
         *,
         looked_only: bool,
@@ -114,7 +133,7 @@ class _Setup:
         ids: Callable[[], str] = probe_id,
     ) -> None:
         self._plan = plan
-        self._load = load
+        self._sources = sources
         self._machine = machine
         self._looked_only = looked_only
         self._clock = clock or probe.Time()
@@ -127,7 +146,7 @@ class _Setup:
 
     def _checks(self) -> Iterator[Check]:
         try:
-            settings = self._load()
+            settings = self._sources.settings()
         except CheckoutError as error:
             yield self._server(Status.SKIPPED, reason="the settings are wrong")
             yield self._client()
@@ -141,7 +160,7 @@ class _Setup:
         yield self._server(redis.status, reason=f"{_place(settings)} answers")
         yield self._client()
         yield self._env_file()
-        yield Check("settings", Status.OK, "all values are valid")
+        yield self._settings()
         yield redis
         database = self._database(settings)
         yield database
@@ -180,6 +199,18 @@ class _Setup:
         if self._looked_only:
             return Check("env file", Status.FAILED, f"{plan.path.name}: {what} missing{elsewhere}", "checkoutctl setup")
         return Check("env file", Status.OK, f"{plan.path.name}: {what} written, mode {env_file.MODE:o}{elsewhere}")
+
+    def _settings(self) -> Check:
+        """What ``config check`` says."""
+        findings = self._sources.configuration().findings
+        if not findings:
+            return Check("settings", Status.OK, "all values are valid")
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        worst = (errors or findings)[0]
+        others = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        evidence = f"{worst.subject}: {worst.problem}{others}"
+        fix = "checkoutctl config check" if others else worst.fix
+        return Check("settings", Status.FAILED if errors else Status.WARN, evidence, fix)
 
     # Servers
 
@@ -224,7 +255,9 @@ class _Setup:
                     return Check("database", Status.OK, f"{place}: schema created")
                 round_trip = tier.ping()
         except CheckoutError as error:
-            return _failed("database", error)
+            away = error.hint == TierUnavailable.default_hint
+            fix = "make the database reachable and writable, or correct DATABASE_URL" if away else error.hint
+            return _failed("database", error, fix=fix)
         return Check("database", Status.OK, f"{place}: schema there, answers in {round_trip * 1000:.1f} ms")
 
     # Proof
@@ -263,6 +296,8 @@ class _Setup:
 
     def _next_steps(self, checks: tuple[Check, ...]) -> Iterator[str]:
         failed = {check.id for check in checks if check.status is Status.FAILED}
+        if "settings" in failed:
+            yield "checkoutctl config check"
         if failed:
             yield "checkoutctl setup" + ("" if self._looked_only else "    (again, when that is fixed)")
             if "redis" in failed and not failed & {"settings", "database", "probe database"}:
@@ -272,16 +307,6 @@ class _Setup:
             yield "checkoutctl health    (what each tier says)"
             yield "checkoutctl sessions list"
             yield "checkoutctl cleanup --expired    (for crontab)"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _refused(error: BaseException) -> bool:

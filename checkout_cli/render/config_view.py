@@ -23,7 +23,9 @@ def show_settings(settings: Iterable[Resolved]) -> None:
 
 
 def _shown(item: Resolved) -> str:
-    return "(invalid)" if item.problem else item.variable.masked(item.value)
+    if item.problem:
+        return "(invalid)"
+    return f"{item.value:g}" if isinstance(item.value, float) else item.variable.masked(item.value)
 
 
 def write_settings(settings: Iterable[Resolved]) -> None:
