@@ -1,8 +1,8 @@
 """``cleanup --expired``: remove what has ended, everywhere, in small steps.
 
 Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by themselves.
-Nothing is removed that is alive anywhere: an index entry goes when neither Redis nor the database has the session, a
-row when its key is gone too. On the way, a legacy index is adopted and sessions without an index entry are entered.
+Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when neither Redis nor
+the database has the session. On the way, a legacy index is adopted and sessions without an index entry are entered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from checkout_cli.store.redis_index import Entry
 
 BATCH = 500
 """Sessions in one step: less than a millisecond of Redis' time."""
-LARGEST_BATCH = 2000
+ROWS_PER_ENTRY = 16
+"""A step of the database is so many times larger than one of the index: each costs it a commit."""
+
+LARGEST_SCRIPT = 500
+"""Entries that one script call settles: about one millisecond of Redis' time."""
 
 Progress = Callable[[int, int], None]
 """Told after each step how many of how many sessions were looked at."""
@@ -90,8 +94,8 @@ class _CleanUp:
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         try:
             self._in_redis(self._adopt)
-            self._in_redis(self._clean_index)
             self._in_database(self._clean_database)
+            self._in_redis(self._clean_index)
             self._in_redis(self._enter_unlisted)
         except _Stop:
             self._report.finished = False
@@ -100,8 +104,8 @@ class _CleanUp:
     def preview(self) -> CleanupReport:
         """Count what a run would remove, and change nothing."""
         try:
-            self._in_redis(self._preview_index)
             self._in_database(self._preview_database)
+            self._in_redis(self._preview_index)
         except _Stop:
             self._report.finished = False
         return self._report
@@ -122,6 +126,9 @@ class _CleanUp:
             phase()
         except DatabaseUnavailable as away:
             self._database_away = True
+            self._give_up_or_note(away)
+        except RedisUnavailable as away:  # in the middle: what is alive cannot be seen any more
+            self._redis_away = True
             self._give_up_or_note(away)
 
     def _give_up_or_note(self, away: RedisUnavailable | DatabaseUnavailable) -> None:
@@ -159,7 +166,7 @@ class _CleanUp:
             self._step(len(entries))
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]]]:
-        """Who is dead in every tier, and until when the others live (ms); rows of the dead go with them."""
+        """Who is dead in every tier, and until when the others live (ms)."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
@@ -178,12 +185,10 @@ class _CleanUp:
         return dead, living
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
-        """Those that Redis lacks and the database still has, with their expiry (ms); the dead rows are removed."""
+        """Those that Redis lacks and the database still has, with their expiry (ms)."""
         if not checkout_ids or self._database_away:
             return {}
         try:
-            if self._lock is not None:
-                self._report.removed_from_database += self._store.database.purge(checkout_ids, self._cutoff(now))
             return self._store.database.expiries(checkout_ids, now)
         except DatabaseUnavailable as away:
             self._database_away = True
@@ -200,7 +205,7 @@ class _CleanUp:
         cutoff = self._database_cutoff()
         self._total += self._store.database.count_due(cutoff)
         previous: list[str] = []
-        while due := self._store.database.due(cutoff, self._batch):
+        while due := self._store.database.due(cutoff, self._batch * ROWS_PER_ENTRY):
             if due == previous:
                 break
             previous = due
@@ -208,9 +213,17 @@ class _CleanUp:
             self._store.database.touch(alive)
             self._report.still_alive += len(alive)
             self._report.removed_from_database += self._store.database.purge(due, cutoff)
+            self._unlist([Entry(name, cutoff) for name in due if name not in alive])
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.purge_tombstones(cutoff - retention)
+
+    def _unlist(self, dead: Sequence[Entry]) -> None:
+        """Take the dead out of the index too, which spares the index' own phase a second look at each."""
+        if self._redis_away:
+            return
+        for start in range(0, len(dead), LARGEST_SCRIPT):
+            self._report.removed_from_index += self._store.index.settle(dead[start : start + LARGEST_SCRIPT], [])
 
     def _database_cutoff(self) -> int:
         now = self._cutoff(self._store.clock.wall())
@@ -222,12 +235,7 @@ class _CleanUp:
         """Those whose key still lives, with its real expiry (ms)."""
         if self._redis_away or not self._store.settings.enable_checkout_sessions:
             return {}
-        try:
-            ttls = self._store.redis.remaining(checkout_ids)
-        except RedisUnavailable as away:
-            self._redis_away = True
-            self._give_up_or_note(away)
-            raise _Stop from away
+        ttls = self._store.redis.remaining(checkout_ids)
         now = self._store.clock.wall()
         return {name: now + ttl for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl >= 0}
 

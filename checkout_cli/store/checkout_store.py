@@ -302,7 +302,10 @@ class CheckoutStore:
         """
         opened = self._open(checkout_id)
         for _ in range(WRITE_ATTEMPTS):
-            row = self._row(checkout_id)
+            try:
+                row = self._row(checkout_id)
+            except DatabaseUnavailable as away:
+                return self._delete_from_memory(checkout_id, opened, away)
             if row is None or row.body is None:
                 return self._delete_foreign(checkout_id, row, opened)
             now = self.clock.wall()
@@ -456,6 +459,12 @@ class CheckoutStore:
                 raise DurabilityUnavailable(f"neither Redis nor the database can be reached: {away}") from away
             raise away
         return self._keep_in_memory(self._next_version(kept.record, changes), kept, opened, require, away)
+
+    def _delete_from_memory(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> None:
+        kept = self.memory.read(checkout_id, self.clock.wall())
+        if opened is not None or kept is None or not self.memory.release(checkout_id, kept):
+            self._give_up(checkout_id, opened)
+            raise away
 
     def _hand_over_memory(self, checkout_id: str, kept: Kept) -> None:
         """Bring to the database what was written while all was away; where the id is taken, the database wins."""

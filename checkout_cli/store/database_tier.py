@@ -7,6 +7,7 @@ Every change of a session is one conditional UPDATE of one row. Nothing here kno
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -280,16 +281,16 @@ class DatabaseTier:
 
     def erase(self, checkout_id: str) -> None:
         """Remove a row as if it had never been, out of the totals too; for probes, never for a shopper's session."""
-        with transaction(self._engine) as connection:
+        with self._transaction() as connection:
             connection.execute(delete(sessions).where(sessions.c.checkout_id == checkout_id))
 
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
         with self._transaction() as connection:
-            rows = connection.execute(gone, parameters).all()
+            rows = Counter(map(tuple, connection.execute(gone, parameters)))
             if rows:
-                self._add_totals(connection, _tally((row.status, row.completed, 1) for row in rows))
-        return len(rows)
+                self._add_totals(connection, _tally((*kind, number) for kind, number in rows.items()))
+        return rows.total()
 
     def _add_totals(self, connection: Connection, removed: Mapping[str, int]) -> None:
         statement = self._insert(totals)
