@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from checkout_cli import __version__
+from checkout_cli.cli import config
 from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
 from checkout_cli.cli.demo import demo
+from checkout_cli.cli.setup import setup
 from checkout_cli.errors import CheckoutError
 
 app = typer.Typer(
@@ -69,6 +71,8 @@ def root(
 
 app.command()(cleanup)
 app.command()(demo)
+app.add_typer(config.app, name="config")
+app.command()(setup)
 
 
 def main() -> None:
