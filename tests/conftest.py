@@ -168,11 +168,16 @@ class Checkoutctl:
         return process
 
     def close(self) -> None:
-        """Kill what a test left running, frozen or not."""
+        """End what a test left running, frozen or not, and give it a chance to clear up first."""
         for process in self._processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            process.communicate()
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            try:
+                process.communicate(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
     @staticmethod
     def command(*arguments: str) -> list[str]:

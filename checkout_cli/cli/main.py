@@ -6,6 +6,7 @@ stay fast.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -77,6 +78,7 @@ app.command()(setup)
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    _open_missing_streams()
     try:
         app(prog_name="checkoutctl")
     except CheckoutError as error:
@@ -91,3 +93,10 @@ def main() -> None:
             from checkout_cli.render.output import leave_quietly
 
             leave_quietly()
+
+
+def _open_missing_streams() -> None:
+    """Whoever starts us may have closed a standard stream (``>&-``); a file of ours must not take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  (for as long as we run)

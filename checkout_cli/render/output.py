@@ -66,12 +66,20 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         leave_quietly()
+    except OSError as error:
+        _discard_output()
+        raise CheckoutError(f"the answer cannot be written: {error.strerror}", hint="df -h") from error
 
 
 def leave_quietly() -> None:
     """End a process whose reader has gone, without a message at interpreter exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard_output()
     raise SystemExit(ExitCode.OK)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, so that nothing fails again at interpreter exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_line(text: str = "") -> None:

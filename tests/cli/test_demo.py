@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -140,4 +139,4 @@ def await_directory(temporary: Path, process: subprocess.Popen[str]) -> None:
     while not any(temporary.iterdir()):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        os.sched_yield()
+        time.sleep(0.001)
