@@ -2,7 +2,7 @@
 
 A read asks Redis, and believes it only where it is known to be current; else it asks the database; and only when
 neither can be reached does memory answer. A write is the database's commit, published to Redis afterwards.
-What an acknowledgement is worth is written in DESIGN section 5 and in the README.
+What an acknowledgement is worth is written in the README, under "What an acknowledgement is worth".
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import msgspec
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
-    DurabilityUnavailable,
-    InvalidInput,
     RedisUnavailable,
     SessionDeleted,
     SessionExists,
@@ -35,13 +33,8 @@ from checkout_cli.session import (
     PaymentStatus,
     Session,
     TierName,
-    at_least,
-    check_fields,
-    check_transition,
     decode,
-    iso,
     milliseconds_of,
-    with_changes,
     without_reserved,
 )
 from checkout_cli.settings import Settings
@@ -49,17 +42,16 @@ from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
-from checkout_cli.store.memory_tier import Kept, MemoryTier
+from checkout_cli.store.last_resort import LastResort
+from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.records import Count, Record, Sighting, Totals
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.sightings import Sightings
+from checkout_cli.store.versions import Changes, Versions
 
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
-
-Changes = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Fields to set, or a function from the session's present fields to those; it may be called more than once."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -84,10 +76,10 @@ class CheckoutStore:
         self.memory = MemoryTier()
         self.clock = clock or Clock()
         self.hand_over = HandOver(settings, redis, database, self.clock)
-        self._new_id = new_id
-        self._ttl = int(settings.session_ttl * 1000)
-        self._max_age = int(settings.session_max_age * 1000)
+        self._versions = Versions(settings, self.clock, new_id)
+        self._last_resort = LastResort(self.memory, database, self._versions, self.clock)
         self._sightings = Sightings(redis, self.index, database, self.memory, self.clock)
+        self._ttl = int(settings.session_ttl * 1000)
 
     @classmethod
     def open(cls, settings: Settings) -> CheckoutStore:
@@ -112,7 +104,7 @@ class CheckoutStore:
     ) -> None:
         self.close()
 
-    # Reading
+    # The shop's five calls: each asks Redis first, believes the database, and ends in memory
 
     def get(self, checkout_id: str) -> Session:
         """A session, for the shop: reading it grants it the full TTL again.
@@ -122,93 +114,16 @@ class CheckoutStore:
             SessionCorrupt: what is stored is no session, and no tier has a good copy.
             TierUnavailable: it may exist, and the tiers that would know are away.
         """
-        self.hand_over.renew()
+        if self.settings.enable_checkout_sessions:
+            self.hand_over.renew()
         opened = self._open(checkout_id)
         session = self._trusted(checkout_id, opened)
-        return session if session is not None else self._from_database(checkout_id, opened)
-
-    def _open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
-        """The first step of every operation: what Redis has, or ``None`` where it is away or switched off."""
-        if not self.settings.enable_checkout_sessions:
-            return None
+        if session is not None:
+            return session
         try:
-            return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
-        except RedisUnavailable:
-            self.hand_over.void()
-            return None
-
-    def _trusted(self, checkout_id: str, opened: Opened | None) -> Session | None:
-        """The session as Redis has it, if that is known to be current."""
-        copy = _current_copy(opened)
-        if copy is None or not self.hand_over.trusts(checkout_id):
-            return None
-        fields = decode(copy.body)
-        self._check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
-        self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
-        return Session(checkout_id, fields, copy.version, TierName.REDIS)
-
-    def _from_database(self, checkout_id: str, opened: Opened | None) -> Session:
-        """The session as the database has it, and Redis brought up to date."""
-        try:
-            record = self._row(checkout_id)
+            return self._from_database(checkout_id, opened)
         except DatabaseUnavailable as away:
             return self._unverified(checkout_id, opened, away)
-        if record is None:
-            return self._without_row(checkout_id, opened)
-        if record.body is None:
-            self._publish(record, opened)
-            raise SessionDeleted(f"session {checkout_id} was deleted")
-        self._check_age(checkout_id, record.created_at)
-        now = self.clock.wall()
-        if record.expires_at <= now and (opened is None or opened.value is None):
-            self._give_up(checkout_id, opened)
-            raise SessionExpired(f"session {checkout_id} has expired")
-        expires_at = self._expiry(now, record.created_at)
-        self._publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
-        self.hand_over.note_expiry(checkout_id, expires_at)
-        return Session(checkout_id, decode(record.body), record.version, TierName.DATABASE)
-
-    def _row(self, checkout_id: str) -> Record | None:
-        """The database's row, after what only memory has was handed to it."""
-        if not is_accepted_id(checkout_id):
-            return None  # never written by us, and perhaps nothing that a database can hold
-        kept = self.memory.read(checkout_id, self.clock.wall())
-        if kept is not None:
-            self._hand_over_memory(checkout_id, kept)
-        return self.database.read(checkout_id)
-
-    def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
-        """No row stands behind it: a session of another program, or none."""
-        if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"another program keeps something that is not a session at the key of {checkout_id!r}")
-        if opened is None or opened.value is None:
-            self._give_up(checkout_id, opened)
-            raise SessionNotFound(f"no session {checkout_id!r}")
-        if stamped.decode(opened.value) is not None:
-            raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
-        fields = decode(without_reserved(opened.value))
-        self._check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
-        return Session(checkout_id, fields, 0, TierName.REDIS)
-
-    def _unverified(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> Session:
-        """The database is away: Redis' copy as it is, or memory's."""
-        if opened is not None and opened.value is not None:
-            copy = stamped.decode(opened.value)
-            version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
-            return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
-        kept = self.memory.read(checkout_id, self.clock.wall())
-        if kept is None or kept.record.body is None:
-            raise away
-        return Session(checkout_id, decode(kept.record.body), kept.record.version, TierName.MEMORY, verified=False)
-
-    def _check_age(self, checkout_id: str, created_at: int | None) -> None:
-        if created_at is not None and created_at + self._max_age <= self.clock.wall():
-            raise SessionExpired(f"session {checkout_id} has reached its maximum age")
-
-    def _expiry(self, now: int, created_at: int) -> int:
-        return min(now + self._ttl, created_at + self._max_age)
-
-    # Writing
 
     def create(
         self, fields: Mapping[str, Any], *, checkout_id: str | None = None, require: Durability | None = None
@@ -219,36 +134,21 @@ class CheckoutStore:
             InvalidInput: the id or a field cannot be stored.
             SessionExists, SessionDeleted: the id is taken, or was.
             DurabilityUnavailable: what is left is less durable than ``require``.
+            DatabaseUnavailable: the database is away; the write is not acknowledged.
         """
-        record = self._first_version(fields, checkout_id)
+        record = self._versions.first(fields, checkout_id)
         opened = self._open(record.checkout_id, expect_missing=True)
-        if opened is not None and (opened.value is not None or opened.problem is not None):
+        if opened is not None and opened.found_something:
             raise SessionExists(f"session {record.checkout_id} exists already")
         try:
             created = self._insert(record)
         except DatabaseUnavailable as away:
-            return self._keep_in_memory(record, None, opened, require, away)
+            self._give_up(record.checkout_id, opened)
+            return self._last_resort.create(record, require, away, redis_away=opened is None)
         if not created:
             self._give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
         return self._acknowledged(record, opened)
-
-    def _first_version(self, fields: Mapping[str, Any], checkout_id: str | None) -> Record:
-        given = fields.get("checkoutId")
-        chosen = accepted_id(checkout_id or (str(given) if given is not None else self._new_id()))
-        if given is not None and given != chosen:
-            raise InvalidInput("checkoutId differs from the id of the session", hint="leave checkoutId out")
-        check_fields(fields)
-        status = fields.get("paymentStatus", PaymentStatus.PENDING)
-        check_transition(None, status)
-        now = self.clock.wall()
-        defaults = {"checkoutId": chosen, "paymentStatus": str(status), "paymentAttempts": 0, "createdAt": iso(now)}
-        complete = defaults | dict(fields)
-        created_at = milliseconds_of(complete["createdAt"]) or now
-        self._check_age(chosen, created_at)
-        expires_at = self._expiry(now, created_at)
-        body = with_changes(b"{}", complete | {"expiresAt": iso(expires_at)})
-        return Record(chosen, 1, body, created_at, expires_at)
 
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
         """Set some fields of a session, every other one untouched; other writers' changes are never lost.
@@ -262,18 +162,19 @@ class CheckoutStore:
         """
         accepted_id(checkout_id)
         opened = self._open(checkout_id)
-        seen = self._copy_to_write(checkout_id, opened)
-        for _ in range(WRITE_ATTEMPTS):
-            try:
+        copy = _current_copy(opened)
+        seen = None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
+        try:
+            for _ in range(WRITE_ATTEMPTS):
                 seen = seen or self._row_to_write(checkout_id, opened)
-                record = self._next_version(seen, changes)
-                written = self._replace(record, seen)
-            except DatabaseUnavailable as away:
-                return self._update_memory(checkout_id, changes, opened, require, away)
-            if written:
-                return self._acknowledged(record, opened)
-            seen = None
-        raise WriteConflict(f"session {checkout_id} was changed by others {WRITE_ATTEMPTS} times in a row")
+                record = self._versions.next(seen, changes)
+                if self._replace(record, seen):
+                    return self._acknowledged(record, opened)
+                seen = None  # it was stale: the database refused it, so begin again from the row
+        except DatabaseUnavailable as away:
+            self._give_up(checkout_id, opened)
+            return self._last_resort.update(checkout_id, changes, require, away, redis_away=opened is None)
+        raise _outrun(checkout_id)
 
     def set_payment_status(
         self,
@@ -283,7 +184,7 @@ class CheckoutStore:
         order_id: str | None = None,
         require: Durability | None = None,
     ) -> Acknowledgement:
-        """Move the payment on, with the order's id where one was made.
+        """Move the payment on, with the order's id where one was made; raises as :meth:`update` does.
 
         Raises:
             TransitionRefused: the payment may not go there from where it is.
@@ -301,78 +202,130 @@ class CheckoutStore:
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
         opened = self._open(checkout_id)
-        for _ in range(WRITE_ATTEMPTS):
-            try:
+        try:
+            for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
-            except DatabaseUnavailable as away:
-                return self._delete_from_memory(checkout_id, opened, away)
-            if row is None or row.body is None:
-                return self._delete_foreign(checkout_id, row, opened)
-            now = self.clock.wall()
-            if self.database.bury(checkout_id, seen=row.version, now=now, write_id=str(uuid.uuid4())):
-                self._publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
-                return None
-        raise WriteConflict(f"session {checkout_id} was changed by others {WRITE_ATTEMPTS} times in a row")
+                if row is None or row.body is None:
+                    return self._delete_without_row(checkout_id, row, opened)
+                if self._bury(row, opened):
+                    return None
+        except DatabaseUnavailable as away:
+            self._give_up(checkout_id, opened)
+            return self._last_resort.delete(checkout_id, away, redis_away=opened is None)
+        raise _outrun(checkout_id)
 
-    def _delete_foreign(self, checkout_id: str, row: Record | None, opened: Opened | None) -> None:
-        if row is not None:
-            self._publish(row, opened)
-            raise SessionDeleted(f"session {checkout_id} was deleted already")
-        if opened is None or (opened.value is None and opened.problem is None):
+    # Reading: Redis, the database, and what is left without it
+
+    def _open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
+        """The first step of every operation: what Redis has, or ``None`` where it is away or switched off."""
+        if not self.settings.enable_checkout_sessions:
+            return None
+        try:
+            return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
+        except RedisUnavailable:
+            self.hand_over.void()
+            return None
+
+    def _trusted(self, checkout_id: str, opened: Opened | None) -> Session | None:
+        """The session as Redis has it, if that is known to be current."""
+        copy = _current_copy(opened)
+        if copy is None or not self.hand_over.trusts(checkout_id):
+            return None
+        fields = decode(copy.body)
+        self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
+        self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
+        return Session(checkout_id, fields, copy.version, TierName.REDIS)
+
+    def _from_database(self, checkout_id: str, opened: Opened | None) -> Session:
+        """The session as the database has it, and Redis brought up to date."""
+        record = self._row(checkout_id)
+        if record is None:
+            return self._without_row(checkout_id, opened)
+        body = self._living(record, opened)
+        expires_at = self._versions.expiry(record.created_at)
+        self._publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
+        self.hand_over.note_expiry(checkout_id, expires_at)
+        return Session(checkout_id, decode(body), record.version, TierName.DATABASE)
+
+    def _row(self, checkout_id: str) -> Record | None:
+        """The database's row, after what only memory has was handed to it."""
+        if not is_accepted_id(checkout_id):
+            return None  # never written by us, and perhaps nothing that a database can hold
+        self._last_resort.hand_over(checkout_id)
+        return self.database.read(checkout_id)
+
+    def _living(self, record: Record, opened: Opened | None) -> bytes:
+        """The body of a row whose session has not ended."""
+        if record.body is None:
+            self._publish(record, opened)
+            raise SessionDeleted(f"session {record.checkout_id} was deleted")
+        self._versions.check_age(record.checkout_id, record.created_at)
+        if record.expires_at <= self.clock.wall() and (opened is None or opened.value is None):
+            self._give_up(record.checkout_id, opened)
+            raise SessionExpired(f"session {record.checkout_id} has expired")
+        return record.body
+
+    def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
+        """No row stands behind it: a session of another program, or none."""
+        if opened is not None and opened.problem is not None:
+            raise WrongKeyType(f"another program keeps something that is not a session at the key of {checkout_id!r}")
+        if opened is None or opened.value is None:
             self._give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
-        self.redis.remove(checkout_id)
+        if stamped.decode(opened.value) is not None:
+            raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
+        fields = decode(without_reserved(opened.value))
+        self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
+        return Session(checkout_id, fields, 0, TierName.REDIS)
 
-    def _copy_to_write(self, checkout_id: str, opened: Opened | None) -> Record | None:
-        """Redis' copy as what the write begins from; were it stale, the database would refuse the write."""
-        copy = _current_copy(opened)
-        if copy is None:
-            return None
-        created_at = milliseconds_of(decode(copy.body).get("createdAt")) or self.clock.wall()
-        self._check_age(checkout_id, created_at)
-        return Record(checkout_id, copy.version, copy.body, created_at, 0)
+    def _unverified(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> Session:
+        """The database is away: Redis' copy as it is, or memory's."""
+        if opened is None or opened.value is None:
+            self._give_up(checkout_id, opened)
+            return self._last_resort.get(checkout_id, away)
+        copy = stamped.decode(opened.value)
+        version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
+        return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
+
+    # Writing: the database's commit, then Redis
 
     def _row_to_write(self, checkout_id: str, opened: Opened | None) -> Record:
         """The row that the write begins from; version 0 is another program's session, about to be adopted."""
         record = self._row(checkout_id)
-        if record is None:
-            session = self._without_row(checkout_id, opened)
-            assert opened is not None  # noqa: S101  (a session without a row came from Redis)
-            assert opened.value is not None  # noqa: S101
-            created_at = session.created_at or self.clock.wall()
-            return Record(checkout_id, 0, without_reserved(opened.value), created_at, 0)
-        if record.body is None:
-            self._publish(record, opened)
-            raise SessionDeleted(f"session {checkout_id} was deleted")
-        self._check_age(checkout_id, record.created_at)
-        if record.expires_at <= self.clock.wall() and (opened is None or opened.value is None):
-            self._give_up(checkout_id, opened)
-            raise SessionExpired(f"session {checkout_id} has expired")
-        return record
-
-    def _next_version(self, seen: Record, changes: Changes) -> Record:
-        assert seen.body is not None  # noqa: S101  (tombstones were refused before)
-        present = decode(seen.body)
-        wanted = dict(changes(present) if callable(changes) else changes)
-        if wanted.get("checkoutId", seen.checkout_id) != seen.checkout_id:
-            raise InvalidInput("the checkoutId of a session cannot change", hint="create another session")
-        if "paymentStatus" in wanted:
-            check_transition(present.get("paymentStatus"), wanted["paymentStatus"])
-        expires_at = self._expiry(self.clock.wall(), seen.created_at)
-        body = with_changes(seen.body, {**wanted, "expiresAt": iso(expires_at)})
-        return Record(seen.checkout_id, seen.version + 1, body, seen.created_at, expires_at)
+        if record is not None:
+            self._living(record, opened)
+            return record
+        self._without_row(checkout_id, opened)
+        assert opened is not None  # noqa: S101  (a session without a row came from Redis)
+        assert opened.value is not None  # noqa: S101
+        return self._versions.seen(checkout_id, 0, without_reserved(opened.value))
 
     def _replace(self, record: Record, seen: Record) -> bool:
         """The database's commit: false where the session is no longer what was seen."""
         if seen.version == 0:
             return self._insert(record)
-        now = self.clock.wall()
-        self.hand_over.note_unpublished(record.checkout_id)  # from here on Redis may be behind
-        return self.database.update(record, seen=seen.version, now=now, write_id=str(uuid.uuid4()))
+        self.hand_over.note_unpublished(record.checkout_id, record.version)  # from here on Redis may be behind
+        return self.database.update(record, seen=seen.version, now=self.clock.wall(), write_id=str(uuid.uuid4()))
 
     def _insert(self, record: Record) -> bool:
-        self.hand_over.note_unpublished(record.checkout_id)
+        self.hand_over.note_unpublished(record.checkout_id, record.version)
         return self.database.insert(record, now=self.clock.wall(), write_id=str(uuid.uuid4()))
+
+    def _bury(self, row: Record, opened: Opened | None) -> bool:
+        self.hand_over.note_unpublished(row.checkout_id, row.version + 1)
+        if not self.database.bury(row.checkout_id, seen=row.version, now=self.clock.wall(), write_id=str(uuid.uuid4())):
+            return False
+        self._publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
+        return True
+
+    def _delete_without_row(self, checkout_id: str, tombstone: Record | None, opened: Opened | None) -> None:
+        if tombstone is not None:
+            self._publish(tombstone, opened)
+            raise SessionDeleted(f"session {checkout_id} was deleted already")
+        if opened is None or not opened.found_something:
+            self._give_up(checkout_id, opened)
+            raise SessionNotFound(f"no session {checkout_id!r}")
+        self.redis.remove(checkout_id)  # another program's: nothing but its key and its index entry
 
     def _acknowledged(self, record: Record, opened: Opened | None) -> Acknowledgement:
         """The database has it; now Redis, or else the row stays pending."""
@@ -384,14 +337,12 @@ class CheckoutStore:
         return Acknowledgement(session, Durability.DATABASE, published)
 
     def _publish(self, record: Record, opened: Opened | None) -> bool:
-        """Bring Redis up to date; false where the row stays pending and this process distrusts Redis for it."""
+        """Bring Redis up to date; false where it could not be, so that the row stays pending."""
         if opened is None or opened.problem is not None:
-            self.hand_over.note_unpublished(record.checkout_id)
             return False
         try:
             outcome = self.hand_over.publish(record, opened)
-            foreign = opened.value is not None and stamped.decode(opened.value) is None
-            if outcome == "cleared" and foreign and record.body is not None:
+            if outcome == "cleared" and opened.is_foreign and record.body is not None:
                 self._refill(record.checkout_id)  # the other programs must go on seeing their session
         except (RedisUnavailable, WrongKeyType) as error:
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
@@ -419,59 +370,6 @@ class CheckoutStore:
         if row is not None and row.body is None:
             return SessionDeleted(f"session {checkout_id} was deleted; ids are never reused")
         return SessionExists(f"session {checkout_id} exists already")
-
-    # Memory
-
-    def _keep_in_memory(
-        self,
-        record: Record,
-        seen: Kept | None,
-        opened: Opened | None,
-        require: Durability | None,
-        away: DatabaseUnavailable,
-    ) -> Acknowledgement:
-        """The last resort, taken only when neither durable tier is there and the caller accepts it."""
-        if opened is not None:
-            self._give_up(record.checkout_id, opened)
-            raise away
-        if require is not None and not at_least(Durability.MEMORY, require):
-            raise DurabilityUnavailable(
-                f"neither Redis nor the database can be reached, and memory does not last: {away}"
-            ) from away
-        base = seen.base if seen else 0
-        if not self.memory.keep(record, base=base, seen=seen, now=self.clock.wall()):
-            raise WriteConflict(f"session {record.checkout_id} was changed by another thread meanwhile")
-        assert record.body is not None  # noqa: S101  (deletions need the database)
-        session = Session(record.checkout_id, decode(record.body), record.version, TierName.MEMORY, verified=False)
-        return Acknowledgement(session, Durability.MEMORY, published=False)
-
-    def _update_memory(
-        self,
-        checkout_id: str,
-        changes: Changes,
-        opened: Opened | None,
-        require: Durability | None,
-        away: DatabaseUnavailable,
-    ) -> Acknowledgement:
-        kept = self.memory.read(checkout_id, self.clock.wall())
-        if kept is None:
-            if opened is None and require is not None and not at_least(Durability.MEMORY, require):
-                raise DurabilityUnavailable(f"neither Redis nor the database can be reached: {away}") from away
-            raise away
-        return self._keep_in_memory(self._next_version(kept.record, changes), kept, opened, require, away)
-
-    def _delete_from_memory(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> None:
-        kept = self.memory.read(checkout_id, self.clock.wall())
-        if opened is not None or kept is None or not self.memory.release(checkout_id, kept):
-            self._give_up(checkout_id, opened)
-            raise away
-
-    def _hand_over_memory(self, checkout_id: str, kept: Kept) -> None:
-        """Bring to the database what was written while all was away; where the id is taken, the database wins."""
-        first = msgspec.structs.replace(kept.record, version=1)
-        if not self._insert(first):
-            _log.warning("session %.8s… in memory gives way to the database's", checkout_id)
-        self.memory.release(checkout_id, kept)
 
     # What operators see; nothing here extends a life
 
@@ -537,3 +435,7 @@ def _current_copy(opened: Opened | None) -> stamped.Stamped | None:
         return None
     copy = stamped.decode(opened.value)
     return copy if copy is not None and copy.intact and copy.identity == opened.identity else None
+
+
+def _outrun(checkout_id: str) -> WriteConflict:
+    return WriteConflict(f"session {checkout_id} was changed by others {WRITE_ATTEMPTS} times in a row")

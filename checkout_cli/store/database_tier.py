@@ -33,6 +33,10 @@ PAGE = 500
 _STATUSES = frozenset(PaymentStatus)
 
 
+_COUNTED = {"preserve_rowcount": True}
+"""For an INSERT: SQLAlchemy keeps its row count only when asked to; on PostgreSQL it would be -1."""
+
+
 class Pending(msgspec.Struct, frozen=True):
     """A version that Redis may still lack."""
 
@@ -120,7 +124,7 @@ class DatabaseTier:
             "published_version": 0,
             "write_id": write_id,
         }
-        statement = self._insert(sessions).values(values).on_conflict_do_nothing()
+        statement = self._insert(sessions).values(values).on_conflict_do_nothing().execution_options(**_COUNTED)
         with self._transaction() as connection:
             return connection.execute(statement).rowcount == 1
 
@@ -310,7 +314,7 @@ class DatabaseTier:
             where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
         )
         with self._transaction() as connection:
-            if connection.execute(upsert).rowcount == 1:
+            if connection.execute(upsert.execution_options(**_COUNTED)).rowcount == 1:
                 return None
             holder = connection.execute(select(locks.c.owner).where(locks.c.job == job)).scalar()
         return holder or "somebody who has just finished"

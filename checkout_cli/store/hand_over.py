@@ -43,10 +43,11 @@ class HandOver:
         self._clock = clock
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
-        self._lock = threading.Lock()
+        self._looking = threading.RLock()  # handing over makes notes, and many notes are written down at once
+        self._noting = threading.Lock()
         self._lease_until = float("-inf")
-        self._pending: set[str] = set()
-        self._unpublished: set[str] = set()
+        self._pending: dict[str, int] = {}
+        self._unpublished: dict[str, int] = {}
         self._published: dict[str, int] = {}
         self._touched: dict[str, int] = {}
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
@@ -57,7 +58,7 @@ class HandOver:
         """Look for pending rows if the lease has run out. Without the database there is no lease, and no error."""
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
             return
-        with self._lock:
+        with self._looking:
             started = self._clock.elapsed()
             if started < self._lease_until:
                 return
@@ -67,7 +68,7 @@ class HandOver:
             except DatabaseUnavailable:
                 self._lease_until = float("-inf")
                 return
-            self._pending = {row.checkout_id for row in pending}
+            self._pending = {row.checkout_id: row.version for row in pending}
             self._hand_over(pending)
             # From the start of the look: what was committed while it ran may be missing in it.
             self._lease_until = started + self._span if len(pending) <= MOST_PENDING else float("-inf")
@@ -88,43 +89,51 @@ class HandOver:
 
     def note_published(self, checkout_id: str, version: int) -> None:
         """Redis has this version now, or a newer one."""
-        self._unpublished.discard(checkout_id)
-        self._pending.discard(checkout_id)
-        self._published[checkout_id] = version
-        if len(self._published) + len(self._touched) >= KEPT_NOTES:
+        with self._noting:
+            for distrusted in (self._unpublished, self._pending):
+                if distrusted.get(checkout_id, version + 1) <= version:  # an older version's publish proves nothing
+                    del distrusted[checkout_id]
+            self._published[checkout_id] = max(version, self._published.get(checkout_id, 0))
+            full = len(self._published) + len(self._touched) >= KEPT_NOTES
+        if full:
             self.write_down()
 
-    def note_unpublished(self, checkout_id: str) -> None:
-        """A write of this process may not be in Redis: distrust the id until a publish succeeds."""
-        self._unpublished.add(checkout_id)
+    def note_unpublished(self, checkout_id: str, version: int) -> None:
+        """A write of this process may not be in Redis: distrust the id until this version or a newer one is."""
+        with self._noting:
+            self._unpublished[checkout_id] = max(version, self._unpublished.get(checkout_id, 0))
 
     def note_expiry(self, checkout_id: str, expires_at: int) -> None:
         """A read extended a session until then (ms); written down once in a tenth of the TTL."""
-        if expires_at - self._known_expiry.get(checkout_id, 0) > self._touch_after:
-            self._known_expiry[checkout_id] = expires_at
-            self._touched[checkout_id] = expires_at
+        with self._noting:
+            if expires_at - self._known_expiry.get(checkout_id, 0) > self._touch_after:
+                self._known_expiry[checkout_id] = expires_at
+                self._touched[checkout_id] = expires_at
 
     def note_written(self, checkout_id: str, expires_at: int) -> None:
         """The database has this expiry (ms) already."""
-        self._known_expiry[checkout_id] = expires_at
+        with self._noting:
+            self._known_expiry[checkout_id] = expires_at
 
     def write_down(self) -> None:
         """Write the notes to the database now; without the database they are kept for later."""
-        with self._lock:
+        with self._looking:
             try:
                 self._write_down()
             except DatabaseUnavailable as error:
                 _log.debug("notes are kept: %s", error)
 
     def _write_down(self) -> None:
-        published, touched = self._published, self._touched
-        self._published, self._touched = {}, {}
+        with self._noting:
+            published, touched = self._published, self._touched
+            self._published, self._touched = {}, {}
         try:
             self._database.note_published(published)
             self._database.touch(touched)
         except DatabaseUnavailable:
-            self._published = published | self._published
-            self._touched = touched | self._touched
+            with self._noting:
+                self._published = published | self._published
+                self._touched = touched | self._touched
             raise
 
     # Handing over
@@ -150,12 +159,12 @@ class HandOver:
             _log.warning("a session cannot be published: %s", error)
 
     def publish(self, record: Record, opened: Opened) -> str:
-        """Publish a version and note it; whatever goes wrong, the id stays distrusted.
+        """Publish a version and note it; if that fails, the id stays as distrusted as it was.
 
         Raises:
             RedisUnavailable: it may or may not be published.
+            WrongKeyType: another program keeps something else at the key.
         """
-        self.note_unpublished(record.checkout_id)
         outcome = self._redis.publish(record, opened, self._clock.wall())
         self.note_published(record.checkout_id, record.version)
         return outcome

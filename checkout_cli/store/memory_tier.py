@@ -20,10 +20,9 @@ CAPACITY = 10_000
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A session in memory: what it is now, and the version of the database's row that it grew from (0: none)."""
+    """A session in memory, as one thread saw it: another write makes another of these."""
 
     record: Record
-    base: int
 
 
 class MemoryTier:
@@ -45,7 +44,7 @@ class MemoryTier:
         kept = self._kept.get(checkout_id)
         return kept if kept is not None and kept.record.expires_at > now else None
 
-    def keep(self, record: Record, *, base: int, seen: Kept | None, now: int) -> bool:
+    def keep(self, record: Record, *, seen: Kept | None, now: int) -> bool:
         """Keep a session in place of what was ``seen``; false where that has changed meanwhile.
 
         Raises:
@@ -58,7 +57,7 @@ class MemoryTier:
                 self._purge(now)
             if len(self._kept) >= self._capacity and record.checkout_id not in self._kept:
                 raise DurabilityUnavailable(f"memory holds {self._capacity:,} sessions already, and no tier is there")
-            self._kept[record.checkout_id] = Kept(record, base)
+            self._kept[record.checkout_id] = Kept(record)
             return True
 
     def release(self, checkout_id: str, seen: Kept) -> bool:

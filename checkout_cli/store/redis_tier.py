@@ -64,6 +64,16 @@ class Opened(msgspec.Struct, frozen=True):
     token: bytes = b""
     problem: Problem | None = None
 
+    @property
+    def found_something(self) -> bool:
+        """Whether anything but a claim lies at the key."""
+        return self.value is not None or self.problem is not None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote what lies at the key."""
+        return self.value is not None and stamped.decode(self.value) is None
+
 
 class Look(msgspec.Struct, frozen=True):
     """What lies at a session's key. ``ttl`` is in milliseconds, ``None`` for a key without one."""

@@ -1,0 +1,98 @@
+"""The next version of a session: what a create or an update makes of what it begins from.
+
+Nothing here does any I/O. A version is checked completely before any tier hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from checkout_cli.errors import InvalidInput, SessionExpired
+from checkout_cli.keys import accepted_id
+from checkout_cli.session import (
+    PaymentStatus,
+    check_fields,
+    check_transition,
+    decode,
+    iso,
+    milliseconds_of,
+    with_changes,
+)
+from checkout_cli.settings import Settings
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.records import Record
+
+Changes = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Fields to set, or a function from the session's present fields to those; it may be called more than once."""
+
+
+class Versions:
+    """Makes versions, by one set of lifetimes and one clock."""
+
+    def __init__(self, settings: Settings, clock: Clock, new_id: Callable[[], str]) -> None:
+        """``new_id`` names sessions that come without an id."""
+        self._ttl = int(settings.session_ttl * 1000)
+        self._max_age = int(settings.session_max_age * 1000)
+        self._clock = clock
+        self._new_id = new_id
+
+    def first(self, fields: Mapping[str, Any], checkout_id: str | None) -> Record:
+        """The first version of a session, with the fields that every session has.
+
+        Raises:
+            InvalidInput: the id or a field cannot be stored.
+            SessionExpired: its ``createdAt`` is older than any session may be.
+        """
+        given = fields.get("checkoutId")
+        chosen = accepted_id(checkout_id or (str(given) if given is not None else self._new_id()))
+        if given is not None and given != chosen:
+            raise InvalidInput("checkoutId differs from the id of the session", hint="leave checkoutId out")
+        check_fields(fields)
+        status = fields.get("paymentStatus", PaymentStatus.PENDING)
+        check_transition(None, status)
+        now = self._clock.wall()
+        defaults = {"checkoutId": chosen, "paymentStatus": str(status), "paymentAttempts": 0, "createdAt": iso(now)}
+        complete = defaults | dict(fields)
+        created_at = milliseconds_of(complete["createdAt"])
+        if created_at is None:
+            raise InvalidInput("createdAt is not a moment", hint="leave it out, or write 2024-01-15T10:30:00.000Z")
+        self.check_age(chosen, created_at)
+        expires_at = self.expiry(created_at)
+        return Record(chosen, 1, with_changes(b"{}", complete | {"expiresAt": iso(expires_at)}), created_at, expires_at)
+
+    def next(self, seen: Record, changes: Changes) -> Record:
+        """The version that follows what was seen.
+
+        Raises:
+            InvalidInput, TransitionRefused: the changes are not allowed.
+        """
+        assert seen.body is not None  # noqa: S101  (nobody gets here with a tombstone)
+        present = decode(seen.body)
+        wanted = dict(changes(present) if callable(changes) else changes)
+        if wanted.get("checkoutId", seen.checkout_id) != seen.checkout_id:
+            raise InvalidInput("the checkoutId of a session cannot change", hint="create another session")
+        if "paymentStatus" in wanted:
+            check_transition(present.get("paymentStatus"), wanted["paymentStatus"])
+        expires_at = self.expiry(seen.created_at)
+        body = with_changes(seen.body, {**wanted, "expiresAt": iso(expires_at)})
+        return Record(seen.checkout_id, seen.version + 1, body, seen.created_at, expires_at)
+
+    def seen(self, checkout_id: str, version: int, body: bytes) -> Record:
+        """A copy of Redis' as what a write begins from, if the session is not too old."""
+        created_at = milliseconds_of(decode(body).get("createdAt")) or self._clock.wall()
+        self.check_age(checkout_id, created_at)
+        return Record(checkout_id, version, body, created_at, 0)
+
+    def expiry(self, created_at: int) -> int:
+        """When a session that is used now expires (ms): the full TTL from now, within the maximum age."""
+        return min(self._clock.wall() + self._ttl, created_at + self._max_age)
+
+    def check_age(self, checkout_id: str, created_at: int | None) -> None:
+        """End a session that has reached its maximum age, used or not.
+
+        Raises:
+            SessionExpired: it has.
+        """
+        if created_at is not None and created_at + self._max_age <= self._clock.wall():
+            raise SessionExpired(f"session {checkout_id} has reached its maximum age")
