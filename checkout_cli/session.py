@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 32
 LARGEST_INTEGER = 2**53 - 1
 """Beyond it, programs that hold JSON numbers as doubles (the shop's own) would change the value."""
+
+_SHOWN_PATH = 100
+_MAX_DIGITS = 40
 
 RESERVED_FIELDS = frozenset({"version", "stamp", "undrained"})
 """The store's own fields in a session's JSON; callers cannot set them."""
@@ -53,6 +56,9 @@ class PaymentStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+_STATUSES = tuple(PaymentStatus)
+"""To look up what may be anything: a foreign status can be a list, which no set can be asked for."""
 
 _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
     PaymentStatus.PENDING: frozenset(PaymentStatus),
@@ -128,10 +134,19 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     published: bool
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def iso(milliseconds: int) -> str:
-    """Milliseconds since the epoch as the shop writes them: ``2024-01-15T10:30:00.000Z``."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    """Milliseconds since the epoch as the shop writes them: ``2024-01-15T10:30:00.000Z``.
+
+    What lies outside the years 1 to 9999, such as a foreign key's absurd time to live, becomes their first or last
+    moment.
+    """
+    moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _EARLIEST), _LATEST))
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def milliseconds_of(moment: object) -> int | None:
@@ -140,9 +155,10 @@ def milliseconds_of(moment: object) -> int | None:
         return None
     try:
         parsed = datetime.fromisoformat(moment)
-        return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    # In integers: through a float, one millisecond in a hundred would be the one before.
+    return ((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def is_completed(fields: Mapping[str, Any]) -> bool:
@@ -157,9 +173,9 @@ def check_transition(before: object, after: object) -> None:
         InvalidInput: ``after`` is no payment status.
         TransitionRefused: it is one, and not allowed now.
     """
-    if after not in set(PaymentStatus):
+    if after not in _STATUSES:
         raise InvalidInput(f"not a payment status: {str(after)[:64]!r}", hint=f"one of: {', '.join(PaymentStatus)}")
-    if before in set(PaymentStatus) and PaymentStatus(str(after)) not in _NEXT[PaymentStatus(str(before))]:
+    if before in _STATUSES and PaymentStatus(str(after)) not in _NEXT[PaymentStatus(str(before))]:
         raise TransitionRefused(
             f"payment status cannot go from {before} to {after}",
             hint="a paid or cancelled checkout is final; start a new one",
@@ -183,12 +199,21 @@ def decode(body: bytes) -> dict[str, Any]:
         raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
 
 
-def without_reserved(body: bytes) -> bytes:
-    """A foreign body without fields that happen to have the names of the store's own, the rest byte for byte."""
+def _raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        fields = _raw_decoder.decode(body)
+        body.decode()  # the decoder skips over values without looking at their encoding
+        return _raw_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+
+
+def without_reserved(body: bytes) -> bytes:
+    """A foreign body without fields that happen to have the names of the store's own, the rest byte for byte.
+
+    Raises:
+        SessionCorrupt: the bytes are not one JSON object in UTF-8.
+    """
+    fields = _raw_fields(body)
     if RESERVED_FIELDS.isdisjoint(fields):
         return body
     return _encoder.encode({name: raw for name, raw in fields.items() if name not in RESERVED_FIELDS})
@@ -202,11 +227,7 @@ def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
         SessionCorrupt: the body itself is broken.
     """
     check_fields(changes)
-    try:
-        fields: dict[str, Any] = dict(_raw_decoder.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
-    fields.update(changes)
+    fields: dict[str, Any] = {**_raw_fields(body), **changes}
     changed = _encoder.encode(fields)
     if len(changed) > MAX_BODY_BYTES:
         raise InvalidInput(
@@ -243,18 +264,23 @@ def _check_value(value: Any, path: str, depth: int) -> None:
     elif isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{path}: {value} is not a JSON number")
+        raise InvalidInput(f"{_shown(path)}: {value} is not a JSON number")
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        raise InvalidInput(f"{path}: the integer is beyond ±2^53", hint="write it as text")
+        raise InvalidInput(f"{_shown(path)}: the integer is beyond ±2^53", hint="write it as text")
     elif value is not None and not isinstance(value, (bool, int, float)):
-        raise InvalidInput(f"{path}: {type(value).__name__} cannot be stored as JSON")
+        raise InvalidInput(f"{_shown(path)}: {type(value).__name__} cannot be stored as JSON")
+
+
+def _shown(path: str) -> str:
+    """A path as it fits into one line of a message; its names are the caller's and may be of any length."""
+    return path if len(path) <= _SHOWN_PATH else path[:_SHOWN_PATH] + "…"
 
 
 def _check_text(text: str, path: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidInput(f"{path or 'a field name'}: half of a surrogate pair is not text") from error
+        raise InvalidInput(f"{_shown(path) or 'a field name'}: half of a surrogate pair is not text") from error
 
 
 def parse_strict(document: bytes) -> dict[str, Any]:
@@ -272,7 +298,12 @@ def parse_strict(document: bytes) -> dict[str, Any]:
             hint="store large content elsewhere and keep its id in the session",
         )
     try:
-        fields = json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        fields = json.loads(
+            document.decode("utf-8-sig"),  # Windows' own tools begin a file with a byte order mark
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_bounded_integer,
+        )
     except RecursionError as error:
         raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", hint="flatten the session") from error
     except ValueError as error:
@@ -288,6 +319,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         raise ValueError("a field name occurs twice in one object")
     return fields
+
+
+def _bounded_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"an integer of {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> None:
