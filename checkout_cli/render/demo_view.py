@@ -5,39 +5,42 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 
 from checkout_cli.operations import demo
 from checkout_cli.operations.demo_data import Fate
-from checkout_cli.render.output import console, is_terminal, write_line
+from checkout_cli.render.output import console, is_terminal, show, write_line
 from checkout_cli.render.safe import safe
+
+WIDTH = 110
+"""Of narration, in columns; it is prose, so it is wrapped everywhere."""
 
 
 def show_event(event: demo.Event) -> None:
     """Show one event of the demonstration on stdout."""
     match event:
+        case demo.ServerStarted(again=False):
+            _say(
+                f"A real Valkey server listens on port {event.port} (process {event.pid}), "
+                f"with a SQLite database behind it, in {event.directory}. All of it goes away at the end."
+            )
         case demo.ServerStarted():
-            _say(_started(event))
+            _turn(f"The server is started again on the same port and directory (process {event.pid}).")
         case demo.SessionsWritten():
             _say(_written(event))
         case demo.CommandStarted():
             _prompt(event.arguments)
         case demo.CommandEnded():
-            if event.exit_code != event.expected:
-                _say(f"That ended with exit code {event.exit_code}; it should have been {event.expected.value}.")
-            elif event.exit_code:
-                _say(f"Exit code {event.exit_code}, so that a script notices.")
+            _end(event)
         case demo.ServerKilled():
-            _say(f"Now the server is killed: SIGKILL to process {event.pid}. The shop goes on from the database.")
+            _turn(f"Now the server is killed: SIGKILL to process {event.pid}. The shop goes on from the database.")
         case demo.ChangedMeanwhile():
-            _say(f"Meanwhile the shop's own code, through the library, changed {event.number} more sessions.")
+            _turn(f"Meanwhile the shop's own code changed {event.number} more sessions through the library.")
         case demo.Verdict():
-            _say(*_judged(event))
+            _turn(*_judged(event))
         case demo.ServersKept():
-            _say("Everything stays up. In another terminal:")
-            words = " ".join(f"{name}={shlex.quote(value)}" for name, value in event.environment.items())
-            write_line(f"export {words}")
-            _say("Ctrl-C here stops the server and removes the directory.")
+            _keep(event)
 
 
 @contextlib.contextmanager
@@ -51,15 +54,6 @@ def cursor_restored() -> Iterator[None]:
                 console().show_cursor(True)
 
 
-def _started(event: demo.ServerStarted) -> str:
-    if event.again:
-        return f"The server is started again, on the same port and directory (process {event.pid}, port {event.port})."
-    return (
-        f"A real Valkey server runs on port {event.port} (process {event.pid}), with a SQLite database behind it, "
-        f"in {event.directory}. All of it goes away at the end."
-    )
-
-
 def _written(event: demo.SessionsWritten) -> str:
     total = sum(event.numbers.values()) + event.legacy + event.corrupt
     parts = [f"{event.numbers[fate]} {fate}" for fate in Fate if event.numbers.get(fate)]
@@ -67,12 +61,17 @@ def _written(event: demo.SessionsWritten) -> str:
     return f"{total} sessions were written in {event.seconds:.1f} s: {', '.join(parts)}."
 
 
+def _end(event: demo.CommandEnded) -> None:
+    if event.exit_code != event.expected:
+        _say(f"That ended with exit code {event.exit_code}; it should have been {event.expected.value}.")
+    elif event.exit_code:
+        _say(f"Exit code {event.exit_code}, so that scripts notice.")
+
+
 def _judged(verdict: demo.Verdict) -> Iterator[str]:
     kept = verdict.sessions - len(verdict.lost)
-    yield (
-        f"{verdict.acknowledged} writes to {verdict.sessions} sessions were acknowledged before, during and after the "
-        f"crash. Read back one by one: {kept} sessions are what was last acknowledged, {len(verdict.lost)} are not."
-    )
+    yield f"{verdict.acknowledged} writes were acknowledged, some of them while the server was dead."
+    yield f"Read back one by one, {kept} of {verdict.sessions} sessions are exactly as last acknowledged."
     yield f"Of {verdict.expired} sessions that had expired, {len(verdict.risen)} came back."
     for checkout_id in (*verdict.lost, *verdict.risen):
         yield f"WRONG: session {checkout_id}"
@@ -81,9 +80,22 @@ def _judged(verdict: demo.Verdict) -> Iterator[str]:
     yield "Nothing acknowledged was lost." if verdict.passed else "The demonstration failed its own check."
 
 
+def _keep(event: demo.ServersKept) -> None:
+    _turn("Everything stays up. To play with it, in another terminal:")
+    write_line("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in event.environment.items()))
+    _say("Ctrl-C here stops the server and removes the directory.")
+
+
+def _turn(*lines: str) -> None:
+    """Narration that does not belong to the output above it."""
+    write_line()
+    _say(*lines)
+
+
 def _say(*lines: str) -> None:
     for line in lines:
-        _write(f"# {safe(line)}", style="cyan")
+        for part in textwrap.wrap(safe(line), WIDTH, initial_indent="# ", subsequent_indent="# "):
+            _write(part, style="cyan")
 
 
 def _prompt(arguments: tuple[str, ...]) -> None:
@@ -96,7 +108,5 @@ def _write(line: str, *, style: str) -> None:
         write_line(line)
         return
     from rich.text import Text
-
-    from checkout_cli.render.output import show
 
     show(Text(line, style=style))

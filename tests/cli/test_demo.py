@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.conftest import Checkoutctl
@@ -40,7 +41,7 @@ def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temp
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - started < LONGEST
     assert "Nothing acknowledged was lost." in done.stdout
-    assert re.search(r"(\d+) sessions are what was last acknowledged, 0 are not", done.stdout)
+    assert re.search(r"(\d+) of \1 sessions are exactly as last acknowledged", done.stdout)
     commands = re.findall(r"^\$ checkoutctl (\w+(?: [a-z]+)?)", done.stdout, re.MULTILINE)
     assert commands == [
         "health",
@@ -93,6 +94,23 @@ def test_an_impatient_person_leaves_nothing_either(checkoutctl: Checkoutctl, tem
             process.send_signal(signal.SIGINT)
             time.sleep(0.002)
     process.communicate(timeout=10)
+    assert_nothing_left(temporary)
+
+
+def test_ctrl_c_on_a_terminal_leaves_nothing(checkoutctl: Checkoutctl, temporary: Path) -> None:
+    (python, *arguments) = checkoutctl.command("demo")
+    environment = checkoutctl.environment | {"TMPDIR": str(temporary), "TERM": "xterm"}
+    terminal = pexpect.spawn(python, arguments, env=environment, encoding="utf-8", timeout=20, dimensions=(40, 120))
+    try:
+        terminal.expect(re.escape("$ checkoutctl health"))
+        terminal.sendintr()
+        shown = terminal.read()
+        terminal.wait()
+    finally:
+        terminal.close(force=True)
+    assert terminal.exitstatus == 130
+    assert "Traceback" not in shown
+    assert shown.endswith("\x1b[?25h")  # the cursor is visible again
     assert_nothing_left(temporary)
 
 
