@@ -6,14 +6,15 @@ which. An empty value in a file or the environment means "the default", as in th
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from checkout_cli.errors import ConfigurationError
 
@@ -58,37 +59,49 @@ class Resolved:
     """One setting as found: its value, where it came from, and what is wrong with it, if anything."""
 
     variable: Variable
-    value: Any
+    value: Any = field(repr=False)  # it may be a secret
     origin: Origin
     problem: str | None = None
 
 
+_USER_AND_PASSWORD = re.compile(r"(?s)((?:[^:/@]*://)?+(?!/)[^:@]*):.*@")
+_PASSWORD_PARAMETER = re.compile(r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token)=)[^&#]*")
+
+
 def without_password(url: str) -> str:
-    """The URL with its password masked, also where it is too broken to be parsed."""
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-        user, _, host = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{host}"))
-    except ValueError:
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+    """The URL with its password masked.
+
+    Not by a parser of URLs: a password that holds ``/``, ``#`` or ``@``, or a URL that lacks its scheme, would slip
+    through it. What stands between the user's name and the last ``@`` is masked, rather more than too little.
+    """
+    masked = _USER_AND_PASSWORD.sub(rf"\1:{MASK}@", url, count=1) if _USER_AND_PASSWORD.match(url) else url
+    return _PASSWORD_PARAMETER.sub(rf"\1{MASK}", masked)
 
 
 def _text(raw: str) -> str:
     return raw
 
 
+_LONGEST_HOST = 253
+_LONGEST_LABEL = 63
+
+
 def _host(raw: str) -> str:
-    if any(character.isspace() or character in "/@" for character in raw):
+    if any(character.isspace() or not character.isprintable() or character in "/@[]" for character in raw):
         raise ValueError("must be a host name or an address, without a scheme or a path")
+    if raw.count(":") == 1:  # an IPv6 address has more
+        raise ValueError("must be a host name or an address; the port has a setting of its own")
+    if len(raw) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in raw.split(".")):
+        raise ValueError("is longer than a host name can be")
     return raw
+
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
-        if not (raw.isascii() and raw.lstrip("-").isdigit()) or not low <= int(raw) <= high:
+        if not _WHOLE_NUMBER.fullmatch(raw) or not low <= int(raw) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(raw)
 
@@ -150,10 +163,10 @@ def _setting(
 ) -> Any:
     factory = default if callable(default) else lambda: default
     variable = Variable(name, meaning, parse, factory, specified, secret)
-    return field(default_factory=factory, metadata={"variable": variable}, repr=not secret)
+    return field(default_factory=factory, metadata={"variable": variable})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """All settings, checked. Times are in seconds."""
 
@@ -243,14 +256,21 @@ class Settings:
             raise ConfigurationError("; ".join(problems))
         return cls(**{name: item.value for name, item in resolved.items()})
 
+    def __repr__(self) -> str:
+        """As ``config show`` has it: a password in a log or a traceback would be one too many."""
+        shown = (f"{name}={variable.masked(getattr(self, name))!r}" for name, variable in VARIABLES.items())
+        return f"Settings({', '.join(shown)})"
+
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""
         if self.redis_password or not self.redis_password_file:
             return self.redis_password or None
         try:
             return Path(self.redis_password_file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: not UTF-8 text") from None
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+            reason = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: {reason}") from error
 
 
@@ -266,26 +286,35 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         ConfigurationError: the file is there and cannot be read.
     """
-    if not path.exists():
+    try:
+        content = path.read_text(encoding="utf-8-sig")  # Windows' own tools begin a file with a byte order mark
+    except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"byte {error.start} is not UTF-8") from None  # the error holds the file's content
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
     from dotenv import dotenv_values
 
-    try:
-        with path.open(encoding="utf-8") as stream:
-            values = dotenv_values(stream=stream, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigurationError(
-            f"cannot read {path.name}: {reason}", hint=f"ls -l {path}; it must be a file that you can read"
-        ) from error
+    values = dotenv_values(stream=io.StringIO(content), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _unreadable(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot read {path.name}: {reason}", hint=f"ls -l {path}; it must be a file that you can read"
+    )
 
 
 def exposed(path: Path) -> bool:
     """Whether others than its owner can read the file (always false on Windows, which has no such bits)."""
-    if os.name == "nt" or not path.exists():
+    if os.name == "nt":
         return False
-    return bool(stat.S_IMODE(path.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH))
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # not there, or not ours to look at, which reading it will say
+        return False
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def resolve(
