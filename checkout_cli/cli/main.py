@@ -18,6 +18,7 @@ from checkout_cli.cli import config
 from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
 from checkout_cli.cli.demo import demo
+from checkout_cli.cli.ping import ping
 from checkout_cli.cli.setup import setup
 from checkout_cli.errors import CheckoutError
 
@@ -72,6 +73,7 @@ def root(
 
 app.command()(cleanup)
 app.command()(demo)
+app.command()(ping)
 app.add_typer(config.app, name="config")
 app.command()(setup)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from checkout_cli.errors import CheckoutError, ExitCode, Locked
 from checkout_cli.render.safe import safe
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Of every JSON document that we print; raised when a field changes its meaning or goes away."""
 
-_CSV_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "\N{FULLWIDTH EQUALS SIGN}")
+_CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""What begins a formula. Tabs and line ends, which some spreadsheets skip before it, are spelled out by then."""
 
 _style = {"color": True}
 
@@ -56,30 +59,52 @@ def console(stream: TextIO | None = None) -> Console:
     from rich.console import Console
 
     color = _style["color"] and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Console(file=stream or sys.stdout, no_color=not color, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=stream or sys.stdout,
+        color_system="auto" if color else None,  # None writes no escape sequence at all, not even for bold
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def write(text: str) -> None:
-    """Write data to stdout and flush it, so that a stream can be followed; a closed pipe ends the process quietly."""
-    try:
+    """Write data to stdout and flush it, so that a stream can be followed; a closed pipe ends the process quietly.
+
+    Raises:
+        CheckoutError: stdout cannot be written to, as on a full disk.
+    """
+    with _output():
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        leave_quietly()
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        _discard_output()
-        raise CheckoutError(f"the answer cannot be written: {error.strerror}", hint="df -h") from error
+        if reader_has_gone(error):
+            leave_quietly()
+        drop_stdout()
+        raise CheckoutError(f"cannot write to standard output: {error.strerror or error}", hint="df -h") from error
 
 
-def leave_quietly() -> None:
+def reader_has_gone(error: OSError) -> bool:
+    """Whether a write failed because nobody reads any more; Windows says EINVAL there."""
+    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+
+
+def drop_stdout() -> None:
+    """Send what is still buffered for stdout nowhere, so that the interpreter does not fail on it at its exit."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def leave_quietly() -> NoReturn:
     """End a process whose reader has gone, without a message at interpreter exit."""
-    _discard_output()
+    drop_stdout()
     raise SystemExit(ExitCode.OK)
-
-
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere, so that nothing fails again at interpreter exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_line(text: str = "") -> None:
@@ -100,21 +125,18 @@ def write_ndjson(documents: Iterable[dict[str, Any]]) -> None:
 
 def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """CSV (RFC 4180) in which no cell can be taken for a formula by a spreadsheet."""
-    for row in (titles, *rows) if isinstance(rows, Sequence) else _with_titles(titles, rows):
+    for row in itertools.chain([titles], rows):
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow([csv_cell(value) for value in row])
         write(line.getvalue())
-
-
-def _with_titles(titles: Sequence[object], rows: Iterable[Sequence[object]]) -> Iterable[Sequence[object]]:
-    yield titles
-    yield from rows
 
 
 def csv_cell(value: object) -> str:
     """A cell as text; what a spreadsheet would run as a formula gets an apostrophe, numbers stay numbers."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(value)
     text = safe(value)
@@ -132,11 +154,9 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, 
 
 def show(renderable: RenderableType) -> None:
     """Print something of Rich to stdout."""
-    try:
+    with _output():
         console().print(renderable)
         sys.stdout.flush()
-    except BrokenPipeError:
-        leave_quietly()
 
 
 def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str | None) -> RenderableType:
@@ -144,7 +164,7 @@ def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=None if title is None else Text(safe(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in cells:
@@ -167,7 +187,7 @@ def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> s
 
 def narrate(text: str) -> None:
     """Tell the person something that is not data: on stderr, one line."""
-    with contextlib.suppress(BrokenPipeError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(safe(text) + "\n")
         sys.stderr.flush()
 
@@ -177,8 +197,9 @@ def warn(text: str) -> None:
     narrate(f"warning: {text}")
 
 
-def report(error: CheckoutError) -> None:
-    """Say what went wrong, in one line, and what to type next, in another."""
-    narrate(str(error) if isinstance(error, Locked) else f"error: {error}")
+def report(error: CheckoutError, *, stage: str = "") -> None:
+    """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
+    where = f"{stage}: " if stage else ""
+    narrate(str(error) if isinstance(error, Locked) else f"error: {where}{error}")
     if error.hint:
         narrate(f"  next: {error.hint}")

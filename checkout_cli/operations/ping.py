@@ -1,0 +1,491 @@
+"""Ping stage by stage: which step on the way to an answer fails, and what to do about it.
+
+One connection, no retries. All stages up to the first answer share one time-out, and each later round trip has one of
+its own, so that a server that accepts and never answers costs a single time-out. This module loads nothing but redis:
+a ping must be quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import math
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
+from checkout_cli.store.redis_connection import translated
+
+if TYPE_CHECKING:
+    from checkout_cli.settings import Settings
+
+_log = logging.getLogger("checkout_cli.redis")
+
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+"""How a TLS server's alert or handshake begins."""
+_REDIS_REPLIES = b"+-:$*"
+_FIRST_BYTES = 16
+_HANDSHAKE_SHARE = 0.7
+"""Of the time that is left, for the TLS handshake; the rest is for finding out whether the server speaks it at all."""
+
+
+class Stage(StrEnum):
+    """The steps to an answer, in their order."""
+
+    DNS = "DNS"
+    TCP = "TCP"
+    TLS = "TLS"
+    AUTHENTICATION = "authentication"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True)
+class Connected:
+    """We are in. ``address`` is the one that answered; ``stages`` says how many seconds each stage took."""
+
+    address: str
+    stages: tuple[tuple[Stage, float], ...]
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """One answered PING; ``sequence`` counts from 1."""
+
+    sequence: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The stage at which it ended, and the error, which knows the exit code and what to type next."""
+
+    stage: Stage
+    error: CheckoutError
+
+
+@dataclass(frozen=True)
+class PingSummary:
+    """What came of it. Samples are in seconds, in the order in which they were taken."""
+
+    host: str
+    port: int
+    connected: Connected | None
+    sent: int
+    samples: tuple[float, ...]
+    failure: Failure | None
+
+    @property
+    def answered(self) -> int:
+        """How many PINGs were answered."""
+        return len(self.samples)
+
+    def percentile(self, percent: float) -> float | None:
+        """The smallest sample that at least ``percent`` of all do not exceed; ``None`` without samples."""
+        return percentile(self.samples, percent)
+
+
+def percentile(samples: Sequence[float], percent: float) -> float | None:
+    """The nearest-rank percentile: always a sample that was measured."""
+    if not samples:
+        return None
+    return sorted(samples)[max(math.ceil(len(samples) * percent / 100), 1) - 1]
+
+
+class Deadline:
+    """A span of seconds that several waits share."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        """``clock`` counts seconds and never goes back."""
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            TimeoutError: none are.
+        """
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class _BoundedSocket:
+    """A socket whose reads and writes all end by one deadline, however slowly the other side drips its bytes.
+
+    It keeps the first bytes that came, for they tell what is listening where Redis should be.
+    """
+
+    def __init__(self, wrapped: socket.socket, deadline: Deadline) -> None:
+        self._wrapped = wrapped
+        self.deadline = deadline
+        self.first_bytes = b""
+
+    def sendall(self, data: bytes) -> None:
+        self._wrapped.settimeout(self.deadline.remaining())
+        self._wrapped.sendall(data)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        self._wrapped.settimeout(self.deadline.remaining())
+        received = self._wrapped.recv_into(buffer)
+        self._keep(bytes(buffer[: min(received, _FIRST_BYTES)]))
+        return received
+
+    def recv(self, size: int) -> bytes:
+        self._wrapped.settimeout(self.deadline.remaining())
+        received = self._wrapped.recv(size)
+        self._keep(received[:_FIRST_BYTES])
+        return received
+
+    def _keep(self, received: bytes) -> None:
+        if len(self.first_bytes) < _FIRST_BYTES:
+            self.first_bytes += received
+
+    def settimeout(self, _: float | None) -> None:
+        """The deadline is what counts."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+class _Connection(redis.Connection):
+    """redis-py's protocol on a socket that we have connected ourselves; no handshake but ours, and no retries."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host=host, port=port, protocol=2, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call]
+        # Telling the server the name and version of the library would cost two round trips. These are the attributes
+        # of redis-py up to 7 and from 8 on; as arguments, each would be refused by the other.
+        self.lib_name = self.lib_version = self.driver_info = None
+        self.dialled: _BoundedSocket | None = None
+
+    def _connect(self) -> Any:
+        return self.dialled
+
+    def use(self, dialled: _BoundedSocket) -> None:
+        """Speak over this socket from now on."""
+        self.dialled = dialled
+        self.connect()  # type: ignore[no-untyped-call]
+
+    def ask(self, *command: str) -> Any:
+        """One round trip."""
+        self.send_command(*command, check_health=False)  # type: ignore[no-untyped-call]
+        return self.read_response()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.disconnect()  # type: ignore[no-untyped-call]
+
+
+class Ping:
+    """Pings a server as the settings name it: iterate over :meth:`events`, then take the :meth:`summary`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        count: int = 4,
+        interval: float = 1.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``count`` 0 goes on until interrupted; ``interval`` is in seconds.
+
+        Raises:
+            ConfigurationError: the password file cannot be read.
+        """
+        self._settings = settings
+        self._password = settings.password()
+        self._place = f"{settings.redis_host}:{settings.redis_port}"
+        self._count = count
+        self._interval = interval
+        self._sleep = sleep
+        self._clock = clock
+        self._stage = Stage.DNS
+        self._stage_began = 0.0
+        self._stages: list[tuple[Stage, float]] = []
+        self._connected: Connected | None = None
+        self._sent = 0
+        self._samples: list[float] = []
+        self._failure: Failure | None = None
+        self._socket: _BoundedSocket | None = None
+
+    def summary(self) -> PingSummary:
+        """What came of it so far."""
+        return PingSummary(
+            self._settings.redis_host,
+            self._settings.redis_port,
+            self._connected,
+            self._sent,
+            tuple(self._samples),
+            self._failure,
+        )
+
+    def events(self) -> Iterator[Connected | RoundTrip]:
+        """Connect and ping; ends early at the first failure, which the summary then has."""
+        connection = _Connection(self._settings.redis_host, self._settings.redis_port)
+        try:
+            dialled = self._connect(connection)
+            address = dialled.getpeername()[0]
+            for sequence in itertools.count(1) if self._count == 0 else range(1, self._count + 1):
+                if sequence > 1:
+                    self._sleep(self._interval)
+                    dialled.deadline = self._deadline()
+                trip = RoundTrip(sequence, self._round_trip(connection))
+                if self._connected is None:
+                    self._connected = Connected(address, tuple(self._stages))
+                    yield self._connected
+                self._samples.append(trip.seconds)
+                yield trip
+        except CheckoutError as error:
+            self._failure = Failure(self._stage, error)
+        except (redis.RedisError, OSError) as error:
+            denied = isinstance(error, redis.AuthenticationError)  # also where the first to complain is the PING
+            self._failure = Failure(Stage.AUTHENTICATION if denied else self._stage, self._explained(error))
+        finally:
+            connection.close()
+
+    # The stages
+
+    def _connect(self, connection: _Connection) -> _BoundedSocket:
+        deadline = self._deadline()
+        self._enter(Stage.DNS)
+        addresses = self._resolve(deadline)
+        self._enter(Stage.TCP)
+        plain = self._dial(addresses, deadline)
+        if self._settings.redis_tls:
+            self._enter(Stage.TLS)
+            plain = self._secure(plain, addresses, deadline)
+        self._socket = _BoundedSocket(plain, deadline)
+        connection.use(self._socket)
+        user = [self._settings.redis_username] if self._settings.redis_username else []
+        if user or self._password:
+            self._enter(Stage.AUTHENTICATION)
+            connection.ask("AUTH", *user, self._password or "")
+        self._enter(Stage.COMMAND)
+        if self._settings.redis_db:
+            connection.ask("SELECT", str(self._settings.redis_db))
+        return self._socket
+
+    def _enter(self, stage: Stage) -> None:
+        now = self._clock()
+        if self._stage is not stage:
+            self._stages.append((self._stage, now - self._stage_began))
+        self._stage, self._stage_began = stage, now
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._settings.timeout, self._clock)
+
+    def _resolve(self, deadline: Deadline) -> list[tuple[Any, ...]]:
+        """The server's addresses. The resolver knows no time-out, so it runs in a thread that we may leave behind."""
+        found: list[tuple[Any, ...]] = []
+        problems: list[Exception] = []
+
+        def look_up() -> None:
+            host, port = self._settings.redis_host, self._settings.redis_port
+            try:
+                found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except (OSError, UnicodeError) as problem:
+                problems.append(problem)
+
+        resolver = threading.Thread(target=look_up, daemon=True)
+        resolver.start()
+        resolver.join(deadline.remaining())
+        if not found and not problems:
+            raise RedisUnavailable(
+                f"the name {self._settings.redis_host!r} was not resolved within {self._settings.timeout:g} s",
+                hint=f"getent hosts {self._settings.redis_host}; the name server may be away",
+            )
+        if problems:
+            reason = getattr(problems[0], "strerror", None) or str(problems[0])
+            raise RedisUnavailable(
+                f"the name {self._settings.redis_host!r} has no address: {reason}",
+                hint="checkoutctl config show; check REDIS_HOST",
+            ) from problems[0]
+        return found
+
+    def _dial(self, addresses: list[tuple[Any, ...]], deadline: Deadline) -> socket.socket:
+        """Connect to the first address that accepts; each gets its share of the time that is left."""
+        problem: OSError = TimeoutError()
+        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+            candidate = socket.socket(family, kind, protocol)
+            try:
+                candidate.settimeout(deadline.remaining() / (len(addresses) - tried))
+                candidate.connect(address)
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                candidate.close()
+                problem = error
+            except BaseException:
+                candidate.close()
+                raise
+            else:
+                return candidate
+        raise problem
+
+    def _secure(self, plain: socket.socket, addresses: list[tuple[Any, ...]], deadline: Deadline) -> socket.socket:
+        try:
+            context = self._tls_context()
+            plain.settimeout(deadline.remaining() * _HANDSHAKE_SHARE)
+            return context.wrap_socket(plain, server_hostname=self._settings.redis_host)
+        except BaseException as error:
+            plain.close()
+            if isinstance(error, TimeoutError) and self._answers_in_plain(addresses, deadline):
+                raise self._speaks_plain() from error
+            raise
+
+    def _tls_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        try:
+            if self._settings.redis_tls_ca_file:
+                context.load_verify_locations(self._settings.redis_tls_ca_file)
+        except OSError as error:
+            reason = error.strerror if error.errno else "not a PEM file"
+            raise ConfigurationError(
+                f"REDIS_TLS_CA_FILE {self._settings.redis_tls_ca_file}: {reason}", hint="checkoutctl config check"
+            ) from error
+        return context
+
+    def _answers_in_plain(self, addresses: list[tuple[Any, ...]], deadline: Deadline) -> bool:
+        """Whether a Redis without TLS is there: it waits for ever for the end of a line that TLS never sends."""
+        try:
+            with self._dial(addresses, deadline) as plain:
+                plain.settimeout(deadline.remaining())
+                plain.sendall(b"PING\r\n")
+                return plain.recv(_FIRST_BYTES).startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
+        except OSError:
+            return False
+
+    def _round_trip(self, connection: _Connection) -> float:
+        self._sent += 1
+        began = self._clock()
+        answer = connection.ask("PING")
+        seconds = self._clock() - began
+        if answer != b"PONG":
+            raise self._not_redis()
+        if _log.isEnabledFor(logging.DEBUG):
+            operation = {
+                "command": "PING",
+                "key": "",
+                "duration_ms": round(seconds * 1000, 3),
+                "outcome": "ok",
+                "tier": "redis",
+            }
+            _log.debug("PING %s ms ok", operation["duration_ms"], extra={"operation": operation})
+        return seconds
+
+    # What a failure means
+
+    def _explained(self, error: redis.RedisError | OSError) -> CheckoutError:
+        """The error in words that fit its stage, with a hint that fits its cause."""
+        if self._stage is Stage.TCP:
+            explained: CheckoutError = self._explained_tcp(error)
+        elif self._stage is Stage.TLS:
+            explained = self._explained_tls(error)
+        else:
+            explained = self._explained_answer(error)
+        explained.__cause__ = error
+        return explained
+
+    def _explained_tcp(self, error: Exception) -> CheckoutError:
+        if isinstance(error, ConnectionRefusedError):
+            return RedisUnavailable(
+                f"{self._place} refuses the connection: no server listens there",
+                hint="checkoutctl setup --check shows how to start one on this system",
+            )
+        if isinstance(error, TimeoutError):
+            return RedisUnavailable(
+                f"{self._place} did not accept a connection within {self._settings.timeout:g} s",
+                hint="checkoutctl config show; is REDIS_HOST right, and does a firewall let us through?",
+            )
+        number = getattr(error, "errno", None)
+        reason = getattr(error, "strerror", None) or str(error)
+        if number in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+            return RedisUnavailable(
+                f"{self._place} cannot be reached: {reason}", hint="checkoutctl config show; check REDIS_HOST"
+            )
+        return RedisUnavailable(f"{self._place}: {reason}", hint="checkoutctl config show")
+
+    def _explained_tls(self, error: Exception) -> CheckoutError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ConfigurationError(
+                f"the certificate of {self._place} is not to be trusted: {error.verify_message}",
+                hint="set REDIS_TLS_CA_FILE to the CA that signed it, and REDIS_HOST to the name in it",
+            )
+        if isinstance(error, TimeoutError):
+            return RedisUnavailable(
+                f"{self._place} accepts connections and did not answer the TLS handshake within "
+                f"{self._settings.timeout:g} s",
+                hint="the server hangs; look at its log, and restart it if it does not recover",
+            )
+        return self._speaks_plain()
+
+    def _explained_answer(self, error: redis.RedisError | OSError) -> CheckoutError:
+        first = self._socket.first_bytes if self._socket is not None else b""
+        if first.startswith(_TLS_RECORDS):
+            return self._speaks_tls()
+        if first and first[:1] not in _REDIS_REPLIES:
+            return self._not_redis(first)
+        if isinstance(error, (redis.TimeoutError, TimeoutError)):
+            return RedisUnavailable(
+                f"{self._place} accepts connections and did not answer within {self._settings.timeout:g} s",
+                hint="the server hangs, or it is not Redis; look at its log, and restart it if it does not recover",
+            )
+        explained = translated(error, self._settings)
+        text = str(error)
+        if text.startswith("DENIED"):
+            return AccessDenied(
+                f"Redis at {self._place} is in protected mode and lets only its own host in",
+                hint="set a password on the server (requirepass), and REDIS_PASSWORD to it",
+            )
+        if isinstance(explained, AccessDenied):
+            explained.hint = self._credentials_hint(text)
+        elif isinstance(explained, RedisUnavailable) and "closed" in text.lower():
+            return self._closed()
+        return explained
+
+    def _credentials_hint(self, text: str) -> str:
+        if "without any password configured" in text or "no password is set" in text:
+            return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
+        if "permission" in text.lower():
+            return "grant it: ACL SETUSER NAME +ping +select"
+        if not self._password:
+            return "set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it"
+        return "check REDIS_USERNAME and REDIS_PASSWORD: checkoutctl config show says where they are set"
+
+    def _closed(self) -> CheckoutError:
+        if self._samples:
+            return RedisUnavailable(f"{self._place} closed the connection", hint="checkoutctl ping")
+        return RedisUnavailable(
+            f"{self._place} closed the connection without an answer",
+            hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
+        )
+
+    def _speaks_plain(self) -> CheckoutError:
+        return ConfigurationError(
+            f"{self._place} does not speak TLS, and REDIS_TLS is on",
+            hint="set REDIS_TLS=false, or REDIS_PORT to the server's TLS port",
+        )
+
+    def _speaks_tls(self) -> CheckoutError:
+        return ConfigurationError(
+            f"{self._place} wants TLS, and REDIS_TLS is off", hint="set REDIS_TLS=true, or REDIS_PORT to a plain port"
+        )
+
+    def _not_redis(self, first: bytes = b"") -> CheckoutError:
+        kind = "an HTTP server" if first[:5] in {b"HTTP/", b"<!DOC", b"<html", b"<HTML"} else "something else"
+        return ConfigurationError(
+            f"what listens at {self._place} is not Redis but {kind}",
+            hint="checkoutctl config show; check REDIS_HOST and REDIS_PORT",
+        )
