@@ -6,6 +6,7 @@ stay fast.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from checkout_cli.cli.context import Context
 from checkout_cli.cli.demo import demo
 from checkout_cli.cli.ping import ping
 from checkout_cli.cli.setup import setup
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import CheckoutError, ExitCode
 
 app = typer.Typer(
     name="checkoutctl",
@@ -28,8 +29,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # Rich would more than double the time of --help
     pretty_exceptions_enable=False,
+    add_completion=False,  # two options less in every --help; completions/ and _CHECKOUTCTL_COMPLETE do the same
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_COMPLETION = "_CHECKOUTCTL_COMPLETE"
+"""What the shell sets when it asks for completions; ``source_bash`` (or zsh, fish) asks for the shell's own script."""
 
 
 def _version(wanted: bool) -> None:
@@ -80,7 +86,11 @@ app.command()(setup)
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
-    _open_missing_streams()
+    _prepare_streams()
+    if _COMPLETION in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         app(prog_name="checkoutctl")
     except CheckoutError as error:
@@ -88,17 +98,34 @@ def main() -> None:
 
         report(error)
         sys.exit(error.exit_code)
+    except OSError as error:  # such as a full disk under stdout while Typer writes its help
+        from checkout_cli.render.output import narrate
+
+        narrate(f"error: {error}")
+        sys.exit(ExitCode.FINDING)
+    except KeyboardInterrupt:  # so early or so late that Typer does not catch it
+        sys.exit(ExitCode.INTERRUPTED)
     finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            from checkout_cli.render.output import leave_quietly
-
-            leave_quietly()
+        _finish_stdout()
 
 
-def _open_missing_streams() -> None:
-    """Whoever starts us may have closed a standard stream (``>&-``); a file of ours must not take its place."""
+def _prepare_streams() -> None:
+    """Let stdout and stderr take any text, whatever their encoding, and let no file of ours take a stream's place."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  (for as long as we run)
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us (``>&-``)
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (for as long as we run)
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _finish_stdout() -> None:
+    """Write out what Typer left in the buffer; the exit code stays as it is if nobody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        from checkout_cli.render.output import drop_stdout, narrate, reader_has_gone
+
+        drop_stdout()
+        if not reader_has_gone(error):
+            narrate(f"error: cannot write to standard output: {error.strerror or error}")

@@ -164,7 +164,8 @@ def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=None if title is None else Text(safe(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    heading = None if title is None else Text(safe(title))
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in cells:
