@@ -87,7 +87,7 @@ def _output() -> Iterator[None]:
         if reader_has_gone(error):
             leave_quietly()
         drop_stdout()
-        raise CheckoutError(f"cannot write to standard output: {error.strerror or error}", hint="df -h") from error
+        raise CheckoutError(f"the answer cannot be written: {error.strerror or error}", hint="df -h") from error
 
 
 def reader_has_gone(error: OSError) -> bool:

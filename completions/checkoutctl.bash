@@ -1,0 +1,9 @@
+_checkoutctl_completion() {
+    local IFS=$'
+'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
+                   COMP_CWORD=$COMP_CWORD \
+                   _CHECKOUTCTL_COMPLETE=complete_bash $1 ) )
+    return 0
+}
+complete -o default -F _checkoutctl_completion checkoutctl

@@ -1,0 +1,1 @@
+complete --command checkoutctl --no-files --arguments "(env _CHECKOUTCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) checkoutctl)" --condition "env _CHECKOUTCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) checkoutctl"
