@@ -42,10 +42,17 @@ class InvalidInput(CheckoutError):
 
 
 class ConfigurationError(CheckoutError):
-    """A setting is wrong, or a server is set up so that it can never work; waiting does not help."""
+    """A setting is wrong, or a server is set up so that it can never work; waiting does not help.
+
+    ``problems`` has one text for each thing that is wrong; the message is all of them.
+    """
 
     exit_code = ExitCode.CONFIGURATION
     default_hint = "checkoutctl config check"
+
+    def __init__(self, *problems: str, hint: str | None = None) -> None:
+        super().__init__("; ".join(problems), hint=hint)
+        self.problems = problems
 
 
 class AccessDenied(CheckoutError):

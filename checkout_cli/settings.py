@@ -253,7 +253,7 @@ class Settings:
         resolved = resolve(flags=flags, environ=environ, directory=directory)
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
-            raise ConfigurationError("; ".join(problems))
+            raise ConfigurationError(*problems)
         return cls(**{name: item.value for name, item in resolved.items()})
 
     def __repr__(self) -> str:

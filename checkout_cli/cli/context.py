@@ -46,7 +46,12 @@ class Context:
         local = self.directory / ENV_FILES[0]
         if exposed(local):
             warn(f"{local.name} can be read by others than its owner; chmod 600 {local}")
-        return Settings.load(flags=flags, directory=self.directory)
+        settings = Settings.load(flags=flags, directory=self.directory)
+        if settings.debug:
+            from checkout_cli.render.log import configure_logging
+
+            configure_logging(settings)
+        return settings
 
     def store(self, timeout: float | None = None) -> CheckoutStore:
         """The store for this run; use it in a ``with``."""

@@ -19,6 +19,7 @@ from checkout_cli.cli import config
 from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
 from checkout_cli.cli.demo import demo
+from checkout_cli.cli.health import health
 from checkout_cli.cli.ping import ping
 from checkout_cli.cli.setup import setup
 from checkout_cli.errors import CheckoutError, ExitCode
@@ -79,6 +80,7 @@ def root(
 
 app.command()(cleanup)
 app.command()(demo)
+app.command()(health)
 app.command()(ping)
 app.add_typer(config.app, name="config")
 app.command()(setup)
@@ -128,4 +130,4 @@ def _finish_stdout() -> None:
 
         drop_stdout()
         if not reader_has_gone(error):
-            narrate(f"error: cannot write to standard output: {error.strerror or error}")
+            narrate(f"error: the answer cannot be written: {error.strerror or error}")

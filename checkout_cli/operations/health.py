@@ -1,0 +1,312 @@
+"""Is everything there that sessions need? The answer of the shop's health endpoint, and why where something is not.
+
+Redis and the database are asked at the same time, each once, and nobody waits for either longer than its time-out.
+Every look opens connections of its own: a connection that was kept could hide that nobody else can get in.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
+from checkout_cli.session import TierName
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.records import Count, Totals
+
+GRACE = 0.25
+"""What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
+
+_T = TypeVar("_T")
+
+
+class Status(StrEnum):
+    """Degraded: a tier is away and the store still serves. Unhealthy: no durable tier is left."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class RedisMemory:
+    """Redis' own memory in bytes; ``maximum`` is ``None`` where there is no limit."""
+
+    used: int
+    maximum: int | None
+    policy: str
+
+    @property
+    def evicts_sessions(self) -> bool:
+        """Whether Redis throws live sessions away when it is full: they all have a time to live."""
+        return self.policy not in {"", "noeviction"}
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether it is full, and may not throw anything away."""
+        return self.maximum is not None and self.used >= self.maximum and not self.evicts_sessions
+
+
+@dataclass(frozen=True)
+class TierHealth:
+    """One tier: whether it answers, how long a round trip takes (seconds), and what is wrong with it."""
+
+    connected: bool
+    latency: float | None = None
+    problem: CheckoutError | None = None
+
+
+@dataclass(frozen=True)
+class RedisHealth(TierHealth):
+    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers."""
+
+    serving: bool = False
+    memory: RedisMemory | None = None
+
+
+@dataclass(frozen=True)
+class SessionsHealth:
+    """How many sessions there are, and the totals, or why there are none to show."""
+
+    count: Count | None = None
+    totals: Totals | None = None
+    no_totals: str | None = None
+    legacy_totals: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """One look at everything; ``timestamp`` is in milliseconds since the epoch."""
+
+    timestamp: int
+    configuration: ConfigurationError | None
+    redis: RedisHealth
+    database: TierHealth
+    memory: TierHealth
+    sessions: SessionsHealth
+    status: Status
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a monitoring system should see."""
+        if self.configuration is not None:
+            return ExitCode.CONFIGURATION
+        codes = {
+            Status.HEALTHY: ExitCode.OK,
+            Status.DEGRADED: ExitCode.FINDING,
+            Status.UNHEALTHY: ExitCode.UNAVAILABLE,
+        }
+        return codes[self.status]
+
+    @property
+    def problems(self) -> tuple[CheckoutError, ...]:
+        """All that is wrong, the configuration first."""
+        found = (self.configuration, self.redis.problem, self.database.problem)
+        return tuple(problem for problem in found if problem is not None)
+
+
+class HealthCheck:
+    """Looks at the tiers that the settings name, once or again and again."""
+
+    def __init__(self, load: Callable[[], Settings], *, clock: Clock | None = None) -> None:
+        """``load`` is called once; a configuration that is wrong is part of the answer."""
+        self._clock = clock or Clock()
+        self._settings: Settings | None = None
+        self._configuration: ConfigurationError | None = None
+        try:
+            self._settings = load()
+        except ConfigurationError as error:
+            self._configuration = error
+
+    def watch(self, every: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[HealthReport]:
+        """A look every so many seconds; a configuration that is wrong ends it, for it will not change."""
+        while True:
+            report = self.look()
+            yield report
+            if report.configuration is not None:
+                return
+            sleep(every)
+
+    def look(self) -> HealthReport:
+        """Ask all tiers."""
+        if self._settings is None:
+            return self._unconfigured()
+        try:
+            store = CheckoutStore.open(self._settings)
+        except ConfigurationError as error:
+            self._configuration = error
+            return self._unconfigured()
+        with store:
+            patience = max(self._settings.timeout, self._settings.database_timeout) + GRACE
+            redis, database = _within(patience, lambda: _redis(store), lambda: _database(store))
+            redis = redis or RedisHealth(False, problem=_silent("Redis", self._settings.timeout))
+            database = database or TierHealth(False, problem=_silent("the database", self._settings.database_timeout))
+            return HealthReport(
+                self._clock.wall(),
+                None,
+                redis,
+                database,
+                self._memory(store),
+                _sessions(store, redis, database),
+                _status(self._settings, redis, database),
+            )
+
+    def _memory(self, store: CheckoutStore) -> TierHealth:
+        started = time.perf_counter()
+        store.memory.read("", self._clock.wall())
+        return TierHealth(True, time.perf_counter() - started)
+
+    def _unconfigured(self) -> HealthReport:
+        return HealthReport(
+            self._clock.wall(),
+            self._configuration,
+            RedisHealth(False),
+            TierHealth(False),
+            TierHealth(False),
+            SessionsHealth(no_totals="the configuration is wrong"),
+            Status.UNHEALTHY,
+        )
+
+
+def _within(
+    patience: float, first: Callable[[], RedisHealth], second: Callable[[], _T]
+) -> tuple[RedisHealth | None, _T | None]:
+    """Run both at the same time; ``None`` for one that takes longer than ``patience`` seconds.
+
+    The threads are daemons: one that hangs in a resolver, where nothing can interrupt it, must not keep the process.
+    """
+    end = time.monotonic() + patience
+    one, other = _started(first), _started(second)
+    return _result(one, end), _result(other, end)
+
+
+def _started(check: Callable[[], _T]) -> queue.SimpleQueue[_T | BaseException]:
+    answers: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put(check())
+        except BaseException as error:  # noqa: BLE001  (raised again where the answer is taken)
+            answers.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answers
+
+
+def _result(answers: queue.SimpleQueue[_T | BaseException], end: float) -> _T | None:
+    try:
+        answer = answers.get(timeout=max(end - time.monotonic(), 0))
+    except queue.Empty:
+        return None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _silent(who: str, timeout: float) -> TierUnavailable:
+    return TierUnavailable(f"{who} did not answer within {timeout:g} s", hint="checkoutctl ping")
+
+
+def _redis(store: CheckoutStore) -> RedisHealth:
+    try:
+        store.redis.ping()  # connects
+        latency = store.redis.ping()
+        memory_section, replication_section = store.redis.ask_all(
+            ("INFO", "memory"), ("INFO", "replication"), lenient=True
+        )
+    except CheckoutError as error:
+        return RedisHealth(False, problem=error)
+    memory = _redis_memory(_fields(memory_section))
+    problem = _refusal(store.settings, _fields(replication_section), memory)
+    serving = store.settings.enable_checkout_sessions and problem is None
+    return RedisHealth(True, latency, problem, serving, memory)
+
+
+def _fields(section: object) -> dict[str, str]:
+    """A section of INFO; empty where it is denied."""
+    if not isinstance(section, bytes):
+        return {}
+    lines = (line.partition(":") for line in section.decode("utf-8", "replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _redis_memory(info: dict[str, str]) -> RedisMemory | None:
+    used, maximum = info.get("used_memory", ""), info.get("maxmemory", "0")
+    if not used.isdigit():
+        return None
+    limit = int(maximum) if maximum.isdigit() else 0
+    return RedisMemory(int(used), limit or None, info.get("maxmemory_policy", ""))
+
+
+def _refusal(settings: Settings, replication: dict[str, str], memory: RedisMemory | None) -> CheckoutError | None:
+    """Why a Redis that answers cannot take sessions, if it cannot."""
+    place = f"{settings.redis_host}:{settings.redis_port}"
+    if replication.get("role") == "slave":
+        primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
+        return TierUnavailable(
+            f"Redis at {place} is a replica of {primary}: nothing can be written there",
+            hint="set REDIS_HOST and REDIS_PORT to the primary",
+        )
+    if memory is not None and memory.refuses_writes:
+        return TierUnavailable(
+            f"Redis at {place} is full ({memory.used:,} of {memory.maximum:,} bytes) and refuses writes",
+            hint="checkoutctl cleanup --expired, or redis-cli CONFIG SET maxmemory to more",
+        )
+    return None
+
+
+def _database(store: CheckoutStore) -> TierHealth:
+    try:
+        store.database.ping()  # connects
+        return TierHealth(True, store.database.ping())
+    except CheckoutError as error:
+        return TierHealth(False, problem=error)
+
+
+def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Status:
+    redis_well = redis.connected and redis.problem is None
+    if database.connected and redis_well:
+        return Status.HEALTHY
+    left = database.connected or (redis.connected and settings.enable_checkout_sessions)
+    return Status.DEGRADED if left else Status.UNHEALTHY
+
+
+def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> SessionsHealth:
+    """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
+    totals = None
+    reason = None
+    if not store.settings.enable_statistics:
+        reason = "REDIS_ENABLE_STATISTICS is false"
+    elif not database.connected:
+        reason = "the database is away"
+    else:
+        totals, reason = _tried(store.totals)
+    legacy = _tried(store.legacy_statistics)[0] if redis.connected else None
+    return SessionsHealth(_count(store, redis, database), totals, reason, legacy)
+
+
+def _count(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> Count | None:
+    now = store.clock.wall()
+    in_redis = redis.connected and store.settings.enable_checkout_sessions
+    if in_redis and database.connected:
+        return _tried(store.count)[0]
+    if in_redis:
+        return _tried(lambda: store.index.count(now))[0]
+    if database.connected:
+        return _tried(lambda: Count(store.database.count(now), TierName.DATABASE))[0]
+    return None
+
+
+def _tried(question: Callable[[], _T]) -> tuple[_T | None, str | None]:
+    """The answer, or why there is none; the tier may have gone since it was pinged."""
+    try:
+        return question(), None
+    except CheckoutError as error:
+        return None, str(error)
