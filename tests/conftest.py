@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from checkout_cli.operations.embedded import HOST
@@ -18,6 +19,10 @@ from tests.servers import REDIS_SERVER, PostgresServer, RedisServer, ValkeyServe
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore
+
+# No deadline for one example: on a busy machine it would fail for the neighbours.
+hypothesis.settings.register_profile("checkoutctl", deadline=None, database=None)
+hypothesis.settings.load_profile("checkoutctl")
 
 
 @pytest.fixture(scope="session")

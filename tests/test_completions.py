@@ -59,7 +59,7 @@ def complete_in_bash(words: list[str], environment: dict[str, str], tmp_path: Pa
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(("shell", "name"), FILES.items())
+@pytest.mark.parametrize(("shell", "name"), list(FILES.items()))
 def test_each_file_is_what_the_command_hands_out(
     shell: str, name: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
