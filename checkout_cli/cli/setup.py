@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, YesOption, context_of
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from checkout_cli.operations.env_file import EnvFilePlan
@@ -47,18 +46,13 @@ def setup(
 
 
 def _ask(plan: EnvFilePlan, *, yes: bool) -> None:
-    """Go on only with somebody's consent."""
-    from checkout_cli.render.output import is_terminal
+    """Go on only with somebody's consent; where nothing is to be written, being there is enough."""
+    from checkout_cli.render.output import narrate
+    from checkout_cli.render.prompt import can_ask, confirm
 
-    if yes:
+    if yes or (can_ask() and not plan.changes):
         return
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        raise InvalidInput(
-            "nothing was changed: there is no terminal to ask on",
-            hint="checkoutctl setup --yes, or checkoutctl setup --check to look only",
-        )
-    if plan.changes and not typer.confirm(f"Write {plan.path}?", default=True, err=True):
-        from checkout_cli.render.output import narrate
-
+    hint = "checkoutctl setup --yes, or checkoutctl setup --check to look only"
+    if not confirm(f"Write {plan.path}?", default=True, hint=hint):
         narrate("nothing was changed")
         raise typer.Exit(ExitCode.FINDING)

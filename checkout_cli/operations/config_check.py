@@ -30,7 +30,6 @@ _SIMILAR = 0.8
 """How like one of our names an unknown one must be to count as a typing mistake, from 0 to 1."""
 _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 class Severity(StrEnum):
@@ -140,22 +139,18 @@ def _has_password(url: str) -> bool:
 
 
 def _line_findings(path: Path) -> Iterator[Finding]:
-    """What the parser skips in silence: broken lines, a name that is set twice, a byte-order mark."""
+    """What the parser skips in silence: broken lines, a name that is set twice."""
     if not path.exists():
         return
     from dotenv.parser import parse_stream
 
     seen: dict[str, int] = {}
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         for binding in parse_stream(stream):
             line = binding.original.line + _leading_line_ends(binding.original.string)
             if binding.error:
                 yield _error(
                     f"{path.name} line {line}", "it is not NAME=value, or a quote is not closed", f"edit {path}"
-                )
-            elif binding.key is not None and binding.key.startswith(_BYTE_ORDER_MARK):
-                yield _error(
-                    f"{path.name} line {line}", "a byte-order mark hides its name", "save it as UTF-8 without one"
                 )
             elif binding.key is not None and binding.key in VARIABLE_NAMES:
                 if binding.key in seen:
@@ -194,7 +189,7 @@ def is_loopback(host: str) -> bool:
     if host.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -269,7 +269,7 @@ def parsed(content: bytes) -> dict[str, str | None]:
     """The variables in an environment file's content, as :func:`~checkout_cli.settings.read_env_file` sees them."""
     from dotenv import dotenv_values
 
-    return dict(dotenv_values(stream=io.StringIO(content.decode(), newline=None), interpolate=False))
+    return dict(dotenv_values(stream=io.StringIO(content.decode("utf-8-sig"), newline=None), interpolate=False))
 
 
 def _masked(line: str) -> str:

@@ -92,15 +92,16 @@ def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> Proof:
     Raises:
         CheckoutError: the database cannot be reached, refuses something, or does it wrongly.
     """
+    write_id = probe_id[-36:]  # as long as the column; a UUID
     with _removed_afterwards(lambda: tier.erase(probe_id)):
         now = tier.now()
         record = _record(probe_id, now)
-        if not tier.insert(record, now=now, write_id=probe_id):
+        if not tier.insert(record, now=now, write_id=write_id):
             raise ProbeFailed("the database has the probe session already")
         if tier.read(probe_id) != record:
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
         expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock)
-        buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=probe_id)
+        buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
         remains = tier.read(probe_id)
         if not buried or remains is None or remains.body is not None:
             raise ProbeFailed("the database deleted a session and still has it")

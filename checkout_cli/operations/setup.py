@@ -21,6 +21,9 @@ from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
 from checkout_cli.settings import Settings, without_password
 
+_USUAL_PORT = 6379
+"""Where a server listens that is started without a configuration of its own."""
+
 
 class Status(StrEnum):
     """How a check ended."""
@@ -236,7 +239,7 @@ class _Setup:
         start = installation.start_command(
             machine.system, machine.programs, root=machine.root, service_manager=machine.service_manager
         )
-        if settings.redis_port != 6379:
+        if settings.redis_port != _USUAL_PORT:
             return f"start a server on port {settings.redis_port}, or correct REDIS_PORT; for the usual port: {start}"
         if any(program.name in SERVERS for program in machine.programs):
             return start
