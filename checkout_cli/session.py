@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
 MAX_BODY_BYTES = 256 * 1024
 """The largest session that we write; a session of a shop is about 1 kB."""
 MAX_DEPTH = 32
+LONGEST_MOMENT = 64
+"""Characters; what is longer is no moment, and not worth keeping."""
 LARGEST_INTEGER = 2**53 - 1
 """Beyond it, programs that hold JSON numbers as doubles (the shop's own) would change the value."""
 
@@ -151,8 +154,11 @@ def iso(milliseconds: int) -> str:
 
 def milliseconds_of(moment: object) -> int | None:
     """The reverse of :func:`iso`; ``None`` for anything that is no moment."""
-    if not isinstance(moment, str):
-        return None
+    return _milliseconds_of(moment) if isinstance(moment, str) and len(moment) <= LONGEST_MOMENT else None
+
+
+@lru_cache(maxsize=4096)  # a moment of creation never changes, and each read of the session asks for it
+def _milliseconds_of(moment: str) -> int | None:
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:
