@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.cli import config
+from checkout_cli.cli import config, sessions
 from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
 from checkout_cli.cli.demo import demo
@@ -83,6 +83,7 @@ app.command()(demo)
 app.command()(health)
 app.command()(ping)
 app.add_typer(config.app, name="config")
+app.add_typer(sessions.app, name="sessions")
 app.command()(setup)
 
 

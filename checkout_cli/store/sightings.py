@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -76,9 +78,11 @@ class Sightings:
         return self._seen(checkout_id, look), None
 
     def _without_database(self, checkout_id: str, copy: Sighting | None, away: DatabaseUnavailable) -> Sighting:
-        if copy is not None:
+        if copy is None:
+            return self._from_memory(checkout_id, away)
+        if copy.session is None:
             return copy
-        return self._from_memory(checkout_id, away)
+        return msgspec.structs.replace(copy, session=msgspec.structs.replace(copy.session, verified=False))
 
     def _from_memory(self, checkout_id: str, away: TierUnavailable | None) -> Sighting:
         kept = self._memory.read(checkout_id, self._clock.wall())
@@ -198,7 +202,9 @@ class Sightings:
         Raises:
             TierUnavailable: none can.
         """
-        sources: list[Callable[[], list[str]]] = [lambda: self._database.matching(prefix, limit)]
+        sources: list[Callable[[], list[str]]] = []
+        if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
+            sources.append(lambda: self._database.matching(prefix, limit))
         if use_redis:
             sources.append(lambda: self._matching_keys(prefix, limit))
         found: dict[str, None] = {}
@@ -208,7 +214,7 @@ class Sightings:
                 found |= dict.fromkeys(name for name in source() if name.startswith(prefix))
             except (TierUnavailable, AccessDenied) as problem:
                 problems.append(problem)
-        if len(problems) == len(sources):
+        if problems and len(problems) == len(sources):
             raise problems[-1]
         return sorted(found)[:limit]
 

@@ -1,0 +1,328 @@
+"""How sessions look: in a list, one by one, and what became of a write. Masked unless revealed, in every format."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from checkout_cli.operations.sessions import Deleted, Written
+from checkout_cli.render.masking import fields_shown, value_shown
+from checkout_cli.render.output import (
+    Column,
+    console,
+    is_terminal,
+    narrate,
+    warn,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.render.safe import safe
+from checkout_cli.session import PaymentStatus, Session, iso
+from checkout_cli.store.records import Sighting
+
+_LIST = (
+    Column("id"),
+    Column("status"),
+    Column("items", number=True),
+    Column("total", number=True),
+    Column("user"),
+    Column("age", number=True),
+    Column("expires in", number=True),
+    Column("tier"),
+)
+_NOTE = Column("note")
+_FIELDS = (Column("field"), Column("value"))
+_ITEM_COLUMNS = {
+    "product_id": Column("product"),
+    "product_name": Column("name"),
+    "category": Column("category"),
+    "variant": Column("variant"),
+    "quantity": Column("quantity", number=True),
+    "unit_price": Column("unit price", number=True),
+    "total_price": Column("total", number=True),
+}
+_CSV = (
+    "checkoutId",
+    "status",
+    "items",
+    "total",
+    "userId",
+    "createdAt",
+    "ageSeconds",
+    "expiresAt",
+    "expiresInSeconds",
+    "tier",
+    "version",
+    "foreign",
+    "size",
+    "problem",
+    "detail",
+)
+_SHORTEST_ID = 8
+
+
+def span(milliseconds: float) -> str:
+    """A span of time in its largest whole unit: ``42s``, ``29m``, ``3h``, ``2d``."""
+    seconds = max(0, int(milliseconds // 1000))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def expiry(sighting: Sighting, now: int) -> str:
+    """How long a session still has to live: a span, ``expired``, or ``never`` where its key has no end."""
+    if sighting.expires_at is None:
+        return "never"
+    return span(sighting.expires_at - now) if sighting.expires_at > now else "expired"
+
+
+# A list
+
+
+def show_list(sightings: Iterable[Sighting], output: str, *, now: int, limit: int, reveal: bool = False) -> None:
+    """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
+
+    The last three are written as they come. What is no session is a row that says so.
+    """
+    counted = _Counted(sightings)
+    if output == "table":
+        _table(list(counted), now, reveal)
+    elif output == "json":
+        write_json({"sessions": [summary(sighting, now, reveal=reveal) for sighting in counted]})
+    elif output == "ndjson":
+        write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
+    elif output == "csv":
+        rows = (summary(sighting, now, reveal=reveal) for sighting in counted)
+        write_csv(_CSV, ([row[name] for name in _CSV] for row in rows))
+    else:
+        for sighting in counted:
+            write_line(safe(sighting.checkout_id))
+    if counted.number == 0:
+        narrate("no sessions")
+    elif counted.number == limit:
+        narrate(f"the first {limit:,}; --limit shows more")
+
+
+class _Counted:
+    """Passes sessions on and counts them."""
+
+    def __init__(self, sightings: Iterable[Sighting]) -> None:
+        self._sightings = sightings
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Sighting]:
+        for sighting in self._sightings:
+            self.number += 1
+            yield sighting
+
+
+def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
+    """One session of a list, as JSON; ``now`` is in milliseconds."""
+    session = sighting.session
+    created_at = None if session is None else session.created_at
+    return {
+        "checkoutId": sighting.checkout_id,
+        "status": None if session is None else _status(session, reveal),
+        "items": None if session is None else len(session.items),
+        "total": None if session is None else session.total,
+        "userId": None if session is None else value_shown("userId", session.fields, reveal=reveal),
+        "createdAt": None if created_at is None else iso(created_at),
+        "ageSeconds": None if created_at is None else max(0, (now - created_at) // 1000),
+        "expiresAt": None if sighting.expires_at is None else iso(sighting.expires_at),
+        "expiresInSeconds": None if sighting.expires_at is None else max(0, (sighting.expires_at - now) // 1000),
+        "tier": str(sighting.tier),
+        "version": None if session is None else session.version,
+        "foreign": session is not None and session.version == 0,
+        "size": sighting.size,
+        "problem": None if sighting.problem is None else str(sighting.problem),
+        "detail": sighting.detail or None,
+    }
+
+
+def _status(session: Session, reveal: bool) -> str:
+    shown = value_shown("paymentStatus", session.fields, reveal=reveal)
+    return _text(shown) if shown is not None else str(PaymentStatus.PENDING)
+
+
+def _table(sightings: Sequence[Sighting], now: int, reveal: bool) -> None:
+    rows = [_row(sighting, now, reveal) for sighting in sightings]
+    columns = [*_LIST, _NOTE]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    if is_terminal(sys.stdout) and _width(columns, rows) > console().width:
+        short = shortened([sighting.checkout_id for sighting in sightings])
+        rows = [[checkout_id, *row[1:]] for checkout_id, row in zip(short, rows, strict=True)]
+    write_table(columns, rows)
+
+
+def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
+    row = summary(sighting, now, reveal=reveal)
+    created_at = None if sighting.session is None else sighting.session.created_at
+    return [
+        sighting.checkout_id,
+        row["problem"] or row["status"],
+        *("" if row[name] is None else _text(row[name]) for name in ("items", "total", "userId")),
+        "" if created_at is None else span(now - created_at),
+        expiry(sighting, now),
+        row["tier"],
+        "foreign" if row["foreign"] else sighting.detail,
+    ]
+
+
+def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    lines = [[column.title for column in columns], *rows]
+    return sum(max(len(safe(line[place])) for line in lines) + 2 for place in range(len(columns)))
+
+
+def shortened(checkout_ids: Sequence[str]) -> list[str]:
+    """The beginnings of ids, all cut at the same length and just long enough to tell them apart.
+
+    Any of them can be given to ``sessions show``.
+    """
+    ordered = sorted(checkout_ids)
+    length = max([_SHORTEST_ID, *(_shared(one, two) + 1 for one, two in itertools.pairwise(ordered) if one != two)])
+    return [checkout_id[:length] for checkout_id in checkout_ids]
+
+
+def _shared(one: str, two: str) -> int:
+    """How many characters two texts begin with alike."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
+
+
+# One session
+
+
+def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
+    """The whole session as JSON; ``fields`` is ``null`` where the value is no session."""
+    session = sighting.session
+    return {
+        **summary(sighting, now, reveal=reveal),
+        "verified": session is not None and session.verified,
+        "revealed": reveal,
+        "fields": None if session is None else fields_shown(session.fields, reveal=reveal),
+    }
+
+
+def write_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
+    """The whole session as one JSON document."""
+    write_json(document(sighting, now, reveal=reveal))
+
+
+def show_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
+    """The whole session: what the store knows of it, its fields, and its items as a table of their own."""
+    whole = document(sighting, now, reveal=reveal)
+    fields = dict(whole["fields"] or {})
+    items = fields.get("items")
+    if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+        items = []  # something else, shown among the fields
+    if items:
+        del fields["items"]
+    fields.pop("checkoutId", None)
+    write_table(_FIELDS, [*_facts(sighting, whole, now), *_flat(fields)])
+    if items:
+        write_line()
+        _show_items(items)
+
+
+def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple[str, str]]:
+    """What the store knows, in upper case so that no field can be taken for it."""
+    facts = [
+        ("ID", sighting.checkout_id),
+        ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
+        ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
+        ("VERSION", "none: written by another program" if whole["foreign"] else _text(whole["version"])),
+        ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
+        ("SIZE", f"{sighting.size:,} bytes"),
+    ]
+    return [(name, shown) for name, shown in facts if shown != "null"]
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """One row for each value; what is in an object has a dotted path."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}" if path else name)
+    elif path:
+        yield path, _text(value)
+
+
+def _text(value: object) -> str:
+    """Text as it is, everything else as in JSON, so that an amount looks as the shop wrote it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _show_items(items: Sequence[Mapping[str, Any]]) -> None:
+    known = [name for name in _ITEM_COLUMNS if any(name in item for item in items)]
+    other = [{name: value for name, value in item.items() if name not in known} for item in items]
+    columns = [_ITEM_COLUMNS[name] for name in known]
+    rows = [["" if item.get(name) is None else _text(item[name]) for name in known] for item in items]
+    if any(other):
+        columns.append(Column("other"))
+        for row, rest in zip(rows, other, strict=True):
+            row.append(", ".join(f"{path}={text}" for path, text in _flat(rest)))
+    write_table(columns, rows)
+
+
+# What became of a write
+
+
+def show_written(written: Written, *, what: str, as_json: bool) -> None:
+    """The id on stdout, so that it can be captured; the rest, and what is not as it should be, on stderr."""
+    acknowledgement = written.acknowledgement
+    session = acknowledgement.session
+    if as_json:
+        write_json(
+            {
+                "checkoutId": session.checkout_id,
+                "version": session.version,
+                "tier": str(session.tier),
+                "durability": str(acknowledgement.durability),
+                "published": acknowledgement.published,
+                "degraded": written.degraded,
+            }
+        )
+    else:
+        write_line(session.checkout_id)
+        narrate(
+            f"{what}: version {session.version}, durability {acknowledgement.durability}, "
+            f"published to Redis: {'yes' if acknowledgement.published else 'no'}"
+        )
+    if written.degraded:
+        warn("the database has it and Redis does not yet; it is published as soon as Redis is back")
+
+
+def describe(sighting: Sighting, now: int) -> str:
+    """A session in one line, for somebody who is about to delete it."""
+    row = summary(sighting, now)
+    parts = [row["problem"] or row["status"]]
+    if sighting.session is not None:
+        parts += [f"{row['items']} items", f"total {_text(row['total'])}"]
+    return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
+
+
+def show_deleted(deleted: Deleted, *, dry_run: bool, as_json: bool) -> None:
+    """The id of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
+    checkout_id = deleted.sighting.checkout_id
+    if as_json:
+        write_json(
+            {
+                "checkoutId": checkout_id,
+                "tier": str(deleted.sighting.tier),
+                "dryRun": dry_run,
+                "deleted": deleted.done,
+                "degraded": deleted.degraded,
+            }
+        )
+    elif deleted.done or dry_run:
+        write_line(f"{'deleted' if deleted.done else 'would delete'} {safe(checkout_id)}")
+    if not deleted.done and not dry_run:
+        narrate("nothing was deleted")
+    if deleted.degraded:
+        warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")
