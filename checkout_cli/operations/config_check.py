@@ -140,7 +140,7 @@ def _has_password(url: str) -> bool:
 
 def _line_findings(path: Path) -> Iterator[Finding]:
     """What the parser skips in silence: broken lines, a name that is set twice."""
-    if not path.exists():
+    if not path.exists():  # whoever could not look has been told already
         return
     from dotenv.parser import parse_stream
 
@@ -226,7 +226,7 @@ def _transport_findings(settings: Settings) -> Iterator[Finding]:
     path = Path(settings.redis_tls_ca_file)
     if not settings.redis_tls:
         yield _warning("REDIS_TLS_CA_FILE", "not used, because REDIS_TLS is off", "set REDIS_TLS=true")
-    elif not path.is_file() or not os.access(path, os.R_OK):
+    elif not os.access(path, os.R_OK) or path.is_dir():
         yield _error("REDIS_TLS_CA_FILE", f"{path} is no file that can be read", f"ls -l {path}")
 
 
@@ -252,7 +252,10 @@ def _database_findings(settings: Settings) -> Iterator[Finding]:
         return
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
-    problem = _place_problem(path.absolute()) if path is not None else ""
+    try:
+        problem = _place_problem(path.absolute()) if path is not None else ""
+    except OSError as error:
+        problem = f"{path} cannot be looked at: {error.strerror or error}"
     if problem:
         yield _error("DATABASE_URL", problem, "set DATABASE_URL to a file in a directory that you can write to")
 

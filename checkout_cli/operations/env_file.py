@@ -99,8 +99,8 @@ def plan(
 def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> EnvFilePlan:
     path = directory / ENV_FILES[0]
     insist_on_file(path)
+    present = read_env_file(path)  # first, because it says why where it cannot
     before = path.read_bytes() if path.exists() else None
-    present = read_env_file(path)
     in_env = read_env_file(directory / ENV_FILES[1])
     settings = resolve(flags=flags, environ=environ, directory=directory)
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]

@@ -70,7 +70,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
             hint="a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db",
         )
     path = Path(url.database).expanduser()
-    if path.is_dir():
+    if _is_directory(path):
         raise ConfigurationError(f"DATABASE_URL names a directory: {path}", hint=f"sqlite:///{path / 'checkout.db'}")
 
     def connect() -> sqlite3.Connection:
@@ -97,10 +97,25 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
     return engine
 
 
+def _missing(path: Path) -> bool:
+    """Whether there is surely no such file; where we may not look, SQLite's own error says what is wrong."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def create_file(engine: Engine) -> None:
     """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data."""
     path: Path | None = getattr(engine, "sqlite_path", None)
-    if path is None or path.exists():
+    if path is None or not _missing(path):
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +145,7 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
         return DatabaseNotReady(f"the database {place} has no checkout tables yet")
     path: Path | None = getattr(engine, "sqlite_path", None)
-    if path is not None and not path.exists():
+    if path is not None and _missing(path):
         return DatabaseNotReady(f"there is no database {path} yet")
     if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
         return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")

@@ -10,6 +10,7 @@ import pytest
 from checkout_cli.errors import ExitCode
 from checkout_cli.operations import config_check, env_file
 from checkout_cli.operations.config_check import Finding, check, is_loopback
+from checkout_cli.settings import Settings
 
 
 def findings_of(directory: Path, text: str | None = None, **environ: str) -> list[Finding]:
@@ -258,3 +259,13 @@ def test_checking_changes_nothing(tmp_path: Path) -> None:
     findings_of(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert config_check.configuration(tmp_path, environ={})
+
+
+def test_a_place_that_may_not_be_looked_at_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for method in ("exists", "is_dir"):
+        monkeypatch.setattr(Path, method, denied)
+    findings = list(config_check._database_findings(Settings(database_url=f"sqlite:///{tmp_path}/checkout.db")))
+    assert "Permission denied" in only(findings).problem

@@ -265,3 +265,16 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
 def test_any_value_survives_quoting(text: str) -> None:
     assert parsed(f"DATABASE_URL={quoted(text)}\nNEXT=1\n".encode()) == {"DATABASE_URL": text, "NEXT": "1"}
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by its mode: these tests may run as root, who can read everything."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / ".env.local").write_text("REDIS_HOST=h\n")
+    for method in ("open", "read_text", "read_bytes"):
+        monkeypatch.setattr(Path, method, denied)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        plan(tmp_path, environ={})
