@@ -451,8 +451,10 @@ class Ping:
             )
         if isinstance(explained, AccessDenied):
             explained.hint = self._credentials_hint(text)
-        elif isinstance(explained, RedisUnavailable) and "closed" in text.lower():
-            return self._closed()
+        elif isinstance(explained, RedisUnavailable):
+            if "closed" in text.lower() or isinstance(error.__context__, OSError):
+                return self._closed()
+            explained.hint = "look at the server's log, and ping again"
         return explained
 
     def _credentials_hint(self, text: str) -> str:
@@ -466,7 +468,7 @@ class Ping:
 
     def _closed(self) -> CheckoutError:
         if self._samples:
-            return RedisUnavailable(f"{self._place} closed the connection", hint="checkoutctl ping")
+            return RedisUnavailable(f"{self._place} closed the connection", hint="ping again; look at the server's log")
         return RedisUnavailable(
             f"{self._place} closed the connection without an answer",
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
