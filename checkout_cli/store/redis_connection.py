@@ -117,5 +117,12 @@ def _unreachable(error: BaseException, place: str, text: str) -> CheckoutError:
         return RedisUnavailable(f"Redis at {place} did not answer in time")
     if "Protocol Error" in text or "InvalidResponse" in text:
         return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
-    reason = text.removeprefix("Error ").rstrip(".")
-    return RedisUnavailable(f"Redis at {place} cannot be reached: {reason}")
+    return RedisUnavailable(f"Redis at {place} cannot be reached: {_reason(error, text)}")
+
+
+def _reason(error: BaseException, text: str) -> str:
+    """The operating system's own words, without redis-py's address and error number around them."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return text.rstrip(".")
