@@ -32,7 +32,7 @@ def setup(
     from checkout_cli.render import setup_view
 
     context = context_of(typer_context)
-    sources = operation.Sources(context.directory, context.flags | {"timeout": timeout, "database_timeout": timeout})
+    sources = operation.Sources(context.directory, context.flags, load=lambda: context.settings(timeout))
     plan = sources.plan()
     setup_view.show_plan(plan)
     if not check:

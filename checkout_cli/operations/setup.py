@@ -72,11 +72,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the settings come from: the flags, the environment (``None``: the process's), a directory's files."""
+    """Where the settings come from: the flags, the environment (``None``: the process's), a directory's files.
+
+    ``load`` replaces the plain loading of them, where more is to happen then.
+    """
 
     directory: Path
     flags: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] | None = None
+    load: Callable[[], Settings] | None = None
 
     def plan(self) -> EnvFilePlan:
         """What is to be written; raises ``ConfigurationError``."""
@@ -84,6 +88,8 @@ class Sources:
 
     def settings(self) -> Settings:
         """The settings; raises ``ConfigurationError``."""
+        if self.load is not None:
+            return self.load()
         return Settings.load(directory=self.directory, flags=self.flags, environ=self.environ)
 
     def configuration(self) -> ConfigReport:

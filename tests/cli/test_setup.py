@@ -104,6 +104,10 @@ def test_a_directory_in_the_files_place_is_one_clear_line(checkoutctl: Checkoutc
         assert "Traceback" not in done.stderr
 
 
+def test_debug_logs_the_probe(checkoutctl: Checkoutctl) -> None:
+    assert "checkout:session:checkout" in checkoutctl("setup", "--yes", env={"DEBUG": "redis:*"}).stderr
+
+
 @pytest.fixture
 def terminal(checkoutctl: Checkoutctl, tmp_path: Path) -> Callable[[], pexpect.spawn[str]]:
     """Starts ``checkoutctl setup`` on a terminal."""
