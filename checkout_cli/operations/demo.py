@@ -336,8 +336,10 @@ class Demonstration:
             yield event
             if isinstance(event, CommandEnded) and event.exit_code == ExitCode.OK:
                 promise = self._promises[checkout_id]
+                fields = promise.fields | {field: value}
+                del fields["expiresAt"]  # the write moved it, and only the command knows to when
                 self._acknowledged += 1
-                self._promises[checkout_id] = _Promise((promise.version or 0) + 1, promise.fields | {field: value})
+                self._promises[checkout_id] = _Promise((promise.version or 0) + 1, fields)
 
     def _change_meanwhile(self, settings: Settings) -> ChangedMeanwhile:
         changed = 0

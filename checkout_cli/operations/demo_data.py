@@ -152,7 +152,7 @@ def _shopper(chance: random.Random) -> dict[str, Any]:
     number = chance.randrange(10_000)
     # example.com and 555-01xx belong to nobody, on purpose
     return {
-        "userId": f"user-{number:04d}",
+        "userId": f"{chance.getrandbits(48):012x}",
         "userEmail": f"shopper{number}@example.com",
         "contactInfo": {"name": f"{first} {last}", "phone": f"+1 555 01{number % 100:02d}"},
         "addressText": f"{chance.randrange(1, 120)} {chance.choice(_STREETS)}",
