@@ -21,7 +21,9 @@ from checkout_cli.errors import (
     SessionDeleted,
     SessionExpired,
     SessionNotFound,
+    TierUnavailable,
 )
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
@@ -203,16 +205,23 @@ def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
         SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
         TierUnavailable: it may exist, and the tiers that would know are away.
     """
-    try:
-        sighting = store.peek(given) if given else None
-    except (SessionExpired, SessionDeleted):
-        raise
-    except SessionNotFound:
-        sighting = None
-    sighting = sighting or store.peek(_only_match(store, given))
+    sighting = _exactly(store, given) or store.peek(_only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
     return sighting
+
+
+def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
+    try:
+        return store.peek(checkout_id) if checkout_id else None
+    except (SessionExpired, SessionDeleted):
+        raise
+    except SessionNotFound:
+        return None
+    except TierUnavailable:
+        if is_accepted_id(checkout_id) and store.matching(checkout_id, 1):
+            return None  # it is the beginning of an id that another tier knows
+        raise
 
 
 def _only_match(store: CheckoutStore, prefix: str) -> str:

@@ -107,7 +107,7 @@ def show_list(sightings: Iterable[Sighting], output: str, *, now: int, limit: in
     if counted.number == 0:
         narrate("no sessions")
     elif counted.number == limit:
-        narrate(f"the first {limit:,}; --limit shows more")
+        narrate(f"the first {limit:,}; there may be more: --limit")
 
 
 class _Counted:
