@@ -58,8 +58,12 @@ def console(stream: TextIO | None = None) -> Console:
     """A Rich console for a stream, with our rules for colour; imported here because Rich is slow to load."""
     from rich.console import Console
 
+    class QuietConsole(Console):
+        def on_broken_pipe(self) -> None:  # Rich's own exits with 1
+            leave_quietly()
+
     color = _style["color"] and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Console(
+    return QuietConsole(
         file=stream or sys.stdout,
         color_system="auto" if color else None,  # None writes no escape sequence at all, not even for bold
         highlight=False,

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+import string
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkout_cli import keys
+from checkout_cli.errors import InvalidInput
+
+ACCEPTED = string.ascii_letters + string.digits + "_-"
+REFUSED = [
+    "",
+    "*",
+    "short",
+    "x" * 7,
+    "x" * 129,
+    "x" * 1_000_000,
+    "abcd:efgh",
+    "{abcdefgh}",
+    "../../etc/passwd",
+    "abcdefgh\n",
+    "abcdefgh\r\n",
+    "\nabcdefgh",
+    "abcd\x00efgh",
+    "abcdefgh ",
+    "٠١٢٣٤٥٦٧٨٩",
+    "ａｂｃｄｅｆｇｈ",
+    "abcdefgé",
+    "abcd\x1b[31mefgh",
+    "abcdefgh\ud800",
+    "abcdefg\u202e",
+    "abc?defgh",
+    "abc[d]efgh",
+]
+
+
+def test_the_keys_are_those_of_the_specification() -> None:
+    assert keys.session_key("abc") == "checkout:session:abc"
+    assert keys.INDEX == "checkout:index"
+    assert keys.lock_key("cleanup") == "checkout:lock:cleanup"
+
+
+def test_every_key_of_ours_stays_under_the_prefixes_of_the_specification() -> None:
+    texts = [value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)]
+    assert texts
+    assert all(re.match(r"(checkout|stats|delivery:cache|coupon:cache|user:session):", text) for text in texts)
+
+
+def test_no_other_key_of_ours_can_be_taken_for_a_session() -> None:
+    for key in (keys.INDEX, keys.LEGACY_INDEX, keys.LEGACY_STATS, keys.lock_key("cleanup")):
+        assert not key.startswith(keys.SESSION_PREFIX)
+
+
+@given(st.text())
+def test_an_id_comes_back_out_of_its_key_whatever_it_is(checkout_id: str) -> None:
+    assert keys.checkout_id_of(keys.session_key(checkout_id)) == checkout_id
+
+
+@given(st.text(ACCEPTED, min_size=8, max_size=128))
+def test_letters_digits_dash_and_underscore_are_accepted(checkout_id: str) -> None:
+    assert keys.accepted_id(checkout_id) == checkout_id
+
+
+def test_a_uuid_is_accepted() -> None:
+    keys.accepted_id(str(uuid.UUID(int=7)))
+
+
+@pytest.mark.parametrize("checkout_id", REFUSED, ids=lambda text: repr(text[:12]))
+def test_anything_else_is_refused_in_one_short_printable_line(checkout_id: str) -> None:
+    assert not keys.is_accepted_id(checkout_id)
+    with pytest.raises(InvalidInput) as caught:
+        keys.accepted_id(checkout_id)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+    assert "8 to 128" in caught.value.hint
+
+
+@given(st.text())
+def test_an_accepted_id_has_only_accepted_characters(checkout_id: str) -> None:
+    if keys.is_accepted_id(checkout_id):
+        assert set(checkout_id) <= set(ACCEPTED)
