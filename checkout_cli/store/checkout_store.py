@@ -53,6 +53,9 @@ from checkout_cli.store.versions import Changes, Versions
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
 
+REFILLS = 3
+"""How often another program's session is replaced while that program goes on writing it."""
+
 _log = logging.getLogger("checkout_cli.store")
 
 
@@ -244,7 +247,7 @@ class CheckoutStore:
         body = self._living(record, opened)
         expires_at = self._versions.expiry(record.created_at)
         self._publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
-        self.hand_over.note_expiry(checkout_id, expires_at)
+        self.hand_over.note_expiry(checkout_id, expires_at, at_once=opened is None)
         return Session(checkout_id, decode(body), record.version, TierName.DATABASE)
 
     def _row(self, checkout_id: str) -> Record | None:
@@ -341,28 +344,37 @@ class CheckoutStore:
         if opened is None or opened.problem is not None:
             return False
         try:
-            outcome = self.hand_over.publish(record, opened)
-            if outcome == "cleared" and opened.is_foreign and record.body is not None:
-                self._refill(record.checkout_id)  # the other programs must go on seeing their session
-        except (RedisUnavailable, WrongKeyType) as error:
+            if opened.is_foreign:
+                self._supersede(record, opened)
+            else:
+                self.hand_over.publish(record, opened)
+        except (RedisUnavailable, AccessDenied, WrongKeyType, DatabaseUnavailable) as error:
+            # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
             self.hand_over.void()
             return False
         return True
 
-    def _refill(self, checkout_id: str) -> None:
-        opened = self.redis.claim(checkout_id)
-        record = self.database.read(checkout_id)  # after the claim, so that it cannot be older than what is there
-        if record is not None:
+    def _supersede(self, record: Record, opened: Opened) -> None:
+        """Put the database's version in place of what another program wrote, whichever version that claims to be."""
+        assert opened.value is not None  # noqa: S101  (else it would not be another program's)
+        self.redis.discard(record.checkout_id, opened.value)
+        if record.body is None:
             self.hand_over.publish(record, opened)
+            return
+        for _ in range(REFILLS):  # the other programs must go on seeing their session, also if they write meanwhile
+            claimed = self.redis.claim(record.checkout_id)
+            row = self.database.read(record.checkout_id)  # after the claim, so that it cannot be older than a publish
+            if row is None or self.hand_over.publish(row, claimed) != "cleared":
+                return
 
     def _give_up(self, checkout_id: str, opened: Opened | None) -> None:
         """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""
         if opened is None or not opened.token:
             return
         try:
-            self.redis.publish(Record(checkout_id, 0, None, 0, 0), opened, self.clock.wall())
-        except RedisUnavailable as error:
+            self.redis.release(checkout_id, opened)
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
             _log.debug("a claim ends by itself: %s", error)
 
     def _taken(self, checkout_id: str) -> SessionExists | SessionDeleted:

@@ -157,12 +157,14 @@ class DatabaseTier:
         """Note which versions Redis has; never backwards, and losing this note is harmless."""
         if versions:
             with self._transaction() as connection:
-                connection.execute(_NOTE, [{"id": name, "v": version} for name, version in versions.items()])
+                connection.execute(_NOTE, [{"id": name, "v": version} for name, version in sorted(versions.items())])
 
     def touch(self, expiries: Mapping[str, int]) -> None:
         """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
         if expiries:
-            parameters = [{"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in expiries.items()]
+            parameters = [
+                {"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in sorted(expiries.items())
+            ]  # sorted, so that two processes that write down the same sessions cannot deadlock
             with self._transaction() as connection:
                 connection.execute(_TOUCH, parameters)
 

@@ -41,6 +41,7 @@ class HandOver:
         self._redis = redis
         self._database = database
         self._clock = clock
+        self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
         self._looking = threading.RLock()  # handing over makes notes, and many notes are written down at once
@@ -100,15 +101,23 @@ class HandOver:
 
     def note_unpublished(self, checkout_id: str, version: int) -> None:
         """A write of this process may not be in Redis: distrust the id until this version or a newer one is."""
+        if not self._redis_in_use:
+            return  # nobody reads what could be stale there
         with self._noting:
             self._unpublished[checkout_id] = max(version, self._unpublished.get(checkout_id, 0))
 
-    def note_expiry(self, checkout_id: str, expires_at: int) -> None:
-        """A read extended a session until then (ms); written down once in a tenth of the TTL."""
+    def note_expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
+        """A read extended a session until then (ms); written down once in a tenth of the TTL.
+
+        ``at_once`` is for where Redis knows nothing of it, so that other processes go by the database alone.
+        """
         with self._noting:
-            if expires_at - self._known_expiry.get(checkout_id, 0) > self._touch_after:
-                self._known_expiry[checkout_id] = expires_at
-                self._touched[checkout_id] = expires_at
+            if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
+                return
+            self._known_expiry[checkout_id] = expires_at
+            self._touched[checkout_id] = expires_at
+        if at_once:
+            self.write_down()
 
     def note_written(self, checkout_id: str, expires_at: int) -> None:
         """The database has this expiry (ms) already."""

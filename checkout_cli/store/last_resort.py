@@ -33,11 +33,14 @@ class LastResort:
         self._clock = clock
 
     def get(self, checkout_id: str, away: DatabaseUnavailable) -> Session:
-        """The session as memory has it; without one, whether it exists cannot be known."""
+        """The session as memory has it, granted the full TTL again; without one, whether it exists cannot be known."""
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is None:
             raise away
-        return _session(kept.record)
+        self._versions.check_age(checkout_id, kept.record.created_at)
+        slid = msgspec.structs.replace(kept.record, expires_at=self._versions.expiry(kept.record.created_at))
+        self._memory.keep(slid, seen=kept, now=self._clock.wall())  # where it has changed meanwhile, that granted it
+        return _session(slid)
 
     def create(
         self, record: Record, require: Durability | None, away: DatabaseUnavailable, *, redis_away: bool

@@ -52,8 +52,9 @@ class Script:
         return ("EVALSHA", self.digest, 1, key, *arguments)
 
 
-_OPEN, _PUBLISH, _DISCARD, _EXTEND = Script("open"), Script("publish"), Script("discard"), Script("extend")
-_SCRIPTS = {script.digest: script for script in (_OPEN, _PUBLISH, _DISCARD, _EXTEND)}
+_OPEN, _PUBLISH, _RELEASE = Script("open"), Script("publish"), Script("release")
+_DISCARD, _EXTEND = Script("discard"), Script("extend")
+_SCRIPTS = {script.digest: script for script in (_OPEN, _PUBLISH, _RELEASE, _DISCARD, _EXTEND)}
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -71,8 +72,9 @@ class Opened(msgspec.Struct, frozen=True):
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another program wrote what lies at the key."""
-        return self.value is not None and stamped.decode(self.value) is None
+        """Whether another program wrote what lies at the key, or changed what we had written."""
+        copy = None if self.value is None else stamped.decode(self.value)
+        return self.value is not None and (copy is None or not copy.intact)
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -175,6 +177,10 @@ class RedisTier:
             self._raise(indexed)  # a legacy SET is there until it is adopted; anything else is an error
         return str(outcome.decode())
 
+    def release(self, checkout_id: str, opened: Opened) -> None:
+        """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
+        self.ask(_RELEASE.call(encoded(session_key(checkout_id)), opened.token))
+
     def discard(self, checkout_id: str, value: bytes) -> bool:
         """Delete the key if it still holds exactly ``value``."""
         return bool(self.ask(_DISCARD.call(encoded(session_key(checkout_id)), value)))
@@ -219,7 +225,8 @@ class RedisTier:
         """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
-        present = self.ask_all(*(("EXISTS", *part) for part in parts)) if parts else []
+        counts: list[Command] = [("EXISTS", *part) for part in parts]
+        present = self.ask_all(*counts) if counts else []
         if not any(present):
             return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
@@ -306,6 +313,7 @@ class RedisTier:
             replies = [_reply(connection) for _ in commands]
             if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
                 replies = self._with_scripts(connection, commands)
+            server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
         except RedisUnavailable:
             raise
         except BaseException:
@@ -313,7 +321,7 @@ class RedisTier:
             raise
         finally:
             self._pool.release(connection)
-        return connection.identity, replies
+        return server, replies
 
     def _with_scripts(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
         """The server does not know a script yet (it is new, or was restarted): teach it, and send all again."""

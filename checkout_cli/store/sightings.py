@@ -240,7 +240,8 @@ class Sightings:
             fields = decode(copy.body if copy else without_reserved(look.value))
         except SessionCorrupt as error:
             return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, Problem.CORRUPT, str(error))
-        session = Session(checkout_id, fields, copy.version if copy else 0, TierName.REDIS)
+        version = copy.version if copy and copy.intact else 0  # changed by another program: whatever it claims to be
+        session = Session(checkout_id, fields, version, TierName.REDIS)
         return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
 
 

@@ -1,8 +1,8 @@
 """A session's value in Redis: ``version`` and ``stamp`` first, then the body (DESIGN section 4).
 
 A stamp is the identity of the server that the copy was published to, and a checksum of the body. The identity makes a
-copy that a restart or a failover brought back worthless; the checksum does the same to a copy that another program has
-read, changed and written back with our stamp still in it.
+copy that a restart or a failover brought back worthless; the checksum, which covers the version too, does the same to a
+copy that another program has read, changed and written back with our stamp still in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stamped(msgspec.Struct, frozen=True):
 
 def encode(version: int, identity: bytes | None, body: bytes) -> tuple[bytes, bytes]:
     """The value to store, and the stamp in it."""
-    stamp = b"%s:%08x" % (identity or NO_IDENTITY, crc32(body))
+    stamp = b"%s:%08x" % (identity or NO_IDENTITY, _checksum(version, body))
     return b'{"version":%d,"stamp":"%s",%s' % (version, stamp, body[1:]), stamp
 
 
@@ -43,5 +43,9 @@ def decode(value: bytes) -> Stamped | None:
     header = _HEADER.match(value)
     if header is None:
         return None
-    body = b"{" + value[header.end() :]
-    return Stamped(int(header[1]), header[2], body, crc32(body) == int(header[3], 16))
+    version, body = int(header[1]), b"{" + value[header.end() :]
+    return Stamped(version, header[2], body, _checksum(version, body) == int(header[3], 16))
+
+
+def _checksum(version: int, body: bytes) -> int:
+    return crc32(body, version & 0xFFFFFFFF)

@@ -1,0 +1,124 @@
+"""What the tests of the store share: a clock in the test's hands, and stores made for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
+from checkout_cli.keys import session_key
+from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.settings import Settings
+from checkout_cli.store import stamped
+from checkout_cli.store.breaker import Breaker
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.redis_tier import RedisTier
+
+SQLITE = "sqlite:///"
+
+
+@dataclass
+class ManualClock:
+    """Time that passes only when a test says so. It begins now, because a real Redis has its own clock."""
+
+    milliseconds: int = 0
+    seconds: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.milliseconds = self.milliseconds or time.time_ns() // 1_000_000
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.milliseconds += round(seconds * 1000)
+        self.seconds += seconds
+
+    @property
+    def clock(self) -> Clock:
+        """The clock to hand over."""
+        return Clock(lambda: self.milliseconds, lambda: self.seconds)
+
+
+def make_store(settings: Settings, time_of: ManualClock | None = None, **options: Any) -> CheckoutStore:
+    """A store of its own process, as it were: connections, notes, lease and breakers are its own."""
+    manual = time_of or ManualClock()
+    return CheckoutStore(
+        settings,
+        options.pop("redis", None) or RedisTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
+        options.pop("database", None)
+        or DatabaseTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
+        clock=manual.clock,
+        **options,
+    )
+
+
+def without_redis(settings: Settings) -> Settings:
+    """The same with a port where nobody listens."""
+    return replace(settings, redis_host=HOST, redis_port=free_port())
+
+
+def without_database(settings: Settings, directory: Path) -> Settings:
+    """The same with a database whose directory does not exist."""
+    return replace(settings, database_url=f"{SQLITE}{directory / 'nowhere' / 'checkout.db'}")
+
+
+def key_of(checkout_id: str) -> bytes:
+    """The key of a session as bytes."""
+    return session_key(checkout_id).encode()
+
+
+def raw(store: CheckoutStore, checkout_id: str) -> bytes | None:
+    """The bytes at a session's key, read past the store."""
+    value: bytes | None = store.redis.ask(("GET", key_of(checkout_id)))
+    return value
+
+
+def put_raw(store: CheckoutStore, checkout_id: str, value: bytes, seconds: int = 1800) -> None:
+    """Write bytes to a session's key as another program would."""
+    store.redis.ask(("SET", key_of(checkout_id), value, "EX", seconds))
+
+
+def copy_of(store: CheckoutStore, checkout_id: str) -> stamped.Stamped | None:
+    """What the store would know of the bytes at the key."""
+    value = raw(store, checkout_id)
+    return None if value is None else stamped.decode(value)
+
+
+def evict(store: CheckoutStore, checkout_id: str) -> None:
+    """Remove the key as Redis does under memory pressure."""
+    store.redis.ask(("DEL", key_of(checkout_id)))
+
+
+def count_calls(target: Any, name: str, monkeypatch: Any) -> list[tuple[Any, ...]]:
+    """Note the arguments of each call of a method, which goes on working."""
+    calls: list[tuple[Any, ...]] = []
+    original = getattr(target, name)
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(target, name, noted)
+    return calls
+
+
+def database_away(*_: Any, **__: Any) -> Any:
+    """Stands in for a method of the database tier."""
+    raise DatabaseUnavailable("the database is away, the test says")
+
+
+def redis_away(*_: Any, **__: Any) -> Any:
+    """Stands in for a method of the Redis tier."""
+    raise RedisUnavailable("Redis is away, the test says")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """For what only a real server's own clock brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
