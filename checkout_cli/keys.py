@@ -12,6 +12,8 @@ LEGACY_INDEX = "checkout:index:legacy"
 """Where a legacy SET of ids waits while its members are moved into the sorted set at ``INDEX``."""
 LEGACY_STATS = "checkout:stats"
 """The hash of counters that the shop's older programs keep; read, never written."""
+PENDING = "checkout:pending"
+"""A SET of the ids of sessions that were written to Redis while the database was away."""
 LOCK_PREFIX = "checkout:lock:"
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")

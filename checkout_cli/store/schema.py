@@ -58,3 +58,39 @@ locks = Table(
     Column("owner", String(256), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
+
+drains = Table(
+    "checkout_drains",
+    metadata,
+    Column("write_id", String(36), primary_key=True),
+    Column("checkout_id", String(128), nullable=False),
+    Column("version_after", BigInteger),
+    Column("drained_at", BigInteger, nullable=False),
+)
+"""Each write that was acknowledged while the database was away, once it is here: so that none is applied twice.
+
+``version_after`` is the version that it became, or NULL where it lost to another write (see ``conflicts``)."""
+
+conflicts = Table(
+    "checkout_conflicts",
+    metadata,
+    Column("write_id", String(36), primary_key=True),
+    Column("checkout_id", String(128), nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("base_version", BigInteger, nullable=False),
+    Column("found_version", BigInteger),
+    Column("drained_body", Text, nullable=False),
+    Column("found_body", Text),
+    Column("detected_at", BigInteger, nullable=False),
+)
+"""Writes that lost, with both contents: what was to be written, and what the database had by then."""
+
+quarantine = Table(
+    "checkout_quarantine",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("checkout_id", String(128), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+"""Values in Redis that were no sessions and were replaced: a SHA-256 of their bytes, never the bytes."""

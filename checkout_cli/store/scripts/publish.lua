@@ -1,6 +1,7 @@
 -- Put a version into the key, unless something newer is there (DESIGN section 5, point 3).
 -- KEYS[1] the session's key; ARGV: version, stamp, our token or '', the value or '' for a deletion, TTL (ms).
--- Every outcome is a success: set, missing, newer, and cleared (what was there may be trusted by nobody).
+-- Every outcome is a success: set, missing, newer, undrained (the database must get that first), and cleared (what was
+-- there may be trusted by nobody).
 local function put()
   if ARGV[4] == '' then
     redis.call('DEL', KEYS[1])
@@ -25,6 +26,9 @@ local version, stamp = string.match(value, '^{"version":(%d+),"stamp":"([^"]*)"'
 if not version then
   redis.call('DEL', KEYS[1])
   return 'cleared'
+end
+if string.find(value, '^{"version":%d+,"stamp":"[^"]*","undrained":%[') then
+  return 'undrained'
 end
 version = tonumber(version)
 local ours = tonumber(ARGV[1])
