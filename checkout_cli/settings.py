@@ -226,6 +226,12 @@ class Settings:
         86_400.0,
         _seconds(1, 31_536_000),
     )
+    durability: str = _setting(
+        "CHECKOUT_DURABILITY",
+        "what a write waits for: database, or redis (the database gets it later)",
+        "database",
+        _choice("database", "redis"),
+    )
     trust: float = _setting(
         "CHECKOUT_TRUST",
         "how long a process trusts Redis after it looked for pending rows, in seconds",

@@ -118,7 +118,7 @@ def probe_memory(probe_id: str, clock: Time) -> Proof:
 
     tier = MemoryTier(capacity=1)
     record = _record(probe_id, clock.wall())
-    tier.keep(record, seen=None, now=clock.wall())
+    tier.keep(record, (probe_id,), seen=None, now=clock.wall())
     kept = tier.read(probe_id, clock.wall())
     if kept is None or kept.record != record:
         raise ProbeFailed("memory accepted a session and does not have it")

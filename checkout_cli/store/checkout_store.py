@@ -17,7 +17,9 @@ import msgspec
 
 from checkout_cli.errors import (
     AccessDenied,
+    DatabaseNotReady,
     DatabaseUnavailable,
+    DurabilityUnavailable,
     RedisUnavailable,
     SessionDeleted,
     SessionExists,
@@ -41,10 +43,12 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.records import Count, Record, Sighting, Totals
+from checkout_cli.store.redis_alone import RedisAlone
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.sightings import Sightings
@@ -78,9 +82,11 @@ class CheckoutStore:
         self.database = database
         self.memory = MemoryTier()
         self.clock = clock or Clock()
-        self.hand_over = HandOver(settings, redis, database, self.clock)
+        self.drain_log = DrainLog(database)
         self._versions = Versions(settings, self.clock, new_id)
-        self._last_resort = LastResort(self.memory, database, self._versions, self.clock)
+        self.redis_alone = RedisAlone(redis, self.drain_log, self._versions, self.clock)
+        self.hand_over = HandOver(settings, redis, database, self.redis_alone, self.clock)
+        self._last_resort = LastResort(self.memory, self.drain_log, self._versions, self.clock)
         self._sightings = Sightings(redis, self.index, database, self.memory, self.clock)
         self._ttl = int(settings.session_ttl * 1000)
 
@@ -119,7 +125,7 @@ class CheckoutStore:
         """
         if self.settings.enable_checkout_sessions:
             self.hand_over.renew()
-        opened = self._open(checkout_id)
+        opened = self._open_drained(checkout_id)
         session = self._trusted(checkout_id, opened)
         if session is not None:
             return session
@@ -140,14 +146,18 @@ class CheckoutStore:
             DatabaseUnavailable: the database is away; the write is not acknowledged.
         """
         record = self._versions.first(fields, checkout_id)
+        write_id = str(uuid.uuid4())
         opened = self._open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
             raise SessionExists(f"session {record.checkout_id} exists already")
+        if opened is not None and self._prefers_redis(require):
+            written = self.redis_alone.create(record, opened, write_id, require)
+            if written is not None:
+                return written
         try:
-            created = self._insert(record)
+            created = self._insert(record, write_id)
         except DatabaseUnavailable as away:
-            self._give_up(record.checkout_id, opened)
-            return self._last_resort.create(record, require, away, redis_away=opened is None)
+            return self._create_without_database(record, opened, write_id, require, away)
         if not created:
             self._give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
@@ -164,19 +174,23 @@ class CheckoutStore:
             DatabaseUnavailable: the database is away; the write is not acknowledged.
         """
         accepted_id(checkout_id)
-        opened = self._open(checkout_id)
-        copy = _current_copy(opened)
+        write_id = str(uuid.uuid4())
+        opened = self._open_drained(checkout_id)
+        if opened is not None and self._prefers_redis(require):
+            written = self.redis_alone.update(checkout_id, changes, opened, write_id, require)
+            if written is not None:
+                return written
+        copy = None if opened is None or opened.undrained else opened.standing
         seen = None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
         try:
             for _ in range(WRITE_ATTEMPTS):
                 seen = seen or self._row_to_write(checkout_id, opened)
                 record = self._versions.next(seen, changes)
-                if self._replace(record, seen):
+                if self._replace(record, seen, write_id):
                     return self._acknowledged(record, opened)
                 seen = None  # it was stale: the database refused it, so begin again from the row
         except DatabaseUnavailable as away:
-            self._give_up(checkout_id, opened)
-            return self._last_resort.update(checkout_id, changes, require, away, redis_away=opened is None)
+            return self._update_without_database(checkout_id, changes, opened, write_id, require, away)
         raise _outrun(checkout_id)
 
     def set_payment_status(
@@ -198,13 +212,13 @@ class CheckoutStore:
         return self.update(checkout_id, changes, require=require)
 
     def delete(self, checkout_id: str) -> None:
-        """Delete a session for good: its id stays dead.
+        """Delete a session for good: its id stays dead. Only the database can promise that.
 
         Raises:
             SessionNotFound: no tier has it.
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
-        opened = self._open(checkout_id)
+        opened = self._open_drained(checkout_id)
         try:
             for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
@@ -214,7 +228,9 @@ class CheckoutStore:
                     return None
         except DatabaseUnavailable as away:
             self._give_up(checkout_id, opened)
-            return self._last_resort.delete(checkout_id, away, redis_away=opened is None)
+            if opened is not None:
+                raise
+            return self._last_resort.delete(checkout_id, away)
         raise _outrun(checkout_id)
 
     # Reading: Redis, the database, and what is left without it
@@ -229,10 +245,23 @@ class CheckoutStore:
             self.hand_over.void()
             return None
 
+    def _open_drained(self, checkout_id: str) -> Opened | None:
+        """*open*, after what the database lacks was brought to it; without the database it stays as it is."""
+        opened = self._open(checkout_id)
+        if opened is None or opened.value is None or not opened.undrained:
+            return opened
+        try:
+            self.redis_alone.drain(checkout_id, opened.value)
+        except DatabaseUnavailable:
+            return opened
+        return self._open(checkout_id)
+
     def _trusted(self, checkout_id: str, opened: Opened | None) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
-        copy = _current_copy(opened)
-        if copy is None or not self.hand_over.trusts(checkout_id):
+        copy = None if opened is None else opened.standing
+        if copy is None or copy.undrained or copy.identity == stamped.NO_IDENTITY:
+            return None
+        if not self.hand_over.trusts(checkout_id):
             return None
         fields = decode(copy.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
@@ -275,7 +304,7 @@ class CheckoutStore:
         if opened is None or opened.value is None:
             self._give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
-        if stamped.decode(opened.value) is not None:
+        if opened.copy is not None:
             raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
         fields = decode(without_reserved(opened.value))
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
@@ -286,7 +315,7 @@ class CheckoutStore:
         if opened is None or opened.value is None:
             self._give_up(checkout_id, opened)
             return self._last_resort.get(checkout_id, away)
-        copy = stamped.decode(opened.value)
+        copy = opened.copy
         version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
         return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
 
@@ -303,16 +332,60 @@ class CheckoutStore:
         assert opened.value is not None  # noqa: S101
         return self._versions.seen(checkout_id, 0, without_reserved(opened.value))
 
-    def _replace(self, record: Record, seen: Record) -> bool:
+    def _prefers_redis(self, require: Durability | None) -> bool:
+        """Whether the shop chose Redis' durability, and this caller does not insist on more."""
+        return self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+
+    def _replace(self, record: Record, seen: Record, write_id: str) -> bool:
         """The database's commit: false where the session is no longer what was seen."""
         if seen.version == 0:
-            return self._insert(record)
+            return self._insert(record, write_id)
         self.hand_over.note_unpublished(record.checkout_id, record.version)  # from here on Redis may be behind
-        return self.database.update(record, seen=seen.version, now=self.clock.wall(), write_id=str(uuid.uuid4()))
+        return self.database.update(record, seen=seen.version, now=self.clock.wall(), write_id=write_id)
 
-    def _insert(self, record: Record) -> bool:
+    def _insert(self, record: Record, write_id: str) -> bool:
         self.hand_over.note_unpublished(record.checkout_id, record.version)
-        return self.database.insert(record, now=self.clock.wall(), write_id=str(uuid.uuid4()))
+        return self.database.insert(record, now=self.clock.wall(), write_id=write_id)
+
+    def _create_without_database(
+        self,
+        record: Record,
+        opened: Opened | None,
+        write_id: str,
+        require: Durability | None,
+        away: DatabaseUnavailable,
+    ) -> Acknowledgement:
+        """Redis alone, else memory. The write's id is the same: the database may have it, and lost only the answer."""
+        if isinstance(away, DatabaseNotReady):
+            raise away  # nobody has set it up: that is to be reported, not to be survived
+        if opened is None:
+            return self._last_resort.create(record, write_id, require, away)
+        try:
+            written = self.redis_alone.create(record, opened, write_id, require)
+        except DurabilityUnavailable:
+            self._give_up(record.checkout_id, opened)
+            raise
+        if written is None:
+            raise away
+        return written
+
+    def _update_without_database(
+        self,
+        checkout_id: str,
+        changes: Changes,
+        opened: Opened | None,
+        write_id: str,
+        require: Durability | None,
+        away: DatabaseUnavailable,
+    ) -> Acknowledgement:
+        """Redis alone, else memory; where neither has anything to build upon, the write fails."""
+        if opened is None:
+            return self._last_resort.update(checkout_id, changes, write_id, require, away)
+        written = self.redis_alone.update(checkout_id, changes, opened, write_id, require)
+        if written is None:
+            self._give_up(checkout_id, opened)
+            raise away
+        return written
 
     def _bury(self, row: Record, opened: Opened | None) -> bool:
         self.hand_over.note_unpublished(row.checkout_id, row.version + 1)
@@ -439,14 +512,6 @@ class CheckoutStore:
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
         return self.redis.legacy_statistics()
-
-
-def _current_copy(opened: Opened | None) -> stamped.Stamped | None:
-    """What Redis has, if it was stamped for this very server and nobody has changed it since."""
-    if opened is None or opened.value is None or opened.identity is None:
-        return None
-    copy = stamped.decode(opened.value)
-    return copy if copy is not None and copy.intact and copy.identity == opened.identity else None
 
 
 def _outrun(checkout_id: str) -> WriteConflict:

@@ -6,14 +6,15 @@ Every change of a session is one conditional UPDATE of one row. Nothing here kno
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, bindparam, case, delete, func, inspect, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, case, delete, func, inspect, or_, select, update
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
@@ -35,6 +36,9 @@ _STATUSES = frozenset(PaymentStatus)
 
 _COUNTED = {"preserve_rowcount": True}
 """For an INSERT: SQLAlchemy keeps its row count only when asked to; on PostgreSQL it would be -1."""
+
+
+_log = logging.getLogger("checkout_cli.store")
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -63,8 +67,8 @@ class DatabaseTier:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """One transaction, unless the database was away a moment ago."""
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction, unless the database was away a moment ago; for this tier and the drain log."""
         self.breaker.check()
         try:
             with transaction(self._engine) as connection:
@@ -83,7 +87,7 @@ class DatabaseTier:
             DatabaseNotReady: the tables are not there.
         """
         started = time.perf_counter()
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(select(sessions.c.version).limit(1)).first()
         return time.perf_counter() - started
 
@@ -92,26 +96,26 @@ class DatabaseTier:
         create_file(self._engine)
         if self.schema_present():
             return False
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             metadata.create_all(connection)
         return True
 
     def schema_present(self) -> bool:
         """Whether all our tables are there."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return set(metadata.tables) <= set(inspect(connection).get_table_names())
 
     # The protocol
 
     def read(self, checkout_id: str) -> Record | None:
         """The row of a session, live or a tombstone."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(_READ, {"checkout_id": checkout_id}).first()
         return None if row is None else _record(row)
 
     def read_many(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         """The rows of several sessions, by id."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(_READ_MANY, {"checkout_ids": list(checkout_ids)})
             return {row.checkout_id: _record(row) for row in rows}
 
@@ -124,9 +128,9 @@ class DatabaseTier:
             "published_version": 0,
             "write_id": write_id,
         }
-        statement = self._insert(sessions).values(values).on_conflict_do_nothing().execution_options(**_COUNTED)
-        with self._transaction() as connection:
-            return connection.execute(statement).rowcount == 1
+        return self._settled(
+            record.checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values)
+        )
 
     def update(self, record: Record, *, seen: int, now: int, write_id: str) -> bool:
         """Replace version ``seen`` of a live session; false where the row has another version by now, or is dead."""
@@ -136,18 +140,54 @@ class DatabaseTier:
             "updated_at": now,
             "write_id": write_id,
         }
-        with self._transaction() as connection:
-            return connection.execute(_UPDATE, parameters).rowcount == 1
+        return self._settled(
+            record.checkout_id, write_id, lambda connection: connection.execute(_UPDATE, parameters).rowcount == 1
+        )
 
     def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
         """Turn version ``seen`` into a tombstone, one version further; false where it is not the version any more."""
         parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
-        with self._transaction() as connection:
-            return connection.execute(_BURY, parameters).rowcount == 1
+        return self._settled(
+            checkout_id, write_id, lambda connection: connection.execute(_BURY, parameters).rowcount == 1
+        )
+
+    def _settled(self, checkout_id: str, write_id: str, write: Callable[[Connection], bool]) -> bool:
+        """Run a write; where its COMMIT's answer was lost, the write id in the row says whether it happened.
+
+        Raises:
+            DatabaseUnavailable: it did not happen, or nobody can tell.
+        """
+        sent = False
+        try:
+            with self.transaction() as connection:
+                sent = True
+                return write(connection)
+        except DatabaseUnavailable:
+            if not (sent and self._has_write(checkout_id, write_id)):
+                raise
+            self.breaker.succeeded()
+            return True
+
+    def _has_write(self, checkout_id: str, write_id: str) -> bool:
+        try:
+            with transaction(self._engine) as connection:  # past the breaker: this answer decides what we tell
+                return connection.execute(_WRITE_ID, {"checkout_id": checkout_id}).scalar() == write_id
+        except DatabaseUnavailable as silent:
+            _log.warning("whether a write was committed is not known: %s", silent)
+            return False
+
+    def insert_once(self, connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+        """Insert a row; false where its key is there already."""
+        statement = self._insert(table).values(values).on_conflict_do_nothing().execution_options(**_COUNTED)
+        return bool(connection.execute(statement).rowcount == 1)
+
+    def columns_of(self, record: Record) -> dict[str, Any]:
+        """The columns that a version sets."""
+        return _values(record)
 
     def pending(self, limit: int) -> list[Pending]:
         """Versions that Redis may still lack, tombstones among them, at most ``limit``."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return [
                 Pending(row.checkout_id, row.version, row.updated_at)
                 for row in connection.execute(_PENDING, {"limit": limit})
@@ -156,7 +196,7 @@ class DatabaseTier:
     def note_published(self, versions: Mapping[str, int]) -> None:
         """Note which versions Redis has; never backwards, and losing this note is harmless."""
         if versions:
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 connection.execute(_NOTE, [{"id": name, "v": version} for name, version in sorted(versions.items())])
 
     def touch(self, expiries: Mapping[str, int]) -> None:
@@ -165,7 +205,7 @@ class DatabaseTier:
             parameters = [
                 {"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in sorted(expiries.items())
             ]  # sorted, so that two processes that write down the same sessions cannot deadlock
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 connection.execute(_TOUCH, parameters)
 
     # What operators see
@@ -180,7 +220,7 @@ class DatabaseTier:
                 statement = statement.where(
                     sessions.c.expires_at <= last[0], or_(sessions.c.expires_at < last[0], same)
                 )
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 page = [_record(row) for row in connection.execute(statement)]
             if page:
                 yield page
@@ -195,7 +235,7 @@ class DatabaseTier:
             .where(sessions.c.body.is_not(None), sessions.c.checkout_id.startswith(prefix, autoescape=True))
             .limit(limit)
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return list(connection.scalars(statement))
 
     def count(self, now: int) -> int:
@@ -203,12 +243,12 @@ class DatabaseTier:
         return self._number(sessions.c.expires_at > now, sessions.c.body.is_not(None))
 
     def _number(self, *conditions: ColumnElement[bool]) -> int:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(select(func.count()).select_from(sessions).where(*conditions)).scalar_one()
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             removed = {row.name: row.number for row in connection.execute(select(totals))}
             present = _tally(connection.execute(_TALLY))
         return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})
@@ -217,7 +257,7 @@ class DatabaseTier:
         """The database's own clock, in milliseconds since the epoch."""
         if self._engine.dialect.name == "sqlite":
             return time.time_ns() // 1_000_000  # it has no other clock than this machine's
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return int(connection.execute(sql_text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
 
     # Clean-up
@@ -231,7 +271,7 @@ class DatabaseTier:
             .limit(limit)
             .offset(offset)
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return list(connection.scalars(statement))
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
@@ -255,7 +295,7 @@ class DatabaseTier:
         statement = select(sessions.c.checkout_id, sessions.c.expires_at).where(
             sessions.c.checkout_id.in_(checkout_ids), alive
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return {row.checkout_id: row.expires_at for row in connection.execute(statement)}
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
@@ -268,7 +308,7 @@ class DatabaseTier:
                 .order_by(sessions.c.checkout_id)
                 .limit(PAGE)
             )
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 page = {row.checkout_id: row.expires_at for row in connection.execute(statement)}
             if page:
                 yield page
@@ -287,12 +327,12 @@ class DatabaseTier:
 
     def erase(self, checkout_id: str) -> None:
         """Remove a row as if it had never been, out of the totals too; for probes, never for a shopper's session."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(delete(sessions).where(sessions.c.checkout_id == checkout_id))
 
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = Counter(map(tuple, connection.execute(gone, parameters)))
             if rows:
                 self._add_totals(connection, _tally((*kind, number) for kind, number in rows.items()))
@@ -315,7 +355,7 @@ class DatabaseTier:
             set_={"owner": owner, "expires_at": until},
             where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             if connection.execute(upsert.execution_options(**_COUNTED)).rowcount == 1:
                 return None
             holder = connection.execute(select(locks.c.owner).where(locks.c.job == job)).scalar()
@@ -323,7 +363,7 @@ class DatabaseTier:
 
     def unlock(self, job: str, owner: str) -> None:
         """Give the lock back, if it is still ours."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(delete(locks).where(locks.c.job == job, locks.c.owner == owner))
 
 
@@ -337,6 +377,7 @@ _COLUMNS = (
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _LIVE = select(*_COLUMNS).where(sessions.c.body.is_not(None))
+_WRITE_ID = select(sessions.c.write_id).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _UPDATE = (
     update(sessions)
     .where(

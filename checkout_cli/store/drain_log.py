@@ -87,20 +87,15 @@ class DrainLog:
         grown_from = {record.version, *connection.scalars(own)}
         values = self._database.columns_of(record) | {"updated_at": now, "write_id": undrained.write_ids[-1]}
         if grown_from == {0}:
-            new = values | {
-                "checkout_id": record.checkout_id,
-                "version": 1,
-                "created_at": record.created_at,
-                "published_version": 0,
-            }
-            return 1 if self._database.insert_once(connection, sessions, new) else None
+            first = {"version": 1, "created_at": record.created_at, "published_version": 0}
+            new = values | first | {"checkout_id": record.checkout_id}
+            if self._database.insert_once(connection, sessions, new):
+                return 1
+        # A row that one of these writes made is what they grew from too: its COMMIT's answer was lost.
+        ancestor = sessions.c.version.in_(grown_from) | sessions.c.write_id.in_(undrained.write_ids)
         statement = (
             update(sessions)
-            .where(
-                sessions.c.checkout_id == record.checkout_id,
-                sessions.c.version.in_(grown_from),
-                sessions.c.body.is_not(None),
-            )
+            .where(sessions.c.checkout_id == record.checkout_id, ancestor, sessions.c.body.is_not(None))
             .values(values | {"version": sessions.c.version + 1})
             .returning(sessions.c.version)
         )
@@ -160,5 +155,3 @@ def _conflict(row: Any) -> Conflict:
         None if row.found_body is None else row.found_body.encode(),
         row.detected_at,
     )
-
-

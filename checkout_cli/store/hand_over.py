@@ -17,6 +17,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier, Pending
 from checkout_cli.store.records import Record
+from checkout_cli.store.redis_alone import RedisAlone
 from checkout_cli.store.redis_tier import Opened, RedisTier
 
 MOST_PENDING = 1000
@@ -36,10 +37,13 @@ _log = logging.getLogger("checkout_cli.store")
 class HandOver:
     """One store's lease and notes. Thread-safe."""
 
-    def __init__(self, settings: Settings, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, redis: RedisTier, database: DatabaseTier, redis_alone: RedisAlone, clock: Clock
+    ) -> None:
         """Looks at nothing yet, so that there is no lease."""
         self._redis = redis
         self._database = database
+        self._redis_alone = redis_alone
         self._clock = clock
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
@@ -148,11 +152,12 @@ class HandOver:
     # Handing over
 
     def _hand_over(self, pending: list[Pending]) -> None:
-        """Publish rows that their own writer has had time to publish, a few at a time."""
+        """Publish rows whose own writer has had time for it, and drain what Redis alone has; a few at a time."""
         due = [row for row in pending if self._clock.wall() - row.updated_at > GRACE]
         try:
             for row in due[:HANDED_OVER_AT_ONCE]:
                 self.publish_row(row.checkout_id)
+            self._redis_alone.drain_some(HANDED_OVER_AT_ONCE)
         except (DatabaseUnavailable, RedisUnavailable) as error:
             _log.debug("pending rows stay pending: %s", error)
 

@@ -1,34 +1,29 @@
 """Memory as the last resort: when neither Redis nor the database can be reached.
 
 A caller that accepts memory gets an acknowledgement that says so. As soon as the database is back, whatever touches
-the session hands it over first.
+the session hands it over first, exactly once, as it does with what only Redis has.
 """
 
 from __future__ import annotations
-
-import logging
-import uuid
 
 import msgspec
 
 from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, WriteConflict
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
 from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.drain_log import DrainLog, Undrained
 from checkout_cli.store.memory_tier import Kept, MemoryTier
 from checkout_cli.store.records import Record
 from checkout_cli.store.versions import Changes, Versions
-
-_log = logging.getLogger("checkout_cli.store")
 
 
 class LastResort:
     """What the store does without any server. Thread-safe."""
 
-    def __init__(self, memory: MemoryTier, database: DatabaseTier, versions: Versions, clock: Clock) -> None:
-        """``database`` is asked only to hand over to it."""
+    def __init__(self, memory: MemoryTier, drain_log: DrainLog, versions: Versions, clock: Clock) -> None:
+        """``drain_log`` takes what is handed over."""
         self._memory = memory
-        self._database = database
+        self._drain_log = drain_log
         self._versions = versions
         self._clock = clock
 
@@ -43,36 +38,45 @@ class LastResort:
         return _session(slid)
 
     def create(
-        self, record: Record, require: Durability | None, away: DatabaseUnavailable, *, redis_away: bool
+        self, record: Record, write_id: str, require: Durability | None, away: DatabaseUnavailable
     ) -> Acknowledgement:
-        """Keep a new session in memory, if the caller accepts that."""
-        self._insist(require, away, redis_away=redis_away)
-        return self._keep(record, None)
+        """Keep a new session in memory, if the caller accepts that.
+
+        Raises:
+            DurabilityUnavailable: the caller does not, or memory is full.
+        """
+        _insist(require, away)
+        return self._keep(msgspec.structs.replace(record, version=0), write_id, None)
 
     def update(
         self,
         checkout_id: str,
         changes: Changes,
+        write_id: str,
         require: Durability | None,
         away: DatabaseUnavailable,
-        *,
-        redis_away: bool,
     ) -> Acknowledgement:
-        """Change a session that memory has."""
-        self._insist(require, away, redis_away=redis_away)
+        """Change a session that memory has, if the caller accepts that.
+
+        Raises:
+            DurabilityUnavailable: the caller does not.
+            DatabaseUnavailable: memory does not have the session.
+        """
+        _insist(require, away)
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is None:
             raise away
-        return self._keep(self._versions.next(kept.record, changes), kept)
+        changed = msgspec.structs.replace(self._versions.next(kept.record, changes), version=kept.record.version)
+        return self._keep(changed, write_id, kept)
 
-    def delete(self, checkout_id: str, away: DatabaseUnavailable, *, redis_away: bool) -> None:
+    def delete(self, checkout_id: str, away: DatabaseUnavailable) -> None:
         """Forget a session that only memory has."""
         kept = self._memory.read(checkout_id, self._clock.wall())
-        if not redis_away or kept is None or not self._memory.release(checkout_id, kept):
+        if kept is None or kept.record.version or not self._memory.release(checkout_id, kept):
             raise away
 
     def hand_over(self, checkout_id: str) -> None:
-        """Bring to the database what only memory has; where the id is taken there, the database wins.
+        """Bring to the database what only memory has, or to the conflict log.
 
         Raises:
             DatabaseUnavailable: it is still away, and memory keeps the session.
@@ -80,23 +84,21 @@ class LastResort:
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is None:
             return
-        first = msgspec.structs.replace(kept.record, version=1)
-        if not self._database.insert(first, now=self._clock.wall(), write_id=str(uuid.uuid4())):
-            _log.warning("session %.8s… in memory gives way to the database's", checkout_id)
+        self._drain_log.apply(Undrained(kept.record, kept.write_ids, TierName.MEMORY), self._clock.wall())
         self._memory.release(checkout_id, kept)
 
-    def _insist(self, require: Durability | None, away: DatabaseUnavailable, *, redis_away: bool) -> None:
-        if not redis_away:
-            raise away  # Redis is there, so memory is not the last resort
-        if require is not None and not at_least(Durability.MEMORY, require):
-            raise DurabilityUnavailable(
-                f"neither Redis nor the database can be reached, and memory does not last: {away}"
-            ) from away
-
-    def _keep(self, record: Record, seen: Kept | None) -> Acknowledgement:
-        if not self._memory.keep(record, seen=seen, now=self._clock.wall()):
+    def _keep(self, record: Record, write_id: str, seen: Kept | None) -> Acknowledgement:
+        write_ids = (*(seen.write_ids if seen else ()), write_id)
+        if not self._memory.keep(record, write_ids, seen=seen, now=self._clock.wall()):
             raise WriteConflict(f"session {record.checkout_id} was changed by another thread meanwhile")
         return Acknowledgement(_session(record), Durability.MEMORY, published=False)
+
+
+def _insist(require: Durability | None, away: DatabaseUnavailable) -> None:
+    if require is not None and not at_least(Durability.MEMORY, require):
+        raise DurabilityUnavailable(
+            f"neither Redis nor the database can be reached, and memory does not last: {away}"
+        ) from away
 
 
 def _session(record: Record) -> Session:

@@ -20,9 +20,13 @@ CAPACITY = 10_000
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A session in memory, as one thread saw it: another write makes another of these."""
+    """A session in memory, as one thread saw it: another write makes another of these.
+
+    ``write_ids`` are its writes since the database's row of ``record.version`` (0: none), oldest first.
+    """
 
     record: Record
+    write_ids: tuple[str, ...]
 
 
 class MemoryTier:
@@ -44,7 +48,7 @@ class MemoryTier:
         kept = self._kept.get(checkout_id)
         return kept if kept is not None and kept.record.expires_at > now else None
 
-    def keep(self, record: Record, *, seen: Kept | None, now: int) -> bool:
+    def keep(self, record: Record, write_ids: tuple[str, ...], *, seen: Kept | None, now: int) -> bool:
         """Keep a session in place of what was ``seen``; false where that has changed meanwhile.
 
         Raises:
@@ -57,7 +61,7 @@ class MemoryTier:
                 self._purge(now)
             if len(self._kept) >= self._capacity and record.checkout_id not in self._kept:
                 raise DurabilityUnavailable(f"memory holds {self._capacity:,} sessions already, and no tier is there")
-            self._kept[record.checkout_id] = Kept(record)
+            self._kept[record.checkout_id] = Kept(record, write_ids)
             return True
 
     def release(self, checkout_id: str, seen: Kept) -> bool:

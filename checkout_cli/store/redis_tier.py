@@ -18,7 +18,7 @@ import msgspec
 import redis
 
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_STATS, lock_key, session_key
+from checkout_cli.keys import INDEX, LEGACY_STATS, PENDING, lock_key, session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
@@ -51,6 +51,10 @@ class Script:
         """The command that runs it on one key."""
         return ("EVALSHA", self.digest, 1, key, *arguments)
 
+    def call_pending(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
+        """The command that runs it on a session's key and ``checkout:pending`` together."""
+        return ("EVALSHA", self.digest, 2, key, PENDING, *arguments)
+
 
 _OPEN, _PUBLISH, _RELEASE = Script("open"), Script("publish"), Script("release")
 _DISCARD, _EXTEND = Script("discard"), Script("extend")
@@ -58,12 +62,16 @@ _SCRIPTS = {script.digest: script for script in (_OPEN, _PUBLISH, _RELEASE, _DIS
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What *open* found: the value, if any, on which server, and our claim to fill the key if there is none."""
+    """What *open* found: the value, if any, on which server, and our claim to fill the key if there is none.
+
+    ``copy`` is the value as the store wrote it; ``None`` with a value means that another program did.
+    """
 
     value: bytes | None
     identity: bytes | None
     token: bytes = b""
     problem: Problem | None = None
+    copy: stamped.Stamped | None = None
 
     @property
     def found_something(self) -> bool:
@@ -73,8 +81,18 @@ class Opened(msgspec.Struct, frozen=True):
     @property
     def is_foreign(self) -> bool:
         """Whether another program wrote what lies at the key, or changed what we had written."""
-        copy = None if self.value is None else stamped.decode(self.value)
-        return self.value is not None and (copy is None or not copy.intact)
+        return self.value is not None and (self.copy is None or not self.copy.intact)
+
+    @property
+    def undrained(self) -> tuple[str, ...]:
+        """The writes in the value that the database lacks."""
+        return self.copy.undrained if self.copy is not None else ()
+
+    @property
+    def standing(self) -> stamped.Stamped | None:
+        """The copy, if it was stamped for this very server and nobody has changed it since."""
+        copy = self.copy
+        return copy if copy is not None and copy.intact and copy.identity == self.identity else None
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -142,7 +160,7 @@ class RedisTier:
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
         if value is not None and not value.startswith(stamped.FILL_MARKER):
-            return Opened(value, identity)
+            return Opened(value, identity, copy=stamped.decode(value))
         return self.claim(checkout_id)
 
     def claim(self, checkout_id: str) -> Opened:
@@ -153,7 +171,9 @@ class RedisTier:
             identity, (reply,) = self.exchange(_OPEN.call(key, token, self._ttl, FILL_TIME))
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        return Opened(reply[0], identity, token if reply[0] is None and reply[1] else b"")
+        if reply[0] is None:
+            return Opened(None, identity, token if reply[1] else b"")
+        return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
 
     def publish(self, record: Record, opened: Opened, now: int) -> str:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
@@ -171,11 +191,15 @@ class RedisTier:
             ttl = max(record.expires_at - now, 1)
             index = ("ZADD", INDEX, "GT", record.expires_at, member)
         script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
+        return str(self.with_index(script, index, opened).decode())
+
+    def with_index(self, script: Command, index: Command, opened: Opened) -> Any:
+        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
         _, (outcome, indexed) = self.exchange(script, index, identity=opened.identity, bound=True)
         self._raise(outcome)
         if isinstance(indexed, redis.RedisError) and not str(indexed).startswith("WRONGTYPE"):
             self._raise(indexed)  # a legacy SET is there until it is adopted; anything else is an error
-        return str(outcome.decode())
+        return outcome
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""

@@ -40,9 +40,7 @@ class Stamped(msgspec.Struct, frozen=True):
     undrained: tuple[str, ...] = ()
 
 
-def encode(
-    version: int, identity: bytes | None, body: bytes, undrained: Sequence[str] = ()
-) -> tuple[bytes, bytes]:
+def encode(version: int, identity: bytes | None, body: bytes, undrained: Sequence[str] = ()) -> tuple[bytes, bytes]:
     """The value to store, and the stamp in it."""
     content = body[1:]
     if undrained:
