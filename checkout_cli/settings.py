@@ -139,6 +139,14 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _sentinels(raw: str) -> str:
+    for address in raw.split(","):
+        host, colon, port = address.strip().rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError("must be addresses such as 10.0.0.1:26379,10.0.0.2:26379")
+    return raw
+
+
 def _database_url(raw: str) -> str:
     scheme = raw.partition("://")[0].partition("+")[0]
     if scheme not in {"sqlite", "postgresql", "postgres"} or "://" not in raw:
@@ -176,6 +184,15 @@ class Settings:
     redis_password: str = _setting("REDIS_PASSWORD", "its password", "", _text, specified=True, secret=True)
     redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
     redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
+    redis_sentinels: str = _setting(
+        "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _sentinels
+    )
+    redis_sentinel_service: str = _setting(
+        "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster", _text
+    )
+    redis_sentinel_password: str = _setting(
+        "REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", "", _text, secret=True
+    )
     redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
     redis_tls_ca_file: str = _setting("REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with", "", _text)
 
@@ -266,6 +283,11 @@ class Settings:
         """As ``config show`` has it: a password in a log or a traceback would be one too many."""
         shown = (f"{name}={variable.masked(getattr(self, name))!r}" for name, variable in VARIABLES.items())
         return f"Settings({', '.join(shown)})"
+
+    def sentinels(self) -> list[tuple[str, int]]:
+        """The Sentinels' hosts and ports; none for a standalone Redis."""
+        pairs = (address.strip().rpartition(":") for address in self.redis_sentinels.split(",") if address.strip())
+        return [(host, int(port)) for host, _, port in pairs]
 
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""

@@ -239,6 +239,8 @@ class CheckoutStore:
         """The first step of every operation: what Redis has, or ``None`` where it is away or switched off."""
         if not self.settings.enable_checkout_sessions:
             return None
+        if self.hand_over.is_fenced:
+            self.hand_over.renew()
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
         except RedisUnavailable:
@@ -261,7 +263,7 @@ class CheckoutStore:
         copy = None if opened is None else opened.standing
         if copy is None or copy.undrained or copy.identity == stamped.NO_IDENTITY:
             return None
-        if not self.hand_over.trusts(checkout_id):
+        if not self.hand_over.trusts(checkout_id, copy.identity):
             return None
         fields = decode(copy.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))

@@ -25,7 +25,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database_engine import create_file, make_engine, transaction
 from checkout_cli.store.records import Record, Totals
-from checkout_cli.store.schema import locks, metadata, sessions, totals
+from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
 
 PAGE = 500
 """Rows to read at a time."""
@@ -193,11 +193,17 @@ class DatabaseTier:
                 for row in connection.execute(_PENDING, {"limit": limit})
             ]
 
-    def note_published(self, versions: Mapping[str, int]) -> None:
-        """Note which versions Redis has; never backwards, and losing this note is harmless."""
-        if versions:
-            with self.transaction() as connection:
-                connection.execute(_NOTE, [{"id": name, "v": version} for name, version in sorted(versions.items())])
+    def note_published(self, versions: Mapping[str, int], reign: bytes | None = None) -> None:
+        """Note which versions Redis has; never backwards, and losing this note is harmless.
+
+        With ``reign``, only while that is the latest primary: what an old one has, the new one may lack.
+        """
+        if not versions:
+            return
+        parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
+        statement = _NOTE if reign is None else _NOTE.where(_LATEST_REIGN == reign.decode())
+        with self.transaction() as connection:
+            connection.execute(statement, parameters)
 
     def touch(self, expiries: Mapping[str, int]) -> None:
         """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
@@ -413,6 +419,7 @@ _NOTE = (
     .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
     .values(published_version=bindparam("v"))
 )
+_LATEST_REIGN = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1).scalar_subquery()
 _LATEST = sessions.c.created_at + bindparam("max_age")
 _TOUCH = (
     update(sessions)

@@ -19,6 +19,7 @@ from checkout_cli.store.database_tier import DatabaseTier, Pending
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_alone import RedisAlone
 from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.reigns import Reigns
 
 MOST_PENDING = 1000
 """With more pending rows than this there is no lease: reads ask the database until the rows are handed over."""
@@ -48,6 +49,8 @@ class HandOver:
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
+        self._reigns = Reigns(redis, database, clock) if settings.redis_sentinels else None
+        self._reign: bytes | None = None
         self._looking = threading.RLock()  # handing over makes notes, and many notes are written down at once
         self._noting = threading.Lock()
         self._lease_until = float("-inf")
@@ -67,21 +70,34 @@ class HandOver:
             started = self._clock.elapsed()
             if started < self._lease_until:
                 return
+            self._lease_until = float("-inf")
             try:
                 self._write_down()
+                if self._reigns is not None:
+                    self._reign = self._reigns.current()
                 pending = self._database.pending(MOST_PENDING + 1)
-            except DatabaseUnavailable:
-                self._lease_until = float("-inf")
+            except (DatabaseUnavailable, RedisUnavailable):
                 return
             self._pending = {row.checkout_id: row.version for row in pending}
             self._hand_over(pending)
             # From the start of the look: what was committed while it ran may be missing in it.
-            self._lease_until = started + self._span if len(pending) <= MOST_PENDING else float("-inf")
+            if len(pending) <= MOST_PENDING:
+                self._lease_until = started + self._span
 
-    def trusts(self, checkout_id: str) -> bool:
-        """Whether a copy in Redis with the right stamp is known to be current, at this very moment."""
+    @property
+    def is_fenced(self) -> bool:
+        """Whether there is a Sentinel, so that even a write must know which primary is the latest."""
+        return self._reigns is not None
+
+    def is_fenced_off(self, identity: bytes | None) -> bool:
+        """Whether this is not the primary that the database knows as the latest; never without Sentinel."""
+        return self._reigns is not None and (identity is None or identity != self._reign)
+
+    def trusts(self, checkout_id: str, identity: bytes) -> bool:
+        """Whether a copy in Redis that is stamped for the server of ``identity`` is current, at this very moment."""
         return (
             self._clock.elapsed() < self._lease_until
+            and not self.is_fenced_off(identity)
             and checkout_id not in self._pending
             and checkout_id not in self._unpublished
         )
@@ -141,7 +157,7 @@ class HandOver:
             published, touched = self._published, self._touched
             self._published, self._touched = {}, {}
         try:
-            self._database.note_published(published)
+            self._database.note_published(published, self._reign)
             self._database.touch(touched)
         except DatabaseUnavailable:
             with self._noting:
@@ -179,6 +195,8 @@ class HandOver:
             RedisUnavailable: it may or may not be published.
             WrongKeyType: another program keeps something else at the key.
         """
+        if self.is_fenced_off(opened.identity):
+            raise RedisUnavailable("this primary is not the one that the database knows as the latest")
         outcome = self._redis.publish(record, opened, self._clock.wall())
         self.note_published(record.checkout_id, record.version)
         return outcome

@@ -34,7 +34,9 @@ class LastResort:
             raise away
         self._versions.check_age(checkout_id, kept.record.created_at)
         slid = msgspec.structs.replace(kept.record, expires_at=self._versions.expiry(kept.record.created_at))
-        self._memory.keep(slid, kept.write_ids, seen=kept, now=self._clock.wall())  # where it has changed meanwhile, that granted it
+        self._memory.keep(
+            slid, kept.write_ids, seen=kept, now=self._clock.wall()
+        )  # where it has changed meanwhile, that granted it
         return _session(slid)
 
     def create(

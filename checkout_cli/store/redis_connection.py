@@ -37,8 +37,6 @@ def connection_pool(settings: Settings, *, timeout: float | None = None) -> redi
     """
     wait = settings.timeout if timeout is None else timeout
     options: dict[str, Any] = {
-        "host": settings.redis_host,
-        "port": settings.redis_port,
         "db": settings.redis_db,
         "username": settings.redis_username or None,
         "password": settings.password(),
@@ -50,18 +48,38 @@ def connection_pool(settings: Settings, *, timeout: float | None = None) -> redi
     }
     if settings.redis_tls:
         options |= {
-            "connection_class": redis.SSLConnection,
             "ssl_cert_reqs": "required",
             "ssl_check_hostname": True,
             "ssl_ca_certs": settings.redis_tls_ca_file or None,
         }
-    return redis.ConnectionPool(**options)
+    if settings.redis_sentinels:
+        return _sentinel_pool(settings, wait, options)
+    if settings.redis_tls:
+        options["connection_class"] = redis.SSLConnection
+    return redis.ConnectionPool(host=settings.redis_host, port=settings.redis_port, **options)
+
+
+def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
+    """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
+    from redis.sentinel import Sentinel, SentinelConnectionPool
+
+    bounded = {"socket_timeout": wait, "socket_connect_timeout": wait, "retry": Retry(NoBackoff(), 0), "protocol": 2}
+    password = {"password": settings.redis_sentinel_password} if settings.redis_sentinel_password else {}
+    sentinels: Any = Sentinel(settings.sentinels(), sentinel_kwargs=bounded | password)  # type: ignore[no-untyped-call]
+    pool: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        settings.redis_sentinel_service, sentinels, ssl=settings.redis_tls, **options
+    )
+    return pool
 
 
 def _connected(connection: Any) -> None:
     """Finish redis-py's handshake and note who the server is, in one more round trip."""
     connection.on_connect()
-    connection.identity = None
+    connection.identity = identity_over(connection)
+
+
+def identity_over(connection: Any) -> bytes | None:
+    """Ask the server behind a connection who it is: ``run_id`` and ``master_replid``; ``None`` where INFO is denied."""
     connection.send_packed_command(
         connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
     )
@@ -73,8 +91,7 @@ def _connected(connection: Any) -> None:
             sections.append(b"")
     run_id = _info_value(sections[0], b"run_id")
     replication_id = _info_value(sections[1], b"master_replid")
-    if run_id and replication_id:
-        connection.identity = run_id + b":" + replication_id
+    return run_id + b":" + replication_id if run_id and replication_id else None
 
 
 def _info_value(section: Any, name: bytes) -> bytes:
@@ -86,7 +103,7 @@ def _info_value(section: Any, name: bytes) -> bytes:
 
 def translated(error: redis.RedisError | OSError, settings: Settings) -> CheckoutError:
     """What a driver's error means for us; raise it ``from`` the original."""
-    place = f"{settings.redis_host}:{settings.redis_port}"
+    place = settings.redis_sentinels or f"{settings.redis_host}:{settings.redis_port}"
     text = str(error)
     code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
     denied = isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError))

@@ -24,7 +24,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis_connection import connection_pool, translated
+from checkout_cli.store.redis_connection import connection_pool, identity_over, translated
 
 FILL_TIME = 10_000
 """For how long a fill marker holds, in milliseconds (DESIGN section 5, point 2)."""
@@ -143,6 +143,29 @@ class RedisTier:
         """Who the server is; ``None`` where it does not tell."""
         identity, _ = self.exchange(("PING",))
         return identity
+
+    def look_again(self) -> bytes | None:
+        """Who the server is now: a replica is promoted under its open connections.
+
+        Where that has happened, the connections are made anew, since each knows only who its server was.
+        """
+        self.breaker.check()
+        try:
+            connection: Any = self._pool.get_connection()
+            try:
+                known, now = connection.identity, identity_over(connection)
+            except BaseException:
+                connection.disconnect()
+                raise
+            finally:
+                self._pool.release(connection)
+        except (redis.RedisError, OSError) as error:
+            failure = translated(error, self._settings)
+            self._note(failure)
+            raise failure from error
+        if now != known:
+            self._pool.disconnect(inuse_connections=False)
+        return now
 
     def ping(self) -> float:
         """One round trip, in seconds."""

@@ -7,7 +7,7 @@ Times are milliseconds since the epoch.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -84,6 +84,15 @@ conflicts = Table(
     Column("detected_at", BigInteger, nullable=False),
 )
 """Writes that lost, with both contents: what was to be written, and what the database had by then."""
+
+reigns = Table(
+    "checkout_reigns",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("stamp", String(128), nullable=False, unique=True),
+    Column("began_at", BigInteger, nullable=False),
+)
+"""Behind Sentinel, each primary that was ever used, in order: only the latest is trusted."""
 
 quarantine = Table(
     "checkout_quarantine",
