@@ -87,8 +87,9 @@ def at_least(durability: Durability, required: Durability) -> bool:
 class Session(msgspec.Struct, frozen=True):
     """One checkout session as it was read.
 
-    ``version`` is 0 for a session that another program wrote and that we have not adopted. ``verified`` is false where
-    the tier that answered could not be checked against the database.
+    ``version`` is 0 for a session that another program wrote and that we have not adopted, and for one that the database
+    does not have yet. ``verified`` is false where the tier that answered could not be checked against the database.
+    ``undrained`` is how many of its writes an operator sees wait for the database.
     """
 
     checkout_id: str
@@ -96,6 +97,7 @@ class Session(msgspec.Struct, frozen=True):
     version: int
     tier: TierName
     verified: bool = True
+    undrained: int = 0
 
     @property
     def status(self) -> str:

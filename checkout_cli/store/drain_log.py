@@ -127,10 +127,27 @@ class DrainLog:
             rows = connection.execute(select(conflicts).order_by(conflicts.c.detected_at.desc()).limit(limit))
             return [_conflict(row) for row in rows]
 
+    def conflicts_named(self, beginning: str, limit: int = 2) -> list[Conflict]:
+        """Conflicts whose write id begins so."""
+        named = conflicts.c.write_id.startswith(beginning, autoescape=True)
+        with self._database.transaction() as connection:
+            return [_conflict(row) for row in connection.execute(select(conflicts).where(named).limit(limit))]
+
+    def settled(self, write_id: str) -> bool:
+        """Forget a conflict that a person has decided; false where it was forgotten already."""
+        with self._database.transaction() as connection:
+            return connection.execute(delete(conflicts).where(conflicts.c.write_id == write_id)).rowcount == 1
+
     def conflict_count(self) -> int:
         """How many conflicts wait for a person."""
         with self._database.transaction() as connection:
             return connection.execute(select(func.count()).select_from(conflicts)).scalar_one()
+
+    def count(self, cutoff: int) -> int:
+        """How many writes were drained at or before ``cutoff`` (ms)."""
+        old = select(func.count()).select_from(drains).where(drains.c.drained_at <= cutoff)
+        with self._database.transaction() as connection:
+            return connection.execute(old).scalar_one()
 
     def purge(self, cutoff: int) -> int:
         """Forget writes that were drained at or before ``cutoff`` (ms), when no old copy can bring them back."""

@@ -10,7 +10,7 @@ import logging
 
 import msgspec
 
-from checkout_cli.errors import DurabilityUnavailable, RedisUnavailable, WriteConflict
+from checkout_cli.errors import DurabilityUnavailable, RedisUnavailable, SessionCorrupt, WriteConflict
 from checkout_cli.keys import INDEX, PENDING, session_key
 from checkout_cli.session import (
     Acknowledgement,
@@ -25,10 +25,10 @@ from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.drain_log import Drained, DrainLog, Undrained
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import Opened, RedisTier, Script, decoded, encoded, register
+from checkout_cli.store.redis_tier import Look, Opened, RedisTier, Script, decoded, encoded, register
 from checkout_cli.store.versions import Changes, Versions
 
-_REPLACE, _DRAINED = register(Script("replace")), register(Script("drained"))
+_REPLACE, _DRAINED, _FORGET = register(Script("replace")), register(Script("drained")), register(Script("forget"))
 
 ATTEMPTS = 20
 """How often a write is tried again on fresh bytes when other writers were faster."""
@@ -135,20 +135,35 @@ class RedisAlone:
         outcomes: list[Drained] = []
         checkout_ids = self.some_ids(limit)
         for checkout_id, look in zip(checkout_ids, self._redis.look(checkout_ids), strict=True):
-            outcome = self.drain(checkout_id, look.value) if look.value is not None else None
-            if outcome is None:
-                self._forget(checkout_id)
-            else:
+            try:
+                outcome = self.drain_seen(checkout_id, look)
+            except SessionCorrupt as error:  # one broken value must not keep the others, nor who reads another session
+                _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
+                continue
+            if outcome is not None:
                 outcomes.append(outcome)
         return outcomes
+
+    def drain_seen(self, checkout_id: str, look: Look) -> Drained | None:
+        """Bring what was seen of a session in ``checkout:pending`` to the database.
+
+        ``None`` where nothing was undrained, so that its id was forgotten: the session is gone from Redis.
+
+        Raises:
+            SessionCorrupt: the value cannot be read any more.
+        """
+        outcome = None if look.value is None else self.drain(checkout_id, look.value)
+        if outcome is None:
+            self._forget(checkout_id)
+        return outcome
 
     def _take_out(self, checkout_id: str, value: bytes) -> None:
         """The database has these bytes: delete them, unless more was written meanwhile."""
         self._redis.ask(_DRAINED.call_pending(encoded(session_key(checkout_id)), value, encoded(checkout_id)))
 
     def _forget(self, checkout_id: str) -> None:
-        """The session is gone from Redis, and what was undrained with it."""
-        self._redis.ask(("SREM", PENDING, encoded(checkout_id)))
+        """Nothing undrained is there, so nothing waits; a write that comes at this very moment still does."""
+        self._redis.ask(_FORGET.call_pending(encoded(session_key(checkout_id)), encoded(checkout_id)))
 
     def some_ids(self, limit: int) -> list[str]:
         """Some ids of sessions that the database lacks the last writes of."""

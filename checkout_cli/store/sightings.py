@@ -241,7 +241,8 @@ class Sightings:
         except SessionCorrupt as error:
             return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, Problem.CORRUPT, str(error))
         version = copy.version if copy and copy.intact else 0  # changed by another program: whatever it claims to be
-        session = Session(checkout_id, fields, version, TierName.REDIS)
+        undrained = len(copy.undrained) if copy else 0
+        session = Session(checkout_id, fields, version, TierName.REDIS, undrained=undrained)
         return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
 
 
