@@ -87,9 +87,9 @@ def at_least(durability: Durability, required: Durability) -> bool:
 class Session(msgspec.Struct, frozen=True):
     """One checkout session as it was read.
 
-    ``version`` is 0 for a session that another program wrote and that we have not adopted, and for one that the database
-    does not have yet. ``verified`` is false where the tier that answered could not be checked against the database.
-    ``undrained`` is how many of its writes an operator sees wait for the database.
+    ``version`` is 0 for a session that the database does not have: another program's that we have not adopted, or one
+    that waits for the database. ``verified`` is false where the tier that answered could not be checked against the
+    database. ``undrained`` is how many of its writes wait for the database, where an operator looks.
     """
 
     checkout_id: str

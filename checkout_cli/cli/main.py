@@ -22,6 +22,7 @@ from checkout_cli.cli.demo import demo
 from checkout_cli.cli.health import health
 from checkout_cli.cli.ping import ping
 from checkout_cli.cli.setup import setup
+from checkout_cli.cli.sync import sync
 from checkout_cli.errors import CheckoutError, ExitCode
 
 app = typer.Typer(
@@ -85,6 +86,7 @@ app.command()(ping)
 app.add_typer(config.app, name="config")
 app.add_typer(sessions.app, name="sessions")
 app.command()(setup)
+app.command()(sync)
 
 
 def main() -> None:

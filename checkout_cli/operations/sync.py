@@ -1,0 +1,383 @@
+"""``sync``: what one tier has and the other lacks, and handing it over.
+
+Whoever uses the store does this on the way, a few sessions at a time; this does all of it now. Each step can be done
+twice, or by two machines at once, without harm, so there is no lock: a version is published only over an older one,
+and a write is drained only if its id is not in the drain log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import (
+    CheckoutError,
+    DatabaseUnavailable,
+    ExitCode,
+    InvalidInput,
+    RedisUnavailable,
+    SessionCorrupt,
+    TierUnavailable,
+)
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.session import Durability, decode
+from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Waiting
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_tier import Pending
+from checkout_cli.store.drain_log import Conflict, Drained
+from checkout_cli.store.hand_over import GRACE
+from checkout_cli.store.records import Record
+from checkout_cli.store.redis_tier import Look, Opened
+
+MOST_NAMED = 20
+"""Sessions that are named, of those that cannot be handed over."""
+SHORTEST_BEGINNING = 4
+
+Progress = Callable[[int, int], None]
+"""Told after each step how many of how many sessions were handed over."""
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+@dataclass(frozen=True)
+class PendingCounts:
+    """How many sessions wait for Redis and for the database, and how many conflicts for a person.
+
+    ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
+    """
+
+    to_redis: int | None
+    to_database: int | None
+    conflicts: int | None
+    exact: bool = True
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is known to wait."""
+        return bool(self.to_redis or self.to_database or self.conflicts)
+
+
+def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
+    """What waits, in three short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
+
+    A row that was written a moment ago does not count: its own writer is about to publish it, or to note that it has.
+    """
+    backlog = _backlog(store)
+    log = store.drain_log
+    before = store.clock.wall() - GRACE
+    in_use = store.settings.enable_checkout_sessions
+    rows = _known(lambda: backlog.for_redis(before=before, limit=MOST_COUNTED)) if database and in_use else None
+    return PendingCounts(
+        to_redis=0 if database and not in_use else None if rows is None else rows.number,
+        to_database=0 if not in_use else _known(backlog.number_for_database) if redis else None,
+        conflicts=_known(log.conflict_count) if database else None,
+        exact=rows is None or rows.exact,
+    )
+
+
+def _backlog(store: CheckoutStore) -> Backlog:
+    return Backlog(store.redis, store.database, session_ttl=store.settings.session_ttl)
+
+
+def _known(question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except CheckoutError:
+        return None
+
+
+# Handing over
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A session that cannot be handed over, and why."""
+
+    checkout_id: str
+    reason: str
+
+
+@dataclass
+class SyncReport:
+    """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
+
+    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
+    know was away. ``published``: Redis has it now, or has it had. ``not_needed``: Redis has no copy that could be old.
+    ``expired``: the session had ended. ``drained``: the database has it now, or has it had. ``disputed``: it went to
+    the conflicts. ``lost``: gone from Redis before the database had it. ``stuck_number`` are those in ``stuck``, and
+    more that are not named.
+    """
+
+    now: int
+    dry_run: bool = False
+    to_redis: Waiting | None = None
+    to_database: Waiting | None = None
+    conflicts: int | None = None
+    published: int = 0
+    not_needed: int = 0
+    expired: int = 0
+    drained: int = 0
+    disputed: int = 0
+    lost: int = 0
+    stuck: list[Stuck] = field(default_factory=list)
+    stuck_number: int = 0
+    finished: bool = True
+    unreachable: list[TierUnavailable] = field(default_factory=list)
+
+    @property
+    def handed_over(self) -> int:
+        """Sessions that no longer wait."""
+        return self.published + self.not_needed + self.expired + self.drained + self.disputed + self.lost
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What cron should see."""
+        if self.unreachable and not self.handed_over:
+            return ExitCode.UNAVAILABLE
+        waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
+        left = self.unreachable or self.stuck_number or not self.finished or waiting
+        return ExitCode.FINDING if left or self.conflicts or self.disputed else ExitCode.OK
+
+
+class _Stop(Exception):
+    """The time is up: what is left waits for the next run."""
+
+
+def synchronize(
+    store: CheckoutStore, *, dry_run: bool = False, max_seconds: float | None = None, progress: Progress = silent
+) -> SyncReport:
+    """Look at what is pending, and unless ``dry_run``, hand it over: first to the database, then to Redis.
+
+    Raises:
+        TierUnavailable: neither Redis nor the database can be reached.
+        AccessDenied: Redis refuses a command that this needs.
+    """
+    return _Sync(store, max_seconds, progress).run(dry_run=dry_run)
+
+
+class _Sync:
+    """One run: its bounds, and what it has done so far."""
+
+    def __init__(self, store: CheckoutStore, max_seconds: float | None, progress: Progress) -> None:
+        self._store = store
+        self._backlog = _backlog(store)
+        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
+        self._progress = progress
+        self._report = SyncReport(store.clock.wall())
+        self._total = 0
+
+    def run(self, *, dry_run: bool) -> SyncReport:
+        report = self._report
+        report.dry_run = dry_run
+        self._look()
+        if dry_run or report.unreachable:
+            return report
+        try:
+            self._drain()
+            self._publish()
+        except _Stop:
+            report.finished = False
+        except (RedisUnavailable, DatabaseUnavailable) as away:
+            report.unreachable.append(away)
+        self._store.hand_over.write_down()
+        return report
+
+    def _look(self) -> None:
+        """What is pending, as far as the tiers that know can be reached."""
+        report = self._report
+        used = self._store.settings.enable_checkout_sessions
+        try:
+            report.conflicts = self._store.drain_log.conflict_count()
+            report.to_redis = self._backlog.for_redis() if used else Waiting(0)
+        except DatabaseUnavailable as away:
+            report.unreachable.append(away)
+        try:
+            report.to_database = self._backlog.for_database() if used else Waiting(0)
+        except RedisUnavailable as away:
+            if report.unreachable:
+                raise
+            report.unreachable.append(away)
+        self._total = sum(side.number for side in (report.to_redis, report.to_database) if side is not None)
+
+    def _step(self) -> None:
+        """After each page: say so, and stop when the time is up."""
+        done = self._report.handed_over + self._report.stuck_number
+        self._progress(done, max(self._total, done))
+        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
+            raise _Stop
+
+    def _cannot(self, checkout_id: str, reason: SessionCorrupt) -> None:
+        self._report.stuck_number += 1
+        if len(self._report.stuck) < MOST_NAMED:
+            self._report.stuck.append(Stuck(checkout_id, str(reason)))
+
+    # Redis → database
+
+    def _drain(self) -> None:
+        if not self._store.settings.enable_checkout_sessions:
+            return
+        seen: set[str] = set()
+        for ids in self._backlog.ids():
+            page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in seen]
+            seen.update(page)
+            for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
+                self._drain_one(checkout_id, look)
+            self._step()
+
+    def _drain_one(self, checkout_id: str, look: Look) -> None:
+        try:
+            outcome = self._store.redis_alone.drain_seen(checkout_id, look)
+        except SessionCorrupt as error:
+            self._cannot(checkout_id, error)
+            return
+        if outcome is None:
+            self._report.lost += 1
+        elif outcome is Drained.CONFLICT:
+            self._report.disputed += 1
+        else:
+            self._report.drained += 1
+
+    # Database → Redis
+
+    def _publish(self) -> None:
+        if not self._store.settings.enable_checkout_sessions:
+            return
+        self._total += self._report.drained  # what has just come to the database is news to Redis
+        for page in self._backlog.rows():
+            self._publish_page(page)
+            self._store.hand_over.write_down()
+            self._step()
+
+    def _publish_page(self, page: Sequence[Pending]) -> None:
+        identity = self._store.redis.identity()  # before the rows are read: a later restart must void these publishes
+        if self._store.hand_over.is_fenced_off(identity):
+            self._store.hand_over.renew()
+        now = self._store.clock.wall()
+        rows = self._store.database.read_many([row.checkout_id for row in page])
+        for record in self._as_long_as_redis_has_it(list(rows.values()), now):
+            try:
+                outcome = self._store.hand_over.publish(record, Opened(None, identity))
+            except SessionCorrupt as error:  # another program keeps something else at this key
+                self._cannot(record.checkout_id, error)
+            else:
+                self._note(record, outcome, now)
+
+    def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
+        """The rows; one that seems expired lives as long as its key, which reads extend before they are noted."""
+        ended = [row.checkout_id for row in rows if row.expires_at <= now]
+        ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
+        return [
+            msgspec.structs.replace(row, expires_at=now + ttls[row.checkout_id])
+            if ttls.get(row.checkout_id, 0) > 0
+            else row
+            for row in rows
+        ]
+
+    def _note(self, record: Record, outcome: str, now: int) -> None:
+        if record.expires_at <= now:
+            self._report.expired += 1
+        elif outcome == "missing":
+            self._report.not_needed += 1
+        else:
+            self._report.published += 1
+
+
+# Conflicts
+
+
+class Keep(StrEnum):
+    """Which side of a conflict a person decides for."""
+
+    DATABASE = "database"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """The newest conflicts, and how many there are; ``now`` is in milliseconds."""
+
+    now: int
+    conflicts: list[Conflict]
+    number: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a conflict: ``version`` is the one that the drained side became, if it did."""
+
+    conflict: Conflict
+    keep: Keep
+    done: bool
+    version: int | None = None
+
+
+def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
+    """Conflicts with both their contents, the newest first.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    log = store.drain_log
+    return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
+
+
+def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
+    """Settle a conflict; ``agreed`` is shown it and the time (ms), and decides.
+
+    ``Keep.DATABASE`` only forgets the conflict. ``Keep.DRAINED`` first writes the drained fields over those that the
+    session has now, as one more version: a field that only the database has stays.
+
+    Raises:
+        InvalidInput: no conflict, or several, are named so.
+        TransitionRefused: the payment may not go from where it is by now to where the drained side had it.
+        SessionNotFound: the session is no more, so there is nothing to write to.
+        DatabaseUnavailable: nothing was settled.
+    """
+    conflict = _named(store, write_id)
+    if not agreed(conflict, store.clock.wall()):
+        return Settled(conflict, keep, done=False)
+    version = None
+    if keep is Keep.DRAINED:
+        wanted = decode(conflict.drained_body)
+        written = store.update(
+            conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
+        )
+        version = written.session.version
+    store.drain_log.settled(conflict.write_id)
+    return Settled(conflict, keep, done=True, version=version)
+
+
+def _named(store: CheckoutStore, write_id: str) -> Conflict:
+    hint = "checkoutctl sync --conflicts"
+    if len(write_id) < SHORTEST_BEGINNING or not is_accepted_id(write_id.ljust(8, "0")):
+        raise InvalidInput(f"not the id of a write: {write_id[:64]!r}", hint=hint)
+    named = store.drain_log.conflicts_named(write_id)
+    if len(named) != 1:
+        raise InvalidInput(
+            f"{'several conflicts begin' if named else 'no conflict begins'} with {write_id!r}", hint=hint
+        )
+    return named[0]
+
+
+_THE_STORES = frozenset({"checkoutId", "createdAt", "expiresAt"})
+"""Fields that the store itself sets; they are no part of what a person decides."""
+
+
+def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``wanted`` that are not so in ``present``, so that every other one keeps its very digits."""
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in _THE_STORES and not (name in present and same(present[name], value))
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same text, so that ``true`` is not 1."""
+    return msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")
