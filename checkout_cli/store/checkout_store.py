@@ -129,6 +129,8 @@ class CheckoutStore:
         session = self._trusted(checkout_id, opened)
         if session is not None:
             return session
+        if opened is not None and opened.undrained:  # the database can be read at most: what it has is older
+            return _unchecked(checkout_id, opened)
         try:
             return self._from_database(checkout_id, opened)
         except DatabaseUnavailable as away:
@@ -317,9 +319,7 @@ class CheckoutStore:
         if opened is None or opened.value is None:
             self._give_up(checkout_id, opened)
             return self._last_resort.get(checkout_id, away)
-        copy = opened.copy
-        version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
-        return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
+        return _unchecked(checkout_id, opened)
 
     # Writing: the database's commit, then Redis
 
@@ -514,6 +514,14 @@ class CheckoutStore:
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
         return self.redis.legacy_statistics()
+
+
+def _unchecked(checkout_id: str, opened: Opened) -> Session:
+    """Redis' copy as it is, where the database cannot say whether it is current."""
+    assert opened.value is not None  # noqa: S101  (the caller has seen it)
+    copy = opened.copy
+    version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
+    return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
 
 
 def _outrun(checkout_id: str) -> WriteConflict:
