@@ -65,9 +65,10 @@ def list_(
 
     Example: checkoutctl sessions list --status failed --older-than 10m --output csv
     """
-    from checkout_cli.operations.sessions import Order, Selection, list_sessions
+    from checkout_cli.operations.sessions import Order, Selection, list_sessions, waiting
     from checkout_cli.render.output import warn
     from checkout_cli.render.session_view import show_list
+    from checkout_cli.render.sync_view import narrate_pending
     from checkout_cli.session import TierName
 
     look_in = None if tier is None else TierName(tier)
@@ -78,6 +79,7 @@ def list_(
         if reveal:
             _audit("sessions list", f"up to {limit} sessions")
         show_list(found, shape, now=store.clock.wall(), limit=limit, reveal=reveal)
+        narrate_pending(waiting(store))
 
 
 def _output(output: Output | None, as_json: bool) -> Output:

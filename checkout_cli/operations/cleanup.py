@@ -1,8 +1,8 @@
 """``cleanup --expired``: remove what has ended, everywhere, in small steps.
 
 Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by themselves.
-Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when neither Redis nor
-the database has the session. On the way, a legacy index is adopted and sessions without an index entry are entered.
+Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when neither Redis
+nor the database has the session. On the way, a legacy index is adopted and sessions without an index entry are entered.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class CleanupReport:
-    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions."""
+    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log."""
 
     dry_run: bool = False
     removed_from_index: int = 0
     removed_from_database: int = 0
     removed_from_memory: int = 0
     tombstones: int = 0
+    drain_log: int = 0
     still_alive: int = 0
     adopted_from_legacy_index: int = 0
     entered_into_index: int = 0
@@ -217,6 +218,7 @@ class _CleanUp:
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.purge_tombstones(cutoff - retention)
+        self._report.drain_log += self._store.drain_log.purge(cutoff - retention)
 
     def _unlist(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
@@ -277,3 +279,4 @@ class _CleanUp:
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)
+        self._report.drain_log += self._store.drain_log.count(cutoff - retention)

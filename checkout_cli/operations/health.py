@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
+from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -92,6 +93,7 @@ class HealthReport:
     memory: TierHealth
     sessions: SessionsHealth
     status: Status
+    pending: PendingCounts = UNKNOWN
 
     @property
     def exit_code(self) -> ExitCode:
@@ -156,6 +158,7 @@ class HealthCheck:
                 self._memory(store),
                 _sessions(store, redis, database),
                 _status(self._settings, redis, database),
+                pending_counts(store, redis=redis.connected, database=database.connected),
             )
 
     def _memory(self, store: CheckoutStore) -> TierHealth:

@@ -24,6 +24,7 @@ from checkout_cli.errors import (
     TierUnavailable,
 )
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.operations.sync import PendingCounts, pending_counts
 from checkout_cli.session import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
@@ -32,6 +33,7 @@ from checkout_cli.session import (
     PaymentStatus,
     Session,
     TierName,
+    at_least,
     parse_strict,
 )
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -121,7 +123,7 @@ def _age(session: Session | None, now: int) -> float:
 
 @dataclass(frozen=True)
 class Written:
-    """A write that the store accepted; ``degraded`` where Redis should have it by now and has not."""
+    """A write that the store accepted; ``degraded`` where Redis, or the database, should have it by now and has not."""
 
     acknowledgement: Acknowledgement
     degraded: bool
@@ -172,6 +174,11 @@ def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
         tell(f"the database is away ({away}); listing what Redis has")
         return TierName.REDIS
     return None
+
+
+def waiting(store: CheckoutStore) -> PendingCounts:
+    """How many sessions one tier has newer than the other, for whoever has just listed them; never raises."""
+    return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
 
 
 def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator[Sighting]:
@@ -303,8 +310,9 @@ def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -
 
 
 def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
-    wanted_in_redis = store.settings.enable_checkout_sessions
-    return Written(acknowledgement, degraded=wanted_in_redis and not acknowledgement.published)
+    as_durable = at_least(acknowledgement.durability, Durability(store.settings.durability))
+    in_redis = acknowledgement.published or not store.settings.enable_checkout_sessions
+    return Written(acknowledgement, degraded=not (as_durable and in_redis))
 
 
 def delete(store: CheckoutStore, checkout_id: str, *, agreed: Callable[[Sighting], bool]) -> Deleted:

@@ -63,6 +63,9 @@ class PendingCounts:
         return bool(self.to_redis or self.to_database or self.conflicts)
 
 
+UNKNOWN = PendingCounts(None, None, None)
+
+
 def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
     """What waits, in three short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
 

@@ -19,6 +19,7 @@ from checkout_cli.render.output import (
 )
 from checkout_cli.render.ping_view import milliseconds
 from checkout_cli.render.safe import safe
+from checkout_cli.render.sync_view import pending_document, pending_text
 from checkout_cli.session import iso
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def document(report: HealthReport) -> dict[str, Any]:
         "database": _tier(report.database),
         "inMemory": _tier(report.memory),
         "sessions": sessions,
+        "pending": pending_document(report.pending),
         "status": report.status,
     }
 
@@ -155,6 +157,9 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
         if legacy is not None:
             facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
     hints = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
+    if report.pending.any:
+        facts.append(("pending", pending_text(report.pending)))
+        hints |= {"checkoutctl sync": None}
     return facts + [("next", hint) for hint in hints]
 
 

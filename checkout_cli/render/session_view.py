@@ -23,7 +23,7 @@ from checkout_cli.render.output import (
     write_table,
 )
 from checkout_cli.render.safe import safe
-from checkout_cli.session import PaymentStatus, Session, iso
+from checkout_cli.session import Durability, PaymentStatus, Session, TierName, iso
 from checkout_cli.store.records import Sighting
 
 _LIST = (
@@ -63,6 +63,7 @@ _CSV = (
     "size",
     "problem",
     "detail",
+    "undrained",
 )
 _SHORTEST_ID = 8
 
@@ -139,11 +140,17 @@ def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, 
         "expiresInSeconds": None if sighting.expires_at is None else max(0, (sighting.expires_at - now) // 1000),
         "tier": str(sighting.tier),
         "version": None if session is None else session.version,
-        "foreign": session is not None and session.version == 0,
+        "foreign": session is not None and _is_foreign(session),
         "size": sighting.size,
         "problem": None if sighting.problem is None else str(sighting.problem),
         "detail": sighting.detail or None,
+        "undrained": 0 if session is None else session.undrained,
     }
+
+
+def _is_foreign(session: Session) -> bool:
+    """Whether another program wrote it; what the database does not have yet has no version either."""
+    return session.version == 0 and session.undrained == 0 and session.tier is not TierName.MEMORY
 
 
 def _status(session: Session, reveal: bool) -> str:
@@ -172,7 +179,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
         "" if created_at is None else span(now - created_at),
         expiry(sighting, now),
         row["tier"],
-        "foreign" if row["foreign"] else sighting.detail,
+        "foreign" if row["foreign"] else "waits for the database" if row["undrained"] else sighting.detail,
     ]
 
 
@@ -237,11 +244,19 @@ def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple
         ("ID", sighting.checkout_id),
         ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
         ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
-        ("VERSION", "none: written by another program" if whole["foreign"] else _text(whole["version"])),
+        ("VERSION", _version(whole)),
         ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
         ("SIZE", f"{sighting.size:,} bytes"),
     ]
     return [(name, shown) for name, shown in facts if shown != "null"]
+
+
+def _version(whole: Mapping[str, Any]) -> str:
+    if whole["foreign"]:
+        return "none: written by another program"
+    version = _text(whole["version"]) if whole["version"] != 0 else "none yet"
+    waiting = whole["undrained"]
+    return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
@@ -273,6 +288,13 @@ def _show_items(items: Sequence[Mapping[str, Any]]) -> None:
 # What became of a write
 
 
+_DEGRADED = {
+    Durability.DATABASE: "the database has it and Redis does not yet; it is published as soon as Redis is back",
+    Durability.REDIS: "Redis alone has it; the database gets it as soon as that is back (checkoutctl sync)",
+    Durability.MEMORY: "only this process has it, and it is lost when that ends",
+}
+
+
 def show_written(written: Written, *, what: str, as_json: bool) -> None:
     """The id on stdout, so that it can be captured; the rest, and what is not as it should be, on stderr."""
     acknowledgement = written.acknowledgement
@@ -291,11 +313,12 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
     else:
         write_line(session.checkout_id)
         narrate(
-            f"{what}: version {session.version}, durability {acknowledgement.durability}, "
+            f"{what}: {f'version {session.version}' if session.version else 'no version yet'}, "
+            f"durability {acknowledgement.durability}, "
             f"published to Redis: {'yes' if acknowledgement.published else 'no'}"
         )
     if written.degraded:
-        warn("the database has it and Redis does not yet; it is published as soon as Redis is back")
+        warn(_DEGRADED[acknowledgement.durability])
 
 
 def describe(sighting: Sighting, now: int) -> str:
