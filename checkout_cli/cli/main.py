@@ -26,7 +26,6 @@ from checkout_cli.errors import CheckoutError, ExitCode
 
 app = typer.Typer(
     name="checkoutctl",
-    help="Operate the Redis behind a shop's checkout.",
     no_args_is_help=True,
     rich_markup_mode=None,  # Rich would more than double the time of --help
     pretty_exceptions_enable=False,
@@ -66,6 +65,10 @@ def root(
     """Operate the Redis behind a shop's checkout.
 
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
+
+    New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
+
+    Example: checkoutctl health
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
