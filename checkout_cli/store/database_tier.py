@@ -18,7 +18,7 @@ from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
@@ -56,7 +56,8 @@ class DatabaseTier:
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
-        self.breaker = breaker or Breaker(time.monotonic)
+        # A connect and an answer, each as long as a hanging server can make them.
+        self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
 
     def close(self) -> None:
         """Close all connections."""
@@ -69,8 +70,9 @@ class DatabaseTier:
         try:
             with transaction(self._engine) as connection:
                 yield connection
-        except DatabaseNotReady:
-            raise  # it answers at once, so it may be asked again at once
+        except (DatabaseNotReady, ConfigurationError):
+            self.breaker.succeeded()  # it answers at once, so it may be asked again at once
+            raise
         except DatabaseUnavailable as error:
             self.breaker.failed(error)
             raise

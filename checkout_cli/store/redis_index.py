@@ -54,20 +54,28 @@ class RedisIndex:
             yield from self._members(INDEX)
         else:
             raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
-        yield from self._members(LEGACY_INDEX)  # what an interrupted adoption has not moved yet
         if kind == "none":
             yield from self.session_ids()
+        else:
+            for page in self._members(LEGACY_INDEX):  # what an interrupted adoption has not moved yet
+                yield self._missing_at(INDEX, kind, page)
 
     def _pages_by_rank(self) -> Iterator[list[str]]:
-        previous: set[str] = set()
         start = 0
         while True:
-            raw = self._tier.ask(("ZRANGE", INDEX, start, start + PAGE - 1, "REV"))
-            page = [decoded(member) for member in raw]
-            yield [checkout_id for checkout_id in page if checkout_id not in previous]
-            if len(page) < PAGE:
+            raw = self._tier.ask(("ZRANGE", INDEX, start, start + PAGE - 1, "REV", "WITHSCORES"))
+            members, scores = raw[::2], raw[1::2]
+            yield [decoded(member) for member in members]
+            if len(members) < PAGE:
                 return
-            previous, start = set(page), start + PAGE  # a session created meanwhile shifts all by one
+            start = self._place_after(members[-1], scores)
+
+    def _place_after(self, last: bytes, scores: Sequence[bytes]) -> int:
+        """Where the next page begins by now: sessions have come and gone, and all ranks have shifted."""
+        rank, score, above = self._tier.ask_all(
+            ("ZREVRANK", INDEX, last), ("ZSCORE", INDEX, last), ("ZCOUNT", INDEX, b"(" + scores[-1], "+inf")
+        )
+        return int(rank) + 1 if score == scores[-1] else int(above) + scores.count(scores[-1])
 
     def _members(self, key: str) -> Iterator[list[str]]:
         cursor = b"0"
@@ -154,11 +162,18 @@ class RedisIndex:
         return int(self._tier.ask(("ZADD", INDEX, "NX", *members))) if members else 0
 
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those that the index does not have; none where it is another program's SET, which is read to its end."""
-        if not checkout_ids or self.kind() == "set":
+        """Those that the index does not have, be it ours or another program's SET."""
+        if not checkout_ids:
             return []
-        scores = self._tier.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
-        return [checkout_id for checkout_id, score in zip(checkout_ids, scores, strict=True) if score is None]
+        missing = self._missing_at(INDEX, self.kind(), checkout_ids)
+        return self._missing_at(LEGACY_INDEX, "set", missing)  # there is one during an adoption only
+
+    def _missing_at(self, key: str, kind: str, checkout_ids: Sequence[str]) -> list[str]:
+        if not checkout_ids:
+            return []
+        command = "SMISMEMBER" if kind == "set" else "ZMSCORE"
+        found = self._tier.ask((command, key, *map(encoded, checkout_ids)))
+        return [name for name, entry in zip(checkout_ids, found, strict=True) if entry in {None, 0}]
 
     def adopt_legacy(self, now: int) -> Iterator[int]:
         """Move a legacy SET's members into the sorted set, none lost; yields how many were moved, page by page.

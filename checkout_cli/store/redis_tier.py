@@ -115,7 +115,8 @@ class RedisTier:
         self._pool = pool or connection_pool(settings)
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
-        self.breaker = breaker or Breaker(time.monotonic)
+        # A connect, its handshake and an answer, each as long as a hanging server can make them.
+        self.breaker = breaker or Breaker(time.monotonic, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
         """Close all connections."""
@@ -339,7 +340,9 @@ class RedisTier:
             raise failure from reply
 
     def _note(self, failure: CheckoutError) -> None:
-        if isinstance(failure, RedisUnavailable) and not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
+        if not isinstance(failure, RedisUnavailable):
+            self.breaker.succeeded()  # a refusal is an answer
+        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
             self.breaker.failed(failure)
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:

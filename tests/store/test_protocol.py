@@ -34,33 +34,6 @@ LEGACY = (
 )
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def another(settings: Settings, clock: ManualClock) -> Iterator[Callable[..., CheckoutStore]]:
-    """Makes stores on the same servers, each as good as another process."""
-    stores: list[CheckoutStore] = []
-
-    def make(changed: Settings | None = None, **options: Any) -> CheckoutStore:
-        made = make_store(changed or settings, clock, **options)
-        stores.append(made)
-        return made
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
-    first = another()
-    first.database.create_schema()
-    return first
-
-
 def trusted(store: CheckoutStore, checkout_id: str = ID) -> dict[str, Any] | None:
     """The fields, if a read believes Redis."""
     session = store.get(checkout_id)
