@@ -389,7 +389,7 @@ def test_help_is_plain_and_has_an_example(checkoutctl: Checkoutctl) -> None:
     for command in ("list", "show", "create", "update", "delete"):
         done = checkoutctl("sessions", command, "--help")
         assert done.returncode == 0
-        assert f"checkoutctl sessions {command} " in done.stdout.partition("Example: ")[2]
+        assert f"checkoutctl sessions {command} " in " ".join(done.stdout.split()).partition("Example: ")[2]
 
 
 def test_help_needs_neither_redis_nor_a_database_library() -> None:
