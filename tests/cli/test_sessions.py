@@ -330,7 +330,7 @@ def test_a_write_that_only_memory_would_take_is_refused_with_75(checkoutctl: Che
 def test_without_a_terminal_a_deletion_needs_yes(session: str, store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
     asked = checkoutctl("sessions", "delete", ID)
     assert (asked.returncode, asked.stdout) == (2, "")
-    assert f"session {ID}: pending, 1 items, total 10.8, in redis" in asked.stderr
+    assert f"session {ID}: pending, 1 item, total 10.8, in redis" in asked.stderr
     assert "--yes" in asked.stderr
     assert store.peek(ID).session is not None
 
