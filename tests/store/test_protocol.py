@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from checkout_cli.errors import SessionDeleted, SessionExpired, SessionNotFound
+from checkout_cli.errors import SessionNotFound
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.store.support import (
-    ManualClock,
-    copy_of,
     count_calls,
     database_away,
     evict,
-    key_of,
-    make_store,
     put_raw,
     raw,
-    redis_away,
-    without_redis,
 )
 
 ID = "session-0001"
