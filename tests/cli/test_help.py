@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from checkout_cli import cli
 from checkout_cli.cli.main import app
+from checkout_cli.cli.tree import COMMANDS
 
 ROOT = typer.main.get_command(app)
 SECRETIVE = re.compile(r"pass(word|phrase|wd)?$|secret|token|credential|auth")
@@ -37,6 +41,13 @@ def test_the_commands_of_the_main_job_are_there() -> None:
     names = {" ".join(item.values[0]) for item in LEAVES}
     sessions = {f"sessions {name}" for name in ("list", "show", "create", "update")}
     assert {"setup", "ping", "health", "config show", "config check", "cleanup", "demo"} | sessions <= names
+
+
+def test_no_command_is_forgotten() -> None:
+    modules = [import_module(item.name) for item in pkgutil.iter_modules(cli.__path__, "checkout_cli.cli.")]
+    names = {module.__name__.rpartition(".")[2]: module for module in modules}
+    del names["main"]  # the root: its app is this very tree
+    assert {name for name, module in names.items() if hasattr(module, "app") or hasattr(module, name)} == set(COMMANDS)
 
 
 @each_command
