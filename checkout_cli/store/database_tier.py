@@ -198,7 +198,7 @@ class DatabaseTier:
             .limit(limit)
         )
         with self._transaction() as connection:
-            return list(connection.scalars(statement))
+            return list(connection.scalars(statement).all())
 
     def count(self, now: int) -> int:
         """How many rows are alive at ``now`` (ms)."""
@@ -234,7 +234,7 @@ class DatabaseTier:
             .offset(offset)
         )
         with self._transaction() as connection:
-            return list(connection.scalars(statement))
+            return list(connection.scalars(statement).all())
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
         """All ids of expired rows in batches, for who only looks."""
@@ -253,12 +253,9 @@ class DatabaseTier:
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
-        alive = (sessions.c.expires_at > now) & sessions.c.body.is_not(None)
-        statement = select(sessions.c.checkout_id, sessions.c.expires_at).where(
-            sessions.c.checkout_id.in_(checkout_ids), alive
-        )
         with self._transaction() as connection:
-            return {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+            rows = connection.execute(_EXPIRIES, {"checkout_ids": list(checkout_ids), "now": now}).all()
+        return {row.checkout_id: row.expires_at for row in rows}
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
         """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in pages."""
@@ -295,7 +292,7 @@ class DatabaseTier:
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
         with self._transaction() as connection:
-            rows = Counter(map(tuple, connection.execute(gone, parameters)))
+            rows = Counter(map(tuple, connection.execute(gone, parameters).all()))
             if rows:
                 self._add_totals(connection, _tally((*kind, number) for kind, number in rows.items()))
         return rows.total()
@@ -338,6 +335,11 @@ _COLUMNS = (
 )
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+    sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
+    sessions.c.expires_at > bindparam("now"),
+    sessions.c.body.is_not(None),
+)
 _LIVE = select(*_COLUMNS).where(sessions.c.body.is_not(None))
 _UPDATE = (
     update(sessions)

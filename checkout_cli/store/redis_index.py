@@ -13,7 +13,7 @@ from checkout_cli.errors import WrongKeyType
 from checkout_cli.keys import INDEX, LEGACY_INDEX, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis_tier import RedisTier, Script, decoded, encoded, register
+from checkout_cli.store.redis_tier import Command, RedisTier, Script, decoded, encoded, register
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
@@ -147,14 +147,18 @@ class RedisIndex:
     def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
         """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
 
+        One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
         Returns how many were taken out.
         """
-        arguments: list[bytes | str | int | float] = []
-        for entry in dead:
-            arguments += (encoded(entry.checkout_id), entry.score, "")
-        for entry, expires_at in living:
-            arguments += (encoded(entry.checkout_id), entry.score, expires_at)
-        return int(self._tier.ask(_SETTLE.call(INDEX.encode(), *arguments))) if arguments else 0
+        commands: list[Command] = []
+        if living:
+            moved = [part for entry, expires_at in living for part in (expires_at, encoded(entry.checkout_id))]
+            commands.append(("ZADD", INDEX, "XX", "GT", *moved))
+        if dead:
+            latest = max(entry.score for entry in dead)
+            commands.append(_SETTLE.call(INDEX.encode(), latest, *(encoded(entry.checkout_id) for entry in dead)))
+        replies = self._tier.ask_all(*commands) if commands else []
+        return int(replies[-1]) if dead else 0
 
     def enter(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""
