@@ -1,8 +1,8 @@
 """The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
 
 SQLite runs in WAL mode with every commit on disk before it is acknowledged, and waits for another process's lock only
-as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a server that hangs keeps none
-of them, every wait for it ends on our side too.
+as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a server that hangs
+keeps none of them, every wait for it ends on our side too.
 """
 
 from __future__ import annotations

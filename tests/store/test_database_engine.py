@@ -195,7 +195,7 @@ def test_a_server_that_accepts_and_never_answers_costs_one_bounded_wait() -> Non
     with socket.create_server((HOST, 0)) as silent:
         url = f"postgresql://user:canary@{HOST}:{silent.getsockname()[1]}/checkout"
         with closing(tier(url)) as database, within(2):
-            with pytest.raises(DatabaseUnavailable, match="127.0.0.1/checkout") as failure:
+            with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1/checkout") as failure:
                 database.read("session-1")
             assert "canary" not in str(failure.value)
             with pytest.raises(DatabaseUnavailable):
@@ -208,9 +208,11 @@ def test_a_refused_connection_is_an_outage() -> None:
 
 
 def test_a_slow_statement_is_ended_by_the_server(postgres_url: str) -> None:
-    with closing(tier(postgres_url)) as database, within(TIMEOUT):
-        with pytest.raises(DatabaseUnavailable, match="statement timeout"), database._transaction() as connection:
-            connection.execute(sqlalchemy.text("SELECT pg_sleep(10)"))
+    sleep = sqlalchemy.text("SELECT pg_sleep(10)")
+    database = tier(postgres_url)
+    refused = pytest.raises(DatabaseUnavailable, match="statement timeout")
+    with closing(database), within(TIMEOUT), refused, database._transaction() as connection:
+        connection.execute(sleep)
 
 
 def test_a_locked_row_costs_one_bounded_wait(postgres_url: str) -> None:
@@ -229,9 +231,9 @@ def test_a_postgresql_without_our_tables_says_so(postgres_url: str) -> None:
 
 
 def test_an_unknown_database_is_a_wrong_setting(postgres_url: str) -> None:
-    with closing(tier(postgres_url.replace("/checkout_", "/nowhere_"))) as database:
-        with pytest.raises(ConfigurationError, match="does not exist"):
-            database.read("session-1")
+    database = tier(postgres_url.replace("/checkout_", "/nowhere_"))
+    with closing(database), pytest.raises(ConfigurationError, match="does not exist"):
+        database.read("session-1")
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])

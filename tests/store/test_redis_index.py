@@ -184,8 +184,9 @@ def test_our_own_sessions_beside_a_legacy_set_are_listed_once(store: CheckoutSto
     store.create({}, checkout_id="session-1")
     store.hand_over.write_down()
     assert sorted(sighting.checkout_id for sighting in store.iterate()) == ["legacy-01", "session-1"]
-    add_legacy(store, "session-1")
+    add_legacy(store, "session-1", key=LEGACY_INDEX)
     assert sorted(sighting.checkout_id for sighting in store.iterate()) == ["legacy-01", "session-1"]
+    assert store.count().number == 2
 
 
 @pytest.mark.parametrize("lost", ["index", "index and keys", "keys"])
