@@ -98,7 +98,7 @@ class RedisIndex:
         """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not."""
         kind = self.kind()
         if kind == "set":
-            return self._count_members()
+            return self._count_members(INDEX)
         if kind == "none":
             return Count(sum(len(page) for page in self.session_ids()), TierName.REDIS)
         if kind != "zset":
@@ -110,16 +110,19 @@ class RedisIndex:
             looked_at += len(entries)
             if looked_at >= COUNTED_DUE:
                 break
-        return Count(alive, TierName.REDIS, exact=due <= COUNTED_DUE)
+        waiting = self._count_members(LEGACY_INDEX)
+        return Count(alive + waiting.number, TierName.REDIS, exact=due <= COUNTED_DUE and waiting.exact)
 
-    def _count_members(self) -> Count:
-        """A legacy index keeps the ids of the dead, so each key is asked for."""
+    def _count_members(self, key: str) -> Count:
+        """A legacy index keeps the ids of the dead, so each key is asked for; the sorted set counts its own."""
         alive = looked_at = 0
-        for page in self._members(INDEX):
-            alive += sum(ttl != -2 for ttl in self._tier.remaining(page))
+        kind = self.kind()
+        for page in self._members(key):
+            uncounted = page if key == INDEX else self._missing_at(INDEX, kind, page)
+            alive += sum(ttl != -2 for ttl in self._tier.remaining(uncounted))
             looked_at += len(page)
             if looked_at >= COUNTED_DUE:
-                return Count(alive, TierName.REDIS, exact=looked_at >= self._tier.ask(("SCARD", INDEX)))
+                return Count(alive, TierName.REDIS, exact=looked_at >= self._tier.ask(("SCARD", key)))
         return Count(alive, TierName.REDIS)
 
     def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:

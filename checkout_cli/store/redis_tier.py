@@ -18,7 +18,7 @@ import msgspec
 import redis
 
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_STATS, lock_key, session_key
+from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_STATS, lock_key, session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
@@ -174,9 +174,19 @@ class RedisTier:
         script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
         _, (outcome, indexed) = self.exchange(script, index, identity=opened.identity, bound=True)
         self._raise(outcome)
-        if isinstance(indexed, redis.RedisError) and not str(indexed).startswith("WRONGTYPE"):
-            self._raise(indexed)  # a legacy SET is there until it is adopted; anything else is an error
+        if isinstance(indexed, redis.RedisError):
+            self._make_way(indexed, index)
         return str(outcome.decode())
+
+    def _make_way(self, error: redis.RedisError, index: Command) -> None:
+        """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
+
+        A clean-up moves its members over. Where something else is there, the session stays without an entry.
+        """
+        if not str(error).startswith("WRONGTYPE"):
+            self._raise(error)
+        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, LEGACY_INDEX)):
+            self.ask(index)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
