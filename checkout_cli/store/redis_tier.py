@@ -228,6 +228,8 @@ class RedisTier:
                 self._raise(reply)
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
+        if size == 0 and ttl != -2:
+            return Look(b"", lifetime, 0)  # something is there, and it is empty: no session
         if value is None or value.startswith(stamped.FILL_MARKER):
             return Look(None, None, 0)
         return Look(value, lifetime, len(value))
