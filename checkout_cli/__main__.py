@@ -1,6 +1,22 @@
-"""``python -m checkout_cli`` is ``checkoutctl``."""
+"""``python -m checkout_cli`` is ``checkoutctl``: where both begin, before anything slow is imported."""
 
-from checkout_cli.cli.main import main
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it quietly also while it is still being imported, or has finished already."""
+    try:
+        from checkout_cli.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 
 if __name__ == "__main__":
     main()

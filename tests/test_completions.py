@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,13 @@ def test_each_file_is_what_the_command_hands_out(
 
 def test_zsh_finds_its_directive_in_the_first_line() -> None:
     assert (COMPLETIONS / "_checkoutctl").read_text(encoding="utf-8").startswith("#compdef checkoutctl\n")
+
+
+def test_an_installation_puts_each_file_where_its_shell_looks() -> None:
+    project = tomllib.loads((COMPLETIONS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert set(targets) == {f"completions/{path.name}" for path in COMPLETIONS.iterdir()}
+    assert set(FILES.values()) == {path.name for path in COMPLETIONS.iterdir()}
 
 
 def test_bash_completes_a_command(environment: dict[str, str], tmp_path: Path) -> None:

@@ -16,8 +16,21 @@ HEAVY = {"redis", "sqlalchemy", "rich", "msgspec"}
 
 def imported(tmp_path: Path, *arguments: str, **variables: str) -> set[str]:
     """The top-level packages that a run of the command imports."""
+    return {module.partition(".")[0] for module in modules_imported(tmp_path, *arguments, **variables)}
+
+
+def modules_imported(tmp_path: Path, *arguments: str, **variables: str) -> set[str]:
+    """All modules that a run of the command imports."""
+    script = """if True:
+        import sys
+        from checkout_cli.__main__ import main
+        try:
+            main()
+        finally:
+            sys.stderr.write("".join(f"imported {name}\\n" for name in sys.modules))
+    """
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "checkout_cli", *arguments],
+        [sys.executable, "-c", script, *arguments],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables},
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
@@ -25,9 +38,9 @@ def imported(tmp_path: Path, *arguments: str, **variables: str) -> set[str]:
         text=True,
         timeout=30,
     )
-    modules = re.findall(r"^import time:.*\|\s*([\w.]+)$", done.stderr, re.MULTILINE)
+    modules = set(re.findall(r"^imported (\S+)$", done.stderr, re.MULTILINE))
     assert "checkout_cli.cli.main" in modules
-    return {module.partition(".")[0] for module in modules}
+    return modules
 
 
 class TestStart:
@@ -37,6 +50,11 @@ class TestStart:
 
     def test_help_of_a_command_imports_nothing_heavy(self, tmp_path: Path) -> None:
         assert HEAVY.isdisjoint(imported(tmp_path, "cleanup", "--help"))
+
+    def test_a_command_does_not_pay_for_the_others(self, tmp_path: Path) -> None:
+        modules = modules_imported(tmp_path, "cleanup", "--help")
+        assert "checkout_cli.cli.cleanup" in modules
+        assert modules.isdisjoint({"checkout_cli.cli.sessions", "checkout_cli.cli.health", "checkout_cli.cli.config"})
 
     def test_completion_imports_neither_redis_nor_sqlalchemy(self, tmp_path: Path) -> None:
         variables = {"_CHECKOUTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "checkoutctl cle", "COMP_CWORD": "1"}

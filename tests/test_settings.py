@@ -177,11 +177,12 @@ class TestFiles:
     def test_no_file_is_no_variable(self, tmp_path: Path) -> None:
         assert read_env_file(tmp_path / ".env") == {}
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read everything")
-    def test_a_file_that_may_not_be_read_is_an_error(self, tmp_path: Path) -> None:
-        write_env(tmp_path, ".env.local", REDIS_PORT="1")
-        (tmp_path / ".env.local").chmod(0)
-        with pytest.raises(ConfigurationError, match="Permission denied"):
+    def test_a_file_that_may_not_be_read_is_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def denied(*arguments: object, **options: object) -> str:
+            raise PermissionError(13, "Permission denied")  # as root, nothing else would
+
+        monkeypatch.setattr(Path, "read_text", denied)
+        with pytest.raises(ConfigurationError, match=r"cannot read \.env\.local: Permission denied"):
             Settings.load(environ={}, directory=tmp_path)
 
     def test_a_directory_in_the_files_place_is_an_error(self, tmp_path: Path) -> None:

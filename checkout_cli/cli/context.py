@@ -55,8 +55,12 @@ class Context:
 
     def store(self, timeout: float | None = None) -> CheckoutStore:
         """The store for this run; use it in a ``with``."""
+        import logging
+
         from checkout_cli.store.checkout_store import CheckoutStore
 
+        # Ctrl-C while it closes a connection would be logged with a traceback; we say what happened ourselves.
+        logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
         return CheckoutStore.open(self.settings(timeout))
 
 

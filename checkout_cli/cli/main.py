@@ -15,19 +15,13 @@ from typing import Annotated
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.cli import config, sessions
-from checkout_cli.cli.cleanup import cleanup
 from checkout_cli.cli.context import Context
-from checkout_cli.cli.demo import demo
-from checkout_cli.cli.health import health
-from checkout_cli.cli.ping import ping
-from checkout_cli.cli.setup import setup
-from checkout_cli.cli.sync import sync
+from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
 
 app = typer.Typer(
     name="checkoutctl",
-    help="Operate the Redis behind a shop's checkout.",
+    cls=CommandTree,
     no_args_is_help=True,
     rich_markup_mode=None,  # Rich would more than double the time of --help
     pretty_exceptions_enable=False,
@@ -67,6 +61,10 @@ def root(
     """Operate the Redis behind a shop's checkout.
 
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
+
+    New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
+
+    Example: checkoutctl health
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
@@ -77,16 +75,6 @@ def root(
         from checkout_cli.render.output import set_color
 
         set_color(False)
-
-
-app.command()(cleanup)
-app.command()(demo)
-app.command()(health)
-app.command()(ping)
-app.add_typer(config.app, name="config")
-app.add_typer(sessions.app, name="sessions")
-app.command()(setup)
-app.command()(sync)
 
 
 def main() -> None:

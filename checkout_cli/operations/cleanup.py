@@ -1,8 +1,9 @@
 """``cleanup --expired``: remove what has ended, everywhere, in small steps.
 
-Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by themselves.
-Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when neither Redis
-nor the database has the session. On the way, a legacy index is adopted and sessions without an index entry are entered.
+Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
+themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
+neither Redis nor the database has the session. On the way, a legacy index is adopted and sessions without an index
+entry are entered.
 """
 
 from __future__ import annotations

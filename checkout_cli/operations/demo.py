@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import random
 import shutil
@@ -36,7 +37,7 @@ from checkout_cli.operations.demo_data import (
     legacy_session,
     order_id,
 )
-from checkout_cli.operations.embedded import DURABLE, HOST, EmbeddedServer, uninterrupted
+from checkout_cli.operations.embedded import DURABLE, HOST, STOP_SIGNALS, EmbeddedServer, uninterrupted
 from checkout_cli.session import Acknowledgement, PaymentStatus, Session
 from checkout_cli.settings import VARIABLES, Settings
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -203,9 +204,11 @@ class Demonstration:
         self.verdict: Verdict | None = None
 
     def __enter__(self) -> Self:
-        atexit.register(self.close)  # a second Ctrl-C could come before __exit__ has begun
+        atexit.register(self.close)  # should an interrupt come before __exit__ has begun
+        # Interrupted in the middle of closing a connection, SQLAlchemy would log that with a traceback.
+        logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
         try:
-            self._handlers = _interrupt_on_termination()
+            self._handlers = _interrupt_once()
             with uninterrupted():
                 self._directory = Path(tempfile.mkdtemp(prefix="checkoutctl-demo-"))
                 server_directory = self._directory / "server"
@@ -413,17 +416,25 @@ def _addresses(settings: Settings) -> dict[str, str]:
     }
 
 
-def _interrupt_on_termination() -> dict[int, Any]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does; one that is ignored (``nohup``) stays so."""
+def _interrupt_once() -> dict[int, Any]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, and nothing interrupt twice: the first one is clearing up.
+
+    A signal that is ignored (``nohup``) stays so. Returns the handlers to restore.
+    """
+    interrupted = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         return {}
     return {
-        number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) != signal.SIG_IGN
+        number: signal.signal(number, interrupt)
+        for number in STOP_SIGNALS
+        if signal.getsignal(number) != signal.SIG_IGN
     }
 
 

@@ -26,9 +26,8 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 VOLATILE = ("--save", "", "--appendonly", "no")
 """Nothing is kept: what a test wants."""
 
-_STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that ask a process to end; Windows has no SIGHUP."""
 _POLL = 0.01
 _PATIENCE = 3.0
 """How long a server may take to stop by itself before it is killed, in seconds."""
@@ -80,7 +79,7 @@ def uninterrupted() -> Iterator[None]:
 
     try:
         with _blocked():
-            previous.update({number: signal.signal(number, note) for number in _STOP_SIGNALS})
+            previous.update({number: signal.signal(number, note) for number in STOP_SIGNALS})
         yield
     finally:
         with _blocked():
@@ -98,7 +97,7 @@ def _blocked() -> Iterator[None]:
         return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -23,7 +23,6 @@ from checkout_cli.errors import (
     SessionNotFound,
     TierUnavailable,
 )
-from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.sync import PendingCounts, pending_counts
 from checkout_cli.session import (
     MAX_BODY_BYTES,
@@ -226,7 +225,7 @@ def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
     except SessionNotFound:
         return None
     except TierUnavailable:
-        if is_accepted_id(checkout_id) and store.matching(checkout_id, 1):
+        if len(checkout_id) >= SHORTEST_PREFIX and store.matching(checkout_id, 1):
             return None  # it is the beginning of an id that another tier knows
         raise
 

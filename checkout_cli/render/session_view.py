@@ -326,7 +326,8 @@ def describe(sighting: Sighting, now: int) -> str:
     row = summary(sighting, now)
     parts = [row["problem"] or row["status"]]
     if sighting.session is not None:
-        parts += [f"{row['items']} items", f"total {_text(row['total'])}"]
+        parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
+        parts.append("no total" if row["total"] is None else f"total {_text(row['total'])}")
     return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
 
 

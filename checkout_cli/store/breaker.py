@@ -21,9 +21,15 @@ LONGEST_WAIT = 5.0
 class Breaker:
     """Closed while the server answers; open while it does not; half-open for one caller at a time in between."""
 
-    def __init__(self, clock: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
-        """``clock`` counts seconds and never goes back; ``jitter`` gives a number from 0 to 1."""
+    def __init__(
+        self, clock: Callable[[], float], jitter: Callable[[], float] = random.random, *, longest_try: float = 0.0
+    ) -> None:
+        """``clock`` counts seconds and never goes back; ``jitter`` gives a number from 0 to 1.
+
+        ``longest_try`` is how long, in seconds, one call to the server can take.
+        """
         self._clock = clock
+        self._longest_try = longest_try
         self._jitter = jitter
         self._lock = threading.Lock()
         self._failures = 0
@@ -47,7 +53,7 @@ class Breaker:
             if self._failures and self._clock() < self._next_try:
                 assert self._cause is not None  # noqa: S101  (set by whatever opened the breaker)
                 raise type(self._cause)(str(self._cause), hint=self._cause.hint)
-            self._schedule()  # while we try, nobody else does
+            self._schedule(self._longest_try)  # while we try, nobody else does
 
     def failed(self, cause: TierUnavailable) -> None:
         """The server did not answer, or not usefully: open, or stay open for longer."""
@@ -63,6 +69,6 @@ class Breaker:
                 self._failures = 0
                 self._cause = None
 
-    def _schedule(self) -> None:
+    def _schedule(self, busy: float = 0.0) -> None:
         wait = min(FIRST_WAIT * 2 ** min(self._failures - 1, 10), LONGEST_WAIT)
-        self._next_try = self._clock() + wait * (0.5 + self._jitter() / 2)
+        self._next_try = self._clock() + busy + wait * (0.5 + self._jitter() / 2)

@@ -1,14 +1,16 @@
 """The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
 
 SQLite runs in WAL mode with every commit on disk before it is acknowledged, and waits for another process's lock only
-as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out.
+as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a server that hangs
+keeps none of them, every wait for it ends on our side too.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ from checkout_cli.settings import without_password
 
 if TYPE_CHECKING:
     from checkout_cli.settings import Settings
+
+GRACE = 0.25
+"""Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
 
 _NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
 
@@ -52,6 +57,41 @@ def make_engine(settings: Settings) -> Engine:
         raise ConfigurationError(
             "DATABASE_URL needs the PostgreSQL driver", hint="pip install 'checkoutctl[postgres]'"
         ) from error
+    connect = _bounded_connect(timeout + GRACE)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
+        return connect(*arguments, **options)
+
+    return engine
+
+
+def _bounded_connect(limit: float) -> Any:
+    """psycopg's ``connect``, for connections that wait ``limit`` seconds at most for any answer."""
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
+            late = psycopg.OperationalError("it did not answer in time")
+            return super().wait(_until(gen, time.monotonic() + limit, late, self.pgconn.finish), *more, **options)
+
+    return BoundedConnection.connect
+
+
+def _until(
+    generator: Generator[Any, Any, Any], deadline: float, late: Exception, hang_up: Callable[[], None]
+) -> Generator[Any, Any, Any]:
+    """The same generator, ended after the deadline; its connection is of no use then, with an answer under way."""
+    try:
+        wanted = next(generator)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= deadline:  # psycopg looks here at intervals, with nothing ready
+                hang_up()
+                raise late
+            wanted = generator.send(ready)
+    except StopIteration as end:
+        return end.value
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
@@ -100,6 +140,8 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")  # an acknowledged commit survives a power cut
+        # 32 MiB at most, taken as needed; SQLite's own 2 MB make a clean-up's large steps read and write pages twice.
+        connection.execute("PRAGMA cache_size=-32768")
 
     return engine
 

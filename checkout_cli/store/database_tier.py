@@ -19,7 +19,7 @@ from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
@@ -60,7 +60,8 @@ class DatabaseTier:
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
-        self.breaker = breaker or Breaker(time.monotonic)
+        # A connect and an answer, each as long as a hanging server can make them.
+        self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
 
     def close(self) -> None:
         """Close all connections."""
@@ -73,8 +74,9 @@ class DatabaseTier:
         try:
             with transaction(self._engine) as connection:
                 yield connection
-        except DatabaseNotReady:
-            raise  # it answers at once, so it may be asked again at once
+        except (DatabaseNotReady, ConfigurationError):
+            self.breaker.succeeded()  # it answers at once, so it may be asked again at once
+            raise
         except DatabaseUnavailable as error:
             self.breaker.failed(error)
             raise
@@ -242,7 +244,7 @@ class DatabaseTier:
             .limit(limit)
         )
         with self.transaction() as connection:
-            return list(connection.scalars(statement))
+            return list(connection.scalars(statement).all())
 
     def count(self, now: int) -> int:
         """How many rows are alive at ``now`` (ms)."""
@@ -278,7 +280,7 @@ class DatabaseTier:
             .offset(offset)
         )
         with self.transaction() as connection:
-            return list(connection.scalars(statement))
+            return list(connection.scalars(statement).all())
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
         """All ids of expired rows in batches, for who only looks."""
@@ -297,12 +299,9 @@ class DatabaseTier:
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
-        alive = (sessions.c.expires_at > now) & sessions.c.body.is_not(None)
-        statement = select(sessions.c.checkout_id, sessions.c.expires_at).where(
-            sessions.c.checkout_id.in_(checkout_ids), alive
-        )
         with self.transaction() as connection:
-            return {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+            rows = connection.execute(_EXPIRIES, {"checkout_ids": list(checkout_ids), "now": now}).all()
+        return {row.checkout_id: row.expires_at for row in rows}
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
         """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in pages."""
@@ -339,7 +338,7 @@ class DatabaseTier:
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
         with self.transaction() as connection:
-            rows = Counter(map(tuple, connection.execute(gone, parameters)))
+            rows = Counter(map(tuple, connection.execute(gone, parameters).all()))
             if rows:
                 self._add_totals(connection, _tally((*kind, number) for kind, number in rows.items()))
         return rows.total()
@@ -382,6 +381,11 @@ _COLUMNS = (
 )
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+    sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
+    sessions.c.expires_at > bindparam("now"),
+    sessions.c.body.is_not(None),
+)
 _LIVE = select(*_COLUMNS).where(sessions.c.body.is_not(None))
 _WRITE_ID = select(sessions.c.write_id).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _UPDATE = (

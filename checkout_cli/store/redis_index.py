@@ -13,7 +13,7 @@ from checkout_cli.errors import WrongKeyType
 from checkout_cli.keys import INDEX, LEGACY_INDEX, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis_tier import RedisTier, Script, decoded, encoded, register
+from checkout_cli.store.redis_tier import Command, RedisTier, Script, decoded, encoded, register
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
@@ -54,20 +54,28 @@ class RedisIndex:
             yield from self._members(INDEX)
         else:
             raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
-        yield from self._members(LEGACY_INDEX)  # what an interrupted adoption has not moved yet
         if kind == "none":
             yield from self.session_ids()
+        else:
+            for page in self._members(LEGACY_INDEX):  # what an interrupted adoption has not moved yet
+                yield self._missing_at(INDEX, kind, page)
 
     def _pages_by_rank(self) -> Iterator[list[str]]:
-        previous: set[str] = set()
         start = 0
         while True:
-            raw = self._tier.ask(("ZRANGE", INDEX, start, start + PAGE - 1, "REV"))
-            page = [decoded(member) for member in raw]
-            yield [checkout_id for checkout_id in page if checkout_id not in previous]
-            if len(page) < PAGE:
+            raw = self._tier.ask(("ZRANGE", INDEX, start, start + PAGE - 1, "REV", "WITHSCORES"))
+            members, scores = raw[::2], raw[1::2]
+            yield [decoded(member) for member in members]
+            if len(members) < PAGE:
                 return
-            previous, start = set(page), start + PAGE  # a session created meanwhile shifts all by one
+            start = self._place_after(members[-1], scores)
+
+    def _place_after(self, last: bytes, scores: Sequence[bytes]) -> int:
+        """Where the next page begins by now: sessions have come and gone, and all ranks have shifted."""
+        rank, score, above = self._tier.ask_all(
+            ("ZREVRANK", INDEX, last), ("ZSCORE", INDEX, last), ("ZCOUNT", INDEX, b"(" + scores[-1], "+inf")
+        )
+        return int(rank) + 1 if score == scores[-1] else int(above) + scores.count(scores[-1])
 
     def _members(self, key: str) -> Iterator[list[str]]:
         cursor = b"0"
@@ -90,7 +98,7 @@ class RedisIndex:
         """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not."""
         kind = self.kind()
         if kind == "set":
-            return self._count_members()
+            return self._count_members(INDEX)
         if kind == "none":
             return Count(sum(len(page) for page in self.session_ids()), TierName.REDIS)
         if kind != "zset":
@@ -102,16 +110,19 @@ class RedisIndex:
             looked_at += len(entries)
             if looked_at >= COUNTED_DUE:
                 break
-        return Count(alive, TierName.REDIS, exact=due <= COUNTED_DUE)
+        waiting = self._count_members(LEGACY_INDEX)
+        return Count(alive + waiting.number, TierName.REDIS, exact=due <= COUNTED_DUE and waiting.exact)
 
-    def _count_members(self) -> Count:
-        """A legacy index keeps the ids of the dead, so each key is asked for."""
+    def _count_members(self, key: str) -> Count:
+        """A legacy index keeps the ids of the dead, so each key is asked for; the sorted set counts its own."""
         alive = looked_at = 0
-        for page in self._members(INDEX):
-            alive += sum(ttl != -2 for ttl in self._tier.remaining(page))
+        kind = self.kind()
+        for page in self._members(key):
+            uncounted = page if key == INDEX else self._missing_at(INDEX, kind, page)
+            alive += sum(ttl != -2 for ttl in self._tier.remaining(uncounted))
             looked_at += len(page)
             if looked_at >= COUNTED_DUE:
-                return Count(alive, TierName.REDIS, exact=looked_at >= self._tier.ask(("SCARD", INDEX)))
+                return Count(alive, TierName.REDIS, exact=looked_at >= self._tier.ask(("SCARD", key)))
         return Count(alive, TierName.REDIS)
 
     def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:
@@ -139,14 +150,18 @@ class RedisIndex:
     def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
         """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
 
+        One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
         Returns how many were taken out.
         """
-        arguments: list[bytes | str | int | float] = []
-        for entry in dead:
-            arguments += (encoded(entry.checkout_id), entry.score, "")
-        for entry, expires_at in living:
-            arguments += (encoded(entry.checkout_id), entry.score, expires_at)
-        return int(self._tier.ask(_SETTLE.call(INDEX.encode(), *arguments))) if arguments else 0
+        commands: list[Command] = []
+        if living:
+            moved = [part for entry, expires_at in living for part in (expires_at, encoded(entry.checkout_id))]
+            commands.append(("ZADD", INDEX, "XX", "GT", *moved))
+        if dead:
+            latest = max(entry.score for entry in dead)
+            commands.append(_SETTLE.call(INDEX.encode(), latest, *(encoded(entry.checkout_id) for entry in dead)))
+        replies = self._tier.ask_all(*commands) if commands else []
+        return int(replies[-1]) if dead else 0
 
     def enter(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""
@@ -154,11 +169,18 @@ class RedisIndex:
         return int(self._tier.ask(("ZADD", INDEX, "NX", *members))) if members else 0
 
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those that the index does not have; none where it is another program's SET, which is read to its end."""
-        if not checkout_ids or self.kind() == "set":
+        """Those that the index does not have, be it ours or another program's SET."""
+        if not checkout_ids:
             return []
-        scores = self._tier.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
-        return [checkout_id for checkout_id, score in zip(checkout_ids, scores, strict=True) if score is None]
+        missing = self._missing_at(INDEX, self.kind(), checkout_ids)
+        return self._missing_at(LEGACY_INDEX, "set", missing)  # there is one during an adoption only
+
+    def _missing_at(self, key: str, kind: str, checkout_ids: Sequence[str]) -> list[str]:
+        if not checkout_ids:
+            return []
+        command = "SMISMEMBER" if kind == "set" else "ZMSCORE"
+        found = self._tier.ask((command, key, *map(encoded, checkout_ids)))
+        return [name for name, entry in zip(checkout_ids, found, strict=True) if entry in {None, 0}]
 
     def adopt_legacy(self, now: int) -> Iterator[int]:
         """Move a legacy SET's members into the sorted set, none lost; yields how many were moved, page by page.

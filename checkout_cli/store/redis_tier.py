@@ -18,7 +18,7 @@ import msgspec
 import redis
 
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_STATS, PENDING, lock_key, session_key
+from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_STATS, PENDING, lock_key, session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
@@ -133,7 +133,8 @@ class RedisTier:
         self._pool = pool or connection_pool(settings)
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
-        self.breaker = breaker or Breaker(time.monotonic)
+        # A connect, its handshake and an answer, each as long as a hanging server can make them.
+        self.breaker = breaker or Breaker(time.monotonic, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
         """Close all connections."""
@@ -220,9 +221,19 @@ class RedisTier:
         """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
         _, (outcome, indexed) = self.exchange(script, index, identity=opened.identity, bound=True)
         self._raise(outcome)
-        if isinstance(indexed, redis.RedisError) and not str(indexed).startswith("WRONGTYPE"):
-            self._raise(indexed)  # a legacy SET is there until it is adopted; anything else is an error
+        if isinstance(indexed, redis.RedisError):
+            self._make_way(indexed, index)
         return outcome
+
+    def _make_way(self, error: redis.RedisError, index: Command) -> None:
+        """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
+
+        A clean-up moves its members over. Where something else is there, the session stays without an entry.
+        """
+        if not str(error).startswith("WRONGTYPE"):
+            self._raise(error)
+        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, LEGACY_INDEX)):
+            self.ask(index)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
@@ -264,6 +275,8 @@ class RedisTier:
                 self._raise(reply)
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
+        if size == 0 and ttl != -2:
+            return Look(b"", lifetime, 0)  # something is there, and it is empty: no session
         if value is None or value.startswith(stamped.FILL_MARKER):
             return Look(None, None, 0)
         return Look(value, lifetime, len(value))
@@ -386,7 +399,9 @@ class RedisTier:
             raise failure from reply
 
     def _note(self, failure: CheckoutError) -> None:
-        if isinstance(failure, RedisUnavailable) and not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
+        if not isinstance(failure, RedisUnavailable):
+            self.breaker.succeeded()  # a refusal is an answer
+        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
             self.breaker.failed(failure)
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:

@@ -132,11 +132,17 @@ class Sightings:
         try:
             for page in self._database.newest():
                 alive = {row.checkout_id: row for row in page if row.expires_at > now and row.checkout_id not in shown}
-                yield from (_row_seen(alive[name]) for name in self._index.missing(list(alive)))
+                yield from (_row_seen(alive[name]) for name in self._not_listed(list(alive)))
                 if page[-1].expires_at <= now:
                     return
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
+
+    def _not_listed(self, checkout_ids: Sequence[str]) -> list[str]:
+        if self._index.kind() != "none":
+            return self._index.missing(checkout_ids)
+        lifetimes = self._redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
+        return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl == -2]
 
     def _pending(self) -> list[Sighting]:
         """Sessions whose newest version Redis may lack, the last written first."""

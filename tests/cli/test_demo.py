@@ -65,9 +65,18 @@ def test_it_does_not_touch_the_redis_of_the_settings(checkoutctl: Checkoutctl, t
     assert not (temporary.parent / "checkout.db").exists()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
-    "line", ["", "# A real Valkey", "$ checkoutctl health", "$ checkoutctl cleanup", "# Now the server is killed"]
+    ("sent", "line"),
+    [
+        (signal.SIGINT, ""),
+        (signal.SIGINT, "# A real Valkey"),
+        (signal.SIGINT, "$ checkoutctl health"),
+        (signal.SIGINT, "$ checkoutctl cleanup"),
+        (signal.SIGINT, "# Now the server is killed"),
+        (signal.SIGTERM, ""),
+        (signal.SIGTERM, "$ checkoutctl health"),
+        (signal.SIGHUP, "$ checkoutctl health"),
+    ],
 )
 def test_a_signal_at_any_moment_leaves_nothing(
     checkoutctl: Checkoutctl, temporary: Path, sent: signal.Signals, line: str
@@ -93,7 +102,9 @@ def test_an_impatient_person_leaves_nothing_either(checkoutctl: Checkoutctl, tem
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.002)
-    process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
     assert_nothing_left(temporary)
 
 

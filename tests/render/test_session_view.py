@@ -53,7 +53,7 @@ def test_the_list_in_a_pipe_is_plain_and_untruncated(capsys: Captured) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "id                                    status   items  total  user   age  expires in  tier   note",
         f"{ID}  paid         2   12.5  user…   4m          1m  redis",
-        f"broken-00001                          corrupt{'never':>37}  redis  not a JSON object: 7 bytes",
+        f"broken-00001                          corrupt{'never':>38}  redis  not a JSON object: 7 bytes",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import session_key
 from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.session import TierName, iso
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
 from checkout_cli.store.breaker import Breaker
@@ -18,8 +19,15 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.redis_tier import RedisTier
+from tests.servers import ValkeyServer
 
 SQLITE = "sqlite:///"
+
+ID = "session-0001"
+_FOREIGN = (
+    b'{"checkoutId":"session-0001","subtotal":10.50,"weight":1.000000000000000000001,"big":12345678901234567890123,'
+    b'"odd":{"deep":[1.0,2e3,null,"\\u00e9"]},"paymentStatus":"pending","createdAt":"%s"}'
+)
 
 
 @dataclass
@@ -122,3 +130,20 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def foreign_session(clock: ManualClock) -> bytes:
+    """A session as another program writes it, a minute old, with numbers that no float can hold."""
+    return _FOREIGN % iso(clock.milliseconds - 60_000).encode()
+
+
+def trusted(store: CheckoutStore, checkout_id: str = ID) -> dict[str, Any] | None:
+    """The fields, if a read believes Redis."""
+    session = store.get(checkout_id)
+    return session.fields if session.tier is TierName.REDIS and session.version else None
+
+
+def save(server: ValkeyServer) -> None:
+    """Write a snapshot, which a restart after SIGKILL brings back."""
+    with server.client(socket_timeout=5) as client:
+        client.save()

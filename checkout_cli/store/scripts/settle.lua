@@ -1,15 +1,15 @@
--- Take dead ids out of the index and give the living their real expiry, unless somebody moved an entry on meanwhile.
--- KEYS[1] the index; ARGV in threes: id, the score that was seen, the new score or '' for a dead one.
--- Returns how many were taken out.
-local removed = 0
-for position = 1, #ARGV, 3 do
-  local score = redis.call('ZSCORE', KEYS[1], ARGV[position])
-  if score and tonumber(score) <= tonumber(ARGV[position + 1]) then
-    if ARGV[position + 2] == '' then
-      removed = removed + redis.call('ZREM', KEYS[1], ARGV[position])
-    else
-      redis.call('ZADD', KEYS[1], 'XX', ARGV[position + 2], ARGV[position])
-    end
+-- Take ids out of the index, except those that somebody has moved past a moment meanwhile: they live again.
+-- KEYS[1] the index; ARGV: the moment (ms), then the ids. Returns how many were taken out.
+-- All at once, not id by id: a call from Lua costs more than what it does here. Up to 7,000 ids fit onto Lua's stack.
+local moment = tonumber(ARGV[1])
+local scores = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 2))
+local dead = {}
+for place, score in ipairs(scores) do
+  if score and tonumber(score) <= moment then
+    dead[#dead + 1] = ARGV[place + 1]
   end
 end
-return removed
+if #dead == 0 then
+  return 0
+end
+return redis.call('ZREM', KEYS[1], unpack(dead))

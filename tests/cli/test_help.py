@@ -1,0 +1,100 @@
+"""Every command of the tree explains itself."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from checkout_cli import cli
+from checkout_cli.cli.main import app
+from checkout_cli.cli.tree import COMMANDS
+
+ROOT = typer.main.get_command(app)
+SECRETIVE = re.compile(r"pass(word|phrase|wd)?$|secret|token|credential|auth")
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from walk(child, (*path, name))
+
+
+TREE = [pytest.param(path, command, id=" ".join(path) or "checkoutctl") for path, command in walk(ROOT)]
+LEAVES = [item for item in TREE if not hasattr(item.values[1], "commands")]
+each_command = pytest.mark.parametrize(("path", "command"), TREE)
+
+
+def help_of(path: tuple[str, ...]) -> str:
+    done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [*path, "--help"], prog_name="checkoutctl")
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def test_the_commands_of_the_main_job_are_there() -> None:
+    names = {" ".join(item.values[0]) for item in LEAVES}
+    sessions = {f"sessions {name}" for name in ("list", "show", "create", "update")}
+    assert {"setup", "ping", "health", "config show", "config check", "cleanup", "demo"} | sessions <= names
+
+
+def test_no_command_is_forgotten() -> None:
+    modules = [import_module(item.name) for item in pkgutil.iter_modules(cli.__path__, "checkout_cli.cli.")]
+    names = {module.__name__.rpartition(".")[2]: module for module in modules}
+    del names["main"]  # the root: its app is this very tree
+    assert {name for name, module in names.items() if hasattr(module, "app") or hasattr(module, name)} == set(COMMANDS)
+
+
+@each_command
+def test_its_help_exits_0_and_begins_with_how_to_type_it(path: tuple[str, ...], command: Any) -> None:
+    assert help_of(path).startswith(f"Usage: {' '.join(('checkoutctl', *path))} ")
+
+
+@each_command
+def test_it_says_what_it_does_in_one_sentence_first(path: tuple[str, ...], command: Any) -> None:
+    first = (command.help or "").strip().split("\n\n")[0]
+    assert first.endswith((".", ":"))
+    assert first[0].isupper()
+
+
+@each_command
+def test_every_option_and_argument_says_what_it_is_for(path: tuple[str, ...], command: Any) -> None:
+    silent = [parameter.name for parameter in command.params if not (getattr(parameter, "help", None) or "").strip()]
+    assert silent == []
+
+
+@each_command
+def test_no_option_takes_a_secret(path: tuple[str, ...], command: Any) -> None:
+    options = [option for parameter in command.params for option in parameter.opts]
+    assert [option for option in options if SECRETIVE.search(option.replace("-", ""))] == []
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES)
+def test_it_shows_an_example_that_can_be_typed(path: tuple[str, ...], command: Any) -> None:
+    examples = re.findall(r"(?:^|\s)(checkoutctl [^\n]*)", command.help.partition("Example")[2])
+    assert examples, "no example in its help"
+    assert any(" ".join(("checkoutctl", *path)) in example for example in examples)
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for example in examples:
+        if example.startswith(" ".join(("checkoutctl", *path))):
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", example)) <= options
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES)
+def test_its_help_fits_into_80_columns_and_is_plain_text(path: tuple[str, ...], command: Any) -> None:
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*path, "--help"], prog_name="checkoutctl")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_secretive_option_would_be_found() -> None:
+    for option in ("--password", "--redis-password", "--auth", "--pass", "--api-token"):
+        assert SECRETIVE.search(option.replace("-", ""))
+    for option in ("--passed", "--timeout", "--yes", "--compass-point"):
+        assert not SECRETIVE.search(option.replace("-", ""))

@@ -1,0 +1,41 @@
+"""Fixtures of the store's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.store.support import ManualClock, make_store
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time, for all stores of a test."""
+    return ManualClock()
+
+
+@pytest.fixture
+def another(settings: Settings, clock: ManualClock) -> Iterator[Callable[..., CheckoutStore]]:
+    """Makes stores on the same servers, each as good as another process."""
+    stores: list[CheckoutStore] = []
+
+    def make(changed: Settings | None = None, **options: Any) -> CheckoutStore:
+        made = make_store(changed or settings, clock, **options)
+        stores.append(made)
+        return made
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
+    """A store on Valkey and a database with our tables."""
+    first = another()
+    first.database.create_schema()
+    return first

@@ -1,0 +1,135 @@
+"""Stamps: what a restarted server brings back is never believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from checkout_cli.errors import (
+    SessionDeleted,
+)
+from checkout_cli.session import Durability, TierName
+from checkout_cli.settings import Settings
+from checkout_cli.store import redis_connection, stamped
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.servers import ValkeyServer
+from tests.store.support import (
+    ID,
+    ManualClock,
+    copy_of,
+    make_store,
+    put_raw,
+    raw,
+    save,
+    trusted,
+)
+
+
+@pytest.fixture
+def snapshots(valkey_server: Callable[..., ValkeyServer], settings: Settings) -> tuple[ValkeyServer, Settings]:
+    """A server that a test may kill, with snapshots when asked."""
+    server = valkey_server()
+    return server, replace(settings, redis_port=server.port)
+
+
+def restart(server: ValkeyServer, clock: ManualClock) -> None:
+    server.kill()
+    server.start()
+    clock.advance(10)
+
+
+def test_an_old_snapshot_is_never_believed_and_one_read_restores_trust(
+    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock
+) -> None:
+    server, there = snapshots
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        store.create({"n": 1}, checkout_id="session-0002")
+        store.create({"n": 1}, checkout_id="session-0003")
+        save(server)
+        assert store.update(ID, {"n": 2}).published
+        store.delete("session-0003")
+        restart(server, clock)
+        assert raw(store, ID) is not None, "the snapshot brought the old copy back"
+        assert store.get(ID).fields["n"] == 2
+        assert store.peek("session-0002").session is not None
+        assert store.get("session-0002").tier is TierName.DATABASE
+        assert trusted(store, "session-0002") == {**store.get("session-0002").fields, "n": 1}
+        assert trusted(store) is not None
+        with pytest.raises(SessionDeleted):
+            store.get("session-0003")
+        assert raw(store, "session-0003") is None
+
+
+def test_an_old_snapshot_is_not_listed(snapshots: tuple[ValkeyServer, Settings], clock: ManualClock) -> None:
+    server, there = snapshots
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        store.create({"n": 1}, checkout_id="session-0002")
+        save(server)
+        store.update(ID, {"n": 2})
+        store.delete("session-0002")
+        restart(server, clock)
+        assert [seen.session.fields["n"] for seen in store.iterate() if seen.session] == [2]
+        sighting = store.peek(ID)
+        assert sighting.session is not None
+        assert sighting.session.fields["n"] == 2
+        with pytest.raises(SessionDeleted):
+            store.peek("session-0002")
+
+
+def test_a_write_that_began_before_a_restart_is_not_published_after_it(
+    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, there = snapshots
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        save(server)
+        update = store.database.update
+
+        def update_and_restart(*arguments: Any, **options: Any) -> bool:
+            done = update(*arguments, **options)
+            restart(server, clock)
+            return done
+
+        monkeypatch.setattr(store.database, "update", update_and_restart)
+        acknowledgement = store.update(ID, {"n": 2})
+        assert (acknowledgement.published, acknowledgement.durability) == (False, Durability.DATABASE)
+        copy = copy_of(store, ID)
+        assert copy is not None
+        assert copy.version == 1
+        clock.advance(10)
+        assert store.get(ID).fields["n"] == 2
+
+
+def test_without_the_identity_in_the_stamp_an_old_snapshot_would_be_believed(
+    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: with the guard switched off, the violation happens and this way of testing sees it."""
+    server, there = snapshots
+    monkeypatch.setattr(redis_connection, "_info_value", lambda _section, _name: b"always the same")
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        save(server)
+        store.update(ID, {"n": 2})
+        store.hand_over.write_down()
+        restart(server, clock)
+        store.redis.breaker.succeeded()
+        assert store.get(ID).fields["n"] == 1
+
+
+def test_without_the_checksum_a_foreign_change_under_our_stamp_would_be_believed(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control."""
+    monkeypatch.setattr(stamped, "_checksum", lambda _version, _body: 0)
+    store.create({"subtotal": 5}, checkout_id=ID)
+    put_raw(store, ID, (raw(store, ID) or b"").replace(b'"subtotal":5', b'"subtotal":6'))
+    assert store.get(ID).fields["subtotal"] == 6
