@@ -239,11 +239,11 @@ class _Sync:
         except SessionCorrupt as error:
             self._cannot(checkout_id, error)
             return
-        if outcome is None:
+        if outcome is Drained.GONE:
             self._report.lost += 1
         elif outcome is Drained.CONFLICT:
             self._report.disputed += 1
-        else:
+        elif outcome is not None:  # else another process has just handed it over
             self._report.drained += 1
 
     # Database → Redis

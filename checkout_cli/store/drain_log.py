@@ -31,11 +31,12 @@ class Undrained(msgspec.Struct, frozen=True):
 
 
 class Drained(StrEnum):
-    """What became of it."""
+    """What became of it; gone: Redis no longer had it, so that nothing could be brought."""
 
     APPLIED = "applied"
     ALREADY = "already there"
     CONFLICT = "conflict"
+    GONE = "gone"
 
 
 class Conflict(msgspec.Struct, frozen=True):

@@ -147,23 +147,24 @@ class RedisAlone:
     def drain_seen(self, checkout_id: str, look: Look) -> Drained | None:
         """Bring what was seen of a session in ``checkout:pending`` to the database.
 
-        ``None`` where nothing was undrained, so that its id was forgotten: the session is gone from Redis.
+        Where nothing undrained is there, the id is forgotten: ``GONE``, or ``None`` where somebody else was faster.
 
         Raises:
             SessionCorrupt: the value cannot be read any more.
         """
         outcome = None if look.value is None else self.drain(checkout_id, look.value)
-        if outcome is None:
-            self._forget(checkout_id)
+        if outcome is None and self._forget(checkout_id):
+            return Drained.GONE
         return outcome
 
     def _take_out(self, checkout_id: str, value: bytes) -> None:
         """The database has these bytes: delete them, unless more was written meanwhile."""
         self._redis.ask(_DRAINED.call_pending(encoded(session_key(checkout_id)), value, encoded(checkout_id)))
 
-    def _forget(self, checkout_id: str) -> None:
+    def _forget(self, checkout_id: str) -> bool:
         """Nothing undrained is there, so nothing waits; a write that comes at this very moment still does."""
-        self._redis.ask(_FORGET.call_pending(encoded(session_key(checkout_id)), encoded(checkout_id)))
+        taken_out = self._redis.ask(_FORGET.call_pending(encoded(session_key(checkout_id)), encoded(checkout_id)))
+        return bool(taken_out)
 
     def some_ids(self, limit: int) -> list[str]:
         """Some ids of sessions that the database lacks the last writes of."""
