@@ -207,6 +207,15 @@ def decode(body: bytes) -> dict[str, Any]:
         raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
 
 
+def is_session(value: bytes) -> bool:
+    """Whether stored bytes are one JSON object, whoever wrote them."""
+    try:
+        decode(value)
+    except SessionCorrupt:
+        return False
+    return True
+
+
 def _raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         body.decode()  # the decoder skips over values without looking at their encoding

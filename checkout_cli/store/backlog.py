@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 
 from checkout_cli.errors import SessionCorrupt
-from checkout_cli.keys import PENDING
+from checkout_cli.keys import PENDING, session_key
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store import stamped
-from checkout_cli.store.database_tier import DatabaseTier, Pending
-from checkout_cli.store.redis_tier import Look, RedisTier, decoded
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.redis_tier import Look, RedisTier, decoded, encoded
 from checkout_cli.store.schema import sessions
 
-MOST_COUNTED = 10_000
+MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
+ROWS_COUNTED = 1_000
+"""Rows in one step of a count: about a millisecond of Redis' time."""
 MOST_LOOKED_AT = 1_000
 """Sessions in ``checkout:pending`` that are looked at to learn since when the oldest waits."""
 PAGE = 100
 """Sessions in one step."""
+
+
+_HEADER = re.compile(rb'\{"version":(\d{1,18}),')
+_HEADER_SIZE = 32
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A version that Redis is not known to have; moments are in milliseconds."""
+
+    checkout_id: str
+    version: int
+    updated_at: int
+    expires_at: int
+    deleted: bool
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -42,26 +60,41 @@ class Backlog:
 
     # Database → Redis
 
-    def for_redis(self, *, before: int | None = None, limit: int | None = None) -> Waiting:
-        """Rows whose version Redis may lack, of those written before a moment (ms); looks at ``limit`` at most."""
-        rows = select(sessions.c.updated_at).where(sessions.c.published_version < sessions.c.version)
-        if before is not None:
-            rows = rows.where(sessions.c.updated_at < before)
-        found = (rows if limit is None else rows.limit(limit + 1)).subquery()
-        with self._database.transaction() as connection:
-            number, since = connection.execute(select(func.count(), func.min(found.c.updated_at))).one()
-        exact = limit is None or number <= limit
-        return Waiting(number if exact else number - 1, since, exact)
+    def for_redis(self, now: int, *, grace: int = 0, limit: int | None = None, redis_answers: bool = True) -> Waiting:
+        """Versions of living sessions that Redis lacks at ``now`` (ms), and that are older than ``grace`` (ms).
 
-    def rows(self) -> Iterator[list[Pending]]:
-        """All of them in pages, in the order of their ids: each once, however often it is written meanwhile."""
+        That Redis has a version is noted late, so Redis itself is asked, if it answers. Stops after ``limit`` rows.
+        """
+        number = looked_at = 0
+        since: int | None = None
+        for page in self.rows(ROWS_COUNTED):
+            rows = [row for row in page if row.updated_at <= now - grace and row.expires_at > now]
+            for row in self._lacking(rows) if redis_answers else rows:
+                number += 1
+                since = row.updated_at if since is None else min(since, row.updated_at)
+            looked_at += len(page)
+            if limit is not None and looked_at >= limit:
+                return Waiting(number, since, exact=False)
+        return Waiting(number, since)
+
+    def _lacking(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that Redis has no copy of, or an older one."""
+        if not rows:
+            return []
+        headers = self._redis.ask_all(
+            *(("GETRANGE", encoded(session_key(row.checkout_id)), 0, _HEADER_SIZE) for row in rows), lenient=True
+        )
+        return [row for row, header in zip(rows, headers, strict=True) if not _has(header, row)]
+
+    def rows(self, size: int = PAGE) -> Iterator[list[Row]]:
+        """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
         last = ""
         while True:
             with self._database.transaction() as connection:
-                page = [Pending(*row) for row in connection.execute(_PAGE, {"last": last, "limit": PAGE})]
+                page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": size})]
             if page:
                 yield page
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
             last = page[-1].checkout_id
 
@@ -108,8 +141,24 @@ class Backlog:
 
 
 _PAGE = (
-    select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at)
+    select(
+        sessions.c.checkout_id,
+        sessions.c.version,
+        sessions.c.updated_at,
+        sessions.c.expires_at,
+        sessions.c.body.is_(None),
+    )
     .where(sessions.c.published_version < sessions.c.version, sessions.c.checkout_id > bindparam("last"))
     .order_by(sessions.c.checkout_id)
     .limit(bindparam("limit"))
 )
+
+
+def _has(header: Any, row: Row) -> bool:
+    """Whether what begins so at the key is this version or a newer one; of a deleted session, nothing may be there."""
+    if not isinstance(header, bytes):
+        return False  # an error: something that is no string
+    if row.deleted:
+        return not header
+    match = _HEADER.match(header)
+    return match is not None and int(match[1]) >= row.version

@@ -7,6 +7,7 @@ What an acknowledgement is worth is written in the README, under "What an acknow
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from checkout_cli.session import (
     Session,
     TierName,
     decode,
+    is_session,
     milliseconds_of,
     without_reserved,
 )
@@ -125,8 +127,9 @@ class CheckoutStore:
         """
         if self.settings.enable_checkout_sessions:
             self.hand_over.renew()
+        trusted_until = self.hand_over.trusted_until(checkout_id)
         opened = self._open_drained(checkout_id)
-        session = self._trusted(checkout_id, opened)
+        session = self._trusted(checkout_id, opened, trusted_until)
         if session is not None:
             return session
         if opened is not None and opened.undrained:  # the database can be read at most: what it has is older
@@ -260,12 +263,12 @@ class CheckoutStore:
             return opened
         return self._open(checkout_id)
 
-    def _trusted(self, checkout_id: str, opened: Opened | None) -> Session | None:
+    def _trusted(self, checkout_id: str, opened: Opened | None, trusted_until: float) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
         copy = None if opened is None else opened.standing
         if copy is None or copy.undrained or copy.identity == stamped.NO_IDENTITY:
             return None
-        if not self.hand_over.trusts(checkout_id, copy.identity):
+        if not self.hand_over.trusts(checkout_id, copy.identity, trusted_until):
             return None
         fields = decode(copy.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
@@ -433,6 +436,8 @@ class CheckoutStore:
     def _supersede(self, record: Record, opened: Opened) -> None:
         """Put the database's version in place of what another program wrote, whichever version that claims to be."""
         assert opened.value is not None  # noqa: S101  (else it would not be another program's)
+        if not is_session(opened.value):
+            self._quarantine(record.checkout_id, opened.value)
         self.redis.discard(record.checkout_id, opened.value)
         if record.body is None:
             self.hand_over.publish(record, opened)
@@ -442,6 +447,12 @@ class CheckoutStore:
             row = self.database.read(record.checkout_id)  # after the claim, so that it cannot be older than a publish
             if row is None or self.hand_over.publish(row, claimed) != "cleared":
                 return
+
+    def _quarantine(self, checkout_id: str, value: bytes) -> None:
+        """Remember a value that is no session before it is replaced: a digest, because the bytes may be personal."""
+        digest = hashlib.sha256(value).hexdigest()
+        self.drain_log.quarantine(checkout_id, digest, len(value), self.clock.wall())
+        _log.warning("session %.8s… in Redis was no session: %d bytes, SHA-256 %s", checkout_id, len(value), digest)
 
     def _give_up(self, checkout_id: str, opened: Opened | None) -> None:
         """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""

@@ -52,7 +52,6 @@ def make_engine(settings: Settings) -> Engine:
         engine = sqlalchemy.create_engine(
             url, connect_args=arguments, hide_parameters=True, pool_timeout=timeout, pool_size=10, max_overflow=10
         )
-        from checkout_cli.store import postgres_connection
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "DATABASE_URL needs the PostgreSQL driver", hint="pip install 'checkoutctl[postgres]'"
@@ -92,12 +91,6 @@ def _until(
             wanted = generator.send(ready)
     except StopIteration as end:
         return end.value
-
-    @event.listens_for(engine, "do_connect")
-    def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
-        return postgres_connection.connect(timeout, *arguments, **options)
-
-    return engine
 
 
 def _parsed(text: str) -> URL:

@@ -52,6 +52,15 @@ class Conflict(msgspec.Struct, frozen=True):
     detected_at: int
 
 
+class Quarantined(msgspec.Struct, frozen=True):
+    """A value in Redis that was no session and was replaced: the SHA-256 of its bytes, their number, and when (ms)."""
+
+    checkout_id: str
+    digest: str
+    size: int
+    seen_at: int
+
+
 class DrainLog:
     """The log of one database. Every method may raise ``DatabaseUnavailable``."""
 
@@ -92,8 +101,10 @@ class DrainLog:
             new = values | first | {"checkout_id": record.checkout_id}
             if self._database.insert_once(connection, sessions, new):
                 return 1
-        # A row that one of these writes made is what they grew from too: its COMMIT's answer was lost.
-        ancestor = sessions.c.version.in_(grown_from) | sessions.c.write_id.in_(undrained.write_ids)
+        # A row that one of these writes made is what they grew from too: its COMMIT's answer was lost. But only if it
+        # made it of what they grew from, because else there is somebody's write in between that they do not contain.
+        own_row = sessions.c.write_id.in_(undrained.write_ids) & (sessions.c.version - 1).in_(grown_from)
+        ancestor = sessions.c.version.in_(grown_from) | own_row
         statement = (
             update(sessions)
             .where(sessions.c.checkout_id == record.checkout_id, ancestor, sessions.c.body.is_not(None))
@@ -160,6 +171,13 @@ class DrainLog:
         values = {"digest": digest, "checkout_id": checkout_id, "size": size, "seen_at": now}
         with self._database.transaction() as connection:
             self._database.insert_once(connection, quarantine, values)
+
+    def quarantined(self, since: int, limit: int) -> list[Quarantined]:
+        """The newest of such values that were found at or after a moment (ms)."""
+        newest = select(quarantine).where(quarantine.c.seen_at >= since).order_by(quarantine.c.seen_at.desc())
+        with self._database.transaction() as connection:
+            rows = connection.execute(newest.limit(limit))
+            return [Quarantined(row.checkout_id, row.digest, row.size, row.seen_at) for row in rows]
 
 
 def _conflict(row: Any) -> Conflict:

@@ -74,7 +74,7 @@ class HandOver:
             try:
                 self._write_down()
                 if self._reigns is not None:
-                    self._reign = self._reigns.current()
+                    self._recognize(self._reigns.current())
                 pending = self._database.pending(MOST_PENDING + 1)
             except (DatabaseUnavailable, RedisUnavailable):
                 return
@@ -93,14 +93,34 @@ class HandOver:
         """Whether this is not the primary that the database knows as the latest; never without Sentinel."""
         return self._reigns is not None and (identity is None or identity != self._reign)
 
-    def trusts(self, checkout_id: str, identity: bytes) -> bool:
-        """Whether a copy in Redis that is stamped for the server of ``identity`` is current, at this very moment."""
+    def trusted_until(self, checkout_id: str) -> float:
+        """Until when what Redis has of a session from now on may be trusted, on this process's clock.
+
+        To be asked before Redis is: a lease, or a publish by another thread, that comes later says nothing of a value
+        that was read earlier.
+        """
+        return float("-inf") if self._is_distrusted(checkout_id) else self._lease_until
+
+    def trusts(self, checkout_id: str, identity: bytes, until: float) -> bool:
+        """Whether a copy in Redis that is stamped for the server of ``identity`` is current, at this very moment.
+
+        ``until`` is what :meth:`trusted_until` said before the copy was read.
+        """
         return (
-            self._clock.elapsed() < self._lease_until
+            self._clock.elapsed() < min(until, self._lease_until)
             and not self.is_fenced_off(identity)
-            and checkout_id not in self._pending
-            and checkout_id not in self._unpublished
+            and not self._is_distrusted(checkout_id)
         )
+
+    def _is_distrusted(self, checkout_id: str) -> bool:
+        return checkout_id in self._pending or checkout_id in self._unpublished
+
+    def _recognize(self, reign: bytes | None) -> None:
+        """Go by another primary from now on: that its predecessor has a version says nothing of what it has."""
+        with self._noting:
+            if reign != self._reign:
+                self._published.clear()
+            self._reign = reign
 
     def void(self) -> None:
         """Redis was away: whatever this process believed of it must be looked at again."""
@@ -108,9 +128,11 @@ class HandOver:
 
     # Notes
 
-    def note_published(self, checkout_id: str, version: int) -> None:
-        """Redis has this version now, or a newer one."""
+    def note_published(self, checkout_id: str, version: int, identity: bytes | None) -> None:
+        """The server of ``identity`` has this version now, or a newer one."""
         with self._noting:
+            if self.is_fenced_off(identity):
+                return  # another thread has found a later primary meanwhile
             for distrusted in (self._unpublished, self._pending):
                 if distrusted.get(checkout_id, version + 1) <= version:  # an older version's publish proves nothing
                     del distrusted[checkout_id]
@@ -198,5 +220,5 @@ class HandOver:
         if self.is_fenced_off(opened.identity):
             raise RedisUnavailable("this primary is not the one that the database knows as the latest")
         outcome = self._redis.publish(record, opened, self._clock.wall())
-        self.note_published(record.checkout_id, record.version)
+        self.note_published(record.checkout_id, record.version, opened.identity)
         return outcome

@@ -70,9 +70,12 @@ class RedisAlone:
             WriteConflict: others were faster every time.
         """
         _insist(require)
+        # Other writes to Redis alone may come in between, a new version of the database may not: the database may have
+        # this very write already, with only the answer lost, and that version may contain it.
+        grown_from = None if opened.copy is None else opened.copy.version
         for _ in range(ATTEMPTS):
             copy = opened.standing
-            if copy is None:
+            if copy is None or copy.version != grown_from:
                 return None
             seen = self._versions.seen(checkout_id, copy.version, copy.body)
             changed = msgspec.structs.replace(self._versions.next(seen, changes), version=copy.version)

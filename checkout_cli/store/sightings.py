@@ -68,7 +68,7 @@ class Sightings:
             return self._from_memory(checkout_id, redis_away)
         if row.expires_at <= self._clock.wall() and copy is None:
             raise SessionExpired(f"session {checkout_id} has expired")
-        return _row_seen(row)
+        return _row_seen(row, instead_of=copy)
 
     def _copy(self, checkout_id: str) -> tuple[Sighting | None, RedisUnavailable | None]:
         try:
@@ -155,15 +155,12 @@ class Sightings:
             return []
         now = self._clock.wall()
         behind = [rows[row.checkout_id] for row in waiting if row.checkout_id in rows]
+        seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in copies.items()}
         return [
-            _row_seen(row)
+            _row_seen(row, instead_of=seen[row.checkout_id])
             for row in behind
-            if row.body is not None and row.expires_at > now and not self._has(copies[row.checkout_id], row)
+            if row.body is not None and row.expires_at > now and not _has(seen[row.checkout_id], row)
         ]
-
-    def _has(self, look: Look, row: Record) -> bool:
-        copy = self._seen(row.checkout_id, look)
-        return copy is not None and _stands(copy, row)
 
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
@@ -179,7 +176,7 @@ class Sightings:
             if copy is not None and _stands(copy, row):
                 yield copy
             elif row is not None and (row.expires_at > now or copy is not None):
-                yield _row_seen(row)
+                yield _row_seen(row, instead_of=copy)
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         if not checkout_ids:
@@ -267,7 +264,14 @@ def _stands(copy: Sighting, row: Record | None) -> bool:
     return copy.session is not None and copy.session.version >= row.version
 
 
-def _row_seen(row: Record, tier: TierName = TierName.DATABASE) -> Sighting:
+def _has(copy: Sighting | None, row: Record) -> bool:
+    return copy is not None and _stands(copy, row)
+
+
+def _row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:
+    """A row as an operator sees it; ``instead_of`` what lies in Redis, which is told if it is no session."""
     assert row.body is not None  # noqa: S101  (tombstones are not shown)
     session = Session(row.checkout_id, decode(row.body), row.version, tier)
-    return Sighting(row.checkout_id, tier, session, row.expires_at, len(row.body))
+    problem = None if instead_of is None else instead_of.problem
+    detail = "" if problem is None else f"{problem} in Redis"
+    return Sighting(row.checkout_id, tier, session, row.expires_at, len(row.body), detail=detail)

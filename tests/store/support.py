@@ -69,9 +69,9 @@ def without_redis(settings: Settings) -> Settings:
     return replace(settings, redis_host=HOST, redis_port=free_port())
 
 
-def without_database(settings: Settings, directory: Path) -> Settings:
-    """The same with a database whose directory does not exist."""
-    return replace(settings, database_url=f"{SQLITE}{directory / 'nowhere' / 'checkout.db'}")
+def without_database(settings: Settings) -> Settings:
+    """The same with a database whose port nobody listens on."""
+    return replace(settings, database_url=f"postgresql://nobody@{HOST}:{free_port()}/nothing")
 
 
 def key_of(checkout_id: str) -> bytes:

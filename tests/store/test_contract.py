@@ -113,7 +113,7 @@ class TestBothAway(StoreContract):
 
     @pytest.fixture
     def store(self, settings: Settings, clock: ManualClock, tmp_path: Path) -> Iterator[CheckoutStore]:
-        with make_store(without_redis(without_database(settings, tmp_path)), clock) as store:
+        with make_store(without_redis(without_database(settings)), clock) as store:
             yield store
 
     def check_missing(self, store: CheckoutStore, checkout_id: str) -> None:
