@@ -25,9 +25,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Durability, decode
-from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Waiting
+from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_tier import Pending
 from checkout_cli.store.drain_log import Conflict, Drained
 from checkout_cli.store.hand_over import GRACE
 from checkout_cli.store.records import Record
@@ -67,21 +66,21 @@ UNKNOWN = PendingCounts(None, None, None)
 
 
 def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
-    """What waits, in three short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
+    """What waits, in a few short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
 
-    A row that was written a moment ago does not count: its own writer is about to publish it, or to note that it has.
+    A row that was written a moment ago does not count: its own writer is about to publish it.
     """
     backlog = _backlog(store)
-    log = store.drain_log
-    before = store.clock.wall() - GRACE
-    in_use = store.settings.enable_checkout_sessions
-    rows = _known(lambda: backlog.for_redis(before=before, limit=MOST_COUNTED)) if database and in_use else None
-    return PendingCounts(
-        to_redis=0 if database and not in_use else None if rows is None else rows.number,
-        to_database=0 if not in_use else _known(backlog.number_for_database) if redis else None,
-        conflicts=_known(log.conflict_count) if database else None,
-        exact=rows is None or rows.exact,
-    )
+    now = store.clock.wall()
+    conflicts = _known(store.drain_log.conflict_count) if database else None
+    if not store.settings.enable_checkout_sessions:
+        return PendingCounts(0, 0, conflicts)
+    to_database = _known(backlog.number_for_database) if redis else None
+    if conflicts is None:
+        return PendingCounts(None, to_database, None)
+    answers = to_database is not None
+    rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
+    return PendingCounts(rows and rows.number, to_database, conflicts, exact=rows is None or rows.exact)
 
 
 def _backlog(store: CheckoutStore) -> Backlog:
@@ -111,10 +110,10 @@ class SyncReport:
     """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
 
     ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
-    know was away. ``published``: Redis has it now, or has it had. ``not_needed``: Redis has no copy that could be old.
-    ``expired``: the session had ended. ``drained``: the database has it now, or has it had. ``disputed``: it went to
-    the conflicts. ``lost``: gone from Redis before the database had it. ``stuck_number`` are those in ``stuck``, and
-    more that are not named.
+    know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
+    be old. ``expired``: the session had ended. ``drained``: the database has it now, or had it. ``disputed``: it went
+    to the conflicts. ``lost``: gone from Redis before the database had it. ``stuck_number`` are those in ``stuck``,
+    and more that are not named.
     """
 
     now: int
@@ -123,6 +122,7 @@ class SyncReport:
     to_database: Waiting | None = None
     conflicts: int | None = None
     published: int = 0
+    already: int = 0
     not_needed: int = 0
     expired: int = 0
     drained: int = 0
@@ -136,7 +136,8 @@ class SyncReport:
     @property
     def handed_over(self) -> int:
         """Sessions that no longer wait."""
-        return self.published + self.not_needed + self.expired + self.drained + self.disputed + self.lost
+        to_redis = self.published + self.already + self.not_needed + self.expired
+        return to_redis + self.drained + self.disputed + self.lost
 
     @property
     def exit_code(self) -> ExitCode:
@@ -196,13 +197,14 @@ class _Sync:
         report = self._report
         used = self._store.settings.enable_checkout_sessions
         try:
-            report.conflicts = self._store.drain_log.conflict_count()
-            report.to_redis = self._backlog.for_redis() if used else Waiting(0)
-        except DatabaseUnavailable as away:
-            report.unreachable.append(away)
-        try:
             report.to_database = self._backlog.for_database() if used else Waiting(0)
         except RedisUnavailable as away:
+            report.unreachable.append(away)
+        try:
+            report.conflicts = self._store.drain_log.conflict_count()
+            answers = not report.unreachable
+            report.to_redis = self._backlog.for_redis(report.now, redis_answers=answers) if used else Waiting(0)
+        except TierUnavailable as away:
             if report.unreachable:
                 raise
             report.unreachable.append(away)
@@ -257,7 +259,7 @@ class _Sync:
             self._store.hand_over.write_down()
             self._step()
 
-    def _publish_page(self, page: Sequence[Pending]) -> None:
+    def _publish_page(self, page: Sequence[Row]) -> None:
         identity = self._store.redis.identity()  # before the rows are read: a later restart must void these publishes
         if self._store.hand_over.is_fenced_off(identity):
             self._store.hand_over.renew()
@@ -285,10 +287,12 @@ class _Sync:
     def _note(self, record: Record, outcome: str, now: int) -> None:
         if record.expires_at <= now:
             self._report.expired += 1
-        elif outcome == "missing":
-            self._report.not_needed += 1
-        else:
+        elif outcome == "set":
             self._report.published += 1
+        elif outcome == "newer":
+            self._report.already += 1
+        else:
+            self._report.not_needed += 1
 
 
 # Conflicts

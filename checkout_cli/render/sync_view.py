@@ -92,6 +92,7 @@ def _document(report: SyncReport) -> dict[str, Any]:
         "handedOver": {
             "toRedis": {
                 "published": report.published,
+                "already": report.already,
                 "notNeeded": report.not_needed,
                 "expired": report.expired,
             },
@@ -131,6 +132,7 @@ def _lines(report: SyncReport) -> Iterator[str]:
         yield f"handed over to the database: {report.drained:,}{disputed}"
     kinds = (
         (report.published, "published"),
+        (report.already, "there already"),
         (report.not_needed, "without a copy there"),
         (report.expired, "expired"),
     )
