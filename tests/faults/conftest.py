@@ -53,7 +53,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("fault matrix")
     for row in ROWS:
         outcomes = results.get(row, [])
-        tally = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in ("passed", "failed", "skipped") if kind in outcomes)
+        tally = ", ".join(
+            f"{outcomes.count(kind)} {kind}" for kind in ("passed", "failed", "skipped") if kind in outcomes
+        )
         terminalreporter.write_line(f"{row:<48} {tally or 'not done: ' + NOT_HERE.get(row, 'not run')}")
 
 

@@ -99,6 +99,10 @@ class Shop:
         """``everywhere``: Redis could be told too, so that nobody may read the session from now on."""
         with self._bounded():
             store.delete(checkout_id)
+        self.note_deletion(store, checkout_id, everywhere=everywhere)
+
+    def note_deletion(self, store: CheckoutStore, checkout_id: str = ID, *, everywhere: bool) -> None:
+        """A deletion that is committed, whoever did it."""
         told = self._of(checkout_id)
         told.deleted_by, told.deleted_at, told.deleted_everywhere = store, self.clock.seconds, everywhere
 

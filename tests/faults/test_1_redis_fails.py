@@ -126,7 +126,9 @@ class Commits:
         from sqlalchemy import event
 
         def armed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            if self.lost is None and statement.startswith(("INSERT INTO checkout_sessions", "UPDATE checkout_sessions")):
+            if self.lost is None and statement.startswith(
+                ("INSERT INTO checkout_sessions", "UPDATE checkout_sessions")
+            ):
                 self.lost = self._proxy.lose_reply_to(b"COMMIT")
 
         self._arguments = (self._store.database._engine, "after_cursor_execute", armed)
@@ -140,7 +142,9 @@ class Commits:
 
 
 @pytest.mark.fault("slow")
-@pytest.mark.parametrize("kind", ["replies delayed", "requests delayed", "nothing passes", "DEBUG SLEEP", "CLIENT PAUSE"])
+@pytest.mark.parametrize(
+    "kind", ["replies delayed", "requests delayed", "nothing passes", "DEBUG SLEEP", "CLIENT PAUSE"]
+)
 def test_a_slow_redis_costs_one_budget_and_then_nothing(
     own_scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, kind: str
 ) -> None:

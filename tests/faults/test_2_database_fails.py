@@ -254,7 +254,11 @@ def test_without_the_database_redis_alone_acknowledges_and_two_racing_drainers_a
 
 @pytest.mark.fault("database or both down")
 def test_with_both_down_memory_says_so_and_hands_over_once(
-    scenario: Scenario, postgres: ProxiedPostgres, redis_proxy: Proxy, make_shop: Callable[..., Shop], clock: ManualClock
+    scenario: Scenario,
+    postgres: ProxiedPostgres,
+    redis_proxy: Proxy,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
 ) -> None:
     shop = make_shop(replace(scenario.settings, database_url=postgres.url, database_timeout=0.3))
     settings = replace(scenario.through(redis_proxy), database_url=postgres.proxied_url, database_timeout=0.3)
@@ -278,18 +282,20 @@ def test_with_both_down_memory_says_so_and_hands_over_once(
 
 
 @pytest.mark.fault("database or both down")
-def test_the_command_refuses_to_write_to_memory_alone(checkoutctl: Checkoutctl, settings: Settings, tmp_path: Path) -> None:
+def test_the_command_refuses_to_write_to_memory_alone(
+    checkoutctl: Checkoutctl, settings: Settings, tmp_path: Path
+) -> None:
     with CheckoutStore.open(settings) as store:
         store.database.create_schema()
         store.create({}, checkout_id=ID)
-    away = {"REDIS_PORT": str(without_redis(settings).redis_port), "CHECKOUT_DATABASE_TIMEOUT": "0.2"}
+    away = {"REDIS_PORT": str(without_redis(settings).redis_port)}
     with contextlib.closing(sqlite3.connect(tmp_path / "checkout.db", isolation_level=None)) as lock:
         lock.execute("PRAGMA locking_mode=EXCLUSIVE")
         lock.execute("BEGIN EXCLUSIVE")
-        done = checkoutctl("sessions", "update", ID, "--set", "notes=x", env=away)
+        done = checkoutctl("sessions", "update", ID, "--set", "notes=x", "--timeout", "0.3", env=away)
         assert done.returncode == 75, done.stderr
         assert done.stdout == ""
-        done = checkoutctl("sessions", "delete", ID, "--yes", env=away)
+        done = checkoutctl("sessions", "delete", ID, "--yes", "--timeout", "0.3", env=away)
         assert done.returncode == 69, done.stderr
 
 
@@ -352,9 +358,13 @@ def test_a_full_disk_is_no_acknowledgement(
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     store.database._engine.dispose()
-    with pytest.raises(DurabilityUnavailable) as refused:
+
+    def fill() -> None:
         for number in range(20):
             shop.update(store, fields={f"field{number}": "x" * 20_000}, require=Durability.DATABASE)
+
+    with pytest.raises(DurabilityUnavailable) as refused:
+        fill()
     assert "full" in str(refused.value.__context__)
     clock.advance(6)
     with pytest.raises((DatabaseUnavailable, DurabilityUnavailable)):
@@ -377,8 +387,9 @@ def test_a_file_that_may_not_grow_is_no_acknowledgement(checkoutctl: Checkoutctl
     notes = "x" * 30_000
     done = subprocess.run(
         checkoutctl.command("sessions", "update", ID, "--set", f"notes={notes}"),
-        env=checkoutctl.environment | {"REDIS_PORT": str(without_redis(settings).redis_port), "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=limit,  # noqa: PLW1509  (no threads run here that it could deadlock with)
+        env=checkoutctl.environment
+        | {"REDIS_PORT": str(without_redis(settings).redis_port), "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=limit,
         capture_output=True,
         text=True,
         timeout=20,

@@ -1,0 +1,499 @@
+"""Processes that die at each step, values that are no sessions, servers that refuse, clocks that disagree."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import checkout_cli
+from checkout_cli.errors import AccessDenied, SessionCorrupt
+from checkout_cli.operations.sessions import Selection, list_sessions
+from checkout_cli.session import Durability, TierName
+from checkout_cli.settings import Settings
+from tests.conftest import Checkoutctl
+from tests.faults import crashing
+from tests.faults.conftest import Scenario, settings_for
+from tests.faults.harness import GRACE, ID, Shop, trusted_again
+from tests.servers import ValkeyServer
+from tests.store.support import ManualClock, count_calls, key_of, make_store, put_raw, raw, wait_until
+
+
+def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:
+    """Run a call in a process of its own that ends at a step."""
+    root = Path(checkout_cli.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, crashing.__file__, json.dumps(dataclasses.asdict(settings)), step, call, checkout_id, mark],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == crashing.CRASHED, f"it did not come to {step}: {done.stderr}"
+
+
+# Crashes
+
+
+@pytest.mark.fault("crash after commit")
+@pytest.mark.parametrize("call", ["create", "update", "delete"])
+def test_a_write_whose_process_died_after_the_commit_is_handed_over_by_another_process(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, call: str
+) -> None:
+    shop = make_shop(scenario.settings)
+    other = shop.process()
+    if call != "create":
+        shop.create(other)
+        shop.get(other)
+    crash(shop.settings, "redis.publish:before", call)
+    assert len(other.database.pending(10)) == 1
+    clock.advance(GRACE)
+    if call == "delete":
+        shop.note_deletion(other, everywhere=False)
+        shop.gone(other)
+        shop.gone(shop.process())
+        assert raw(other, ID) is None
+    else:
+        assert "crashed" in shop.get(other).fields
+        assert trusted_again(shop, other) or call == "create"  # there the dead process' claim still holds
+    clock.advance(GRACE)
+    other.hand_over.renew()
+    other.hand_over.write_down()
+    assert other.database.pending(10) == [] or call == "create"
+
+
+@pytest.mark.fault("crash after commit")
+def test_the_claim_of_a_filler_that_died_costs_seconds_and_no_lifetime(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from checkout_cli.store import redis_tier
+
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    store.redis.ask(("DEL", key_of(ID)))
+    crash(shop.settings, "database.read:before", "get")
+    assert (raw(store, ID) or b"").startswith(b"fill:")
+    assert shop.get(store).tier is TierName.DATABASE, "another's claim was taken for a session"
+    monkeypatch.setattr(redis_tier, "FILL_TIME", 1)  # as if ten seconds had passed by Redis' own clock
+    shop.get(store)
+    assert trusted_again(shop, store)
+
+
+STEPS = [
+    ("redis.open:after", False),
+    ("database.update:before", False),
+    ("database.update:after", True),
+    ("redis.publish:before", True),
+    ("redis.publish:after", True),
+    ("hand_over.note_published:after", True),
+    ("hand_over.write_down:before", True),
+    ("database.note_published:after", True),
+]
+
+
+@pytest.mark.fault("10 crash at every step")
+@pytest.mark.parametrize(("step", "committed"), STEPS)
+def test_a_crash_at_any_step_of_an_update_leaves_it_whole_or_undone(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, step: str, committed: bool
+) -> None:
+    shop = make_shop(scenario.settings)
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    shop.get(second)
+    crash(shop.settings, step, "update")
+    for store in (first, second):
+        for _ in range(3):
+            clock.advance(GRACE)
+            read = shop.get(store)
+            assert ("crashed" in read.fields, read.version) == (committed, 2 if committed else 1)
+        assert trusted_again(shop, store)
+    first.hand_over.write_down()
+    second.hand_over.write_down()
+    assert first.database.pending(10) == []
+
+
+@pytest.mark.fault("10 crash at every step")
+def test_a_crash_before_the_lazy_note_costs_one_publish_and_then_nothing(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    crash(shop.settings, "hand_over.write_down:before", "update")
+    published = count_calls(store.redis, "publish", monkeypatch)
+    for _ in range(6):
+        clock.advance(GRACE)
+        store.hand_over.renew()
+    assert len(published) == 1
+    assert store.database.pending(10) == []
+    assert trusted_again(shop, store)
+    assert len(published) == 1
+
+
+@pytest.mark.fault("10 crash at every step")
+@pytest.mark.parametrize("step", ["drain_log.apply:before", "drain_log.apply:after", "redis_alone._take_out:after"])
+def test_a_crash_in_a_drain_drains_once(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, step: str
+) -> None:
+    shop = make_shop(replace(scenario.settings, durability="redis"))
+    store = shop.process()
+    assert shop.create(store).durability is Durability.REDIS
+    crash(shop.settings, step, "get")
+    assert (shop.get(store).version, store.drain_log.conflict_count(), store.redis_alone.count()) == (1, 0, 0)
+    assert store.totals().created == 1
+
+
+# Values that are no sessions
+
+OVERSIZED = b'{"notes":"' + b"x" * 2_000_000 + b'"}'
+BROKEN = {
+    "random": os.urandom(300),
+    "empty": b"",
+    "a list": b"[1,2]",
+    "cut off": b"",
+    "cut off with our stamp": b"",
+    "a flipped byte": b"",
+    "not UTF-8": b'{"notes":"\xff\xfe"}',
+    "nested too deeply": b"[" * 200_000,
+}
+
+
+def broken(kind: str, good: bytes) -> bytes:
+    """A value that is no session; ``good`` is the session's own."""
+    if kind == "cut off":
+        return good[: len(good) // 3]
+    if kind == "cut off with our stamp":
+        return good[:-1]
+    if kind == "a flipped byte":
+        return good[:-20] + b"\x00" + good[-19:]
+    return BROKEN[kind]
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_value_is_replaced_by_the_database_and_its_digest_is_kept(
+    scenario: Scenario, make_shop: Callable[..., Shop], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    shop.create(store, "session-0002")
+    value = broken(kind, raw(store, ID) or b"")
+    put_raw(store, ID, value)
+    listed = {sighting.checkout_id: sighting.detail for sighting in store.iterate()}
+    assert set(listed) == {ID, "session-0002"}
+    assert (listed[ID], listed["session-0002"]) == ("corrupt in Redis", "")
+    with caplog.at_level(logging.WARNING, "checkout_cli.store"):
+        assert shop.get(store).version == 1
+    digest = hashlib.sha256(value).hexdigest()
+    assert digest in caplog.text
+    (kept,) = store.drain_log.quarantined(0, 10)
+    assert (kept.checkout_id, kept.digest, kept.size) == (ID, digest, len(value))
+    assert trusted_again(shop, store)
+    assert trusted_again(shop, store, "session-0002")
+    told: list[str] = []
+    assert len(list(list_sessions(store, Selection(), tell=told.append))) == 2
+    assert any(digest[:16] in line for line in told)
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+def test_a_healthy_session_of_another_program_is_never_quarantined(
+    scenario: Scenario, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    put_raw(store, ID, b'{"checkoutId":"session-0001","notes":"theirs"}')
+    shop.get(store)
+    value = raw(store, ID) or b""
+    put_raw(store, ID, value.replace(b'"mark1":1', b'"mark1":2'))
+    shop.get(store)
+    assert store.drain_log.quarantined(0, 10) == []
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+def test_an_update_over_a_broken_value_builds_on_the_database(
+    scenario: Scenario, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    put_raw(store, ID, b"\x00\x01")
+    assert shop.update(store).session.version == 2
+    assert trusted_again(shop, store)
+    put_raw(store, ID, b"\x00\x02")
+    shop.delete(store)
+    assert raw(store, ID) is None
+    assert len(store.drain_log.quarantined(0, 10)) == 2
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+def test_an_oversized_value_hurts_its_own_session_only(scenario: Scenario, make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    shop.create(store, "session-0002")
+    put_raw(store, ID, OVERSIZED)
+    assert {sighting.checkout_id: sighting.detail for sighting in store.iterate()}[ID] == "too large in Redis"
+    shop.get(store)
+    shop.get(store, "session-0002")
+    assert not store.redis.breaker.is_open
+    assert trusted_again(shop, store)
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+def test_a_key_of_another_type_is_left_alone_and_the_database_serves(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    shop.create(store)
+    store.redis.ask_all(("DEL", key_of(ID)), ("LPUSH", key_of(ID), "x"))
+    assert shop.get(store).tier is TierName.DATABASE
+    done = shop.update(store)
+    assert (done.published, done.session.version) == (False, 2)
+    assert store.redis.ask(("TYPE", key_of(ID))) == b"list"
+    assert [sighting.detail for sighting in store.iterate()] == ["wrong type in Redis"]
+    clock.advance(GRACE)
+    shop.get(store)
+    store.redis.ask(("DEL", key_of(ID)))
+    clock.advance(GRACE)
+    shop.get(store)
+    assert trusted_again(shop, store)
+
+
+@pytest.mark.fault("corrupt, WRONGTYPE")
+def test_a_broken_value_that_no_row_stands_behind_is_kept_and_told(
+    scenario: Scenario, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(scenario.settings)
+    store = shop.process()
+    put_raw(store, ID, b"\x00\x01")
+    with pytest.raises(SessionCorrupt):
+        store.get(ID)
+    assert raw(store, ID) == b"\x00\x01"
+    assert [str(sighting.problem) for sighting in store.iterate()] == ["corrupt"]
+
+
+# What Redis refuses
+
+
+@pytest.mark.fault("AOF damage")
+@pytest.mark.parametrize("damage", ["truncated", "truncated and garbage"])
+def test_a_damaged_append_only_file_brings_back_nothing_that_is_trusted(
+    valkey_server: Callable[..., ValkeyServer],
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    damage: str,
+    clock: ManualClock,
+) -> None:
+    server = valkey_server("--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "yes")
+    shop = make_shop(settings_for(server, sqlite_url))
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    shop.update(first)
+    shop.update(second)
+    server.kill()
+    (log,) = (server.directory / "appendonlydir").glob("*.incr.aof")
+    content = log.read_bytes()
+    log.write_bytes(content[: -len(content) // 4] if damage == "truncated" else content[:-100])
+    server.start()
+    clock.advance(6)
+    for store in (first, second):
+        assert shop.get(store).version == 3
+    assert trusted_again(shop, first)
+
+
+@contextlib.contextmanager
+def no_replicas(server: ValkeyServer):
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        yield
+        client.config_set("min-replicas-to-write", 0)
+
+
+@contextlib.contextmanager
+def busy(server: ValkeyServer):
+    with server.client(socket_timeout=5) as client:
+        client.config_set("busy-reply-threshold", 1)
+        looping = server.client(socket_timeout=None).connection_pool.get_connection()
+        looping.send_command("EVAL", "while true do end", 0)
+        wait_until(lambda: _refused(client, "BUSY"))
+        yield
+        client.execute_command("SCRIPT", "KILL")
+        wait_until(lambda: not _refused(client, "BUSY"))
+        looping.disconnect()
+
+
+@contextlib.contextmanager
+def failed_save(server: ValkeyServer):
+    """A background save that fails, on a server that then refuses writes; a directory stands where the file should."""
+    with server.client(socket_timeout=5) as client:
+        client.config_set("stop-writes-on-bgsave-error", "yes")
+        client.config_set("save", "3600 1")
+        (server.directory / "dump.rdb").mkdir()
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        yield
+        client.config_set("save", "")
+
+
+@contextlib.contextmanager
+def no_more_clients(server: ValkeyServer):
+    with server.client(socket_timeout=5) as client:
+        client.config_set("maxclients", 1)
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        yield
+        client.config_set("maxclients", 10_000)
+
+
+def _refused(client: object, code: str) -> bool:
+    import redis
+
+    try:
+        client.ping()  # type: ignore[attr-defined]
+    except redis.RedisError as error:
+        return code in repr(error) or code.lower() in str(error).lower()
+    return False
+
+
+@pytest.mark.fault("NOREPLICAS, BUSY, MISCONF, maxclients, LOADING")
+@pytest.mark.parametrize("refusing", [no_replicas, busy, failed_save, no_more_clients])
+def test_a_redis_that_refuses_is_an_outage_and_the_database_goes_on(
+    own_scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, refusing: Callable[..., object]
+) -> None:
+    shop = make_shop(own_scenario.settings)
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    shop.get(second)
+    with refusing(own_scenario.redis):  # type: ignore[attr-defined]
+        assert shop.update(first).published is False
+        assert shop.get(first).version == 2
+        clock.advance(1.01)
+        assert shop.get(second).version == 2
+        shop.create(first, "session-0002")
+        shop.delete(first, "session-0002", everywhere=False)
+    clock.advance(GRACE + 4)
+    shop.get(second)
+    clock.advance(GRACE)
+    assert trusted_again(shop, second)
+    assert trusted_again(shop, first)
+
+
+@pytest.mark.fault("NOREPLICAS, BUSY, MISCONF, maxclients, LOADING")
+def test_a_redis_that_still_loads_its_data_is_an_outage_and_serves_afterwards(
+    valkey_server: Callable[..., ValkeyServer], sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    server = valkey_server("--key-load-delay", "0")
+    shop = make_shop(settings_for(server, sqlite_url))
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    with server.client(socket_timeout=10) as client:
+        pipeline = client.pipeline()
+        for number in range(3000):
+            pipeline.set(f"filler:{number}", "x")
+        pipeline.execute()
+        client.save()
+        shop.update(first)
+    server.kill()
+    server._arguments = (
+        *server._arguments,
+        "--key-load-delay",
+        "400",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    )
+    server._launch(server.port)
+    with server.client() as client:
+        wait_until(lambda: _loading(client))
+        clock.advance(6)
+        assert shop.get(first).version == 2
+        assert shop.update(second).published is False
+        wait_until(lambda: not _loading(client), 15)
+    clock.advance(6)
+    for store in (first, second):
+        assert shop.get(store).version == 3
+        assert trusted_again(shop, store)
+
+
+def _loading(client: object) -> bool:
+    import redis
+
+    try:
+        client.get("x")  # type: ignore[attr-defined]
+    except redis.exceptions.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        return False
+    return False
+
+
+# Credentials
+
+
+@pytest.mark.fault("wrong password, ACL")
+@pytest.mark.parametrize("wrong", ["password", "permission"])
+def test_denied_access_is_an_error_and_not_a_quiet_life_on_the_database(
+    valkey_server: Callable[..., ValkeyServer], sqlite_url: str, make_shop: Callable[..., Shop], wrong: str
+) -> None:
+    server = valkey_server("--requirepass", "right")
+    shop = make_shop(replace(settings_for(server, sqlite_url), redis_password="right"))
+    shop.create(shop.process())
+    with server.client(password="right") as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">right", "~*", "+@all", "-getex", "-set", "-evalsha")
+    changes = {"redis_password": "wrong"} if wrong == "password" else {"redis_username": "reader"}
+    store = shop.process(replace(shop.settings, **changes))
+    for call in (lambda: store.get(ID), lambda: store.update(ID, {"notes": "x"}), lambda: store.delete(ID)):
+        with pytest.raises(AccessDenied):
+            call()
+    assert not store.redis.breaker.is_open
+    assert shop.get(shop.process()).version == 1
+
+
+@pytest.mark.fault("wrong password, ACL")
+def test_the_command_exits_with_4_for_a_wrong_password(
+    valkey_server: Callable[..., ValkeyServer], checkoutctl: Checkoutctl, settings: Settings
+) -> None:
+    server = valkey_server("--requirepass", "right")
+    with make_store(settings) as store:
+        store.database.create_schema()
+    wrong = {"REDIS_PORT": str(server.port), "REDIS_PASSWORD": "wrong"}
+    done = checkoutctl("sessions", "create", "--file", "-", env=wrong, input="{}")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "wrong" not in done.stderr.replace("wrong pass", "").lower() or "WRONGPASS" in done.stderr
+
+
+# Clocks
+
+
+@pytest.mark.fault("clock skew")
+@pytest.mark.parametrize("skew", [-7_200.0, -5.0, 5.0, 600.0])
+def test_clocks_that_disagree_change_no_order(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, skew: float
+) -> None:
+    shop = make_shop(scenario.settings)
+    other_clock = ManualClock(clock.milliseconds + round(skew * 1000), clock.seconds)
+    right, wrong = shop.process(), shop.process(clock=other_clock)
+    shop.create(right)
+    versions = []
+    for number in range(6):
+        store = (right, wrong)[number % 2]
+        versions.append(shop.update(store).session.version)
+        for reader in (right, wrong):
+            assert shop.get(reader).version == versions[-1]
+        clock.advance(0.7)
+        other_clock.advance(0.7)
+    assert versions == [2, 3, 4, 5, 6, 7]
+    shop.delete(wrong)
+    shop.gone(right)
