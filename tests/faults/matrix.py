@@ -42,5 +42,4 @@ NOT_HERE = {
     "slot move": "the store does not support Cluster yet",
     "cluster node dead": "the store does not support Cluster yet",
     "8 Sentinel": "Sentinel: not in this folder",
-    "11 negative controls": "one beside each mechanism's own tests, and in tests/model",
 }

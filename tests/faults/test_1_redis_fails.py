@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import TierName
 from tests.faults.conftest import ProxiedPostgres, Scenario, settings_for
@@ -281,6 +282,23 @@ def test_what_redis_loses_is_filled_again(
     evict(first, ID)
     assert shop.update(second).published is True
     assert trusted_again(shop, second)
+
+
+@pytest.mark.fault("eviction")
+@pytest.mark.parametrize("call", ["get", "update"])
+def test_without_the_database_an_evicted_session_is_neither_invented_nor_acknowledged(
+    scenario: Scenario, postgres: ProxiedPostgres, make_shop: Callable[..., Shop], clock: ManualClock, call: str
+) -> None:
+    shop = make_shop(replace(scenario.settings, database_url=postgres.url))
+    store = shop.process(replace(shop.settings, database_url=postgres.proxied_url))
+    shop.create(store)
+    evict(store, ID)
+    postgres.proxy.refuse()
+    with pytest.raises(DatabaseUnavailable):
+        getattr(shop, call)(store)
+    postgres.proxy.restore()
+    clock.advance(6)
+    assert shop.update(store).session.version == 2
 
 
 @pytest.mark.fault("eviction")
