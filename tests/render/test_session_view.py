@@ -91,6 +91,7 @@ def test_json_has_every_column_by_name(capsys: Captured) -> None:
         "size": 900,
         "problem": None,
         "detail": None,
+        "undrained": 0,
     }
     assert (second["status"], second["problem"], second["expiresAt"]) == (None, "corrupt", None)
 
@@ -299,3 +300,28 @@ def test_errors_in_a_stream_are_not_swallowed(capsys: Captured) -> None:
     with pytest.raises(CheckoutError):
         show_list(breaking(), "ids", now=NOW, limit=50)
     assert capsys.readouterr().out == f"{ID}\n"
+
+
+def test_a_session_that_waits_for_the_database_is_told_from_another_programs(capsys: Captured) -> None:
+    session = Session(ID, {}, 0, TierName.REDIS, undrained=1)
+    waiting = Sighting(ID, TierName.REDIS, session, NOW + 90_000, 9)
+    assert not session_view.summary(waiting, NOW)["foreign"]
+    show_list([waiting], "table", now=NOW, limit=50)
+    assert capsys.readouterr().out.splitlines()[1].endswith("redis  waits for the database")
+    show_session(waiting, NOW)
+    assert "none yet, and 1 write for the database" in capsys.readouterr().out
+    kept = Sighting(ID, TierName.MEMORY, Session(ID, {}, 0, TierName.MEMORY), None, 9)
+    assert not session_view.summary(kept, NOW)["foreign"]
+
+
+@pytest.mark.parametrize(
+    ("durability", "said"), [(Durability.REDIS, "Redis alone has it"), (Durability.MEMORY, "only this process has it")]
+)
+def test_a_write_that_is_less_durable_says_so(capsys: Captured, durability: Durability, said: str) -> None:
+    session = Session(ID, {}, 0, TierName.REDIS)
+    session_view.show_written(
+        Written(Acknowledgement(session, durability, published=True), degraded=True), what="created", as_json=False
+    )
+    errors = capsys.readouterr().err
+    assert f"created: no version yet, durability {durability}" in errors
+    assert said in errors

@@ -1,0 +1,155 @@
+"""How handing over and conflicts look: in words, in JSON, and nothing personal in either."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from checkout_cli.errors import RedisUnavailable
+from checkout_cli.operations.sync import Conflicts, Keep, PendingCounts, Settled, Stuck, SyncReport
+from checkout_cli.render.sync_view import (
+    describe_conflict,
+    differences,
+    narrate_pending,
+    pending_document,
+    pending_text,
+    show_conflicts,
+    show_settled,
+    show_sync,
+)
+from checkout_cli.store.backlog import Waiting
+from checkout_cli.store.drain_log import Conflict
+
+NOW = 1_700_000_000_000
+ID = "4645c59d-c428-4017-af90-a43ee2787c34"
+WRITE = "3f2b9c1e-0000-4000-8000-000000000000"
+HOSTILE = "\x1b]0;owned\x07[red]\u202e"
+
+Captured = pytest.CaptureFixture[str]
+
+
+def conflict(found: dict[str, Any] | None, drained: dict[str, Any], *, found_version: int | None = 5) -> Conflict:
+    body = None if found is None else json.dumps(found).encode()
+    return Conflict(WRITE, ID, "redis", 3, found_version, json.dumps(drained).encode(), body, NOW - 120_000)
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        (PendingCounts(3, 1, 0), "3 sessions wait for Redis, 1 for the database"),
+        (PendingCounts(1, 0, 0), "1 session waits for Redis"),
+        (PendingCounts(0, 1, 1), "1 session waits for the database, 1 conflict waits for a person"),
+        (PendingCounts(5000, None, 0, exact=False), "5,000 sessions or more wait for Redis"),
+        (PendingCounts(0, 0, 0), ""),
+        (PendingCounts(None, None, None), ""),
+    ],
+)  # fmt: skip
+def test_what_waits_in_one_line(counts: PendingCounts, text: str, capsys: Captured) -> None:
+    assert pending_text(counts) == text
+    narrate_pending(counts)
+    assert capsys.readouterr() == ("", f"{text}; checkoutctl sync\n" if text else "")
+
+
+def test_what_is_not_known_is_null() -> None:
+    assert pending_document(PendingCounts(None, 2, None)) == {"toRedis": None, "toDatabase": 2, "conflicts": None}
+
+
+def test_a_run_in_words(capsys: Captured) -> None:
+    report = SyncReport(NOW, to_redis=Waiting(3, NOW - 150_000), to_database=Waiting(1, NOW - 40_000), conflicts=0)
+    report.published, report.not_needed, report.expired, report.drained = 1, 2, 1, 1
+    show_sync(report, as_json=False, quiet=False)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [
+        "database to Redis: 3 sessions wait, the oldest for 2m",
+        "Redis to database: 1 session waits, the oldest for 40s",
+        "conflicts: none",
+        "handed over to the database: 1",
+        "handed over to Redis: 1 published, 2 without a copy there, 1 expired",
+    ]
+    assert shown.err == ""
+
+
+def test_quiet_is_silent_on_success_and_not_otherwise(capsys: Captured) -> None:
+    show_sync(SyncReport(NOW, to_redis=Waiting(1, NOW), to_database=Waiting(0), conflicts=0), as_json=False, quiet=True)
+    assert capsys.readouterr() == ("", "")
+    report = SyncReport(NOW, conflicts=2, lost=1, unreachable=[RedisUnavailable("Redis is away")])
+    report.stuck, report.stuck_number = [Stuck(f"{HOSTILE}-0001", "not a string")], 3
+    show_sync(report, as_json=False, quiet=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        "warning: not handed over: Redis is away",
+        "warning: 1 session is gone from Redis, expired or evicted, before the database had all of it",
+        "warning: 3 sessions cannot be handed over: \\x1b]0;owne (not a string), and 2 more",
+        "warning: 2 conflicts wait for a person; checkoutctl sync --conflicts",
+    ]
+
+
+def test_a_run_as_json(capsys: Captured) -> None:
+    report = SyncReport(NOW, to_redis=Waiting(2, NOW - 5000), to_database=None, conflicts=None, finished=False)
+    report.stuck, report.stuck_number = [Stuck(ID, "why")], 1
+    show_sync(report, as_json=True, quiet=False)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["pending"] == {
+        "toRedis": {"count": 2, "oldestSeconds": 5, "exact": True},
+        "toDatabase": None,
+        "conflicts": None,
+    }
+    assert shown["stuck"] == {"count": 1, "sessions": [{"checkoutId": ID[:8], "reason": "why"}]}
+    assert shown["finished"] is False
+
+
+def test_only_fields_that_differ_are_shown_and_where_exactly() -> None:
+    found = {"totalAmount": 1, "couponCode": "A", "items": [{"quantity": 1}, {"quantity": 2}], "expiresAt": "x"}
+    drained = {"totalAmount": 1, "deliveryZone": "B", "items": [{"quantity": 1}, {"quantity": 3}], "expiresAt": "y"}
+    shown = [
+        (field, one if isinstance(one, (str, int)) else None) for field, one, _ in differences(conflict(found, drained))
+    ]
+    assert shown == [("couponCode", "A"), ("items[1].quantity", 2), ("deliveryZone", None)]
+
+
+def test_personal_data_is_masked_and_still_told_apart(capsys: Captured) -> None:
+    found = {"contactInfo": {"name": "Ada", "phone": "123"}, "notes": "ring"}
+    drained = {"contactInfo": {"name": "Ada", "phone": "456"}, "notes": "ring"}
+    for as_json in (False, True):
+        show_conflicts(Conflicts(NOW, [conflict(found, drained)], 1), as_json=as_json, reveal=False)
+        shown = capsys.readouterr()
+        assert "contactInfo.phone" in shown.out
+        assert not any(secret in shown.out + shown.err for secret in ("Ada", "123", "456", "ring"))
+    assert "contactInfo.name" not in [field for field, _, _ in differences(conflict(found, drained))]
+    show_conflicts(Conflicts(NOW, [conflict(found, drained)], 1), as_json=False, reveal=True)
+    assert "456" in capsys.readouterr().out
+    assert not any("456" in line for line in describe_conflict(conflict(found, drained), NOW))
+
+
+def test_a_conflict_says_when_from_where_and_what_it_grew_from(capsys: Captured) -> None:
+    cases = [
+        (conflict({"a": 1}, {"a": 2}), "it grew from version 3, and the database had version 5"),
+        (conflict(None, {"a": 2}), "it grew from version 3, and the session was deleted in version 5"),
+        (conflict(None, {"a": 2}, found_version=None), "it grew from version 3, and the database had no such session"),
+    ]
+    for made, said in cases:
+        show_conflicts(Conflicts(NOW, [made], 9), as_json=False, reveal=False)
+        shown = capsys.readouterr()
+        assert f"write {WRITE} of session {ID}, from redis, 2m ago: {said}" in shown.out
+        assert "the newest 1 of 9: --limit" in shown.err
+
+
+def test_hostile_text_is_spelled_out(capsys: Captured) -> None:
+    made = conflict({HOSTILE: 1, "couponCode": HOSTILE}, {HOSTILE: 2, "couponCode": "x"})
+    for reveal in (False, True):
+        show_conflicts(Conflicts(NOW, [made], 1), as_json=False, reveal=reveal)
+        shown = capsys.readouterr()
+        assert not any(character in shown.out + shown.err for character in "\x1b\x07\u202e")
+
+
+def test_a_settled_conflict(capsys: Captured) -> None:
+    made = conflict({"a": 1}, {"a": 2})
+    show_settled(Settled(made, Keep.DRAINED, done=True, version=6), dry_run=False, as_json=False)
+    assert capsys.readouterr().out == f"settled {WRITE}: drained kept, version 6\n"
+    show_settled(Settled(made, Keep.DATABASE, done=False), dry_run=False, as_json=False)
+    assert capsys.readouterr() == ("", "nothing was settled\n")
+    show_settled(Settled(made, Keep.DATABASE, done=False), dry_run=True, as_json=True)
+    assert json.loads(capsys.readouterr().out)["settled"] is False
