@@ -26,6 +26,8 @@ class Scenario:
     """Which process each program runs in; by default each in its own."""
     value: Value = PUBLISHED
     row: Row | None = IN_DATABASE
+    pending: bool = False
+    """``checkout:pending`` has the id although nothing is undrained: Redis lost such a value, and was filled again."""
     sentinel: bool = False
     left_behind: bool = False
     """There was a failover already, everybody else has found it, and process 0 has not."""
@@ -33,8 +35,7 @@ class Scenario:
     def begin(self) -> State:
         """The first state."""
         belongs = self.processes or tuple(range(len(self.programs)))
-        undrained = isinstance(self.value, Copy) and bool(self.value.undrained)
-        servers = [Server(1, self.value, undrained, (self.value, undrained))]
+        servers = [Server(1, self.value, self.pending, (self.value, self.pending))]
         processes = [Process() for _ in range(max(belongs) + 1)]
         reigns = [1] if self.sentinel else []
         if self.left_behind:
@@ -72,9 +73,7 @@ SCENARIOS = {
     "written twice to Redis alone": Scenario((("update a", "update c"), ("drain",), ("drain",)), ("cut",)),
     "two drainers": Scenario((("update a",), ("read",), ("drain",)), ("cut",)),
     "a snapshot of what was drained": Scenario((("update a",), ("update b",), ("drain",)), ("cut", "save", "restart")),
-    "a pending id without its value": Scenario(
-        (("update a",), ("drain",), ("read",)), ("cut", "evict"), value=Copy(1, 1, ("z",), ("z",))
-    ),
+    "a pending id without its value": Scenario((("update a",), ("drain",), ("read",)), ("cut",), pending=True),
     "a lost answer to COMMIT": Scenario((("update a",), ("update b",), ("read",)), ("lost commit", "late")),
     "a lost answer, then cut off": Scenario((("update a",), ("update b",), ("drain",)), ("cut", "lost commit")),
     "a late COMMIT": Scenario((("update a",), ("update b",), ("drain",)), ("late commit", "cut")),
@@ -87,7 +86,7 @@ SCENARIOS = {
     "another program writes where Redis is alone": Scenario((("update a",), ("update b",)), ("foreign", "cut")),
     "a failover": Scenario((("update a", "read"), ("read", "read")), ("failover", "tick"), sentinel=True),
     "left behind with the old primary": Scenario(
-        (("update a",), ("read", "read"), ("read",)), ("tick",), (0, 0, 1), sentinel=True, left_behind=True
+        (("update a",), ("read", "read")), ("tick",), (0, 0), sentinel=True, left_behind=True
     ),
 }
 """What the protocol as built must survive."""
