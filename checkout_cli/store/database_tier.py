@@ -203,7 +203,7 @@ class DatabaseTier:
         if not versions:
             return
         parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
-        statement = _NOTE if reign is None else _NOTE.where(_LATEST_REIGN.in_([reign.decode()]))
+        statement = _NOTE if reign is None else _NOTE.where(_LATEST_REIGN == reign.decode())
         with self.transaction() as connection:
             connection.execute(statement, parameters)
 
