@@ -203,7 +203,8 @@ class DatabaseTier:
         if not versions:
             return
         parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
-        statement = _NOTE if reign is None else _NOTE.where(_LATEST_REIGN == reign.decode())
+        latest = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1).scalar_subquery()
+        statement = _NOTE if reign is None else _NOTE.where(latest == reign.decode())
         with self.transaction() as connection:
             connection.execute(statement, parameters)
 
@@ -423,7 +424,6 @@ _NOTE = (
     .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
     .values(published_version=bindparam("v"))
 )
-_LATEST_REIGN = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1).scalar_subquery()
 _LATEST = sessions.c.created_at + bindparam("max_age")
 _TOUCH = (
     update(sessions)
