@@ -1,6 +1,7 @@
 """Operations and faults at random, over several processes: whatever the order, no promise is broken.
 
 ``CHECKOUT_STATEFUL_EXAMPLES=300`` runs more, and other, sequences than the default run, which are always the same.
+``CHECKOUT_STATEFUL_WITHOUT="version check"`` switches a mechanism off in every process, to see that it fails.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.faults.conftest import proxied
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyServer
-from tests.store import worker as workers
 from tests.store.history import Call, History, Kept
 from tests.store.support import ManualClock, make_store
 from tests.store.worker import HITCHES, Order, Worker
 
 EXAMPLES = int(os.environ.get("CHECKOUT_STATEFUL_EXAMPLES", "0"))
+WITHOUT = os.environ.get("CHECKOUT_STATEFUL_WITHOUT", "")
 PROCESSES = 3
 SESSIONS = 2
 DRAINS = 50
@@ -84,7 +85,7 @@ def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
     with ExitStack() as stack:
         server = stack.enter_context(ValkeyServer(tmp_path / "server"))
         clock = ManualClock()
-        made = Place(server, postgres_url, clock, [Worker(clock, number) for number in range(PROCESSES)])
+        made = Place(server, postgres_url, clock, [Worker(clock, number, WITHOUT) for number in range(PROCESSES)])
         for worker in made.workers:
             worker.start()
             stack.callback(worker.stop)
@@ -98,8 +99,37 @@ def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
         made.heal()
 
 
+KINDS = ("get",) * 8 + ("update",) * 6 + ("everybody gets",) * 3 + ("peek", "create", "processing", "failed", "paid", "delete")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one process, some time after the one before it."""
+
+    process: int
+    session: int
+    kind: str
+    hitch: str
+    seconds: float
+
+
+_processes, _sessions = st.integers(0, PROCESSES - 1), st.integers(0, SESSIONS - 1)
+_steps = st.lists(
+    st.builds(
+        Step,
+        process=_processes,
+        session=_sessions,
+        kind=st.sampled_from(KINDS),
+        hitch=st.sampled_from(("", "", "", "", *HITCHES)),
+        seconds=st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.4, 1.1, 6.0)),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
 class Machine(RuleBasedStateMachine):
-    """One sequence of operations and faults."""
+    """One sequence: calls, and faults that begin, last for some calls or longer, and end."""
 
     place: Place
 
@@ -112,6 +142,7 @@ class Machine(RuleBasedStateMachine):
         self.marks = itertools.count(1)
         self.running, self.frozen = True, False
         self.old: dict[str, bytes] = {}
+        self.created: set[str] = set()
         self.story: list[str] = []
         place.heal()
         place.snapshot.unlink(missing_ok=True)
@@ -119,104 +150,64 @@ class Machine(RuleBasedStateMachine):
         self.clock.advance(60)
         for worker, redis_proxy, url in zip(place.workers, place.redis_proxies, place.database_urls, strict=True):
             worker.open(place.settings(redis_proxy.port, url))
-        self.history = History(trust=place.workers[0].settings.trust if place.workers[0].settings else 0)
+        self.history = History(place.settings(self.server.port, place.database_url).trust)
 
-    # Operations
-
-    sessions = st.integers(0, SESSIONS - 1)
-    processes = st.integers(0, PROCESSES - 1)
-
-    @initialize()
-    def a_session(self) -> None:
+    @initialize(steps=_steps)
+    def begin(self, steps: list[Step]) -> None:
         self.call(0, Order("create", self.name_of(0), self.mark()))
+        self.take_steps(steps)
 
-    @rule(process=processes, session=sessions)
-    def read(self, process: int, session: int) -> None:
-        self.call(process, Order("get", self.name_of(session)))
+    @rule(steps=_steps)
+    def operate(self, steps: list[Step]) -> None:
+        self.take_steps(steps)
 
-    @rule(session=sessions)
-    def everybody_reads(self, session: int) -> None:
-        for process in range(PROCESSES):
-            self.call(process, Order("get", self.name_of(session)))
-
-    @rule(process=processes, session=sessions)
-    def look(self, process: int, session: int) -> None:
-        self.call(process, Order("peek", self.name_of(session)))
-
-    @rule(process=processes, session=sessions, hitch=st.sampled_from(HITCHES))
-    def create(self, process: int, session: int, hitch: str) -> None:
-        self.call(process, Order("create", self.name_of(session), self.mark(), hitch=hitch))
-
-    @rule(process=processes, session=sessions, hitch=st.sampled_from(HITCHES))
-    def update(self, process: int, session: int, hitch: str) -> None:
-        self.call(process, Order("update", self.name_of(session), self.mark(), hitch=hitch))
-
-    @rule(process=processes, session=sessions)
-    def update_and_everybody_reads(self, process: int, session: int) -> None:
-        self.update(process, session, "")
-        self.everybody_reads(session)
-
-    @rule(process=processes, session=sessions, hitch=st.sampled_from(HITCHES[1:3]))
-    def read_slowly(self, process: int, session: int, hitch: str) -> None:
-        self.call(process, Order("get", self.name_of(session), hitch=hitch))
-
-    @rule(process=processes, session=sessions, status=st.sampled_from(("processing", "failed", "paid")))
-    def pay(self, process: int, session: int, status: str) -> None:
-        assert status in set(PaymentStatus)
-        self.call(process, Order("pay", self.name_of(session), self.mark(), status))
-
-    @rule(process=processes, session=sessions, hitch=st.sampled_from(HITCHES), sure=st.integers(0, 3))
-    def delete(self, process: int, session: int, hitch: str, sure: int) -> None:
-        if sure == 0:  # now and then only: most of a session's life lies before it
-            self.call(process, Order("delete", self.name_of(session), hitch=hitch))
-
-    @rule(process=processes)
-    def go_on(self, process: int) -> None:
-        if self.place.workers[process].stalled is not None:
-            self.take(self.place.workers[process].go_on())
-
-    # Faults
-
-    @rule(process=processes)
-    def crash(self, process: int) -> None:
+    @rule(process=_processes, steps=_steps)
+    def crash(self, process: int, steps: list[Step]) -> None:
         self.note(f"{self.place.workers[process].name} crashes")
         self.place.workers[process].crash()
-
-    @rule(seconds=st.sampled_from((0.4, 1.1, 3.0, 12.0)))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.note(f"{seconds} s pass")
+        self.take_steps(steps)
 
     @precondition(lambda self: self.reachable)
-    @rule(session=sessions)
-    def evict(self, session: int) -> None:
+    @rule(session=_sessions, steps=_steps)
+    def evict(self, session: int, steps: list[Step]) -> None:
         self.loses("an eviction", self.name_of(session))
         self.ask("DEL", session_key(self.name_of(session)))
+        self.take_steps(steps)
 
     @precondition(lambda self: self.reachable)
-    @rule()
-    def flush(self) -> None:
+    @rule(steps=_steps)
+    def flush(self, steps: list[Step]) -> None:
         self.loses("FLUSHALL")
         self.server.flush()
+        self.take_steps(steps)
 
     @precondition(lambda self: self.reachable)
-    @rule(session=sessions)
-    def keep_a_snapshot(self, session: int) -> None:
+    @rule(session=_sessions, steps=_steps)
+    def keep_a_snapshot(self, session: int, steps: list[Step]) -> None:
         self.note("a snapshot")
         self.ask("SAVE")
         value = self.ask("GET", session_key(self.name_of(session)))
         if value is not None:
             self.old[self.name_of(session)] = value
+        self.take_steps(steps)
 
-    @precondition(lambda self: self.running)
-    @rule()
-    def redis_dies(self) -> None:
+    @precondition(lambda self: self.reachable)
+    @rule(steps=_steps, empty=st.booleans())
+    def redis_dies(self, steps: list[Step], empty: bool) -> None:
+        """And comes back, empty or as the last snapshot has it."""
         self.loses("Redis dies")
         self.server.kill()
-        self.running = self.frozen = False
+        self.running = False
+        self.take_steps(steps)
+        self.redis_comes_back(empty)
 
-    @precondition(lambda self: not self.running)
-    @rule(empty=st.booleans())
+    @precondition(lambda self: self.reachable)
+    @rule(steps=_steps, empty=st.booleans())
+    def redis_restarts(self, steps: list[Step], empty: bool) -> None:
+        """So fast that nobody calls it meanwhile."""
+        self.redis_dies([], empty)
+        self.take_steps(steps)
+
     def redis_comes_back(self, empty: bool) -> None:
         self.note(f"Redis comes back {'empty' if empty else 'as the snapshot has it'}")
         if empty:
@@ -225,54 +216,58 @@ class Machine(RuleBasedStateMachine):
         self.running = True
 
     @precondition(lambda self: self.reachable)
-    @rule(empty=st.booleans())
-    def redis_restarts(self, empty: bool) -> None:
-        self.redis_dies()
-        self.redis_comes_back(empty)
-
-    @precondition(lambda self: self.reachable)
-    @rule()
-    def redis_freezes(self) -> None:
+    @rule(steps=_steps)
+    def redis_freezes(self, steps: list[Step]) -> None:
+        """What was sent to it meanwhile arrives when it thaws."""
         self.note("Redis freezes")
         self.server.pause()
         self.frozen = True
-
-    @precondition(lambda self: self.frozen)
-    @rule()
-    def redis_thaws(self) -> None:
+        self.take_steps(steps)
         self.note("Redis thaws")
         self.server.resume()
         self.frozen = False
 
-    @rule(process=processes)
-    def redis_out_of_reach(self, process: int) -> None:
+    @rule(process=_processes, steps=_steps, lasts=st.booleans())
+    def redis_out_of_reach(self, process: int, steps: list[Step], lasts: bool) -> None:
         self.note(f"process {process} cannot reach Redis")
-        self.place.redis_proxies[process].refuse()
+        self.out_of_reach([self.place.redis_proxies[process]], steps, lasts)
 
-    @rule(process=processes)
-    def database_out_of_reach(self, process: int) -> None:
+    @rule(process=_processes, steps=_steps, lasts=st.booleans())
+    def database_out_of_reach(self, process: int, steps: list[Step], lasts: bool) -> None:
         self.note(f"process {process} cannot reach the database")
-        self.place.database_proxies[process].refuse()
+        self.out_of_reach([self.place.database_proxies[process]], steps, lasts)
 
-    @rule()
-    def the_database_goes_away(self) -> None:
-        for process in range(PROCESSES):
-            self.database_out_of_reach(process)
+    @rule(steps=_steps, lasts=st.booleans())
+    def the_database_goes_away(self, steps: list[Step], lasts: bool) -> None:
+        self.note("nobody can reach the database")
+        self.out_of_reach(self.place.database_proxies, steps, lasts)
 
-    @rule()
-    def the_networks_are_back(self) -> None:
+    def out_of_reach(self, proxies: list[Proxy], steps: list[Step], lasts: bool) -> None:
+        for proxy in proxies:
+            proxy.refuse()
+        self.take_steps(steps)
+        if not lasts:
+            self.networks_are_back()
+
+    @rule(steps=_steps)
+    def the_networks_are_back(self, steps: list[Step]) -> None:
+        self.networks_are_back()
+        self.take_steps(steps)
+
+    def networks_are_back(self) -> None:
         self.note("the networks are back")
         for proxy in (*self.place.redis_proxies, *self.place.database_proxies):
             proxy.restore()
 
     @precondition(lambda self: self.reachable)
-    @rule(session=sessions, what=st.sampled_from(sorted(FOREIGN)))
-    def a_foreign_program_writes(self, session: int, what: str) -> None:
+    @rule(session=_sessions, what=st.sampled_from(sorted(FOREIGN)), steps=_steps)
+    def a_foreign_program_writes(self, session: int, what: str, steps: list[Step]) -> None:
         name = self.name_of(session)
         value = FOREIGN[what] or self.old.get(name)
-        if value is not None and (FOREIGN[what] is None or not self.is_new(name)):
+        if value is not None:
             self.loses(f"a foreign program writes {what}", name)
-            self.ask("SET", session_key(name), value)
+            self.ask("SET", session_key(name), value, "PX", 1_800_000)
+        self.take_steps(steps)
 
     # How it is done
 
@@ -280,8 +275,21 @@ class Machine(RuleBasedStateMachine):
     def reachable(self) -> bool:
         return self.running and not self.frozen
 
-    def is_new(self, name: str) -> bool:
-        return not self.history.calls_of(name)
+    def take_steps(self, steps: list[Step]) -> None:
+        for step in steps:
+            self.clock.advance(step.seconds)
+            self.take_step(step)
+
+    def take_step(self, step: Step) -> None:
+        name = self.name_of(step.session)
+        if step.kind == "everybody gets":
+            for process in range(PROCESSES):
+                self.call(process, Order("get", name))
+        elif step.kind in set(PaymentStatus):
+            self.call(step.process, Order("pay", name, self.mark(), step.kind, hitch=step.hitch))
+        else:
+            unmade = step.kind == "update" and name not in self.created
+            self.call(step.process, Order("create" if unmade else step.kind, name, self.mark(), hitch=step.hitch))
 
     def name_of(self, session: int) -> str:
         return f"{self.prefix}-{session}"
@@ -302,6 +310,8 @@ class Machine(RuleBasedStateMachine):
 
     def call(self, process: int, order: Order) -> None:
         worker = self.place.workers[process]
+        if order.kind == "create":
+            self.created.add(order.checkout_id)
         if worker.stalled is not None:
             self.take(worker.go_on())
         if order.kind == "delete":
@@ -332,9 +342,8 @@ class Machine(RuleBasedStateMachine):
         for worker in place.workers:
             if worker.stalled is not None:
                 self.take(worker.go_on())
-        self.clock.advance(60)
-        for process, session in itertools.product(range(PROCESSES), range(SESSIONS)):
-            self.call(process, Order("get", self.name_of(session)))
+        self.everybody_looks()
+        self.everybody_looks()
         with make_store(place.settings(self.server.port, place.database_url), self.clock) as auditor:
             for _ in range(DRAINS):
                 if not auditor.redis_alone.count():
@@ -343,6 +352,10 @@ class Machine(RuleBasedStateMachine):
             names = [self.name_of(session) for session in range(SESSIONS)]
             verdicts = self.history.reckon({name: kept(auditor, name) for name in names})
         assert not verdicts, self.report(verdicts)
+        self.everybody_looks()
+
+    def everybody_looks(self) -> None:
+        self.clock.advance(60)
         for process, session in itertools.product(range(PROCESSES), range(SESSIONS)):
             self.call(process, Order("get", self.name_of(session)))
 
@@ -362,13 +375,13 @@ def _content(body: bytes) -> tuple[frozenset[str], str]:
     return frozenset(name for name in fields if name.startswith("mark")), str(fields.get("paymentStatus"))
 
 
+@pytest.mark.timeout(120 + 30 * EXAMPLES)
 def test_whatever_happens_in_whichever_order_no_promise_is_broken(place: Place) -> None:
-    assert workers.PATIENCE > 1
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         type("MachineHere", (Machine,), {"place": place}),
         settings=settings(
-            max_examples=EXAMPLES or 15,
-            stateful_step_count=60,
+            max_examples=EXAMPLES or 8,
+            stateful_step_count=40,
             derandomize=not EXAMPLES,
             deadline=None,
             database=None,

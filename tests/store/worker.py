@@ -15,6 +15,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.store.history import Call
 from tests.store.support import ManualClock, make_store
+from tests.store.without import MECHANISMS
 
 PATIENCE = 20.0
 """Seconds after which a worker that does not answer is a failure."""
@@ -97,10 +98,13 @@ class _Process:
         self.clock.milliseconds, self.clock.seconds = now
         return command, argument
 
-    def open(self, settings: Settings) -> dict[str, Any]:
-        """A new process, which remembers nothing of what this one did before."""
+    def open(self, how: tuple[Settings, str]) -> dict[str, Any]:
+        """A new process, which remembers nothing of what this one did before; perhaps without one mechanism."""
+        settings, without = how
         self._leave()
         self.store = make_store(settings, self.clock)
+        if without:
+            MECHANISMS[without](self.store, setattr)
         self._hook(self.store.redis, "publish", self._publish)
         for name in ("open", "claim"):
             self._hook(self.store.redis, name, self._open)
@@ -160,6 +164,7 @@ class Worker:
 
     clock: ManualClock
     number: int
+    without: str = ""
     settings: Settings | None = None
     lives: int = 0
     stalled: Order | None = None
@@ -191,7 +196,7 @@ class Worker:
         """Become a new process on these servers."""
         self.settings = settings
         self.lives += 1
-        self._ask("open", settings)
+        self._ask("open", (settings, self.without))
 
     def call(self, order: Order) -> Call | None:
         """Make a call; ``None`` where it stalls."""
