@@ -17,12 +17,10 @@ from checkout_cli.store.schema import sessions
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
-ROWS_COUNTED = 500
-"""Rows in one step of a count."""
 MOST_LOOKED_AT = 1_000
 """Sessions in ``checkout:pending`` that are looked at to learn since when the oldest waits."""
 PAGE = 100
-"""Sessions in one step."""
+"""Sessions in one step, whose values are fetched whole."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -61,7 +59,7 @@ class Backlog:
         """
         number = looked_at = 0
         since: int | None = None
-        for page in self.rows(ROWS_COUNTED):
+        for page in self.rows():
             rows = [row for row in page if row.updated_at <= now - grace and row.expires_at > now]
             for row in self._lacking(rows) if redis_answers else rows:
                 number += 1
@@ -76,15 +74,15 @@ class Backlog:
         looks = self._redis.look([row.checkout_id for row in rows])
         return [row for row, look in zip(rows, looks, strict=True) if not _has(look, row)]
 
-    def rows(self, size: int = PAGE) -> Iterator[list[Row]]:
+    def rows(self) -> Iterator[list[Row]]:
         """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
         last = ""
         while True:
             with self._database.transaction() as connection:
-                page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": size})]
+                page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": PAGE})]
             if page:
                 yield page
-            if len(page) < size:
+            if len(page) < PAGE:
                 return
             last = page[-1].checkout_id
 
