@@ -140,7 +140,7 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 
 def _sentinels(raw: str) -> str:
-    for address in raw.split(","):
+    for address in raw.split(",") if raw else ():
         host, colon, port = address.strip().rpartition(":")
         if not (host and colon and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise ValueError("must be addresses such as 10.0.0.1:26379,10.0.0.2:26379")

@@ -362,6 +362,7 @@ class CheckoutStore:
     ) -> Acknowledgement:
         """Redis alone, else memory. The write's id is the same: the database may have it, and lost only the answer."""
         if isinstance(away, DatabaseNotReady):
+            self._give_up(record.checkout_id, opened)
             raise away  # nobody has set it up: that is to be reported, not to be survived
         if opened is None:
             return self._last_resort.create(record, write_id, require, away)
@@ -384,6 +385,9 @@ class CheckoutStore:
         away: DatabaseUnavailable,
     ) -> Acknowledgement:
         """Redis alone, else memory; where neither has anything to build upon, the write fails."""
+        if isinstance(away, DatabaseNotReady):
+            self._give_up(checkout_id, opened)
+            raise away
         if opened is None:
             return self._last_resort.update(checkout_id, changes, write_id, require, away)
         written = self.redis_alone.update(checkout_id, changes, opened, write_id, require)

@@ -1,8 +1,8 @@
 """The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
 
-SQLite runs in WAL mode with every commit on disk before it is acknowledged, and waits for another process's lock only
-as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a server that hangs
-keeps none of them, every wait for it ends on our side too.
+SQLite files that we create are in WAL mode. Every commit is on disk before it is acknowledged, and waits for another
+process's lock only as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a
+server that hangs keeps none of them, every wait for it ends on our side too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,6 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")  # an acknowledged commit survives a power cut
         # 32 MiB at most, taken as needed; SQLite's own 2 MB make a clean-up's large steps read and write pages twice.
         connection.execute("PRAGMA cache_size=-32768")
@@ -155,17 +154,25 @@ def _is_directory(path: Path) -> bool:
 
 
 def create_file(engine: Engine) -> None:
-    """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data."""
+    """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data.
+
+    It is set to WAL mode for good, so that readers and a writer do not wait for each other. A file that is there
+    already keeps its mode: it may be somebody else's.
+    """
     path: Path | None = getattr(engine, "sqlite_path", None)
     if path is None or not _missing(path):
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
     except OSError as error:
         raise ConfigurationError(
             f"cannot create the database {path}: {error.strerror}", hint="set DATABASE_URL to a place you can write to"
         ) from error
+    except sqlite3.Error as error:
+        raise translated(error, engine) from error
 
 
 @contextmanager

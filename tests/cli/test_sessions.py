@@ -319,12 +319,23 @@ def test_a_write_without_redis_says_that_it_is_degraded(session: str, checkoutct
     assert "Redis does not" in done.stderr
 
 
-def test_a_write_that_only_memory_would_take_is_refused_with_75(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
-    nothing = {**NO_REDIS, "DATABASE_URL": f"sqlite:///{tmp_path / 'none' / 'none.db'}"}
+def test_a_write_that_only_memory_would_take_is_refused_with_75(checkoutctl: Checkoutctl) -> None:
+    nothing = {**NO_REDIS, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
     for arguments in (("create", "--file", "-"), ("update", ID, "--set", "notes=x")):
         done = checkoutctl("sessions", *arguments, env=nothing, input="{}")
         assert (done.returncode, done.stdout) == (75, "")
         assert done.stderr.startswith("error: ")
+
+
+def test_a_database_that_nobody_has_set_up_is_reported_and_not_survived(
+    checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    nothing = {"DATABASE_URL": f"sqlite:///{tmp_path / 'none' / 'none.db'}"}
+    for redis in ({}, NO_REDIS):
+        for arguments in (("create", "--file", "-"), ("update", ID, "--set", "notes=x")):
+            done = checkoutctl("sessions", *arguments, env=nothing | redis, input="{}")
+            assert (done.returncode, done.stdout) == (69, "")
+            assert "checkoutctl setup" in done.stderr
 
 
 def test_without_a_terminal_a_deletion_needs_yes(session: str, store: CheckoutStore, checkoutctl: Checkoutctl) -> None:

@@ -24,6 +24,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.operations import sessions
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sessions import (
     Order,
     Selection,
@@ -454,8 +455,8 @@ def test_with_sessions_switched_off_in_redis_no_write_is_degraded(store: Checkou
         assert not create(without, {}, checkout_id="session-0").degraded
 
 
-def test_a_write_that_only_memory_would_take_is_refused(settings: Settings, tmp_path: Path) -> None:
-    gone = f"sqlite:///{tmp_path / 'none.db'}"
+def test_a_write_that_only_memory_would_take_is_refused(settings: Settings) -> None:
+    gone = f"postgresql://nobody@{HOST}:{NOWHERE}/nothing"
     with CheckoutStore.open(dataclasses.replace(settings, redis_port=NOWHERE, database_url=gone)) as cut_off:
         with pytest.raises(DurabilityUnavailable):
             create(cut_off, {})

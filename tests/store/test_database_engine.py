@@ -149,13 +149,27 @@ def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseTier) -
 
 
 def test_a_commit_is_on_disk_before_it_is_acknowledged(database: DatabaseTier) -> None:
-    with database._transaction() as connection:
+    with database.transaction() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
+def test_a_database_that_was_there_before_us_keeps_its_journal_mode(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE theirs (a)")
+    with closing(tier(f"sqlite:///{path}")) as database:
+        assert not database.schema_present()
+        with pytest.raises(DatabaseNotReady):
+            database.read("session-1")
+        assert database.create_schema()
+        assert insert(database)
+    with closing(sqlite3.connect(path)) as theirs:
+        assert theirs.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert [found.name for found in path.parent.glob("checkout.db*")] == ["checkout.db"]
+
+
 def test_a_value_is_in_no_error_message(database: DatabaseTier) -> None:
-    with pytest.raises(DatabaseUnavailable) as failure, database._transaction() as connection:
+    with pytest.raises(DatabaseUnavailable) as failure, database.transaction() as connection:
         connection.execute(sqlalchemy.text("SELECT nonsense(:card)"), {"card": "canary"})
     assert "canary" not in str(failure.value)
     assert "canary" not in str(failure.value.__cause__)
@@ -175,7 +189,7 @@ def frozen(process: int) -> Iterator[None]:
 
 
 def backend_of(database: DatabaseTier) -> int:
-    with database._transaction() as connection:
+    with database.transaction() as connection:
         return int(connection.execute(sqlalchemy.text("SELECT pg_backend_pid()")).scalar_one())
 
 
@@ -211,7 +225,7 @@ def test_a_slow_statement_is_ended_by_the_server(postgres_url: str) -> None:
     sleep = sqlalchemy.text("SELECT pg_sleep(10)")
     database = tier(postgres_url)
     refused = pytest.raises(DatabaseUnavailable, match="statement timeout")
-    with closing(database), within(TIMEOUT), refused, database._transaction() as connection:
+    with closing(database), within(TIMEOUT), refused, database.transaction() as connection:
         connection.execute(sleep)
 
 
@@ -219,10 +233,10 @@ def test_a_locked_row_costs_one_bounded_wait(postgres_url: str) -> None:
     with closing(tier(postgres_url)) as database, closing(tier(postgres_url)) as other:
         database.create_schema()
         insert(database)
-        with other._transaction() as connection:
+        with other.transaction() as connection:
             connection.execute(sqlalchemy.text("SELECT * FROM checkout_sessions FOR UPDATE"))
             with within(TIMEOUT), pytest.raises(DatabaseUnavailable, match="timeout"):
-                database.update(SESSION, seen=1, now=2, write_id="w")
+                database.update(SESSION, seen=1, now=2, write_id="another")
 
 
 def test_a_postgresql_without_our_tables_says_so(postgres_url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from checkout_cli.errors import (
     DatabaseUnavailable,
+    DurabilityUnavailable,
     SessionDeleted,
 )
 from checkout_cli.session import Durability, TierName
@@ -202,19 +203,25 @@ def test_without_the_database_nothing_is_verified_and_redis_still_serves(
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
     assert store.get(ID).verified
-    for method in ("pending", "read", "update", "insert", "note_published", "touch"):
+    for method in ("pending", "read", "update", "insert", "note_published", "touch", "transaction"):
         monkeypatch.setattr(store.database, method, database_away)
     clock.advance(2)
     session = store.get(ID)
     assert (session.verified, session.tier, session.fields["n"]) == (False, TierName.REDIS, 1)
     with pytest.raises(DatabaseUnavailable):
-        store.update(ID, {"n": 2})
-    with pytest.raises(DatabaseUnavailable):
         store.delete(ID)
-    with pytest.raises(DatabaseUnavailable):
-        store.create({}, checkout_id="session-0002")
+    for insisting in (
+        lambda: store.update(ID, {"n": 9}, require=Durability.DATABASE),
+        lambda: store.create({}, checkout_id="session-0002", require=Durability.DATABASE),
+    ):
+        with pytest.raises(DurabilityUnavailable):
+            insisting()
     assert store.redis.ask(("EXISTS", key_of("session-0002"))) == 0, "no marker is left behind"
-    assert not store.get(ID).verified
+    written = store.update(ID, {"n": 2})
+    assert (written.durability, written.session.verified) == (Durability.REDIS, False)
+    assert store.create({}, checkout_id="session-0002").durability is Durability.REDIS
+    session = store.get(ID)
+    assert (session.verified, session.fields["n"]) == (False, 2)
 
 
 def test_what_was_written_without_redis_is_there_when_redis_is_back(
