@@ -38,8 +38,6 @@ ROWS = (
 )
 
 NOT_HERE = {
-    "failover": "Sentinel: not in this folder",
     "slot move": "the store does not support Cluster yet",
     "cluster node dead": "the store does not support Cluster yet",
-    "8 Sentinel": "Sentinel: not in this folder",
 }
