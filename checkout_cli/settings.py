@@ -141,9 +141,11 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 def _sentinels(raw: str) -> str:
     for address in raw.split(",") if raw else ():
-        host, colon, port = address.strip().rpartition(":")
-        if not (host and colon and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        host, _, port = address.strip().rpartition(":")
+        if not host.strip("[]"):
             raise ValueError("must be addresses such as 10.0.0.1:26379,10.0.0.2:26379")
+        _host(host.strip("[]"))
+        _integer(1, 65535)(port)
     return raw
 
 
@@ -287,7 +289,14 @@ class Settings:
     def sentinels(self) -> list[tuple[str, int]]:
         """The Sentinels' hosts and ports; none for a standalone Redis."""
         pairs = (address.strip().rpartition(":") for address in self.redis_sentinels.split(",") if address.strip())
-        return [(host, int(port)) for host, _, port in pairs]
+        return [(host.strip("[]"), int(port)) for host, _, port in pairs]
+
+    @property
+    def redis_place(self) -> str:
+        """Where Redis is looked for, in words."""
+        if self.redis_sentinels:
+            return f"the primary of {self.redis_sentinel_service!r} (by the Sentinels {self.redis_sentinels})"
+        return f"{self.redis_host}:{self.redis_port}"
 
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""

@@ -215,11 +215,19 @@ def _password_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _transport_findings(settings: Settings) -> Iterator[Finding]:
-    if not settings.redis_tls and not is_loopback(settings.redis_host):
+    hosts = [host for host, _ in settings.sentinels()] or [settings.redis_host]
+    remote = next((host for host in hosts if not is_loopback(host)), None)
+    if not settings.redis_tls and remote is not None:
         yield _warning(
             "REDIS_TLS",
-            f"off, though {settings.redis_host} is another machine: sessions and the password travel readably",
+            f"off, though {remote} is another machine: sessions and the password travel readably",
             "set REDIS_TLS=true, if the server offers TLS",
+        )
+    if settings.redis_sentinels and not is_loopback(settings.redis_host):
+        yield _warning(
+            "REDIS_HOST",
+            "not used, because REDIS_SENTINELS is set too: the Sentinels say where Redis is",
+            "remove one of the two settings",
         )
     if not settings.redis_tls_ca_file:
         return

@@ -250,7 +250,7 @@ def _redis_memory(info: dict[str, str]) -> RedisMemory | None:
 
 def _refusal(settings: Settings, replication: dict[str, str], memory: RedisMemory | None) -> CheckoutError | None:
     """Why a Redis that answers cannot take sessions, if it cannot."""
-    place = f"{settings.redis_host}:{settings.redis_port}"
+    place = settings.redis_place
     if replication.get("role") == "slave":
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
         return TierUnavailable(

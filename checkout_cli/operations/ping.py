@@ -1,5 +1,7 @@
 """Ping stage by stage: which step on the way to an answer fails, and what to do about it.
 
+Where Sentinels are set, they are asked first, and the primary that they name is pinged.
+
 One connection, no retries. All stages up to the first answer share one time-out, and each later round trip has one of
 its own, so that a server that accepts and never answers costs a single time-out. This module loads nothing but redis:
 a ping must be quick.
@@ -16,7 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
-from checkout_cli.store.redis_connection import translated
+from checkout_cli.store.redis_connection import primary_address, translated
 
 if TYPE_CHECKING:
     from checkout_cli.settings import Settings
@@ -43,6 +45,7 @@ _HANDSHAKE_SHARE = 0.7
 class Stage(StrEnum):
     """The steps to an answer, in their order."""
 
+    SENTINEL = "Sentinel"
     DNS = "DNS"
     TCP = "TCP"
     TLS = "TLS"
@@ -207,12 +210,12 @@ class Ping:
         """
         self._settings = settings
         self._password = settings.password()
-        self._place = f"{settings.redis_host}:{settings.redis_port}"
+        self._place = settings.redis_place
         self._count = count
         self._interval = interval
         self._sleep = sleep
         self._clock = clock
-        self._stage = Stage.DNS
+        self._stage = Stage.SENTINEL if settings.redis_sentinels else Stage.DNS
         self._stage_began = 0.0
         self._stages: list[tuple[Stage, float]] = []
         self._connected: Connected | None = None
@@ -234,6 +237,11 @@ class Ping:
 
     def events(self) -> Iterator[Connected | RoundTrip]:
         """Connect and ping; ends early at the first failure, which the summary then has."""
+        try:
+            self._find_primary()
+        except CheckoutError as error:
+            self._failure = Failure(self._stage, error)
+            return
         connection = _Connection(self._settings.redis_host, self._settings.redis_port)
         try:
             dialled = self._connect(connection)
@@ -257,6 +265,16 @@ class Ping:
             connection.close()
 
     # The stages
+
+    def _find_primary(self) -> None:
+        """Ping the server that the Sentinels name, if there are any; they share one time-out of their own."""
+        sentinels = self._settings.sentinels()
+        if not sentinels:
+            return
+        self._stage_began = self._clock()
+        host, port = primary_address(self._settings, self._settings.timeout / len(sentinels))
+        self._settings = replace(self._settings, redis_sentinels="", redis_host=host, redis_port=port)
+        self._place = f"{host}:{port} (the primary, by the Sentinels)"
 
     def _connect(self, connection: _Connection) -> _BoundedSocket:
         deadline = self._deadline()

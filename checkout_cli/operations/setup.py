@@ -166,7 +166,7 @@ class _Setup:
             yield self._memory_probe()
             return
         redis, round_trip = self._redis(settings)
-        yield self._server(redis.status, reason=f"{_place(settings)} answers")
+        yield self._server(redis.status, reason=f"{settings.redis_place} answers")
         yield self._client()
         yield self._env_file()
         yield self._settings()
@@ -233,11 +233,11 @@ class _Setup:
                 round_trip = tier.ping()
         except CheckoutError as error:
             return _failed("redis", error, fix=self._redis_fix(settings, error)), 0.0
-        return Check("redis", Status.OK, f"{_place(settings)} answers in {round_trip * 1000:.1f} ms"), round_trip
+        return Check("redis", Status.OK, f"{settings.redis_place} answers in {round_trip * 1000:.1f} ms"), round_trip
 
     def _redis_fix(self, settings: Settings, error: CheckoutError) -> str:
         """How to get a Redis, where nothing listens on this machine; else what the error says."""
-        if not isinstance(error, RedisUnavailable) or not _refused(error):
+        if settings.redis_sentinels or not isinstance(error, RedisUnavailable) or not _refused(error):
             return error.hint
         if not is_loopback(settings.redis_host):
             return f"start Redis on {settings.redis_host}, or correct REDIS_HOST and REDIS_PORT"
@@ -332,10 +332,6 @@ def _what(plan: EnvFilePlan) -> str:
     number = len(plan.added)
     variables = f"{number} variable{'' if number == 1 else 's'}" if number else ""
     return variables or "the protection from other readers"
-
-
-def _place(settings: Settings) -> str:
-    return f"{settings.redis_host}:{settings.redis_port}"
 
 
 def _failed(name: str, error: CheckoutError, *, fix: str = "") -> Check:

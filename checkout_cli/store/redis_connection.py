@@ -61,15 +61,38 @@ def connection_pool(settings: Settings, *, timeout: float | None = None) -> redi
 
 def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
     """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
-    from redis.sentinel import Sentinel, SentinelConnectionPool
+    from redis.sentinel import SentinelConnectionPool
+
+    pool: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        settings.redis_sentinel_service, _sentinels(settings, wait), ssl=settings.redis_tls, **options
+    )
+    return pool
+
+
+def _sentinels(settings: Settings, wait: float) -> Any:
+    from redis.sentinel import Sentinel
 
     bounded = {"socket_timeout": wait, "socket_connect_timeout": wait, "retry": Retry(NoBackoff(), 0), "protocol": 2}
     password = {"password": settings.redis_sentinel_password} if settings.redis_sentinel_password else {}
-    sentinels: Any = Sentinel(settings.sentinels(), sentinel_kwargs=bounded | password)  # type: ignore[no-untyped-call]
-    pool: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        settings.redis_sentinel_service, sentinels, ssl=settings.redis_tls, **options
-    )
-    return pool
+    return Sentinel(settings.sentinels(), sentinel_kwargs=bounded | password)  # type: ignore[no-untyped-call]
+
+
+def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
+    """The host and port of the primary, by the first Sentinel that answers; each has ``wait`` seconds for it.
+
+    Raises:
+        RedisUnavailable: none of them answers, or none knows the primary.
+        AccessDenied: they refuse REDIS_SENTINEL_PASSWORD.
+    """
+    sentinels = _sentinels(settings, wait)
+    try:
+        host, port = sentinels.discover_master(settings.redis_sentinel_service)
+    except (redis.RedisError, OSError) as error:
+        raise translated(error, settings) from error
+    finally:
+        for sentinel in sentinels.sentinels:
+            sentinel.close()
+    return str(host), int(port)
 
 
 def _connected(connection: Any) -> None:
@@ -103,8 +126,10 @@ def _info_value(section: Any, name: bytes) -> bytes:
 
 def translated(error: redis.RedisError | OSError, settings: Settings) -> CheckoutError:
     """What a driver's error means for us; raise it ``from`` the original."""
-    place = settings.redis_sentinels or f"{settings.redis_host}:{settings.redis_port}"
+    place = settings.redis_place
     text = str(error)
+    if isinstance(error, redis.sentinel.MasterNotFoundError):
+        return _no_primary(settings, text)
     code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
     denied = isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError))
     if denied or isinstance(error, redis.exceptions.NoPermissionError):
@@ -127,6 +152,19 @@ def translated(error: redis.RedisError | OSError, settings: Settings) -> Checkou
     if "DB index" in text:
         return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
     return RedisUnavailable(f"Redis at {place}: {text}")
+
+
+def _no_primary(settings: Settings, text: str) -> CheckoutError:
+    """What none of the Sentinels could tell; ``text`` has the errors of those that could not be asked."""
+    if "AuthenticationError" in text:
+        return AccessDenied(
+            f"the Sentinels {settings.redis_sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD"
+        )
+    silent = ", and not all could be asked" if " : " in text else ""
+    return RedisUnavailable(
+        f"the Sentinels {settings.redis_sentinels} name no primary of {settings.redis_sentinel_service!r}{silent}",
+        hint="check REDIS_SENTINELS and REDIS_SENTINEL_SERVICE, and the Sentinels' logs",
+    )
 
 
 def _unreachable(error: BaseException, place: str, text: str) -> CheckoutError:
