@@ -385,7 +385,7 @@ def test_whatever_happens_in_whichever_order_no_promise_is_broken(place: Place) 
             derandomize=not EXAMPLES,
             deadline=None,
             database=None,
-            phases=[Phase.explicit, Phase.generate] + ([Phase.shrink] if EXAMPLES else []),
+            phases=[Phase.generate],  # the story is the report: to shrink it would take many minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
