@@ -8,6 +8,7 @@ What an acknowledgement is worth is written in the README, under "What an acknow
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -52,6 +53,9 @@ from checkout_cli.store.versions import Changes, Versions
 
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
+
+PATIENCE = 0.002
+"""Seconds that a write waits at most before its next attempt, times the attempts it has made."""
 
 REFILLS = 3
 """How often another program's session is replaced while that program goes on writing it."""
@@ -168,7 +172,8 @@ class CheckoutStore:
         copy = _current_copy(opened)
         seen = None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
         try:
-            for _ in range(WRITE_ATTEMPTS):
+            for attempt in range(WRITE_ATTEMPTS):
+                self._let_others_finish(attempt)
                 seen = seen or self._row_to_write(checkout_id, opened)
                 record = self._versions.next(seen, changes)
                 if self._replace(record, seen):
@@ -302,6 +307,11 @@ class CheckoutStore:
         assert opened is not None  # noqa: S101  (a session without a row came from Redis)
         assert opened.value is not None  # noqa: S101
         return self._versions.seen(checkout_id, 0, without_reserved(opened.value))
+
+    def _let_others_finish(self, attempt: int) -> None:
+        """Wait a little before a write is tried again and again, each writer for another time."""
+        if attempt > 1:
+            self.clock.pause(random.uniform(0, PATIENCE) * attempt)  # noqa: S311  (no secret)
 
     def _replace(self, record: Record, seen: Record) -> bool:
         """The database's commit: false where the session is no longer what was seen."""

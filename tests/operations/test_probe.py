@@ -43,7 +43,9 @@ def test_redis_is_proven_by_a_real_expiry_and_left_as_it_was(settings: Settings,
     assert keys_of(valkey) == []
 
 
-def test_the_probe_leaves_other_sessions_alone_and_loses_no_member_of_a_legacy_index(settings: Settings, valkey: ValkeyServer) -> None:
+def test_the_probe_leaves_other_sessions_alone_and_loses_no_member_of_a_legacy_index(
+    settings: Settings, valkey: ValkeyServer
+) -> None:
     with valkey.client() as client:
         client.set("checkout:session:theirs-1", "{}", ex=1000)
         client.sadd(INDEX, "theirs-1")
