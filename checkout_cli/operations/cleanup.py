@@ -8,10 +8,11 @@ entry are entered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
+from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, InvalidInput, RedisUnavailable, WrongKeyType
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_index import Entry
@@ -66,10 +67,13 @@ def clean_up(
     """Remove what has expired from the index, the database and memory.
 
     Raises:
+        InvalidInput: ``max_seconds`` is no time to work in.
         Locked: another clean-up runs now.
         TierUnavailable: neither Redis nor the database can be reached.
         AccessDenied: Redis refuses a command that this needs.
     """
+    if max_seconds is not None and not max_seconds > 0:  # nor is "nan" more than nothing
+        raise InvalidInput("the time to clean up in must be more than zero seconds", hint="--max-seconds 50")
     if dry_run:
         return _CleanUp(store, None, max_seconds, batch, progress).preview()
     with job_lock(store, "cleanup", owner or new_owner()) as lock:
@@ -89,7 +93,9 @@ class _CleanUp:
         self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
         self._done = self._total = 0
         self._report = CleanupReport(dry_run=lock is None)
-        self._redis_away = self._database_away = False
+        self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
+        self._database_away = self._rows_unknown = self._index_broken = False
+        self._alive: set[str] = set()
 
     def run(self) -> CleanupReport:
         """All phases; each works without the other tier, and both away is an error."""
@@ -113,13 +119,16 @@ class _CleanUp:
         return self._report
 
     def _in_redis(self, phase: Callable[[], None]) -> None:
-        if self._redis_away:
+        if self._redis_away or self._index_broken:
             return
         try:
             phase()
         except RedisUnavailable as away:
             self._redis_away = True
             self._give_up_or_note(away)
+        except WrongKeyType as broken:
+            self._index_broken = True
+            self._report.unreachable.append(str(broken))
 
     def _in_database(self, phase: Callable[[], None]) -> None:
         if self._database_away:
@@ -127,16 +136,27 @@ class _CleanUp:
         try:
             phase()
         except DatabaseUnavailable as away:
-            self._database_away = True
-            self._give_up_or_note(away)
-        except RedisUnavailable as away:  # in the middle: what is alive cannot be seen any more
+            self._without_database(away)
+        except RedisUnavailable as away:  # in the middle: what is alive, and who has the lock, cannot be seen any more
             self._redis_away = True
+            self._report.finished = False
             self._give_up_or_note(away)
+
+    def _without_database(self, away: DatabaseUnavailable) -> None:
+        self._database_away = True
+        self._rows_unknown = not isinstance(away, DatabaseNotReady)  # where it was never set up, there are none
+        self._give_up_or_note(away)
 
     def _give_up_or_note(self, away: RedisUnavailable | DatabaseUnavailable) -> None:
         if self._redis_away and self._database_away:
             raise away
-        self._report.unreachable.append(str(away))
+        if str(away) not in self._report.unreachable:
+            self._report.unreachable.append(str(away))
+
+    def _note_alive(self, checkout_ids: Iterable[str]) -> None:
+        """Each is counted once, whichever tier it was due in."""
+        self._alive.update(checkout_ids)
+        self._report.still_alive = len(self._alive)
 
     def _step(self, looked_at: int) -> None:
         """After each batch: say so, and stop when the time is up or the lock is lost."""
@@ -164,7 +184,6 @@ class _CleanUp:
             previous = entries
             dead, living = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.settle(dead, living)
-            self._report.still_alive += len(living)
             self._step(len(entries))
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]]]:
@@ -182,19 +201,20 @@ class _CleanUp:
                 living.append((entry, now + int(self._store.settings.session_ttl * 1000)))
             elif entry.checkout_id in rows:
                 living.append((entry, rows[entry.checkout_id]))
-            else:
+            elif not self._rows_unknown:
                 dead.append(entry)
+        self._note_alive(entry.checkout_id for entry, _ in living)
         return dead, living
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those that Redis lacks and the database still has, with their expiry (ms)."""
-        if not checkout_ids or self._database_away:
+        ours = [checkout_id for checkout_id in checkout_ids if is_accepted_id(checkout_id)]
+        if not ours or self._database_away:
             return {}
         try:
-            return self._store.database.expiries(checkout_ids, now)
+            return self._store.database.expiries(ours, now)
         except DatabaseUnavailable as away:
-            self._database_away = True
-            self._give_up_or_note(away)
+            self._without_database(away)
             return {}
 
     # The database
@@ -213,7 +233,7 @@ class _CleanUp:
             previous = due
             alive = self._alive_in_redis(due)
             self._store.database.touch(alive)
-            self._report.still_alive += len(alive)
+            self._note_alive(alive)
             self._report.removed_from_database += self._store.database.purge(due, cutoff)
             self._unlist([Entry(name, cutoff) for name in due if name not in alive])
             self._step(len(due))
@@ -223,7 +243,7 @@ class _CleanUp:
 
     def _unlist(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
-        if self._redis_away:
+        if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
             self._report.removed_from_index += self._store.index.settle(dead[start : start + LARGEST_SCRIPT], [])
@@ -236,11 +256,15 @@ class _CleanUp:
 
     def _alive_in_redis(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Those whose key still lives, with its real expiry (ms)."""
-        if self._redis_away or not self._store.settings.enable_checkout_sessions:
+        if self._redis_away:
             return {}
         ttls = self._store.redis.remaining(checkout_ids)
-        now = self._store.clock.wall()
-        return {name: now + ttl for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl >= 0}
+        now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
+        return {
+            name: now + (ttl if ttl >= 0 else endless)
+            for name, ttl in zip(checkout_ids, ttls, strict=True)
+            if ttl != -2
+        }
 
     # Repair
 
@@ -267,9 +291,8 @@ class _CleanUp:
         now = self._store.redis.time()
         self._total += self._store.index.count_due(now)
         for entries in self._store.index.all_due(now, self._batch):
-            dead, living = self._judge(entries, now)
+            dead, _ = self._judge(entries, now)
             self._report.removed_from_index += len(dead)
-            self._report.still_alive += len(living)
             self._step(len(entries))
 
     def _preview_database(self) -> None:

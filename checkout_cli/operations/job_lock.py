@@ -55,8 +55,9 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
         Locked: another process has it.
         TierUnavailable: neither Redis nor the database can be reached.
     """
+    in_redis = store.settings.enable_checkout_sessions
     try:
-        holder, in_redis = store.redis.lock(job, owner, TIME_TO_LIVE), True
+        holder = store.redis.lock(job, owner, TIME_TO_LIVE) if in_redis else _taken_in_database(store, job, owner)
     except RedisUnavailable:
         holder, in_redis = _taken_in_database(store, job, owner), False
     if holder is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -58,6 +59,9 @@ from checkout_cli.store.versions import Changes, Versions
 
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
+
+PATIENCE = 0.002
+"""Seconds that a write waits at most before its next attempt, times the attempts it has made."""
 
 REFILLS = 3
 """How often another program's session is replaced while that program goes on writing it."""
@@ -188,7 +192,8 @@ class CheckoutStore:
         copy = None if opened is None or opened.undrained else opened.standing
         seen = None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
         try:
-            for _ in range(WRITE_ATTEMPTS):
+            for attempt in range(WRITE_ATTEMPTS):
+                self._let_others_finish(attempt)
                 seen = seen or self._row_to_write(checkout_id, opened)
                 record = self._versions.next(seen, changes)
                 if self._replace(record, seen, write_id):
@@ -340,6 +345,11 @@ class CheckoutStore:
     def _prefers_redis(self, require: Durability | None) -> bool:
         """Whether the shop chose Redis' durability, and this caller does not insist on more."""
         return self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+
+    def _let_others_finish(self, attempt: int) -> None:
+        """Wait a little before a write is tried again and again, each writer for another time."""
+        if attempt > 1:
+            self.clock.pause(random.uniform(0, PATIENCE) * attempt)  # noqa: S311  (no secret)
 
     def _replace(self, record: Record, seen: Record, write_id: str) -> bool:
         """The database's commit: false where the session is no longer what was seen."""

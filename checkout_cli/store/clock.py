@@ -20,7 +20,8 @@ def _elapsed() -> float:
 
 @dataclass(frozen=True)
 class Clock:
-    """``wall`` is milliseconds since the epoch; ``elapsed`` is seconds for measuring spans."""
+    """``wall`` is milliseconds since the epoch; ``elapsed`` is seconds for measuring spans; ``pause`` waits seconds."""
 
     wall: Callable[[], int] = _wall
     elapsed: Callable[[], float] = _elapsed
+    pause: Callable[[float], None] = time.sleep

@@ -31,7 +31,8 @@ PAGE = 500
 """Rows to read at a time."""
 
 
-_STATUSES = frozenset(PaymentStatus)
+_STATUSES = tuple(PaymentStatus)
+"""To look up what may be anything: a foreign status can be a list, which no set can be asked for."""
 
 
 _COUNTED = {"preserve_rowcount": True}

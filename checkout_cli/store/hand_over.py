@@ -29,6 +29,8 @@ HANDED_OVER_AT_ONCE = 20
 """Pending rows that one look publishes before the read goes on."""
 KEPT_NOTES = 500
 """Notes that are kept before they are written down without waiting for the next look."""
+LONGEST_WRITE = 300.0
+"""Seconds after which a write of this process has surely ended, and the database's pending rows tell of it."""
 KNOWN_SESSIONS = 100_000
 """Sessions of which a process remembers how far the database's expiry is."""
 
@@ -56,6 +58,7 @@ class HandOver:
         self._lease_until = float("-inf")
         self._pending: dict[str, int] = {}
         self._unpublished: dict[str, int] = {}
+        self._unpublished_at: dict[str, float] = {}
         self._published: dict[str, int] = {}
         self._touched: dict[str, int] = {}
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
@@ -79,10 +82,18 @@ class HandOver:
             except (DatabaseUnavailable, RedisUnavailable):
                 return
             self._pending = {row.checkout_id: row.version for row in pending}
+            self._forget_old_writes(started)
             self._hand_over(pending)
             # From the start of the look: what was committed while it ran may be missing in it.
             if len(pending) <= MOST_PENDING:
                 self._lease_until = started + self._span
+
+    def _forget_old_writes(self, looked_at: float) -> None:
+        """What the look had to find if it is still pending need not be remembered: an outage would fill memory."""
+        with self._noting:
+            old = [name for name, noted_at in self._unpublished_at.items() if looked_at - noted_at > LONGEST_WRITE]
+            for name in old:
+                del self._unpublished_at[name], self._unpublished[name]
 
     @property
     def is_fenced(self) -> bool:
@@ -136,6 +147,8 @@ class HandOver:
             for distrusted in (self._unpublished, self._pending):
                 if distrusted.get(checkout_id, version + 1) <= version:  # an older version's publish proves nothing
                     del distrusted[checkout_id]
+            if checkout_id not in self._unpublished:
+                self._unpublished_at.pop(checkout_id, None)
             self._published[checkout_id] = max(version, self._published.get(checkout_id, 0))
             full = len(self._published) + len(self._touched) >= KEPT_NOTES
         if full:
@@ -147,6 +160,7 @@ class HandOver:
             return  # nobody reads what could be stale there
         with self._noting:
             self._unpublished[checkout_id] = max(version, self._unpublished.get(checkout_id, 0))
+            self._unpublished_at[checkout_id] = self._clock.elapsed()
 
     def note_expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
         """A read extended a session until then (ms); written down once in a tenth of the TTL.

@@ -41,19 +41,28 @@ class RedisIndex:
         """What Redis keeps at the index: ``zset``, ``set`` (legacy), ``none``, or something else's type."""
         return str(self._tier.ask(("TYPE", INDEX)).decode())
 
+    def known_kind(self) -> str:
+        """The same, if it is an index or nothing at all.
+
+        Raises:
+            WrongKeyType: something that is no index is there.
+        """
+        kind = self.kind()
+        if kind not in {"zset", "set", "none"}:
+            raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
+        return kind
+
     def newest(self) -> Iterator[list[str]]:
         """All ids, those that expire last first, in pages; a legacy index in no order.
 
         Raises:
             WrongKeyType: something that is no index is there.
         """
-        kind = self.kind()
-        if kind in {"zset", "none"}:
-            yield from self._pages_by_rank()
-        elif kind == "set":
+        kind = self.known_kind()
+        if kind == "set":
             yield from self._members(INDEX)
         else:
-            raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
+            yield from self._pages_by_rank()
         if kind == "none":
             yield from self.session_ids()
         else:
@@ -96,13 +105,11 @@ class RedisIndex:
 
     def count(self, now: int) -> Count:
         """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not."""
-        kind = self.kind()
+        kind = self.known_kind()
         if kind == "set":
             return self._count_members(INDEX)
         if kind == "none":
             return Count(sum(len(page) for page in self.session_ids()), TierName.REDIS)
-        if kind != "zset":
-            raise WrongKeyType(f"{INDEX} holds a {kind}, not an index", hint=f"redis-cli TYPE {INDEX}")
         alive, due = self._tier.ask_all(("ZCOUNT", INDEX, f"({now}", "+inf"), ("ZCOUNT", INDEX, "-inf", now))
         looked_at = 0
         for entries in self.all_due(now, PAGE):
@@ -143,7 +150,7 @@ class RedisIndex:
 
     def count_due(self, now: int) -> int:
         """How many entries can have expired; all of a legacy SET can."""
-        if self.kind() == "set":
+        if self.known_kind() == "set":
             return int(self._tier.ask(("SCARD", INDEX)))
         return int(self._tier.ask(("ZCOUNT", INDEX, "-inf", now)))
 
@@ -188,7 +195,7 @@ class RedisIndex:
         The SET is first renamed, which is atomic, so that writers can use the sorted set at once; it goes away only
         when all its members have arrived, so that an interrupted adoption is taken up again.
         """
-        if self.kind() == "set":
+        if self.known_kind() == "set":
             for page in self._members(LEGACY_INDEX):  # an older program began a new SET before we were done
                 if page:
                     self._tier.ask(("SADD", INDEX, *map(encoded, page)))

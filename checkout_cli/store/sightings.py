@@ -116,9 +116,9 @@ class Sightings:
         yield from self._in_memory()
 
     def _in_redis(self, *, use_database: bool) -> Iterator[Sighting]:
-        pending = self._pending() if use_database else []
+        pending, deleted = self._pending() if use_database else ([], set())
         yield from pending
-        shown = {sighting.checkout_id for sighting in pending}
+        shown = deleted | {sighting.checkout_id for sighting in pending}
         for page in self._index.newest():
             for start in range(0, len(page), PAGE):
                 chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
@@ -144,23 +144,24 @@ class Sightings:
         lifetimes = self._redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
         return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl == -2]
 
-    def _pending(self) -> list[Sighting]:
-        """Sessions whose newest version Redis may lack, the last written first."""
+    def _pending(self) -> tuple[list[Sighting], set[str]]:
+        """Sessions whose newest version Redis may lack, the last written first; and those that it must not show."""
         try:
             waiting = sorted(self._database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
             rows = self._database.read_many([row.checkout_id for row in waiting])
             copies = dict(zip(rows, self._redis.look(list(rows)), strict=True))
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
-            return []
+            return [], set()
         now = self._clock.wall()
         behind = [rows[row.checkout_id] for row in waiting if row.checkout_id in rows]
         seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in copies.items()}
-        return [
+        lacking = [
             _row_seen(row, instead_of=seen[row.checkout_id])
             for row in behind
             if row.body is not None and row.expires_at > now and not _has(seen[row.checkout_id], row)
         ]
+        return lacking, {row.checkout_id for row in behind if row.body is None}
 
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.servers import PostgresServer
 from tests.store.support import ManualClock, make_store
 
 
@@ -39,3 +41,21 @@ def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
     first = another()
     first.database.create_schema()
     return first
+
+
+@pytest.fixture(scope="session")
+def shared_database(_postgres: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database that tests share: creating one takes longer than a test."""
+    url = _postgres.create_database()
+    yield url
+    _postgres.drop_database(url)
+
+
+@pytest.fixture
+def emptied_database(shared_database: str) -> Iterator[str]:
+    """That database, with empty tables afterwards."""
+    yield shared_database
+    engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks"))
+    engine.dispose()

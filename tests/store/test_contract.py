@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from checkout_cli.errors import (
     CheckoutError,
@@ -20,13 +19,14 @@ from checkout_cli.keys import SESSION_PREFIX
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.servers import PostgresServer, ValkeyServer
+from tests.servers import ValkeyServer
 from tests.store.contract import StoreContract
 from tests.store.support import ManualClock, make_store, without_database, without_redis
 
 
 def opened(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
-    with make_store(settings, clock) as store:
+    patient = replace(settings, timeout=5.0, database_timeout=20.0)  # the contract says nothing of a busy machine
+    with make_store(patient, clock) as store:
         store.database.create_schema()
         yield store
 
@@ -50,23 +50,6 @@ class TestAllTiersOnEachServer(WithRedis):
     @pytest.fixture
     def store(self, any_redis_server: ValkeyServer, settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
         yield from opened(replace(settings, redis_port=any_redis_server.port), clock)
-
-
-@pytest.fixture(scope="module")
-def shared_database(_postgres: PostgresServer) -> Iterator[str]:
-    """A PostgreSQL database that tests share: creating one takes longer than a test."""
-    url = _postgres.create_database()
-    yield url
-    _postgres.drop_database(url)
-
-
-@pytest.fixture
-def emptied_database(shared_database: str) -> Iterator[str]:
-    yield shared_database
-    engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals"))
-    engine.dispose()
 
 
 class TestPostgreSQL(WithRedis):

@@ -244,3 +244,19 @@ def test_what_was_written_without_redis_is_there_when_redis_is_back(
             assert reader.get(ID).fields["n"] == 2
             assert reader.get("session-0002").fields["n"] == 1
         assert trusted(store) is not None
+
+
+def test_a_long_outage_does_not_fill_memory(
+    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "publish", redis_away)
+        for number in range(20):
+            store.create({}, checkout_id=f"session-{number:04}")
+    store.create({}, checkout_id="session-9999")
+    assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 20
+    clock.advance(hand_over.LONGEST_WRITE + 1)
+    monkeypatch.setattr(hand_over, "HANDED_OVER_AT_ONCE", 0)
+    store.get("session-9999")
+    assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 0
+    assert store.get("session-0001").tier is TierName.DATABASE, "the look found it pending"

@@ -99,7 +99,8 @@ def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
         made.heal()
 
 
-KINDS = ("get",) * 8 + ("update",) * 6 + ("everybody gets",) * 3 + ("peek", "create", "processing", "failed", "paid", "delete")
+SELDOM = ("peek", "create", "processing", "failed", "paid", "delete")
+KINDS = ("get",) * 8 + ("update",) * 6 + ("everybody gets",) * 3 + SELDOM
 
 
 @dataclass(frozen=True)

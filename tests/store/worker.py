@@ -231,6 +231,4 @@ class Worker:
         began, clock_began = self._began
         times = {"began": began, "ended": time.monotonic(), "clock_began": clock_began}
         mark = order.mark if order.kind in {"create", "update"} else ""
-        return Call(
-            self.name, order.kind, order.checkout_id, mark, clock_ended=self.clock.seconds, **times, **answer
-        )
+        return Call(self.name, order.kind, order.checkout_id, mark, clock_ended=self.clock.seconds, **times, **answer)

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+
+import msgspec
+import pytest
+
+from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.settings import Settings
+from checkout_cli.store import database_tier
+from checkout_cli.store.database_tier import DatabaseTier, Pending
+from checkout_cli.store.records import Record, Totals
+
+NOW = 1_800_000_000_000
+SESSION = Record("session-1", 1, b'{"a":1,"price":10.50}', NOW, NOW + 1000)
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def where(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    if request.param == "PostgreSQL":
+        return replace(settings, database_url=request.getfixturevalue("emptied_database"))
+    return settings
+
+
+@pytest.fixture
+def database(where: Settings) -> Iterator[DatabaseTier]:
+    with closing(DatabaseTier(where)) as opened:
+        opened.create_schema()
+        yield opened
+
+
+def named(name: str, *, body: bytes = b"{}", expires_at: int = NOW + 1000) -> Record:
+    return msgspec.structs.replace(SESSION, checkout_id=name, body=body, expires_at=expires_at)
+
+
+def insert(database: DatabaseTier, *records: Record) -> None:
+    for record in records:
+        assert database.insert(record, now=NOW, write_id="w")
+
+
+def newer(record: Record, version: int, body: bytes = b'{"a":2}') -> Record:
+    return msgspec.structs.replace(record, version=version, body=body)
+
+
+def test_what_was_inserted_is_read_byte_for_byte(database: DatabaseTier) -> None:
+    body = '{"price":1.10,"name":"Zoë 🛒 \\u00e9 \u202e","big":123456789012345678901234567890}'.encode()
+    insert(database, named("session-1", body=body))
+    record = database.read("session-1")
+    assert record is not None
+    assert record.body == body
+    assert (record.version, record.created_at, record.expires_at) == (1, NOW, NOW + 1000)
+
+
+def test_the_schema_is_created_once(database: DatabaseTier) -> None:
+    assert database.schema_present()
+    assert not database.create_schema()
+
+
+def test_an_id_is_inserted_once_dead_or_alive(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert not database.insert(SESSION, now=NOW, write_id="w")
+    database.bury("session-1", seen=1, now=NOW, write_id="w")
+    assert not database.insert(SESSION, now=NOW, write_id="w")
+
+
+def test_an_update_needs_the_version_that_it_has_seen(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+    assert not database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+    assert not database.update(newer(SESSION, 9), seen=8, now=NOW, write_id="w")
+    assert not database.update(newer(named("session-2"), 2), seen=1, now=NOW, write_id="w")
+    record = database.read("session-1")
+    assert record is not None
+    assert (record.version, record.body) == (2, b'{"a":2}')
+
+
+def test_the_dead_cannot_be_written_nor_buried_again(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert not database.bury("session-1", seen=7, now=NOW, write_id="w")
+    assert database.bury("session-1", seen=1, now=NOW, write_id="w")
+    assert not database.bury("session-1", seen=2, now=NOW, write_id="w")
+    assert not database.update(newer(SESSION, 3), seen=2, now=NOW, write_id="w")
+    tombstone = database.read("session-1")
+    assert tombstone is not None
+    assert (tombstone.version, tombstone.body) == (2, None)
+
+
+def test_of_threads_that_update_one_version_one_succeeds(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    done: list[bool] = []
+    barrier = threading.Barrier(8)
+
+    def update() -> None:
+        barrier.wait()
+        done.append(database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w"))
+
+    threads = [threading.Thread(target=update) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [False] * 7 + [True]
+
+
+def test_several_are_read_at_once(database: DatabaseTier) -> None:
+    insert(database, named("session-1"), named("session-2"))
+    assert sorted(database.read_many(["session-1", "session-2", "session-3"])) == ["session-1", "session-2"]
+    assert database.read_many([]) == {}
+
+
+# Pending
+
+
+def test_a_version_is_pending_until_it_is_noted_as_published(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert database.pending(10) == [Pending("session-1", 1, NOW)]
+    database.note_published({"session-1": 1, "unknown-1": 5})
+    assert database.pending(10) == []
+    database.update(newer(SESSION, 2), seen=1, now=NOW + 5, write_id="w")
+    assert database.pending(10) == [Pending("session-1", 2, NOW + 5)]
+    database.note_published({"session-1": 1})
+    assert len(database.pending(10)) == 1
+
+
+def test_a_note_never_goes_backwards(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.note_published({"session-1": 7})
+    database.note_published({"session-1": 0})
+    assert database.pending(10) == []
+
+
+def test_a_tombstone_is_pending_too(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.note_published({"session-1": 1})
+    database.bury("session-1", seen=1, now=NOW + 9, write_id="w")
+    assert database.pending(10) == [Pending("session-1", 2, NOW + 9)]
+
+
+def test_pending_rows_are_told_up_to_a_limit(database: DatabaseTier) -> None:
+    insert(database, *(named(f"session-{number}") for number in range(5)))
+    assert len(database.pending(3)) == 3
+
+
+def test_processes_that_write_down_the_same_notes_do_not_block_each_other(where: Settings) -> None:
+    """Rows locked in different orders would be a deadlock on PostgreSQL."""
+    names = [f"session-{number:03}" for number in range(50)]
+    with closing(DatabaseTier(where)) as first, closing(DatabaseTier(where)) as second:
+        first.create_schema()
+        insert(first, *(named(name) for name in names))
+        failures: list[Exception] = []
+
+        def write_down(database: DatabaseTier, order: list[str]) -> None:
+            try:
+                for version in range(1, 20):
+                    database.note_published(dict.fromkeys(order, version))
+                    database.touch(dict.fromkeys(order, NOW + 1000 + version))
+            except DatabaseUnavailable as error:
+                failures.append(error)
+
+        threads = [
+            threading.Thread(target=write_down, args=(first, names)),
+            threading.Thread(target=write_down, args=(second, names[::-1])),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+
+
+# Expiry
+
+
+def test_a_touch_moves_forward_up_to_the_maximum_age(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    for touched, expected in ((NOW + 999, NOW + 1000), (NOW + 5000, NOW + 5000), (NOW + 10**12, NOW + 86_400_000)):
+        database.touch({"session-1": touched})
+        record = database.read("session-1")
+        assert record is not None
+        assert record.expires_at == expected
+
+
+def test_a_touch_does_not_make_a_version(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.touch({"session-1": NOW + 5000})
+    assert database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+
+
+# What operators see
+
+
+def test_the_newest_come_first_page_by_page_and_the_dead_not_at_all(
+    database: DatabaseTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_tier, "PAGE", 3)
+    expiries = [50, 20, 50, 50, 10, 50, 40]
+    insert(database, *(named(f"session-{place}", expires_at=NOW + at) for place, at in enumerate(expiries)))
+    database.bury("session-6", seen=1, now=NOW, write_id="w")
+    listed = [record.checkout_id for record in chain.from_iterable(database.newest())]
+    assert listed == ["session-5", "session-3", "session-2", "session-0", "session-1", "session-4"]
+
+
+def test_ids_are_found_by_their_beginning_taken_literally(database: DatabaseTier) -> None:
+    insert(database, named("abc_def-1"), named("abcXdef-2"), named("abc-dead-3"))
+    database.bury("abc-dead-3", seen=1, now=NOW, write_id="w")
+    assert database.matching("abc_", 10) == ["abc_def-1"]
+    assert database.matching("%", 10) == []
+    assert sorted(database.matching("abc", 10)) == ["abcXdef-2", "abc_def-1"]
+    assert len(database.matching("abc", 1)) == 1
+
+
+def test_counting_knows_who_has_expired(database: DatabaseTier) -> None:
+    insert(database, named("session-1", expires_at=NOW), named("session-2", expires_at=NOW + 1), named("session-3"))
+    database.bury("session-3", seen=1, now=NOW, write_id="w")
+    assert database.count(NOW) == 1
+    assert database.count_due(NOW) == 1
+    assert database.due(NOW, 10) == ["session-1"]
+    assert database.expiries(["session-1", "session-2", "session-3"], NOW) == {"session-2": NOW + 1}
+    assert list(database.living_ids(NOW)) == [{"session-2": NOW + 1}]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{}", Totals(1, 0, 0)),
+        (b'{"paymentStatus":"paid"}', Totals(1, 1, 0)),
+        (b'{"databaseOrderId":"o"}', Totals(1, 1, 0)),
+        (b'{"databaseOrderId":"o","paymentStatus":"failed"}', Totals(1, 1, 1)),
+        (b'{"paymentStatus":"failed"}', Totals(1, 0, 1)),
+        (b'{"paymentStatus":["a list"]}', Totals(1, 0, 0)),
+        (b'{"paymentStatus":"' + b"x" * 500 + b'"}', Totals(1, 0, 0)),
+        (b'{"paymentStatus":null}', Totals(1, 0, 0)),
+    ],
+)
+def test_totals_are_the_same_before_and_after_a_clean_up(database: DatabaseTier, body: bytes, expected: Totals) -> None:
+    insert(database, named("session-1", body=body))
+    assert database.totals() == expected
+    assert database.purge(["session-1"], NOW + 1000) == 1
+    assert database.read("session-1") is None
+    assert database.totals() == expected
+
+
+def test_a_purge_takes_only_what_is_still_expired(database: DatabaseTier) -> None:
+    insert(database, named("session-1"), named("session-2", expires_at=NOW + 2000))
+    assert database.purge(["session-1", "session-2", "session-3"], NOW + 1000) == 1
+    assert database.read("session-2") is not None
+
+
+def test_old_tombstones_are_purged_and_counted_on(database: DatabaseTier) -> None:
+    insert(database, named("session-1"), named("session-2"))
+    database.bury("session-1", seen=1, now=NOW + 10, write_id="w")
+    assert database.count_tombstones(NOW + 9) == database.purge_tombstones(NOW + 9) == 0
+    assert database.count_tombstones(NOW + 10) == database.purge_tombstones(NOW + 10) == 1
+    assert database.read("session-1") is None
+    assert database.totals() == Totals(2, 0, 0)
+
+
+def test_a_probe_leaves_no_trace(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.erase("session-1")
+    assert database.read("session-1") is None
+    assert database.totals() == Totals(0, 0, 0)
+
+
+def test_a_failed_statement_leaves_the_next_one_alone(database: DatabaseTier) -> None:
+    with pytest.raises(DatabaseUnavailable), database._transaction() as connection:
+        connection.exec_driver_sql("SELECT nonsense(1)")
+    database.breaker.succeeded()
+    assert database.ping() >= 0
+
+
+# Locks
+
+
+def test_a_lock_has_one_owner_until_it_ends(database: DatabaseTier) -> None:
+    assert database.lock("job", "first", now=0, until=100) is None
+    assert database.lock("job", "second", now=99, until=200) == "first"
+    assert database.lock("other", "second", now=99, until=200) is None
+    assert database.lock("job", "first", now=99, until=150) is None
+    assert database.lock("job", "second", now=150, until=200) is None
+    database.unlock("job", "first")
+    assert database.lock("job", "third", now=160, until=300) == "second"
+    database.unlock("job", "second")
+    assert database.lock("job", "third", now=160, until=300) is None
