@@ -69,6 +69,7 @@ def test_a_writer_that_stalls_between_its_commit_and_its_publish_brings_back_not
     writing = background(shop.update, stalled)
     checkpoint.wait()
     getattr(shop, meanwhile)(other)
+    other.hand_over.write_down()  # published, and noted as such: nothing is pending that would make readers careful
     lose(own_scenario.redis, loss)
     clock.advance(6)
     checkpoint.release()
@@ -103,6 +104,7 @@ def test_a_filler_that_stalls_with_an_old_row_brings_back_nothing(
     reading = background(stalled.get, ID)  # it began before the write, so it may return what was before
     checkpoint.wait()
     getattr(shop, meanwhile)(other)
+    other.hand_over.write_down()  # published, and noted as such: nothing is pending that would make readers careful
     lose(own_scenario.redis, loss)
     clock.advance(6)
     checkpoint.release()
@@ -112,6 +114,26 @@ def test_a_filler_that_stalls_with_an_old_row_brings_back_nothing(
         for store in (reader, other, stalled):
             look(store)
         clock.advance(GRACE)
+
+
+@pytest.mark.fault("1 stalled writer or filler")
+def test_a_late_publish_takes_no_claim_of_another_filler(
+    scenario: Scenario, make_shop: Callable[..., Shop], background: Background
+) -> None:
+    shop = make_shop(scenario.settings)
+    stalled, other, reader = shop.process(), shop.process(), shop.process()
+    shop.create(stalled)
+    checkpoint = Checkpoint(stalled.redis, "publish")
+    writing = background(shop.update, stalled)
+    checkpoint.wait()
+    shop.update(other)
+    other.hand_over.write_down()
+    evict(other, ID)
+    assert other.redis.claim(ID).token, "nobody fills the key"
+    checkpoint.release()
+    outcome(writing)
+    assert shop.get(reader).version == 3
+    assert trusted_again(shop, reader)
 
 
 # 2 Snapshots

@@ -1,0 +1,135 @@
+"""The fence against an old primary: what it prevents, shown by taking it away; and a failover as a shop lives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from checkout_cli.operations.embedded import HOST
+from checkout_cli.session import TierName
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.hand_over import HandOver
+from tests.faults.conftest import settings_for
+from tests.faults.harness import ID, Shop, trusted_again
+from tests.faults.sentinel import SERVICE, Replicated
+from tests.store.support import ManualClock, wait_until
+
+
+@pytest.fixture
+def replicated(tmp_path: Path) -> Iterator[Replicated]:
+    with Replicated(tmp_path) as servers:
+        yield servers
+
+
+@pytest.fixture
+def settings(replicated: Replicated, sqlite_url: str) -> Settings:
+    return replace(
+        settings_for(replicated.first, sqlite_url),
+        redis_sentinels=f"{HOST}:{replicated.port}",
+        redis_sentinel_service=SERVICE,
+    )
+
+
+def part(replicated: Replicated) -> None:
+    """Two primaries, as after a partition: the old one goes on and knows nothing of the new one."""
+    with replicated.second.client() as promoted, replicated.sentinel() as client:
+        promoted.replicaof("NO", "ONE")
+        client.execute_command("SENTINEL", "REMOVE", SERVICE)
+        client.execute_command("SENTINEL", "MONITOR", SERVICE, HOST, replicated.second.port, 1)
+        wait_until(lambda: client.sentinel_master(SERVICE)["flags"] == "master", 10)
+
+
+def published_version(store: CheckoutStore) -> int:
+    with store.database.transaction() as connection:
+        text = sqlalchemy.text("SELECT published_version FROM checkout_sessions WHERE checkout_id = :id")
+        return int(connection.execute(text, {"id": ID}).scalar_one())
+
+
+def write_on_the_old_primary_and_read_on_the_new_one(shop: Shop, replicated: Replicated, clock: ManualClock) -> None:
+    """``left`` does not know of the failover yet and publishes where ``moved`` will not look."""
+    left = shop.process()
+    shop.create(left)
+    assert trusted_again(shop, left)
+    with replicated.first.client() as client:
+        client.wait(1, 2000)
+    part(replicated)
+    moved = shop.process()
+    assert trusted_again(shop, moved)
+    assert shop.update(left).published, "the old primary took it"
+    clock.advance(1.01)
+    shop.get(left)  # writes down what it knows: that this version is published
+    shop.get(moved)
+    assert published_version(moved) < 2 or moved.redis.look([ID])[0].value is not None
+
+
+@pytest.mark.fault("8 Sentinel")
+def test_what_the_old_primary_has_is_not_marked_as_published(
+    replicated: Replicated, settings: Settings, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings)
+    write_on_the_old_primary_and_read_on_the_new_one(shop, replicated, clock)
+    reader = shop.process()
+    clock.advance(3)  # the row is pending, and so the new primary gets it
+    assert trusted_again(shop, reader)
+    assert shop.get(reader).version == 2
+
+
+@pytest.mark.fault("11 negative controls")
+def test_without_the_fence_the_new_primary_is_read_stale(
+    replicated: Replicated,
+    settings: Settings,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noted = DatabaseTier.note_published
+
+    def whichever_reign(tier: DatabaseTier, versions: Mapping[str, int], _: bytes | None = None) -> None:
+        noted(tier, versions)
+
+    monkeypatch.setattr(HandOver, "is_fenced_off", lambda *_: False)
+    monkeypatch.setattr(DatabaseTier, "note_published", whichever_reign)
+    shop = Shop(settings, clock)
+    shop.process().database.create_schema()
+    try:
+        with pytest.raises(AssertionError, match="a stale read from redis"):
+            write_on_the_old_primary_and_read_on_the_new_one(shop, replicated, clock)
+    finally:
+        shop.close()
+
+
+@pytest.mark.fault("failover")
+def test_a_shop_that_goes_on_during_a_failover_is_never_stale_and_soon_published_again(
+    replicated: Replicated, settings: Settings, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings)
+    writer, reader = shop.process(), shop.process()
+    shop.create(writer)
+    assert trusted_again(shop, reader)
+    with replicated.first.client() as client:
+        client.wait(1, 2000)
+    replicated.first.kill()
+
+    def goes_on() -> bool:
+        clock.advance(0.3)
+        published = shop.update(writer).published
+        from_redis = shop.get(writer).tier is TierName.REDIS
+        shop.get(reader)
+        return published and from_redis
+
+    wait_until(goes_on, 20)
+    assert trusted_again(shop, reader)
+    assert replicated.primary_port() == replicated.second.port
+    with writer.database.transaction() as connection:
+        reigns = (
+            connection.execute(sqlalchemy.text("SELECT stamp FROM checkout_reigns ORDER BY number")).scalars().all()
+        )
+    assert len(set(reigns)) == len(reigns) >= 2
+    with replicated.second.client() as client:
+        assert reigns[-1].startswith(client.info("server")["run_id"])
