@@ -272,7 +272,8 @@ def _has(copy: Sighting | None, row: Record) -> bool:
 def _row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:
     """A row as an operator sees it; ``instead_of`` what lies in Redis, which is told if it is no session."""
     assert row.body is not None  # noqa: S101  (tombstones are not shown)
-    session = Session(row.checkout_id, decode(row.body), row.version, tier)
+    verified = tier is not TierName.MEMORY  # what only this process has, nobody can vouch for
+    session = Session(row.checkout_id, decode(row.body), row.version, tier, verified)
     problem = None if instead_of is None else instead_of.problem
     detail = "" if problem is None else f"{problem} in Redis"
     return Sighting(row.checkout_id, tier, session, row.expires_at, len(row.body), detail=detail)

@@ -1,19 +1,40 @@
 """``store.get``, ``create`` and ``update``: what the store adds to the round trips and the commit that it cannot save.
 
+And with Redis dead: what a call adds to the database's own time, with the breaker open, and what the first call takes.
+
 ``python -m tests.benchmarks.bench_store``
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import statistics
+import time
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import redis
 
 from checkout_cli.keys import session_key
 from checkout_cli.session import TierName
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_connection import connection_pool
-from tests.benchmarks.harness import TTL, Place, Result, bare_database, fill, in_turn, kilobyte_session, place, show
+from tests.benchmarks.harness import (
+    TTL,
+    Place,
+    Result,
+    bare_database,
+    fill,
+    in_turn,
+    kilobyte_session,
+    once,
+    place,
+    show,
+)
 
 READS = 10_000
 WRITES = 1_000
@@ -21,6 +42,8 @@ SESSIONS = 300
 FEW, MANY = 300, 100_000
 ROUND_TRIPS_OF_AN_UPDATE = 2.3
 """*open* and *publish*, the latter with the index entry; the fraction is for the scripts that Redis runs meanwhile."""
+FIRST_CALL = 0.5
+"""Seconds that the first call of an outage may take, with the default time-outs."""
 
 
 def bare_client(where: Place) -> redis.Redis:
@@ -71,7 +94,7 @@ def bench_update() -> Result:
                 lambda number: client.getex(keys[number % SESSIONS], px=1_800_000),
             )
         baseline = commit + ROUND_TRIPS_OF_AN_UPDATE * round_trip
-        return Result(f"update / bare commit + {ROUND_TRIPS_OF_AN_UPDATE} round trips", ours, baseline)
+        return Result(f"update / bare commit + {ROUND_TRIPS_OF_AN_UPDATE} round trips", ours, baseline, bar=1.0)
 
 
 def _bare_update(connection: sqlite3.Connection, checkout_id: str, moment: int) -> None:
@@ -84,9 +107,77 @@ def _bare_update(connection: sqlite3.Connection, checkout_id: str, moment: int) 
     connection.commit()
 
 
+def bench_outage() -> list[Result]:
+    """With Redis dead and the breaker open: the 99th percentile of a call against the database's own, measured alike.
+
+    The breaker lets one caller try again from time to time, at its own pace: such tries are among the calls. Each
+    session was read once before: the first read in an outage also writes its expiry down, once in a tenth of the TTL.
+    """
+    with place() as where:
+        fields = kilobyte_session()
+        ids = [where.store.create(fields).session.checkout_id for _ in range(SESSIONS)]
+        where.store.hand_over.write_down()
+        where.server.kill()
+        now = where.store.clock.wall()
+        with bare_database(where) as connection, contextlib.closing(CheckoutStore.open(_as_by_default(where))) as store:
+            get, update, read, commit = percentiles(
+                WRITES,
+                lambda number: store.get(ids[number % SESSIONS]),
+                lambda number: store.update(ids[number % SESSIONS], {"notes": f"ring {number} times"}),
+                lambda number: _bare_read(connection, ids[number % SESSIONS]),
+                lambda number: _bare_update(connection, ids[number % SESSIONS], now + TTL + number),
+                warm_up=SESSIONS,
+            )
+        return [
+            Result("get without Redis, p99 / 2 × bare read + 2 ms", get, 2 * read + 0.002, bar=1.0),
+            Result("update without Redis, p99 / 2 × bare commit + 2 ms", update, 2 * commit + 0.002, bar=1.0),
+        ]
+
+
+def bench_first_call() -> list[Result]:
+    """The first call after Redis has died, and after it has frozen, against the budget of all time-outs."""
+    results = []
+    for how in ("died", "frozen"):
+        with place() as where, contextlib.closing(CheckoutStore.open(_as_by_default(where))) as store:
+            checkout_id = store.create(kilobyte_session()).session.checkout_id
+            assert store.get(checkout_id).tier is TierName.REDIS
+            where.server.kill() if how == "died" else where.server.pause()
+            took = once(lambda store=store, checkout_id=checkout_id: store.get(checkout_id))  # type: ignore[misc]
+            where.server.resume()
+            results.append(Result(f"first get when Redis has {how} / its budget", took, FIRST_CALL, bar=1.0))
+    return results
+
+
+def _as_by_default(where: Place) -> Settings:
+    """The place's settings with the time-outs that a shop has if it sets none."""
+    default = Settings()
+    return replace(where.settings, timeout=default.timeout, database_timeout=default.database_timeout)
+
+
+def percentiles(times: int, *contestants: Callable[[int], Any], percentile: int = 99, warm_up: int = 20) -> list[float]:
+    """Such a percentile of the seconds of each contestant, called in turn."""
+    samples: list[list[float]] = [[] for _ in contestants]
+    for number in range(warm_up + times):
+        for sample, contestant in zip(samples, contestants, strict=True):
+            started = time.perf_counter()
+            contestant(number)
+            if number >= warm_up:
+                sample.append(time.perf_counter() - started)
+    return [statistics.quantiles(sample, n=100)[percentile - 1] for sample in samples]
+
+
+def _bare_read(connection: sqlite3.Connection, checkout_id: str) -> None:
+    """One row, by the bare driver."""
+    connection.execute(
+        "SELECT checkout_id, version, body, created_at, expires_at FROM checkout_sessions WHERE checkout_id = ?",
+        (checkout_id,),
+    ).fetchone()
+
+
 def main() -> None:
     """Measure, and print the table."""
     show("The store: medians", [bench_get(), bench_create(), bench_update()])
+    show("Without Redis", [*bench_outage(), *bench_first_call()])
 
 
 if __name__ == "__main__":

@@ -250,9 +250,7 @@ def judge(calls: list[Call], injector: Injector, settings: Settings) -> tuple[li
         return verdicts, auditor.drain_log.conflict_count()
 
 
-def show(
-    calls: list[Call], injector: Injector, verdicts: list[str], conflicts: int, asked: argparse.Namespace
-) -> None:
+def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: int, asked: argparse.Namespace) -> None:
     """Print the figures, and the violations if there are any."""
     answered = [call for call in calls if not call.error]
     reads = [call for call in answered if call.kind in READS]

@@ -6,8 +6,11 @@ import msgspec
 import pytest
 
 from checkout_cli.errors import DurabilityUnavailable
+from checkout_cli.session import TierName
+from checkout_cli.settings import Settings
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.records import Record
+from tests.store.support import ID, make_store, without_database, without_redis
 
 NOW = 1_000_000
 WRITES = ("write-1",)
@@ -109,3 +112,10 @@ def test_threads_that_write_one_session_lose_nothing() -> None:
     kept = memory.read("session-1", NOW)
     assert kept is not None
     assert kept.record.version == 1600
+
+
+def test_nobody_vouches_for_what_an_operator_sees_in_memory(settings: Settings) -> None:
+    with make_store(without_redis(without_database(settings))) as store:
+        store.create({}, checkout_id=ID)
+        seen = [store.peek(ID).session, *(sighting.session for sighting in store.iterate(tier=TierName.MEMORY))]
+        assert [session is not None and session.verified for session in seen] == [False, False]
