@@ -188,11 +188,15 @@ def test_any_size_of_batch_does_the_same(store: CheckoutStore, clock: ManualCloc
     assert sorted(entries(store)) == in_use
 
 
-def test_memory_is_cleaned_too(another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock) -> None:
+def test_memory_is_cleaned_too(
+    another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = another(without_redis(settings))
-    assert store.create({}, checkout_id="session-1").durability is Durability.MEMORY
-    clock.advance(HOUR)
     store.database.create_schema()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database, "insert", database_away)
+        assert store.create({}, checkout_id="session-1").durability is Durability.MEMORY
+    clock.advance(HOUR)
     assert clean_up(store).removed_from_memory == 1
 
 
@@ -310,8 +314,8 @@ def test_where_a_database_was_never_set_up_the_index_is_cleaned(
     assert "there is no database" in report.unreachable[0]
 
 
-def test_with_both_away_it_fails(another: Callable[..., CheckoutStore], settings: Settings, tmp_path: Any) -> None:
-    store = another(without_redis(without_database(settings, tmp_path)))
+def test_with_both_away_it_fails(another: Callable[..., CheckoutStore], settings: Settings) -> None:
+    store = another(without_redis(without_database(settings)))
     with pytest.raises(TierUnavailable):
         clean_up(store)
     with pytest.raises(TierUnavailable):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.errors import AccessDenied, CheckoutError, RedisUnavailable
-from checkout_cli.keys import INDEX, LEGACY_INDEX
+from checkout_cli.keys import INDEX
 from checkout_cli.operations.probe import LIFE, ProbeFailed, Time, probe_database, probe_memory, probe_redis
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -43,15 +43,13 @@ def test_redis_is_proven_by_a_real_expiry_and_left_as_it_was(settings: Settings,
     assert keys_of(valkey) == []
 
 
-def test_the_probe_leaves_other_sessions_alone_and_loses_no_member_of_a_legacy_index(
-    settings: Settings, valkey: ValkeyServer
-) -> None:
+def test_the_probe_leaves_other_sessions_and_a_legacy_index_alone(settings: Settings, valkey: ValkeyServer) -> None:
     with valkey.client() as client:
         client.set("checkout:session:theirs-1", "{}", ex=1000)
         client.sadd(INDEX, "theirs-1")
         probe_redis(settings, PROBE, Time())
-        assert client.smembers(LEGACY_INDEX) == {b"theirs-1"}  # moved aside, as by any write
-    assert keys_of(valkey) == [LEGACY_INDEX.encode(), b"checkout:session:theirs-1"]
+        assert client.smembers(INDEX) == {b"theirs-1"}
+    assert keys_of(valkey) == [INDEX.encode(), b"checkout:session:theirs-1"]
 
 
 def test_a_slow_connection_gets_a_longer_life(settings: Settings) -> None:

@@ -169,12 +169,14 @@ def test_without_the_database_redis_is_seen_and_says_that_it_is_not_verified(
         listed(store, TierName.DATABASE)
 
 
-def test_memory_is_seen_last(settings: Settings, clock: ManualClock, another: Callable[..., CheckoutStore]) -> None:
+def test_memory_is_seen_last(settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     with make_store(without_redis(settings), clock) as alone:
-        alone.create({}, checkout_id="session-m")
         alone.database.create_schema()
+        with monkeypatch.context() as patch:
+            patch.setattr(alone.database, "insert", database_away)
+            alone.create({}, checkout_id="session-m")
         alone.create({}, checkout_id="session-d")
-        assert listed(alone) == [("session-d", TierName.DATABASE, 1), ("session-m", TierName.MEMORY, 1)]
+        assert listed(alone) == [("session-d", TierName.DATABASE, 1), ("session-m", TierName.MEMORY, 0)]
         assert alone.peek("session-m").tier is TierName.MEMORY
 
 
