@@ -232,9 +232,14 @@ class CheckoutStore:
         try:
             for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
-                if row is None or row.body is None:
-                    return self._delete_without_row(checkout_id, row, opened)
-                if self._bury(row, opened):
+                if row is None:
+                    deleted = self._delete_foreign(checkout_id, opened)
+                elif row.body is None:
+                    self._publish(row, opened)
+                    raise SessionDeleted(f"session {checkout_id} was deleted already")
+                else:
+                    deleted = self._bury(row, opened)
+                if deleted:
                     return None
         except DatabaseUnavailable as away:
             self._give_up(checkout_id, opened)
@@ -413,14 +418,20 @@ class CheckoutStore:
         self._publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
         return True
 
-    def _delete_without_row(self, checkout_id: str, tombstone: Record | None, opened: Opened | None) -> None:
-        if tombstone is not None:
-            self._publish(tombstone, opened)
-            raise SessionDeleted(f"session {checkout_id} was deleted already")
+    def _delete_foreign(self, checkout_id: str, opened: Opened | None) -> bool:
+        """Delete another program's session; false where somebody has adopted it meanwhile."""
         if opened is None or not opened.found_something:
             self._give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
-        self.redis.remove(checkout_id)  # another program's: nothing but its key and its index entry
+        if not is_accepted_id(checkout_id):
+            self.redis.remove(checkout_id)  # nobody can adopt it, so nothing can bring it back but its own program
+            return True
+        now = self.clock.wall()
+        if not self.database.entomb(checkout_id, now=now, write_id=str(uuid.uuid4())):
+            return False
+        self.redis.remove(checkout_id)
+        self.hand_over.note_published(checkout_id, 1, opened.identity)
+        return True
 
     def _acknowledged(self, record: Record, opened: Opened | None) -> Acknowledgement:
         """The database has it; now Redis, or else the row stays pending."""

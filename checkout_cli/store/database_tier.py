@@ -42,6 +42,10 @@ _COUNTED = {"preserve_rowcount": True}
 _log = logging.getLogger("checkout_cli.store")
 
 
+FOREIGN = "foreign"
+"""The status of a tombstone whose session was another program's, and never counted."""
+
+
 class Pending(msgspec.Struct, frozen=True):
     """A version that Redis may still lack."""
 
@@ -153,6 +157,22 @@ class DatabaseTier:
         return self._settled(
             checkout_id, write_id, lambda connection: connection.execute(_BURY, parameters).rowcount == 1
         )
+
+    def entomb(self, checkout_id: str, *, now: int, write_id: str) -> bool:
+        """A tombstone for a session that never had a row; false where it has one. The totals do not count it."""
+        values = {
+            "checkout_id": checkout_id,
+            "version": 1,
+            "body": None,
+            "status": FOREIGN,
+            "completed": False,
+            "created_at": now,
+            "updated_at": now,
+            "expires_at": now,
+            "published_version": 0,
+            "write_id": write_id,
+        }
+        return self._settled(checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values))
 
     def _settled(self, checkout_id: str, write_id: str, write: Callable[[Connection], bool]) -> bool:
         """Run a write; where its COMMIT's answer was lost, the write id in the row says whether it happened.
@@ -458,7 +478,7 @@ def _values(record: Record) -> dict[str, Any]:
 def _tally(rows: Any) -> dict[str, int]:
     numbers = {"created": 0, "completed": 0, "failed": 0}
     for status, completed, number in rows:
-        numbers["created"] += number
+        numbers["created"] += number if status != FOREIGN else 0
         numbers["completed"] += number if completed else 0
         numbers["failed"] += number if status == PaymentStatus.FAILED else 0
     return numbers

@@ -72,6 +72,8 @@ class Versions:
         wanted = dict(changes(present) if callable(changes) else changes)
         if wanted.get("checkoutId", seen.checkout_id) != seen.checkout_id:
             raise InvalidInput("the checkoutId of a session cannot change", hint="create another session")
+        if "createdAt" in present and wanted.get("createdAt", present["createdAt"]) != present["createdAt"]:
+            raise InvalidInput("the createdAt of a session cannot change", hint="its maximum age counts from there")
         if "paymentStatus" in wanted:
             check_transition(present.get("paymentStatus"), wanted["paymentStatus"])
         expires_at = self.expiry(seen.created_at)

@@ -267,7 +267,7 @@ def test_a_probe_leaves_no_trace(database: DatabaseTier) -> None:
 
 
 def test_a_failed_statement_leaves_the_next_one_alone(database: DatabaseTier) -> None:
-    with pytest.raises(DatabaseUnavailable), database._transaction() as connection:
+    with pytest.raises(DatabaseUnavailable), database.transaction() as connection:
         connection.exec_driver_sql("SELECT nonsense(1)")
     database.breaker.succeeded()
     assert database.ping() >= 0
