@@ -275,8 +275,18 @@ def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: 
     }
     for name, text in rows.items():
         print(f"{name:<18}{text}")
-    for verdict in verdicts[:20]:
+    for verdict in verdicts[:10]:
         print("  ", verdict)
+    if verdicts:
+        tell([call for call in calls if verdicts[0].startswith(f"{call.checkout_id}:")])
+
+
+def tell(calls: list[Call]) -> None:
+    """The story of one session, for who has to find out what happened."""
+    for call in calls:
+        answer = call.error or f"v{call.version} {call.status} {call.tier} {call.durability} {len(call.marks)} marks"
+        doubt = "" if call.verified or call.error else ", not verified"
+        print(f"    {call.ended:.3f} {call.process} {call.kind:<7}{call.mark:<10}{answer}{doubt}")
 
 
 def _listed(counter: Counter[str]) -> str:
