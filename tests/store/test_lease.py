@@ -56,18 +56,6 @@ def test_a_process_sees_its_own_write_though_it_could_not_be_published(
     assert trusted(store) is not None
 
 
-def test_without_own_distrust_a_process_would_not_see_its_own_write(
-    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The negative control."""
-    monkeypatch.setattr(store.hand_over, "note_unpublished", lambda _id, _version: None)
-    monkeypatch.setattr(store.hand_over, "void", lambda: None)
-    store.create({"n": 1}, checkout_id=ID)
-    store.get(ID)
-    pending_write(store, monkeypatch, 2)
-    assert store.get(ID).fields["n"] == 1
-
-
 def test_others_see_an_unpublished_write_when_their_lease_has_run_out(
     store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,20 +67,6 @@ def test_others_see_an_unpublished_write_when_their_lease_has_run_out(
     assert other.get(ID).fields["n"] == 1, "until its lease ends it may (G3)"
     clock.advance(store.settings.trust)
     assert other.get(ID).fields["n"] == 2
-
-
-def test_without_a_lease_that_ends_others_would_never_see_it(
-    store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The negative control."""
-    store.create({"n": 1}, checkout_id=ID)
-    store.hand_over.write_down()
-    other = another()
-    monkeypatch.setattr(other.hand_over, "_span", 10**9)
-    other.get(ID)
-    pending_write(store, monkeypatch, 2)
-    clock.advance(3600)
-    assert other.get(ID).fields["n"] == 1
 
 
 def test_a_lease_counts_from_the_start_of_the_look(

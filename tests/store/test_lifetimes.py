@@ -150,14 +150,3 @@ def test_a_deleted_session_stays_deleted_though_another_program_writes_it_again(
     store.redis.ask(("DEL", key_of(ID)))
     with pytest.raises(SessionDeleted):
         store.create({}, checkout_id=ID)
-
-
-def test_without_a_tombstone_an_old_copy_would_bring_the_session_back(
-    store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock
-) -> None:
-    """The negative control."""
-    store.create({"n": 1}, checkout_id=ID)
-    store.delete(ID)
-    store.database.purge_tombstones(clock.milliseconds)
-    put_raw(store, ID, foreign_session(clock))
-    assert another().get(ID).fields["subtotal"] == 10.5

@@ -7,11 +7,9 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha1
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from checkout_cli.errors import (
     SessionDeleted,
@@ -19,10 +17,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import database_tier, redis_tier
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_tier import FILL_TIME, Script
-from checkout_cli.store.schema import sessions
 from tests.servers import ValkeyServer
 from tests.store.support import (
     ID,
@@ -37,10 +33,6 @@ from tests.store.support import (
     trusted,
     wait_until,
 )
-
-UPDATED = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
-"""The columns that an update sets."""
-
 
 # Reads
 
@@ -245,30 +237,6 @@ def test_a_late_publish_does_not_bring_a_key_back(
         assert other.get(ID).fields["n"] == 3
 
 
-def test_if_a_publish_might_create_a_late_one_would_bring_an_old_version_back(
-    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The negative control."""
-    lenient = Script("publish")
-    lenient.text = lenient.text.replace(b"return 'missing'", b"return put()")
-    lenient.digest = sha1(lenient.text, usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(redis_tier, "_PUBLISH", redis_tier.register(lenient))
-    store.create({"n": 1}, checkout_id=ID)
-    other, publish = another(), store.redis.publish
-
-    def publish_late(*arguments: Any) -> str:
-        monkeypatch.setattr(store.redis, "publish", publish)
-        other.update(ID, {"n": 3})
-        evict(other, ID)
-        return publish(*arguments)
-
-    monkeypatch.setattr(store.redis, "publish", publish_late)
-    store.update(ID, {"n": 2})
-    other.hand_over.write_down()
-    store.hand_over.write_down()
-    assert another().get(ID).fields["n"] == 2, "an acknowledged version is hidden by an older one"
-
-
 def test_a_time_out_of_a_publish_that_arrives_later_is_never_trusted(
     valkey_server: Callable[..., ValkeyServer], settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,31 +294,6 @@ def test_threads_that_change_different_fields_lose_nothing(
     row = store.database.read(ID)
     assert row is not None
     assert row.version == 41
-
-
-def test_without_the_version_check_a_change_would_be_lost(
-    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The negative control."""
-    statement = database_tier._UPDATE
-    lenient = sqlalchemy.update(sessions).where(sessions.c.checkout_id == sqlalchemy.bindparam("id"))
-    store.create({}, checkout_id=ID)
-    other, update = another(), store.database.update
-
-    def update_too_late(*arguments: Any, **options: Any) -> bool:
-        other.update(ID, {"theirs": 1})
-        monkeypatch.setattr(
-            database_tier, "_UPDATE", lenient.values({name: sqlalchemy.bindparam(name) for name in UPDATED})
-        )
-        done = update(*arguments, **options)
-        monkeypatch.setattr(database_tier, "_UPDATE", statement)
-        return done
-
-    monkeypatch.setattr(store.database, "update", update_too_late)
-    store.update(ID, {"ours": 1})
-    row = store.database.read(ID)
-    assert row is not None
-    assert b"theirs" not in (row.body or b"")
 
 
 def test_a_stale_copy_never_costs_a_change(store: CheckoutStore, another: Callable[..., CheckoutStore]) -> None:

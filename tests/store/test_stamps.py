@@ -13,7 +13,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import redis_connection, stamped
+from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.servers import ValkeyServer
 from tests.store.support import (
@@ -106,23 +106,6 @@ def test_a_write_that_began_before_a_restart_is_not_published_after_it(
         assert copy.version == 1
         clock.advance(10)
         assert store.get(ID).fields["n"] == 2
-
-
-def test_without_the_identity_in_the_stamp_an_old_snapshot_would_be_believed(
-    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The negative control: with the guard switched off, the violation happens and this way of testing sees it."""
-    server, there = snapshots
-    monkeypatch.setattr(redis_connection, "_info_value", lambda _section, _name: b"always the same")
-    with make_store(there, clock) as store:
-        store.database.create_schema()
-        store.create({"n": 1}, checkout_id=ID)
-        save(server)
-        store.update(ID, {"n": 2})
-        store.hand_over.write_down()
-        restart(server, clock)
-        store.redis.breaker.succeeded()
-        assert store.get(ID).fields["n"] == 1
 
 
 def test_without_the_checksum_a_foreign_change_under_our_stamp_would_be_believed(
