@@ -97,6 +97,8 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
 
 def _connected(connection: Any) -> None:
     """Finish redis-py's handshake and note who the server is, in one more round trip."""
+    # redis-py would name itself to the server first: two more round trips, which many restricted users are denied.
+    connection.lib_name = connection.lib_version = connection.driver_info = None
     connection.on_connect()
     connection.identity = identity_over(connection)
 
