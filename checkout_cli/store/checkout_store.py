@@ -7,7 +7,6 @@ What an acknowledgement is worth is written in the README, under "What an acknow
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import uuid
@@ -18,10 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from checkout_cli.errors import (
-    AccessDenied,
-    DatabaseNotReady,
     DatabaseUnavailable,
-    DurabilityUnavailable,
     RedisUnavailable,
     SessionDeleted,
     SessionExists,
@@ -38,7 +34,6 @@ from checkout_cli.session import (
     Session,
     TierName,
     decode,
-    is_session,
     milliseconds_of,
     without_reserved,
 )
@@ -50,21 +45,20 @@ from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.memory_tier import MemoryTier
+from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Count, Record, Sighting, Totals
 from checkout_cli.store.redis_alone import RedisAlone
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.sightings import Sightings
 from checkout_cli.store.versions import Changes, Versions
+from checkout_cli.store.without_database import WithoutDatabase
 
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
 
 PATIENCE = 0.002
 """Seconds that a write waits at most before its next attempt, times the attempts it has made."""
-
-REFILLS = 3
-"""How often another program's session is replaced while that program goes on writing it."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -92,7 +86,9 @@ class CheckoutStore:
         self._versions = Versions(settings, self.clock, new_id)
         self.redis_alone = RedisAlone(redis, self.drain_log, self._versions, self.clock)
         self.hand_over = HandOver(settings, redis, database, self.redis_alone, self.clock)
+        self._publisher = Publisher(redis, database, self.hand_over, self.drain_log, self.clock)
         self._last_resort = LastResort(self.memory, self.drain_log, self._versions, self.clock)
+        self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self._publisher)
         self._sightings = Sightings(redis, self.index, database, self.memory, self.clock)
         self._ttl = int(settings.session_ttl * 1000)
 
@@ -166,9 +162,9 @@ class CheckoutStore:
         try:
             created = self._insert(record, write_id)
         except DatabaseUnavailable as away:
-            return self._create_without_database(record, opened, write_id, require, away)
+            return self._without_database.create(record, opened, write_id, require, away)
         if not created:
-            self._give_up(record.checkout_id, opened)
+            self._publisher.give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
         return self._acknowledged(record, opened)
 
@@ -200,7 +196,7 @@ class CheckoutStore:
                     return self._acknowledged(record, opened)
                 seen = None  # it was stale: the database refused it, so begin again from the row
         except DatabaseUnavailable as away:
-            return self._update_without_database(checkout_id, changes, opened, write_id, require, away)
+            return self._without_database.update(checkout_id, changes, opened, write_id, require, away)
         raise _outrun(checkout_id)
 
     def set_payment_status(
@@ -235,14 +231,14 @@ class CheckoutStore:
                 if row is None:
                     deleted = self._delete_foreign(checkout_id, opened)
                 elif row.body is None:
-                    self._publish(row, opened)
+                    self._publisher.publish(row, opened)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
                 else:
                     deleted = self._bury(row, opened)
                 if deleted:
                     return None
         except DatabaseUnavailable as away:
-            self._give_up(checkout_id, opened)
+            self._publisher.give_up(checkout_id, opened)
             if opened is not None:
                 raise
             return self._last_resort.delete(checkout_id, away)
@@ -292,7 +288,7 @@ class CheckoutStore:
             return self._without_row(checkout_id, opened)
         body = self._living(record, opened)
         expires_at = self._versions.expiry(record.created_at)
-        self._publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
+        self._publisher.publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
         self.hand_over.note_expiry(checkout_id, expires_at, at_once=opened is None)
         return Session(checkout_id, decode(body), record.version, TierName.DATABASE)
 
@@ -306,11 +302,11 @@ class CheckoutStore:
     def _living(self, record: Record, opened: Opened | None) -> bytes:
         """The body of a row whose session has not ended."""
         if record.body is None:
-            self._publish(record, opened)
+            self._publisher.publish(record, opened)
             raise SessionDeleted(f"session {record.checkout_id} was deleted")
         self._versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall() and (opened is None or opened.value is None):
-            self._give_up(record.checkout_id, opened)
+            self._publisher.give_up(record.checkout_id, opened)
             raise SessionExpired(f"session {record.checkout_id} has expired")
         return record.body
 
@@ -319,7 +315,7 @@ class CheckoutStore:
         if opened is not None and opened.problem is not None:
             raise WrongKeyType(f"another program keeps something that is not a session at the key of {checkout_id!r}")
         if opened is None or opened.value is None:
-            self._give_up(checkout_id, opened)
+            self._publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
         if opened.copy is not None:
             raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
@@ -330,7 +326,7 @@ class CheckoutStore:
     def _unverified(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> Session:
         """The database is away: Redis' copy as it is, or memory's."""
         if opened is None or opened.value is None:
-            self._give_up(checkout_id, opened)
+            self._publisher.give_up(checkout_id, opened)
             return self._last_resort.get(checkout_id, away)
         return _unchecked(checkout_id, opened)
 
@@ -367,61 +363,17 @@ class CheckoutStore:
         self.hand_over.note_unpublished(record.checkout_id, record.version)
         return self.database.insert(record, now=self.clock.wall(), write_id=write_id)
 
-    def _create_without_database(
-        self,
-        record: Record,
-        opened: Opened | None,
-        write_id: str,
-        require: Durability | None,
-        away: DatabaseUnavailable,
-    ) -> Acknowledgement:
-        """Redis alone, else memory. The write's id is the same: the database may have it, and lost only the answer."""
-        if isinstance(away, DatabaseNotReady):
-            self._give_up(record.checkout_id, opened)
-            raise away  # nobody has set it up: that is to be reported, not to be survived
-        if opened is None:
-            return self._last_resort.create(record, write_id, require, away)
-        try:
-            written = self.redis_alone.create(record, opened, write_id, require)
-        except DurabilityUnavailable:
-            self._give_up(record.checkout_id, opened)
-            raise
-        if written is None:
-            raise away
-        return written
-
-    def _update_without_database(
-        self,
-        checkout_id: str,
-        changes: Changes,
-        opened: Opened | None,
-        write_id: str,
-        require: Durability | None,
-        away: DatabaseUnavailable,
-    ) -> Acknowledgement:
-        """Redis alone, else memory; where neither has anything to build upon, the write fails."""
-        if isinstance(away, DatabaseNotReady):
-            self._give_up(checkout_id, opened)
-            raise away
-        if opened is None:
-            return self._last_resort.update(checkout_id, changes, write_id, require, away)
-        written = self.redis_alone.update(checkout_id, changes, opened, write_id, require)
-        if written is None:
-            self._give_up(checkout_id, opened)
-            raise away
-        return written
-
     def _bury(self, row: Record, opened: Opened | None) -> bool:
         self.hand_over.note_unpublished(row.checkout_id, row.version + 1)
         if not self.database.bury(row.checkout_id, seen=row.version, now=self.clock.wall(), write_id=str(uuid.uuid4())):
             return False
-        self._publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
+        self._publisher.publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
         return True
 
     def _delete_foreign(self, checkout_id: str, opened: Opened | None) -> bool:
         """Delete another program's session; false where somebody has adopted it meanwhile."""
         if opened is None or not opened.found_something:
-            self._give_up(checkout_id, opened)
+            self._publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
         if not is_accepted_id(checkout_id):
             self.redis.remove(checkout_id)  # nobody can adopt it, so nothing can bring it back but its own program
@@ -437,56 +389,10 @@ class CheckoutStore:
         """The database has it; now Redis, or else the row stays pending."""
         assert record.body is not None  # noqa: S101  (deletions are not acknowledged with a session)
         self.hand_over.note_written(record.checkout_id, record.expires_at)
-        published = self._publish(record, opened)
+        published = self._publisher.publish(record, opened)
         tier = TierName.REDIS if published else TierName.DATABASE
         session = Session(record.checkout_id, decode(record.body), record.version, tier)
         return Acknowledgement(session, Durability.DATABASE, published)
-
-    def _publish(self, record: Record, opened: Opened | None) -> bool:
-        """Bring Redis up to date; false where it could not be, so that the row stays pending."""
-        if opened is None or opened.problem is not None:
-            return False
-        try:
-            if opened.is_foreign:
-                self._supersede(record, opened)
-            else:
-                self.hand_over.publish(record, opened)
-        except (RedisUnavailable, AccessDenied, WrongKeyType, DatabaseUnavailable) as error:
-            # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
-            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self.hand_over.void()
-            return False
-        return True
-
-    def _supersede(self, record: Record, opened: Opened) -> None:
-        """Put the database's version in place of what another program wrote, whichever version that claims to be."""
-        assert opened.value is not None  # noqa: S101  (else it would not be another program's)
-        if not is_session(opened.value):
-            self._quarantine(record.checkout_id, opened.value)
-        self.redis.discard(record.checkout_id, opened.value)
-        if record.body is None:
-            self.hand_over.publish(record, opened)
-            return
-        for _ in range(REFILLS):  # the other programs must go on seeing their session, also if they write meanwhile
-            claimed = self.redis.claim(record.checkout_id)
-            row = self.database.read(record.checkout_id)  # after the claim, so that it cannot be older than a publish
-            if row is None or self.hand_over.publish(row, claimed) != "cleared":
-                return
-
-    def _quarantine(self, checkout_id: str, value: bytes) -> None:
-        """Remember a value that is no session before it is replaced: a digest, because the bytes may be personal."""
-        digest = hashlib.sha256(value).hexdigest()
-        self.drain_log.quarantine(checkout_id, digest, len(value), self.clock.wall())
-        _log.warning("session %.8s… in Redis was no session: %d bytes, SHA-256 %s", checkout_id, len(value), digest)
-
-    def _give_up(self, checkout_id: str, opened: Opened | None) -> None:
-        """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""
-        if opened is None or not opened.token:
-            return
-        try:
-            self.redis.release(checkout_id, opened)
-        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
-            _log.debug("a claim ends by itself: %s", error)
 
     def _taken(self, checkout_id: str) -> SessionExists | SessionDeleted:
         row = self.database.read(checkout_id)
@@ -527,21 +433,7 @@ class CheckoutStore:
         Raises:
             TierUnavailable: neither can be reached.
         """
-        if not self.settings.enable_checkout_sessions:
-            return self._count_rows()
-        try:
-            listed = self.index.count(self.clock.wall())
-        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
-            _log.debug("counting in the database: %s", error)
-            return self._count_rows()
-        try:
-            return max(listed, self._count_rows(), key=lambda count: count.number)
-        except DatabaseUnavailable as error:
-            _log.debug("counting in Redis alone: %s", error)
-            return listed
-
-    def _count_rows(self) -> Count:
-        return Count(self.database.count(self.clock.wall()), TierName.DATABASE)
+        return self._sightings.count(use_redis=self.settings.enable_checkout_sessions)
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed, exactly; needs the database."""

@@ -20,6 +20,7 @@ from checkout_cli.errors import (
     SessionExpired,
     SessionNotFound,
     TierUnavailable,
+    WrongKeyType,
 )
 from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
 from checkout_cli.session import Session, TierName, decode, without_reserved
@@ -27,7 +28,7 @@ from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.memory_tier import MemoryTier
-from checkout_cli.store.records import Problem, Record, Sighting
+from checkout_cli.store.records import Count, Problem, Record, Sighting
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, RedisTier, decoded
 
@@ -197,6 +198,28 @@ class Sightings:
 
     def _in_memory(self) -> Iterator[Sighting]:
         yield from (_row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
+
+    def count(self, *, use_redis: bool) -> Count:
+        """How many sessions are alive, according to whichever of the index and the database knows of more.
+
+        Raises:
+            TierUnavailable: neither can be reached.
+        """
+        if not use_redis:
+            return self._count_rows()
+        try:
+            listed = self._index.count(self._clock.wall())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.debug("counting in the database: %s", error)
+            return self._count_rows()
+        try:
+            return max(listed, self._count_rows(), key=lambda count: count.number)
+        except DatabaseUnavailable as error:
+            _log.debug("counting in Redis alone: %s", error)
+            return listed
+
+    def _count_rows(self) -> Count:
+        return Count(self._database.count(self._clock.wall()), TierName.DATABASE)
 
     # By the beginning of an id
 

@@ -590,7 +590,7 @@ class Model:
         return publish(self.protocol, value, copy, token, dead=dead, missing=missing)
 
     def _discarded(self, state: State, number: int, thread: Thread, call: Call) -> State:
-        """``CheckoutStore._supersede``: discard exactly that value, claim, read the row again, publish."""
+        """``Publisher._supersede``: discard exactly that value, claim, read the row again, publish."""
         if self._server(state, thread).value == call.value:
             state = self._set(state, thread, value=None)
         if call.new_body is None:
