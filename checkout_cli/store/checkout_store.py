@@ -123,7 +123,8 @@ class CheckoutStore:
         Raises:
             SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
             SessionCorrupt: what is stored is no session, and no tier has a good copy.
-            TierUnavailable: it may exist, and the tiers that would know are away.
+            TierUnavailable: it may exist, and the tiers that would know are away. While only Redis is, the database
+                knows all sessions but those that another program wrote and nobody adopted: these are not found.
         """
         if self.settings.enable_checkout_sessions:
             self.hand_over.renew()
