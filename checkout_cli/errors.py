@@ -115,6 +115,10 @@ class RedisUnavailable(TierUnavailable):
     default_hint = "checkoutctl ping"
 
 
+class SlotMoved(RedisUnavailable):
+    """A session's key has moved to another server of the cluster while it was written."""
+
+
 class RedisRefusing(RedisUnavailable):
     """Redis answers and reads, and refuses writes: out of memory, read-only, or a failed save."""
 

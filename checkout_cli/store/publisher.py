@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from checkout_cli.errors import AccessDenied, DatabaseUnavailable, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import AccessDenied, DatabaseUnavailable, RedisUnavailable, SlotMoved, WrongKeyType
 from checkout_cli.session import is_session
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
@@ -45,13 +45,19 @@ class Publisher:
             if opened.is_foreign:
                 self._supersede(record, opened)
             else:
-                self._hand_over.publish(record, opened)
+                self._publish(record, opened)
         except (RedisUnavailable, AccessDenied, WrongKeyType, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self._hand_over.void()
+            self._hand_over.void(record.checkout_id)
             return False
         return True
+
+    def _publish(self, record: Record, opened: Opened) -> None:
+        try:
+            self._hand_over.publish(record, opened)
+        except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
+            self._hand_over.publish_row(record.checkout_id, opened.token)
 
     def _supersede(self, record: Record, opened: Opened) -> None:
         """Put the database's version in place of what another program wrote, whichever version that claims to be."""
