@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.crc import key_slot
@@ -35,10 +34,13 @@ _log = logging.getLogger("checkout_cli.redis")
 class RedisCluster:
     """The primaries of a cluster, as one. Thread-safe; it is asked for its slots when first used."""
 
-    def __init__(self, settings: Settings, *, breaker: Breaker | None = None) -> None:
-        """``breaker`` is open while no node answers at all; each server has one of its own besides."""
+    def __init__(self, settings: Settings, *, elapsed: Callable[[], float], jitter: Callable[[], float]) -> None:
+        """Connects to nothing yet."""
         self._settings = settings
-        self.breaker = breaker or Breaker(time.monotonic, longest_try=3 * settings.timeout)
+        self._elapsed = elapsed
+        self._jitter = jitter
+        self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
+        """Open while no node answers at all; each server has one of its own besides."""
         self._servers: dict[Address, RedisServer] = {}
         self._slots: list[RedisServer | None] = []
         self._members: list[RedisServer] = []
@@ -107,17 +109,28 @@ class RedisCluster:
         for place, command in enumerate(commands):
             key = key_of(command)
             try:
-                server = self._any() if key is None else self.server_of(key)
+                server = self._answering() if key is None else self.server_of(key)
             except RedisUnavailable as away:
                 replies[place] = away
             else:
                 places.setdefault(server, []).append(place)
         return list(places.items())
 
-    def _any(self) -> RedisServer:
-        """A server for a command without a key."""
-        members = self.members()
-        return next((server for server in members if not server.breaker.is_open), members[0])
+    def _answering(self) -> RedisServer:
+        """A server for a command without a key: the first that answers.
+
+        Raises:
+            RedisUnavailable: none does.
+        """
+        away: RedisUnavailable | None = None
+        for server in self.members():
+            try:
+                server.ask(("PING",))
+            except RedisUnavailable as error:
+                away = error
+            else:
+                return server
+        raise away or RedisUnavailable(f"no primary of the cluster at {self._settings.redis_place} has any slots")
 
     def _bound(self, command: Command, identity: bytes | None) -> tuple[bytes | None, Any]:
         """One command's reply from the server that *open* was answered by, which may have lost the slot since."""
@@ -170,12 +183,12 @@ class RedisCluster:
     # Where the slots are
 
     def _look_where_slots_are(self) -> None:
-        if not self._in_doubt or time.monotonic() - self._learnt_at < LOOKED_AGAIN_AFTER:
+        if not self._in_doubt or self._elapsed() - self._learnt_at < LOOKED_AGAIN_AFTER:
             return
         if not self._learning.acquire(blocking=not self._slots):
             return  # somebody is looking; until then, what we knew
         try:
-            if time.monotonic() - self._learnt_at < LOOKED_AGAIN_AFTER:
+            if self._elapsed() - self._learnt_at < LOOKED_AGAIN_AFTER:
                 return
             self.breaker.check()
             try:
@@ -184,7 +197,7 @@ class RedisCluster:
                 self.breaker.failed(away)
                 raise
             self.breaker.succeeded()
-            self._learnt_at = time.monotonic()
+            self._learnt_at = self._elapsed()
             self._in_doubt = False
         finally:
             self._learning.release()
@@ -218,7 +231,8 @@ class RedisCluster:
     def _at(self, address: Address) -> RedisServer:
         server = self._servers.get(address)
         if server is None:
-            server = self._servers.setdefault(address, RedisServer(self._settings, address=address))
+            server = RedisServer(self._settings, address=address, elapsed=self._elapsed, jitter=self._jitter)
+            server = self._servers.setdefault(address, server)
         return server
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -24,7 +24,12 @@ class RedisServer:
     """One server, or what stands at one address. Thread-safe; it is connected to when first asked."""
 
     def __init__(
-        self, settings: Settings, *, address: tuple[str, int] | None = None, breaker: Breaker | None = None
+        self,
+        settings: Settings,
+        *,
+        elapsed: Callable[[], float],
+        jitter: Callable[[], float],
+        address: tuple[str, int] | None = None,
     ) -> None:
         """``address`` is another one than the settings', where there are several servers."""
         self._settings = settings
@@ -34,7 +39,7 @@ class RedisServer:
         self.identity: bytes | None = None
         """Who answered last."""
         # A connect, its handshake and an answer, each as long as a hanging server can make them.
-        self.breaker = breaker or Breaker(time.monotonic, longest_try=3 * settings.timeout)
+        self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
         """Close all connections."""
@@ -119,6 +124,7 @@ class RedisServer:
             failure = translated(error, self._settings, self.place)
             self._note(failure)
             raise failure from error
+        self.breaker.succeeded()
         if now != known:
             self._pool.disconnect(inuse_connections=False)
         self.identity = now

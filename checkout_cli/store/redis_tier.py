@@ -7,6 +7,7 @@ and from there to one server, or to those of a cluster that have the keys.
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,6 @@ from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGA
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
-from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_cluster import RedisCluster
 from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
@@ -93,14 +93,18 @@ class RedisTier:
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
         tokens: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Connects to nothing yet; ``tokens`` names our fill markers."""
+        """Connects to nothing yet.
+
+        ``elapsed`` counts seconds and ``jitter`` gives a number from 0 to 1, both for the breakers; ``tokens`` names
+        our fill markers.
+        """
         self.is_cluster = settings.is_cluster
-        self._servers: RedisServer | RedisCluster = (
-            RedisCluster(settings, breaker=breaker) if self.is_cluster else RedisServer(settings, breaker=breaker)
-        )
+        kind = RedisCluster if self.is_cluster else RedisServer
+        self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
         self.breaker = self._servers.breaker
         self.legacy_index = LEGACY_INDEX_IN_CLUSTER if self.is_cluster else LEGACY_INDEX
         self._tokens = tokens
@@ -144,8 +148,10 @@ class RedisTier:
         return self._servers.members()
 
     def missing_servers(self) -> list[str]:
-        """Where servers are that did not answer when they were last asked, while others do."""
-        return [server.place for server in self._servers.members() if server.breaker.is_open] if self.is_cluster else []
+        """Where servers of a cluster are that did not answer when they were last asked, while others do."""
+        if not self.is_cluster or self.breaker.is_open:
+            return []
+        return [server.place for server in self._servers.members() if server.breaker.is_open]
 
     def ping(self) -> float:
         """One round trip, in seconds."""
