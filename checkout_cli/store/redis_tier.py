@@ -154,10 +154,24 @@ class RedisTier:
         return [server.place for server in self._servers.members() if server.breaker.is_open]
 
     def ping(self) -> float:
-        """One round trip, in seconds."""
-        started = time.perf_counter()
-        self.ask(("PING",))
-        return time.perf_counter() - started
+        """One round trip, in seconds; in a cluster the longest, of the servers that answer.
+
+        Raises:
+            RedisUnavailable: none answers.
+        """
+        took: list[float] = []
+        away: RedisUnavailable | None = None
+        for server in self.servers():
+            started = time.perf_counter()
+            try:
+                server.ask(("PING",))
+            except RedisUnavailable as error:
+                away = error
+            else:
+                took.append(time.perf_counter() - started)
+        if away is not None and not took:
+            raise away
+        return max(took)
 
     # The protocol (DESIGN section 5)
 
