@@ -36,7 +36,7 @@ from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUn
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database_engine import create_file, make_engine, transaction
+from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
 from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
 
@@ -77,6 +77,7 @@ class DatabaseTier:
         self._engine = engine or make_engine(settings)
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
+        self._update = Prepared(_UPDATE, self._engine.dialect)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
@@ -161,7 +162,7 @@ class DatabaseTier:
             "write_id": write_id,
         }
         return self._settled(
-            record.checkout_id, write_id, lambda connection: connection.execute(_UPDATE, parameters).rowcount == 1
+            record.checkout_id, write_id, lambda connection: self._update.changed(connection, parameters) == 1
         )
 
     def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:

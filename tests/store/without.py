@@ -10,8 +10,9 @@ import msgspec
 import sqlalchemy
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store import database_tier, redis_commands, redis_connection, redis_tier
+from checkout_cli.store import redis_commands, redis_connection, redis_tier
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_engine import Prepared
 from checkout_cli.store.redis_commands import Script
 from checkout_cli.store.redis_tier import Opened
 from checkout_cli.store.schema import sessions
@@ -26,7 +27,8 @@ def version_check(store: CheckoutStore, patch: Patch) -> None:
     """The UPDATE takes whatever version it finds."""
     columns = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
     any_version = sqlalchemy.update(sessions).where(sessions.c.checkout_id == sqlalchemy.bindparam("id"))
-    patch(database_tier, "_UPDATE", any_version.values({name: sqlalchemy.bindparam(name) for name in columns}))
+    statement = any_version.values({name: sqlalchemy.bindparam(name) for name in columns})
+    patch(store.database, "_update", Prepared(statement, store.database._engine.dialect))
 
 
 def stamp(store: CheckoutStore, patch: Patch) -> None:
