@@ -16,6 +16,15 @@ PENDING = "checkout:pending"
 """A SET of the ids of sessions that were written to Redis while the database was away."""
 LOCK_PREFIX = "checkout:lock:"
 
+DELIVERY_PREFIX = "delivery:cache:"
+DELIVERY_GENERATION = "delivery:cache::generation"
+"""What was invalidated of the delivery cache; two colons, so that it is no entry's key."""
+COUPON_PREFIX = "coupon:cache:"
+COUPON_GENERATION = "coupon:cache::generation"
+"""The same for coupons."""
+USER_PREFIX = "user:session:"
+MINUTE_PREFIX = "stats:minute:"
+
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
 
@@ -32,6 +41,26 @@ def checkout_id_of(session_key: str) -> str:
 def lock_key(job: str) -> str:
     """The key of the lock that lets one process at a time do ``job``."""
     return LOCK_PREFIX + job
+
+
+def delivery_key(distance: str, value: str) -> str:
+    """The key of a cached delivery charge, both parts normalised."""
+    return f"{DELIVERY_PREFIX}{distance}:{value}"
+
+
+def coupon_key(code: str) -> str:
+    """The key of a cached coupon, its code normalised."""
+    return COUPON_PREFIX + code
+
+
+def user_key(user_id: str) -> str:
+    """The key of what is tracked of a user."""
+    return USER_PREFIX + user_id
+
+
+def minute_key(minute: int) -> str:
+    """The key of one minute's statistics; ``minute`` counts from the epoch."""
+    return f"{MINUTE_PREFIX}{minute}"
 
 
 def is_accepted_id(checkout_id: str) -> bool:
