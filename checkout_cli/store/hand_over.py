@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 import msgspec
 from cachetools import LRUCache
@@ -19,7 +20,7 @@ from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier, Pending
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_alone import RedisAlone
-from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.redis_tier import Command, Opened, RedisTier
 from checkout_cli.store.reigns import Reigns
 
 MOST_PENDING = 1000
@@ -227,8 +228,8 @@ class HandOver:
         except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
             _log.warning("a session cannot be published: %s", error)
 
-    def publish(self, record: Record, opened: Opened) -> str:
-        """Publish a version and note it; if that fails, the id stays as distrusted as it was.
+    def publish(self, record: Record, opened: Opened, also: Sequence[Command] = ()) -> str:
+        """Publish a version and note it, ``also`` in the same exchange; if that fails, the id stays distrusted.
 
         Raises:
             RedisUnavailable: it may or may not be published.
@@ -236,6 +237,6 @@ class HandOver:
         """
         if self.is_fenced_off(opened.identity):
             raise RedisUnavailable("this primary is not the one that the database knows as the latest")
-        outcome = self._redis.publish(record, opened, self._clock.wall())
+        outcome = self._redis.publish(record, opened, self._clock.wall(), also=also)
         self.note_published(record.checkout_id, record.version, opened.identity)
         return outcome

@@ -199,12 +199,14 @@ class RedisTier:
             return Opened(None, identity, token if reply[1] else b"")
         return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
 
-    def publish(self, record: Record, opened: Opened, now: int, *, make_way: bool = True) -> str:
+    def publish(
+        self, record: Record, opened: Opened, now: int, *, make_way: bool = True, also: Sequence[Command] = ()
+    ) -> str:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
         ``now`` is the time in milliseconds; with ``make_way`` off, a legacy index stays where it is. Returns ``set``,
-        ``missing``, ``newer``, ``undrained`` or ``cleared``.
+        ``missing``, ``newer``, ``undrained`` or ``cleared``; what goes ``also`` may fail unheard.
         """
         key = encoded(session_key(record.checkout_id))
         member = encoded(record.checkout_id)
@@ -216,11 +218,19 @@ class RedisTier:
             ttl = max(record.expires_at - now, 1)
             index = ("ZADD", INDEX, "GT", record.expires_at, member)
         script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
-        return str(self.with_index(script, index, opened, make_way=make_way).decode())
+        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
 
-    def with_index(self, script: Command, index: Command, opened: Opened, *, make_way: bool = True) -> Any:
-        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
-        _, (outcome, indexed) = self.exchange(script, index, identity=opened.identity, bound=True)
+    def with_index(
+        self, script: Command, index: Command, opened: Opened, *, make_way: bool = True, also: Sequence[Command] = ()
+    ) -> Any:
+        """A script's reply, its change of the index sent along, both over the very server that answered *open*.
+
+        What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
+        """
+        _, (outcome, indexed, *others) = self.exchange(script, index, *also, identity=opened.identity, bound=True)
+        for reply in others:
+            if isinstance(reply, redis.RedisError):
+                _log.debug("not counted: %s", reply)
         self._raise(outcome)
         if isinstance(indexed, redis.RedisError) and (make_way or not str(indexed).startswith("WRONGTYPE")):
             self._make_way(indexed, index)
