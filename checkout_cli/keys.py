@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput
 
 SESSION_PREFIX = "checkout:session:"
@@ -75,7 +76,7 @@ def accepted_id(checkout_id: str) -> str:
     """
     if not is_accepted_id(checkout_id):
         raise InvalidInput(
-            f"not a checkout id: {checkout_id[:64]!r}",
+            f"not a checkout id: {without_card_number(checkout_id)[:64]!r}",
             hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",
         )
     return checkout_id
