@@ -90,6 +90,20 @@ class SessionDeleted(SessionNotFound):
     """The session was deleted; a tombstone keeps its id from coming back."""
 
 
+class UserNotFound(CheckoutError):
+    """Nothing is tracked of such a user."""
+
+    exit_code = ExitCode.NOT_FOUND
+    default_hint = "checkoutctl users list"
+
+
+class CacheEntryNotFound(CheckoutError):
+    """Nothing is cached at such a key."""
+
+    exit_code = ExitCode.NOT_FOUND
+    default_hint = "checkoutctl cache delivery list"
+
+
 class SessionExists(CheckoutError):
     """A session of this id exists already, so it cannot be created."""
 

@@ -64,6 +64,11 @@ def minute_key(minute: int) -> str:
     return f"{MINUTE_PREFIX}{minute}"
 
 
+def pattern_of(beginning: str) -> str:
+    """The pattern for SCAN of all keys that begin so, whatever characters are in it."""
+    return "".join(f"\\{character}" if character in r"*?[]\^" else character for character in beginning) + "*"
+
+
 def is_accepted_id(checkout_id: str) -> bool:
     """Whether an id is one that we would create or write."""
     return _ACCEPTED_ID.fullmatch(checkout_id) is not None
