@@ -4,9 +4,10 @@
 redis.call('HSETNX', KEYS[1], 'firstSeen', ARGV[2])
 local last = redis.call('HGET', KEYS[1], 'lastSeen')
 if not last or last <= ARGV[2] then -- else a publish is late, and somebody has noted a later checkout already
-  redis.call('HSET', KEYS[1], 'lastSeen', ARGV[2])
   if ARGV[3] ~= '' then
-    redis.call('HSET', KEYS[1], 'lastStatus', ARGV[3])
+    redis.call('HSET', KEYS[1], 'lastSeen', ARGV[2], 'lastStatus', ARGV[3])
+  else
+    redis.call('HSET', KEYS[1], 'lastSeen', ARGV[2])
   end
 end
 for place = 4, #ARGV do
