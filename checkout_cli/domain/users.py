@@ -143,9 +143,9 @@ def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: in
         user_id,
         first_seen=_moment(first_seen),
         last_seen=_moment(last_seen),
-        checkouts_started=_number(started),
-        checkouts_completed=_number(completed),
-        checkouts_failed=_number(failed),
+        checkouts_started=_counter(started),
+        checkouts_completed=_counter(completed),
+        checkouts_failed=_counter(failed),
         last_status=_status(status),
         expires_in=expires_in,
     )
@@ -164,8 +164,11 @@ def _moment(raw: bytes | None) -> str | None:
     return None if moment is None else iso(moment)
 
 
-def _number(raw: bytes | None) -> int | None:
-    return int(raw) if raw is not None and _COUNT.fullmatch(raw) else None
+def _counter(raw: bytes | None) -> int | None:
+    """A counter begins to exist when it is first raised."""
+    if raw is None:
+        return 0
+    return int(raw) if _COUNT.fullmatch(raw) else None
 
 
 def _status(raw: bytes | None) -> PaymentStatus | None:

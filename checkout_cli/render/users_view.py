@@ -108,7 +108,7 @@ def _row(user: User, now: int, reveal: bool) -> list[str]:
         _ago(user.last_seen, now),
         _ago(user.first_seen, now),
         _expiry(user),
-        _note(user),
+        "" if user.problem is None else str(user.problem),
     ]
 
 
@@ -121,10 +121,6 @@ def _expiry(user: User) -> str:
     return "never" if user.expires_in is None else span(user.expires_in)
 
 
-def _note(user: User) -> str:
-    return "" if user.problem is None else f"{user.problem}: {user.detail}"
-
-
 def show_user(found: FoundUser, *, as_json: bool, reveal: bool = False) -> None:
     """One user, as one JSON document or a table of fields."""
     user = found.user
@@ -133,7 +129,7 @@ def show_user(found: FoundUser, *, as_json: bool, reveal: bool = False) -> None:
         write_json({**row, "revealed": reveal})
     else:
         kept = [name for name in _CSV[1:7] if row[name] is not None]
-        facts = [("USER", row["userId"]), *([("PROBLEM", _note(user))] if user.problem else [])]
+        facts = [("USER", row["userId"]), *([("PROBLEM", f"{user.problem}: {user.detail}")] if user.problem else [])]
         facts += [(name, _with_ago(name, row[name], found.now)) for name in kept]
         write_table(_FACTS, [*facts, ("EXPIRES IN", _expiry(user))])
     _warn_if_off(found.enabled)
