@@ -32,7 +32,9 @@ _IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?
 _DECIMALS = re.compile(r"[0-9]+\.[0-9]+(?:\s+-?[0-9]+\.[0-9]+)+")
 """Prices, or a latitude and a longitude."""
 _FRACTION = re.compile(r"(?<![0-9.])[0-9]{1,3}\.\Z")
-_LOCAL_PHONE = re.compile(r"(?:0|91)?[6-9][0-9]{9}|0[0-9]{9,11}")
+_FOREIGN_PHONE = re.compile(r"(?:\+\(?|(?<![0-9])00[\s.\-]{0,3})\Z")
+"""What comes before a country's code."""
+_LOCAL_PHONE = re.compile(r"(?:0|91)?[6-9][0-9]{9}|0[0-9]{8,12}")
 _POSTAL_CODE = (5, 6)
 _FIRST_GROUP = 4
 """Of a card's number; local phone numbers are written otherwise."""
@@ -52,6 +54,9 @@ _GROUPINGS = frozenset(
     }
 )
 """How cards are printed and typed: found also where other numbers stand around them, as in ``exp 12/27``."""
+
+_ORDER_ID = (3, 7, 7)
+"""How a large marketplace groups the digits of its orders."""
 
 _ANY = frozenset(range(SHORTEST, LONGEST + 1))
 _FROM_14 = frozenset(range(14, LONGEST + 1))
@@ -203,13 +208,13 @@ def _is_something_else(text: str, start: int, end: int, digits: str, sizes: tupl
     if _belongs_to_a_word(before, after):
         return True
     usual = len(sizes) == 1 or sizes in _GROUPINGS
-    if before.endswith(("+", "+(")) and (len(digits) <= _LONGEST_PHONE or not usual):
-        return True
-    if re.search(r"(?<![0-9])00[\s.\-]{0,3}\Z", before) and len(digits) <= _LONGEST_PHONE:
+    if _FOREIGN_PHONE.search(before) and (len(digits) <= _LONGEST_PHONE or not usual):
         return True
     if len(sizes) == 1:
         return _FRACTION.search(before) is not None
-    return not usual and (_DECIMALS.fullmatch(text, start, end) is not None or _is_place_and_phone(digits, sizes))
+    return not usual and (
+        sizes == _ORDER_ID or _DECIMALS.fullmatch(text, start, end) is not None or _is_place_and_phone(digits, sizes)
+    )
 
 
 def _belongs_to_a_word(before: str, after: str) -> bool:
