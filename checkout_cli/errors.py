@@ -41,6 +41,19 @@ class InvalidInput(CheckoutError):
     exit_code = ExitCode.USAGE
 
 
+class CardDataRefused(InvalidInput):
+    """A field would store card data, which must never be kept; nothing was read or written.
+
+    ``path`` is where it stands, as in ``items[2].notes``. What stands there is not repeated anywhere.
+    """
+
+    default_hint = "leave it out; keep the token that the payment provider gives you"
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path}: {what} is never stored")
+        self.path = path
+
+
 class ConfigurationError(CheckoutError):
     """A setting is wrong, or a server is set up so that it can never work; waiting does not help.
 
@@ -75,6 +88,20 @@ class SessionExpired(SessionNotFound):
 
 class SessionDeleted(SessionNotFound):
     """The session was deleted; a tombstone keeps its id from coming back."""
+
+
+class UserNotFound(CheckoutError):
+    """Nothing is tracked of such a user."""
+
+    exit_code = ExitCode.NOT_FOUND
+    default_hint = "checkoutctl users list"
+
+
+class CacheEntryNotFound(CheckoutError):
+    """Nothing is cached at such a key."""
+
+    exit_code = ExitCode.NOT_FOUND
+    default_hint = "checkoutctl cache delivery list"
 
 
 class SessionExists(CheckoutError):

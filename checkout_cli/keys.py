@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput
 
 SESSION_PREFIX = "checkout:session:"
@@ -17,6 +18,15 @@ LEGACY_STATS = "checkout:stats"
 PENDING = "checkout:pending"
 """A SET of the ids of sessions that were written to Redis while the database was away."""
 LOCK_PREFIX = "checkout:lock:"
+
+DELIVERY_PREFIX = "delivery:cache:"
+DELIVERY_GENERATION = "delivery:cache::generation"
+"""What was invalidated of the delivery cache; two colons, so that it is no entry's key."""
+COUPON_PREFIX = "coupon:cache:"
+COUPON_GENERATION = "coupon:cache::generation"
+"""The same for coupons."""
+USER_PREFIX = "user:session:"
+MINUTE_PREFIX = "stats:minute:"
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
@@ -36,6 +46,31 @@ def lock_key(job: str) -> str:
     return LOCK_PREFIX + job
 
 
+def delivery_key(distance: str, value: str) -> str:
+    """The key of a cached delivery charge, both parts normalised."""
+    return f"{DELIVERY_PREFIX}{distance}:{value}"
+
+
+def coupon_key(code: str) -> str:
+    """The key of a cached coupon, its code normalised."""
+    return COUPON_PREFIX + code
+
+
+def user_key(user_id: str) -> str:
+    """The key of what is tracked of a user."""
+    return USER_PREFIX + user_id
+
+
+def minute_key(minute: int) -> str:
+    """The key of one minute's statistics; ``minute`` counts from the epoch."""
+    return f"{MINUTE_PREFIX}{minute}"
+
+
+def pattern_of(beginning: str) -> str:
+    """The pattern for SCAN of all keys that begin so, whatever characters are in it."""
+    return "".join(f"\\{character}" if character in r"*?[]\^" else character for character in beginning) + "*"
+
+
 def is_accepted_id(checkout_id: str) -> bool:
     """Whether an id is one that we would create or write."""
     return _ACCEPTED_ID.fullmatch(checkout_id) is not None
@@ -48,7 +83,7 @@ def accepted_id(checkout_id: str) -> str:
     """
     if not is_accepted_id(checkout_id):
         raise InvalidInput(
-            f"not a checkout id: {checkout_id[:64]!r}",
+            f"not a checkout id: {without_card_number(checkout_id)[:64]!r}",
             hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",
         )
     return checkout_id

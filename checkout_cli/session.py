@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
 
 MAX_BODY_BYTES = 256 * 1024
@@ -182,7 +183,8 @@ def check_transition(before: object, after: object) -> None:
         TransitionRefused: it is one, and not allowed now.
     """
     if after not in _STATUSES:
-        raise InvalidInput(f"not a payment status: {str(after)[:64]!r}", hint=f"one of: {', '.join(PaymentStatus)}")
+        shown = without_card_number(str(after))[:64]
+        raise InvalidInput(f"not a payment status: {shown!r}", hint=f"one of: {', '.join(PaymentStatus)}")
     if before in _STATUSES and PaymentStatus(str(after)) not in _NEXT[PaymentStatus(str(before))]:
         raise TransitionRefused(
             f"payment status cannot go from {before} to {after}",
@@ -272,7 +274,10 @@ def _check_value(value: Any, path: str, depth: int) -> None:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise InvalidInput(f"field name {name!r} is not text", hint="JSON names are text")
+                raise InvalidInput(
+                    f"{_shown(path) or 'the session'}: a field name is {type(name).__name__}, not text",
+                    hint="JSON names are text",
+                )
             _check_text(name, path)
             _check_value(inner, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, (list, tuple)):

@@ -254,6 +254,30 @@ class Settings:
         86_400.0,
         _seconds(1, 31_536_000),
     )
+    delivery_ttl: float = _setting(
+        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, _seconds(1, 86_400)
+    )
+    delivery_decimals: int = _setting(
+        "CHECKOUT_DELIVERY_DECIMALS",
+        "decimals of distance (km) and order value that the delivery price depends on",
+        2,
+        _integer(0, 6),
+    )
+    coupon_ttl: float = _setting(
+        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, _seconds(1, 86_400)
+    )
+    coupon_invalid_ttl: float = _setting(
+        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, _seconds(1, 86_400)
+    )
+    user_ttl: float = _setting(
+        "CHECKOUT_USER_TTL",
+        "life of what is tracked of a user after the last checkout, in seconds",
+        86_400.0,
+        _seconds(1, 31_536_000),
+    )
+    statistics_ttl: float = _setting(
+        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, _seconds(60, 86_400)
+    )
     durability: str = _setting(
         "CHECKOUT_DURABILITY",
         "what a write waits for: database, or redis (the database gets it later)",

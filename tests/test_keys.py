@@ -89,3 +89,14 @@ def test_anything_else_is_refused_in_one_short_printable_line(checkout_id: str) 
 def test_an_accepted_id_has_only_accepted_characters(checkout_id: str) -> None:
     if keys.is_accepted_id(checkout_id):
         assert set(checkout_id) <= set(ACCEPTED)
+
+
+def test_a_pattern_takes_every_character_of_the_beginning_as_it_is() -> None:
+    assert keys.pattern_of("user:session:a") == "user:session:a*"
+    assert keys.pattern_of(r"a*b?c[d]e^f\g") == r"a\*b\?c\[d\]e\^f\\g*"
+
+
+def test_an_id_that_is_a_card_number_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        keys.accepted_id("4111 1111 1111 1111")
+    assert "1111" not in str(caught.value)

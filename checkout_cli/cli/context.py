@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
     from checkout_cli.settings import Settings
@@ -22,6 +24,9 @@ TimeoutOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]
+
+Output = Literal["table", "json", "ndjson", "csv", "ids"]
+OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")]
 
 
 @dataclass
@@ -69,3 +74,23 @@ def context_of(typer_context: typer.Context) -> Context:
     context = typer_context.obj
     assert isinstance(context, Context)  # noqa: S101  (the root callback runs before every command)
     return context
+
+
+def output_of(output: Output | None, *, as_json: bool) -> Output:
+    """The shape of a list, of which ``--json`` is one.
+
+    Raises:
+        InvalidInput: both options were given, and differ.
+    """
+    if as_json and output not in {None, "json"}:
+        raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
+    return "json" if as_json else output or "table"
+
+
+def audit(command: str, what: str) -> None:
+    """Leave a trail, and tell the person, before anything is revealed."""
+    from checkout_cli.operations.audit import revealed
+    from checkout_cli.render.output import narrate
+
+    revealed(command, what)
+    narrate(f"revealing personal data of {what}")

@@ -12,13 +12,16 @@ from checkout_cli.cli.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     JsonOption,
+    OutputOption,
     RevealOption,
     TimeoutOption,
     YesOption,
+    audit,
     context_of,
+    output_of,
 )
 from checkout_cli.cli.durations import duration
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from checkout_cli.store.records import Sighting
@@ -29,7 +32,6 @@ app = typer.Typer(help="List, show, create, change and delete sessions.", no_arg
 Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unreadable"]
 Sort = Literal["newest", "oldest", "expires", "total", "status"]
 Tier = Literal["redis", "database", "memory"]
-Output = Literal["table", "json", "ndjson", "csv", "ids"]
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
 
@@ -53,7 +55,7 @@ def list_(
         Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
     ] = "newest",
     tier: Annotated[Tier | None, typer.Option(help="Look only there.")] = None,
-    output: Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     reveal: RevealOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
@@ -73,28 +75,13 @@ def list_(
 
     look_in = None if tier is None else TierName(tier)
     wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
-    shape = _output(output, as_json)
+    shape = output_of(output, as_json=as_json)
     with context_of(typer_context).store(timeout) as store:
         found = list_sessions(store, wanted, tell=warn)
         if reveal:
-            _audit("sessions list", f"up to {limit} sessions")
+            audit("sessions list", f"up to {limit} sessions")
         show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
         narrate_pending(waiting(store))
-
-
-def _output(output: Output | None, as_json: bool) -> Output:
-    if as_json and output not in {None, "json"}:
-        raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
-    return "json" if as_json else output or "table"
-
-
-def _audit(command: str, what: str) -> None:
-    """Leave a trail, and tell the person, before anything is revealed."""
-    from checkout_cli.operations.audit import revealed
-    from checkout_cli.render.output import narrate
-
-    revealed(command, what)
-    narrate(f"revealing personal data of {what}")
 
 
 @app.command()
@@ -120,7 +107,7 @@ def show(
         sighting = find(store, checkout_id, tell=warn)
         now = store.clock.wall()
     if reveal:
-        _audit("sessions show", f"session {sighting.checkout_id[:8]}…")
+        audit("sessions show", f"session {sighting.checkout_id[:8]}…")
     view = session_view.write_session if as_json else session_view.show_session
     view(sighting, now, reveal=reveal)
     if sighting.problem is not None:

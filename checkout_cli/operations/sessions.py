@@ -15,7 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import (
+    CardDataRefused,
     DatabaseUnavailable,
     InvalidInput,
     RedisUnavailable,
@@ -366,8 +368,11 @@ def parse_assignment(text: str) -> Assignment:
 
     Raises:
         InvalidInput: there is no ``=``, a name is missing, or the field is not to be set.
+        CardDataRefused: the name holds a card's number, or there is no name and the text is one.
     """
     name, found, raw = text.partition("=")
+    if without_card_number(name) != name:
+        raise CardDataRefused("--set", "a card number as a field name")
     path = tuple(name.split("."))
     if not found or not all(path):
         raise InvalidInput(f"not an assignment: {name[:_SHOWN_ID]!r}", hint="--set field=value")

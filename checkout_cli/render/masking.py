@@ -1,7 +1,8 @@
-"""What may be seen of a session without ``--reveal``: an allow-list, so that a field nobody thought of stays private.
+"""What may be seen of a session, or of a coupon's answer, without ``--reveal``: an allow-list.
 
-Only values of known fields, at the place and of the kind that we know, are shown. Everything else is masked without a
-trace of its length or kind. The same masked value goes into every output format.
+So a field nobody thought of stays private. Only values of known fields, at the place and of the kind that we know, are
+shown. Everything else is masked without a trace of its length or kind. The same masked value goes into every output
+format.
 """
 
 from __future__ import annotations
@@ -62,6 +63,30 @@ _ITEM: Mapping[str, Kinds] = {
     "totalPrice": _NUMBER,
     "coupon_applied": _TEXT,
 }
+_COUPON: Mapping[str, Kinds] = {
+    "valid": _NUMBER,
+    "code": _TEXT,
+    "couponCode": _TEXT,
+    "type": _TEXT,
+    "discountType": _TEXT,
+    "discount": _NUMBER,
+    "discountAmount": _NUMBER,
+    "discountPercent": _NUMBER,
+    "discountValue": _NUMBER,
+    "maxDiscount": _NUMBER,
+    "maximumDiscount": _NUMBER,
+    "minOrderValue": _NUMBER,
+    "minimumOrderValue": _NUMBER,
+    "freeDelivery": _NUMBER,
+    "currency": _TEXT,
+    "validFrom": _TEXT,
+    "validUntil": _TEXT,
+    "expiresAt": _TEXT,
+}
+_REASONS = frozenset({"reason", "reasonCode", "errorCode"})
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)*")
+"""A reason that is one word, as a program gives it; a sentence could name the shopper."""
+_LONGEST_REASON = 40
 _NOTHING: Mapping[str, Kinds] = {}
 
 KNOWN_FIELDS = frozenset({*_SESSION, *_ITEM, "items", "userId"})
@@ -75,6 +100,13 @@ def fields_shown(fields: Mapping[str, Any], *, reveal: bool = False) -> dict[str
     if reveal:
         return {name: _bounded(value, depth=1) for name, value in fields.items()}
     return _object(fields, _SESSION, depth=1)
+
+
+def answer_shown(answer: Mapping[str, Any], *, reveal: bool = False) -> dict[str, Any]:
+    """A coupon's answer as it may be shown, by the same rules; what the shop puts into it is the shop's own."""
+    if reveal:
+        return fields_shown(answer, reveal=True)
+    return _object(answer, _COUPON, depth=1)
 
 
 def value_shown(name: str, fields: Mapping[str, Any], *, reveal: bool = False) -> Any:
@@ -106,7 +138,13 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
         return [_object(part, kind, depth + 2) if isinstance(part, dict) else _part(part, depth + 1) for part in value]
     if name == "userId" and known is _SESSION:
         return _user_id(value)
+    if name in _REASONS and known is _COUPON:
+        return value if isinstance(value, str) and _is_reason(value) else MASKED
     return value if isinstance(value, known.get(name, ())) and "@" not in str(value) else MASKED
+
+
+def _is_reason(text: str) -> bool:
+    return len(text) <= _LONGEST_REASON and _REASON.fullmatch(text) is not None
 
 
 def _part(value: Any, depth: int) -> Any:

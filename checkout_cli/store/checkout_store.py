@@ -39,8 +39,10 @@ from checkout_cli.session import (
 )
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
+from checkout_cli.store.bookkeeping import Bookkeeping, measured
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.deletion import Deletion
 from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.last_resort import LastResort
@@ -83,10 +85,12 @@ class CheckoutStore:
         self.memory = MemoryTier()
         self.clock = clock or Clock()
         self.drain_log = DrainLog(database)
+        self.bookkeeping = Bookkeeping(settings, redis, self.clock)
         self._versions = Versions(settings, self.clock, new_id)
         self.redis_alone = RedisAlone(redis, self.drain_log, self._versions, self.clock)
         self.hand_over = HandOver(settings, redis, database, self.redis_alone, self.clock)
         self._publisher = Publisher(redis, database, self.hand_over, self.drain_log, self.clock)
+        self._deletion = Deletion(redis, database, self.hand_over, self._publisher, self.clock)
         self._last_resort = LastResort(self.memory, self.drain_log, self._versions, self.clock)
         self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self._publisher)
         self._sightings = Sightings(redis, self.index, database, self.memory, self.clock)
@@ -104,6 +108,7 @@ class CheckoutStore:
     def close(self) -> None:
         """Write down what was kept for later, and close all connections."""
         self.hand_over.write_down()
+        self.bookkeeping.flush()
         self.redis.close()
         self.database.close()
 
@@ -140,6 +145,7 @@ class CheckoutStore:
         except DatabaseUnavailable as away:
             return self._unverified(checkout_id, opened, away)
 
+    @measured
     def create(
         self, fields: Mapping[str, Any], *, checkout_id: str | None = None, require: Durability | None = None
     ) -> Acknowledgement:
@@ -167,8 +173,9 @@ class CheckoutStore:
         if not created:
             self._publisher.give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
-        return self._acknowledged(record, opened)
+        return self._acknowledged(record, opened, None)
 
+    @measured
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
         """Set some fields of a session, every other one untouched; other writers' changes are never lost.
 
@@ -194,7 +201,7 @@ class CheckoutStore:
                 seen = seen or self._row_to_write(checkout_id, opened)
                 record = self._versions.next(seen, changes)
                 if self._replace(record, seen, write_id):
-                    return self._acknowledged(record, opened)
+                    return self._acknowledged(record, opened, seen)
                 seen = None  # it was stale: the database refused it, so begin again from the row
         except DatabaseUnavailable as away:
             return self._without_database.update(checkout_id, changes, opened, write_id, require, away)
@@ -230,12 +237,12 @@ class CheckoutStore:
             for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
                 if row is None:
-                    deleted = self._delete_foreign(checkout_id, opened)
+                    deleted = self._deletion.foreign(checkout_id, opened)
                 elif row.body is None:
                     self._publisher.publish(row, opened)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
                 else:
-                    deleted = self._bury(row, opened)
+                    deleted = self._deletion.bury(row, opened)
                 if deleted:
                     return None
         except DatabaseUnavailable as away:
@@ -364,35 +371,15 @@ class CheckoutStore:
         self.hand_over.note_unpublished(record.checkout_id, record.version)
         return self.database.insert(record, now=self.clock.wall(), write_id=write_id)
 
-    def _bury(self, row: Record, opened: Opened | None) -> bool:
-        self.hand_over.note_unpublished(row.checkout_id, row.version + 1)
-        if not self.database.bury(row.checkout_id, seen=row.version, now=self.clock.wall(), write_id=str(uuid.uuid4())):
-            return False
-        self._publisher.publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
-        return True
-
-    def _delete_foreign(self, checkout_id: str, opened: Opened | None) -> bool:
-        """Delete another program's session; false where somebody has adopted it meanwhile."""
-        if opened is None or not opened.found_something:
-            self._publisher.give_up(checkout_id, opened)
-            raise SessionNotFound(f"no session {checkout_id!r}")
-        if not is_accepted_id(checkout_id):
-            self.redis.remove(checkout_id)  # nobody can adopt it, so nothing can bring it back but its own program
-            return True
-        now = self.clock.wall()
-        if not self.database.entomb(checkout_id, now=now, write_id=str(uuid.uuid4())):
-            return False
-        self.redis.remove(checkout_id)
-        self.hand_over.note_published(checkout_id, 1, opened.identity)
-        return True
-
-    def _acknowledged(self, record: Record, opened: Opened | None) -> Acknowledgement:
-        """The database has it; now Redis, or else the row stays pending."""
+    def _acknowledged(self, record: Record, opened: Opened | None, seen: Record | None) -> Acknowledgement:
+        """The database has it in place of ``seen``; now Redis, or else the row stays pending."""
         assert record.body is not None  # noqa: S101  (deletions are not acknowledged with a session)
         self.hand_over.note_written(record.checkout_id, record.expires_at)
-        published = self._publisher.publish(record, opened)
+        fields = decode(record.body)
+        also = () if opened is None else self.bookkeeping.commands(seen, fields)
+        published = self._publisher.publish(record, opened, also)
         tier = TierName.REDIS if published else TierName.DATABASE
-        session = Session(record.checkout_id, decode(record.body), record.version, tier)
+        session = Session(record.checkout_id, fields, record.version, tier)
         return Acknowledgement(session, Durability.DATABASE, published)
 
     def _taken(self, checkout_id: str) -> SessionExists | SessionDeleted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -21,6 +21,7 @@ from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier, Pending
 from checkout_cli.store.records import Record, Reign
 from checkout_cli.store.redis_alone import RedisAlone
+from checkout_cli.store.redis_commands import Command
 from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.reigns import Reigns
 
@@ -236,8 +237,11 @@ class HandOver:
             except RedisUnavailable as error:  # in a cluster, another server may have the next one
                 _log.debug("a pending row stays pending: %s", error)
 
-    def publish_row(self, checkout_id: str, token: bytes = b"") -> None:
-        """Publish what the database has of one session, whoever wrote it; ``token`` is our claim to fill its key."""
+    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> None:
+        """Publish what the database has of one session, whoever wrote it.
+
+        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
+        """
         identity = self._redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
         record = self._database.read(checkout_id)
         if record is None:
@@ -245,12 +249,12 @@ class HandOver:
         # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
         ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
         try:
-            self.publish(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity, token))
+            self.publish(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity, token), also)
         except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
             _log.warning("a session cannot be published: %s", error)
 
-    def publish(self, record: Record, opened: Opened) -> str:
-        """Publish a version and note it; if that fails, the id stays as distrusted as it was.
+    def publish(self, record: Record, opened: Opened, also: Sequence[Command] = ()) -> str:
+        """Publish a version and note it, ``also`` in the same exchange; if that fails, the id stays distrusted.
 
         Raises:
             RedisUnavailable: it may or may not be published.
@@ -258,6 +262,6 @@ class HandOver:
         """
         if self.is_fenced_off(opened.identity):
             raise RedisUnavailable("this primary is not the one that the database knows as the latest")
-        outcome = self._redis.publish(record, opened, self._clock.wall())
+        outcome = self._redis.publish(record, opened, self._clock.wall(), also=also)
         self.note_published(record.checkout_id, record.version, opened.identity)
         return outcome

@@ -30,6 +30,7 @@ FILL_TIME = 10_000
 LARGEST_VALUE = 1024 * 1024
 """The largest value that an operator's look fetches, in bytes; our own sessions end at a quarter of it."""
 
+FIRST_CURSOR = "0"
 KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 
@@ -198,12 +199,14 @@ class RedisTier:
             return Opened(None, identity, token if reply[1] else b"")
         return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
 
-    def publish(self, record: Record, opened: Opened, now: int, *, make_way: bool = True) -> str:
+    def publish(
+        self, record: Record, opened: Opened, now: int, *, make_way: bool = True, also: Sequence[Command] = ()
+    ) -> str:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
         ``now`` is the time in milliseconds; with ``make_way`` off, a legacy index stays where it is. Returns ``set``,
-        ``missing``, ``newer``, ``undrained`` or ``cleared``.
+        ``missing``, ``newer``, ``undrained`` or ``cleared``; what goes ``also`` may fail unheard.
         """
         key = encoded(session_key(record.checkout_id))
         member = encoded(record.checkout_id)
@@ -215,11 +218,19 @@ class RedisTier:
             ttl = max(record.expires_at - now, 1)
             index = ("ZADD", INDEX, "GT", record.expires_at, member)
         script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
-        return str(self.with_index(script, index, opened, make_way=make_way).decode())
+        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
 
-    def with_index(self, script: Command, index: Command, opened: Opened, *, make_way: bool = True) -> Any:
-        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
-        _, (outcome, indexed) = self.exchange(script, index, identity=opened.identity, bound=True)
+    def with_index(
+        self, script: Command, index: Command, opened: Opened, *, make_way: bool = True, also: Sequence[Command] = ()
+    ) -> Any:
+        """A script's reply, its change of the index sent along, both over the very server that answered *open*.
+
+        What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
+        """
+        _, (outcome, indexed, *others) = self.exchange(script, index, *also, identity=opened.identity, bound=True)
+        for reply in others:
+            if isinstance(reply, CheckoutError):
+                _log.debug("not counted: %s", reply)
         _raise(outcome)
         if isinstance(indexed, CheckoutError) and (make_way or not isinstance(indexed, WrongKeyType)):
             self._make_way(indexed, index)
@@ -303,19 +314,35 @@ class RedisTier:
         Raises:
             RedisUnavailable: none answers.
         """
-        away: list[RedisUnavailable] = []
-        servers = self.servers()
-        for server in servers:
-            cursor: bytes | None = None
-            while cursor != b"0":
-                try:
-                    cursor, keys = server.ask(("SCAN", cursor or b"0", "MATCH", encoded(pattern), "COUNT", count))
-                except RedisUnavailable as error:
-                    away.append(error)
-                    break
-                yield keys
-        if len(away) == len(servers):
-            raise away[0]
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            keys, cursor = self.scan_step(pattern, cursor, count)
+            yield keys
+
+    def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        """One page of :meth:`scan`, and the cursor of the next one, which any other process may go on with.
+
+        In a cluster, the cursor also has the server's place in the list of all; one that is away is left out.
+
+        Raises:
+            RedisUnavailable: none of the servers from there on answers.
+        """
+        servers = sorted(self.servers(), key=lambda server: server.place)
+        at, _, position = cursor.rpartition("-")
+        away: RedisUnavailable | None = None
+        for number in range(int(at or 0), len(servers)):
+            command: Command = ("SCAN", position, "MATCH", encoded(pattern), "COUNT", count)
+            try:
+                following, keys = servers[number].ask(command)
+            except RedisUnavailable as error:
+                away, position = error, "0"
+                continue
+            if following != b"0":
+                return keys, f"{number}-{following.decode()}" if self.is_cluster else following.decode()
+            return keys, f"{number + 1}-0" if number + 1 < len(servers) else None
+        if away is not None and not (self.is_cluster and at):
+            raise away
+        return [], None
 
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""

@@ -22,7 +22,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     WrongKeyType,
 )
-from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
 from checkout_cli.session import Session, TierName, decode, without_reserved
 from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
@@ -255,7 +255,7 @@ class Sightings:
         return sorted(found)[:limit]
 
     def _matching_keys(self, prefix: str, limit: int) -> list[str]:
-        pattern = SESSION_PREFIX + "".join(f"\\{c}" if c in r"*?[]\^" else c for c in prefix) + "*"
+        pattern = pattern_of(session_key(prefix))
         found: dict[str, None] = {}
         for keys in self._redis.scan(pattern, 1000):
             found |= dict.fromkeys(checkout_id_of(decoded(key)) for key in keys)

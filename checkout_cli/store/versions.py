@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from checkout_cli.card_data import refuse_card_data
 from checkout_cli.errors import InvalidInput, SessionExpired
 from checkout_cli.keys import accepted_id
 from checkout_cli.session import (
@@ -41,10 +42,11 @@ class Versions:
         """The first version of a session, with the fields that every session has.
 
         Raises:
-            InvalidInput: the id or a field cannot be stored.
+            InvalidInput: the id or a field cannot be stored; ``CardDataRefused``, its kind, names a field.
             SessionExpired: its ``createdAt`` is older than any session may be.
         """
         given = fields.get("checkoutId")
+        refuse_card_data({"checkoutId": checkout_id, **fields})
         chosen = accepted_id(checkout_id or (str(given) if given is not None else self._new_id()))
         if given is not None and given != chosen:
             raise InvalidInput("checkoutId differs from the id of the session", hint="leave checkoutId out")
@@ -65,11 +67,14 @@ class Versions:
         """The version that follows what was seen.
 
         Raises:
-            InvalidInput, TransitionRefused: the changes are not allowed.
+            InvalidInput, TransitionRefused: the changes are not allowed. Card data that another program's session has
+                already is no obstacle; a field that changes is looked at whole.
         """
         assert seen.body is not None  # noqa: S101  (nobody gets here with a tombstone)
         present = decode(seen.body)
-        wanted = dict(changes(present) if callable(changes) else changes)
+        # A copy of its own for the function: what it changes in place must not look as if it had been there.
+        wanted = dict(changes(decode(seen.body)) if callable(changes) else changes)
+        refuse_card_data(_brought(present, wanted))
         if wanted.get("checkoutId", seen.checkout_id) != seen.checkout_id:
             raise InvalidInput("the checkoutId of a session cannot change", hint="create another session")
         if "createdAt" in present and wanted.get("createdAt", present["createdAt"]) != present["createdAt"]:
@@ -98,3 +103,8 @@ class Versions:
         """
         if created_at is not None and created_at + self._max_age <= self._clock.wall():
             raise SessionExpired(f"session {checkout_id} has reached its maximum age")
+
+
+def _brought(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a write brings: the fields that it does not leave as they are."""
+    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}

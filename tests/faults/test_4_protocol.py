@@ -273,9 +273,9 @@ def test_writes_on_both_sides_of_a_cut_end_with_the_database_winning_and_both_co
     if other_side == "update":
         record = other._versions.next(row, {"theirs": 1})
         assert other._replace(record, row, "00000000-0000-0000-0000-000000000001")
-        other._acknowledged(record, other_checkpoint)
+        other._acknowledged(record, other_checkpoint, row)
     else:
-        assert other._bury(row, other_checkpoint)
+        assert other._deletion.bury(row, other_checkpoint)
         shop.note_deletion(other, everywhere=True)
     postgres.proxy.restore()
     clock.advance(6)

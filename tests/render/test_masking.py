@@ -14,6 +14,7 @@ from checkout_cli.render.masking import (
     KNOWN_FIELDS,
     MASKED,
     TOO_DEEP,
+    answer_shown,
     fields_shown,
     value_shown,
 )
@@ -173,3 +174,23 @@ def test_nesting_that_no_json_writer_follows_is_cut() -> None:
     revealed = json.dumps(fields_shown({"deep": deep}, reveal=True))
     assert TOO_DEEP in revealed
     assert revealed.count("{") <= DEEPEST_REVEALED
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("usage_limit_reached", True), ("min.order", True), ("not for Ada", False), ("ada@example.com", False),
+     ("15550100", False), ("x" * 41, False), (15550100, False), (["expired"], False)],
+)  # fmt: skip
+def test_the_reason_of_a_coupon_is_shown_where_it_is_one_word_of_a_program(reason: Any, shown: bool) -> None:
+    answer = answer_shown({"valid": False, "reason": reason})
+
+    assert answer["valid"] is False
+    assert (answer["reason"] == reason) is shown
+
+
+@given(secret=SMUGGLED, name=NAMES)
+def test_whatever_a_coupons_answer_smuggles_is_masked(secret: Any, name: str) -> None:
+    shown = json.dumps(answer_shown({"valid": True, name: secret, "discount": {"of": secret}}), ensure_ascii=False)
+
+    assert "Ж" not in shown
+    assert "555555555" not in shown

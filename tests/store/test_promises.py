@@ -203,7 +203,7 @@ class Promises(RuleBasedStateMachine):
             yield
 
 
-def _away(*_: Any) -> str:
+def _away(*_: Any, **__: Any) -> str:
     raise RedisUnavailable("the publish failed, the test says")
 
 

@@ -219,14 +219,14 @@ def test_a_late_publish_does_not_bring_a_key_back(
     store.create({"n": 1}, checkout_id=ID)
     other, publish = another(), store.redis.publish
 
-    def publish_late(*arguments: Any) -> str:
+    def publish_late(*arguments: Any, **options: Any) -> str:
         monkeypatch.setattr(store.redis, "publish", publish)
         if loss == "a tombstone":
             other.delete(ID)
         else:
             other.update(ID, {"n": 3})
             other.redis.ask(("DEL", key_of(ID)) if loss == "DEL" else ("FLUSHALL",))
-        return publish(*arguments)
+        return publish(*arguments, **options)
 
     monkeypatch.setattr(store.redis, "publish", publish_late)
     store.update(ID, {"n": 2})

@@ -40,13 +40,13 @@ def moment_of_the_stamp(store: CheckoutStore, patch: Patch) -> None:
     """The server's identity is asked for when publishing, not in the operation's first step."""
     publish = store.redis.publish
 
-    def with_identity_of_now(record: Any, opened: Opened, now: int) -> str:
+    def with_identity_of_now(record: Any, opened: Opened, now: int, **options: Any) -> str:
         try:
             identity = store.redis.identity(record.checkout_id)
         except RedisUnavailable:  # the connection of before the restart
             store.redis.breaker.succeeded()
             identity = store.redis.identity(record.checkout_id)
-        return publish(record, msgspec.structs.replace(opened, identity=identity), now)
+        return publish(record, msgspec.structs.replace(opened, identity=identity), now, **options)
 
     patch(store.redis, "publish", with_identity_of_now)
 

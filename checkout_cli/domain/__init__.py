@@ -1,0 +1,1 @@
+"""What the shop keeps in Redis beside its sessions: delivery charges, coupons, users and statistics."""

@@ -1,0 +1,327 @@
+"""What happened in the last minutes, as Redis counted it, or as far as the database knows.
+
+Every figure is of whole minutes: the running one and those before it. A figure that nobody can know is ``None``,
+which is not the same as zero.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from checkout_cli.errors import InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType
+from checkout_cli.keys import minute_key
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_counts import DatabaseCounts
+from checkout_cli.store.histogram import BUCKETS, percentile
+from checkout_cli.store.records import Totals
+from checkout_cli.store.redis_commands import Command, decoded
+from checkout_cli.store.redis_connection import translated
+
+MOST_MINUTES = 60
+"""How far back anything is read: each minute is one small key, and all are fetched in one round trip."""
+
+MINUTE = 60_000
+"""In milliseconds."""
+
+CACHES = ("delivery", "coupon")
+TRANSITIONS = ("created", "completed", "failed", "cancelled", "updated")
+
+_TIMED = ("create", "update")
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+
+
+class Source(StrEnum):
+    """Who knew the figures."""
+
+    REDIS = "redis"
+    DATABASE = "database"
+
+
+class CacheCounts(msgspec.Struct, frozen=True):
+    """How reads of a cache went; each read is exactly one of these.
+
+    A hit was served; at a miss there was nothing; stale was there and invalidated or unreadable; an error is Redis
+    away. All but hits were computed.
+    """
+
+    hit: int = 0
+    miss: int = 0
+    stale: int = 0
+    error: int = 0
+
+    @property
+    def reads(self) -> int:
+        """All of them."""
+        return self.hit + self.miss + self.stale + self.error
+
+    def rate(self, name: str) -> float | None:
+        """The share (0 to 1) of one kind, such as ``hit``; ``None`` where nobody read."""
+        number: int = getattr(self, name)
+        return number / self.reads if self.reads else None
+
+
+OUTCOMES = CacheCounts.__struct_fields__
+
+
+class CallTimes(msgspec.Struct, frozen=True):
+    """How long calls took, in seconds: what so many of a hundred did not exceed, right to a fifth."""
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Minute(msgspec.Struct, frozen=True):
+    """One minute that began at ``start`` (ms); ``None`` where a figure is not known.
+
+    ``unreadable`` is how many fields were no numbers; where the key is no hash at all, it is 1 and nothing is known.
+    """
+
+    start: int
+    created: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    cancelled: int | None = None
+    updated: int | None = None
+    unreadable: int = 0
+
+
+class StatisticsReport(msgspec.Struct, frozen=True):
+    """The last minutes, oldest first, the running one last; every minute is there, also those without any event.
+
+    From Redis, a figure is the number of accepted transitions in those minutes, each counted once at most. From the
+    database, ``created`` is the sessions that were created then; completed, failed and cancelled are sessions that are
+    so now and were last written then; what else there is, nobody knows (``None``).
+
+    ``why`` says why Redis was not the source; ``kept`` is for how many seconds Redis keeps a minute.
+    """
+
+    source: Source
+    now: int
+    minutes: tuple[Minute, ...]
+    kept: float
+    why: str | None = None
+    create_times: CallTimes | None = None
+    update_times: CallTimes | None = None
+    caches: dict[str, CacheCounts] | None = None
+
+    @property
+    def since(self) -> int:
+        """When the first of the minutes began (ms)."""
+        return self.minutes[0].start
+
+    @property
+    def unreadable(self) -> int:
+        """What was skipped, because it was no number or no hash."""
+        return sum(minute.unreadable for minute in self.minutes)
+
+    def total(self, transition: str) -> int | None:
+        """One of :data:`TRANSITIONS` over all minutes that know it; ``None`` where none does."""
+        known = [number for minute in self.minutes if (number := getattr(minute, transition)) is not None]
+        return sum(known) if known else None
+
+    @property
+    def conversion(self) -> float | None:
+        """Completions for each creation in the same minutes; ``None`` where nothing was created.
+
+        Those completed may have been created before the first of the minutes, so it can be above 1 in a short window.
+        """
+        created, completed = self.total("created"), self.total("completed")
+        return completed / created if created and completed is not None else None
+
+
+def whole_minutes(seconds: float) -> int:
+    """How many minutes to read for so many seconds, the running one among them.
+
+    Raises:
+        InvalidInput: more or less than is kept.
+    """
+    if not MINUTE / 1000 <= seconds <= MOST_MINUTES * MINUTE / 1000:
+        raise InvalidInput(f"statistics go back from 1m to {MOST_MINUTES}m", hint="--since 15m")
+    return math.ceil(seconds * 1000 / MINUTE)
+
+
+class Statistics:
+    """Reads the figures of a store's servers; counts nothing itself."""
+
+    def __init__(self, store: CheckoutStore) -> None:
+        """``store`` is asked nothing until a figure is wanted."""
+        self._store = store
+        self._counts = DatabaseCounts(store.database)
+
+    def read(self, since_minutes: int, now: int) -> StatisticsReport:
+        """The last so many minutes (1 to 60) at the moment ``now`` (ms), from Redis, or else from the database.
+
+        Raises:
+            TierUnavailable: neither can be reached.
+            AccessDenied, ConfigurationError: Redis refuses us, or is no Redis.
+        """
+        settings = self._store.settings
+        if not settings.enable_statistics:
+            return self._from_database(since_minutes, now, "REDIS_ENABLE_STATISTICS is false", None)
+        if not settings.enable_checkout_sessions:
+            why = "no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
+            return self._from_database(since_minutes, now, why, None)
+        try:
+            return self._from_redis(since_minutes, now)
+        except RedisUnavailable as away:
+            return self._from_database(since_minutes, now, str(away), away)
+
+    def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
+        """How reads of each of :data:`CACHES` went in those minutes.
+
+        Raises:
+            RedisUnavailable, AccessDenied, ConfigurationError: only Redis knows.
+        """
+        return _caches(_summed(_Fields(reply) for reply in self._hashes(_starts(since_minutes, now))))
+
+    def totals(self) -> Totals:
+        """How many sessions were ever created, completed and failed, exactly.
+
+        Raises:
+            DatabaseUnavailable: only the database knows.
+        """
+        return self._store.totals()
+
+    def legacy_totals(self) -> dict[str, int] | None:
+        """What the shop's older programs counted, which may be wrong; ``None`` where they keep nothing.
+
+        Raises:
+            RedisUnavailable, AccessDenied: it is in Redis.
+        """
+        return self._store.legacy_statistics()
+
+    def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
+        """Sessions that were created in those minutes, by how their payment stands now.
+
+        Beside the statuses there are ``deleted``, and ``other`` for what another program calls its status.
+
+        Raises:
+            DatabaseUnavailable: only the database knows.
+        """
+        starts = _starts(since_minutes, now)
+        return self._counts.by_status(starts[0], starts[-1] + MINUTE)
+
+    # Redis
+
+    def _from_redis(self, since_minutes: int, now: int) -> StatisticsReport:
+        starts = _starts(since_minutes, now)
+        hashes = [_Fields(reply) for reply in self._hashes(starts)]
+        sums = _summed(hashes)
+        create, update = (_times(sums, name) for name in _TIMED)
+        return StatisticsReport(
+            Source.REDIS,
+            now,
+            tuple(_minute(start, fields) for start, fields in zip(starts, hashes, strict=True)),
+            self._store.settings.statistics_ttl,
+            create_times=create,
+            update_times=update,
+            caches=_caches(sums),
+        )
+
+    def _hashes(self, starts: Sequence[int]) -> list[Any]:
+        """The minutes' hashes in one round trip; ``None`` for what is no hash."""
+        commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
+        return [self._readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
+
+    def _readable(self, reply: Any) -> Any:
+        if not isinstance(reply, RedisError):
+            return reply
+        failure = translated(reply, self._store.settings)
+        if isinstance(failure, WrongKeyType):
+            return None  # another program's: no reason to show nothing at all
+        raise failure from reply
+
+    # The database
+
+    def _from_database(self, since_minutes: int, now: int, why: str, away: RedisUnavailable | None) -> StatisticsReport:
+        starts = _starts(since_minutes, now)
+        try:
+            found = self._counts.by_minute(starts[0], starts[-1] + MINUTE)
+        except TierUnavailable as gone:
+            if away is None:
+                raise
+            raise TierUnavailable(f"neither tier knows the figures: {away}; {gone}") from gone
+        minutes = []
+        for start in starts:
+            counts = found.get(start // MINUTE)
+            numbers = (counts.created, counts.completed, counts.failed, counts.cancelled) if counts else (0, 0, 0, 0)
+            minutes.append(Minute(start, *numbers))
+        return StatisticsReport(Source.DATABASE, now, tuple(minutes), self._store.settings.statistics_ttl, why)
+
+
+class _Fields:
+    """A minute's hash: what in it is a number, and how much is not."""
+
+    def __init__(self, reply: list[bytes] | None) -> None:
+        self.is_hash = reply is not None
+        self.numbers: dict[str, int] = {}
+        self.corrupt: set[str] = set()
+        for name, value in zip((reply or [])[::2], (reply or [])[1::2], strict=True):
+            self._add(decoded(name), value)
+
+    def _add(self, name: str, value: bytes) -> None:
+        if not _is_known(name):
+            return  # a later version's, or nobody's: it changes nothing that is shown
+        if _NUMBER.fullmatch(value):
+            self.numbers[name] = int(value)
+        else:
+            self.corrupt.add(name)
+
+    def number(self, name: str) -> int | None:
+        """How often something happened; ``None`` where that cannot be read."""
+        return self.numbers.get(name, 0) if self.is_hash and name not in self.corrupt else None
+
+    @property
+    def unreadable(self) -> int:
+        return len(self.corrupt) if self.is_hash else 1
+
+
+def _is_known(name: str) -> bool:
+    kind, colon, rest = name.partition(":")
+    if not colon:
+        return name in TRANSITIONS
+    if kind in _TIMED:
+        return rest.isascii() and rest.isdigit() and len(rest) < 4 and int(rest) < BUCKETS
+    return kind in CACHES and rest in OUTCOMES
+
+
+def _starts(since_minutes: int, now: int) -> list[int]:
+    if not 1 <= since_minutes <= MOST_MINUTES:
+        raise InvalidInput(f"not 1 to {MOST_MINUTES} minutes: {since_minutes}", hint="--since 15m")
+    running = now // MINUTE
+    return [minute * MINUTE for minute in range(running - since_minutes + 1, running + 1)]
+
+
+def _minute(start: int, fields: _Fields) -> Minute:
+    numbers = {transition: fields.number(transition) for transition in TRANSITIONS}
+    return Minute(start, **numbers, unreadable=fields.unreadable)
+
+
+def _summed(hashes: Iterable[_Fields]) -> Mapping[str, int]:
+    sums: Counter[str] = Counter()
+    for fields in hashes:
+        sums.update(fields.numbers)
+    return sums
+
+
+def _times(sums: Mapping[str, int], call: str) -> CallTimes:
+    prefix = f"{call}:"
+    counts = {int(name.removeprefix(prefix)): number for name, number in sums.items() if name.startswith(prefix)}
+    p50, p95, p99 = (percentile(counts, share) for share in (0.5, 0.95, 0.99))
+    return CallTimes(sum(counts.values()), p50, p95, p99)
+
+
+def _caches(sums: Mapping[str, int]) -> dict[str, CacheCounts]:
+    return {
+        cache: CacheCounts(**{outcome: sums.get(f"{cache}:{outcome}", 0) for outcome in OUTCOMES}) for cache in CACHES
+    }

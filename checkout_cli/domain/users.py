@@ -1,0 +1,175 @@
+"""What is tracked of users, for whoever looks: when each was seen, and how the checkouts went.
+
+Only the fields of ``USER_FIELDS`` are ever read. Another program may keep anything at these keys: what is not ours is
+said to be so, and never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import WrongKeyType
+from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
+from checkout_cli.session import PaymentStatus, iso, milliseconds_of
+from checkout_cli.store.bookkeeping import USER_FIELDS
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import Command, decoded, encoded
+from checkout_cli.store.redis_tier import KEYS_AT_ONCE
+
+LARGEST_STEP = KEYS_AT_ONCE
+FIRST_CURSOR = "0"
+
+_COUNT = re.compile(rb"[0-9]{1,18}")
+_STATUSES = {status.value: status for status in PaymentStatus}
+
+
+class Oddity(StrEnum):
+    """Why what lies at a user's key is not, or not only, what we keep."""
+
+    WRONG_TYPE = "wrong type"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+
+
+class User(msgspec.Struct, frozen=True):
+    """What is tracked of one user; ``None`` where a field is missing or not readable.
+
+    Moments are ISO 8601 texts. ``expires_in`` is in milliseconds, ``None`` for a key without an end.
+    """
+
+    user_id: str
+    first_seen: str | None = None
+    last_seen: str | None = None
+    checkouts_started: int | None = None
+    checkouts_completed: int | None = None
+    checkouts_failed: int | None = None
+    last_status: PaymentStatus | None = None
+    expires_in: int | None = None
+    problem: Oddity | None = None
+    detail: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some users, in no order, and the cursor for more; ``None`` where these were the last."""
+
+    users: tuple[User, ...]
+    cursor: str | None
+
+
+class Users:
+    """Reading what is tracked. Only Redis knows it: every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+
+    def __init__(self, store: CheckoutStore) -> None:
+        """``store`` is the one that tracks them."""
+        self._redis = store.redis
+
+    def get(self, user_id: str) -> User | None:
+        """One user by the whole id; ``None`` where nothing is tracked."""
+        users = self._read([user_id])
+        return users[0] if users else None
+
+    def page(self, cursor: str = FIRST_CURSOR, step: int = LARGEST_STEP) -> Page:
+        """The users among the next ``step`` keys or so; a user may come twice in pages of a changing Redis."""
+        names, following = self._ids(cursor, "", step)
+        return Page(tuple(self._read(names)), following)
+
+    def matching(self, beginning: str, limit: int, steps: int) -> tuple[list[str], bool]:
+        """Ids that begin so, at most ``limit``, and whether those are all; looks at ``steps`` thousand keys."""
+        found: dict[str, None] = {}
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None and len(found) < limit and steps > 0:
+            names, cursor = self._ids(cursor, beginning, LARGEST_STEP)
+            found.update(dict.fromkeys(names))
+            steps -= 1
+        return list(found)[:limit], cursor is None and len(found) <= limit
+
+    def _ids(self, cursor: str, beginning: str, step: int) -> tuple[list[str], str | None]:
+        prefix = encoded(user_key(beginning))
+        keys, following = self._redis.scan_step(pattern_of(user_key(beginning)), cursor, step)
+        names = {decoded(key).removeprefix(USER_PREFIX) for key in keys if key.startswith(prefix)}
+        return sorted(names), following
+
+    def _read(self, user_ids: Sequence[str]) -> list[User]:
+        """What lies at each id's key, in two round trips a thousand; what has gone meanwhile is left out."""
+        users: list[User] = []
+        for start in range(0, len(user_ids), KEYS_AT_ONCE):
+            part = user_ids[start : start + KEYS_AT_ONCE]
+            keys = [encoded(user_key(user_id)) for user_id in part]
+            facts = self._redis.ask_all(*(command for key in keys for command in (("TYPE", key), ("PTTL", key))))
+            wanted: list[Command] = [
+                ("HMGET", key, *USER_FIELDS) for key, kind in zip(keys, facts[::2], strict=True) if kind == b"hash"
+            ]
+            values = iter(self._hashes(wanted))
+            for user_id, kind, ttl in zip(part, facts[::2], facts[1::2], strict=True):
+                expires_in = int(ttl) if ttl >= 0 else None
+                if kind == b"hash":
+                    users.append(_tracked(user_id, next(values), expires_in))
+                elif kind != b"none":
+                    users.append(_wrong(user_id, f"a {decoded(kind)}, not a hash", expires_in))
+        return users
+
+    def _hashes(self, commands: Sequence[Command]) -> list[Any]:
+        """The fields of each; ``None`` for a key that is no hash any more."""
+        replies = self._redis.ask_all(*commands, lenient=True) if commands else []
+        return [
+            self._again(command) if isinstance(reply, Exception) else reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    def _again(self, command: Command) -> Any:
+        """Ask alone, so that an error has its own meaning."""
+        try:
+            return self._redis.ask(command)
+        except WrongKeyType:
+            return None
+
+
+def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
+    return User(user_id, expires_in=expires_in, problem=Oddity.WRONG_TYPE, detail=detail)
+
+
+def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: int | None) -> User:
+    if values is None:
+        return _wrong(user_id, "not a hash", expires_in)
+    if not any(value is not None for value in values):
+        return User(user_id, expires_in=expires_in, problem=Oddity.FOREIGN, detail="another program's hash")
+    first_seen, last_seen, started, completed, failed, status = values
+    user = User(
+        user_id,
+        first_seen=_moment(first_seen),
+        last_seen=_moment(last_seen),
+        checkouts_started=_counter(started),
+        checkouts_completed=_counter(completed),
+        checkouts_failed=_counter(failed),
+        last_status=_status(status),
+        expires_in=expires_in,
+    )
+    read = msgspec.structs.astuple(user)[1:7]
+    odd = [
+        name for name, raw, value in zip(USER_FIELDS, values, read, strict=True) if raw is not None and value is None
+    ]
+    if not odd:
+        return user
+    return msgspec.structs.replace(user, problem=Oddity.UNREADABLE, detail=", ".join(odd))
+
+
+def _moment(raw: bytes | None) -> str | None:
+    """A moment in our own form, whoever wrote it."""
+    moment = None if raw is None else milliseconds_of(decoded(raw))
+    return None if moment is None else iso(moment)
+
+
+def _counter(raw: bytes | None) -> int | None:
+    """A counter begins to exist when it is first raised."""
+    if raw is None:
+        return 0
+    return int(raw) if _COUNT.fullmatch(raw) else None
+
+
+def _status(raw: bytes | None) -> PaymentStatus | None:
+    return None if raw is None else _STATUSES.get(decoded(raw))

@@ -1,0 +1,61 @@
+"""What happened to checkouts in the last minutes, once or again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from checkout_cli.domain.statistics import Statistics, StatisticsReport, whole_minutes
+from checkout_cli.errors import TierUnavailable
+from checkout_cli.store.checkout_store import CheckoutStore
+
+
+@dataclass(frozen=True)
+class StatisticsLook:
+    """One look at the last ``minutes`` at the moment ``now`` (ms).
+
+    It has a ``report``; or ``statuses``, the sessions that were created in those minutes by how their payment stands
+    now; or, in a watch, the ``problem`` for which there is neither.
+    """
+
+    now: int
+    minutes: int
+    report: StatisticsReport | None = None
+    statuses: dict[str, int] | None = None
+    problem: TierUnavailable | None = None
+
+
+class StatisticsWatch:
+    """Looks at the statistics of a store's servers."""
+
+    def __init__(self, store: CheckoutStore, since: float, *, by_status: bool = False) -> None:
+        """``since`` is how many seconds to look back; whole minutes are counted.
+
+        Raises:
+            InvalidInput: it is less than a minute, or more than an hour.
+        """
+        self._clock = store.clock
+        self._statistics = Statistics(store)
+        self._minutes = whole_minutes(since)
+        self._by_status = by_status
+
+    def look(self) -> StatisticsLook:
+        """Ask now.
+
+        Raises:
+            TierUnavailable: no tier that knows can be reached.
+            AccessDenied, ConfigurationError: Redis refuses us, or is no Redis.
+        """
+        now = self._clock.wall()
+        if self._by_status:
+            return StatisticsLook(now, self._minutes, statuses=self._statistics.by_status(self._minutes, now))
+        return StatisticsLook(now, self._minutes, report=self._statistics.read(self._minutes, now))
+
+    def watch(self, every: float) -> Iterator[StatisticsLook]:
+        """A look every so many seconds; tiers that go away and come back are part of what is seen."""
+        while True:
+            try:
+                yield self.look()
+            except TierUnavailable as away:
+                yield StatisticsLook(self._clock.wall(), self._minutes, problem=away)
+            self._clock.pause(every)

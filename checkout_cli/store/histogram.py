@@ -1,0 +1,48 @@
+"""Times as counts per bucket: four buckets for each doubling, so that whatever a histogram says is right to a fifth.
+
+Bucket ``b`` holds the times up to ``2 ** (b / 4)`` microseconds that no smaller bucket holds. Counts of several
+minutes, or of several processes, are added up bucket by bucket.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+BUCKETS = 128
+"""The last one ends at an hour, and holds whatever took longer too."""
+
+_UPPER_BOUNDS = [2 ** (bucket / 4) / 1_000_000 for bucket in range(BUCKETS)]
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket that a time belongs to; what is no time, such as less than nothing, to the first."""
+    if not seconds > 0:
+        return 0
+    return min(bisect_left(_UPPER_BOUNDS, seconds), BUCKETS - 1)
+
+
+def upper_bound(bucket: int) -> float:
+    """The longest time of a bucket, in seconds; a number that is no bucket's counts as the nearest one's."""
+    return _UPPER_BOUNDS[min(max(bucket, 0), BUCKETS - 1)]
+
+
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """The time in seconds that a share (0 to 1) of those counted did not exceed, ``None`` where nothing was counted.
+
+    It is the upper bound of the bucket in question: never below the truth, and less than a fifth above it.
+
+    Raises:
+        ValueError: ``share`` is none.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share is between 0 and 1, not {share}")
+    total = sum(count for count in counts.values() if count > 0)
+    passed, last = 0, None
+    for bucket in sorted(counts):
+        if counts[bucket] <= 0:
+            continue
+        passed, last = passed + counts[bucket], upper_bound(bucket)
+        if passed >= share * total:
+            return last
+    return last

@@ -1,0 +1,321 @@
+"""What a write counts, the switches, and that neither what lies there nor who is away stops a write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from checkout_cli.errors import CheckoutError, SessionNotFound, TransitionRefused
+from checkout_cli.keys import minute_key, user_key
+from checkout_cli.session import Durability, iso
+from checkout_cli.settings import Settings
+from checkout_cli.store.bookkeeping import MINUTES_KEPT
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.store.books import USER, counted, hash_at, meanwhile, minutes, times, user
+from tests.store.support import (
+    ID,
+    ManualClock,
+    count_calls,
+    database_away,
+    foreign_session,
+    put_raw,
+    redis_away,
+    without_redis,
+)
+
+# What is counted
+
+
+def test_a_creation_is_counted_and_its_user_tracked(store: CheckoutStore, clock: ManualClock) -> None:
+    store.create({"userId": USER, "subtotal": 5}, checkout_id=ID)
+    now = iso(clock.milliseconds)
+    assert hash_at(store, minute_key(clock.milliseconds // 60_000)) == {"created": "1"}
+    assert user(store) == {"firstSeen": now, "lastSeen": now, "checkoutsStarted": "1", "lastStatus": "pending"}
+
+
+Changes = list[Mapping[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("first", "changes", "expected"),
+    [
+        ({}, [{"notes": "ring"}], {"created": 1, "updated": 1}),
+        ({}, [{"paymentStatus": "processing"}], {"created": 1, "updated": 1}),
+        ({}, [{"paymentStatus": "paid"}], {"created": 1, "updated": 1, "completed": 1}),
+        ({}, [{"databaseOrderId": "o-1"}], {"created": 1, "updated": 1, "completed": 1}),
+        ({}, [{"databaseOrderId": "o-1"}, {"paymentStatus": "paid"}], {"created": 1, "updated": 2, "completed": 1}),
+        ({}, [{"paymentStatus": "paid"}, {"paymentStatus": "paid"}], {"created": 1, "updated": 2, "completed": 1}),
+        ({}, [{"paymentStatus": "failed"}], {"created": 1, "updated": 1, "failed": 1}),
+        ({}, [{"paymentStatus": "failed"}, {"notes": "ring"}], {"created": 1, "updated": 2, "failed": 1}),
+        ({}, [{"paymentStatus": status} for status in ("failed", "pending", "failed")],
+         {"created": 1, "updated": 3, "failed": 2}),
+        ({}, [{"paymentStatus": "cancelled"}], {"created": 1, "updated": 1, "cancelled": 1}),
+        ({}, [{"paymentStatus": "cancelled", "databaseOrderId": "o-1"}],
+         {"created": 1, "updated": 1, "cancelled": 1, "completed": 1}),
+        ({"paymentStatus": "paid"}, [], {"created": 1, "completed": 1}),
+        ({"paymentStatus": "failed"}, [{"paymentStatus": "paid"}],
+         {"created": 1, "failed": 1, "updated": 1, "completed": 1}),
+    ],
+)  # fmt: skip
+def test_a_transition_is_counted_when_the_session_becomes_so_and_not_again(
+    store: CheckoutStore, first: Mapping[str, Any], changes: Changes, expected: dict[str, int]
+) -> None:
+    store.create(first, checkout_id=ID)
+    for change in changes:
+        store.update(ID, change)
+    assert counted(store) == expected
+
+
+def test_what_is_refused_is_not_counted(store: CheckoutStore) -> None:
+    store.create({"userId": USER, "paymentStatus": "cancelled"}, checkout_id=ID)
+    before = (minutes(store), user(store))
+    with pytest.raises(TransitionRefused):
+        store.set_payment_status(ID, "paid")
+    with pytest.raises(CheckoutError):
+        store.create({"userId": USER}, checkout_id=ID)
+    with pytest.raises(SessionNotFound):
+        store.update("session-0002", {"paymentStatus": "paid", "userId": USER})
+    assert (minutes(store), user(store)) == before
+
+
+def test_reads_looks_and_deletions_count_nothing_and_take_nothing_back(store: CheckoutStore) -> None:
+    store.create({"userId": USER, "paymentStatus": "paid"}, checkout_id=ID)
+    before = (minutes(store), user(store))
+    store.get(ID)
+    store.peek(ID)
+    store.delete(ID)
+    assert (minutes(store), user(store)) == before
+
+
+def test_an_update_that_others_outran_is_counted_once(
+    store: CheckoutStore, another: Callable[..., CheckoutStore]
+) -> None:
+    store.create({}, checkout_id=ID)
+    other = another()
+    meanwhile(store.database, "update", lambda: other.update(ID, {"theirs": 1}))
+    store.update(ID, {"paymentStatus": "failed"})
+    assert counted(store) == {"created": 1, "updated": 2, "failed": 1}
+
+
+def test_writes_are_counted_in_their_own_minute(store: CheckoutStore, clock: ManualClock) -> None:
+    minute = clock.milliseconds // 60_000
+    store.create({}, checkout_id=ID)
+    clock.advance(60)
+    store.update(ID, {"paymentStatus": "failed"})
+    assert hash_at(store, minute_key(minute + 1)) == {"updated": "1", "failed": "1"}
+    assert hash_at(store, minute_key(minute)) == {"created": "1", "create:0": "1"}
+
+
+def test_each_write_grants_both_hashes_their_full_time_to_live(
+    another: Callable[..., CheckoutStore], settings: Settings
+) -> None:
+    store = another(replace(settings, statistics_ttl=100, user_ttl=200))
+    store.database.create_schema()
+    store.create({"userId": USER}, checkout_id=ID)
+    (minute,) = store.redis.ask(("KEYS", "stats:*"))
+    keys = (minute, user_key(USER))
+    for key in keys:
+        store.redis.ask(("PEXPIRE", key, 1000))
+    store.set_payment_status(ID, "failed")
+    statistics_ttl, user_ttl = (store.redis.ask(("PTTL", key)) for key in keys)
+    assert 90_000 < statistics_ttl <= 100_000
+    assert 190_000 < user_ttl <= 200_000
+
+
+# Other programs' sessions
+
+
+def test_adopting_another_programs_session_is_an_update_and_no_creation(
+    store: CheckoutStore, clock: ManualClock
+) -> None:
+    put_raw(store, ID, foreign_session(clock))
+    store.update(ID, {"notes": "ring", "userId": USER})
+    assert counted(store) == {"updated": 1}
+    assert user(store) == {}
+
+
+def test_an_adoption_counts_what_it_changes_itself(store: CheckoutStore, clock: ManualClock) -> None:
+    put_raw(store, ID, b'{"paymentStatus":"paid","userId":"user-1"}')
+    store.update(ID, {"databaseOrderId": "o-1"})
+    assert counted(store) == {"updated": 1}, "it was completed by the other program"
+    put_raw(store, "session-0002", b'{"paymentStatus":["odd"],"userId":"user-1"}')
+    store.update("session-0002", {"databaseOrderId": "o-2"})
+    assert counted(store) == {"updated": 2, "completed": 1}
+    assert user(store).keys() == {"firstSeen", "lastSeen", "checkoutsCompleted"}, "its status is none of ours"
+
+
+def test_an_adoption_is_counted_once_though_the_other_program_goes_on_writing(
+    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_raw(store, ID, foreign_session(clock))
+    publish, publishes = store.hand_over.publish, 0
+
+    def publish_over_a_foreign_write(*arguments: Any) -> str:
+        nonlocal publishes
+        publishes += 1
+        if publishes < 3:
+            put_raw(store, ID, b'{"again":1}')
+        return publish(*arguments)
+
+    monkeypatch.setattr(store.hand_over, "publish", publish_over_a_foreign_write)
+    store.update(ID, {"paymentStatus": "paid", "userId": USER})
+    assert publishes == 3
+    assert counted(store) == {"updated": 1, "completed": 1}
+    assert user(store)["checkoutsCompleted"] == "1"
+
+
+# Nothing that lies there, and nobody who is away, stops a write
+
+
+@pytest.mark.parametrize("value", [("SET", "theirs"), ("SADD", "theirs"), ("HSET", "created", "many")])
+def test_another_programs_value_at_the_minutes_key_stays_and_stops_nothing(
+    store: CheckoutStore, clock: ManualClock, value: tuple[str, ...]
+) -> None:
+    key = minute_key(clock.milliseconds // 60_000)
+    store.redis.ask((value[0], key, *value[1:]))
+    before = store.redis.ask(("DUMP", key))
+    assert store.create({"userId": USER}, checkout_id=ID).published
+    assert store.redis.ask(("DUMP", key)) == before
+    assert store.redis.ask(("PTTL", key)) == -1, "it would end with our time to live"
+    assert user(store)["checkoutsStarted"] == "1"
+
+
+@pytest.mark.parametrize("value", [("SET", "theirs"), ("SADD", "theirs")])
+def test_another_programs_value_at_the_users_key_stays_and_stops_nothing(
+    store: CheckoutStore, value: tuple[str, ...]
+) -> None:
+    store.redis.ask((value[0], user_key(USER), *value[1:]))
+    before = store.redis.ask(("DUMP", user_key(USER)))
+    assert store.create({"userId": USER}, checkout_id=ID).published
+    assert store.set_payment_status(ID, "failed").published
+    assert store.redis.ask(("DUMP", user_key(USER))) == before
+    assert store.redis.ask(("PTTL", user_key(USER))) == -1
+    assert counted(store) == {"created": 1, "updated": 1, "failed": 1}
+
+
+def test_who_may_not_write_statistics_writes_sessions(
+    another: Callable[..., CheckoutStore], store: CheckoutStore, settings: Settings
+) -> None:
+    store.redis.ask(("ACL", "SETUSER", "restricted", "on", ">secret", "+@all", "~checkout:*"))
+    try:
+        restricted = another(replace(settings, redis_username="restricted", redis_password="secret"))
+        assert restricted.create({"userId": USER}, checkout_id=ID).published
+        assert restricted.set_payment_status(ID, "failed").published
+        restricted.close()
+    finally:
+        store.redis.ask(("ACL", "DELUSER", "restricted"))
+    assert (minutes(store), user(store)) == ({}, {})
+
+
+def test_while_redis_is_away_writes_go_on_and_what_is_kept_stays_small(
+    another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock
+) -> None:
+    store = another(without_redis(settings))
+    store.database.create_schema()
+    store.create({"userId": USER}, checkout_id=ID)
+    for _ in range(3 * MINUTES_KEPT):
+        assert not store.set_payment_status(ID, "failed").published
+        clock.advance(60)
+    assert len(store.bookkeeping._times) == MINUTES_KEPT
+
+
+def test_when_redis_is_back_the_times_of_the_last_minutes_are_counted_and_no_transition_of_the_outage(
+    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(store.redis, "open", redis_away)
+        away.setattr(store.redis, "claim", redis_away)
+        store.create({"userId": USER}, checkout_id=ID)
+        store.set_payment_status(ID, "failed")
+    clock.advance(60)
+    store.update(ID, {"notes": "ring"})
+    assert counted(store) == {"updated": 1}
+    assert times(store) == {"create:0": 1, "update:0": 1}
+
+
+@pytest.mark.parametrize("how", ["away", "chosen"])
+def test_what_redis_accepted_alone_is_not_counted_then_nor_when_it_is_drained(
+    another: Callable[..., CheckoutStore],
+    settings: Settings,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    store = another(replace(settings, durability="redis") if how == "chosen" else settings)
+    store.database.create_schema()
+    with monkeypatch.context() as away:
+        if how == "away":
+            away.setattr(store.database, "insert", database_away)
+        written = store.create({"userId": USER, "paymentStatus": "paid"}, checkout_id=ID)
+    assert written.durability is Durability.REDIS
+    assert store.redis_alone.drain_some(10) != []
+    other = another()
+    assert other.get(ID).version == 1
+    assert (counted(store), user(store)) == ({}, {})
+
+
+def test_a_commit_whose_answer_was_lost_is_counted_once(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create({}, checkout_id=ID)
+    transaction, lost = store.database.transaction, 0
+
+    @contextmanager
+    def losing_the_answer() -> Iterator[Any]:
+        nonlocal lost
+        with transaction() as connection:
+            yield connection
+        if not lost:
+            lost += 1
+            database_away()
+
+    monkeypatch.setattr(store.database, "transaction", losing_the_answer)
+    store.set_payment_status(ID, "failed")
+    assert lost == 1
+    assert counted(store) == {"created": 1, "updated": 1, "failed": 1}
+
+
+# What it costs, and the switches
+
+
+def test_counting_and_tracking_add_no_round_trip(
+    another: Callable[..., CheckoutStore], store: CheckoutStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = another(replace(settings, enable_statistics=False, enable_user_sessions=False))
+    told = []
+    for process, checkout_id in ((store, "session-0001"), (off, "session-0002")):
+        exchanges = count_calls(process.redis.servers()[0], "_send", monkeypatch)
+        process.create({"userId": USER}, checkout_id=checkout_id)
+        process.set_payment_status(checkout_id, "failed")
+        process.update(checkout_id, {"notes": "ring"})
+        told.append([len(commands) for commands, *_ in exchanges])
+    on, without = told
+    assert len(on) == len(without)
+    assert sum(on) == sum(without) + 3 + 2, "three times the minute, twice the user"
+
+
+def test_the_switch_of_the_statistics(another: Callable[..., CheckoutStore], settings: Settings) -> None:
+    store = another(replace(settings, enable_statistics=False))
+    store.database.create_schema()
+    store.create({"userId": USER}, checkout_id=ID)
+    store.close()
+    assert (minutes(store), user(store)["checkoutsStarted"]) == ({}, "1")
+
+
+def test_the_switch_of_the_tracking(another: Callable[..., CheckoutStore], settings: Settings) -> None:
+    store = another(replace(settings, enable_user_sessions=False))
+    store.database.create_schema()
+    store.create({"userId": USER}, checkout_id=ID)
+    assert (counted(store), user(store)) == ({"created": 1}, {})
+
+
+def test_where_sessions_are_not_kept_in_redis_nothing_is(
+    another: Callable[..., CheckoutStore], store: CheckoutStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = another(replace(settings, enable_checkout_sessions=False))
+    exchanges = count_calls(off.redis, "exchange", monkeypatch)
+    off.create({"userId": USER}, checkout_id=ID)
+    off.close()
+    assert exchanges == []
