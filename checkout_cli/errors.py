@@ -147,7 +147,7 @@ class SlotMoved(RedisUnavailable):
 
 
 class RedisRefusing(RedisUnavailable):
-    """Redis answers and reads, and refuses writes: out of memory, read-only, or a failed save."""
+    """Redis answers, and refuses this: out of memory, read-only, a failed save, or anything else that it calls an error."""
 
 
 class RedisPoolExhausted(RedisUnavailable):

@@ -160,7 +160,7 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return WrongKeyType("the key holds another type than a string")
     if "DB index" in text:
         return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
-    return RedisUnavailable(f"Redis at {place}: {text}")
+    return RedisRefusing(f"Redis at {place}: {text}")
 
 
 def _no_primary(settings: Settings, text: str) -> CheckoutError:
