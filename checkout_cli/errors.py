@@ -147,7 +147,7 @@ class SlotMoved(RedisUnavailable):
 
 
 class RedisRefusing(RedisUnavailable):
-    """Redis answers, and refuses this: out of memory, read-only, a failed save, or anything else that it calls an error."""
+    """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
 
 
 class RedisPoolExhausted(RedisUnavailable):
