@@ -45,6 +45,8 @@ _WIDEST_BAR = 60
 _WIDEST_MINUTE = 4
 _BEFORE_SERIES = 20
 """Characters to the left of the bars of the minutes."""
+_BESIDE_BARS = 80
+"""Characters that a table of minutes needs for its figures."""
 _AROUND_MINUTES = 9
 """Lines of a table of minutes that are no minutes."""
 
@@ -154,7 +156,9 @@ def _by_minute(report: StatisticsReport, console: Console, height: int | None) -
     top = max((minute.created or 0 for minute in report.minutes), default=0)
     for minute in minutes:
         row = minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
-        table.add_row(*row, Text(_bar(minute.created or 0, top, console, room=console.width - 79), style="cyan"))
+        table.add_row(
+            *row, Text(_bar(minute.created or 0, top, console, room=console.width - _BESIDE_BARS), style="cyan")
+        )
     return [table]
 
 

@@ -224,6 +224,13 @@ class TestTerminal:
         assert not any("…" in line for line in lines)
         assert len(on_terminal(look, by_minute=True)) > 60
 
+    @pytest.mark.parametrize("width", [80, 81, 100, 120, 200])
+    def test_the_bars_of_a_table_are_never_cut(self, width: int) -> None:
+        lines = on_terminal(LOOK, by_minute=True, width=width)
+        assert not any("…" in line for line in lines)
+        assert max(map(len, lines)) <= width
+        assert any("█" in line for line in lines) == (width > 80)
+
     def test_by_status_shows_shares_as_bars(self) -> None:
         lines = on_terminal(STATUS_LOOK)
         assert cells(lines, "paid")[1:3] == ["3", "75.0%"]
