@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.session import TierName
@@ -299,13 +300,14 @@ def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) ->
     """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
     totals = None
     reason = None
+    statistics = Statistics(store)
     if not store.settings.enable_statistics:
         reason = "REDIS_ENABLE_STATISTICS is false"
     elif not database.connected:
         reason = "the database is away"
     else:
-        totals, reason = _tried(store.totals)
-    legacy = _tried(store.legacy_statistics)[0] if redis.connected else None
+        totals, reason = _tried(statistics.totals)
+    legacy = _tried(statistics.legacy_totals)[0] if redis.connected else None
     return SessionsHealth(_count(store, redis, database), totals, reason, legacy)
 
 

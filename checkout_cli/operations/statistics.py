@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from checkout_cli.domain.statistics import Statistics, StatisticsReport, whole_minutes
-from checkout_cli.errors import TierUnavailable
+from checkout_cli.errors import InvalidInput, TierUnavailable
 from checkout_cli.store.checkout_store import CheckoutStore
+
+LONGEST_WAIT = 86_400.0
+"""Between two looks of a watch, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,13 @@ class StatisticsWatch:
         return StatisticsLook(now, self._minutes, report=self._statistics.read(self._minutes, now))
 
     def watch(self, every: float) -> Iterator[StatisticsLook]:
-        """A look every so many seconds; tiers that go away and come back are part of what is seen."""
+        """A look every so many seconds; tiers that go away and come back are part of what is seen.
+
+        Raises:
+            InvalidInput: nobody can wait so long.
+        """
+        if not 0 < every <= LONGEST_WAIT:  # NaN is neither
+            raise InvalidInput(f"cannot wait for {every:g} s between looks", hint="--watch 5")
         while True:
             try:
                 yield self.look()

@@ -43,6 +43,10 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = ".:-=+*#@"
 _WIDEST_BAR = 60
 _WIDEST_MINUTE = 4
+_BEFORE_SERIES = 20
+"""Characters to the left of the bars of the minutes."""
+_BESIDE_BARS = 80
+"""Characters that a table of minutes needs for its figures."""
 _AROUND_MINUTES = 9
 """Lines of a table of minutes that are no minutes."""
 
@@ -102,24 +106,25 @@ def _funnel(report: StatisticsReport, console: Console) -> Table:
         bar = _bar(totals[name] or 0, widest, console)
         grid.add_row(name, Text(number(totals[name]), style="bold"), percentage(rate), Text(bar, style=style))
     conversion = percentage(report.conversion) or ("none created" if totals["created"] == 0 else UNKNOWN)
-    beside = Text(f"completed for each created; {number(report.total('updated'))} updates", style="dim")
+    beside = Text(f"completed / created; {number(report.total('updated'))} updates", style="dim")
     grid.add_row(Text("conversion", style="bold"), "", Text(conversion, style="bold"), beside)
     return grid
 
 
 def _series(report: StatisticsReport, console: Console) -> Table:
     """A bar for each minute; each line has its own scale, whose top is the number before it."""
-    grid = _grid(number_columns=(1,))
-    room = console.width - 24
-    width = max(1, min(_WIDEST_MINUTE, room // len(report.minutes)))
+    grid = Table.grid(padding=(0, 2))  # narrow, so that an hour fits into 80 characters
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column(no_wrap=True)
+    width = max(1, min(_WIDEST_MINUTE, (console.width - _BEFORE_SERIES) // len(report.minutes)))
     first, last = (iso(report.minutes[place].start)[11:16] for place in (0, -1))
-    span = " " * max(1, len(report.minutes) * width - len(first) - len(last))
-    axis = f"{first}{span}{last}" if len(report.minutes) * width > len(first) + len(last) else first
+    axis = first + last.rjust(len(report.minutes) * width - len(first)) if len(report.minutes) * width > 11 else last
+    grid.add_row(*(Text(text, style="dim") for text in ("per minute", "most", axis)))
     for name in ("created", "completed", "failed"):
         counts = [getattr(minute, name) for minute in report.minutes]
         top = max((count for count in counts if count is not None), default=0)
-        grid.add_row(name, f"max {top:,}", Text(_spark(counts, top, width, console), style=_FUNNEL[name]))
-    grid.add_row("", "", Text(f"{axis} UTC", style="dim"))
+        grid.add_row(name, f"{top:,}", Text(_spark(counts, top, width, console), style=_FUNNEL[name]))
     return grid
 
 
@@ -151,7 +156,9 @@ def _by_minute(report: StatisticsReport, console: Console, height: int | None) -
     top = max((minute.created or 0 for minute in report.minutes), default=0)
     for minute in minutes:
         row = minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
-        table.add_row(*row, Text(_bar(minute.created or 0, top, console, room=console.width - 79), style="cyan"))
+        table.add_row(
+            *row, Text(_bar(minute.created or 0, top, console, room=console.width - _BESIDE_BARS), style="cyan")
+        )
     return [table]
 
 
