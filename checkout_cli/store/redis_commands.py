@@ -15,9 +15,9 @@ _KEYLESS = frozenset({"PING", "TIME", "INFO", "SCAN", "CLUSTER", "SCRIPT"})
 class Script:
     """One of the ``.lua`` files: constant text, called by its digest."""
 
-    def __init__(self, name: str) -> None:
-        """``name`` is the file's, without its ending."""
-        self.text = files("checkout_cli.store").joinpath("scripts", f"{name}.lua").read_bytes()
+    def __init__(self, name: str, package: str = "checkout_cli.store") -> None:
+        """``name`` is the file's, without its ending; it lies in the ``scripts`` of ``package``."""
+        self.text = files(package).joinpath("scripts", f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
     def call(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
