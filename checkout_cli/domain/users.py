@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import WrongKeyType
+from checkout_cli.errors import CheckoutError, WrongKeyType
 from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
@@ -116,17 +116,10 @@ class Users:
     def _hashes(self, commands: Sequence[Command]) -> list[Any]:
         """The fields of each; ``None`` for a key that is no hash any more."""
         replies = self._redis.ask_all(*commands, lenient=True) if commands else []
-        return [
-            self._again(command) if isinstance(reply, Exception) else reply
-            for command, reply in zip(commands, replies, strict=True)
-        ]
-
-    def _again(self, command: Command) -> Any:
-        """Ask alone, so that an error has its own meaning."""
-        try:
-            return self._redis.ask(command)
-        except WrongKeyType:
-            return None
+        for reply in replies:
+            if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
+                raise reply
+        return [None if isinstance(reply, WrongKeyType) else reply for reply in replies]
 
 
 def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
