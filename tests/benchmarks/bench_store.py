@@ -81,8 +81,12 @@ def bench_create() -> Result:
 
 
 def bench_update() -> list[Result]:
-    """An update, against the commit of the very row, by SQLAlchemy and by the driver alone, and its round trips."""
-    with place() as where, place() as bare, place() as plain, bare_client(where) as client:
+    """An update, against the commit of the very row, by SQLAlchemy and by the driver alone, and its round trips.
+
+    Without the statistics and the tracking of users: what these add is measured by ``bench_bookkeeping``.
+    """
+    alone = {"enable_statistics": False, "enable_user_sessions": False}
+    with place(**alone) as where, place() as bare, place() as plain, bare_client(where) as client:
         fields = kilobyte_session()
         ids = [where.store.create(fields).session.checkout_id for _ in range(SESSIONS)]
         for checkout_id in ids:

@@ -119,8 +119,11 @@ class Place:
 
 
 @contextlib.contextmanager
-def place() -> Iterator[Place]:
-    """An empty server and an empty database of our own; gone afterwards, with all the memory and disk they took."""
+def place(**changes: Any) -> Iterator[Place]:
+    """An empty server and an empty database of our own; gone afterwards, with all the memory and disk they took.
+
+    ``changes`` are settings other than usual.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="checkoutctl-benchmark-") as directory,
         ValkeyServer(Path(directory) / "server", "--slowlog-max-len", "100000") as server,
@@ -131,6 +134,7 @@ def place() -> Iterator[Place]:
             database_url=f"sqlite:///{Path(directory) / 'checkout.db'}",
             timeout=5.0,  # of a busy machine: a benchmark measures the wait, so it must not cut it short
             database_timeout=30.0,
+            **changes,
         )
         with CheckoutStore.open(settings) as store:
             store.database.create_schema()
