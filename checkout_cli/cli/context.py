@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,9 +18,29 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
 
+
+def _number(seconds: float | None) -> float | None:
+    """NaN passes every comparison with a limit."""
+    if seconds is not None and math.isnan(seconds):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return seconds
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 TimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=0.01, max=60, help="Longest wait for one answer, in seconds.")
+    float,
+    typer.Option("--timeout", min=0.01, max=60, callback=_number, help="Longest wait for one answer, in seconds."),
+]
+WatchOption = Annotated[
+    float | None,
+    typer.Option(
+        "--watch",
+        "-w",
+        min=0.5,
+        max=86_400,
+        callback=_number,
+        help="Look again every so many seconds, until Ctrl-C.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
 
 
 def health(
     typer_context: typer.Context,
-    watch: Annotated[
-        float | None, typer.Option("--watch", "-w", min=0.5, help="Look again every so many seconds, until Ctrl-C.")
-    ] = None,
+    watch: WatchOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
 from checkout_cli.cli.durations import duration
 
 
@@ -19,9 +19,7 @@ def stats(
         Literal["minute", "status"] | None,
         typer.Option(help="A line for each minute; or sessions created since then, by how their payment stands now."),
     ] = None,
-    watch: Annotated[
-        float | None, typer.Option("--watch", "-w", min=0.5, help="Look again every so many seconds, until Ctrl-C.")
-    ] = None,
+    watch: WatchOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
