@@ -142,8 +142,12 @@ class RedisUnavailable(TierUnavailable):
     default_hint = "checkoutctl ping"
 
 
+class SlotMoved(RedisUnavailable):
+    """A session's key has moved to another server of the cluster while it was written."""
+
+
 class RedisRefusing(RedisUnavailable):
-    """Redis answers and reads, and refuses writes: out of memory, read-only, or a failed save."""
+    """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
 
 
 class RedisPoolExhausted(RedisUnavailable):

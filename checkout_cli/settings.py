@@ -139,11 +139,11 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _sentinels(raw: str) -> str:
+def _addresses(raw: str) -> str:
     for address in raw.split(",") if raw else ():
         host, _, port = address.strip().rpartition(":")
         if not host.strip("[]"):
-            raise ValueError("must be addresses such as 10.0.0.1:26379,10.0.0.2:26379")
+            raise ValueError("must be addresses such as 10.0.0.1:6379,10.0.0.2:6379")
         _host(host.strip("[]"))
         _integer(1, 65535)(port)
     return raw
@@ -187,13 +187,22 @@ class Settings:
     redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
     redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
     redis_sentinels: str = _setting(
-        "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _sentinels
+        "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _addresses
     )
     redis_sentinel_service: str = _setting(
         "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster", _text
     )
     redis_sentinel_password: str = _setting(
         "REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", "", _text, secret=True
+    )
+    redis_mode: str = _setting(
+        "REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", _choice("standalone", "cluster")
+    )
+    redis_cluster_nodes: str = _setting(
+        "REDIS_CLUSTER_NODES",
+        "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
+        "",
+        _addresses,
     )
     redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
     redis_tls_ca_file: str = _setting("REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with", "", _text)
@@ -303,7 +312,10 @@ class Settings:
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
             raise ConfigurationError(*problems)
-        return cls(**{name: item.value for name, item in resolved.items()})
+        settings = cls(**{name: item.value for name, item in resolved.items()})
+        if contradiction := settings.contradiction():
+            raise ConfigurationError(" ".join(contradiction))
+        return settings
 
     def __repr__(self) -> str:
         """As ``config show`` has it: a password in a log or a traceback would be one too many."""
@@ -312,14 +324,32 @@ class Settings:
 
     def sentinels(self) -> list[tuple[str, int]]:
         """The Sentinels' hosts and ports; none for a standalone Redis."""
-        pairs = (address.strip().rpartition(":") for address in self.redis_sentinels.split(",") if address.strip())
-        return [(host.strip("[]"), int(port)) for host, _, port in pairs]
+        return _pairs(self.redis_sentinels)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether Redis is a cluster."""
+        return self.redis_mode == "cluster"
+
+    def cluster_nodes(self) -> list[tuple[str, int]]:
+        """The nodes of the cluster that are asked where its keys are."""
+        return [(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Two settings that cannot both hold: the variable at fault and why, if there are."""
+        if self.is_cluster and self.redis_sentinels:
+            return "REDIS_SENTINELS", "a cluster has no Sentinels: with REDIS_MODE=cluster it must be empty"
+        if self.is_cluster and self.redis_db:
+            return "REDIS_DB", "a cluster has only database 0: with REDIS_MODE=cluster it must be 0"
+        return None
 
     @property
     def redis_place(self) -> str:
         """Where Redis is looked for, in words."""
         if self.redis_sentinels:
             return f"the primary of {self.redis_sentinel_service!r} (by the Sentinels {self.redis_sentinels})"
+        if self.is_cluster:
+            return ",".join(f"{host}:{port}" for host, port in self.cluster_nodes())
         return f"{self.redis_host}:{self.redis_port}"
 
     def password(self) -> str | None:
@@ -333,6 +363,11 @@ class Settings:
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: {reason}") from error
+
+
+def _pairs(addresses: str) -> list[tuple[str, int]]:
+    parts = (address.strip().rpartition(":") for address in addresses.split(",") if address.strip())
+    return [(host.strip("[]"), int(port)) for host, _, port in parts]
 
 
 VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["variable"]) for item in fields(Settings)}

@@ -7,6 +7,7 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.crc import key_slot
 
 from checkout_cli import keys
 from checkout_cli.errors import InvalidInput
@@ -47,7 +48,12 @@ def test_the_keys_are_those_of_the_specification() -> None:
 def test_every_key_of_ours_stays_under_the_prefixes_of_the_specification() -> None:
     texts = [value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)]
     assert texts
-    assert all(re.match(r"(checkout|stats|delivery:cache|coupon:cache|user:session):", text) for text in texts)
+    prefixes = r"(checkout|stats|delivery:cache|coupon:cache|user:session):|\{checkout:index\}:"
+    assert all(re.match(prefixes, text) for text in texts)
+
+
+def test_in_a_cluster_a_legacy_index_can_be_renamed_because_its_new_name_has_the_same_slot() -> None:
+    assert key_slot(keys.INDEX.encode()) == key_slot(keys.LEGACY_INDEX_IN_CLUSTER.encode())
 
 
 def test_no_other_key_of_ours_can_be_taken_for_a_session() -> None:

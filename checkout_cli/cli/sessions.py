@@ -80,7 +80,7 @@ def list_(
         found = list_sessions(store, wanted, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
-        show_list(found, shape, now=store.clock.wall(), limit=limit, reveal=reveal)
+        show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
         narrate_pending(waiting(store))
 
 

@@ -22,8 +22,8 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.records import Totals
+from checkout_cli.store.redis_commands import Command, decoded
 from checkout_cli.store.redis_connection import translated
-from checkout_cli.store.redis_tier import Command, decoded
 
 MOST_MINUTES = 60
 """How far back anything is read: each minute is one small key, and all are fetched in one round trip."""

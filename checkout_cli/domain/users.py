@@ -18,7 +18,8 @@ from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import KEYS_AT_ONCE, Command, decoded, encoded
+from checkout_cli.store.redis_commands import Command, decoded, encoded
+from checkout_cli.store.redis_tier import KEYS_AT_ONCE
 
 LARGEST_STEP = KEYS_AT_ONCE
 FIRST_CURSOR = "0"
@@ -89,10 +90,9 @@ class Users:
 
     def _ids(self, cursor: str, beginning: str, step: int) -> tuple[list[str], str | None]:
         prefix = encoded(user_key(beginning))
-        pattern = encoded(pattern_of(user_key(beginning)))
-        following, keys = self._redis.ask(("SCAN", cursor, "MATCH", pattern, "COUNT", step))
+        keys, following = self._redis.scan_step(pattern_of(user_key(beginning)), cursor, step)
         names = {decoded(key).removeprefix(USER_PREFIX) for key in keys if key.startswith(prefix)}
-        return sorted(names), None if following == b"0" else following.decode()
+        return sorted(names), following
 
     def _read(self, user_ids: Sequence[str]) -> list[User]:
         """What lies at each id's key, in two round trips a thousand; what has gone meanwhile is left out."""

@@ -93,6 +93,8 @@ def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping
         _error(item.variable.name, item.problem, _correction(item)) for item in resolved.values() if item.problem
     )
     sound = Settings(**{name: item.value for name, item in resolved.items()})  # defaults stand in for what is wrong
+    if contradiction := sound.contradiction():
+        findings.append(_error(*contradiction, "checkoutctl config show"))
     findings += _password_findings(sound)
     findings += _transport_findings(sound)
     findings += _lifetime_findings(sound)

@@ -74,6 +74,18 @@ class EnvFilePlan:
         yield from (f"+{_masked(line.decode())}" for line in new)
 
 
+_WHERE_REDIS_IS = (
+    "redis_username",
+    "redis_sentinels",
+    "redis_sentinel_service",
+    "redis_mode",
+    "redis_cluster_nodes",
+    "redis_tls",
+    "redis_tls_ca_file",
+)
+"""Fields of the settings that are written down where they are in force: else Redis would not be found again."""
+
+
 def wanted() -> dict[str, Variable]:
     """The variables that belong into ``.env.local``, by field of the settings: the document's, and the database."""
     return {
@@ -106,7 +118,8 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
     if wrong:
         raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
-    missing = [name for name, variable in wanted().items() if variable.name not in present]
+    chosen = [name for name in _WHERE_REDIS_IS if settings[name].origin is not Origin.DEFAULT]
+    missing = [name for name in (*wanted(), *chosen) if VARIABLES[name].name not in present]
     elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
     added = [name for name in missing if name not in elsewhere]
     lines = [line for name in added for line in _lines(settings[name])]

@@ -22,6 +22,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.records import Count, Totals
+from checkout_cli.store.redis_tier import RedisTier
 
 GRACE = 0.25
 """What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
@@ -230,7 +231,20 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     memory = _redis_memory(_fields(memory_section))
     problem = _refusal(store.settings, _fields(replication_section), memory)
     serving = store.settings.enable_checkout_sessions and problem is None
+    problem = problem or _missing(store.redis)
     return RedisHealth(True, latency, problem, serving, memory)
+
+
+def _missing(redis: RedisTier) -> CheckoutError | None:
+    """Servers of a cluster that do not answer, while the others serve their own sessions."""
+    places = redis.missing_servers()
+    if not places:
+        return None
+    host, _, port = places[0].rpartition(":")
+    return TierUnavailable(
+        f"no answer from {', '.join(places)}: the sessions there come from the database",
+        hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",
+    )
 
 
 def _fields(section: object) -> dict[str, str]:

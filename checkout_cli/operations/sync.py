@@ -260,14 +260,16 @@ class _Sync:
             self._step()
 
     def _publish_page(self, page: Sequence[Row]) -> None:
-        identity = self._store.redis.identity()  # before the rows are read: a later restart must void these publishes
-        if self._store.hand_over.is_fenced_off(identity):
+        if self._store.hand_over.is_fenced:
             self._store.hand_over.renew()
+        # Before the rows are read: a later restart must void these publishes.
+        identities = self._store.redis.identities([row.checkout_id for row in page])
         now = self._store.clock.wall()
-        rows = self._store.database.read_many([row.checkout_id for row in page])
+        rows = self._store.database.read_many(list(identities))
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
-                outcome = self._store.hand_over.publish(record, Opened(None, identity))
+                opened = Opened(None, identities[record.checkout_id])
+                outcome = self._store.hand_over.publish(record, opened)
             except SessionCorrupt as error:  # another program keeps something else at this key
                 self._cannot(record.checkout_id, error)
             else:

@@ -22,7 +22,8 @@ SHORTEST_BEGINNING = 4
 LONGEST_GIVEN = 512
 
 _SMALLEST_STEP = 10
-_CURSOR = re.compile(r"[0-9]{1,20}")
+_CURSOR = re.compile(r"(?:[0-9]{1,4}-)?([0-9]{1,20})")
+"""Redis' own; in a cluster, after the server's place in the list of all."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CUR
         InvalidInput: the cursor is none of ours.
         RedisUnavailable: users are not known now.
     """
-    if not _CURSOR.fullmatch(cursor) or int(cursor) >= 2**64:
+    known = _CURSOR.fullmatch(cursor)
+    if known is None or int(known[1]) >= 2**64:
         raise InvalidInput(f"not a cursor: {cursor[:32]!r}", hint="--cursor with what another list has said")
     if limit < 1:
         raise InvalidInput("a list of no users", hint="--limit 50")

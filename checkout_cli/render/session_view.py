@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from checkout_cli.operations.sessions import Deleted, Written
@@ -87,16 +87,26 @@ def expiry(sighting: Sighting, now: int) -> str:
 # A list
 
 
-def show_list(sightings: Iterable[Sighting], output: str, *, now: int, limit: int, reveal: bool = False) -> None:
+def show_list(
+    sightings: Iterable[Sighting],
+    output: str,
+    *,
+    now: int,
+    limit: int,
+    missing: Callable[[], Sequence[str]] = tuple,
+    reveal: bool = False,
+) -> None:
     """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
 
-    The last three are written as they come. What is no session is a row that says so.
+    The last three are written as they come. What is no session is a row that says so. ``missing`` tells afterwards
+    which servers of a cluster did not answer, so that the list is only a part.
     """
     counted = _Counted(sightings)
     if output == "table":
         _table(list(counted), now, reveal)
     elif output == "json":
-        write_json({"sessions": [summary(sighting, now, reveal=reveal) for sighting in counted]})
+        sessions = [summary(sighting, now, reveal=reveal) for sighting in counted]
+        write_json({"sessions": sessions, "partial": bool(missing())})
     elif output == "ndjson":
         write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
     elif output == "csv":
@@ -109,6 +119,8 @@ def show_list(sightings: Iterable[Sighting], output: str, *, now: int, limit: in
         narrate("no sessions")
     elif counted.number == limit:
         narrate(f"the first {limit:,}; there may be more: --limit")
+    if places := missing():
+        warn(f"the list is partial: no answer from {safe(', '.join(places))}; what only they have is missing")
 
 
 class _Counted:

@@ -12,7 +12,8 @@ from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store import stamped
 from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.redis_tier import Look, RedisTier, decoded
+from checkout_cli.store.redis_commands import decoded
+from checkout_cli.store.redis_tier import Look, RedisTier
 from checkout_cli.store.schema import sessions
 
 MOST_COUNTED = 5_000

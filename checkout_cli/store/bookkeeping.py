@@ -28,11 +28,14 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.histogram import bucket_of
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import Command, RedisTier, Script, encoded, register
+from checkout_cli.store.redis_commands import Command, Script, encoded, register
+from checkout_cli.store.redis_tier import RedisTier
 
 USER_FIELDS = ("firstSeen", "lastSeen", "checkoutsStarted", "checkoutsCompleted", "checkoutsFailed", "lastStatus")
 """All that is ever kept of a user: two moments, three numbers, and one of the payment statuses."""
 
+BETWEEN_SENDINGS = 1.0
+"""Seconds from one exchange of a cache that takes counts along to the next."""
 MINUTES_KEPT = 5
 """Minutes of which call times are kept in memory until a write takes them along; the oldest are dropped."""
 
@@ -71,12 +74,14 @@ class Bookkeeping:
         """Nothing is counted or tracked where its switch, or that of the sessions, is off."""
         self._redis = redis
         self._clock = clock
+        self._is_enabled = settings.enable_statistics
         self._counts = settings.enable_statistics and settings.enable_checkout_sessions
         self._tracks = settings.enable_user_sessions and settings.enable_checkout_sessions
         self._statistics_ttl = int(settings.statistics_ttl * 1000)
         self._user_ttl = int(settings.user_ttl * 1000)
         self._lock = threading.Lock()
         self._times: dict[int, dict[str, int]] = {}
+        self._sent_at = float("-inf")
 
     def commands(self, seen: Record | None, fields: Mapping[str, Any]) -> list[Command]:
         """What the publish of a write is to take along, once: the database accepted ``fields`` in place of ``seen``.
@@ -108,18 +113,31 @@ class Bookkeeping:
         known = str(status) if status in _STATUSES else ""  # another program's status may be any text
         return [_TRACK.call(encoded(user_key(user_id)), self._user_ttl, iso(now), known, *counters)]
 
-    # How long calls take, which is known only after their publish: the next one takes it along
+    # What is known only afterwards, such as how long a call took: the next write or cache read takes it along
 
     def took(self, call: str, seconds: float) -> None:
         """Note how long a ``create`` or an ``update`` took."""
-        if not self._counts:
+        if self._counts:
+            self.note(f"{call}:{bucket_of(seconds)}")
+
+    def note(self, name: str) -> None:
+        """Count one more of what has such a name in the statistics of this minute."""
+        if not self._is_enabled:
             return
-        name, minute = f"{call}:{bucket_of(seconds)}", _minute(self._clock.wall())
+        minute = _minute(self._clock.wall())
         with self._lock:
             times = self._times.setdefault(minute, {})
             times[name] = times.get(name, 0) + 1
             if len(self._times) > MINUTES_KEPT:
                 del self._times[min(self._times)]
+
+    def due(self) -> list[Command]:
+        """What an exchange is to take along, at most once a second; it must not be sent again."""
+        now = self._clock.elapsed()
+        if not self._times or now - self._sent_at < BETWEEN_SENDINGS:
+            return []
+        self._sent_at = now
+        return [self._add(minute, counts) for minute, counts in self._take_times().items()]
 
     def _take_times(self) -> dict[int, dict[str, int]]:
         with self._lock:

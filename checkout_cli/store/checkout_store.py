@@ -263,7 +263,7 @@ class CheckoutStore:
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
         except RedisUnavailable:
-            self.hand_over.void()
+            self.hand_over.void(checkout_id)
             return None
 
     def _open_drained(self, checkout_id: str) -> Opened | None:

@@ -14,7 +14,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, case, delete, func, inspect, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    inspect,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
@@ -23,8 +36,8 @@ from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUn
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database_engine import create_file, make_engine, transaction
-from checkout_cli.store.records import Record, Totals
+from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
+from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
 
 PAGE = 500
@@ -64,6 +77,7 @@ class DatabaseTier:
         self._engine = engine or make_engine(settings)
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
+        self._update = Prepared(_UPDATE, self._engine.dialect)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
@@ -148,7 +162,7 @@ class DatabaseTier:
             "write_id": write_id,
         }
         return self._settled(
-            record.checkout_id, write_id, lambda connection: connection.execute(_UPDATE, parameters).rowcount == 1
+            record.checkout_id, write_id, lambda connection: self._update.changed(connection, parameters) == 1
         )
 
     def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
@@ -216,16 +230,15 @@ class DatabaseTier:
                 for row in connection.execute(_PENDING, {"limit": limit})
             ]
 
-    def note_published(self, versions: Mapping[str, int], reign: bytes | None = None) -> None:
+    def note_published(self, versions: Mapping[str, int], reign: Reign | None = None) -> None:
         """Note which versions Redis has; never backwards, and losing this note is harmless.
 
-        With ``reign``, only while that is the latest primary: what an old one has, the new one may lack.
+        With ``reign``, only while that is the latest primary of its shard: what an old one has, the new one may lack.
         """
         if not versions:
             return
         parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
-        latest = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1).scalar_subquery()
-        statement = _NOTE if reign is None else _NOTE.where(latest == reign.decode())
+        statement = _NOTE if reign is None else _NOTE.where(latest_stamp(reign.shard).scalar_subquery() == reign.stamp)
         with self.transaction() as connection:
             connection.execute(statement, parameters)
 
@@ -454,6 +467,12 @@ _TOUCH = (
     .values(expires_at=case((bindparam("e") > _LATEST, _LATEST), else_=bindparam("e", type_=BigInteger)))
 )
 _TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
+
+
+def latest_stamp(shard: str) -> Select[Any]:
+    """The stamp of the latest primary of a shard; without a shard, of the latest primary that there was."""
+    latest = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1)
+    return latest.where(reigns.c.stamp.startswith(f"{shard} ", autoescape=True)) if shard else latest
 
 
 def _record(row: Any) -> Record:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from cachetools import LRUCache
@@ -18,9 +19,10 @@ from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCo
 from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier, Pending
-from checkout_cli.store.records import Record
+from checkout_cli.store.records import Record, Reign
 from checkout_cli.store.redis_alone import RedisAlone
-from checkout_cli.store.redis_tier import Command, Opened, RedisTier
+from checkout_cli.store.redis_commands import Command
+from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.reigns import Reigns
 
 MOST_PENDING = 1000
@@ -53,15 +55,16 @@ class HandOver:
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
-        self._reigns = Reigns(redis, database, clock) if settings.redis_sentinels else None
-        self._reign: bytes | None = None
+        fenced = bool(settings.redis_sentinels) or redis.is_cluster
+        self._reigns = Reigns(redis, database, clock) if fenced else None
+        self._reigning: dict[bytes, Reign | None] = {}
         self._looking = threading.RLock()  # handing over makes notes, and many notes are written down at once
         self._noting = threading.Lock()
         self._lease_until = float("-inf")
         self._pending: dict[str, int] = {}
         self._unpublished: dict[str, int] = {}
         self._unpublished_at: dict[str, float] = {}
-        self._published: dict[str, int] = {}
+        self._published: dict[str, tuple[int, Reign | None]] = {}
         self._touched: dict[str, int] = {}
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
 
@@ -99,12 +102,12 @@ class HandOver:
 
     @property
     def is_fenced(self) -> bool:
-        """Whether there is a Sentinel, so that even a write must know which primary is the latest."""
+        """Whether a replica can be promoted, so that even a write must know which primary is the latest."""
         return self._reigns is not None
 
     def is_fenced_off(self, identity: bytes | None) -> bool:
-        """Whether this is not the primary that the database knows as the latest; never without Sentinel."""
-        return self._reigns is not None and (identity is None or identity != self._reign)
+        """Whether this is not a primary that the database knows as the latest; never of a standalone Redis."""
+        return self._reigns is not None and (identity is None or identity not in self._reigning)
 
     def trusted_until(self, checkout_id: str) -> float:
         """Until when what Redis has of a session from now on may be trusted, on this process's clock.
@@ -128,16 +131,25 @@ class HandOver:
     def _is_distrusted(self, checkout_id: str) -> bool:
         return checkout_id in self._pending or checkout_id in self._unpublished
 
-    def _recognize(self, reign: bytes | None) -> None:
-        """Go by another primary from now on: that its predecessor has a version says nothing of what it has."""
+    def _recognize(self, reigning: dict[bytes, Reign | None]) -> None:
+        """Go by these primaries from now on: that a predecessor has a version says nothing of what they have."""
         with self._noting:
-            if reign != self._reign:
-                self._published.clear()
-            self._reign = reign
+            gone = {reign for reign in self._reigning.values() if reign not in reigning.values()}
+            self._published = {name: note for name, note in self._published.items() if note[1] not in gone}
+            self._reigning = reigning
 
-    def void(self) -> None:
-        """Redis was away: whatever this process believed of it must be looked at again."""
-        self._lease_until = float("-inf")
+    def void(self, checkout_id: str) -> None:
+        """The server that has a session's key was away: whatever we believed of it must be looked at again."""
+        if not self._redis.is_cluster:
+            self._lease_until = float("-inf")
+            return
+        try:
+            identity = self._redis.last_identity(checkout_id)
+        except RedisUnavailable:
+            self._lease_until = float("-inf")
+            return
+        with self._noting:
+            self._reigning = {known: reign for known, reign in self._reigning.items() if known != identity}
 
     # Notes
 
@@ -151,7 +163,9 @@ class HandOver:
                     del distrusted[checkout_id]
             if checkout_id not in self._unpublished:
                 self._unpublished_at.pop(checkout_id, None)
-            self._published[checkout_id] = max(version, self._published.get(checkout_id, 0))
+            reign = self._reigning.get(identity) if identity is not None else None
+            known, _ = self._published.get(checkout_id, (0, None))
+            self._published[checkout_id] = (max(version, known), reign)
             full = len(self._published) + len(self._touched) >= KEPT_NOTES
         if full:
             self.write_down()
@@ -195,7 +209,9 @@ class HandOver:
             published, touched = self._published, self._touched
             self._published, self._touched = {}, {}
         try:
-            self._database.note_published(published, self._reign)
+            for reign in {reign for _, reign in published.values()}:
+                versions = {name: version for name, (version, noted_for) in published.items() if noted_for == reign}
+                self._database.note_published(versions, reign)
             self._database.touch(touched)
         except DatabaseUnavailable:
             with self._noting:
@@ -208,23 +224,32 @@ class HandOver:
     def _hand_over(self, pending: list[Pending]) -> None:
         """Publish rows whose own writer has had time for it, and drain what Redis alone has; a few at a time."""
         due = [row for row in pending if self._clock.wall() - row.updated_at > GRACE]
-        try:
-            for row in due[:HANDED_OVER_AT_ONCE]:
-                self.publish_row(row.checkout_id)
-            self._redis_alone.drain_some(HANDED_OVER_AT_ONCE)
-        except (DatabaseUnavailable, RedisUnavailable) as error:
-            _log.debug("pending rows stay pending: %s", error)
+        tasks: list[Callable[[], object]] = [
+            partial(self.publish_row, row.checkout_id) for row in due[:HANDED_OVER_AT_ONCE]
+        ]
+        tasks.append(partial(self._redis_alone.drain_some, HANDED_OVER_AT_ONCE))
+        for task in tasks:
+            try:
+                task()
+            except DatabaseUnavailable as error:
+                _log.debug("pending rows stay pending: %s", error)
+                return
+            except RedisUnavailable as error:  # in a cluster, another server may have the next one
+                _log.debug("a pending row stays pending: %s", error)
 
-    def publish_row(self, checkout_id: str) -> None:
-        """Publish what the database has of one session, whoever wrote it."""
-        identity = self._redis.identity()  # before the row is read: a later restart must void this publish
+    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> None:
+        """Publish what the database has of one session, whoever wrote it.
+
+        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
+        """
+        identity = self._redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
         record = self._database.read(checkout_id)
         if record is None:
             return
         # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
         ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
         try:
-            self.publish(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity))
+            self.publish(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity, token), also)
         except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
             _log.warning("a session cannot be published: %s", error)
 

@@ -10,14 +10,15 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
-from checkout_cli.errors import AccessDenied, DatabaseUnavailable, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import AccessDenied, DatabaseUnavailable, RedisUnavailable, SlotMoved, WrongKeyType
 from checkout_cli.session import is_session
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import Command, Opened, RedisTier
+from checkout_cli.store.redis_commands import Command
+from checkout_cli.store.redis_tier import Opened, RedisTier
 
 REFILLS = 3
 """How often another program's session is replaced while that program goes on writing it."""
@@ -49,13 +50,19 @@ class Publisher:
             if opened.is_foreign:
                 self._supersede(record, opened, also)
             else:
-                self._hand_over.publish(record, opened, also)
+                self._publish(record, opened, also)
         except (RedisUnavailable, AccessDenied, WrongKeyType, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self._hand_over.void()
+            self._hand_over.void(record.checkout_id)
             return False
         return True
+
+    def _publish(self, record: Record, opened: Opened, also: Sequence[Command]) -> None:
+        try:
+            self._hand_over.publish(record, opened, also)
+        except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
+            self._hand_over.publish_row(record.checkout_id, opened.token, also)
 
     def _supersede(self, record: Record, opened: Opened, also: Sequence[Command]) -> None:
         """Put the database's version in place of what another program wrote, whichever version that claims to be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +31,8 @@ class Problem(StrEnum):
     CORRUPT = "corrupt"
     WRONG_TYPE = "wrong type"
     TOO_LARGE = "too large"
+    UNREACHABLE = "unreachable"
+    """Whether there is one, nobody can say now: the one server of a cluster that would have it is away."""
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -63,3 +66,15 @@ class Totals(msgspec.Struct, frozen=True):
     created: int
     completed: int
     failed: int
+
+
+class Reign(NamedTuple):
+    """A primary, and the shard that it is the primary of (empty where there is but one)."""
+
+    shard: str
+    identity: bytes
+
+    @property
+    def stamp(self) -> str:
+        """As it is registered."""
+        return f"{self.shard} {self.identity.decode()}" if self.shard else self.identity.decode()

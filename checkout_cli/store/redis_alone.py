@@ -24,8 +24,9 @@ from checkout_cli.session import (
 from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.drain_log import Drained, DrainLog, Undrained
-from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import Look, Opened, RedisTier, Script, decoded, encoded, register
+from checkout_cli.store.records import Problem, Record
+from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 from checkout_cli.store.versions import Changes, Versions
 
 _REPLACE, _DRAINED, _FORGET = register(Script("replace")), register(Script("drained")), register(Script("forget"))
@@ -43,6 +44,8 @@ class RedisAlone:
         """``drain_log`` takes what is brought to the database."""
         self._redis = redis
         self._drain_log = drain_log
+        self._in_one_place = not redis.is_cluster
+        """Whether a session and ``checkout:pending`` change in one atomic script; in a cluster, they are two slots."""
         self._versions = versions
         self._clock = clock
 
@@ -98,8 +101,24 @@ class RedisAlone:
         key, member = encoded(session_key(record.checkout_id)), encoded(record.checkout_id)
         value, _ = stamped.encode(record.version, opened.identity, record.body, undrained)
         ttl = max(record.expires_at - self._clock.wall(), 1)
-        script = _REPLACE.call_pending(key, opened.value or b"", opened.token, value, ttl, member)
-        return bool(self._redis.with_index(script, ("ZADD", INDEX, "GT", record.expires_at, member), opened))
+        script = _REPLACE.call_pending if self._in_one_place else _REPLACE.call
+        index: Command = ("ZADD", INDEX, "GT", record.expires_at, member)
+        replace = script(key, opened.value or b"", opened.token, value, ttl, member)
+        if self._in_one_place:
+            return bool(self._redis.with_index(replace, index, opened))
+        # Entered before, so that nobody has to find it by chance; and after, because somebody may have looked at the
+        # session in between, found nothing undrained yet, and taken the id out.
+        self._redis.ask(("SADD", PENDING, member))
+        replaced = bool(self._redis.with_index(replace, index, opened))
+        if replaced:
+            self._enter_again(member)
+        return replaced
+
+    def _enter_again(self, member: bytes) -> None:
+        try:
+            self._redis.ask(("SADD", PENDING, member))
+        except RedisUnavailable as error:
+            _log.warning("a session that waits for the database may have lost its entry among the pending: %s", error)
 
     # Bringing it to the database
 
@@ -155,6 +174,8 @@ class RedisAlone:
         Raises:
             SessionCorrupt: the value cannot be read any more.
         """
+        if look.problem is Problem.UNREACHABLE:
+            return None
         outcome = None if look.value is None else self.drain(checkout_id, look.value)
         if outcome is None and self._forget(checkout_id):
             return Drained.GONE
@@ -162,12 +183,25 @@ class RedisAlone:
 
     def _take_out(self, checkout_id: str, value: bytes) -> None:
         """The database has these bytes: delete them, unless more was written meanwhile."""
-        self._redis.ask(_DRAINED.call_pending(encoded(session_key(checkout_id)), value, encoded(checkout_id)))
+        key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
+        if self._in_one_place:
+            self._redis.ask(_DRAINED.call_pending(key, value, member))
+        elif self._redis.ask(_DRAINED.call(key, value)):
+            self._forget(checkout_id)
 
     def _forget(self, checkout_id: str) -> bool:
         """Nothing undrained is there, so nothing waits; a write that comes at this very moment still does."""
-        taken_out = self._redis.ask(_FORGET.call_pending(encoded(session_key(checkout_id)), encoded(checkout_id)))
-        return bool(taken_out)
+        key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
+        if self._in_one_place:
+            return bool(self._redis.ask(_FORGET.call_pending(key, member)))
+        # Taken out before the look: a write that comes after the look enters the id again by itself.
+        taken_out = bool(self._redis.ask(("SREM", PENDING, member)))
+        (look,) = self._redis.look([checkout_id])
+        copy = stamped.decode(look.value) if look.value is not None else None
+        if look.problem is Problem.UNREACHABLE or (copy is not None and copy.undrained):
+            self._enter_again(member)
+            return False
+        return taken_out
 
     def some_ids(self, limit: int) -> list[str]:
         """Some ids of sessions that the database lacks the last writes of."""

@@ -29,8 +29,12 @@ _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _AWAY = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
 
 
-def connection_pool(settings: Settings, *, timeout: float | None = None) -> redis.ConnectionPool:
+def connection_pool(
+    settings: Settings, *, timeout: float | None = None, address: tuple[str, int] | None = None
+) -> redis.ConnectionPool:
     """A pool of connections, each bounded by ``timeout`` seconds (default: the setting) per connect and per answer.
+
+    ``address`` is one server's among several; without it, they go to where the settings say.
 
     Raises:
         ConfigurationError: the password file or the CA file cannot be read.
@@ -52,11 +56,12 @@ def connection_pool(settings: Settings, *, timeout: float | None = None) -> redi
             "ssl_check_hostname": True,
             "ssl_ca_certs": settings.redis_tls_ca_file or None,
         }
-    if settings.redis_sentinels:
+    if settings.redis_sentinels and address is None:
         return _sentinel_pool(settings, wait, options)
     if settings.redis_tls:
         options["connection_class"] = redis.SSLConnection
-    return redis.ConnectionPool(host=settings.redis_host, port=settings.redis_port, **options)
+    host, port = address or (settings.redis_host, settings.redis_port)
+    return redis.ConnectionPool(host=host, port=port, **options)
 
 
 def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
@@ -126,9 +131,9 @@ def _info_value(section: Any, name: bytes) -> bytes:
     return rest.partition(b"\r")[0].strip() if found else b""
 
 
-def translated(error: redis.RedisError | OSError, settings: Settings) -> CheckoutError:
-    """What a driver's error means for us; raise it ``from`` the original."""
-    place = settings.redis_place
+def translated(error: redis.RedisError | OSError, settings: Settings, place: str | None = None) -> CheckoutError:
+    """What a driver's error means for us; raise it ``from`` the original. ``place`` is where it came from, in words."""
+    place = place or settings.redis_place
     text = str(error)
     if isinstance(error, redis.sentinel.MasterNotFoundError):
         return _no_primary(settings, text)
@@ -149,11 +154,13 @@ def translated(error: redis.RedisError | OSError, settings: Settings) -> Checkou
         return _unreachable(error, place, text)
     if isinstance(error, redis.InvalidResponse):
         return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+    if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
+        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
     if code == "WRONGTYPE":
         return WrongKeyType("the key holds another type than a string")
     if "DB index" in text:
         return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
-    return RedisUnavailable(f"Redis at {place}: {text}")
+    return RedisRefusing(f"Redis at {place}: {text}")
 
 
 def _no_primary(settings: Settings, text: str) -> CheckoutError:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from checkout_cli.errors import WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_INDEX, SESSION_PREFIX, checkout_id_of
+from checkout_cli.keys import INDEX, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis_tier import Command, RedisTier, Script, decoded, encoded, register
+from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis_tier import RedisTier
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
@@ -66,7 +67,7 @@ class RedisIndex:
         if kind == "none":
             yield from self.session_ids()
         else:
-            for page in self._members(LEGACY_INDEX):  # what an interrupted adoption has not moved yet
+            for page in self._members(self._tier.legacy_index):  # what an interrupted adoption has not moved yet
                 yield self._missing_at(INDEX, kind, page)
 
     def _pages_by_rank(self) -> Iterator[list[str]]:
@@ -96,12 +97,8 @@ class RedisIndex:
 
     def session_ids(self) -> Iterator[list[str]]:
         """Every session key's id, by a bounded scan: for what the index may have missed."""
-        cursor = b"0"
-        while True:
-            cursor, raw = self._tier.ask(("SCAN", cursor, "MATCH", f"{SESSION_PREFIX}*", "COUNT", PAGE))
-            yield [checkout_id_of(decoded(key)) for key in raw if key.startswith(SESSION_PREFIX.encode())]
-            if cursor == b"0":
-                return
+        for keys in self._tier.scan(f"{SESSION_PREFIX}*", PAGE):
+            yield [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
 
     def count(self, now: int) -> Count:
         """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not."""
@@ -117,7 +114,7 @@ class RedisIndex:
             looked_at += len(entries)
             if looked_at >= COUNTED_DUE:
                 break
-        waiting = self._count_members(LEGACY_INDEX)
+        waiting = self._count_members(self._tier.legacy_index)
         return Count(alive + waiting.number, TierName.REDIS, exact=due <= COUNTED_DUE and waiting.exact)
 
     def _count_members(self, key: str) -> Count:
@@ -180,7 +177,7 @@ class RedisIndex:
         if not checkout_ids:
             return []
         missing = self._missing_at(INDEX, self.kind(), checkout_ids)
-        return self._missing_at(LEGACY_INDEX, "set", missing)  # there is one during an adoption only
+        return self._missing_at(self._tier.legacy_index, "set", missing)  # there is one during an adoption only
 
     def _missing_at(self, key: str, kind: str, checkout_ids: Sequence[str]) -> list[str]:
         if not checkout_ids:
@@ -196,13 +193,13 @@ class RedisIndex:
         when all its members have arrived, so that an interrupted adoption is taken up again.
         """
         if self.known_kind() == "set":
-            for page in self._members(LEGACY_INDEX):  # an older program began a new SET before we were done
+            for page in self._members(self._tier.legacy_index):  # an older program began a new SET before we were done
                 if page:
                     self._tier.ask(("SADD", INDEX, *map(encoded, page)))
-            self._tier.ask(("UNLINK", LEGACY_INDEX))
-            self._tier.ask(("RENAMENX", INDEX, LEGACY_INDEX))
-        if self._tier.ask(("TYPE", LEGACY_INDEX)) != b"set":
+            self._tier.ask(("UNLINK", self._tier.legacy_index))
+            self._tier.ask(("RENAMENX", INDEX, self._tier.legacy_index))
+        if self._tier.ask(("TYPE", self._tier.legacy_index)) != b"set":
             return
-        for page in self._members(LEGACY_INDEX):
+        for page in self._members(self._tier.legacy_index):
             yield self.enter([Entry(checkout_id, now) for checkout_id in page])
-        self._tier.ask(("UNLINK", LEGACY_INDEX))
+        self._tier.ask(("UNLINK", self._tier.legacy_index))

@@ -1,64 +1,44 @@
 """The Redis tier: published copies of sessions, one round trip a read.
 
 It knows the protocol's scripts and nothing of the other tiers. All traffic goes through :meth:`RedisTier.exchange`,
-where it is bounded, logged, translated and counted by the breaker.
+and from there to one server, or to those of a cluster that have the keys.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-import redis
 
-from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_STATS, PENDING, lock_key, session_key
+from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, lock_key, session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
-from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis_connection import connection_pool, identity_over, translated
+from checkout_cli.store.redis_cluster import RedisCluster
+from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis_server import RedisServer
 
 FILL_TIME = 10_000
 """For how long a fill marker holds, in milliseconds (DESIGN section 5, point 2)."""
 LARGEST_VALUE = 1024 * 1024
 """The largest value that an operator's look fetches, in bytes; our own sessions end at a quarter of it."""
 
+FIRST_CURSOR = "0"
 KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 
-Command = tuple[bytes | str | int | float, ...]
-
-_log = logging.getLogger("checkout_cli.redis")
-
-
-class Script:
-    """One of the ``.lua`` files: constant text, called by its digest."""
-
-    def __init__(self, name: str) -> None:
-        """``name`` is the file's, without its ending."""
-        self.text = files("checkout_cli.store").joinpath("scripts", f"{name}.lua").read_bytes()
-        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
-
-    def call(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
-        """The command that runs it on one key."""
-        return ("EVALSHA", self.digest, 1, key, *arguments)
-
-    def call_pending(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
-        """The command that runs it on a session's key and ``checkout:pending`` together."""
-        return ("EVALSHA", self.digest, 2, key, PENDING, *arguments)
+_OPEN, _PUBLISH, _RELEASE = register(Script("open")), register(Script("publish")), register(Script("release"))
+_DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
 
 
-_OPEN, _PUBLISH, _RELEASE = Script("open"), Script("publish"), Script("release")
-_DISCARD, _EXTEND = Script("discard"), Script("extend")
-_SCRIPTS = {script.digest: script for script in (_OPEN, _PUBLISH, _RELEASE, _DISCARD, _EXTEND)}
+_log = logging.getLogger("checkout_cli.store")
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -105,16 +85,6 @@ class Look(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def encoded(text: str) -> bytes:
-    """Text as the bytes that are in Redis, also where a foreign program's were not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def decoded(raw: bytes) -> str:
-    """The reverse of :func:`encoded`."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
 class RedisTier:
     """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
@@ -124,55 +94,85 @@ class RedisTier:
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
-        pool: redis.ConnectionPool | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
         tokens: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Connects to nothing yet; ``tokens`` names our fill markers."""
-        self._settings = settings
-        self._pool = pool or connection_pool(settings)
+        """Connects to nothing yet.
+
+        ``elapsed`` counts seconds and ``jitter`` gives a number from 0 to 1, both for the breakers; ``tokens`` names
+        our fill markers.
+        """
+        self.is_cluster = settings.is_cluster
+        kind = RedisCluster if self.is_cluster else RedisServer
+        self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
+        self.breaker = self._servers.breaker
+        self.legacy_index = LEGACY_INDEX_IN_CLUSTER if self.is_cluster else LEGACY_INDEX
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
-        # A connect, its handshake and an answer, each as long as a hanging server can make them.
-        self.breaker = breaker or Breaker(time.monotonic, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.disconnect()
+        self._servers.close()
 
-    def identity(self) -> bytes | None:
-        """Who the server is; ``None`` where it does not tell."""
-        identity, _ = self.exchange(("PING",))
+    # Who answers
+
+    def identity(self, checkout_id: str) -> bytes | None:
+        """Who the server is that has a session's key; ``None`` where it does not tell."""
+        identity, _ = self.exchange(("EXISTS", encoded(session_key(checkout_id))))
         return identity
 
-    def look_again(self) -> bytes | None:
-        """Who the server is now: a replica is promoted under its open connections.
+    def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
+        """The same for many sessions, in one round trip to each server; without those whose server is away.
 
-        Where that has happened, the connections are made anew, since each knows only who its server was.
+        Raises:
+            RedisUnavailable: none of the servers answers.
         """
-        self.breaker.check()
-        try:
-            connection: Any = self._pool.get_connection()
+        found: dict[RedisServer, bytes | None] = {}
+        away: RedisUnavailable | None = None
+        servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
+        for server in set(servers.values()):
             try:
-                known, now = connection.identity, identity_over(connection)
-            except BaseException:
-                connection.disconnect()
-                raise
-            finally:
-                self._pool.release(connection)
-        except (redis.RedisError, OSError) as error:
-            failure = translated(error, self._settings)
-            self._note(failure)
-            raise failure from error
-        if now != known:
-            self._pool.disconnect(inuse_connections=False)
-        return now
+                found[server], _ = server.exchange([("PING",)])
+            except RedisUnavailable as error:
+                away = error
+        if away is not None and not found:
+            raise away
+        return {name: found[server] for name, server in servers.items() if server in found}
+
+    def last_identity(self, checkout_id: str) -> bytes | None:
+        """Who that server was when it answered last, without asking it."""
+        return self._servers.server_of(encoded(session_key(checkout_id))).identity
+
+    def servers(self) -> list[RedisServer]:
+        """All servers that have keys: one, or a cluster's primaries."""
+        return self._servers.members()
+
+    def missing_servers(self) -> list[str]:
+        """Where servers of a cluster are that did not answer when they were last asked, while others do."""
+        if not self.is_cluster or self.breaker.is_open:
+            return []
+        return [server.place for server in self._servers.members() if server.breaker.is_open]
 
     def ping(self) -> float:
-        """One round trip, in seconds."""
-        started = time.perf_counter()
-        self.ask(("PING",))
-        return time.perf_counter() - started
+        """One round trip, in seconds; in a cluster the longest, of the servers that answer.
+
+        Raises:
+            RedisUnavailable: none answers.
+        """
+        took: list[float] = []
+        away: RedisUnavailable | None = None
+        for server in self.servers():
+            started = time.perf_counter()
+            try:
+                server.ask(("PING",))
+            except RedisUnavailable as error:
+                away = error
+            else:
+                took.append(time.perf_counter() - started)
+        if away is not None and not took:
+            raise away
+        return max(took)
 
     # The protocol (DESIGN section 5)
 
@@ -229,21 +229,24 @@ class RedisTier:
         """
         _, (outcome, indexed, *others) = self.exchange(script, index, *also, identity=opened.identity, bound=True)
         for reply in others:
-            if isinstance(reply, redis.RedisError):
+            if isinstance(reply, CheckoutError):
                 _log.debug("not counted: %s", reply)
-        self._raise(outcome)
-        if isinstance(indexed, redis.RedisError) and (make_way or not str(indexed).startswith("WRONGTYPE")):
+        _raise(outcome)
+        if isinstance(indexed, CheckoutError) and (make_way or not isinstance(indexed, WrongKeyType)):
             self._make_way(indexed, index)
         return outcome
 
-    def _make_way(self, error: redis.RedisError, index: Command) -> None:
+    def _make_way(self, error: CheckoutError, index: Command) -> None:
         """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
 
         A clean-up moves its members over. Where something else is there, the session stays without an entry.
         """
-        if not str(error).startswith("WRONGTYPE"):
-            self._raise(error)
-        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, LEGACY_INDEX)):
+        if self.is_cluster and isinstance(error, RedisUnavailable):
+            _log.info("a session stays without its entry in the index: %s", error)  # until a clean-up enters it
+            return
+        if not isinstance(error, WrongKeyType):
+            raise error
+        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, self.legacy_index)):
             self.ask(index)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
@@ -259,7 +262,7 @@ class RedisTier:
         deleted, _ = self.ask_all(
             ("DEL", encoded(session_key(checkout_id))), ("ZREM", INDEX, encoded(checkout_id)), lenient=True
         )
-        self._raise(deleted)
+        _raise(deleted)
         return bool(deleted)
 
     # What operators see; nothing here extends a life
@@ -278,12 +281,13 @@ class RedisTier:
         return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in pairs]
 
     def _looked(self, size: Any, ttl: Any, value: Any) -> Look:
-        lifetime = None if isinstance(ttl, redis.RedisError) or ttl < 0 else int(ttl)
+        lifetime = None if isinstance(ttl, CheckoutError) or ttl < 0 else int(ttl)
         for reply in (size, value):
-            if isinstance(reply, redis.RedisError):
-                if str(reply).startswith("WRONGTYPE"):
-                    return Look(None, lifetime, 0, Problem.WRONG_TYPE, "not a string")
-                self._raise(reply)
+            if isinstance(reply, WrongKeyType):
+                return Look(None, lifetime, 0, Problem.WRONG_TYPE, "not a string")
+            if self.is_cluster and isinstance(reply, RedisUnavailable):
+                return Look(None, None, 0, Problem.UNREACHABLE, str(reply))
+            _raise(reply)
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
         if size == 0 and ttl != -2:
@@ -295,12 +299,50 @@ class RedisTier:
     def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
         """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        if self.is_cluster:  # one command for many keys would be one for many servers
+            return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
         parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
         counts: list[Command] = [("EXISTS", *part) for part in parts]
         present = self.ask_all(*counts) if counts else []
         if not any(present):
             return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
+
+    def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
+        """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
+
+        Raises:
+            RedisUnavailable: none answers.
+        """
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            keys, cursor = self.scan_step(pattern, cursor, count)
+            yield keys
+
+    def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        """One page of :meth:`scan`, and the cursor of the next one, which any other process may go on with.
+
+        In a cluster, the cursor also has the server's place in the list of all; one that is away is left out.
+
+        Raises:
+            RedisUnavailable: none of the servers from there on answers.
+        """
+        servers = sorted(self.servers(), key=lambda server: server.place)
+        at, _, position = cursor.rpartition("-")
+        away: RedisUnavailable | None = None
+        for number in range(int(at or 0), len(servers)):
+            command: Command = ("SCAN", position, "MATCH", encoded(pattern), "COUNT", count)
+            try:
+                following, keys = servers[number].ask(command)
+            except RedisUnavailable as error:
+                away, position = error, "0"
+                continue
+            if following != b"0":
+                return keys, f"{number}-{following.decode()}" if self.is_cluster else following.decode()
+            return keys, f"{number + 1}-0" if number + 1 < len(servers) else None
+        if away is not None and not (self.is_cluster and at):
+            raise away
+        return [], None
 
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
@@ -336,7 +378,6 @@ class RedisTier:
     def ask(self, command: Command) -> Any:
         """One command's reply, its error raised."""
         _, (reply,) = self.exchange(command)
-        self._raise(reply)
         return reply
 
     def ask_all(self, *commands: Command, lenient: bool = False) -> list[Any]:
@@ -344,120 +385,31 @@ class RedisTier:
         _, replies = self.exchange(*commands)
         if not lenient:
             for reply in replies:
-                self._raise(reply)
+                _raise(reply)
         return replies
 
     def exchange(
         self, *commands: Command, identity: bytes | None = None, bound: bool = False
     ) -> tuple[bytes | None, list[Any]]:
-        """Send commands in one round trip over one connection.
+        """Send commands in one round trip to each server that has one of their keys.
 
-        Returns the identity of the server behind it, and the replies; with one command its error is raised, with
-        several they stay among the replies. ``bound`` insists on the server of ``identity``.
+        Returns the identity of the server that answered the first of them, and the replies; with one command its error
+        is raised, with several they stay among the replies. ``bound`` insists on the server of ``identity`` for the
+        first command.
 
         Raises:
             RedisUnavailable: the breaker is open, nothing answered in time, or another server answers there now.
         """
-        self.breaker.check()
-        started = time.perf_counter()
-        try:
-            server, replies = self._exchange(commands, identity, bound)
-        except (redis.RedisError, OSError) as error:
-            failure = translated(error, self._settings)
-            self._trace(commands, started, type(failure).__name__)
-            self._note(failure)
-            raise failure from error
-        self.breaker.succeeded()
-        self._trace(commands, started, "ok")
+        who, replies = self._servers.exchange(commands, identity, bound=bound)
         if len(replies) == 1:
-            self._raise(replies[0])
-        return server, replies
-
-    def _exchange(
-        self, commands: Sequence[Command], identity: bytes | None, bound: bool
-    ) -> tuple[bytes | None, list[Any]]:
-        connection: Any = self._pool.get_connection()
-        try:
-            if bound:
-                _insist(connection, identity)
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            replies = [_reply(connection) for _ in commands]
-            if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-                replies = self._with_scripts(connection, commands)
-            server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
-        except RedisUnavailable:
-            raise
-        except BaseException:
-            connection.disconnect()  # a reply may still be under way; nobody must take it for theirs
-            raise
-        finally:
-            self._pool.release(connection)
-        return server, replies
-
-    def _with_scripts(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
-        """The server does not know a script yet (it is new, or was restarted): teach it, and send all again."""
-        unknown = {command[1] for command in commands if command[0] == "EVALSHA"}
-        for digest in unknown:
-            connection.send_command("SCRIPT", "LOAD", _SCRIPTS[str(digest)].text)
-            connection.read_response()
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-        return [_reply(connection) for _ in commands]
-
-    def _raise(self, reply: Any) -> None:
-        if isinstance(reply, redis.RedisError):
-            failure = translated(reply, self._settings)
-            self._note(failure)
-            raise failure from reply
-
-    def _note(self, failure: CheckoutError) -> None:
-        if not isinstance(failure, RedisUnavailable):
-            self.breaker.succeeded()  # a refusal is an answer
-        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
-            self.breaker.failed(failure)
-
-    def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:
-        if not _log.isEnabledFor(logging.DEBUG):
-            return
-        duration = (time.perf_counter() - started) * 1000
-        for command in commands:
-            operation = {
-                "command": str(command[0]),
-                "key": _shortened(command),
-                "duration_ms": round(duration, 3),
-                "outcome": outcome,
-                "tier": str(self.name),
-            }
-            _log.debug("%(command)s %(key)s %(duration_ms)s ms %(outcome)s", operation, extra={"operation": operation})
+            _raise(replies[0])
+        return who, replies
 
 
-def _insist(connection: Any, identity: bytes | None) -> None:
-    if connection.identity != identity:
-        raise RedisUnavailable("another server answers at Redis' address than when this write began")
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:  # the answer to this command only; the others still come
-        return error
+def _raise(reply: Any) -> None:
+    if isinstance(reply, CheckoutError):
+        raise reply
 
 
 def _fetchable(size: Any) -> bool:
     return isinstance(size, int) and 0 < size <= LARGEST_VALUE
-
-
-def _shortened(command: Command) -> str:
-    """The key of a command with all but the start of an id left out: whoever knows an id can use the session."""
-    position = 3 if command[0] == "EVALSHA" else 1
-    if len(command) <= position or command[0] in {"INFO", "SCRIPT"}:
-        return ""
-    key = command[position]
-    text = decoded(key) if isinstance(key, bytes) else str(key)
-    prefix, colon, name = text.rpartition(":")
-    return f"{prefix}{colon}{name[:8]}…" if len(name) > 8 else text
-
-
-def register(script: Script) -> Script:
-    """Let :meth:`RedisTier.exchange` load a script that lives in another file."""
-    _SCRIPTS[script.digest] = script
-    return script

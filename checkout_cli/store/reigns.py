@@ -1,43 +1,70 @@
-"""The fence against an old primary (DESIGN section 5, point 11): for Redis behind Sentinel only.
+"""The fence against an old primary (DESIGN section 5, point 11): for Redis behind Sentinel, and in a cluster.
 
-Sentinel can promote a replica while some clients still reach the old primary. Each primary's identity is therefore
+There, a replica can be promoted while some clients still reach the old primary. Each primary's identity is therefore
 registered in the database before its first use, and only the latest is trusted: whoever is left behind with the old
-one finds that out within one lease.
+one finds that out within one lease. In a cluster, each shard has its own primary, and so its own latest.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from checkout_cli.errors import RedisUnavailable
 from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.database_tier import DatabaseTier, latest_stamp
+from checkout_cli.store.records import Reign
+from checkout_cli.store.redis_server import RedisServer
 from checkout_cli.store.redis_tier import RedisTier
 from checkout_cli.store.schema import reigns
 
 
 class Reigns:
-    """Which primary is the latest. Methods raise ``DatabaseUnavailable`` or ``RedisUnavailable``."""
+    """Which primaries are the latest. Methods raise ``DatabaseUnavailable`` or ``RedisUnavailable``."""
 
     def __init__(self, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
         """Nothing is registered before :meth:`current` is asked."""
         self._redis = redis
         self._database = database
         self._clock = clock
+        self._shards: dict[RedisServer, str] = {}
 
-    def current(self) -> bytes | None:
-        """The identity of the primary that we reach, if it is the latest one; else ``None``.
+    def current(self) -> dict[bytes, Reign | None]:
+        """Those of the primaries that we reach, by their identities, that are the latest of their shard.
 
-        A primary that nobody has seen before becomes the latest.
+        A primary that nobody has seen before becomes the latest. ``None`` stands for one that cannot be fenced: before
+        Redis 7.2, no primary of a cluster can tell which shard it is of.
         """
-        identity = self._redis.look_again()
-        if identity is None:
-            return None
+        found = [reign for reign in map(self._seen, self._redis.servers()) if reign is not None]
         with self._database.transaction() as connection:
-            if self._latest(connection) == identity.decode():
-                return identity
-            values = {"stamp": identity.decode(), "began_at": self._clock.wall()}
-            return identity if self._database.insert_once(connection, reigns, values) else None
+            return {
+                reign.identity: reign if self._is_fenced(reign) else None
+                for reign in found
+                if not self._is_fenced(reign) or self._is_latest(connection, reign)
+            }
 
-    def _latest(self, connection: Connection) -> str | None:
-        return connection.execute(select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1)).scalar()
+    def _seen(self, server: RedisServer) -> Reign | None:
+        try:
+            identity = server.look_again()
+            return None if identity is None else Reign(self._shard_of(server), identity)
+        except RedisUnavailable:
+            if self._redis.is_cluster:
+                return None  # the other shards do without it
+            raise
+
+    def _shard_of(self, server: RedisServer) -> str:
+        """What a primary has in common with its replicas; empty without a cluster, and where it has no name."""
+        if not self._redis.is_cluster:
+            return ""
+        if server not in self._shards:
+            _, (reply,) = server.send([("CLUSTER", "MYSHARDID")])
+            self._shards[server] = reply.decode() if isinstance(reply, bytes) else ""
+        return self._shards[server]
+
+    def _is_fenced(self, reign: Reign) -> bool:
+        return bool(reign.shard) or not self._redis.is_cluster
+
+    def _is_latest(self, connection: Connection, reign: Reign) -> bool:
+        if connection.scalar(latest_stamp(reign.shard)) == reign.stamp:
+            return True
+        values = {"stamp": reign.stamp, "began_at": self._clock.wall()}
+        return self._database.insert_once(connection, reigns, values)

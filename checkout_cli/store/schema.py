@@ -92,7 +92,9 @@ reigns = Table(
     Column("stamp", String(128), nullable=False, unique=True),
     Column("began_at", BigInteger, nullable=False),
 )
-"""Behind Sentinel, each primary that was ever used, in order: only the latest is trusted."""
+"""Behind Sentinel and in a cluster, each primary that was ever used, in order: only the latest is trusted.
+
+In a cluster, that is the latest of its shard, and the stamp is the shard's name, a space, and the identity."""
 
 quarantine = Table(
     "checkout_quarantine",

@@ -29,8 +29,9 @@ from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.records import Count, Problem, Record, Sighting
+from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_index import RedisIndex
-from checkout_cli.store.redis_tier import Look, RedisTier, decoded
+from checkout_cli.store.redis_tier import Look, RedisTier
 
 PAGE = 50
 """Sessions that are fetched whole at a time."""
@@ -76,6 +77,8 @@ class Sightings:
             (look,) = self._redis.look([checkout_id])
         except RedisUnavailable as away:
             return None, away
+        if look.problem is Problem.UNREACHABLE:
+            return None, RedisUnavailable(look.detail)
         return self._seen(checkout_id, look), None
 
     def _without_database(self, checkout_id: str, copy: Sighting | None, away: DatabaseUnavailable) -> Sighting:
@@ -108,7 +111,7 @@ class Sightings:
 
     def _everywhere(self) -> Iterator[Sighting]:
         try:
-            self._redis.ping()
+            self._index.kind()  # in a cluster, only the server that has the index knows what to list
         except RedisUnavailable as away:
             _log.debug("listing from the database: %s", away)
             yield from self._in_database()
@@ -167,8 +170,7 @@ class Sightings:
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
         seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in looks.items()}
-        identity = self._redis.identity() if use_database else None
-        doubtful = [name for name in checkout_ids if use_database and _doubtful(looks[name], identity)]
+        doubtful = [name for name in checkout_ids if use_database and self._is_doubtful(name, looks[name])]
         rows = self._rows([name for name in doubtful if is_accepted_id(name)])
         now = self._clock.wall()
         for checkout_id in checkout_ids:
@@ -179,6 +181,13 @@ class Sightings:
                 yield copy
             elif row is not None and (row.expires_at > now or copy is not None):
                 yield _row_seen(row, instead_of=copy)
+
+    def _is_doubtful(self, checkout_id: str, look: Look) -> bool:
+        """Whether the database must be asked: Redis has nothing, no session, or a copy stamped for another server."""
+        copy = stamped.decode(look.value) if look.value is not None else None
+        if copy is None or not copy.intact:
+            return True  # a foreign value counts only where no row stands behind it
+        return copy.identity != self._redis.last_identity(checkout_id)
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         if not checkout_ids:
@@ -248,16 +257,16 @@ class Sightings:
     def _matching_keys(self, prefix: str, limit: int) -> list[str]:
         pattern = pattern_of(session_key(prefix))
         found: dict[str, None] = {}
-        cursor = b"0"
-        while True:
-            command = ("SCAN", cursor, "MATCH", pattern.encode("utf-8", "surrogateescape"), "COUNT", 1000)
-            cursor, keys = self._redis.ask(command)
+        for keys in self._redis.scan(pattern, 1000):
             found |= dict.fromkeys(checkout_id_of(decoded(key)) for key in keys)
-            if cursor == b"0" or len(found) >= limit:
-                return list(found)[:limit]
+            if len(found) >= limit:
+                break
+        return list(found)[:limit]
 
     def _seen(self, checkout_id: str, look: Look) -> Sighting | None:
         expires_at = None if look.ttl is None else self._clock.wall() + look.ttl
+        if look.problem is Problem.UNREACHABLE:
+            return None
         if look.problem is not None:
             return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, look.problem, look.detail)
         if look.value is None:
@@ -271,14 +280,6 @@ class Sightings:
         undrained = len(copy.undrained) if copy else 0
         session = Session(checkout_id, fields, version, TierName.REDIS, undrained=undrained)
         return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
-
-
-def _doubtful(look: Look, identity: bytes | None) -> bool:
-    """Whether the database must be asked: Redis has nothing, no session, or a copy stamped for another server."""
-    copy = stamped.decode(look.value) if look.value is not None else None
-    if look.value is not None and copy is None:
-        return True  # a foreign value: it counts only where no row stands behind it
-    return copy is None or not copy.intact or copy.identity != identity
 
 
 def _stands(copy: Sighting, row: Record | None) -> bool:

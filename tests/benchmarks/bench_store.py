@@ -17,12 +17,15 @@ from dataclasses import replace
 from typing import Any
 
 import redis
+from sqlalchemy import bindparam, func, update
+from sqlalchemy.engine import Engine
 
 from checkout_cli.keys import session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_connection import connection_pool
+from checkout_cli.store.schema import sessions
 from tests.benchmarks.harness import (
     TTL,
     Place,
@@ -77,24 +80,51 @@ def bench_create() -> Result:
         return Result(f"create at {MANY:,} sessions / at {FEW:,}", with_many, with_few, bar=1.1)
 
 
-def bench_update() -> Result:
-    """An update, against the commit of the very row by the bare driver and the round trips that it needs."""
-    with place() as where, place() as bare, bare_client(where) as client:
+def bench_update() -> list[Result]:
+    """An update, against the commit of the very row, by SQLAlchemy and by the driver alone, and its round trips."""
+    with place() as where, place() as bare, place() as plain, bare_client(where) as client:
         fields = kilobyte_session()
         ids = [where.store.create(fields).session.checkout_id for _ in range(SESSIONS)]
         for checkout_id in ids:
             bare.store.create(fields, checkout_id=checkout_id)
+            plain.store.create(fields, checkout_id=checkout_id)
+        engine = plain.store.database._engine
         now = where.store.clock.wall()
         keys = [session_key(checkout_id) for checkout_id in ids]
         with bare_database(bare) as connection:
-            ours, commit, round_trip = in_turn(
+            ours, with_sqlalchemy, commit, round_trip = in_turn(
                 WRITES,
                 lambda number: where.store.update(ids[number % SESSIONS], {"notes": f"ring {number} times"}),
+                lambda number: _sqlalchemy_update(engine, ids[number % SESSIONS], now + TTL + number),
                 lambda number: _bare_update(connection, ids[number % SESSIONS], now + TTL + number),
                 lambda number: client.getex(keys[number % SESSIONS], px=1_800_000),
             )
-        baseline = commit + ROUND_TRIPS_OF_AN_UPDATE * round_trip
-        return Result(f"update / bare commit + {ROUND_TRIPS_OF_AN_UPDATE} round trips", ours, baseline, bar=1.0)
+        needed = ROUND_TRIPS_OF_AN_UPDATE * round_trip
+        trips = f"{ROUND_TRIPS_OF_AN_UPDATE} round trips"
+        return [
+            Result(f"update / SQLAlchemy's own commit + {trips}", ours, with_sqlalchemy + needed, bar=1.0),
+            Result(f"update / the bare driver's commit + {trips}", ours, commit + needed),
+        ]
+
+
+_SQLALCHEMY_UPDATE = (
+    update(sessions)
+    .where(sessions.c.checkout_id == bindparam("id"), sessions.c.version > 0, sessions.c.body.is_not(None))
+    .values(
+        version=sessions.c.version + 1,
+        body=func.json_set(sessions.c.body, "$.notes", bindparam("note")),
+        expires_at=bindparam("moment"),
+        updated_at=bindparam("moment"),
+        write_id=bindparam("write"),
+    )
+)
+
+
+def _sqlalchemy_update(engine: Engine, checkout_id: str, moment: int) -> None:
+    """The row's columns as an update of the store changes them, by SQLAlchemy as it comes."""
+    values = {"id": checkout_id, "note": f"ring at {moment}", "moment": moment, "write": str(uuid.uuid4())}
+    with engine.begin() as connection:
+        connection.execute(_SQLALCHEMY_UPDATE, values)
 
 
 def _bare_update(connection: sqlite3.Connection, checkout_id: str, moment: int) -> None:
@@ -176,7 +206,7 @@ def _bare_read(connection: sqlite3.Connection, checkout_id: str) -> None:
 
 def main() -> None:
     """Measure, and print the table."""
-    show("The store: medians", [bench_get(), bench_create(), bench_update()])
+    show("The store: medians", [bench_get(), bench_create(), *bench_update()])
     show("Without Redis", [*bench_outage(), *bench_first_call()])
 
 

@@ -182,7 +182,7 @@ def fill(where: Place, count: int, *, expired: bool = False, in_redis: bool = Tr
     now = where.store.clock.wall()
     expires_at = now - 1000 if expired else now + TTL
     body = json.dumps(kilobyte_session(), separators=(",", ":"), ensure_ascii=False).encode()
-    value, _ = stamped.encode(1, where.store.redis.identity(), body)
+    value, _ = stamped.encode(1, where.store.redis.identity("any-session"), body)
     if in_redis:
         with where.client() as client:
             step = 2000

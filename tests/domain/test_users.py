@@ -11,7 +11,7 @@ from checkout_cli.session import PaymentStatus
 from checkout_cli.settings import Settings
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import encoded
+from checkout_cli.store.redis_commands import encoded
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
 

@@ -36,8 +36,3 @@ ROWS = (
     "10 crash at every step",
     "11 negative controls",
 )
-
-NOT_HERE = {
-    "slot move": "the store does not support Cluster yet",
-    "cluster node dead": "the store does not support Cluster yet",
-}

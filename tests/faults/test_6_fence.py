@@ -15,6 +15,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.records import Reign
 from tests.faults.conftest import settings_for
 from tests.faults.harness import ID, Shop, trusted_again
 from tests.faults.sentinel import SERVICE, Replicated
@@ -91,7 +92,7 @@ def test_without_the_fence_the_new_primary_is_read_stale(
 ) -> None:
     noted = DatabaseTier.note_published
 
-    def whichever_reign(tier: DatabaseTier, versions: Mapping[str, int], _: bytes | None = None) -> None:
+    def whichever_reign(tier: DatabaseTier, versions: Mapping[str, int], _: Reign | None = None) -> None:
         noted(tier, versions)
 
     monkeypatch.setattr(HandOver, "is_fenced_off", lambda *_: False)

@@ -83,9 +83,17 @@ def test_a_name_that_looks_like_a_typing_mistake_is_a_warning(tmp_path: Path, wr
     assert (finding.severity, finding.subject, finding.fix) == ("warning", wrong, f"did you mean {right}?")
 
 
-@pytest.mark.parametrize("name", ["REDIS_CLUSTER_NODES", "CHECKOUT_CURRENCY", "STRIPE_KEY", "REDIS"])
+@pytest.mark.parametrize("name", ["REDIS_INSIGHT_HOME", "CHECKOUT_CURRENCY", "STRIPE_KEY", "REDIS"])
 def test_a_name_of_another_program_is_no_finding(tmp_path: Path, name: str) -> None:
     assert findings_of(tmp_path, f"{name}=1\n") == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("REDIS_SENTINELS", "one:26379"), ("REDIS_DB", "1")])
+def test_what_a_cluster_does_not_have_is_an_error(tmp_path: Path, name: str, value: str) -> None:
+    errors = [
+        found for found in findings_of(tmp_path, f"REDIS_MODE=cluster\n{name}={value}\n") if found.severity == "error"
+    ]
+    assert only(errors).subject == name
 
 
 def test_a_url_that_is_not_read_is_a_warning(tmp_path: Path) -> None:

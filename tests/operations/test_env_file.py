@@ -35,6 +35,19 @@ def test_a_new_file_has_every_variable_of_the_document_and_the_database(tmp_path
     assert list(read_env_file(tmp_path / ".env.local")) == [*DOCUMENT, "DATABASE_URL"]
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REDIS_MODE": "cluster", "REDIS_CLUSTER_NODES": "10.0.0.2:7000"},
+        {"REDIS_SENTINELS": "10.0.0.2:26379", "REDIS_SENTINEL_SERVICE": "checkout"},
+        {"REDIS_TLS": "true", "REDIS_USERNAME": "shop"},
+    ],
+)
+def test_where_redis_is_found_is_written_down_too(tmp_path: Path, environ: dict[str, str]) -> None:
+    set_up(tmp_path, **environ)
+    assert environ.items() <= read_env_file(tmp_path / ".env.local").items()
+
+
 def test_a_new_file_means_what_the_defaults_mean(tmp_path: Path) -> None:
     before = Settings.load(environ={}, directory=tmp_path)
     set_up(tmp_path)

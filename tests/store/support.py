@@ -55,7 +55,7 @@ def make_store(settings: Settings, time_of: ManualClock | None = None, **options
     manual = time_of or ManualClock()
     return CheckoutStore(
         settings,
-        options.pop("redis", None) or RedisTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
+        options.pop("redis", None) or RedisTier(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
         options.pop("database", None)
         or DatabaseTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
         clock=manual.clock,

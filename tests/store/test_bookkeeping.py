@@ -286,7 +286,7 @@ def test_counting_and_tracking_add_no_round_trip(
     off = another(replace(settings, enable_statistics=False, enable_user_sessions=False))
     told = []
     for process, checkout_id in ((store, "session-0001"), (off, "session-0002")):
-        exchanges = count_calls(process.redis, "_exchange", monkeypatch)
+        exchanges = count_calls(process.redis.servers()[0], "_send", monkeypatch)
         process.create({"userId": USER}, checkout_id=checkout_id)
         process.set_payment_status(checkout_id, "failed")
         process.update(checkout_id, {"notes": "ring"})

@@ -142,7 +142,7 @@ def test_a_hanging_redis_costs_one_time_out_in_all(
         store.database.create_schema()
         store.create({}, checkout_id="session-1")
         server.pause()
-        asked = count_calls(store.redis, "_exchange", monkeypatch)
+        asked = count_calls(store.redis.servers()[0], "_send", monkeypatch)
         for _ in range(20):
             store.get("session-1")
             store.update("session-1", {"a": 1})

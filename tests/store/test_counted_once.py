@@ -14,7 +14,7 @@ from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import decode, iso
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import Script
+from checkout_cli.store.redis_commands import Script
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyServer
 from tests.store.books import HANDED_OVER_BY_NOW, USER, counted, meanwhile, user

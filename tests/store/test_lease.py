@@ -50,7 +50,7 @@ def test_a_process_sees_its_own_write_though_it_could_not_be_published(
     with monkeypatch.context() as patch:
         patch.setattr(store.redis, "publish", redis_away)
         assert store.get(ID).fields["n"] == 2
-        patch.setattr(store.hand_over, "void", lambda: None)
+        patch.setattr(store.hand_over, "void", lambda _: None)
         assert store.get(ID).fields["n"] == 2
     assert store.get(ID).fields["n"] == 2
     assert trusted(store) is not None

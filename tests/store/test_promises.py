@@ -258,7 +258,7 @@ def test_distrust_shows_a_process_its_own_writes(
 ) -> None:
     if not guarded:
         monkeypatch.setattr(HandOver, "note_unpublished", lambda _self, _id, _version: None)
-        monkeypatch.setattr(HandOver, "void", lambda _self: None)
+        monkeypatch.setattr(HandOver, "void", lambda *_: None)
     history.create(checkout_id=IDS[0], process=0, fails=False)
     history.get(checkout_id=IDS[0], process=0)
     history.update(checkout_id=IDS[0], process=0, fails=True)

@@ -18,7 +18,8 @@ from checkout_cli.errors import (
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import FILL_TIME, Script
+from checkout_cli.store.redis_commands import Script
+from checkout_cli.store.redis_tier import FILL_TIME
 from tests.servers import ValkeyServer
 from tests.store.support import (
     ID,

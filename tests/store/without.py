@@ -10,9 +10,11 @@ import msgspec
 import sqlalchemy
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store import database_tier, redis_connection, redis_tier
+from checkout_cli.store import redis_commands, redis_connection, redis_tier
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import Opened, Script
+from checkout_cli.store.database_engine import Prepared
+from checkout_cli.store.redis_commands import Script
+from checkout_cli.store.redis_tier import Opened
 from checkout_cli.store.schema import sessions
 
 Patch = Callable[[Any, str, Any], None]
@@ -25,7 +27,8 @@ def version_check(store: CheckoutStore, patch: Patch) -> None:
     """The UPDATE takes whatever version it finds."""
     columns = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
     any_version = sqlalchemy.update(sessions).where(sessions.c.checkout_id == sqlalchemy.bindparam("id"))
-    patch(database_tier, "_UPDATE", any_version.values({name: sqlalchemy.bindparam(name) for name in columns}))
+    statement = any_version.values({name: sqlalchemy.bindparam(name) for name in columns})
+    patch(store.database, "_update", Prepared(statement, store.database._engine.dialect))
 
 
 def stamp(store: CheckoutStore, patch: Patch) -> None:
@@ -39,10 +42,10 @@ def moment_of_the_stamp(store: CheckoutStore, patch: Patch) -> None:
 
     def with_identity_of_now(record: Any, opened: Opened, now: int, **options: Any) -> str:
         try:
-            identity = store.redis.identity()
+            identity = store.redis.identity(record.checkout_id)
         except RedisUnavailable:  # the connection of before the restart
             store.redis.breaker.succeeded()
-            identity = store.redis.identity()
+            identity = store.redis.identity(record.checkout_id)
         return publish(record, msgspec.structs.replace(opened, identity=identity), now, **options)
 
     patch(store.redis, "publish", with_identity_of_now)
@@ -80,7 +83,7 @@ def fill_marker(store: CheckoutStore, patch: Patch) -> None:
 def own_distrust(store: CheckoutStore, patch: Patch) -> None:
     """A process trusts Redis as before though its own publish failed."""
     patch(store.hand_over, "note_unpublished", lambda _id, _version: None)
-    patch(store.hand_over, "void", lambda: None)
+    patch(store.hand_over, "void", lambda _: None)
 
 
 def restamping(store: CheckoutStore, patch: Patch) -> None:
@@ -123,7 +126,7 @@ def _script(patch: Patch, old: bytes, new: bytes) -> None:
     assert old in changed.text, "the script has changed: this control switches nothing off"
     changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
-    patch(redis_tier, "_PUBLISH", redis_tier.register(changed))
+    patch(redis_tier, "_PUBLISH", redis_commands.register(changed))
 
 
 MECHANISMS: dict[str, Callable[[CheckoutStore, Patch], None]] = {

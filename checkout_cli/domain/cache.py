@@ -1,0 +1,340 @@
+"""What the caches of the shop share: one round trip to read, one computation for a miss, and no failure of their own.
+
+An entry is one JSON object, ``{"answers": […]}``, each answer with the generation under which it began to be computed
+(:mod:`checkout_cli.domain.generation`). What another program has put there has none, and is never served.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from checkout_cli.domain.entries import Answer, CacheEntry, Problem
+from checkout_cli.domain.fallback import Fallback
+from checkout_cli.domain.generation import Generation, Stamp, begin, invalidate, parsed
+from checkout_cli.domain.single_flight import SingleFlight
+from checkout_cli.errors import CheckoutError, InvalidInput, RedisUnavailable, WrongKeyType
+from checkout_cli.session import check_fields, iso, milliseconds_of
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import Command, decoded, encoded
+from checkout_cli.store.redis_tier import KEYS_AT_ONCE
+
+LARGEST_ENTRY = 64 * 1024
+"""Bytes of an entry; a larger one is not written, and not read."""
+JITTER = 0.1
+"""By how much of itself a lifetime varies either way, so that what was cached together does not end together."""
+
+_log = logging.getLogger("checkout_cli.domain")
+
+
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One answer as it lies in Redis. ``context`` is the digest of what it was asked with, if anything."""
+
+    generation: Stamp
+    stored_at: str
+    expires_at: str
+    value: Any
+    context: str | None = None
+
+
+class _Document(msgspec.Struct, frozen=True):
+    answers: list[Stored]
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What a read has found: the generation in force, and the answers or why there are none."""
+
+    generation: Generation
+    answers: tuple[Stored, ...] = ()
+    problem: Problem | None = None
+
+
+_decoder = msgspec.json.Decoder(_Document)
+_encoder = msgspec.json.Encoder()
+
+
+class Cache:
+    """One cache. Thread-safe; make one per process, beside the store that it is built on."""
+
+    name: str
+    prefix: str
+    generation_key: str
+    most_answers = 1
+
+    def __init__(
+        self,
+        store: CheckoutStore,
+        *,
+        enabled: bool,
+        longest: float,
+        chance: Callable[[], float] = random.random,
+        tokens: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        """``longest`` is the longest lifetime in seconds; ``chance`` gives a number from 0 to 1."""
+        self.enabled = enabled
+        self._redis = store.redis
+        self._bookkeeping = store.bookkeeping
+        self._clock = store.clock
+        self._remembered = int(longest * 2000)
+        self._chance = chance
+        self._tokens = tokens
+        self._flights = SingleFlight()
+        self._fallback = Fallback(store.clock.elapsed)
+        self._fell_back = False
+
+    # What a cache is about
+
+    def covers(self, scope: str, names: Sequence[str]) -> bool:
+        """Whether the invalidation of a scope is about an entry."""
+        raise NotImplementedError
+
+    def check(self, value: Any) -> None:
+        """Refuse what cannot be cached.
+
+        Raises:
+            InvalidInput: it is none of the answers of this cache.
+        """
+        raise NotImplementedError
+
+    def names_of(self, key: str) -> tuple[str, ...]:
+        """What a key is made of."""
+        return tuple(key.removeprefix(self.prefix).split(":", 1))
+
+    def lifetime(self, value: Any) -> float:
+        """For how long an answer holds, in seconds, before jitter."""
+        raise NotImplementedError
+
+    # Reading for the shop
+
+    def _fetch(self, key: str, context: str | None, compute: Callable[[], Any]) -> Any:
+        """The cached answer, or the computed one, which is then cached; the same JSON either way.
+
+        Raises whatever ``compute`` raises, and nothing because the cache is difficult.
+        """
+        if not self.enabled:
+            return msgspec.json.decode(self._checked(compute()))
+        try:
+            seen = self._read(key)
+        except CheckoutError as away:
+            return msgspec.json.decode(self._without_redis(key, context, compute, away))
+        if self._fell_back:
+            self._fell_back = False
+            self._fallback.forget()
+        problem = seen.problem
+        for answer in seen.answers:
+            if answer.context == context:
+                problem = self._problem(answer, key, seen.generation)
+                if problem is None:
+                    self._note("hit")
+                    return answer.value
+        self._note(_outcome(problem))
+        # Under this very generation: who comes after an invalidation must not wait for what began before it.
+        flight = (key, context, seen.generation.stamp)
+        return msgspec.json.decode(self._flights.run(flight, lambda: self._computed(key, context, compute, seen)))
+
+    def _computed(self, key: str, context: str | None, compute: Callable[[], Any], seen: _Seen) -> bytes:
+        """A computed answer as JSON, which each who waits for it decodes into an object of its own."""
+        value = self._checked(compute())
+        try:
+            self._write(key, context, value, seen)
+        except CheckoutError as error:
+            _log.info("an answer is not cached: %s", error)
+        return value
+
+    def _checked(self, value: Any) -> bytes:
+        """The value as JSON, so that a hit and a miss are the same."""
+        plain = plain_numbers(value)
+        self.check(plain)
+        return _encoder.encode(plain)
+
+    def _without_redis(self, key: str, context: str | None, compute: Callable[[], Any], away: CheckoutError) -> bytes:
+        if not (isinstance(away, RedisUnavailable) or self._fell_back):
+            _log.warning("the %s cache is not used: %s", self.name, away)
+        self._fell_back = True
+        self._note("error")
+        generation = self._fallback.generation
+        known = self._fallback.get((key, context))
+        if known is not None:
+            return known
+
+        def computed() -> bytes:
+            answer = self._checked(compute())
+            lifetime = self._jittered(msgspec.json.decode(answer))
+            self._fallback.keep((key, context), answer, lifetime, generation)
+            return answer
+
+        found: bytes = self._flights.run((key, context, generation), computed)
+        return found
+
+    def _read(self, key: str) -> _Seen:
+        """The generation and the entry, in one round trip that takes due counts along.
+
+        Raises:
+            RedisUnavailable, AccessDenied: the cache cannot be asked.
+        """
+        identity, (text, raw, *_) = self._redis.exchange(
+            ("GET", self.generation_key), _entry_of(encoded(key)), *self._bookkeeping.due()
+        )
+        generation = self._generation(text, identity)
+        return _Seen(generation, *_answers_of(raw))
+
+    def _generation(self, text: object, identity: bytes | None) -> Generation:
+        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
+            raise text
+        generation = parsed(text, identity)
+        if generation is not None:
+            return generation
+        identity, (text,) = self._redis.exchange(begin(self.generation_key, self._tokens()))
+        begun = parsed(text, identity)
+        assert begun is not None  # noqa: S101  (the script returns what it has just seen or written)
+        return begun
+
+    def _problem(self, answer: Stored, key: str, generation: Generation) -> Problem | None:
+        names = self.names_of(key)
+        problem = generation.problem(answer.generation, lambda scope: self.covers(scope, names))
+        if problem is None and (milliseconds_of(answer.expires_at) or 0) <= self._clock.wall():
+            return Problem.EXPIRED
+        return problem
+
+    def _note(self, outcome: str) -> None:
+        self._bookkeeping.note(f"{self.name}:{outcome}")
+
+    # Writing
+
+    def _write(self, key: str, context: str | None, answer: bytes, seen: _Seen) -> None:
+        """Cache an answer under the generation that was seen before it was computed.
+
+        Raises:
+            RedisUnavailable, AccessDenied: it is not cached, or with a time-out it may be.
+            InvalidInput: it is too large.
+        """
+        now, value = self._clock.wall(), msgspec.json.decode(answer)
+        ends_at = now + int(self._jittered(value) * 1000)
+        fresh = Stored(seen.generation.stamp, iso(now), iso(ends_at), value, context)
+        others = [
+            answer
+            for answer in seen.answers
+            if answer.context != context and self._problem(answer, key, seen.generation) is None
+        ]
+        answers = [fresh, *others[: self.most_answers - 1]]
+        while len(body := _encoder.encode(_Document(answers))) > LARGEST_ENTRY:
+            if len(answers) == 1:
+                raise InvalidInput(f"{len(body):,} bytes are too large for a cache", hint="answer with less")
+            answers.pop()
+        longest = max(milliseconds_of(answer.expires_at) or 0 for answer in answers) - now
+        self._redis.ask(("SET", encoded(key), body, "PX", longest))
+
+    def _jittered(self, value: Any) -> float:
+        return self.lifetime(value) * (1 + JITTER * (2 * self._chance() - 1))
+
+    def _put(self, key: str, context: str | None, value: Any) -> None:
+        """Cache an answer for everybody, as if it had just been computed; raises as ``_write`` does."""
+        self._write(key, context, self._checked(value), self._read(key))
+
+    # Invalidating
+
+    def invalidate_all(self) -> None:
+        """Nothing that was computed, or began to be computed, before this is ever served again, to any process.
+
+        Raises:
+            RedisUnavailable, AccessDenied: the other processes cannot be told: it must be repeated.
+        """
+        self._invalidate("")
+
+    def _invalidate(self, scope: str) -> None:
+        self._fallback.forget()
+        self._redis.ask(invalidate(self.generation_key, self._tokens(), scope, self._remembered))
+
+    # What operators see; nothing here counts or computes
+
+    def look_at_all(self, keys: Sequence[bytes]) -> list[CacheEntry]:
+        """What lies at some of the cache's keys, those that have gone left out; never more than a little of it.
+
+        Raises:
+            RedisUnavailable, AccessDenied: it cannot be seen.
+        """
+        found: list[CacheEntry] = []
+        for start in range(0, len(keys), KEYS_AT_ONCE // 3):
+            found += self._look(keys[start : start + KEYS_AT_ONCE // 3])
+        return found
+
+    def _look(self, keys: Sequence[bytes]) -> Iterable[CacheEntry]:
+        parts = [part for key in keys for part in (_entry_of(key), ("PTTL", key), ("STRLEN", key))]
+        identity, (text, *replies) = self._redis.exchange(("GET", self.generation_key), *parts)
+        generation = self._generation(text, identity)
+        for key, raw, ttl, size in zip(keys, replies[::3], replies[1::3], replies[2::3], strict=True):
+            if isinstance(ttl, CheckoutError):
+                raise ttl
+            if ttl == -2:
+                continue
+            answers, problem = _answers_of(raw)
+            yield CacheEntry(
+                self.name,
+                decoded(key),
+                self.names_of(decoded(key)),
+                None if ttl < 0 else int(ttl),
+                size if isinstance(size, int) else 0,
+                tuple(self._shown(answer, decoded(key), generation) for answer in answers),
+                problem,
+            )
+
+    def _shown(self, answer: Stored, key: str, generation: Generation) -> Answer:
+        moments = (milliseconds_of(answer.stored_at), milliseconds_of(answer.expires_at))
+        return Answer(answer.value, *moments, answer.context, self._problem(answer, key, generation))
+
+
+def _entry_of(key: bytes) -> Command:
+    """Reads an entry, or so much of it that it is seen to be too large."""
+    return ("GETRANGE", key, 0, LARGEST_ENTRY)
+
+
+def _answers_of(raw: Any) -> tuple[tuple[Stored, ...], Problem | None]:
+    """The answers in an entry; none, and why, where another program keeps something else there."""
+    if isinstance(raw, WrongKeyType):
+        return (), Problem.WRONG_TYPE
+    if isinstance(raw, CheckoutError):
+        raise raw
+    if not raw:
+        return (), None
+    if len(raw) > LARGEST_ENTRY:
+        return (), Problem.TOO_LARGE
+    try:
+        return tuple(_decoder.decode(raw).answers), None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return (), Problem.CORRUPT
+
+
+def _outcome(problem: Problem | None) -> str:
+    """How a read that found nothing to serve is counted."""
+    if problem is None:
+        return "miss"
+    broken = (Problem.CORRUPT, Problem.WRONG_TYPE, Problem.TOO_LARGE)
+    return "error" if problem in broken else "stale"
+
+
+def plain_numbers(value: Any) -> Any:
+    """The value with each ``Decimal`` in it as the JSON number that it is, all else as it was."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return {name: plain_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_numbers(inner) for inner in value]
+    return value
+
+
+def check_json(value: Any, what: str) -> None:
+    """Refuse what is no JSON, or ``None``.
+
+    Raises:
+        InvalidInput: naming ``what``, and where in it.
+    """
+    if value is None:
+        raise InvalidInput(f"{what} is null", hint="an answer that nobody knows is an error, not null")
+    check_fields({what: value})

@@ -1,0 +1,133 @@
+"""What validating a coupon has said, cached for minutes (``coupon:cache:{code}``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from checkout_cli.domain.cache import Cache, check_json, plain_numbers
+from checkout_cli.domain.entries import CacheEntry
+from checkout_cli.errors import InvalidInput
+from checkout_cli.keys import COUPON_GENERATION, COUPON_PREFIX, coupon_key
+from checkout_cli.session import check_fields
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import encoded
+
+LONGEST_CODE = 64
+MARKS = frozenset("-_.+%&@#!$")
+"""What a code may have beside letters and digits."""
+
+
+class Coupons(Cache):
+    """The cache of coupons. Thread-safe; make one per process, beside the store that it is built on."""
+
+    name = "coupon"
+    prefix = COUPON_PREFIX
+    generation_key = COUPON_GENERATION
+    most_answers = 16
+
+    def __init__(self, store: CheckoutStore, **options: Any) -> None:
+        """``options`` are those of :class:`Cache`, for tests."""
+        settings = store.settings
+        self._ttl, self._invalid_ttl = settings.coupon_ttl, settings.coupon_invalid_ttl
+        longest = max(self._ttl, self._invalid_ttl)
+        super().__init__(store, enabled=settings.enable_coupon_cache, longest=longest, **options)
+
+    def validate(
+        self, code: str, context: Mapping[str, Any], compute: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """What ``compute(code, context)`` says of a coupon: an object with a boolean ``valid``.
+
+        Codes that differ in case alone are one coupon; ``compute`` is given the code in upper case. The answer may
+        depend on the context (the basket's value, the user), so it is kept for this very context; of that only a digest
+        is stored. The answer itself is stored as it is: leave personal data out of it.
+
+        Raises:
+            InvalidInput: no coupon has such a code, the context is no JSON, or ``compute`` returned no such object;
+                nothing is cached.
+            Exception: whatever ``compute`` raises; nothing is cached.
+        """
+        known = normalised(code)
+        answer: dict[str, Any] = self._fetch(coupon_key(known), self.digest(context), lambda: compute(known, context))
+        return answer
+
+    def put(self, code: str, context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Cache an answer for everybody who asks with this very context.
+
+        Raises:
+            InvalidInput: the code, the context or the answer is none.
+            RedisUnavailable, AccessDenied: it is not cached, or with a time-out it may be.
+        """
+        self._put(self.key(code), self.digest(context), answer)
+
+    def look(self, code: str) -> CacheEntry | None:
+        """What lies at the key, for an operator; ``None`` where nothing does. Raises as :meth:`put` does."""
+        found = self.look_at_all([encoded(self.key(code))])
+        return found[0] if found else None
+
+    def invalidate(self, code: str) -> None:
+        """The same as ``invalidate_all``, for one coupon.
+
+        Raises:
+            InvalidInput: no coupon has such a code.
+            RedisUnavailable, AccessDenied: the other processes cannot be told: it must be repeated.
+        """
+        self._invalidate(normalised(code))
+
+    def key(self, code: str) -> str:
+        """The key of a coupon.
+
+        Raises:
+            InvalidInput: no coupon has such a code.
+        """
+        return coupon_key(normalised(code))
+
+    def digest(self, context: Mapping[str, Any]) -> str:
+        """What stands for a context in an entry: SHA-256 of its JSON, names sorted.
+
+        Raises:
+            InvalidInput: it is no JSON object.
+        """
+        if not isinstance(context, Mapping):
+            raise InvalidInput("the context is no JSON object", hint='such as {"subtotal": 24.5}')
+        plain = plain_numbers(dict(context))
+        check_fields({"context": plain})
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def covers(self, scope: str, names: Sequence[str]) -> bool:
+        """Whether it is this coupon."""
+        return scope == names[0]
+
+    def names_of(self, key: str) -> tuple[str, ...]:
+        """The code."""
+        return (key.removeprefix(self.prefix),)
+
+    def check(self, value: Any) -> None:
+        """Refuse what does not say whether the coupon is valid."""
+        check_json(value, "the answer")
+        if not isinstance(value, dict) or not isinstance(value.get("valid"), bool):
+            raise InvalidInput('the answer needs a boolean "valid"', hint='such as {"valid": true, "discount": 5}')
+
+    def lifetime(self, value: Any) -> float:
+        """Longer for a valid coupon, as the settings say: one that was refused may be corrected soon."""
+        return self._ttl if value["valid"] else self._invalid_ttl
+
+
+def normalised(code: str) -> str:
+    """A code as its key has it.
+
+    Raises:
+        InvalidInput: no coupon has such a code.
+    """
+    if len(code) <= LONGEST_CODE:
+        known = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", code).upper())
+        if 0 < len(known) <= LONGEST_CODE and all(mark.isalnum() or mark in MARKS for mark in known):
+            return known
+    raise InvalidInput(
+        f"not a coupon code: {code[:LONGEST_CODE]!r}",
+        hint=f"1 to {LONGEST_CODE} letters, digits, and {' '.join(sorted(MARKS))}",
+    )

@@ -1,0 +1,55 @@
+"""One computation at a time for each key: whoever else asks meanwhile waits for its result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+
+class SingleFlight:
+    """The computations of one cache that are under way in this process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[Hashable, tuple[int, Future[Any]]] = {}
+
+    def run(self, key: Hashable, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns or raises, or what somebody's who began before came to.
+
+        A computation that asks for its own key does the work itself: it would wait for itself for ever.
+        """
+        while True:
+            with self._lock:
+                leader, flight = self._flights.get(key, (0, None))
+                if flight is None:
+                    mine: Future[Any] = Future()
+                    self._flights[key] = (threading.get_ident(), mine)
+            if flight is None:
+                return self._lead(key, mine, work)
+            if leader == threading.get_ident():
+                return work()
+            try:
+                return flight.result()
+            except CancelledError:
+                continue  # who computed was interrupted, which is no result: begin again
+
+    def _lead(self, key: Hashable, mine: Future[Any], work: Callable[[], Any]) -> Any:
+        try:
+            result = work()
+        except Exception as error:
+            self._land(key)
+            mine.set_exception(error)
+            raise
+        except BaseException:
+            self._land(key)
+            mine.cancel()
+            raise
+        self._land(key)
+        mine.set_result(result)
+        return result
+
+    def _land(self, key: Hashable) -> None:
+        with self._lock:
+            del self._flights[key]

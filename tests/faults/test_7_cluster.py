@@ -1,0 +1,464 @@
+"""A Redis Cluster: slots that move, a primary that dies, a replica that takes over, and writes without the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from checkout_cli.errors import ConfigurationError
+from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.session import Durability, TierName
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_cluster import RedisCluster
+from tests.cluster import Cluster
+from tests.conftest import Checkoutctl
+from tests.faults.conftest import settings_for
+from tests.faults.harness import ID, Shop, trusted_again
+from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.store.support import ManualClock, count_calls, database_away, wait_until
+
+MANY = [f"session-{number:04}" for number in range(30)]
+
+
+@pytest.fixture(scope="module")
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster) -> Cluster:
+    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
+    _shared_cluster.flush()
+    return _shared_cluster
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three primaries that a test may kill."""
+    with Cluster(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+def settings_of(cluster: Cluster, database_url: str, **changes: Any) -> Settings:
+    first, *others = cluster.primaries
+    nodes = ",".join(f"127.0.0.1:{server.port}" for server in others)
+    return replace(settings_for(first, database_url), redis_mode="cluster", redis_cluster_nodes=nodes, **changes)
+
+
+def others_than(cluster: Cluster, *keys: str) -> list[ValkeyServer]:
+    owners = {cluster.owner(key).port for key in keys}
+    return [server for server in cluster.primaries if server.port not in owners]
+
+
+def ids_of(cluster: Cluster, server: ValkeyServer) -> list[str]:
+    return [name for name in MANY if cluster.owner(session_key(name)) is server]
+
+
+# Everyday life
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_sessions_live_on_all_primaries_and_are_trusted_there(
+    kind: str, cluster: Cluster, tmp_path: Path, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    if kind == "redis":
+        if REDIS_SERVER is None:
+            pytest.skip("redis-server is not installed")
+        with Cluster(tmp_path / "redis", kind=RedisServer) as older:
+            everyday_life(older, sqlite_url, make_shop)
+    else:
+        everyday_life(cluster, sqlite_url, make_shop)
+
+
+def everyday_life(cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    first, second = shop.process(), shop.process()
+    for name in MANY:
+        assert shop.create(first, name).published
+    assert all(ids_of(cluster, server) for server in cluster.primaries), "one primary has them all"
+    for name in MANY:
+        assert shop.update(second, name).published
+        assert trusted_again(shop, first, name)
+    assert {sighting.checkout_id for sighting in first.iterate()} == set(MANY)
+    assert first.count().number == len(MANY)
+    assert first.matching("session-002", 20) == MANY[20:]
+    shop.delete(second, MANY[0])
+    shop.gone(first, MANY[0])
+
+
+def test_a_node_that_is_spoken_to_as_if_it_were_alone_says_what_to_set(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    store = make_shop(replace(settings_of(cluster, sqlite_url), redis_mode="standalone")).process()
+    elsewhere = next(name for name in MANY if cluster.owner(session_key(name)) is not cluster.primaries[0])
+    with pytest.raises(ConfigurationError, match="is a node of a cluster") as raised:
+        store.create({}, checkout_id=elsewhere)
+    assert raised.value.hint == "set REDIS_MODE=cluster"
+
+
+def test_a_server_without_a_cluster_says_so(
+    valkey: ValkeyServer, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    store = make_shop(replace(settings_for(valkey, sqlite_url), redis_mode="cluster")).process()
+    with pytest.raises(ConfigurationError, match="is no node of a cluster") as raised:
+        store.get(ID)
+    assert raised.value.hint == "set REDIS_MODE=standalone"
+
+
+def test_a_legacy_index_is_adopted_in_a_cluster_too(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store = shop.process()
+    store.redis.ask(("SADD", INDEX, "foreign-0001", "foreign-0002"))
+    for name in ("foreign-0001", "foreign-0002"):
+        store.redis.ask(("SET", session_key(name), b'{"items":[]}', "PX", 60_000))
+    assert shop.create(store).published
+    list(store.index.adopt_legacy(store.clock.wall()))
+    assert {sighting.checkout_id for sighting in store.iterate()} == {ID, "foreign-0001", "foreign-0002"}
+
+
+# Without the database
+
+
+def test_without_the_database_a_write_to_a_cluster_is_remembered_and_drained(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    for name in MANY:
+        shop.create(store, name)
+    with monkeypatch.context() as patch:
+        for method in ("read", "update", "insert", "pending", "transaction"):
+            patch.setattr(store.database, method, database_away)
+        for name in MANY:
+            done = store.update(name, {"while": "away"})
+            assert (done.durability, done.session.verified) == (Durability.REDIS, False)
+    assert other.redis_alone.count() == len(MANY)
+    while other.redis_alone.count():
+        other.redis_alone.drain_some(100)
+    assert {shop.get(other, name).fields["while"] for name in MANY} == {"away"}
+    assert other.drain_log.conflict_count() == 0
+
+
+def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    shop.create(store)
+    ask = store.redis.ask
+
+    def forgotten_in_between(command: tuple[Any, ...]) -> Any:
+        reply = ask(command)
+        if command[:2] == ("SADD", PENDING) and not other.redis.look([ID])[0].value.count(b"undrained"):  # type: ignore[union-attr]
+            (look,) = other.redis.look([ID])
+            assert other.redis_alone.drain_seen(ID, look) is not None, "it was not there to be forgotten"
+        return reply
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "ask", forgotten_in_between)
+        for method in ("read", "update", "insert", "pending", "transaction"):
+            patch.setattr(store.database, method, database_away)
+        assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
+    assert other.redis_alone.some_ids(10) == [ID]
+
+
+# The matrix
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_moves_costs_no_error_and_one_look_at_the_database(
+    cluster: Cluster,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    reader, writer = shop.process(), shop.process()
+    shop.create(writer)
+    assert trusted_again(shop, reader)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    try:
+        cluster.begin_move(slot, source, target)
+        assert shop.get(reader).tier is TierName.REDIS, "the key has not moved yet"
+        assert shop.update(writer).published
+        assert cluster.move_keys(slot, source, target) == [session_key(ID).encode()]
+        rows = count_calls(reader.database, "read", monkeypatch)
+        for _ in range(3):
+            shop.get(reader)
+        assert len(rows) == 1, "the copy was stamped for the other server, once"
+        assert shop.update(writer).published, "while the slot has two homes"
+        assert trusted_again(shop, reader)
+        cluster.end_move(slot, source, target)
+        assert shop.get(reader).tier is TierName.REDIS
+        assert shop.update(writer).published
+        assert shop.get(reader).tier is TierName.REDIS
+        clock.advance(1.1)
+        shop.update(reader)
+        shop.get(writer)
+    finally:
+        give_back(cluster, slot, target, source)
+    for store in (reader, writer):
+        clock.advance(1.1)
+        assert shop.update(store).published
+        assert trusted_again(shop, store)
+
+
+def give_back(cluster: Cluster, slot: int, holder: ValkeyServer, owner: ValkeyServer) -> None:
+    cluster.begin_move(slot, holder, owner)
+    cluster.move_keys(slot, holder, owner)
+    cluster.end_move(slot, holder, owner)
+
+
+@pytest.mark.fault("slot move")
+@pytest.mark.parametrize("completely", [False, True], ids=["begun", "done"])
+def test_a_slot_that_moves_in_the_middle_of_a_write_is_published_where_it_went(
+    cluster: Cluster,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    completely: bool,
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    reader, writer = shop.process(), shop.process()
+    shop.create(writer)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    update = writer.database.update
+
+    def moved_meanwhile(*arguments: Any, **options: Any) -> bool:
+        committed = update(*arguments, **options)
+        cluster.begin_move(slot, source, target)
+        assert cluster.move_keys(slot, source, target)
+        if completely:
+            cluster.end_move(slot, source, target)
+        return committed
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.database, "update", moved_meanwhile)
+            assert shop.update(writer).published
+        assert shop.get(reader).version == 2
+        assert trusted_again(shop, reader)
+    finally:
+        if not completely:
+            cluster.end_move(slot, source, target)
+        give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("slot move")
+def test_a_session_that_is_created_while_its_slot_moves_is_there_at_once(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    reader, writer = shop.process(), shop.process()
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    try:
+        cluster.begin_move(slot, source, target)
+        assert shop.create(writer).published, "a key that is missing is the new owner's"
+        assert trusted_again(shop, reader)
+        shop.delete(writer)
+        shop.gone(reader)
+    finally:
+        cluster.end_move(slot, source, target)
+        give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("cluster node dead")
+def test_a_dead_primary_is_missed_for_its_own_sessions_only(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    first, second = shop.process(), shop.process()
+    for name in MANY:
+        shop.create(first, name)
+        shop.get(second, name)
+    (victim, *_) = others_than(own_cluster, INDEX, PENDING)
+    lost = ids_of(own_cluster, victim)
+    kept = [name for name in MANY if name not in lost]
+    victim.kill()
+    for name in lost:
+        assert shop.get(first, name).tier is TierName.DATABASE
+        assert shop.update(second, name).published is False
+        assert shop.get(first, name).version == 2
+    for name in kept:
+        assert shop.get(first, name).tier is TierName.REDIS
+        assert shop.update(second, name).published
+        assert shop.get(first, name).tier is TierName.REDIS
+    for _ in range(3):
+        clock.advance(1.1)
+        assert trusted_again(shop, first, kept[0]), "the others' leases go on"
+    assert {sighting.checkout_id for sighting in first.iterate()} == set(MANY)
+    assert first.redis.missing_servers() == [f"127.0.0.1:{victim.port}"]
+    victim.start()
+    wait_until(lambda: own_cluster.is_up(victim), 15)
+    for _ in range(3):
+        clock.advance(6)
+        for name in lost:
+            shop.get(first, name)
+    assert all(trusted_again(shop, second, name) for name in lost)
+    assert first.redis.missing_servers() == []
+
+
+@pytest.mark.fault("cluster node dead")
+def test_the_list_says_that_it_is_partial(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], checkoutctl: Checkoutctl
+) -> None:
+    store = make_shop(settings_of(own_cluster, sqlite_url)).process()
+    names = [name for server in own_cluster.primaries for name in ids_of(own_cluster, server)[:2]]
+    for name in names:
+        store.redis.ask(("SET", session_key(name), b'{"items":[]}', "PX", 60_000))
+        store.redis.ask(("ZADD", INDEX, 9e12, name))
+    (victim, *_) = others_than(own_cluster, INDEX, PENDING)
+    nodes = ",".join(f"127.0.0.1:{server.port}" for server in own_cluster.primaries)
+    port = str(own_cluster.primaries[0].port)
+    environment = {
+        "REDIS_MODE": "cluster",
+        "REDIS_CLUSTER_NODES": nodes,
+        "REDIS_PORT": port,
+        "DATABASE_URL": sqlite_url,
+    }
+    whole = checkoutctl("sessions", "list", "--json", env=environment)
+    assert whole.returncode == 0, whole.stderr
+    assert json.loads(whole.stdout)["partial"] is False
+    assert {session["checkoutId"] for session in json.loads(whole.stdout)["sessions"]} == set(names)
+    lost = set(ids_of(own_cluster, victim))
+    victim.kill()
+    part = checkoutctl("sessions", "list", "--json", env=environment)
+    assert part.returncode == 0, part.stderr
+    assert json.loads(part.stdout)["partial"] is True
+    assert {session["checkoutId"] for session in json.loads(part.stdout)["sessions"]} == set(names) - lost
+    assert f"the list is partial: no answer from 127.0.0.1:{victim.port}" in part.stderr
+    health = checkoutctl("health", "--json", env=environment)
+    assert health.returncode == 1, health.stdout
+    assert f"checkoutctl --redis-host 127.0.0.1 --redis-port {victim.port} ping" in health.stdout + health.stderr
+
+
+@pytest.mark.fault("cluster node dead")
+@pytest.mark.parametrize("key", [INDEX, PENDING])
+def test_without_the_server_of_the_index_or_of_the_pending_ids_sessions_are_read_and_written(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], key: str
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    store = shop.process()
+    for name in MANY:
+        shop.create(store, name)
+    victim = own_cluster.owner(key)
+    kept = [name for name in MANY if own_cluster.owner(session_key(name)) is not victim]
+    victim.kill()
+    for name in MANY:
+        shop.get(store, name)
+        assert shop.update(store, name).published is (name in kept)
+    assert {sighting.checkout_id for sighting in store.iterate()} == set(MANY)
+    assert store.count().number == len(MANY)
+
+
+@pytest.mark.fault("failover")
+def test_a_replica_that_takes_over_in_a_cluster_serves_nothing_old(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    primary = own_cluster.owner(session_key(ID))
+    replica = own_cluster.add_replica(primary)
+    assert trusted_again(shop, second)
+    with primary.client() as client:
+        client.wait(1, 2000)
+    replica.pause()  # from here on the replica hears of nothing
+    shop.update(first)
+    primary.kill()
+    replica.resume()
+    wait_until(lambda: own_cluster.owner(session_key(ID)) is replica, 20)
+    for _ in range(3):
+        clock.advance(6)
+        for store in (first, second):
+            shop.get(store)
+    assert trusted_again(shop, first)
+    assert trusted_again(shop, second)
+    assert shop.update(first).published
+
+
+@pytest.mark.fault("failover")
+@pytest.mark.parametrize("fenced", [True, False], ids=["fenced", "without the fence"])
+def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at_most(
+    own_cluster: Cluster,
+    sqlite_url: str,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    fenced: bool,
+) -> None:
+    shop = Shop(settings_of(own_cluster, sqlite_url), clock)
+    shop.process().database.create_schema()
+    left, moved = shop.process(), shop.process()
+    if not fenced:
+        monkeypatch.setattr(type(left.hand_over), "is_fenced_off", lambda *_: False)
+    try:
+        old = own_cluster.owner(session_key(ID))
+        new = own_cluster.add_replica(old)  # first: with it, the primary takes another identity
+        shop.create(left)
+        assert trusted_again(shop, left)
+        with old.client() as client:
+            client.wait(1, 2000)
+        take_over_unnoticed(own_cluster, old, new)
+        keep_on(left, old)
+        clock.advance(6)
+        keep_on(moved, new)
+        shop.update(moved)
+        moved.hand_over.write_down()
+        assert moved.database.pending(10) == [], "the row tells of it, with a fence or without"
+        clock.advance(1.01)
+        if fenced:
+            assert shop.get(left).version == 2
+        else:
+            with pytest.raises(AssertionError, match="a stale read from redis"):
+                shop.get(left)
+    finally:
+        shop.close()
+
+
+def take_over_unnoticed(cluster: Cluster, old: ValkeyServer, new: ValkeyServer) -> None:
+    """Two primaries of one shard, as in a partition: the replica takes over, and the old primary never hears of it."""
+    with old.client(socket_timeout=5) as client:
+        for node in cluster.nodes(old).values():
+            if "myself" not in node["flags"]:
+                client.execute_command("CLUSTER", "FORGET", node["node_id"])
+    with new.client(socket_timeout=5) as client:
+        client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+        wait_until(lambda: client.info("replication")["role"] == "master", 10)
+
+
+def keep_on(store: CheckoutStore, server: ValkeyServer) -> None:
+    """Let a process know one primary for the test's session, and never learn better."""
+    servers = store.redis._servers
+    assert isinstance(servers, RedisCluster)
+    servers.members()
+    servers._slots[key_slot(session_key(ID).encode())] = servers._at(("127.0.0.1", server.port))
+    servers._members = list(dict.fromkeys(one for one in servers._slots if one is not None))
+    servers._look_where_slots_are = lambda: None  # type: ignore[method-assign]
+
+
+# Negative controls
+
+
+def test_without_following_redirections_a_moved_slot_would_be_an_error(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkout_cli.store.redis_cluster.MOST_REDIRECTIONS", 0)
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    assert shop.create(shop.process()).published is False
