@@ -148,12 +148,12 @@ def coupon_set(
     from checkout_cli.operations.caches import replace_coupon
     from checkout_cli.render.cache_view import show_replacement
 
-    document = _document(answer)
+    document, context = _document(answer), asked.encode("utf-8", "surrogateescape")
     with context_of(typer_context).store(timeout) as store:
         if reveal:
             audit("cache coupon set", "an answer about one coupon")
         agreed = _Consent(yes=yes, dry_run=dry_run, reveal=reveal)
-        replaced = replace_coupon(store, code, asked.encode(), document, agreed=agreed.to_replace)
+        replaced = replace_coupon(store, code, context, document, agreed=agreed.to_replace)
     show_replacement(replaced, dry_run=dry_run, as_json=as_json, reveal=reveal)
     if not (replaced.done or dry_run):
         raise typer.Exit(ExitCode.FINDING)

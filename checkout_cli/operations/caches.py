@@ -184,7 +184,7 @@ def parse_document(document: bytes, what: str) -> Any:
     if len(document) > LARGEST_DOCUMENT:
         raise InvalidInput(f"{what} is larger than {LARGEST_DOCUMENT:,} bytes", hint="cache what is needed of it")
     try:
-        return json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_not_json)
+        return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_not_json)
     except RecursionError as error:
         raise InvalidInput(f"{what} is nested too deeply", hint="flatten it") from error
     except ValueError as error:

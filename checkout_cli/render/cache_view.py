@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.render.masking import MASKED, answer_shown, fields_shown
@@ -81,7 +82,7 @@ def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal:
 def _name(entry: CacheEntry) -> dict[str, Any]:
     if entry.cache == "coupon":
         return {"code": entry.names[0]}
-    return dict(zip(("distance", "orderValue"), entry.names, strict=True))
+    return dict(zip_longest(("distance", "orderValue"), entry.names[:2]))  # another program's key may have one part
 
 
 def _problem(entry: CacheEntry) -> str | None:
@@ -171,7 +172,7 @@ def _span(seconds: int | None, *, unknown: str = "") -> str:
 
 
 def _why_not(problem: str | None, enabled: bool) -> str:
-    return problem or ("" if enabled else "the cache is switched off")
+    return problem or ("there is no answer in it" if enabled else "the cache is switched off")
 
 
 def _warn_if_off(cache: str, enabled: bool) -> None:
@@ -257,7 +258,8 @@ def _is_valid(answer: dict[str, Any]) -> bool:
 
 
 def _delivery_cells(document: dict[str, Any]) -> list[Any]:
-    return [_text(document[name]) if name == "value" else document[name] for name in _DELIVERY_CSV]
+    value = None if document["value"] is None else _text(document["value"])
+    return [value if name == "value" else document[name] for name in _DELIVERY_CSV]
 
 
 def _coupon_cells(document: dict[str, Any]) -> list[Any]:

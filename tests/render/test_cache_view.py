@@ -89,6 +89,20 @@ def test_an_unreadable_key_shows_no_value_and_does_not_crash(capsys: Captured) -
     assert "never" in printed
 
 
+def test_another_programs_key_of_one_part_is_a_row_like_any_other(capsys: Captured) -> None:
+    odd = CacheEntry("delivery", "delivery:cache:zone-7", ("zone-7",), 1000, 7, (), Problem.CORRUPT)
+
+    for output in ("table", "json", "ndjson", "csv", "ids"):
+        show_listing(listing(odd), output)
+        assert "zone-7" in capsys.readouterr().out
+
+
+def test_a_key_without_an_answer_says_so(capsys: Captured) -> None:
+    show_entry(Found(coupon(), NOW, enabled=True), as_json=False)
+
+    assert "no: there is no answer in it" in capsys.readouterr().out
+
+
 def test_a_cache_that_is_switched_off_serves_nothing_and_names_the_variable(capsys: Captured) -> None:
     show_entry(Found(charge(), NOW, enabled=False), as_json=False)
 
