@@ -55,6 +55,9 @@ class _Seen(msgspec.Struct, frozen=True):
     problem: Problem | None = None
 
 
+_NO_GENERATION = Generation(Stamp("", 0, ""), 0)
+"""That of no answer at all."""
+
 _decoder = msgspec.json.Decoder(_Document)
 _encoder = msgspec.json.Encoder()
 
@@ -267,7 +270,9 @@ class Cache:
     def _look(self, keys: Sequence[bytes]) -> Iterable[CacheEntry]:
         parts = [part for key in keys for part in (_entry_of(key), ("PTTL", key), ("STRLEN", key))]
         identity, (text, *replies) = self._redis.exchange(("GET", self.generation_key), *parts)
-        generation = self._generation(text, identity)
+        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
+            raise text
+        generation = parsed(text, identity) or _NO_GENERATION  # none is begun: looking changes nothing
         for key, raw, ttl, size in zip(keys, replies[::3], replies[1::3], replies[2::3], strict=True):
             if isinstance(ttl, CheckoutError):
                 raise ttl

@@ -15,7 +15,7 @@ class Problem(StrEnum):
     OTHER_SERVER = "from another server, or from before a restart"
     LOST = "the generation was lost"
     EXPIRED = "expired"
-    CORRUPT = "corrupt"
+    CORRUPT = "corrupt, or another program's"
     WRONG_TYPE = "wrong type"
     TOO_LARGE = "too large"
 

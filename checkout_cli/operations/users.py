@@ -5,12 +5,12 @@ Only Redis knows it. Nothing here writes, and looking extends nothing.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import NoReturn
 
 from checkout_cli.domain.users import FIRST_CURSOR, LARGEST_STEP, User, Users
 from checkout_cli.errors import InvalidInput, RedisUnavailable, UserNotFound
+from checkout_cli.operations.cursors import checked_cursor
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -22,8 +22,6 @@ SHORTEST_BEGINNING = 4
 LONGEST_GIVEN = 512
 
 _SMALLEST_STEP = 10
-_CURSOR = re.compile(r"(?:[0-9]{1,4}-)?([0-9]{1,20})")
-"""Redis' own; in a cluster, after the server's place in the list of all."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,9 @@ def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CUR
         InvalidInput: the cursor is none of ours.
         RedisUnavailable: users are not known now.
     """
-    known = _CURSOR.fullmatch(cursor)
-    if known is None or int(known[1]) >= 2**64:
-        raise InvalidInput(f"not a cursor: {cursor[:32]!r}", hint="--cursor with what another list has said")
     if limit < 1:
         raise InvalidInput("a list of no users", hint="--limit 50")
-    users, following, looked_at = {}, cursor, 0
+    users, following, looked_at = {}, checked_cursor(cursor), 0
     step = min(max(limit, _SMALLEST_STEP), LARGEST_STEP)
     reader = Users(store)
     try:

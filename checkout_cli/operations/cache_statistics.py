@@ -1,0 +1,32 @@
+"""How well the caches work: what became of the reads of the last minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from checkout_cli.domain.statistics import CacheCounts, Statistics, whole_minutes
+from checkout_cli.store.checkout_store import CheckoutStore
+
+
+@dataclass(frozen=True)
+class CacheStatistics:
+    """The counts of each cache by its name, over whole ``minutes``, the running one among them.
+
+    ``enabled`` is whether the settings let programs count at all.
+    """
+
+    minutes: int
+    caches: dict[str, CacheCounts]
+    enabled: bool
+
+
+def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
+    """What became of the reads of the last ``since`` seconds, 60 to 3600.
+
+    Raises:
+        InvalidInput: that is more or less than is kept.
+        RedisUnavailable, AccessDenied: only Redis knows.
+    """
+    minutes = whole_minutes(since)
+    caches = Statistics(store).caches(minutes, store.clock.wall())
+    return CacheStatistics(minutes, caches, store.settings.enable_statistics)
