@@ -14,16 +14,14 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from redis.exceptions import RedisError
 
-from checkout_cli.errors import InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType
+from checkout_cli.errors import CheckoutError, InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType
 from checkout_cli.keys import minute_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.records import Totals
 from checkout_cli.store.redis_commands import Command, decoded
-from checkout_cli.store.redis_connection import translated
 
 MOST_MINUTES = 60
 """How far back anything is read: each minute is one small key, and all are fetched in one round trip."""
@@ -231,15 +229,7 @@ class Statistics:
     def _hashes(self, starts: Sequence[int]) -> list[Any]:
         """The minutes' hashes in one round trip; ``None`` for what is no hash."""
         commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
-        return [self._readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
-
-    def _readable(self, reply: Any) -> Any:
-        if not isinstance(reply, RedisError):
-            return reply
-        failure = translated(reply, self._store.settings)
-        if isinstance(failure, WrongKeyType):
-            return None  # another program's: no reason to show nothing at all
-        raise failure from reply
+        return [_readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
 
     # The database
 
@@ -257,6 +247,14 @@ class Statistics:
             numbers = (counts.created, counts.completed, counts.failed, counts.cancelled) if counts else (0, 0, 0, 0)
             minutes.append(Minute(start, *numbers))
         return StatisticsReport(Source.DATABASE, now, tuple(minutes), self._store.settings.statistics_ttl, why)
+
+
+def _readable(reply: Any) -> Any:
+    if isinstance(reply, WrongKeyType):
+        return None  # another program's: no reason to show nothing at all
+    if isinstance(reply, CheckoutError):
+        raise reply
+    return reply
 
 
 class _Fields:
