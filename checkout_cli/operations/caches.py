@@ -326,7 +326,8 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
     except AccessDenied:
         return _uncounted(store, cache, scope)
     examples = tuple(heapq.nsmallest(EXAMPLES, found))
-    return Invalidation(cache.name, scope, len(found), exact=cursor is None, examples=examples)
+    exact = cursor is None and not store.redis.is_cluster  # whose scan leaves out a server that is away
+    return Invalidation(cache.name, scope, len(found), exact=exact, examples=examples)
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
