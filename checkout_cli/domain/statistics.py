@@ -229,15 +229,7 @@ class Statistics:
     def _hashes(self, starts: Sequence[int]) -> list[Any]:
         """The minutes' hashes in one round trip; ``None`` for what is no hash."""
         commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
-        return [self._readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
-
-    @staticmethod
-    def _readable(reply: Any) -> Any:
-        if isinstance(reply, WrongKeyType):
-            return None  # another program's: no reason to show nothing at all
-        if isinstance(reply, CheckoutError):
-            raise reply
-        return reply
+        return [_readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
 
     # The database
 
@@ -255,6 +247,14 @@ class Statistics:
             numbers = (counts.created, counts.completed, counts.failed, counts.cancelled) if counts else (0, 0, 0, 0)
             minutes.append(Minute(start, *numbers))
         return StatisticsReport(Source.DATABASE, now, tuple(minutes), self._store.settings.statistics_ttl, why)
+
+
+def _readable(reply: Any) -> Any:
+    if isinstance(reply, WrongKeyType):
+        return None  # another program's: no reason to show nothing at all
+    if isinstance(reply, CheckoutError):
+        raise reply
+    return reply
 
 
 class _Fields:

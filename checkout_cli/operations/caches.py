@@ -5,6 +5,7 @@ All of it needs Redis: nothing here falls back, computes, or touches the counts 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from checkout_cli.domain.cache import Cache
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.entries import Answer, CacheEntry
-from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput
+from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, WrongKeyType
 from checkout_cli.keys import pattern_of
 from checkout_cli.operations.cursors import checked_cursor
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -309,7 +310,7 @@ def invalidate_coupons(
     coupons = Coupons(store)
     if code is None:
         return _invalidated(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
-    return _invalidated(_preview_one(coupons, code), agreed, lambda: coupons.invalidate(code))
+    return _invalidated(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
@@ -323,18 +324,26 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
             looked_at += STEP
             found.update(key for key in map(decoded, keys) if affected(key))
     except AccessDenied:
-        return Invalidation(cache.name, scope, None, exact=False, examples=())
+        return _uncounted(store, cache, scope)
     examples = tuple(heapq.nsmallest(EXAMPLES, found))
-    return Invalidation(cache.name, scope, len(found), exact=cursor is None, examples=examples)
+    exact = cursor is None and not store.redis.is_cluster  # whose scan leaves out a server that is away
+    return Invalidation(cache.name, scope, len(found), exact=exact, examples=examples)
 
 
-def _preview_one(coupons: Coupons, code: str) -> Invalidation:
+def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
+    """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
+    with contextlib.suppress(WrongKeyType):
+        store.redis.ask(("GET", cache.generation_key))
+    return Invalidation(cache.name, scope, None, exact=False, examples=())
+
+
+def _preview_one(store: CheckoutStore, coupons: Coupons, code: str) -> Invalidation:
     key = coupons.key(code)
     scope = key.removeprefix(coupons.prefix)
     try:
         found = coupons.look(code) is not None
     except AccessDenied:
-        return Invalidation(coupons.name, scope, None, exact=False, examples=())
+        return _uncounted(store, coupons, scope)
     return Invalidation(coupons.name, scope, int(found), exact=True, examples=(key,) if found else ())
 
 

@@ -188,6 +188,7 @@ def test_a_hung_redis_costs_one_time_out_and_a_wrong_password_is_told_from_it(
     for command in (GET, (*SET, "--yes"), ("cache", "coupon", "invalidate", "--yes"), ("cache", "stats")):
         done = checkoutctl(*command, env=denied)
         assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr.startswith("error: ")  # nobody is shown, or asked, anything before
         assert "canary-word" not in done.stderr
     server.pause()
     try:
