@@ -21,23 +21,23 @@ class SlowComputation:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.times = 0
-        self._begun, self._may_end = threading.Event(), threading.Event()
+        self.begun, self.may_end = threading.Event(), threading.Event()
 
     def __call__(self, *_: Any) -> Any:
         self.times += 1
-        self._begun.set()
-        assert self._may_end.wait(PATIENCE), "nobody let the computation end"
+        self.begun.set()
+        assert self.may_end.wait(PATIENCE), "nobody let the computation end"
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
     def wait_until_begun(self) -> None:
         """Return as soon as somebody computes."""
-        assert self._begun.wait(PATIENCE), "nobody computes"
+        assert self.begun.wait(PATIENCE), "nobody computes"
 
     def end(self) -> None:
         """Let it end."""
-        self._may_end.set()
+        self.may_end.set()
 
 
 def in_thread(call: Callable[[], Any]) -> Future[Any]:
