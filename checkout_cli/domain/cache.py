@@ -19,7 +19,14 @@ from checkout_cli.domain.entries import Answer, CacheEntry, Problem
 from checkout_cli.domain.fallback import Fallback
 from checkout_cli.domain.generation import Generation, Stamp, begin, invalidate, parsed
 from checkout_cli.domain.single_flight import SingleFlight
-from checkout_cli.errors import CheckoutError, InvalidInput, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import (
+    CheckoutError,
+    InvalidInput,
+    RedisPoolExhausted,
+    RedisRefusing,
+    RedisUnavailable,
+    WrongKeyType,
+)
 from checkout_cli.session import check_fields, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import Command, decoded, encoded
@@ -27,6 +34,8 @@ from checkout_cli.store.redis_tier import KEYS_AT_ONCE
 
 LARGEST_ENTRY = 64 * 1024
 """Bytes of an entry; a larger one is not written, and not read."""
+ATTEMPTS = 3
+"""How often the generation is begun anew while another program writes something else there."""
 JITTER = 0.1
 """By how much of itself a lifetime varies either way, so that what was cached together does not end together."""
 
@@ -89,7 +98,7 @@ class Cache:
         self._tokens = tokens
         self._flights = SingleFlight()
         self._fallback = Fallback(store.clock.elapsed)
-        self._fell_back = False
+        self._warned = False
 
     # What a cache is about
 
@@ -122,24 +131,46 @@ class Cache:
         """
         if not self.enabled:
             return msgspec.json.decode(self._checked(compute()))
+        asked, entered = self._fallback.moment(), self._flights.moment()
         try:
             seen = self._read(key)
         except CheckoutError as away:
-            return msgspec.json.decode(self._without_redis(key, context, compute, away))
-        if self._fell_back:
-            self._fell_back = False
-            self._fallback.forget()
+            return msgspec.json.decode(self._without_redis(key, context, compute, away, asked))
+        self._fallback.forget()
+        found, problem = self._served(seen, key, context)
+        if found is not None:
+            self._note("hit")
+            return found.value
+        self._note("miss" if problem is None else "stale")
+        # Under this very generation: who comes after an invalidation must not wait for what began before it.
+        flight = (key, context, seen.generation.stamp)
+
+        def computed() -> bytes:
+            if self._flights.landed_since(flight, entered):  # it was missing a moment ago, and need not be any more
+                again = self._landed(key, context)
+                if again is not None:
+                    return again
+            return self._computed(key, context, compute, seen)
+
+        return msgspec.json.decode(self._flights.run(flight, computed))
+
+    def _served(self, seen: _Seen, key: str, context: str | None) -> tuple[Stored | None, Problem | None]:
+        """The answer that may be served, or why there is none; ``None`` for both where there never was one."""
         problem = seen.problem
         for answer in seen.answers:
             if answer.context == context:
                 problem = self._problem(answer, key, seen.generation)
                 if problem is None:
-                    self._note("hit")
-                    return answer.value
-        self._note(_outcome(problem))
-        # Under this very generation: who comes after an invalidation must not wait for what began before it.
-        flight = (key, context, seen.generation.stamp)
-        return msgspec.json.decode(self._flights.run(flight, lambda: self._computed(key, context, compute, seen)))
+                    return answer, None
+        return None, problem
+
+    def _landed(self, key: str, context: str | None) -> bytes | None:
+        """What somebody else has cached meanwhile."""
+        try:
+            found, _ = self._served(self._read(key), key, context)
+        except CheckoutError:
+            return None  # then it is computed once more
+        return None if found is None else _encoder.encode(found.value)
 
     def _computed(self, key: str, context: str | None, compute: Callable[[], Any], seen: _Seen) -> bytes:
         """A computed answer as JSON, which each who waits for it decodes into an object of its own."""
@@ -147,21 +178,23 @@ class Cache:
         try:
             self._write(key, context, value, seen)
         except CheckoutError as error:
-            _log.info("an answer is not cached: %s", error)
+            self._tell("answers are not cached", error)
         return value
 
     def _checked(self, value: Any) -> bytes:
         """The value as JSON, so that a hit and a miss are the same."""
-        plain = plain_numbers(value)
+        plain = plain_json(value)
         self.check(plain)
         return _encoder.encode(plain)
 
-    def _without_redis(self, key: str, context: str | None, compute: Callable[[], Any], away: CheckoutError) -> bytes:
-        if not (isinstance(away, RedisUnavailable) or self._fell_back):
-            _log.warning("the %s cache is not used: %s", self.name, away)
-        self._fell_back = True
+    def _without_redis(
+        self, key: str, context: str | None, compute: Callable[[], Any], away: CheckoutError, asked: int
+    ) -> bytes:
+        self._tell("the cache is not used", away)
         self._note("error")
-        generation = self._fallback.generation
+        if not isinstance(away, RedisUnavailable) or isinstance(away, (RedisRefusing, RedisPoolExhausted)):
+            # Redis is there for the others, who may invalidate at any moment without our hearing of it: keep nothing.
+            return self._checked(compute())
         known = self._fallback.get((key, context))
         if known is not None:
             return known
@@ -169,11 +202,17 @@ class Cache:
         def computed() -> bytes:
             answer = self._checked(compute())
             lifetime = self._jittered(msgspec.json.decode(answer))
-            self._fallback.keep((key, context), answer, lifetime, generation)
+            self._fallback.keep((key, context), answer, lifetime, asked)
             return answer
 
-        found: bytes = self._flights.run((key, context, generation), computed)
+        found: bytes = self._flights.run((key, context, self._fallback.forgotten), computed)
         return found
+
+    def _tell(self, what: str, error: CheckoutError) -> None:
+        """Log it: an outage is nothing new, but what else keeps the cache from working is told once."""
+        level = logging.INFO if isinstance(error, RedisUnavailable) or self._warned else logging.WARNING
+        self._warned = self._warned or level == logging.WARNING
+        _log.log(level, "%s cache: %s: %s", self.name, what, error)
 
     def _read(self, key: str) -> _Seen:
         """The generation and the entry, in one round trip that takes due counts along.
@@ -190,13 +229,12 @@ class Cache:
     def _generation(self, text: object, identity: bytes | None) -> Generation:
         if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
             raise text
-        generation = parsed(text, identity)
-        if generation is not None:
-            return generation
-        identity, (text,) = self._redis.exchange(begin(self.generation_key, self._tokens()))
-        begun = parsed(text, identity)
-        assert begun is not None  # noqa: S101  (the script returns what it has just seen or written)
-        return begun
+        for _ in range(ATTEMPTS):
+            generation = parsed(text, identity)
+            if generation is not None:
+                return generation
+            identity, (text,) = self._redis.exchange(begin(self.generation_key, self._tokens(), text))
+        raise WrongKeyType(f"another program keeps writing {self.generation_key}")
 
     def _problem(self, answer: Stored, key: str, generation: Generation) -> Problem | None:
         names = self.names_of(key)
@@ -252,7 +290,10 @@ class Cache:
 
     def _invalidate(self, scope: str) -> None:
         self._fallback.forget()
-        self._redis.ask(invalidate(self.generation_key, self._tokens(), scope, self._remembered))
+        try:
+            self._redis.ask(invalidate(self.generation_key, self._tokens(), scope, self._remembered))
+        except RedisRefusing:  # out of memory, it still deletes: without its generation, nothing is believed any more
+            self._redis.ask(("DEL", self.generation_key))
 
     # What operators see; nothing here counts or computes
 
@@ -315,22 +356,25 @@ def _answers_of(raw: Any) -> tuple[tuple[Stored, ...], Problem | None]:
         return (), Problem.CORRUPT
 
 
-def _outcome(problem: Problem | None) -> str:
-    """How a read that found nothing to serve is counted."""
-    if problem is None:
-        return "miss"
-    broken = (Problem.CORRUPT, Problem.WRONG_TYPE, Problem.TOO_LARGE)
-    return "error" if problem in broken else "stale"
+def plain_json(value: Any) -> Any:
+    """The value with each ``Decimal`` in it as the JSON number that it is, all else as it was.
+
+    Raises:
+        InvalidInput: it is nested too deeply, or contains itself.
+    """
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise InvalidInput("nested too deeply", hint="flatten it") from None
 
 
-def plain_numbers(value: Any) -> Any:
-    """The value with each ``Decimal`` in it as the JSON number that it is, all else as it was."""
+def _plain(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, Mapping):
-        return {name: plain_numbers(inner) for name, inner in value.items()}
+        return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_numbers(inner) for inner in value]
+        return [_plain(inner) for inner in value]
     return value
 
 

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from checkout_cli.domain.cache import Cache, check_json, plain_numbers
+from checkout_cli.card_data import without_card_number
+from checkout_cli.card_numbers import holds_card_number
+from checkout_cli.domain.cache import Cache, check_json, plain_json
 from checkout_cli.domain.entries import CacheEntry
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import COUPON_GENERATION, COUPON_PREFIX, coupon_key
@@ -93,9 +95,9 @@ class Coupons(Cache):
         """
         if not isinstance(context, Mapping):
             raise InvalidInput("the context is no JSON object", hint='such as {"subtotal": 24.5}')
-        plain = plain_numbers(dict(context))
+        plain = plain_json(context)
         check_fields({"context": plain})
-        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(_whole(plain), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def covers(self, scope: str, names: Sequence[str]) -> bool:
@@ -117,17 +119,26 @@ class Coupons(Cache):
         return self._ttl if value["valid"] else self._invalid_ttl
 
 
-def normalised(code: str) -> str:
+def _whole(value: Any) -> Any:
+    """The same JSON with whole numbers as integers: 50.0 and 50 are one context."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
+
+
+def normalised(code: object) -> str:
     """A code as its key has it.
 
     Raises:
         InvalidInput: no coupon has such a code.
     """
-    if len(code) <= LONGEST_CODE:
+    if isinstance(code, str) and len(code) <= LONGEST_CODE and not holds_card_number(code):
         known = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", code).upper())
         if 0 < len(known) <= LONGEST_CODE and all(mark.isalnum() or mark in MARKS for mark in known):
             return known
     raise InvalidInput(
-        f"not a coupon code: {code[:LONGEST_CODE]!r}",
+        f"not a coupon code: {without_card_number(str(code)[:LONGEST_CODE])!r}",
         hint=f"1 to {LONGEST_CODE} letters, digits, and {' '.join(sorted(MARKS))}",
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any
 
+from checkout_cli.card_data import without_card_number
 from checkout_cli.domain.cache import Cache, check_json
 from checkout_cli.domain.entries import CacheEntry
 from checkout_cli.errors import InvalidInput
@@ -20,6 +21,8 @@ FARTHEST = Decimal(20_100)
 """Kilometres: no two places on earth are farther apart."""
 DEAREST = Decimal(10**9)
 
+_EXACT = Context(prec=60)
+"""Whatever context the caller computes in, a key is rounded in this one."""
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
@@ -126,10 +129,11 @@ class DeliveryCharges(Cache):
         """The number as it stands in a key: rounded, without an exponent or zeros at its end."""
         number = _number(given)
         if number is None or number < 0:
-            raise InvalidInput(f"not a {what}: {str(given)[:32]!r}", hint="a number from 0, such as 5.2")
+            shown = without_card_number(str(given)[:32])
+            raise InvalidInput(f"not a {what}: {shown!r}", hint="a number from 0, such as 5.2")
         if number > most:
             raise InvalidInput(f"the {what} is more than {most:,f} {unit}".rstrip(), hint="check its unit")
-        text = format(number.quantize(self._step, ROUND_HALF_EVEN), "f")
+        text = format(number.quantize(self._step, ROUND_HALF_EVEN, _EXACT), "f")
         return (text.rstrip("0").rstrip(".") if "." in text else text).removeprefix("-")
 
 
@@ -142,6 +146,6 @@ def _number(given: object) -> Decimal | None:
     if isinstance(given, (int, float, Decimal)):
         if isinstance(given, int) and abs(given) > 2 * DEAREST:
             return DEAREST + 1  # whatever it is, it is too much: no need to write it out
-        number = Decimal(repr(given)) if isinstance(given, float) else Decimal(given)
+        number = Decimal(float.__repr__(given)) if isinstance(given, float) else Decimal(given)
         return number if number.is_finite() else None
     return None

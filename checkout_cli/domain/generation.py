@@ -21,8 +21,8 @@ NO_IDENTITY = "-"
 
 _BEGIN = register(Script("begin", package="checkout_cli.domain"))
 _INVALIDATE = register(Script("invalidate", package="checkout_cli.domain"))
-_TEXT = re.compile(rb"([0-9a-f]+) (\d+) (\d+)(?:\n|\Z)")
-_SCOPE = re.compile(rb"\n(\d+) \d+ ([^\n]*)")
+_HEAD = re.compile(r"([0-9a-f]{1,64}) ([0-9]{1,15}) ([0-9]{1,15})")
+_SCOPE = re.compile(r"([0-9]{1,15}) [0-9]{1,15} (.+)")
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -50,6 +50,8 @@ class Generation(msgspec.Struct, frozen=True):
             return Problem.LOST
         if stamp.identity != self.stamp.identity:
             return Problem.OTHER_SERVER
+        if stamp.sequence > self.stamp.sequence:
+            return Problem.LOST  # an older generation has come back
         if stamp.sequence < self.floor:
             return Problem.INVALIDATED
         later = (scope for sequence, scope in self.scopes if sequence > stamp.sequence)
@@ -58,17 +60,24 @@ class Generation(msgspec.Struct, frozen=True):
 
 def parsed(text: object, identity: bytes | None) -> Generation | None:
     """The generation that a reply holds; ``None`` where there is none, or nothing that could be one."""
-    head = _TEXT.match(text) if isinstance(text, bytes) else None
-    if head is None or not isinstance(text, bytes):
+    try:
+        lines = text.decode().split("\n") if isinstance(text, bytes) else []
+    except UnicodeDecodeError:
         return None
-    scopes = tuple((int(number), scope.decode()) for number, scope in _SCOPE.findall(text, head.end(3)))
-    stamp = Stamp(head[1].decode(), int(head[3]), identity.decode() if identity else NO_IDENTITY)
-    return Generation(stamp, int(head[2]), scopes)
+    head = _HEAD.fullmatch(lines[0]) if lines else None
+    scopes = [_SCOPE.fullmatch(line) for line in lines[1:]]
+    if head is None or int(head[2]) > int(head[3]):
+        return None
+    known = tuple((int(scope[1]), scope[2]) for scope in scopes if scope is not None)
+    if len(known) < len(scopes):
+        return None
+    stamp = Stamp(head[1], int(head[3]), identity.decode() if identity else NO_IDENTITY)
+    return Generation(stamp, int(head[2]), known)
 
 
-def begin(key: str, token: str) -> Command:
-    """The command that returns the generation's text, made anew with ``token`` where it is missing or broken."""
-    return _BEGIN.call(key.encode(), token)
+def begin(key: str, token: str, refused: object) -> Command:
+    """The command that returns the generation's text, made anew with ``token`` where it is missing or ``refused``."""
+    return _BEGIN.call(key.encode(), token, refused if isinstance(refused, bytes) else b"")
 
 
 def invalidate(key: str, token: str, scope: str, remembered: int) -> Command:

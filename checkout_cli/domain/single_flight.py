@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future
 from typing import Any
+
+from cachetools import LRUCache
+
+REMEMBERED = 1024
+"""Landings that are remembered, for whoever saw a miss just before one of them."""
 
 
 class SingleFlight:
@@ -13,7 +19,18 @@ class SingleFlight:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._moments = itertools.count()
+        self._landed: LRUCache[Hashable, int] = LRUCache(REMEMBERED)
         self._flights: dict[Hashable, tuple[int, Future[Any]]] = {}
+
+    def moment(self) -> int:
+        """A moment, to be taken before looking for what somebody else may be computing."""
+        return next(self._moments)
+
+    def landed_since(self, key: Hashable, moment: int) -> bool:
+        """Whether a computation has ended since then: what it came to can be found by now."""
+        with self._lock:
+            return bool(self._landed.get(key, -1) > moment)
 
     def run(self, key: Hashable, work: Callable[[], Any]) -> Any:
         """What ``work`` returns or raises, or what somebody's who began before came to.
@@ -53,3 +70,4 @@ class SingleFlight:
     def _land(self, key: Hashable) -> None:
         with self._lock:
             del self._flights[key]
+            self._landed[key] = next(self._moments)

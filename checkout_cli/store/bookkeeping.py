@@ -134,7 +134,7 @@ class Bookkeeping:
     def due(self) -> list[Command]:
         """What an exchange is to take along, at most once a second; it must not be sent again."""
         now = self._clock.elapsed()
-        if not self._times or now - self._sent_at < BETWEEN_SENDINGS:
+        if not self._times or now - self._sent_at < BETWEEN_SENDINGS or self._redis.breaker.is_open:
             return []
         self._sent_at = now
         return [self._add(minute, counts) for minute, counts in self._take_times().items()]
