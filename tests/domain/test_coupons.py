@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -170,3 +171,29 @@ class TestAnswers:
         coupons.validate("X", {}, answering(VALID))
         entry = json.loads(store.redis.ask(("GET", "coupon:cache:X")))
         assert [answer["value"] for answer in entry["answers"]] == [VALID]
+
+
+@pytest.mark.parametrize("code", ["4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111"])
+def test_a_card_number_is_no_code_and_is_not_repeated(store: CheckoutStore, code: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        Coupons(store).validate(code, {}, lambda *_: {"valid": False})
+    assert "4111" not in str(raised.value)
+
+
+@pytest.mark.parametrize("code", [None, 5, b"SAVE10", ["SAVE10"]])
+def test_what_is_no_text_is_no_code(store: CheckoutStore, code: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Coupons(store).validate(code, {}, lambda *_: {"valid": True})
+
+
+def test_a_context_that_contains_itself_is_refused(store: CheckoutStore) -> None:
+    context: dict[str, Any] = {}
+    context["context"] = context
+    with pytest.raises(InvalidInput):
+        Coupons(store).validate("SAVE10", context, lambda *_: {"valid": True})
+
+
+def test_a_whole_number_is_one_context_however_it_is_written(store: CheckoutStore) -> None:
+    coupons = Coupons(store)
+    digests = {coupons.digest({"subtotal": number}) for number in (50, 50.0, Decimal("50.00"))}
+    assert len(digests) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from decimal import Decimal
 from typing import Any
 
@@ -172,3 +173,23 @@ class TestLifetimes:
     def test_a_generation_has_no_end(self, charges: DeliveryCharges, store: CheckoutStore) -> None:
         charges.charge(5, 20, answering(1))
         assert store.redis.ask(("PTTL", DELIVERY_GENERATION)) == -1
+
+
+def test_the_callers_decimal_context_changes_no_key(store: CheckoutStore) -> None:
+    with decimal.localcontext(prec=3):
+        assert DeliveryCharges(store).key("5.25", "123456.78") == "delivery:cache:5.25:123456.78"
+
+
+class Odd(float):
+    def __repr__(self) -> str:
+        return "odd(5.2)"
+
+
+def test_a_float_of_another_library_is_a_float(store: CheckoutStore) -> None:
+    assert DeliveryCharges(store).key(Odd(5.2), 1) == "delivery:cache:5.2:1"
+
+
+def test_a_card_number_is_not_repeated(store: CheckoutStore) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        DeliveryCharges(store).key("4111-1111-1111-1111", 1)
+    assert "4111" not in str(raised.value)

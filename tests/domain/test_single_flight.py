@@ -130,3 +130,24 @@ def test_a_computation_that_asks_for_itself_does_not_wait_for_ever(charges: Deli
 def test_a_computation_may_ask_for_another_key(charges: DeliveryCharges) -> None:
     assert charges.charge(5, 20, lambda *_: charges.charge(6, 20, answering(3)) + 1) == 4
     assert charges.charge(6, 20, never_asked) == 3
+
+
+def test_who_saw_a_miss_and_comes_after_the_landing_is_given_what_has_landed(store: CheckoutStore) -> None:
+    charges = DeliveryCharges(store)
+    calls: list[str] = []
+    read, seen, may_go = charges._read, threading.Event(), threading.Event()
+
+    def slow_for_one(key: str) -> Any:
+        found = read(key)
+        if threading.current_thread() is not threading.main_thread() and not seen.is_set():
+            seen.set()
+            assert may_go.wait(PATIENCE)
+        return found
+
+    charges._read = slow_for_one  # type: ignore[method-assign]
+    late = in_thread(lambda: charges.charge(5, 20, lambda *_: calls.append("late")))
+    assert seen.wait(PATIENCE)
+    assert charges.charge(5, 20, lambda *_: [calls.append("first"), 1][1]) == 1
+    may_go.set()
+    assert late.result(PATIENCE) == 1
+    assert calls == ["first"]
