@@ -81,10 +81,9 @@ def test_the_test_line_is_marked_once_and_ends_in_pytest() -> None:
     assert found[0].endswith("/pytest")
 
 
-def test_the_library_example_runs(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = blocks("python")
+def test_the_library_examples_run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", example],
+        [sys.executable, "-c", "".join(blocks("python"))],
         cwd=tmp_path,
         env={
             "REDIS_HOST": settings.redis_host,
@@ -96,4 +95,4 @@ def test_the_library_example_runs(settings: Settings, tmp_path: Path, monkeypatc
         timeout=20,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "paid in redis\n"
+    assert done.stdout == "paid in redis\n10.4 True\n"
