@@ -49,7 +49,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last."""
+    """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
+
+    ``missing`` are the servers of a cluster that did not answer.
+    """
 
     cache: str
     entries: tuple[CacheEntry, ...]
@@ -57,6 +60,7 @@ class Listing:
     looked_at: int
     now: int
     enabled: bool
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,8 @@ def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> Listin
         looked_at += step
         found.update({entry.key: entry for entry in cache.look_at_all(keys)})
         step = step if keys else STEP  # among a million sessions, cached entries are far between
-    return Listing(cache.name, tuple(found.values()), following, looked_at, store.clock.wall(), cache.enabled)
+    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
+    return Listing(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
 
 
 def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:

@@ -28,7 +28,8 @@ _SMALLEST_STEP = 10
 class UserList:
     """Some users as they were seen at ``now`` (ms); ``cursor`` is where to go on, ``None`` where these were the last.
 
-    ``looked_at`` is about how many keys; ``enabled`` is whether users are tracked by these settings.
+    ``looked_at`` is about how many keys; ``enabled`` is whether users are tracked by these settings; ``missing`` are
+    the servers of a cluster that did not answer.
     """
 
     users: tuple[User, ...]
@@ -36,6 +37,7 @@ class UserList:
     looked_at: int
     now: int
     enabled: bool
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CUR
             step = LARGEST_STEP if not page.users else step  # among a million sessions, users are far between
     except RedisUnavailable as away:
         _not_known(away)
-    return UserList(tuple(users.values()), page.cursor, looked_at, store.clock.wall(), _is_enabled(store))
+    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
+    return UserList(tuple(users.values()), page.cursor, looked_at, now, _is_enabled(store), missing)
 
 
 def show_user(store: CheckoutStore, given: str) -> FoundUser:

@@ -16,6 +16,7 @@ from checkout_cli.render.output import (
     Column,
     narrate,
     warn,
+    warn_if_partial,
     write_csv,
     write_json,
     write_line,
@@ -191,7 +192,8 @@ def show_listing(listing: Listing, output: str, *, reveal: bool = False) -> None
     if output == "table":
         _table(listing, documents)
     elif output == "json":
-        write_json({"entries": documents, "nextCursor": listing.cursor, "lookedAt": listing.looked_at})
+        going_on = {"nextCursor": listing.cursor, "lookedAt": listing.looked_at, "partial": bool(listing.missing)}
+        write_json({"entries": documents, **going_on})
     elif output == "ndjson":
         write_ndjson(documents)
     elif output == "csv":
@@ -204,6 +206,7 @@ def show_listing(listing: Listing, output: str, *, reveal: bool = False) -> None
         narrate(f"nothing is cached{'' if listing.cursor is None else ' as far as was looked'}")
     if listing.cursor is not None:
         narrate(f"looked at {listing.looked_at:,} keys; there may be more: --cursor {listing.cursor}")
+    warn_if_partial(listing.missing)
     _warn_if_off(listing.cache, listing.enabled)
 
 

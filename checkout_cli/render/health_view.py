@@ -133,7 +133,8 @@ def _state(tier: TierHealth) -> tuple[str, str]:
     latency = "" if tier.latency is None else f"{milliseconds(tier.latency)} ms"
     if not tier.connected:
         return "away", latency
-    return ("connected" if tier.problem is None else "not serving"), latency
+    serves = tier.problem is None or (isinstance(tier, RedisHealth) and tier.serving)  # a cluster may, in part
+    return ("connected" if serves else "not serving"), latency
 
 
 def _redis_note(redis: RedisHealth) -> str:

@@ -202,6 +202,12 @@ def warn(text: str) -> None:
     narrate(f"warning: {text}")
 
 
+def warn_if_partial(missing: Sequence[str]) -> None:
+    """Say which servers of a cluster did not answer, so that a list is only a part."""
+    if missing:
+        warn(f"the list is partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
+
+
 def report(error: CheckoutError, *, stage: str = "") -> None:
     """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
     where = f"{stage}: " if stage else ""

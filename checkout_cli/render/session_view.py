@@ -16,6 +16,7 @@ from checkout_cli.render.output import (
     is_terminal,
     narrate,
     warn,
+    warn_if_partial,
     write_csv,
     write_json,
     write_line,
@@ -119,8 +120,7 @@ def show_list(
         narrate("no sessions")
     elif counted.number == limit:
         narrate(f"the first {limit:,}; there may be more: --limit")
-    if places := missing():
-        warn(f"the list is partial: no answer from {safe(', '.join(places))}; what only they have is missing")
+    warn_if_partial(missing())
 
 
 class _Counted:

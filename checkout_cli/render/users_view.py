@@ -11,6 +11,7 @@ from checkout_cli.render.output import (
     Column,
     narrate,
     warn,
+    warn_if_partial,
     write_csv,
     write_json,
     write_line,
@@ -76,7 +77,8 @@ def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
     if output == "table":
         _table(found, reveal)
     elif output == "json":
-        write_json({"users": documents, "nextCursor": found.cursor, "lookedAt": found.looked_at, "revealed": reveal})
+        going_on = {"nextCursor": found.cursor, "lookedAt": found.looked_at, "partial": bool(found.missing)}
+        write_json({"users": documents, **going_on, "revealed": reveal})
     elif output == "ndjson":
         write_ndjson(documents)
     elif output == "csv":
@@ -88,6 +90,7 @@ def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
         narrate(f"no users are tracked{'' if found.cursor is None else ' as far as was looked'}")
     if found.cursor is not None:
         narrate(f"looked at about {found.looked_at:,} keys; there may be more: --cursor {found.cursor}")
+    warn_if_partial(found.missing)
     _warn_if_off(found.enabled)
 
 
