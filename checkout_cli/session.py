@@ -320,12 +320,7 @@ def parse_strict(document: bytes) -> dict[str, Any]:
             hint="store large content elsewhere and keep its id in the session",
         )
     try:
-        fields = json.loads(
-            document.decode("utf-8-sig"),  # Windows' own tools begin a file with a byte order mark
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=_bounded_integer,
-        )
+        fields = strict_json(document)
     except RecursionError as error:
         raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", hint="flatten the session") from error
     except ValueError as error:
@@ -334,6 +329,21 @@ def parse_strict(document: bytes) -> dict[str, Any]:
         raise InvalidInput(f"the session is a JSON {_kind(fields)}, not an object", hint=hint)
     check_fields(fields)
     return fields
+
+
+def strict_json(document: bytes) -> Any:
+    """What a JSON document says, where every program would read the same in it.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, a name twice, NaN, an absurd integer.
+        RecursionError: nested too deeply.
+    """
+    return json.loads(
+        document.decode("utf-8-sig"),  # Windows' own tools begin a file with a byte order mark
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_int=_bounded_integer,
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

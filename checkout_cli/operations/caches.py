@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, WrongKeyType
 from checkout_cli.keys import pattern_of
 from checkout_cli.operations.cursors import checked_cursor
+from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import decoded, encoded
 from checkout_cli.store.redis_tier import FIRST_CURSOR
@@ -190,24 +190,13 @@ def parse_document(document: bytes, what: str) -> Any:
     if len(document) > LARGEST_DOCUMENT:
         raise InvalidInput(f"{what} is larger than {LARGEST_DOCUMENT:,} bytes", hint="cache what is needed of it")
     try:
-        return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_not_json)
+        return strict_json(document)
     except RecursionError as error:
         raise InvalidInput(f"{what} is nested too deeply", hint="flatten it") from error
     except ValueError as error:
         raise InvalidInput(
             f"{what} is not JSON: {error}", hint="""quote it for the shell: '{"valid": true}'"""
         ) from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field name occurs twice in one object")
-    return fields
-
-
-def _not_json(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def replace_delivery(
