@@ -75,6 +75,19 @@ class AccessDenied(CheckoutError):
     default_hint = "checkoutctl config show"
 
 
+class CommandDenied(AccessDenied):
+    """We are logged in, and this user may not run this command, or not on this key (an ACL rule).
+
+    ``grant`` is the rule that would allow it, such as ``+config|get``; empty where a key, not a command, is denied.
+    """
+
+    default_hint = "checkoutctl acl check"
+
+    def __init__(self, message: str, *, grant: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.grant = grant
+
+
 class SessionNotFound(CheckoutError):
     """No tier holds a session of this id."""
 
@@ -148,6 +161,19 @@ class SlotMoved(RedisUnavailable):
 
 class RedisRefusing(RedisUnavailable):
     """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
+
+
+class CommandUnknown(RedisRefusing):
+    """The server has no such command: it was renamed away, a managed service removed it, or the server is too old.
+
+    ``command`` is its name in capitals, as ``CONFIG``.
+    """
+
+    default_hint = "checkoutctl doctor"
+
+    def __init__(self, message: str, *, command: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
 
 
 class RedisPoolExhausted(RedisUnavailable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput
@@ -64,6 +65,47 @@ def user_key(user_id: str) -> str:
 def minute_key(minute: int) -> str:
     """The key of one minute's statistics; ``minute`` counts from the epoch."""
     return f"{MINUTE_PREFIX}{minute}"
+
+
+class Family(StrEnum):
+    """What a key is for; ``ours`` are those that we add, ``other`` those that are no checkout's."""
+
+    SESSIONS = "sessions"
+    INDEX = "index"
+    DELIVERY = "delivery"
+    COUPON = "coupon"
+    USERS = "users"
+    STATS = "stats"
+    OURS = "ours"
+    OTHER = "other"
+
+
+_FAMILIES = (
+    (SESSION_PREFIX, Family.SESSIONS),
+    (INDEX, Family.INDEX),
+    (LEGACY_INDEX_IN_CLUSTER, Family.INDEX),
+    (DELIVERY_PREFIX, Family.DELIVERY),
+    (COUPON_PREFIX, Family.COUPON),
+    (USER_PREFIX, Family.USERS),
+    (LEGACY_STATS, Family.STATS),
+    ("stats:", Family.STATS),
+    ("checkout:", Family.OURS),
+)
+_FAMILIES_IN_BYTES = tuple((beginning.encode(), family) for beginning, family in _FAMILIES)
+FAMILY_PREFIXES = {
+    family: tuple(beginning for beginning, its in _FAMILIES if its is family)
+    for family in Family
+    if family is not Family.OTHER
+}
+"""How the keys of each family begin; the keys of ``ours`` are those that no other family has."""
+
+
+def family_of(key: bytes) -> Family:
+    """The family of a key."""
+    for beginning, family in _FAMILIES_IN_BYTES:
+        if key.startswith(beginning):
+            return family
+    return Family.OTHER
 
 
 def pattern_of(beginning: str) -> str:

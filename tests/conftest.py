@@ -15,6 +15,7 @@ import pytest
 
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
+from tests.odd_servers import OddServer, odd_server
 from tests.servers import REDIS_SERVER, PostgresServer, RedisServer, ValkeyServer
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ def valkey_server(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
     finally:
         for server in servers:
             server.kill()
+
+
+@pytest.fixture
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OddServer]:
+    """The server of a name; every one with ``@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)``."""
+    with odd_server(request.param, tmp_path) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -235,11 +235,12 @@ class EmbeddedServer:
 
 
 def _answers(port: int, pid: int) -> bool:
-    """Whether this very process answers PING there; a server that wants a password first counts as up."""
+    """Whether this very process answers PING there; one that wants a password, or has no INFO, counts as up."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:
             connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     except OSError:
         return False
-    return answer.startswith(b"-NOAUTH") or (answer.startswith(b"+PONG") and b"process_id:%d\r" % pid in answer)
+    tells_nothing = answer.startswith((b"-NOAUTH", b"-NOPERM", b"+PONG\r\n-"))
+    return tells_nothing or (answer.startswith(b"+PONG") and b"process_id:%d\r" % pid in answer)

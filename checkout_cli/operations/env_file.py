@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.operations.private_file import sync_directory
 from checkout_cli.settings import (
     ENV_FILES,
     MASK,
@@ -177,7 +178,7 @@ def _replace(planned: EnvFilePlan) -> None:
                 f"{path.name} was changed by somebody else meanwhile; nothing was written", hint="checkoutctl setup"
             )
         temporary.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -189,16 +190,6 @@ def _keep_owner(path: Path, descriptor: int) -> None:
         status = path.stat()
         if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(descriptor, status.st_uid, status.st_gid)
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name == "nt":  # directories cannot be opened there
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def insist_on_file(path: Path) -> None:

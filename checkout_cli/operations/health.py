@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
+from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
@@ -228,8 +229,8 @@ def _redis(store: CheckoutStore) -> RedisHealth:
         )
     except CheckoutError as error:
         return RedisHealth(False, problem=error)
-    memory = _redis_memory(_fields(memory_section))
-    problem = _refusal(store.settings, _fields(replication_section), memory)
+    memory = _redis_memory(_section(memory_section))
+    problem = _refusal(store.settings, _section(replication_section), memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
     return RedisHealth(True, latency, problem, serving, memory)
@@ -247,27 +248,23 @@ def _missing(redis: RedisTier) -> CheckoutError | None:
     )
 
 
-def _fields(section: object) -> dict[str, str]:
+def _section(reply: object) -> Info:
     """A section of INFO; empty where it is denied."""
-    if not isinstance(section, bytes):
-        return {}
-    lines = (line.partition(":") for line in section.decode("utf-8", "replace").splitlines())
-    return {name: value for name, colon, value in lines if colon}
+    return Info.parse(reply if isinstance(reply, bytes) else b"")
 
 
-def _redis_memory(info: dict[str, str]) -> RedisMemory | None:
-    used, maximum = info.get("used_memory", ""), info.get("maxmemory", "0")
-    if not used.isdigit():
+def _redis_memory(info: Info) -> RedisMemory | None:
+    used = info.integer("used_memory")
+    if used is None:
         return None
-    limit = int(maximum) if maximum.isdigit() else 0
-    return RedisMemory(int(used), limit or None, info.get("maxmemory_policy", ""))
+    return RedisMemory(used, info.integer("maxmemory") or None, info.text("maxmemory_policy") or "")
 
 
-def _refusal(settings: Settings, replication: dict[str, str], memory: RedisMemory | None) -> CheckoutError | None:
+def _refusal(settings: Settings, replication: Info, memory: RedisMemory | None) -> CheckoutError | None:
     """Why a Redis that answers cannot take sessions, if it cannot."""
     place = settings.redis_place
-    if replication.get("role") == "slave":
-        primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
+    if replication.text("role") == "slave":
+        primary = f"{replication.text('master_host')}:{replication.text('master_port')}"
         return TierUnavailable(
             f"Redis at {place} is a replica of {primary}: nothing can be written there",
             hint="set REDIS_HOST and REDIS_PORT to the primary",
@@ -275,7 +272,7 @@ def _refusal(settings: Settings, replication: dict[str, str], memory: RedisMemor
     if memory is not None and memory.refuses_writes:
         return TierUnavailable(
             f"Redis at {place} is full ({memory.used:,} of {memory.maximum:,} bytes) and refuses writes",
-            hint="checkoutctl cleanup --expired, or redis-cli CONFIG SET maxmemory to more",
+            hint="checkoutctl cleanup --expired, or checkoutctl memory tune",
         )
     return None
 

@@ -6,6 +6,7 @@ failure, after one time-out. A retried increment would count twice, and the stor
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -15,6 +16,8 @@ from redis.retry import Retry
 from checkout_cli.errors import (
     AccessDenied,
     CheckoutError,
+    CommandDenied,
+    CommandUnknown,
     ConfigurationError,
     RedisPoolExhausted,
     RedisRefusing,
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from checkout_cli.settings import Settings
 
 _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
+_DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
+_UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
 _AWAY = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
 
 
@@ -138,12 +143,11 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, redis.sentinel.MasterNotFoundError):
         return _no_primary(settings, text)
     code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
-    denied = isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError))
-    if denied or isinstance(error, redis.exceptions.NoPermissionError):
-        return AccessDenied(
-            f"Redis at {place} denies access: {text}",
-            hint="set REDIS_USERNAME and REDIS_PASSWORD, or grant the permission (ACL SETUSER)",
-        )
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        denied = _DENIED_COMMAND.search(text)
+        return CommandDenied(f"Redis at {place} denies access: {text}", grant=f"+{denied[1]}" if denied else "")
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return AccessDenied(f"Redis at {place} denies access: {text}", hint="set REDIS_USERNAME and REDIS_PASSWORD")
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code in _AWAY:
@@ -158,6 +162,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
     if code == "WRONGTYPE":
         return WrongKeyType("the key holds another type than a string")
+    if unknown := _UNKNOWN_COMMAND.search(text):
+        return CommandUnknown(f"Redis at {place} has no command {unknown[1].upper()}", command=unknown[1].upper())
     if "DB index" in text:
         return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
     return RedisRefusing(f"Redis at {place}: {text}")

@@ -1,0 +1,137 @@
+"""What all checks look at; whatever several of them need is asked for once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from checkout_cli.errors import CheckoutError
+from checkout_cli.operations.doctor.check import Skip
+from checkout_cli.operations.inspection import Inspector
+from checkout_cli.operations.last_look import LastLook, Reading
+from checkout_cli.operations.ping import Ping, PingSummary
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+
+COMMAND = "doctor"
+PINGS = 20
+"""Round trips to judge the latency by; at a fraction of a millisecond each they cost nothing."""
+
+_T = TypeVar("_T")
+
+
+class Patient:
+    """The servers, settings and files that are examined."""
+
+    def __init__(
+        self, store: CheckoutStore, directory: Path, environ: Mapping[str, str], *, last_look: LastLook
+    ) -> None:
+        """``directory`` is where ``.env.local`` is looked for. Asks nothing yet."""
+        self.store = store
+        self.directory = directory
+        self.environ = environ
+        self.last_look = last_look
+        self._kept: dict[str, object] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.store.settings
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return self.store.clock.wall()
+
+    def kept(self, name: str, make: Callable[[], _T]) -> _T:
+        """What ``make`` answers, made once for all checks; its error too, raised each time."""
+        if name not in self._kept:
+            try:
+                self._kept[name] = make()
+            except CheckoutError as error:
+                self._kept[name] = error
+        found = self._kept[name]
+        if isinstance(found, CheckoutError):
+            raise found
+        return found  # type: ignore[return-value]  # what ``make`` of that name has made
+
+    # Redis
+
+    @cached_property
+    def connection(self) -> PingSummary:
+        """Stage by stage to Redis, and some round trips."""
+        ping = Ping(self.settings, count=PINGS, interval=0.0)
+        for _ in ping.events():
+            pass
+        return ping.summary()
+
+    @property
+    def servers(self) -> list[Inspector]:
+        """The Redis servers that answer: one, or a cluster's primaries.
+
+        Raises:
+            Skip: Redis does not answer.
+        """
+        failure = self.connection.failure
+        if failure is not None:
+            raise Skip(f"Redis does not answer ({failure.stage} failed)")
+        return self.kept("servers", lambda: [Inspector(server) for server in self.store.redis.servers()])
+
+    def earlier(self, server: Inspector) -> Reading | None:
+        """What was counted at the last examination of a server."""
+        return self.last_look.previous(COMMAND, server.place)
+
+    def reading(self, server: Inspector) -> Reading:
+        """What its counters say now: every number of INFO's statistics, error statistics and memory.
+
+        Raises:
+            CommandDenied, CommandUnknown: INFO is.
+        """
+        info = server.info()
+        counters = {
+            name: float(value)
+            for title in ("stats", "memory")
+            for name, value in info.sections.get(title, {}).items()
+            if value.isdigit()
+        }
+        for name in info.names("errorstat_"):
+            counters[name] = float(info.parts(name).get("count", "0"))
+        for name in info.names("cmdstat_"):
+            counters[name] = float(info.parts(name).get("calls", "0"))
+        return Reading(self.now(), info.text("run_id") or "", counters)
+
+    def grown(self, server: Inspector, counter: str) -> tuple[float, str]:
+        """How much a counter has grown, and since when in words: since the last examination, or the server's start.
+
+        Raises:
+            Skip: this server does not count that.
+            CommandDenied, CommandUnknown: INFO is.
+        """
+        earlier, reading = self.earlier(server), self.reading(server)
+        if counter not in reading.counters:
+            raise Skip(f"this server does not count {counter}")
+        since = reading.since(earlier, counter)
+        if earlier is None or since is None:
+            return reading.counters[counter], "since the server started; the next run compares with this one"
+        return since, f"since the last run {_ago(reading.seconds_since(earlier))} ago"
+
+    # The database
+
+    def with_database(self) -> None:
+        """Do nothing where the database answers.
+
+        Raises:
+            Skip: it does not.
+        """
+        try:
+            self.kept("database", self.store.database.ping)
+        except CheckoutError as error:
+            raise Skip(f"the database does not answer: {error}") from error
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
