@@ -155,6 +155,12 @@ class RedisUnavailable(TierUnavailable):
     default_hint = "checkoutctl ping"
 
 
+class RedisLoading(RedisUnavailable):
+    """Redis has been started and still reads its data; it tells about itself, and serves nothing yet."""
+
+    default_hint = "checkoutctl doctor --only loading"
+
+
 class SlotMoved(RedisUnavailable):
     """A session's key has moved to another server of the cluster while it was written."""
 

@@ -161,7 +161,9 @@ def _full(policy: str) -> Callable[[Start, str], ValkeyServer]:
                 client.set(f"filler:{number}", "x" * 4096)
             client.config_set("maxmemory-policy", policy)
             used = int(client.info("memory")["used_memory"])
-            client.config_set("maxmemory", used - 100_000 if policy == "noeviction" else used - 300_000)
+            client.config_set("maxmemory", used - 100_000)
+            if policy != "noeviction":
+                client.set("filler:last", "x")  # which evicts, until all of it fits again
         return server
 
     return make

@@ -19,6 +19,7 @@ from checkout_cli.errors import (
     CommandDenied,
     CommandUnknown,
     ConfigurationError,
+    RedisLoading,
     RedisPoolExhausted,
     RedisRefusing,
     RedisUnavailable,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
-_AWAY = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
+_AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
 
 
 def connection_pool(
@@ -150,7 +151,9 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return AccessDenied(f"Redis at {place} denies access: {text}", hint="set REDIS_USERNAME and REDIS_PASSWORD")
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
-    if isinstance(error, redis.exceptions.BusyLoadingError) or code in _AWAY:
+    if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
+        return RedisLoading(f"Redis at {place} cannot serve now: {text}")
+    if code in _AWAY:
         return RedisUnavailable(f"Redis at {place} cannot serve now: {text}")
     if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):
         return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}")

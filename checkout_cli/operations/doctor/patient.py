@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import CheckoutError, RedisLoading
 from checkout_cli.operations.doctor.check import Skip
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.operations.last_look import LastLook, Reading
@@ -74,8 +74,8 @@ class Patient:
             Skip: Redis does not answer.
         """
         failure = self.connection.failure
-        if failure is not None:
-            raise Skip(f"Redis does not answer ({failure.stage} failed)")
+        if failure is not None and not isinstance(failure.error, RedisLoading):
+            raise Skip("Redis does not answer")
         return self.kept("servers", lambda: [Inspector(server) for server in self.store.redis.servers()])
 
     def earlier(self, server: Inspector) -> Reading | None:
@@ -113,7 +113,7 @@ class Patient:
             raise Skip(f"this server does not count {counter}")
         since = reading.since(earlier, counter)
         if earlier is None or since is None:
-            return reading.counters[counter], "since the server started; the next run compares with this one"
+            return reading.counters[counter], "since the server started (first look)"
         return since, f"since the last run {_ago(reading.seconds_since(earlier))} ago"
 
     # The database

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from checkout_cli.operations.doctor.check import Status
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.cluster import Cluster
+from tests.odd_servers import OddServer
+from tests.operations.doctor.support import examined, finding, settings_of
+from tests.servers import ValkeyServer
+
+HEALTHY = ["topology", "loading", "write", "persistence", "replication", "clients", "refused-commands"]
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_primary_is_ok(name: str, valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
+    settings = settings_of(valkey_server(), tmp_path)
+    assert finding(settings, tmp_path, name).status is Status.OK
+
+
+def test_the_write_check_leaves_no_key(store: CheckoutStore, tmp_path: Path) -> None:
+    assert finding(store.settings, tmp_path, "write").status is Status.OK
+    assert store.redis.ask(("DBSIZE",)) == 0
+
+
+@pytest.mark.parametrize("odd", ["replica"], indirect=True)
+def test_a_replica_is_named_with_its_primary(odd: OddServer, tmp_path: Path) -> None:
+    topology = finding(odd.settings(), tmp_path, "topology")
+    assert topology.status is Status.CRIT
+    assert "a replica of 127.0.0.1:" in topology.evidence
+    write = finding(odd.settings(), tmp_path, "write")
+    assert (write.status, write.fix) == (Status.CRIT, "set REDIS_HOST and REDIS_PORT to the primary")
+    assert finding(odd.settings(), tmp_path, "replication").evidence == "a replica that follows its primary"
+
+
+@pytest.mark.parametrize("odd", ["loading"], indirect=True)
+def test_a_server_that_still_loads_says_how_long(odd: OddServer, tmp_path: Path) -> None:
+    report = {result.check.id: result.finding for result in examined(odd.settings(2), tmp_path, "serving").results}
+    assert report["loading"].status is Status.CRIT
+    assert " s to go" in report["loading"].evidence
+    assert report["write"].status is Status.SKIPPED
+    assert report["topology"].status is Status.OK
+
+
+@pytest.mark.parametrize("odd", ["full, noeviction"], indirect=True)
+def test_a_full_server_is_told_by_its_own_word(odd: OddServer, tmp_path: Path) -> None:
+    write = finding(odd.settings(), tmp_path, "write")
+    assert (write.status, write.fix) == (Status.CRIT, "checkoutctl memory tune --advise")
+    assert "OOM" in write.evidence
+    assert finding(odd.settings(), tmp_path / "first-look", "refused-commands").numbers["OOM"] >= 1
+
+
+def test_a_failed_save_is_critical(valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
+    server = valkey_server()
+    settings = settings_of(server, tmp_path)
+    with server.client(socket_timeout=5) as client:
+        client.set("x", "1")
+        (server.directory / "dump.rdb").mkdir(exist_ok=True)  # a snapshot cannot take a directory's place
+        (server.directory / "dump.rdb" / "x").write_text("")
+        client.bgsave()
+        while client.info("persistence")["rdb_bgsave_in_progress"]:
+            pass
+    found = finding(settings, tmp_path, "persistence")
+    assert found.status is Status.CRIT
+    assert "rdb_last_bgsave_status" in found.evidence
+
+
+def test_durability_redis_without_an_append_only_file_is_a_warning(store: CheckoutStore, tmp_path: Path) -> None:
+    careless = replace(store.settings, durability="redis")
+    assert finding(careless, tmp_path, "persistence").status is Status.WARN
+    assert finding(store.settings, tmp_path, "persistence").status is Status.OK
+
+
+def test_connections_that_were_refused_are_critical_once(
+    valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    server = valkey_server("--maxclients", "8")
+    settings = settings_of(server, tmp_path)
+    assert finding(settings, tmp_path, "clients").status is Status.OK
+    clients = [server.client() for _ in range(9)]
+    for client in clients[:8]:
+        client.ping()
+    with pytest.raises(redis.ConnectionError, match="max number of clients"):
+        clients[8].ping()
+    for client in clients:
+        client.close()
+    refused = finding(settings, tmp_path, "clients")
+    assert (refused.status, refused.numbers["rejected"]) == (Status.CRIT, 1)
+    assert finding(settings, tmp_path, "clients").status is Status.OK
+
+
+def test_a_cluster_is_told_from_a_single_server(store: CheckoutStore, tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster") as cluster:
+        as_one = replace(store.settings, redis_port=cluster.primaries[0].port)
+        assert finding(as_one, tmp_path, "topology").fix == "set REDIS_MODE=cluster"
+        right = finding(replace(as_one, redis_mode="cluster"), tmp_path, "topology")
+        assert right.status is Status.OK
+        assert "all 16,384 slots served" in right.evidence
+        cluster.primaries[2].kill()
+        dead = finding(replace(as_one, redis_mode="cluster"), tmp_path, "topology")
+        assert dead.numbers["servers"] == 3
+    wrong = finding(replace(store.settings, redis_mode="cluster"), tmp_path, "topology")
+    assert wrong.status is Status.CRIT
