@@ -6,6 +6,7 @@ Managed services rename commands away and ACL rules deny them. Then the question
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,9 +51,10 @@ class Info:
     def number(self, name: str) -> float | None:
         """A number, without the per cent sign that some have; ``None`` where there is none."""
         try:
-            return float(self._fields[name].removesuffix("%"))
+            number = float(self._fields[name].removesuffix("%"))
         except (KeyError, ValueError):
             return None
+        return number if math.isfinite(number) else None
 
     def parts(self, name: str) -> dict[str, str]:
         """A field of fields, as ``cmdstat_get`` is: ``calls=21,usec=175``; empty where there is none."""
