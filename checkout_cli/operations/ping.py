@@ -57,6 +57,10 @@ class TlsMismatch(ConfigurationError):
     """One side wants TLS, and the other does not speak it."""
 
 
+class ClosedUnanswered(RedisUnavailable):
+    """The server closed the connection before its first answer, as a Redis does that wants TLS."""
+
+
 class NotRedis(ConfigurationError):
     """Something else than Redis answers at its address."""
 
@@ -501,7 +505,7 @@ class Ping:
     def _closed(self) -> CheckoutError:
         if self._samples:
             return RedisUnavailable(f"{self._place} closed the connection", hint="ping again; look at the server's log")
-        return RedisUnavailable(
+        return ClosedUnanswered(
             f"{self._place} closed the connection without an answer",
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shlex
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied
 from checkout_cli.operations.installation import SERVERS, has_service_manager, is_root, start_command, this_system
 from checkout_cli.operations.machine import Listener, Process
-from checkout_cli.operations.ping import Failure, NotRedis, PingSummary, Stage, TlsMismatch
+from checkout_cli.operations.ping import ClosedUnanswered, Failure, NotRedis, PingSummary, Stage, TlsMismatch
 
 if TYPE_CHECKING:
     from checkout_cli.operations.doctor.patient import Patient
@@ -70,6 +71,12 @@ def trouble_of(patient: Patient, failure: Failure) -> Trouble:
         return _unconnected(patient, cause)
     if timed_out(error):
         return _hung(patient)
+    if isinstance(error, ClosedUnanswered) and not patient.settings.redis_tls and _wants_tls(patient):
+        return Trouble(
+            Kind.TLS_MISMATCH,
+            "it answers a TLS handshake, and REDIS_TLS is off",
+            "set REDIS_TLS=true, or REDIS_PORT to a plain port",
+        )
     if failure.stage is Stage.TLS and "certificate" in str(error):
         return Trouble(Kind.CERTIFICATE)
     return Trouble(Kind.OTHER)
@@ -176,6 +183,21 @@ def _is_redis(host: str, port: int) -> bool:
 
 
 # Something accepts the connection
+
+
+def _wants_tls(patient: Patient) -> bool:
+    """Whether a handshake gets as far as a certificate, be it one to trust or not."""
+    summary, wait = patient.connection, patient.settings.timeout
+    try:
+        with (
+            socket.create_connection((summary.host, summary.port), timeout=wait) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=summary.host),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except OSError:
+        return False
 
 
 def _wrong_port(patient: Patient) -> Trouble:
