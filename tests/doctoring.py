@@ -92,6 +92,6 @@ class FakeMachine(Machine):
         """As the test says."""
         return self.installed
 
-    def room(self, path: Path) -> Room:  # noqa: ARG002  (the same everywhere)
+    def room(self, path: Path) -> Room:
         """As the test says."""
         return self.disk

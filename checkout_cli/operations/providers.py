@@ -3,8 +3,8 @@
 Managed services take CONFIG away, because they set it themselves. What is known of each is its own documentation's:
 Amazon ElastiCache, "Engine specific parameters"; Azure Cache for Redis, "How to configure"; Azure Managed Redis,
 "Memory management"; Redis Cloud, "Data eviction policies"; DigitalOcean, "eviction_policy"; Aiven,
-"Memory management and persistence"; Upstash, "Eviction". A Google Memorystore has a private address and says nothing of itself, and
-a Heroku host is one of Amazon's like any other, so neither is ever guessed.
+"Memory management and persistence"; Upstash, "Eviction". A Google Memorystore has a private address and says nothing of
+itself, and a Heroku host is one of Amazon's like any other, so neither is ever guessed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _AIVEN = Provider(
 _UPSTASH = Provider(
     "Upstash",
     limit="the database's plan",
-    policy="'Eviction' in the database's configuration; off refuses writes when full, on evicts with a policy of its own",
+    policy="'Eviction' in the database's configuration: off refuses writes when full, on has a policy of its own",
 )
 
 _SUFFIXES = (

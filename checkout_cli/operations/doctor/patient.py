@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from checkout_cli.errors import CheckoutError
+from redis.exceptions import BusyLoadingError
+
+from checkout_cli.errors import CheckoutError, CommandDenied, RedisRefusing
 from checkout_cli.operations.doctor.check import Skip
 from checkout_cli.operations.inspection import Inspector, missing_grant
 from checkout_cli.operations.last_look import LastLook, Reading
 from checkout_cli.operations.machine import Machine, Process
-from checkout_cli.operations.ping import Ping, PingSummary
+from checkout_cli.operations.ping import Failure, Ping, PingSummary
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -82,7 +84,7 @@ class Patient:
             Skip: Redis does not answer.
         """
         failure = self.connection.failure
-        if failure is not None:
+        if failure is not None and not still_answers(failure):
             raise Skip(f"Redis does not answer ({failure.stage} failed)")
         return self.kept("servers", lambda: [Inspector(server) for server in self.store.redis.servers()])
 
@@ -151,6 +153,19 @@ class Patient:
             self.kept("database", self.store.database.ping)
         except CheckoutError as error:
             raise Skip(f"the database does not answer: {error}") from error
+
+
+def still_answers(failure: Failure) -> bool:
+    """Whether a server that refuses a PING answers other questions.
+
+    One whose saves fail refuses PING too (MISCONF), and one that loads its data or may not be pinged answers INFO.
+    """
+    return is_loading(failure) or isinstance(failure.error, (RedisRefusing, CommandDenied))
+
+
+def is_loading(failure: Failure) -> bool:
+    """Whether the server is still reading its data from the disk."""
+    return isinstance(failure.error.__cause__, BusyLoadingError)
 
 
 _ELSEWHERE = "not provable that the server runs on this machine"

@@ -9,15 +9,12 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied
+from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, RedisRefusing
+from checkout_cli.operations.doctor.patient import Patient, is_loading
 from checkout_cli.operations.installation import SERVERS, has_service_manager, is_root, start_command, this_system
 from checkout_cli.operations.machine import Listener, Process
 from checkout_cli.operations.ping import ClosedUnanswered, Failure, NotRedis, PingSummary, Stage, TlsMismatch
-
-if TYPE_CHECKING:
-    from checkout_cli.operations.doctor.patient import Patient
 
 _USUAL_PORTS = (6379, 6380)
 _PATIENCE = 0.1
@@ -40,6 +37,8 @@ class Kind(StrEnum):
     PERMISSION = "permission"
     NAME = "unknown name"
     SENTINEL = "no primary"
+    LOADING = "loading"
+    SAVES_FAIL = "saves fail"
     OTHER = "other"
 
 
@@ -71,6 +70,12 @@ def trouble_of(patient: Patient, failure: Failure) -> Trouble:
         return _unconnected(patient, cause)
     if timed_out(error):
         return _hung(patient)
+    if is_loading(failure):
+        return Trouble(Kind.LOADING, fix="wait until it has read its data; checkoutctl ping says when")
+    if isinstance(error, RedisRefusing) and "MISCONF" in str(error):
+        return Trouble(
+            Kind.SAVES_FAIL, "until a save succeeds", "checkoutctl doctor --only data-directory says why it cannot save"
+        )
     if isinstance(error, ClosedUnanswered) and not patient.settings.redis_tls and _wants_tls(patient):
         return Trouble(
             Kind.TLS_MISMATCH,

@@ -25,6 +25,7 @@ from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.installation import Program
 from checkout_cli.settings import Settings
 from tests.doctoring import FakeMachine, at, finding
+from tests.odd_servers import OddServer
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 
 StartServer = Callable[..., ValkeyServer]
@@ -196,6 +197,13 @@ def test_something_else_on_the_port_is_a_wrong_port(tmp_path: Path) -> None:
         found = finding(at(port), "connection", tmp_path)
     assert found.numbers["trouble"] == "wrong port"
     assert "an HTTP server" in found.evidence
+
+
+@pytest.mark.parametrize("odd", ["loading"], indirect=True)
+def test_a_server_that_loads_is_told_and_still_examined(odd: OddServer, tmp_path: Path) -> None:
+    found = finding(odd.settings(), "connection", tmp_path)
+    assert (found.status, found.numbers["trouble"]) == (Status.CRIT, "loading")
+    assert finding(odd.settings(), "server-version", tmp_path).status is Status.OK
 
 
 # TLS
