@@ -6,7 +6,7 @@ import socket
 import ssl
 from datetime import UTC, datetime
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
@@ -182,14 +182,13 @@ def capability(patient: Patient, server: Inspector) -> Finding:
             denied[name] = reply.grant or f"%R~{INDEX}"  # what is denied is the key
         elif isinstance(reply, CommandUnknown):
             removed.append(name)
-        elif isinstance(reply, CheckoutError):
-            raise reply
+        elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
+            raise reply  # any other error, as a cluster's redirection, comes from a server that let us ask
     if not denied and not removed:
         return ok(f"{', '.join(_PROBES)} are allowed")
     grants = list(dict.fromkeys(denied.values()))
-    lacking = [*(f"{name} is denied" for name in denied), *(f"this server has no {name}" for name in removed)]
-    costs = [_PROBES[name][1] for name in _PROBES if name in denied or name in removed]
-    evidence = f"{', '.join(lacking)}: {'; '.join(costs)}"
+    lacking = dict.fromkeys(denied, "is denied") | dict.fromkeys(removed, "is not there, for anybody")
+    evidence = "; ".join(f"{name} {lacking[name]}: {cost}" for name, (_, cost) in _PROBES.items() if name in lacking)
     if not denied and "INFO" not in removed:
         return ok(evidence, removed=removed)  # its provider wants it so, and nothing is lost but a view
     user = patient.settings.redis_username or "default"

@@ -13,7 +13,7 @@ from checkout_cli.keys import Family, family_of
 from checkout_cli.operations.config_check import is_loopback, secrets_in
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
-from checkout_cli.operations.inspection import Inspector
+from checkout_cli.operations.inspection import Inspector, missing_grant
 from checkout_cli.settings import ENV_FILES, exposed, read_env_file
 from checkout_cli.store.redis_commands import decoded
 
@@ -88,7 +88,7 @@ def _reach(patient: Patient, server: Inspector) -> _Reach:
     try:
         settings = server.config()
     except (CommandDenied, CommandUnknown) as refusal:
-        raise Skip(f"which addresses it listens on is unknown: needs +config|get ({refusal})") from refusal
+        raise Skip(f"which addresses it listens on is unknown: {missing_grant(refusal)}") from refusal
     bound = [address.lstrip("-") for address in settings.get("bind", "").split()]
     others = [address for address in bound if not is_loopback(address)]
     if bound and not others:

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     NOT_INSTALLED = "not installed"
     NOT_RUNNING = "not running"
     WRONG_PORT = "wrong port"
+    WRONG_ADDRESS = "wrong address"
     FIREWALLED = "firewalled"
     UNREACHABLE = "no route"
     HUNG = "hung"
@@ -145,10 +146,17 @@ def _knock(summary: PingSummary) -> str:
 
 
 def _refused_here(patient: Patient) -> Trouble:
+    machine, port = patient.machine, patient.connection.port
+    elsewhere = next((item for item in machine.listeners(port) if item.process and item.process.is_server), None)
+    if elsewhere is not None:
+        return Trouble(
+            Kind.WRONG_ADDRESS,
+            f"{elsewhere.process} listens on that port, and on {elsewhere.address} only",
+            f"REDIS_HOST={elsewhere.address} checkoutctl ping, or add the address to bind in the server's settings",
+        )
     other = next(_other_ports(patient), None)
     if other is not None:
         return _other_port(other)
-    machine = patient.machine
     programs = machine.programs()
     installed = next((program for program in programs if program.name in SERVERS), None)
     if installed is None:

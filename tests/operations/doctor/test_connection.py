@@ -24,6 +24,7 @@ from checkout_cli.operations.embedded import free_port
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.installation import Program
 from checkout_cli.settings import Settings
+from tests.cluster import Cluster
 from tests.doctoring import FakeMachine, at, finding
 from tests.odd_servers import OddServer
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
@@ -115,6 +116,15 @@ def test_a_redis_on_another_port_is_found_by_its_title_where_its_sockets_are_hid
 def test_a_port_in_a_title_on_which_nothing_answers_is_no_redis(tmp_path: Path, machine: FakeMachine) -> None:
     machine.run(77, "redis-server", title=f"/usr/bin/redis-server 127.0.0.1:{free_port()}")
     assert finding(at(free_port()), "connection", tmp_path, machine=machine).numbers["trouble"] == "not installed"
+
+
+def test_a_redis_on_another_address_of_the_same_port(tmp_path: Path, machine: FakeMachine) -> None:
+    port = free_port()
+    machine.run(77, "redis-server")
+    machine.listen(port, pid=77, address="0A00000A")
+    found = finding(at(port), "connection", tmp_path, machine=machine)
+    assert found.numbers["trouble"] == "wrong address"
+    assert "REDIS_HOST=10.0.0.10 checkoutctl ping" in found.fix
 
 
 def failing_dial(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
@@ -422,7 +432,14 @@ def test_a_command_that_its_provider_removed_is_told_and_no_fault(valkey_server:
     server = valkey_server("--rename-command", "CONFIG", "")
     found = finding(at(server.port), "capability", tmp_path)
     assert found.status is Status.OK
-    assert "this server has no CONFIG GET" in found.evidence
+    assert "CONFIG GET is not there" in found.evidence
+
+
+def test_in_a_cluster_a_key_of_another_server_is_no_missing_command(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster") as cluster:
+        found = finding(at(cluster.primaries[0].port, redis_mode="cluster"), "capability", tmp_path)
+    assert found.status is Status.OK
+    assert "3 of 3 servers are ok" in found.evidence
 
 
 def test_a_managed_service_is_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
