@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import getpass
 import os
 import shutil
 import socket
@@ -23,6 +22,7 @@ from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.embedded import free_port
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.installation import Program
+from checkout_cli.operations.machine import user_name
 from checkout_cli.settings import Settings
 from tests.cluster import Cluster
 from tests.doctoring import FakeMachine, at, finding
@@ -309,7 +309,7 @@ def test_a_foreign_process_on_the_port_is_named(tmp_path: Path, answer: bytes | 
         found = finding(at(port), "port-in-use", tmp_path)
     assert found.status is Status.CRIT
     assert found.numbers["pid"] == os.getpid()
-    assert found.numbers["user"] == getpass.getuser()
+    assert found.numbers["user"] == user_name(os.getuid())
     assert "is not Redis" in found.evidence
     assert f"REDIS_PORT={port + 1} checkoutctl ping" in found.fix
     assert "kill" not in found.fix
