@@ -125,15 +125,21 @@ def _file_findings(path: Path) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield _error(path.name, str(error), error.hint)
         return
-    secrets = [variable.name for variable in VARIABLES.values() if variable.secret and variables.get(variable.name)]
-    if _has_password(variables.get("DATABASE_URL", "")):
-        secrets.append("DATABASE_URL")
+    secrets = secrets_in(variables)
     if exposed(path) and secrets:
         yield _error(path.name, f"it can be read by others, and holds {' and '.join(secrets)}", f"chmod 600 {path}")
     elif exposed(path) and path.name == ENV_FILES[0]:
         yield _warning(path.name, "it can be read by others than its owner", f"chmod 600 {path}")
     yield from _line_findings(path)
     yield from _name_findings(path.name, variables)
+
+
+def secrets_in(variables: Mapping[str, str]) -> list[str]:
+    """The names of the variables that hold a secret."""
+    secrets = [variable.name for variable in VARIABLES.values() if variable.secret and variables.get(variable.name)]
+    if _has_password(variables.get("DATABASE_URL", "")):
+        secrets.append("DATABASE_URL")
+    return secrets
 
 
 def _has_password(url: str) -> bool:

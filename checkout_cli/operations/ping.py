@@ -53,6 +53,18 @@ class Stage(StrEnum):
     COMMAND = "command"
 
 
+class TlsMismatch(ConfigurationError):
+    """One side wants TLS, and the other does not speak it."""
+
+
+class ClosedUnanswered(RedisUnavailable):
+    """The server closed the connection before its first answer, as a Redis does that wants TLS."""
+
+
+class NotRedis(ConfigurationError):
+    """Something else than Redis answers at its address."""
+
+
 @dataclass(frozen=True)
 class Connected:
     """We are in. ``address`` is the one that answered; ``stages`` says how many seconds each stage took."""
@@ -103,6 +115,24 @@ def percentile(samples: Sequence[float], percent: float) -> float | None:
     if not samples:
         return None
     return sorted(samples)[max(math.ceil(len(samples) * percent / 100), 1) - 1]
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """How TLS is spoken with Redis: certificate and host name verified, by the system's CAs and the settings' own.
+
+    Raises:
+        ConfigurationError: the CA file cannot be read.
+    """
+    context = ssl.create_default_context()
+    try:
+        if settings.redis_tls_ca_file:
+            context.load_verify_locations(settings.redis_tls_ca_file)
+    except OSError as error:
+        reason = error.strerror if error.errno else "not a PEM file"
+        raise ConfigurationError(
+            f"REDIS_TLS_CA_FILE {settings.redis_tls_ca_file}: {reason}", hint="checkoutctl config check"
+        ) from error
+    return context
 
 
 class Deadline:
@@ -354,7 +384,7 @@ class Ping:
 
     def _secure(self, plain: socket.socket, addresses: list[tuple[Any, ...]], deadline: Deadline) -> socket.socket:
         try:
-            context = self._tls_context()
+            context = tls_context(self._settings)
             plain.settimeout(deadline.remaining() * _HANDSHAKE_SHARE)
             return context.wrap_socket(plain, server_hostname=self._settings.redis_host)
         except BaseException as error:
@@ -362,18 +392,6 @@ class Ping:
             if isinstance(error, TimeoutError) and self._answers_in_plain(addresses, deadline):
                 raise self._speaks_plain() from error
             raise
-
-    def _tls_context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        try:
-            if self._settings.redis_tls_ca_file:
-                context.load_verify_locations(self._settings.redis_tls_ca_file)
-        except OSError as error:
-            reason = error.strerror if error.errno else "not a PEM file"
-            raise ConfigurationError(
-                f"REDIS_TLS_CA_FILE {self._settings.redis_tls_ca_file}: {reason}", hint="checkoutctl config check"
-            ) from error
-        return context
 
     def _answers_in_plain(self, addresses: list[tuple[Any, ...]], deadline: Deadline) -> bool:
         """Whether a Redis without TLS is there: it waits for ever for the end of a line that TLS never sends."""
@@ -487,25 +505,25 @@ class Ping:
     def _closed(self) -> CheckoutError:
         if self._samples:
             return RedisUnavailable(f"{self._place} closed the connection", hint="ping again; look at the server's log")
-        return RedisUnavailable(
+        return ClosedUnanswered(
             f"{self._place} closed the connection without an answer",
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
         )
 
     def _speaks_plain(self) -> CheckoutError:
-        return ConfigurationError(
+        return TlsMismatch(
             f"{self._place} does not speak TLS, and REDIS_TLS is on",
             hint="set REDIS_TLS=false, or REDIS_PORT to the server's TLS port",
         )
 
     def _speaks_tls(self) -> CheckoutError:
-        return ConfigurationError(
+        return TlsMismatch(
             f"{self._place} wants TLS, and REDIS_TLS is off", hint="set REDIS_TLS=true, or REDIS_PORT to a plain port"
         )
 
     def _not_redis(self, first: bytes = b"") -> CheckoutError:
         kind = "an HTTP server" if first[:5] in {b"HTTP/", b"<!DOC", b"<html", b"<HTML"} else "something else"
-        return ConfigurationError(
+        return NotRedis(
             f"what listens at {self._place} is not Redis but {kind}",
             hint="checkoutctl config show; check REDIS_HOST and REDIS_PORT",
         )

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -81,6 +82,12 @@ class DatabaseTier:
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of an SQLite database; ``None`` for any other."""
+        path: Path | None = getattr(self._engine, "sqlite_path", None)
+        return path
 
     def close(self) -> None:
         """Close all connections."""

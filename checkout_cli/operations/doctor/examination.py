@@ -13,6 +13,7 @@ from checkout_cli.operations.doctor.check import CHECKS, Check, Finding, Group, 
 from checkout_cli.operations.doctor.patient import COMMAND, Patient
 from checkout_cli.operations.inspection import missing_grant
 from checkout_cli.operations.last_look import LastLook
+from checkout_cli.operations.machine import Machine
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -103,6 +104,7 @@ def examine(
     directory: Path,
     environ: Mapping[str, str] | None = None,
     last_look: LastLook | None = None,
+    machine: Machine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DoctorReport:
     """Run checks on what the settings name, and remember the counters for the next run."""
@@ -113,7 +115,11 @@ def examine(
         return _unconfigured(error, checks)
     with store:
         patient = Patient(
-            store, directory, os.environ if environ is None else environ, last_look=last_look or LastLook()
+            store,
+            directory,
+            os.environ if environ is None else environ,
+            last_look=last_look or LastLook(),
+            machine=machine,
         )
         results = []
         for number, item in enumerate(checks):
@@ -149,6 +155,8 @@ def _worst_of_servers(item: Check, patient: Patient) -> Finding:
     findings: list[tuple[str, Finding]] = []
     for server in patient.servers:
         try:
+            if Need.LOCAL_SERVER in item.needs:
+                patient.process(server)
             finding = item.examine_server(patient, server)
         except CheckoutError as error:
             finding = _why_none(error)

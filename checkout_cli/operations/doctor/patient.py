@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from checkout_cli.errors import CheckoutError, RedisLoading
+from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
 from checkout_cli.operations.doctor.check import Skip
-from checkout_cli.operations.inspection import Inspector
+from checkout_cli.operations.inspection import Inspector, missing_grant
 from checkout_cli.operations.last_look import LastLook, Reading
-from checkout_cli.operations.ping import Ping, PingSummary
+from checkout_cli.operations.machine import Machine, Process
+from checkout_cli.operations.ping import Failure, Ping, PingSummary
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -26,13 +27,20 @@ class Patient:
     """The servers, settings and files that are examined."""
 
     def __init__(
-        self, store: CheckoutStore, directory: Path, environ: Mapping[str, str], *, last_look: LastLook
+        self,
+        store: CheckoutStore,
+        directory: Path,
+        environ: Mapping[str, str],
+        *,
+        last_look: LastLook,
+        machine: Machine | None = None,
     ) -> None:
-        """``directory`` is where ``.env.local`` is looked for. Asks nothing yet."""
+        """``directory`` is where ``.env.local`` is looked for, ``machine`` the one we run on. Asks nothing yet."""
         self.store = store
         self.directory = directory
         self.environ = environ
         self.last_look = last_look
+        self.machine = machine or Machine()
         self._kept: dict[str, object] = {}
 
     @property
@@ -74,7 +82,7 @@ class Patient:
             Skip: Redis does not answer.
         """
         failure = self.connection.failure
-        if failure is not None and not isinstance(failure.error, RedisLoading):
+        if failure is not None and not still_answers(failure):
             raise Skip("Redis does not answer")
         return self.kept("servers", lambda: [Inspector(server) for server in self.store.redis.servers()])
 
@@ -116,6 +124,21 @@ class Patient:
             return reading.counters[counter], "since the server started (first look)"
         return since, f"since the last run {_ago(reading.seconds_since(earlier))} ago"
 
+    def address(self, server: Inspector) -> tuple[str, int]:
+        """The host and the port that a server was reached at."""
+        if self.settings.is_cluster:
+            host, _, port = server.place.rpartition(":")
+            return host, int(port)
+        return self.connection.host, self.connection.port  # also where Sentinels told them
+
+    def process(self, server: Inspector) -> Process:
+        """The server's own process, where it provably runs on this machine.
+
+        Raises:
+            Skip: that cannot be proven.
+        """
+        return self.kept(f"process of {server.place}", lambda: local_process(self, server))
+
     # The database
 
     def with_database(self) -> None:
@@ -128,6 +151,41 @@ class Patient:
             self.kept("database", self.store.database.ping)
         except CheckoutError as error:
             raise Skip(f"the database does not answer: {error}") from error
+
+
+def still_answers(failure: Failure) -> bool:
+    """Whether a server that refuses a PING answers other questions.
+
+    One whose saves fail refuses PING too (MISCONF), and one that loads its data or may not be pinged answers INFO.
+    """
+    return isinstance(failure.error, (RedisLoading, RedisRefusing, CommandDenied))
+
+
+_ELSEWHERE = "not provable that the server runs on this machine"
+
+
+def local_process(patient: Patient, server: Inspector) -> Process:
+    """The process of this machine that is a server: a host name alone proves nothing, for it may be forwarded.
+
+    A container or a tunnel has process ids of its own, so the process must be a Redis and hold the very port too.
+
+    Raises:
+        Skip: that cannot be proven.
+    """
+    machine = patient.machine
+    if not machine.is_linux:
+        raise Skip("this check reads /proc, which only Linux has")
+    host, port = patient.address(server)
+    if not machine.is_here(host):
+        raise Skip(f"{_ELSEWHERE}: {host} is another one")
+    try:
+        pid = server.info().integer("process_id")
+    except CheckoutError as refusal:
+        raise Skip(f"{_ELSEWHERE}: {missing_grant(refusal) or refusal}") from refusal
+    process = machine.process(pid) if pid is not None else None
+    if process is None or not process.is_server or port not in machine.ports_of([process]):
+        raise Skip(f"{_ELSEWHERE}: no Redis process {pid} listens on port {port} here")
+    return process
 
 
 def _ago(seconds: float) -> str:

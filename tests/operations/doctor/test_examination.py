@@ -15,8 +15,8 @@ from checkout_cli.operations.inspection import Inspector
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_server import RedisServer
+from tests.doctoring import examined, finding
 from tests.odd_servers import ODD_SERVERS, OddServer
-from tests.operations.doctor.support import examined, finding
 from tests.servers import ValkeyServer
 
 
@@ -66,7 +66,7 @@ def test_a_missing_need_skips_a_check_with_its_reason(
         raise Skip("there is no such thing here")
 
     new_check("needy", needy)
-    assert finding(store.settings, tmp_path, "needy") == Finding(Status.SKIPPED, "there is no such thing here")
+    assert finding(store.settings, "needy", tmp_path) == Finding(Status.SKIPPED, "there is no such thing here")
 
 
 @pytest.mark.parametrize("need", [Need.REDIS, Need.DATABASE])
@@ -75,7 +75,7 @@ def test_a_check_runs_only_where_what_it_needs_answers(
 ) -> None:
     new_check("needy", lambda _: ok("it ran"), need)
     away = replace(settings, redis_port=1, database_url=f"sqlite:///{tmp_path / 'not-there.db'}")
-    found = finding(away, tmp_path, "needy")
+    found = finding(away, "needy", tmp_path)
     assert found.status is Status.SKIPPED
     assert "does not answer" in found.evidence
 
@@ -129,12 +129,12 @@ def test_counters_are_compared_with_the_last_run(
     mine = replace(settings, redis_port=server.port)
     with server.client(socket_timeout=2) as client:
         client.keys("nothing:*")
-        first = finding(mine, tmp_path, "blocking-commands")
+        first = finding(mine, "blocking-commands", tmp_path)
         assert (first.status, first.numbers) == (Status.WARN, {"KEYS": 1})
-        assert finding(mine, tmp_path, "blocking-commands").status is Status.OK  # nobody has used it since
+        assert finding(mine, "blocking-commands", tmp_path).status is Status.OK  # nobody has used it since
         client.keys("nothing:*")
         client.keys("nothing:*")
-        assert finding(mine, tmp_path, "blocking-commands").numbers == {"KEYS": 2}
+        assert finding(mine, "blocking-commands", tmp_path).numbers == {"KEYS": 2}
 
 
 def test_without_a_place_for_the_counters_the_run_says_so_and_goes_on(store: CheckoutStore, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from checkout_cli.operations.doctor.memory import (
 from checkout_cli.operations.inspection import Info
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.doctoring import finding
 from tests.odd_servers import OddServer
-from tests.operations.doctor.support import finding
 from tests.servers import ValkeyServer
 
 MIB = 1 << 20
@@ -113,11 +113,11 @@ def test_dead_keys_that_pile_up_are_a_warning() -> None:
 
 @pytest.mark.parametrize("odd", ["full, allkeys-lru"], indirect=True)
 def test_evictions_are_critical_and_counted_since_the_last_run(odd: OddServer, tmp_path: Path) -> None:
-    first = finding(odd.settings(), tmp_path, "evictions")
+    first = finding(odd.settings(), "evictions", tmp_path)
     assert first.status is Status.CRIT
     assert first.numbers["evicted"] > 0
-    assert finding(odd.settings(), tmp_path, "evictions").status is Status.OK
-    assert finding(odd.settings(), tmp_path, "eviction-policy").status is Status.CRIT
+    assert finding(odd.settings(), "evictions", tmp_path).status is Status.OK
+    assert finding(odd.settings(), "eviction-policy", tmp_path).status is Status.CRIT
 
 
 def test_sessions_are_counted_for_the_evidence(valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_sessions_are_counted_for_the_evidence(valkey_server: Callable[..., Valk
     )
     with CheckoutStore.open(settings) as store:
         store.database.create_schema()
-        assert finding(settings, tmp_path, "eviction-policy").status is Status.OK
+        assert finding(settings, "eviction-policy", tmp_path).status is Status.OK
         store.create({})
-    found = finding(settings, tmp_path, "eviction-policy")
+    found = finding(settings, "eviction-policy", tmp_path)
     assert (found.status, found.numbers) == (Status.WARN, {"sessions": 1})

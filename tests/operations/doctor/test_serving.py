@@ -10,8 +10,8 @@ import redis
 from checkout_cli.operations.doctor.check import Status
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.cluster import Cluster
+from tests.doctoring import at, examined, finding
 from tests.odd_servers import OddServer
-from tests.operations.doctor.support import examined, finding, settings_of
 from tests.servers import ValkeyServer
 
 HEALTHY = ["topology", "loading", "write", "persistence", "replication", "clients", "refused-commands"]
@@ -19,23 +19,23 @@ HEALTHY = ["topology", "loading", "write", "persistence", "replication", "client
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_primary_is_ok(name: str, valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
-    settings = settings_of(valkey_server(), tmp_path)
-    assert finding(settings, tmp_path, name).status is Status.OK
+    settings = at(valkey_server().port, timeout=2)
+    assert finding(settings, name, tmp_path).status is Status.OK
 
 
 def test_the_write_check_leaves_no_key(store: CheckoutStore, tmp_path: Path) -> None:
-    assert finding(store.settings, tmp_path, "write").status is Status.OK
+    assert finding(store.settings, "write", tmp_path).status is Status.OK
     assert store.redis.ask(("DBSIZE",)) == 0
 
 
 @pytest.mark.parametrize("odd", ["replica"], indirect=True)
 def test_a_replica_is_named_with_its_primary(odd: OddServer, tmp_path: Path) -> None:
-    topology = finding(odd.settings(), tmp_path, "topology")
+    topology = finding(odd.settings(), "topology", tmp_path)
     assert topology.status is Status.CRIT
     assert "a replica of 127.0.0.1:" in topology.evidence
-    write = finding(odd.settings(), tmp_path, "write")
+    write = finding(odd.settings(), "write", tmp_path)
     assert (write.status, write.fix) == (Status.CRIT, "set REDIS_HOST and REDIS_PORT to the primary")
-    assert finding(odd.settings(), tmp_path, "replication").evidence == "a replica that follows its primary"
+    assert finding(odd.settings(), "replication", tmp_path).evidence == "a replica that follows its primary"
 
 
 @pytest.mark.parametrize("odd", ["loading"], indirect=True)
@@ -49,15 +49,15 @@ def test_a_server_that_still_loads_says_how_long(odd: OddServer, tmp_path: Path)
 
 @pytest.mark.parametrize("odd", ["full, noeviction"], indirect=True)
 def test_a_full_server_is_told_by_its_own_word(odd: OddServer, tmp_path: Path) -> None:
-    write = finding(odd.settings(), tmp_path, "write")
+    write = finding(odd.settings(), "write", tmp_path)
     assert (write.status, write.fix) == (Status.CRIT, "checkoutctl memory tune --advise")
     assert "OOM" in write.evidence
-    assert finding(odd.settings(), tmp_path / "first-look", "refused-commands").numbers["OOM"] >= 1
+    assert finding(odd.settings(), "refused-commands", tmp_path / "first-look").numbers["OOM"] >= 1
 
 
 def test_a_failed_save_is_critical(valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
     server = valkey_server()
-    settings = settings_of(server, tmp_path)
+    settings = at(server.port, timeout=2)
     with server.client(socket_timeout=5) as client:
         client.set("x", "1")
         (server.directory / "dump.rdb").mkdir(exist_ok=True)  # a snapshot cannot take a directory's place
@@ -65,23 +65,23 @@ def test_a_failed_save_is_critical(valkey_server: Callable[..., ValkeyServer], t
         client.bgsave()
         while client.info("persistence")["rdb_bgsave_in_progress"]:
             pass
-    found = finding(settings, tmp_path, "persistence")
+    found = finding(settings, "persistence", tmp_path)
     assert found.status is Status.CRIT
     assert "rdb_last_bgsave_status" in found.evidence
 
 
 def test_durability_redis_without_an_append_only_file_is_a_warning(store: CheckoutStore, tmp_path: Path) -> None:
     careless = replace(store.settings, durability="redis")
-    assert finding(careless, tmp_path, "persistence").status is Status.WARN
-    assert finding(store.settings, tmp_path, "persistence").status is Status.OK
+    assert finding(careless, "persistence", tmp_path).status is Status.WARN
+    assert finding(store.settings, "persistence", tmp_path).status is Status.OK
 
 
 def test_connections_that_were_refused_are_critical_once(
     valkey_server: Callable[..., ValkeyServer], tmp_path: Path
 ) -> None:
     server = valkey_server("--maxclients", "8")
-    settings = settings_of(server, tmp_path)
-    assert finding(settings, tmp_path, "clients").status is Status.OK
+    settings = at(server.port, timeout=2)
+    assert finding(settings, "clients", tmp_path).status is Status.OK
     clients = [server.client() for _ in range(9)]
     for client in clients[:8]:
         client.ping()
@@ -89,20 +89,20 @@ def test_connections_that_were_refused_are_critical_once(
         clients[8].ping()
     for client in clients:
         client.close()
-    refused = finding(settings, tmp_path, "clients")
+    refused = finding(settings, "clients", tmp_path)
     assert (refused.status, refused.numbers["rejected"]) == (Status.CRIT, 1)
-    assert finding(settings, tmp_path, "clients").status is Status.OK
+    assert finding(settings, "clients", tmp_path).status is Status.OK
 
 
 def test_a_cluster_is_told_from_a_single_server(store: CheckoutStore, tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         as_one = replace(store.settings, redis_port=cluster.primaries[0].port)
-        assert finding(as_one, tmp_path, "topology").fix == "set REDIS_MODE=cluster"
-        right = finding(replace(as_one, redis_mode="cluster"), tmp_path, "topology")
+        assert finding(as_one, "topology", tmp_path).fix == "set REDIS_MODE=cluster"
+        right = finding(replace(as_one, redis_mode="cluster"), "topology", tmp_path)
         assert right.status is Status.OK
         assert "all 16,384 slots served" in right.evidence
         cluster.primaries[2].kill()
-        dead = finding(replace(as_one, redis_mode="cluster"), tmp_path, "topology")
+        dead = finding(replace(as_one, redis_mode="cluster"), "topology", tmp_path)
         assert dead.numbers["servers"] == 3
-    wrong = finding(replace(store.settings, redis_mode="cluster"), tmp_path, "topology")
+    wrong = finding(replace(store.settings, redis_mode="cluster"), "topology", tmp_path)
     assert wrong.status is Status.CRIT

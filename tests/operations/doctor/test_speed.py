@@ -9,15 +9,15 @@ import pytest
 from checkout_cli.operations.doctor.check import Status
 from checkout_cli.operations.doctor.speed import fork
 from checkout_cli.operations.embedded import HOST
+from tests.doctoring import at, finding
 from tests.faults.proxy import Proxy
-from tests.operations.doctor.support import finding, settings_of
 from tests.operations.doctor.test_memory import Told
 from tests.servers import ValkeyServer
 
 
 @pytest.mark.parametrize("name", ["round-trip", "blocking-commands", "slow-log", "fork"])
 def test_a_server_at_rest_is_ok(name: str, valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
-    found = finding(settings_of(valkey_server(), tmp_path), tmp_path, name)
+    found = finding(at(valkey_server().port, timeout=2), name, tmp_path)
     assert found.status is Status.OK or (name == "round-trip" and found.numbers["p99Ms"] > 10)  # of a busy machine
 
 
@@ -27,7 +27,7 @@ def test_slow_commands_are_counted_and_the_slowest_is_named(
     server = valkey_server()
     with server.client(socket_timeout=5) as client:
         client.execute_command("DEBUG", "SLEEP", "0.02")
-    found = finding(settings_of(server, tmp_path), tmp_path, "slow-log")
+    found = finding(at(server.port, timeout=2), "slow-log", tmp_path)
     assert found.status is Status.WARN
     assert "the slowest DEBUG" in found.evidence
     assert found.numbers["slowestMs"] >= 20
@@ -35,20 +35,20 @@ def test_slow_commands_are_counted_and_the_slowest_is_named(
 
 def test_a_slow_log_that_is_off_is_a_warning(valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
     server = valkey_server("--slowlog-log-slower-than", "-1")
-    found = finding(settings_of(server, tmp_path), tmp_path, "slow-log")
+    found = finding(at(server.port, timeout=2), "slow-log", tmp_path)
     assert (found.status, found.evidence) == (Status.WARN, "it is off")
 
 
 def test_long_pauses_are_named_where_the_server_measures_them(
     valkey_server: Callable[..., ValkeyServer], tmp_path: Path
 ) -> None:
-    off = finding(settings_of(valkey_server(), tmp_path), tmp_path, "latency-events")
+    off = finding(at(valkey_server().port, timeout=2), "latency-events", tmp_path)
     assert off.status is Status.SKIPPED
     server = valkey_server("--latency-monitor-threshold", "50")
-    assert finding(settings_of(server, tmp_path), tmp_path, "latency-events").status is Status.OK
+    assert finding(at(server.port, timeout=2), "latency-events", tmp_path).status is Status.OK
     with server.client(socket_timeout=5) as client:
         client.execute_command("DEBUG", "SLEEP", "0.12")
-    found = finding(settings_of(server, tmp_path), tmp_path, "latency-events")
+    found = finding(at(server.port, timeout=2), "latency-events", tmp_path)
     assert found.status is Status.WARN
     assert "command took" in found.evidence
 
@@ -57,8 +57,8 @@ def test_a_slow_way_is_a_warning(valkey_server: Callable[..., ValkeyServer], tmp
     server = valkey_server()
     with Proxy((HOST, server.port)) as proxy:
         proxy.reply_delay = 0.02
-        far = replace(settings_of(server, tmp_path), redis_port=proxy.port)
-        found = finding(far, tmp_path, "round-trip")
+        far = replace(at(server.port, timeout=2), redis_port=proxy.port)
+        found = finding(far, "round-trip", tmp_path)
     assert found.status is Status.WARN
     assert found.numbers["medianMs"] >= 20
 
