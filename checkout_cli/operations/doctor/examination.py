@@ -170,9 +170,13 @@ def _worst_of_servers(item: Check, patient: Patient) -> Finding:
 
 
 def _remember(patient: Patient) -> str:
-    """Keep the counters for the next run; returns why that is not possible, if it is not."""
+    """Keep the counters for the next run, as they are after all that this one has asked and was denied.
+
+    Returns why that is not possible, if it is not.
+    """
     try:
         for server in patient.servers:
+            server.forget()
             patient.last_look.remember(COMMAND, server.place, patient.reading(server))
     except CheckoutError:
         return ""  # there are none: each check that would need them has said so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -84,7 +85,14 @@ class Patient:
         failure = self.connection.failure
         if failure is not None and not still_answers(failure):
             raise Skip("Redis does not answer")
-        return self.kept("servers", lambda: [Inspector(server) for server in self.store.redis.servers()])
+        return self.kept("servers", self._inspectors)
+
+    def _inspectors(self) -> list[Inspector]:
+        servers = [Inspector(server) for server in self.store.redis.servers()]
+        for server in servers:
+            with suppress(CheckoutError):  # each check that needs it will say so
+                server.info()  # first of all: what we probe and are denied later is not to be counted as found
+        return servers
 
     def earlier(self, server: Inspector) -> Reading | None:
         """What was counted at the last examination of a server."""

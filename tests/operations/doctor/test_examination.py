@@ -144,6 +144,15 @@ def test_without_a_place_for_the_counters_the_run_says_so_and_goes_on(store: Che
     assert str(tmp_path) in report.unwritten
 
 
+@pytest.mark.parametrize("odd", ["denied CONFIG"], indirect=True)
+def test_what_doctor_itself_is_denied_is_not_counted_as_trouble(odd: OddServer, tmp_path: Path) -> None:
+    for _ in range(3):
+        report = examined(odd.settings(), tmp_path)
+        found = {result.check.id: result.finding for result in report.results}
+        assert found["refused-commands"].status is Status.OK, found["refused-commands"]
+        assert found["data-directory"].status is Status.SKIPPED  # it was denied, and said so
+
+
 class AskedFor(Inspector):
     """Notes what a check asks."""
 
