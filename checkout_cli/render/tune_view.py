@@ -175,8 +175,11 @@ def _list(lines: Sequence[str]) -> None:
 
 
 def _proposal(step: Step, tuning: Tuning) -> list[str]:
-    today, changes = step.looked.limits.settings(), step.changes.settings()
-    lines = [f"{step.looked.place}: {name} {today.get(name, 'unknown')} -> {value}" for name, value in changes.items()]
+    today, changes = step.looked.limits, step.changes
+    lines = [
+        f"{step.looked.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
+        for name in changes.settings()
+    ]
     if tuning.persist:
         lines.append(f"{step.looked.place}: CONFIG REWRITE, which writes all that was changed while it runs")
     return lines + [f"  {line}" for line in _meaning(step, tuning)]
