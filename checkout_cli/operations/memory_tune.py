@@ -217,19 +217,20 @@ def _explained(refusal: CheckoutError, looked: Looked) -> CheckoutError:
     """A refusal of CONFIG, and where the setting lives instead."""
     provider = looked.provider
     if isinstance(refusal, CommandDenied):
-        grant = refusal.grant or "+config|set"
+        grant = " ".join(dict.fromkeys([refusal.grant or "+config|get", "+config|set"]))
         return CommandDenied(
             f"{looked.place}: this user may not change settings (needs {grant}); nothing was changed",
             grant=grant,
-            hint=_at(looked) if provider else f"as an administrator: ACL SETUSER … {grant}",
+            hint=elsewhere(looked) if provider else f"as an administrator: ACL SETUSER … {grant}",
         )
     where = f"; this is {provider.name}" if provider else ": renamed away, or removed by its provider"
     return CommandUnknown(
-        f"{looked.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=_at(looked)
+        f"{looked.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=elsewhere(looked)
     )
 
 
-def _at(looked: Looked) -> str:
+def elsewhere(looked: Looked) -> str:
+    """Where the settings live, in words, where CONFIG cannot change them."""
     if looked.provider is not None:
         return f"the policy: {looked.provider.policy}; the limit: {looked.provider.limit}"
     return f"set maxmemory and maxmemory-policy in {looked.config_file or SOME_FILE} or at your provider, and restart"

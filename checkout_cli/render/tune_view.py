@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from checkout_cli.errors import CommandDenied
 from checkout_cli.operations.inspection import missing_grant
 from checkout_cli.operations.memory_advice import Advice
 from checkout_cli.operations.memory_limits import Evicts, Limits, as_written
 from checkout_cli.operations.memory_look import Looked, Outlook, outlook
 from checkout_cli.operations.memory_persist import SOME_FILE, lines_for_file
-from checkout_cli.operations.memory_tune import Step, Tuning
+from checkout_cli.operations.memory_tune import Step, Tuning, elsewhere
 from checkout_cli.render.output import (
     Column,
     is_terminal,
@@ -73,7 +74,7 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
             {
                 "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
                 "reasons": list(advice.reasons),
-                "command": advice.command,
+                "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
                 "servers": [_server(step, advice.now) for step in advice.now.steps],
             }
         )
@@ -90,7 +91,10 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
             ]
             write_table(columns, rows)
         _list(advice.reasons)
-        write_line(f"next: {advice.command}")
+        locked = [line for step in advice.now.steps for line in _elsewhere(step.looked)]
+        _list(list(dict.fromkeys(locked)))
+        if not locked:
+            write_line(f"next: {advice.command}")
     warn_if_partial(advice.now.missing)
 
 
@@ -201,13 +205,17 @@ def _meaning(step: Step, tuning: Tuning) -> list[str]:
     lines = [_fits(looked, limits, ahead), _full(limits, ahead)]
     if looked.primary is not None:
         lines.append(f"this is a replica: {looked.primary} evicts for it, so the settings that count are those there")
-    if looked.no_config is not None:
-        lines.append(f"it cannot be changed from here: {missing_grant(looked.no_config)}")
-        if looked.provider is not None:
-            lines.append(f"this is {looked.provider.name}: the policy is {looked.provider.policy}")
-            lines.append(f"the limit is {looked.provider.limit}")
-        return lines
-    return lines + _restart(step, tuning)
+    return lines + (_restart(step, tuning) if looked.no_config is None else _elsewhere(looked))
+
+
+def _elsewhere(looked: Looked) -> list[str]:
+    """Why it cannot be changed from here, and where it can."""
+    if looked.no_config is None:
+        return []
+    lines = [f"it cannot be changed from here: {missing_grant(looked.no_config)}"]
+    if looked.provider is not None:
+        return [*lines, f"this is {looked.provider.name}; {elsewhere(looked)}"]
+    return lines if isinstance(looked.no_config, CommandDenied) else [*lines, elsewhere(looked)]
 
 
 def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
@@ -229,7 +237,8 @@ def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
 def _full(limits: Limits, ahead: Outlook) -> str:
     if limits.policy is None:
         return "what it evicts when full is unknown"
-    when = f"{limits.policy}: when full, " if limits.maxmemory else f"{limits.policy}: were there a limit, when full, "
+    idle = "" if limits.maxmemory else " (without effect while there is no limit)"
+    when = f"{limits.policy}{idle}: when full, "
     if ahead.evicts is Evicts.NOTHING:
         return f"{when}nothing is evicted, writes are refused, and new sessions go to the database"
     if ahead.evicts is Evicts.KEYS_WITH_TTL:
