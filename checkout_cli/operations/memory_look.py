@@ -108,15 +108,13 @@ def look_at(server: RedisServer) -> Looked:
         info = inspector.info()
     except (CommandDenied, CommandUnknown):
         info = Info({})
-    limits, no_config = Limits(), None
+    limits, no_config = Limits(info.integer("maxmemory"), info.text("maxmemory_policy")), None
     try:
-        limits = limits_now(server)
+        limits = limits.with_(limits_now(server))  # some services answer CONFIG GET in part
     except (CommandDenied, CommandUnknown) as refusal:
         if not info.sections:
             raise
         no_config = refusal
-    if no_config is not None:
-        limits = Limits(info.integer("maxmemory"), info.text("maxmemory_policy"))
     used = info.integer("used_memory")
     return Looked(
         server,

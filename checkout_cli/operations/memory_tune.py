@@ -223,6 +223,8 @@ def _explained(refusal: CheckoutError, looked: Looked) -> CheckoutError:
             grant=grant,
             hint=elsewhere(looked) if provider else f"as an administrator: ACL SETUSER … {grant}",
         )
+    if not isinstance(refusal, CommandUnknown):
+        return RedisRefusing(f"{refusal}; nothing was changed", hint=elsewhere(looked))
     where = f"; this is {provider.name}" if provider else ": renamed away, or removed by its provider"
     return CommandUnknown(
         f"{looked.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=elsewhere(looked)
@@ -296,9 +298,11 @@ def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
             set_limits(looked.server, looked.limits, changes)
         except (CommandDenied, RedisRefusing) as refusal:
             after = _after_refusal(looked, undo, earlier)
-            if isinstance(refusal, (CommandDenied, CommandUnknown)) and after == looked.limits:
+            if after.agrees_with(looked.limits):
                 raise _explained(refusal, looked) from refusal
             raise
+        except RedisUnavailable as away:
+            raise RedisUnavailable(f"{away}; whether it was changed is not known", hint=LOOK) from away
         after = _verified(looked, changes)
     if tuning.undone:
         undo.put(looked.place, None)
@@ -307,8 +311,8 @@ def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
 
 def _after_refusal(looked: Looked, undo: UndoFile, earlier: Change | None) -> Limits:
     """What it is now; where nothing has changed, what could be taken back before still can."""
-    after = limits_now(looked.server)
-    if after == looked.limits:
+    after = looked.limits.with_(limits_now(looked.server))
+    if after.agrees_with(looked.limits):
         undo.put(looked.place, earlier)
     return after
 

@@ -271,7 +271,7 @@ def _conclusion(tuning: Tuning, dry_run: bool) -> str:
     if not tuning.agreed:
         return "nothing was changed"
     if not any(not step.changes.is_empty for step in tuning.steps):
-        return "nothing to change: it is so already"
+        return "no setting was changed" + (", and all are in the server's file now" if tuning.all_persisted else "")
     if tuning.undone:
         return "undone, and read back"
     return "changed, and read back; checkoutctl memory tune --undo takes it back"

@@ -171,3 +171,11 @@ def test_every_kind_of_server_gives_an_answer_or_one_clear_line_in_time(
         assert "Traceback" not in done.stderr
         assert done.stdout if done.returncode == 0 else done.stderr.startswith("error: ")
         assert len(done.stderr.splitlines()) <= 2
+
+
+def test_what_is_may_be_persisted_alone(own: ValkeyServer, checkoutctl: Checkoutctl) -> None:
+    done = checkoutctl(*TUNE, "--persist", "--yes")
+    assert done.returncode == 1
+    assert done.stderr.startswith("no setting was changed\nwarning: ")
+    assert "maxmemory 0; maxmemory-policy noeviction" in done.stdout
+    assert checkoutctl(*TUNE, "--undo", "--yes").returncode == 3  # nothing was changed, and so nothing recorded

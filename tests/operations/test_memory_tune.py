@@ -134,6 +134,47 @@ def test_undo_leaves_alone_what_others_have_changed_since(valkey_server: Start, 
     assert said_by(server) == before
 
 
+def test_undo_after_a_restart_that_lost_it_has_nothing_to_do(valkey_server: Start, tmp_path: Path) -> None:
+    server, record = valkey_server(), UndoFile(tmp_path / "state")
+    with store_of(server, tmp_path) as store:
+        tune(store, WANTED, agreed=yes, undo=record)
+    server.kill()
+    server.start()
+    with store_of(server, tmp_path) as store:
+        assert not undo_last(store, agreed=no, undo=record).anything_to_do
+
+
+def test_a_server_that_hangs_on_the_way_may_have_changed_and_can_still_be_undone(
+    valkey_server: Start, tmp_path: Path
+) -> None:
+    server, record = valkey_server(), UndoFile(tmp_path / "state")
+
+    def hang(_: Tuning) -> bool:
+        server.pause()
+        return True
+
+    with store_of(server, tmp_path) as store, pytest.raises(RedisUnavailable, match="is not known"):
+        tune(store, WANTED, agreed=hang, undo=record)
+    assert record.last(f"{HOST}:{server.port}") is not None
+    server.resume()
+    with store_of(server, tmp_path) as store:  # the command was read once it went on
+        undo_last(store, agreed=yes, undo=record)
+    assert said_by(server).maxmemory == 0
+
+
+def test_what_the_server_refuses_leaves_the_earlier_record(valkey_server: Start, tmp_path: Path) -> None:
+    server, record = valkey_server(), UndoFile(tmp_path / "state")
+    with store_of(server, tmp_path) as store:
+        tune(store, Limits(policy="volatile-ttl"), agreed=yes, undo=record)
+        earlier = record.last(f"{HOST}:{server.port}")
+        with pytest.raises(RedisRefusing, match="nothing was changed") as refused:
+            tune(store, Limits(policy="never-heard-of", samples=7), agreed=yes, undo=record)
+        assert "maxmemory-policy" in refused.value.hint
+    assert earlier is not None
+    assert record.last(f"{HOST}:{server.port}") == earlier
+    assert said_by(server).samples == 5
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_under_what_is_in_use_is_refused_and_forced_it_evicts(
     kind: type[ValkeyServer], valkey_server: Start, tmp_path: Path
