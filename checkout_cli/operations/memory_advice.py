@@ -113,11 +113,10 @@ def _cap(looked: Looked) -> tuple[int | None, str]:
     memory = looked.info.integer("total_system_memory")
     if not memory:
         return None, ""
-    forks = looked.info.integer("aof_enabled") == 1 or (looked.info.integer("rdb_saves") or 0) > 0
-    share = MOST_WITH_FORK if forks else MOST_OF_RAM
+    share = MOST_WITH_FORK if looked.forks else MOST_OF_RAM
     cap, why = memory * share, f"at most {share:.0%} of the machine's {memory:,} bytes of RAM"
-    if forks:
-        why += ", since a fork for snapshots or the append-only file needs the rest"
+    if looked.forks:
+        why += ", since a fork for snapshots, the append-only file or a replica needs the rest"
     lost, ratio = looked.info.integer("mem_fragmentation_bytes") or 0, looked.info.number("mem_fragmentation_ratio")
     if lost > LOOSE and ratio is not None and ratio > 1:
         cap, why = cap / ratio, f"{why}, and fragmentation takes {ratio:g} times what is stored"

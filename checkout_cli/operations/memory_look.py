@@ -53,8 +53,9 @@ class Sample:
 class Looked:
     """One server as it is. Bytes everywhere; ``None`` is what it does not tell.
 
-    ``counted`` is what counts against the limit. ``configurable`` is why CONFIG does not work, if it does not.
-    ``config_file`` is where its settings are read from at a start, empty where there is no such file.
+    ``counted`` is what counts against the limit. ``config_file`` is where its settings are read from at a start, empty
+    where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its append-only file
+    or a replica. ``no_config`` is why CONFIG does not work, if it does not.
     """
 
     server: RedisServer
@@ -64,6 +65,7 @@ class Looked:
     counted: int | None
     info: Info
     config_file: str | None
+    forks: bool
     no_config: CheckoutError | None
     provider: Provider | None
     sample: Sample | None
@@ -124,6 +126,7 @@ def look_at(server: RedisServer) -> Looked:
         None if used is None else max(used - (info.integer("mem_not_counted_for_evict") or 0), 0),
         info,
         info.text("config_file"),
+        _forks(server, info),
         no_config,
         provider_of(server.host, info),
         None if info.integer("loading") else _sample(server),  # a server that loads refuses, and would count as away
@@ -140,6 +143,16 @@ def limits_now(server: RedisServer) -> Limits:
     """
     raw = [decoded(part) for part in server.ask(("CONFIG", "GET", "maxmemory*"))]
     return Limits.of(dict(zip(raw[::2], raw[1::2], strict=True)))
+
+
+def _forks(server: RedisServer, info: Info) -> bool:
+    if any((info.integer(name) or 0) > 0 for name in ("aof_enabled", "rdb_saves", "connected_slaves")):
+        return True
+    try:
+        saved = server.ask(("CONFIG", "GET", "save"))
+    except (CommandDenied, CommandUnknown):
+        return False
+    return len(saved) > 1 and bool(saved[1])
 
 
 def outlook(looked: Looked, limits: Limits) -> Outlook:

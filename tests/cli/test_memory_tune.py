@@ -165,8 +165,8 @@ def test_every_kind_of_server_gives_an_answer_or_one_clear_line_in_time(
         (("--maxmemory", "100kb", "--yes"), dict.fromkeys(ODD_SERVERS, 1) | changes),
     ):
         started = time.monotonic()
-        done = checkoutctl(*TUNE, *arguments, "--timeout", "1", env=odd.environment)
-        assert time.monotonic() - started < 1 + 2.5
+        done = checkoutctl(*TUNE, *arguments, "--timeout", "3", env=odd.environment)
+        assert time.monotonic() - started < 3 + 2.5  # one time-out, not two
         assert done.returncode == codes.get(odd.name, 0), (arguments, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         assert done.stdout if done.returncode == 0 else done.stderr.startswith("error: ")

@@ -8,13 +8,16 @@ import pytest
 
 from checkout_cli.keys import Family
 from checkout_cli.operations import memory_advice
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.last_look import LastLook, Reading
 from checkout_cli.operations.memory_advice import Advice, advise
 from checkout_cli.operations.memory_limits import MEBIBYTE, known_policy, size_in_bytes
 from checkout_cli.operations.memory_look import Looked, Sample, look_at
 from checkout_cli.operations.memory_tune import Step, Tuning
+from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.servers import ValkeyServer
 
 Pretend = Callable[..., Advice]
 GIBIBYTE = 1 << 30
@@ -26,11 +29,16 @@ def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     real = look_at(store.redis.servers()[0])
 
     def advice(
-        *, used: int | None = None, sample: Sample | None = None, last: LastLook | None = None, **fields: str
+        *,
+        used: int | None = None,
+        sample: Sample | None = None,
+        last: LastLook | None = None,
+        forks: bool = False,
+        **fields: str,
     ) -> Advice:
         plain = {name: value for section in real.info.sections.values() for name, value in section.items()}
-        plain |= {"rdb_saves": "0", "aof_enabled": "0"} | fields
-        looked: Looked = replace(real, info=Info({"all": plain}), used=used, counted=used, sample=sample)
+        plain |= fields
+        looked: Looked = replace(real, info=Info({"all": plain}), used=used, counted=used, forks=forks, sample=sample)
         monkeypatch.setattr(memory_advice, "look", lambda _: Tuning((Step(looked, looked.limits),), asked=False))
         return advise(store, last or LastLook(tmp_path))
 
@@ -39,12 +47,12 @@ def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.mark.parametrize("used", [0, MEBIBYTE, 300 * MEBIBYTE, 3 * GIBIBYTE, 5 * GIBIBYTE, 7 * GIBIBYTE])
 @pytest.mark.parametrize("ram", [512 * MEBIBYTE, 8 * GIBIBYTE])
-@pytest.mark.parametrize("aof", ["0", "1"])
+@pytest.mark.parametrize("forks", [False, True])
 def test_it_is_never_below_what_is_in_use_nor_above_most_of_the_machine(
-    used: int, ram: int, aof: str, pretend: Pretend
+    used: int, ram: int, forks: bool, pretend: Pretend
 ) -> None:
-    found = pretend(used=used, used_memory_peak=str(used), total_system_memory=str(ram), aof_enabled=aof)
-    share = 0.6 if aof == "1" else 0.8
+    found = pretend(used=used, used_memory_peak=str(used), total_system_memory=str(ram), forks=forks)
+    share = 0.6 if forks else 0.8
     if found.maxmemory is None:
         assert used >= ram * share - MEBIBYTE
         assert any("no limit fits" in reason for reason in found.reasons)
@@ -106,6 +114,18 @@ def test_without_info_no_limit_is_recommended(pretend: Pretend) -> None:
     found = pretend(used=None)
     assert found.maxmemory is None
     assert "--maxmemory" not in found.command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forks"), [((), False), (("--save", "3600 1"), True), (("--appendonly", "yes"), True)]
+)
+def test_a_server_that_writes_to_disk_needs_room_for_a_fork(
+    arguments: tuple[str, ...], forks: bool, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    server = valkey_server(*arguments)
+    settings = Settings(redis_host=HOST, redis_port=server.port, database_url=f"sqlite:///{tmp_path / 'x.db'}")
+    with CheckoutStore.open(settings) as store:
+        assert look_at(store.redis.servers()[0]).forks is forks
 
 
 def test_real_sessions_and_caches_are_told_apart(store: CheckoutStore) -> None:

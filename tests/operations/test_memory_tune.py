@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
+from checkout_cli.operations import memory_tune
 from checkout_cli.operations.embedded import HOST, valkey_binary
 from checkout_cli.operations.memory_limits import MEBIBYTE, Limits
 from checkout_cli.operations.memory_look import look_at, outlook
@@ -118,6 +119,15 @@ def test_a_record_that_cannot_be_written_keeps_everything_as_it_was(valkey_serve
     with store_of(server, tmp_path) as store, pytest.raises(CheckoutError, match="record for --undo"):
         tune(store, WANTED, agreed=yes, undo=UndoFile(obstacle))
     assert said_by(server) == before
+
+
+def test_a_change_that_the_server_does_not_confirm_is_an_error(
+    valkey_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = valkey_server()
+    monkeypatch.setattr(memory_tune, "set_limits", lambda *_: None)  # as if another program set it back at once
+    with store_of(server, tmp_path) as store, pytest.raises(CheckoutError, match=r"accepted maxmemory .* now says"):
+        tune(store, WANTED, agreed=yes, undo=UndoFile(tmp_path / "state"))
 
 
 def test_undo_leaves_alone_what_others_have_changed_since(valkey_server: Start, tmp_path: Path) -> None:
