@@ -17,8 +17,8 @@ from checkout_cli.operations.providers import Provider, provider_of
 from checkout_cli.store.redis_commands import Command, decoded
 from checkout_cli.store.redis_server import RedisServer
 
-SCANNED = 1000
-"""Keys that one SCAN looks at."""
+SCANNED = 200
+"""Keys that one SCAN looks at: about a millisecond of the server's time, even where nothing is in its caches."""
 MOST_SCANS = 5
 MOST_MEASURED = 200
 """Of the keys that were seen, so many are measured with MEMORY USAGE, in one pipeline."""
@@ -194,7 +194,7 @@ def _scanned(server: RedisServer) -> list[bytes]:
     for _ in range(MOST_SCANS):
         cursor, page = server.ask(("SCAN", cursor, "COUNT", SCANNED))
         keys += page
-        if cursor == b"0" or len(keys) >= MOST_MEASURED:
+        if cursor == b"0":
             break
     return keys
 
