@@ -27,6 +27,7 @@ COMMANDS = (
     "cache",
     "stats",
     "users",
+    "memory",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 
