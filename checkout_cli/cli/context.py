@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
 
 
-def _number(seconds: float | None) -> float | None:
+def number_of_seconds(seconds: float | None) -> float | None:
     """NaN passes every comparison with a limit."""
     if seconds is not None and math.isnan(seconds):
         raise typer.BadParameter("nan is not a number of seconds")
@@ -29,7 +29,9 @@ def _number(seconds: float | None) -> float | None:
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 TimeoutOption = Annotated[
     float,
-    typer.Option("--timeout", min=0.01, max=60, callback=_number, help="Longest wait for one answer, in seconds."),
+    typer.Option(
+        "--timeout", min=0.01, max=60, callback=number_of_seconds, help="Longest wait for one answer, in seconds."
+    ),
 ]
 WatchOption = Annotated[
     float | None,
@@ -38,7 +40,7 @@ WatchOption = Annotated[
         "-w",
         min=0.5,
         max=86_400,
-        callback=_number,
+        callback=number_of_seconds,
         help="Look again every so many seconds, until Ctrl-C.",
     ),
 ]

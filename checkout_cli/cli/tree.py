@@ -28,6 +28,8 @@ COMMANDS = (
     "stats",
     "users",
     "memory",
+    "info",
+    "latency",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 

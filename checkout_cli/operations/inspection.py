@@ -37,7 +37,7 @@ class Info:
             name, colon, value = line.partition(":")
             if colon:
                 section[name] = value
-        return cls({title: fields for title, fields in sections.items() if fields})
+        return cls({title: fields for title, fields in sections.items() if fields or title})
 
     def text(self, name: str) -> str | None:
         """A field as it is; ``None`` where this server has no such field."""
