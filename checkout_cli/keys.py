@@ -19,6 +19,8 @@ LEGACY_STATS = "checkout:stats"
 PENDING = "checkout:pending"
 """A SET of the ids of sessions that were written to Redis while the database was away."""
 LOCK_PREFIX = "checkout:lock:"
+JOB_PREFIX = "checkout:job:"
+"""When a job such as the clean-up ran last."""
 
 DELIVERY_PREFIX = "delivery:cache:"
 DELIVERY_GENERATION = "delivery:cache::generation"
@@ -45,6 +47,11 @@ def checkout_id_of(session_key: str) -> str:
 def lock_key(job: str) -> str:
     """The key of the lock that lets one process at a time do ``job``."""
     return LOCK_PREFIX + job
+
+
+def heartbeat_key(job: str) -> str:
+    """The key that says when ``job`` ran last."""
+    return JOB_PREFIX + job
 
 
 def delivery_key(distance: str, value: str) -> str:

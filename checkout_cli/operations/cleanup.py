@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 
 from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, InvalidInput, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.operations.heartbeat import beat
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_index import Entry
 
+JOB = "cleanup"
+"""The name of its lock, and of its heartbeat."""
 BATCH = 500
 """Sessions in one step: less than a millisecond of Redis' time."""
 ROWS_PER_ENTRY = 16
@@ -76,8 +79,13 @@ def clean_up(
         raise InvalidInput("the time to clean up in must be more than zero seconds", hint="--max-seconds 50")
     if dry_run:
         return _CleanUp(store, None, max_seconds, batch, progress).preview()
-    with job_lock(store, "cleanup", owner or new_owner()) as lock:
-        return _CleanUp(store, lock, max_seconds, batch, progress).run()
+    started = store.clock.elapsed()
+    with job_lock(store, JOB, owner or new_owner()) as lock:
+        report = _CleanUp(store, lock, max_seconds, batch, progress).run()
+    if not report.unreachable:
+        spent = store.clock.elapsed() - started
+        beat(store, JOB, seconds=spent, finished=report.finished, sessions=report.removed_from_index)
+    return report
 
 
 class _CleanUp:

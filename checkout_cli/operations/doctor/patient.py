@@ -130,7 +130,7 @@ class Patient:
         since = reading.since(earlier, counter)
         if earlier is None or since is None:
             return reading.counters[counter], "since the server started (first look)"
-        return since, f"since the last run {_ago(reading.seconds_since(earlier))} ago"
+        return since, f"since the last run {ago(reading.seconds_since(earlier))} ago"
 
     def address(self, server: Inspector) -> tuple[str, int]:
         """The host and the port that a server was reached at."""
@@ -196,7 +196,8 @@ def local_process(patient: Patient, server: Inspector) -> Process:
     return process
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """A span of time in its largest unit of which there are two."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

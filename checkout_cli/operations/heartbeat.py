@@ -1,0 +1,55 @@
+"""When a job ran last and what came of it, so that ``doctor`` can say that one has stopped running."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError
+from checkout_cli.keys import heartbeat_key
+from checkout_cli.session import iso, milliseconds_of
+from checkout_cli.store.checkout_store import CheckoutStore
+
+KEPT = 30 * 86_400_000
+"""For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
+
+_log = logging.getLogger("checkout_cli.operations")
+
+
+class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
+    """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions."""
+
+    finished_at: str
+    seconds: float
+    finished: bool
+    sessions: int
+
+    @property
+    def moment(self) -> int:
+        """Its end in milliseconds since the epoch; 0 where somebody has written no moment there."""
+        return milliseconds_of(self.finished_at) or 0
+
+
+def beat(store: CheckoutStore, job: str, *, seconds: float, finished: bool, sessions: int) -> None:
+    """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
+    if not store.settings.enable_checkout_sessions:
+        return
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions)
+    try:
+        store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
+    except CheckoutError as error:
+        _log.debug("no heartbeat of %s: %s", job, error)
+
+
+def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
+    """The last run; ``None`` where none is remembered, or another program has written there.
+
+    Raises:
+        RedisUnavailable, AccessDenied: it is in Redis.
+    """
+    raw = store.redis.ask(("GET", heartbeat_key(job)))
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=Heartbeat)
+    except msgspec.MsgspecError:
+        return None
