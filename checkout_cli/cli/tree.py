@@ -14,7 +14,20 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = ("setup", "demo", "ping", "health", "config", "sessions", "sync", "cleanup", "cache", "stats", "users")
+COMMANDS = (
+    "setup",
+    "demo",
+    "ping",
+    "health",
+    "config",
+    "sessions",
+    "sync",
+    "cleanup",
+    "cache",
+    "stats",
+    "users",
+    "memory",
+)
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 
 

@@ -20,6 +20,7 @@ from checkout_cli.render.output import (
 from checkout_cli.render.ping_view import milliseconds
 from checkout_cli.render.safe import safe
 from checkout_cli.render.sync_view import pending_document, pending_text
+from checkout_cli.render.units import byte_size
 from checkout_cli.session import iso
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _STYLES = {
     "not serving": "yellow",
     "away": "red",
 }
-_BINARY = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def show_health(report: HealthReport, *, as_json: bool) -> None:
@@ -143,7 +143,9 @@ def _redis_note(redis: RedisHealth) -> str:
     parts = [] if redis.serving else ["sessions are switched off here"]
     memory = redis.memory
     if memory is not None:
-        parts.append(f"{_size(memory.used)} of {_size(memory.maximum)}" if memory.maximum else _size(memory.used))
+        parts.append(
+            f"{byte_size(memory.used)} of {byte_size(memory.maximum)}" if memory.maximum else byte_size(memory.used)
+        )
         parts.append(f"{memory.policy} evicts live sessions when full" if memory.evicts_sessions else memory.policy)
     return ", ".join(parts)
 
@@ -185,13 +187,6 @@ def _line(report: HealthReport) -> str:
     words = [iso(report.timestamp), report.status, *tiers, f"sessions={count.number if count else 'unknown'}"]
     words += [f"({problem})" for problem in report.problems]
     return safe(" ".join(words))
-
-
-def _size(number: int) -> str:
-    for unit, name in _BINARY:
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number} B"
 
 
 def _renderable(report: HealthReport) -> RenderableType:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -16,6 +17,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis_commands import SCRIPTS, Command, decoded, key_of
 from checkout_cli.store.redis_connection import connection_pool, identity_over, translated
+from checkout_cli.store.redis_conversation import Conversation
 
 _log = logging.getLogger("checkout_cli.redis")
 
@@ -129,6 +131,36 @@ class RedisServer:
             self._pool.disconnect(inuse_connections=False)
         self.identity = now
         return now
+
+    @contextmanager
+    def conversation(self) -> Iterator[Conversation]:
+        """One connection for many commands in a row; it is closed unless every reply has been read.
+
+        Raises:
+            RedisUnavailable: the breaker is open, or nothing answers.
+        """
+        self.breaker.check()
+        try:
+            connection: Any = self._pool.get_connection()
+        except (redis.RedisError, OSError) as error:
+            raise self._failed(error) from error
+        talk = Conversation(connection, self.judged, self._failed)
+        try:
+            yield talk
+            self.breaker.succeeded()
+        except BaseException:
+            connection.disconnect()  # a reply may still be under way; nobody must take it for theirs
+            raise
+        finally:
+            if talk.outstanding:
+                connection.disconnect()
+            self._pool.release(connection)
+
+    def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
+        """What it means that the server cannot be talked to; the breaker has been told."""
+        failure = translated(error, self._settings, self.place)
+        self._note(failure)
+        return failure
 
     def _send(
         self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool

@@ -1,0 +1,60 @@
+"""``checkoutctl memory``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.cli.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    RevealOption,
+    TimeoutOption,
+    audit,
+    context_of,
+)
+
+app = typer.Typer(
+    help="See what takes Redis' memory, and what happens when it is full.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def families(
+    typer_context: typer.Context,
+    cursor: Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")] = "0",
+    max_load: Annotated[
+        float, typer.Option(metavar="PERCENT", help="Keep Redis busy for no more than so much of the time.")
+    ] = 100.0,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Stop after this long; --cursor goes on with the rest.")
+    ] = None,
+    biggest: Annotated[int, typer.Option(min=0, max=1000, help="How many of the biggest keys to show.")] = 5,
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show which families of keys take how much memory, for how long they live, and the biggest keys.
+
+    Every key is looked at with SCAN, MEMORY USAGE and PTTL, which disturb nothing. Aggregates are as MEMORY USAGE
+    estimates them. A key may count twice while Redis resizes its table. Ctrl-C shows what was counted until then.
+
+    Example: checkoutctl memory families --max-load 25
+    """
+    from checkout_cli.errors import ExitCode
+    from checkout_cli.operations.memory_families import Stopped, measure_families
+    from checkout_cli.render.families_view import show_families
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Measuring keys", quiet=as_json) as advance:
+        report = measure_families(
+            store, cursor=cursor, max_load=max_load, max_seconds=max_seconds, biggest=biggest, progress=advance
+        )
+    if reveal:
+        audit("memory families", f"{len(report.biggest)} keys")
+    show_families(report, as_json=as_json, reveal=reveal)
+    if report.stopped is Stopped.INTERRUPTED:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if report.missing:
+        raise typer.Exit(ExitCode.FINDING)
