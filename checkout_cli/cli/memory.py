@@ -23,6 +23,10 @@ app = typer.Typer(
 @app.command()
 def families(
     typer_context: typer.Context,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1000, metavar="KEYS", help="Estimate from so many keys, and say how far off that is."),
+    ] = None,
     cursor: Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")] = "0",
     max_load: Annotated[
         float, typer.Option(metavar="PERCENT", help="Keep Redis busy for no more than so much of the time.")
@@ -37,19 +41,27 @@ def families(
 ) -> None:
     """Show which families of keys take how much memory, for how long they live, and the biggest keys.
 
-    Every key is looked at with SCAN, MEMORY USAGE and PTTL, which disturb nothing. Aggregates are as MEMORY USAGE
-    estimates them. A key may count twice while Redis resizes its table. Ctrl-C shows what was counted until then.
+    Every key is looked at with SCAN, MEMORY USAGE and PTTL, which disturb nothing; aggregates are as MEMORY USAGE
+    estimates them, and a key may count twice while Redis resizes its table. Ctrl-C shows what was counted until then
+    (exit code 130) and where to go on. --sample takes a second, however many keys there are.
 
     Example: checkoutctl memory families --max-load 25
     """
     from checkout_cli.errors import ExitCode
-    from checkout_cli.operations.memory_families import Stopped, measure_families
+    from checkout_cli.operations.families_report import Stopped
+    from checkout_cli.operations.memory_families import look_at_families
     from checkout_cli.render.families_view import show_families
     from checkout_cli.render.progress import progress
 
-    with context_of(typer_context).store(timeout) as store, progress("Measuring keys", quiet=as_json) as advance:
-        report = measure_families(
-            store, cursor=cursor, max_load=max_load, max_seconds=max_seconds, biggest=biggest, progress=advance
+    with context_of(typer_context).redis(timeout) as redis, progress("Measuring keys", quiet=as_json) as advance:
+        report = look_at_families(
+            redis,
+            sample=sample,
+            cursor=cursor,
+            max_load=max_load,
+            max_seconds=max_seconds,
+            biggest=biggest,
+            progress=advance,
         )
     if reveal:
         audit("memory families", f"{len(report.biggest)} keys")

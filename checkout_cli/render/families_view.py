@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from checkout_cli.operations.families_report import Bound, FamiliesReport, FamilyMemory, Stopped
 from checkout_cli.operations.key_measuring import Method
 from checkout_cli.operations.key_tally import TTL_STEPS
-from checkout_cli.operations.memory_families import Bound, FamiliesReport, FamilyMemory, Stopped
 from checkout_cli.render.key_names import key_shown
 from checkout_cli.render.output import (
     Column,
@@ -133,24 +133,22 @@ def _columns(report: FamiliesReport, *, terminal: bool) -> list[Column]:
 def _row(family: FamilyMemory, report: FamiliesReport, *, terminal: bool) -> list[str]:
     share = _share(family, report)
     row = [str(family.family), f"{family.keys:,}"]
-    row += [_margin(family.keys, family.keys_bound, "{:,}")] * report.sample
+    row += [_margin(family.keys, family.keys_bound, "{:,}".format)] * report.sample
     row += [_size(family.size) + ("" if not family.unmeasured else " or more")]
-    row += [_margin(family.size or 0, family.size_bound)] * report.sample
+    row += [_margin(family.size, family.size_bound, byte_size)] * report.sample
     row += ["" if share is None else f"{share:.1%}"]
     row += [UNKNOWN if family.without_ttl is None else f"{family.without_ttl:,}"]
     return row + [spark(family.ttls, ascii_only=console().options.ascii_only)] * terminal
 
 
-def _margin(value: int, bound: Bound | None, number: str = "") -> str:
-    """How far off an estimate may be."""
-    if bound is None:
+def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]) -> str:
+    """How far off an estimate may be: in per cent, or what more there may be where none was drawn at all."""
+    if bound is None or value is None:
         return ""
-    if bound.low == bound.high:
-        return "exact"
     if bound.high is None:
         return UNKNOWN
-    if not value:
-        return f"up to {number.format(bound.high) if number else byte_size(bound.high)}"
+    if bound.low == value:
+        return f"+{number(bound.high - value)}" if bound.high > value else "exact"
     return f"{max(bound.high - value, value - bound.low) / value:.1%}"
 
 
