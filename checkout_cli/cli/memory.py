@@ -21,6 +21,26 @@ app = typer.Typer(
 
 
 @app.command()
+def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: TimeoutOption = DEFAULT_TIMEOUT) -> None:
+    """Show how full Redis is, how fast it fills, and which checkouts its policy would evict first.
+
+    Growth, and the minutes until it is full, are since the last time that this command looked. What is evicted first is
+    judged from about 1,000 keys, without counting as a use of them where the server allows that (CLIENT NO-TOUCH).
+
+    Example: checkoutctl memory show --json
+    """
+    from checkout_cli.errors import ExitCode
+    from checkout_cli.operations.memory_show import look_at_memory
+    from checkout_cli.render.memory_view import show_memory
+
+    with context_of(typer_context).redis(timeout) as redis:
+        report = look_at_memory(redis)
+    show_memory(report, as_json=as_json)
+    if report.missing:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
 def families(
     typer_context: typer.Context,
     sample: Annotated[

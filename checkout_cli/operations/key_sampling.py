@@ -135,9 +135,10 @@ def _sampled(server: RedisServer, number: int, random: Random, now: int, is_clus
 
 def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) -> Iterator[list[int]]:
     """Random cursors, some at a time, and three times as many as pages of the usual length would need."""
-    left = 3 * -(-number // PAGE)
+    pages = -(-number // PAGE)
+    left = 3 * pages
     while left > 0:
-        some = min(_SCANS_AT_ONCE, left)
+        some = min(_SCANS_AT_ONCE, pages, left)
         left -= some
         bits = [random.getrandbits(_CURSOR_BITS) for _ in range(some)]
         if is_cluster:
