@@ -129,7 +129,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """All servers, at ``timestamp`` (ms since the epoch). ``missing`` did not answer; ``unwritten``: why not remembered."""
+    """All servers at ``timestamp`` (ms since the epoch); ``missing`` did not answer. ``unwritten``: why not kept."""
 
     timestamp: int
     servers: tuple[Memory, ...]
@@ -300,6 +300,8 @@ class _Look:
             risk = eviction_risk(self._inspector.server, policy, limit, random, now=self._now, is_cluster=is_cluster)
         except (CommandDenied, CommandUnknown) as refusal:
             return None, f"SCAN or DBSIZE {missing_grant(refusal)}"
+        except RedisUnavailable as away:  # it is loading, say; what INFO has told is worth showing
+            return None, str(away)
         return risk, _no_eviction(policy, limit, is_replica=self._info.text("role") == "slave")
 
 
