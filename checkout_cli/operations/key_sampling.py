@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
 
 from checkout_cli.errors import CheckoutError, RedisUnavailable
@@ -124,13 +123,14 @@ def _sampled(server: RedisServer, number: int, random: Random, now: int, is_clus
         apart = known_keys(now)
         ask_sizes(talk, ways, apart)
         known = measured(talk, ways, apart, 0)
-        left_out = frozenset(apart)
+        left_out = frozenset(known.keys)
+        others = max(total - len(known.keys), 0)
         drawn: list[Drawn] = []
         for cursors in _cursors(talk, random, number, is_cluster):
-            drawn += _drawn(talk, ways, cursors, left_out)
+            drawn += _drawn(talk, ways, cursors, left_out, others)
             if sum(len(one.page.keys) for one in drawn) >= number:
                 break
-        return Sample(tuple(drawn), known, max(total - len(known.keys), 0), ways)
+        return Sample(tuple(drawn), known, others, ways)
 
 
 def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) -> Iterator[list[int]]:
@@ -150,18 +150,26 @@ def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) 
         yield bits
 
 
-def _drawn(talk: Conversation, ways: Ways, cursors: Sequence[int], left_out: frozenset[bytes]) -> Iterator[Drawn]:
-    """The pages at some cursors, measured.
+def _drawn(
+    talk: Conversation, ways: Ways, cursors: Sequence[int], left_out: frozenset[bytes], others: int
+) -> Iterator[Drawn]:
+    """The pages at some cursors, measured; ``others`` is how many keys there were at the beginning to draw from.
 
     SCAN removes the keys that it finds ended. Commands that arrive together are run together, so what DBSIZE has lost
-    meanwhile is how many those were. A replica removes none: what it counts is too much by as many as have ended.
+    from one page to the next is how many those were, and a page stands for its part of what there was just before.
+    A replica removes none: what it counts is too much by as many as have ended.
     """
-    talk.say(("DBSIZE",), *(scan_command(cursor, PAGE) for cursor in cursors), ("DBSIZE",))
-    before, *replies, after = talk.replies(len(cursors) + 2)
-    ended = max(before - after, 0) / len(cursors)
-    found = iter([[key for key in dict.fromkeys(scanned(reply)[1]) if key not in left_out] for reply in replies])
-    while some := list(islice(found, PAGES_AT_ONCE)):
-        for keys in some:
+    commands = [command for cursor in cursors for command in (scan_command(cursor, PAGE), ("DBSIZE",))]
+    talk.say(("DBSIZE",), *commands)
+    before, *replies = talk.replies(len(commands) + 1)
+    sizes = [before, *replies[1::2]]
+    found: list[tuple[list[bytes], float]] = []
+    for reply, size, after in zip(replies[::2], sizes[:-1], sizes[1:], strict=True):
+        keys = [key for key in dict.fromkeys(scanned(reply)[1]) if key not in left_out]
+        found.append((keys, (len(keys) + max(size - after, 0)) * others / max(size - len(left_out), 1)))
+    for start in range(0, len(found), PAGES_AT_ONCE):
+        some = found[start : start + PAGES_AT_ONCE]
+        for keys, _ in some:
             ask_sizes(talk, ways, keys)
-        for keys in some:
-            yield Drawn(measured(talk, ways, keys, 0), len(keys) + ended)
+        for keys, stands_for in some:
+            yield Drawn(measured(talk, ways, keys, 0), stands_for)

@@ -1,4 +1,4 @@
-"""``memory families`` at a million keys of all families: exact against ``redis-cli --memkeys``, and what a sample is worth.
+"""``memory families`` at a million keys of all families: against ``redis-cli --memkeys``, and what a sample is worth.
 
 It takes about 1 GB and two minutes. ``redis-cli`` must be installed (Debian: redis-tools).
 
