@@ -6,16 +6,16 @@ Judged from a sample, as Redis itself does it. Of each session no more than the 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, SessionCorrupt
+from checkout_cli.errors import CommandDenied, CommandUnknown, SessionCorrupt
 from checkout_cli.keys import Family, family_of
 from checkout_cli.operations.inspection import missing_grant
-from checkout_cli.operations.key_measuring import NO_TTL, Method, Ways, all_pages, measuring
+from checkout_cli.operations.key_measuring import NO_TTL, Method, Page, Ways, all_pages, measuring
 from checkout_cli.operations.key_sampling import sample_keys
 from checkout_cli.session import PaymentStatus, Session, TierName, decode
 from checkout_cli.store.redis_conversation import Conversation
@@ -107,7 +107,7 @@ def _all(talk: Conversation, ways: Ways) -> list[_Key]:
     return [_Key(key, size or 0, ttl, 1.0) for page in all_pages(talk, ways) for key, size, ttl in _rows(page)]
 
 
-def _rows(page: Any) -> Any:
+def _rows(page: Page) -> Iterator[tuple[bytes, int | None, int | None]]:
     return zip(page.keys, page.sizes, page.ttls, strict=True)
 
 
@@ -131,9 +131,9 @@ def _risk(
             break
         evicted.append(item)
         freed += item.size * item.stands_for
-    families: Counter[Family] = Counter()
+    families: defaultdict[Family, float] = defaultdict(float)
     for item in evicted:
-        families[family_of(item.key)] += round(item.stands_for)
+        families[family_of(item.key)] += item.stands_for
     return EvictionRisk(
         order,
         len(keys),
@@ -141,8 +141,8 @@ def _risk(
         opened,
         None if baskets is None else _checkouts(evicted, baskets),
         round(freed),
-        sum(families.values()),
-        families,
+        round(sum(families.values())),
+        {family: round(number) for family, number in families.items()},
         tuple(dict.fromkeys(notes)),
     )
 
@@ -204,7 +204,7 @@ def _total_if_open(value: Any) -> float | None:
         return None
     try:
         session = Session("", decode(value), 0, TierName.REDIS)
-    except (SessionCorrupt, CheckoutError):
+    except SessionCorrupt:
         return None
     total = session.total
     return (total if total is not None and math.isfinite(total) else 0.0) if session.status in _OPEN else None
