@@ -169,8 +169,8 @@ def _size(number: int | None) -> str:
 def spark(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
     """Numbers as a row of marks, each as high as its number is beside the largest."""
     levels = ".:-=+*#@" if ascii_only else "▁▂▃▄▅▆▇█"
-    top = max(numbers, default=0)
-    return "".join(levels[-(-number * len(levels) // top) - 1] if number else "·" for number in numbers)
+    top, gap = max(numbers, default=0), " " if ascii_only else "·"
+    return "".join(levels[-(-number * len(levels) // top) - 1] if number else gap for number in numbers)
 
 
 def _heading(report: FamiliesReport) -> str:
