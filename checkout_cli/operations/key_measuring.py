@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import INDEX
 from checkout_cli.operations.inspection import missing_grant
 from checkout_cli.store.redis_commands import Command
@@ -211,7 +211,8 @@ def measured(talk: Conversation, ways: Ways, keys: list[bytes], following: int) 
         return Page(keys, sizes, ttls, following)  # the usual case, which a million keys are hurried through
     page = Page([], [], [], following)
     for key, size, ttl in zip(keys, sizes, ttls, strict=True):
-        if ttl != GONE and not (size is None and ways.method is Method.MEMORY_USAGE):
+        elsewhere = isinstance(size, ConfigurationError) or isinstance(ttl, ConfigurationError)  # MOVED, in a cluster
+        if ttl != GONE and not elsewhere and not (size is None and ways.method is Method.MEMORY_USAGE):
             page.keys.append(key)
             page.sizes.append(_size(ways.method, key, size))
             page.ttls.append(ttl if isinstance(ttl, int) else None)
