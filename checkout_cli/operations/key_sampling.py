@@ -138,7 +138,8 @@ def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) 
     pages = -(-number // PAGE)
     left = 3 * pages
     while left > 0:
-        some = min(_SCANS_AT_ONCE, pages, left)
+        some = min(_SCANS_AT_ONCE, pages if pages > 0 else left, left)
+        pages -= some
         left -= some
         bits = [random.getrandbits(_CURSOR_BITS) for _ in range(some)]
         if is_cluster:

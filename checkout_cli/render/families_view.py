@@ -21,6 +21,7 @@ from checkout_cli.render.output import (
     write_line,
     write_table,
 )
+from checkout_cli.render.safe import safe
 from checkout_cli.render.units import byte_size
 from checkout_cli.session import iso
 
@@ -32,10 +33,10 @@ _STOPPED = {
     Stopped.INTERRUPTED: "interrupted",
     Stopped.TIME_IS_UP: "the time was up",
 }
-_METHODS = {
-    Method.MEMORY_USAGE: "as MEMORY USAGE tells",
-    Method.STRLEN: "estimated from the lengths of strings",
-    Method.NONE: "unknown",
+_SIZES = {
+    Method.MEMORY_USAGE: "",
+    Method.STRLEN: "; sizes estimated",
+    Method.NONE: "; sizes unknown",
 }
 
 
@@ -47,6 +48,8 @@ def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False
         _tables(report, reveal=reveal)
     for note in report.notes:
         warn(note)
+    if not as_json and (none := _not_drawn(report)):
+        narrate(none)
     warn_if_partial(report.missing)
     if report.stopped is not None:
         narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with --cursor {report.cursor}")
@@ -108,7 +111,7 @@ def _share(family: FamilyMemory, report: FamiliesReport) -> float | None:
 
 def _tables(report: FamiliesReport, *, reveal: bool) -> None:
     terminal = is_terminal(sys.stdout)
-    shown = [family for family in report.families if family.keys or _may_be(family)]
+    shown = [family for family in report.families if family.keys]
     write_line(_heading(report))
     columns = _columns(report, terminal=terminal)
     rows = [_row(family, report, terminal=terminal) for family in shown]
@@ -152,9 +155,11 @@ def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]
     return f"{max(bound.high - value, value - bound.low) / value:.1%}"
 
 
-def _may_be(family: FamilyMemory) -> bool:
-    """Whether a sample in which there was none leaves it open."""
-    return family.keys_bound is not None and family.keys_bound.high != 0
+def _not_drawn(report: FamiliesReport) -> str:
+    """What a sample says of the families that it has none of."""
+    bounds = {family.family: family.keys_bound for family in report.families if not family.keys}
+    most = max((bound.high or 0 for bound in bounds.values() if bound is not None), default=0)
+    return f"none drawn of {', '.join(bounds)}: at most {most:,} keys of each, of unknown size" if most else ""
 
 
 def _whole(report: FamiliesReport) -> int | None:
@@ -176,7 +181,5 @@ def spark(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
 def _heading(report: FamiliesReport) -> str:
     of = "" if report.total is None or report.total == report.looked_at else f" of {report.total:,}"
     kind = "sample" if report.sample else "part" if report.partial else "all keys"
-    return (
-        f"{kind}: {report.looked_at:,}{of} keys of {report.place} in {report.took:.1f} s; "
-        f"sizes {_METHODS[report.method]}"
-    )
+    where = f"{report.looked_at:,}{of} keys of {safe(report.place)}"
+    return f"{kind}: {where} in {report.took:.1f} s{_SIZES[report.method]}"

@@ -35,6 +35,8 @@ class Conversation:
         self._failed = failed
         self.outstanding = 0
         """Replies that are still to come."""
+        self.answered = 0
+        """Replies that have been read."""
 
     def send(self, packed: bytes, replies: int) -> None:
         """Send packed commands, which are answered by so many replies.
@@ -69,6 +71,7 @@ class Conversation:
             except (redis.RedisError, OSError) as error:
                 raise self._failed(error) from error
         self.outstanding -= number
+        self.answered += number
         return found
 
     def ask(self, *commands: Command) -> list[Any]:

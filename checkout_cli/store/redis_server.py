@@ -144,17 +144,19 @@ class RedisServer:
             connection: Any = self._pool.get_connection()
         except (redis.RedisError, OSError) as error:
             raise self._failed(error) from error
-        talk = Conversation(connection, self.judged, self._failed)
+        talk, started, outcome = Conversation(connection, self.judged, self._failed), time.perf_counter(), "ok"
         try:
             yield talk
             self.breaker.succeeded()
-        except BaseException:
+        except BaseException as error:
+            outcome = type(error).__name__
             connection.disconnect()  # a reply may still be under way; nobody must take it for theirs
             raise
         finally:
             if talk.outstanding:
                 connection.disconnect()
             self._pool.release(connection)
+            self._log(f"{talk.answered} commands", "", (time.perf_counter() - started) * 1000, outcome)
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         """What it means that the server cannot be talked to; the breaker has been told."""
@@ -205,14 +207,19 @@ class RedisServer:
             return
         duration = (time.perf_counter() - started) * 1000
         for command in commands:
-            operation = {
-                "command": str(command[0]),
-                "key": _shortened(command),
-                "duration_ms": round(duration, 3),
-                "outcome": outcome,
-                "tier": str(TierName.REDIS),
-            }
-            _log.debug("%(command)s %(key)s %(duration_ms)s ms %(outcome)s", operation, extra={"operation": operation})
+            self._log(str(command[0]), _shortened(command), duration, outcome)
+
+    @staticmethod
+    def _log(command: str, key: str, duration: float, outcome: str) -> None:
+        """One operation; ``duration`` is in milliseconds."""
+        operation = {
+            "command": command,
+            "key": key,
+            "duration_ms": round(duration, 3),
+            "outcome": outcome,
+            "tier": str(TierName.REDIS),
+        }
+        _log.debug("%(command)s %(key)s %(duration_ms)s ms %(outcome)s", operation, extra={"operation": operation})
 
 
 def _insist(connection: Any, identity: bytes | None) -> None:

@@ -42,6 +42,14 @@ def test_a_sample_tells_its_bounds_and_what_it_cannot_bound(capsys: pytest.Captu
     assert document["families"]["index"]["bytesBound"] == {"low": 1 << 20, "high": None}
 
 
+def test_families_of_which_none_was_drawn_are_told_of_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    none = FamilyMemory(Family.STATS, 0, 0, 0, NONE, keys_bound=Bound(0, 119), size_bound=Bound(0, None))
+    show_families(replace(REPORT, families=(SESSIONS, none), sample=True), as_json=False)
+    shown = capsys.readouterr()
+    assert "stats" not in shown.out
+    assert "none drawn of stats: at most 119 keys of each" in shown.err
+
+
 def test_a_part_says_that_it_is_one_and_where_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     show_families(replace(REPORT, stopped=Stopped.INTERRUPTED, cursor="123", total=5000), as_json=False)
     shown = capsys.readouterr()
