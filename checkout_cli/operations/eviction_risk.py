@@ -29,7 +29,7 @@ PART = 0.01
 """What is freed by the evictions that are told of, as a part of the limit."""
 NO_EVICTION = "noeviction"
 _OPEN = frozenset({PaymentStatus.PENDING, PaymentStatus.PROCESSING})
-_VALUES_AT_ONCE = 20
+_VALUES_AT_ONCE, _QUESTIONS_AT_ONCE = 20, 500
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,11 @@ def _in_order(talk: Conversation, policy: str, keys: Sequence[_Key], notes: list
         return sorted(candidates, key=lambda item: math.inf if item.ttl is None else item.ttl)
     if kind not in {"lru", "lfu"} or not candidates:
         return candidates  # any of them: the sample is in no order
-    talk.say(*(("OBJECT", "IDLETIME" if kind == "lru" else "FREQ", item.key) for item in candidates))
-    replies = talk.replies(len(candidates))
+    question = "IDLETIME" if kind == "lru" else "FREQ"
+    replies: list[Any] = []
+    for start in range(0, len(candidates), _QUESTIONS_AT_ONCE):
+        some = candidates[start : start + _QUESTIONS_AT_ONCE]
+        replies += talk.ask(*(("OBJECT", question, item.key) for item in some))
     for reply in replies:
         if isinstance(reply, (CommandDenied, CommandUnknown)):
             notes.append(f"what is evicted first is unknown: {missing_grant(reply)}")

@@ -23,8 +23,8 @@ PAGE = 480
 """Keys that SCAN is asked for at a time: two commands for each stay below a thousand in one go."""
 NO_TTL, GONE = -1, -2
 """What PTTL answers for a key that never ends, and for one that has ended."""
-ESTIMATED_OVERHEAD = 96
-"""Bytes that Redis adds to a string's key and value: table entry, object, headers, rounding."""
+ESTIMATED_OVERHEAD = 80
+"""Bytes that Redis adds to a string's key and value; measured, 37 to 70 on Valkey 9 and 53 to 175 on Redis 7.0."""
 
 _SIZE_BY_MEMORY, _SIZE_BY_LENGTH = one_key(b"MEMORY", b"USAGE"), one_key(b"STRLEN")
 _TTL = one_key(b"PTTL")
