@@ -12,8 +12,11 @@ import typer
 from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from checkout_cli.settings import Settings
     from checkout_cli.store.checkout_store import CheckoutStore
+    from checkout_cli.store.redis_tier import RedisTier
 
 DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
@@ -90,6 +93,14 @@ class Context:
         # Ctrl-C while it closes a connection would be logged with a traceback; we say what happened ourselves.
         logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
         return CheckoutStore.open(self.settings(timeout))
+
+    def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisTier]:
+        """Redis alone, for what asks nothing of the database: SQLAlchemy takes longer to load than many an answer."""
+        from contextlib import closing
+
+        from checkout_cli.store.redis_tier import RedisTier
+
+        return closing(RedisTier(self.settings(timeout)))
 
 
 def context_of(typer_context: typer.Context) -> Context:

@@ -21,6 +21,7 @@ from checkout_cli.store.redis_commands import Command, decoded, key_of
 from checkout_cli.store.redis_server import RedisServer
 
 SLOTS = 16_384
+_SLOT_BITS = 14
 MOST_REDIRECTIONS = 5
 """How often one command is sent on before the cluster counts as away: its nodes contradict each other."""
 LOOKED_AGAIN_AFTER = FIRST_WAIT
@@ -242,3 +243,12 @@ def _no_cluster(server: RedisServer, reply: RedisError) -> ConfigurationError | 
     judged = server.judged(reply)
     assert isinstance(judged, Exception)  # noqa: S101
     raise judged
+
+
+def cursor_in_slot_of(key: bytes, place: int) -> int:
+    """A cursor for SCAN among the keys of a key's slot; ``place`` is any number of up to 63 bits.
+
+    Where a server keeps a table for each slot (Valkey 8, Redis 7.4), the lowest bits of a cursor say which; any other
+    server takes it for one of its whole table.
+    """
+    return place >> _SLOT_BITS << _SLOT_BITS | key_slot(key)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -16,6 +17,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis_commands import SCRIPTS, Command, decoded, key_of
 from checkout_cli.store.redis_connection import connection_pool, identity_over, translated
+from checkout_cli.store.redis_conversation import Conversation
 
 _log = logging.getLogger("checkout_cli.redis")
 
@@ -130,6 +132,38 @@ class RedisServer:
         self.identity = now
         return now
 
+    @contextmanager
+    def conversation(self) -> Iterator[Conversation]:
+        """One connection for many commands in a row; it is closed unless every reply has been read.
+
+        Raises:
+            RedisUnavailable: the breaker is open, or nothing answers.
+        """
+        self.breaker.check()
+        try:
+            connection: Any = self._pool.get_connection()
+        except (redis.RedisError, OSError) as error:
+            raise self._failed(error) from error
+        talk, started, outcome = Conversation(connection, self.judged, self._failed), time.perf_counter(), "ok"
+        try:
+            yield talk
+            self.breaker.succeeded()
+        except BaseException as error:
+            outcome = type(error).__name__
+            connection.disconnect()  # a reply may still be under way; nobody must take it for theirs
+            raise
+        finally:
+            if talk.outstanding:
+                connection.disconnect()
+            self._pool.release(connection)
+            self._log(f"{talk.answered} commands", "", (time.perf_counter() - started) * 1000, outcome)
+
+    def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
+        """What it means that the server cannot be talked to; the breaker has been told."""
+        failure = translated(error, self._settings, self.place)
+        self._note(failure)
+        return failure
+
     def _send(
         self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
     ) -> tuple[bytes | None, list[Any]]:
@@ -173,14 +207,19 @@ class RedisServer:
             return
         duration = (time.perf_counter() - started) * 1000
         for command in commands:
-            operation = {
-                "command": str(command[0]),
-                "key": _shortened(command),
-                "duration_ms": round(duration, 3),
-                "outcome": outcome,
-                "tier": str(TierName.REDIS),
-            }
-            _log.debug("%(command)s %(key)s %(duration_ms)s ms %(outcome)s", operation, extra={"operation": operation})
+            self._log(str(command[0]), _shortened(command), duration, outcome)
+
+    @staticmethod
+    def _log(command: str, key: str, duration: float, outcome: str) -> None:
+        """One operation; ``duration`` is in milliseconds."""
+        operation = {
+            "command": command,
+            "key": key,
+            "duration_ms": round(duration, 3),
+            "outcome": outcome,
+            "tier": str(TierName.REDIS),
+        }
+        _log.debug("%(command)s %(key)s %(duration_ms)s ms %(outcome)s", operation, extra={"operation": operation})
 
 
 def _insist(connection: Any, identity: bytes | None) -> None:

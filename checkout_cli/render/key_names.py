@@ -1,0 +1,43 @@
+"""Keys as they may be shown: whoever knows a session's id can use it, and any other name can be an address."""
+
+from __future__ import annotations
+
+from checkout_cli.keys import (
+    COUPON_PREFIX,
+    DELIVERY_PREFIX,
+    INDEX,
+    LEGACY_INDEX,
+    LEGACY_INDEX_IN_CLUSTER,
+    LEGACY_STATS,
+    LOCK_PREFIX,
+    MINUTE_PREFIX,
+    PENDING,
+    SESSION_PREFIX,
+    USER_PREFIX,
+)
+from checkout_cli.render.masking import value_shown
+from checkout_cli.render.safe import safe
+from checkout_cli.store.redis_commands import decoded
+
+_NO_SECRETS = frozenset({INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, PENDING})
+_NO_SECRETS_BEHIND = (DELIVERY_PREFIX, COUPON_PREFIX, LOCK_PREFIX, MINUTE_PREFIX)
+_SESSION_ID_SHOWN = 8
+_LONGEST_PREFIX = 32
+
+
+def key_shown(key: bytes, *, reveal: bool = False) -> str:
+    """A key, with all but the beginning of an id, or of anything unknown, left out unless revealed."""
+    name = decoded(key)
+    if reveal or name in _NO_SECRETS or (name.startswith(_NO_SECRETS_BEHIND) and "@" not in name):
+        return safe(name)
+    if name.startswith(SESSION_PREFIX):
+        checkout_id = name.removeprefix(SESSION_PREFIX)
+        return safe(f"{SESSION_PREFIX}{checkout_id[:_SESSION_ID_SHOWN]}…")
+    prefix = USER_PREFIX if name.startswith(USER_PREFIX) else _prefix(name)
+    return safe(f"{prefix}{value_shown('userId', {'userId': name.removeprefix(prefix)})}")
+
+
+def _prefix(name: str) -> str:
+    """What stands before the first colon, if it looks like the name of a kind of keys."""
+    beginning, colon, _ = name.partition(":")
+    return f"{beginning}:" if colon and beginning.isidentifier() and len(beginning) <= _LONGEST_PREFIX else ""
