@@ -119,8 +119,9 @@ def _denied(command: str) -> Callable[[Start, str], ValkeyServer]:
 
 
 def _replica(start: Start, database_url: str) -> ValkeyServer:
-    primary = _plain(start, database_url)
-    replica = start("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", "0")
+    primary = start("--repl-diskless-sync-delay", "0")  # else a replica waits five seconds for others to join it
+    _fill(primary, database_url)
+    replica = start("--replicaof", f"{HOST} {primary.port}")
     with replica.client(socket_timeout=2) as client:
         _until(lambda: client.info("replication")["master_link_status"] == "up")
     return replica
