@@ -38,10 +38,10 @@ def info(
     from checkout_cli.render.info_view import show_diff, show_info
 
     try:
-        with context_of(typer_context).store(timeout) as store:
+        with context_of(typer_context).redis(timeout) as redis:
             if diff is None:
-                show_info(server_info(store, sections or ()), as_json=as_json)
+                show_info(server_info(redis, sections or ()), as_json=as_json)
             else:
-                show_diff(info_diff(store, diff, sections or ()), as_json=as_json)
+                show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -27,8 +27,8 @@ def latency(
     from checkout_cli.render.latency_view import show_latency
 
     try:
-        with context_of(typer_context).store(timeout) as store:
-            report = measure_latency(store, samples)
+        with context_of(typer_context).redis(timeout) as redis:
+            report = measure_latency(redis, samples)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     show_latency(report, as_json=as_json)

@@ -29,7 +29,9 @@ COMMANDS = (
     "users",
     "memory",
     "info",
+    "slowlog",
     "latency",
+    "incident",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 

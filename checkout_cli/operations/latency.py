@@ -10,8 +10,9 @@ from typing import Any
 from checkout_cli.errors import CheckoutError
 from checkout_cli.operations.inspection import Info, Inspector, missing_grant
 from checkout_cli.operations.ping import percentile
-from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.clock import Clock
 from checkout_cli.store.redis_commands import decoded
+from checkout_cli.store.redis_tier import RedisTier
 
 GIBIBYTE = 1 << 30
 MOST_EVENTS = 20
@@ -84,7 +85,11 @@ class LatencyReport:
 
 
 def measure_latency(
-    store: CheckoutStore, samples: int = 100, *, clock: Callable[[], float] = time.perf_counter
+    redis: RedisTier,
+    samples: int = 100,
+    *,
+    elapsed: Callable[[], float] = time.perf_counter,
+    clock: Clock | None = None,
 ) -> LatencyReport:
     """Measure round trips, and ask every server for what it has measured itself.
 
@@ -94,19 +99,19 @@ def measure_latency(
     """
     measured = []
     away: CheckoutError | None = None
-    for server in store.redis.servers():
+    for server in redis.servers():
         try:
-            measured.append(_measured(Inspector(server), samples, clock))
+            measured.append(_measured(Inspector(server), samples, elapsed))
         except CheckoutError as error:
-            if not store.redis.is_cluster:
+            if not redis.is_cluster:
                 raise
             away = error
     if not measured and away is not None:
         raise away
-    return LatencyReport(store.clock.wall(), tuple(measured), tuple(store.redis.missing_servers()))
+    return LatencyReport((clock or Clock()).wall(), tuple(measured), tuple(redis.missing_servers()))
 
 
-def _measured(server: Inspector, samples: int, clock: Callable[[], float]) -> ServerLatency:
+def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:
     unknown: dict[str, str] = {}
 
     def told(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
@@ -122,9 +127,9 @@ def _measured(server: Inspector, samples: int, clock: Callable[[], float]) -> Se
     server.ask("PING")  # connects
     trips = []
     for _ in range(samples):
-        started = clock()
+        started = elapsed()
         server.ask("PING")
-        trips.append(clock() - started)
+        trips.append(elapsed() - started)
     info: Info = told("commands", server.info, Info({}))
     config: dict[str, str] = told("threshold", server.config, {})
     fork, used = info.integer("latest_fork_usec"), info.integer("used_memory")

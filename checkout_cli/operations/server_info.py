@@ -9,7 +9,8 @@ from difflib import get_close_matches
 
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.operations.inspection import Inspector
-from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.redis_tier import RedisTier
 
 EVERYTHING = "all"
 BY_COMMAND = frozenset({"commandstats", "latencystats", "errorstats", "commands", "modules", "debug"})
@@ -60,7 +61,7 @@ class InfoDiff:
     changes: tuple[Change, ...]
 
 
-def server_info(store: CheckoutStore, sections: Sequence[str] = ()) -> InfoReport:
+def server_info(redis: RedisTier, sections: Sequence[str] = (), *, clock: Clock | None = None) -> InfoReport:
     """Ask every server; without ``sections`` all but those that have a line for each command.
 
     Raises:
@@ -70,11 +71,11 @@ def server_info(store: CheckoutStore, sections: Sequence[str] = ()) -> InfoRepor
     """
     servers = []
     away: RedisUnavailable | None = None
-    for server in store.redis.servers():
+    for server in redis.servers():
         try:
             servers.append(ServerInfo(server.place, Inspector(server).info().sections))
         except RedisUnavailable as error:
-            if not store.redis.is_cluster:
+            if not redis.is_cluster:
                 raise
             away = error
     if not servers and away is not None:
@@ -84,7 +85,7 @@ def server_info(store: CheckoutStore, sections: Sequence[str] = ()) -> InfoRepor
         ServerInfo(server.place, {title: server.sections[title] for title in server.sections if wanted(title)})
         for server in servers
     )
-    return InfoReport(store.clock.wall(), chosen, tuple(store.redis.missing_servers()))
+    return InfoReport((clock or Clock()).wall(), chosen, tuple(redis.missing_servers()))
 
 
 def _wanted(sections: Sequence[str], known: set[str]) -> Callable[[str], bool]:
@@ -99,12 +100,12 @@ def _wanted(sections: Sequence[str], known: set[str]) -> Callable[[str], bool]:
 
 
 def info_diff(
-    store: CheckoutStore, seconds: float, sections: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep
+    redis: RedisTier, seconds: float, sections: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep
 ) -> InfoDiff:
     """Two looks, ``seconds`` apart, and what differs; raises as :func:`server_info` does."""
-    before = server_info(store, sections)
+    before = server_info(redis, sections)
     sleep(seconds)
-    after = server_info(store, sections)
+    after = server_info(redis, sections)
     return InfoDiff((after.timestamp - before.timestamp) / 1000, tuple(_changes(before, after)))
 
 

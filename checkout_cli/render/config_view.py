@@ -30,10 +30,11 @@ def _shown(item: Resolved) -> str:
 
 def write_settings(settings: Iterable[Resolved]) -> None:
     """The same as one JSON document; ``value`` is ``null`` where it is invalid."""
-    write_json({"settings": [_document(item) for item in settings]})
+    write_json({"settings": [document(item) for item in settings]})
 
 
-def _document(item: Resolved) -> dict[str, Any]:
+def document(item: Resolved) -> dict[str, Any]:
+    """One setting, masked."""
     value = item.variable.masked(item.value) if isinstance(item.value, str) else item.value
     return {
         "variable": item.variable.name,

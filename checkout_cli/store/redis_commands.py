@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from importlib.resources import files
 
 from checkout_cli.keys import PENDING
@@ -31,6 +32,18 @@ class Script:
 
 SCRIPTS: dict[str, Script] = {}
 """All scripts by their digest, for a server that does not know one yet."""
+
+
+@cache
+def script_names() -> dict[str, str]:
+    """The names of all of our scripts by their digest, loaded or not: for who sees them in a server's log."""
+    found = {}
+    for package in ("checkout_cli.store", "checkout_cli.domain"):
+        for file in files(package).joinpath("scripts").iterdir():
+            name, dot, ending = file.name.rpartition(".")
+            if dot and ending == "lua":
+                found[Script(name, package).digest] = name
+    return found
 
 
 def register(script: Script) -> Script:

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.every_server import COMMANDS, LONGEST, Outcome, run
+from tests.odd_servers import ODD_SERVERS, odd_server
+
+ANSWERS = {0, 1}
+REFUSALS = {4, 69}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ODD_SERVERS)
+def test_every_command_answers_or_says_in_one_line_why_not(name: str, tmp_path: Path) -> None:
+    with odd_server(name, tmp_path) as odd:
+        outcomes = {command: run(odd, arguments, tmp_path) for command, arguments in COMMANDS.items()}
+    for command, outcome in outcomes.items():
+        said = f"{command} on {name}: exit {outcome.code} in {outcome.seconds:.1f} s\n{outcome.out}\n{outcome.err}"
+        assert "Traceback" not in outcome.err, said
+        assert outcome.seconds < LONGEST, said
+        if outcome.code in ANSWERS:
+            assert all(isinstance(document, dict) for document in outcome.documents), said
+        else:
+            assert outcome.code in REFUSALS, said
+            assert is_one_line(outcome), said
+    assert {command for command, outcome in outcomes.items() if outcome.code in REFUSALS} == set(refused(name))
+
+
+def is_one_line(outcome: Outcome) -> bool:
+    """The error in one line, and what to type next in another; a warning may stand before them."""
+    lines = [line for line in outcome.err.splitlines() if not line.startswith("warning: ")]
+    return len(lines) == 2 and lines[0].startswith("error: ") and lines[1].startswith("  next: ")
+
+
+def refused(name: str) -> list[str]:
+    """What has no answer on such a server."""
+    return []
