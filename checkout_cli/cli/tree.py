@@ -31,6 +31,7 @@ COMMANDS = (
     "info",
     "slowlog",
     "latency",
+    "monitor",
     "incident",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
