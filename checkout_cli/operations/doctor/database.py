@@ -1,1 +1,131 @@
-"""Checks of the group ``database``."""
+"""Can the database take over, and does it hold what it should?"""
+
+from __future__ import annotations
+
+import shutil
+
+from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
+from checkout_cli.operations.doctor.patient import Patient
+from checkout_cli.operations.doctor.sample import sampled_sessions
+from checkout_cli.operations.doctor.sessions import SAMPLING
+from checkout_cli.sizes import size
+from checkout_cli.store import stamped
+from checkout_cli.store.database_inspection import has_expiry_index, sqlite_space
+from checkout_cli.store.redis_tier import Look
+
+SLOW = 0.1
+"""Seconds for the simplest question."""
+OLD = 3_600_000
+"""Milliseconds since its end after which a row should have been removed."""
+MANY = 10_000
+COMPARED = 200
+LITTLE_DISK = 0.05
+MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
+
+
+@check("database", Group.DATABASE)
+def database(patient: Patient) -> Finding:
+    """The database answers, and has its tables.
+
+    It issues the versions of sessions, and serves them alone while Redis is away.
+    """
+    try:
+        patient.store.database.ping()  # connects
+        latency = patient.store.database.ping()
+    except DatabaseUnavailable as away:
+        return crit(str(away), away.hint)
+    evidence = f"answers in {latency * 1000:.2f} ms"
+    if latency > SLOW:
+        return warn(evidence, "look at what else it does now", latencyMs=round(latency * 1000, 3))
+    return ok(evidence, latencyMs=round(latency * 1000, 3))
+
+
+@check("expiry-index", Group.DATABASE, Need.DATABASE)
+def expiry_index(patient: Patient) -> Finding:
+    """Expired rows can be found without reading all of them.
+
+    Without its index on expires_at every clean-up and every list reads the whole table.
+    """
+    if has_expiry_index(patient.store.database):
+        return ok("expires_at is indexed")
+    fix = "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id, status, completed)"
+    return warn("checkout_sessions has no index on expires_at", fix)
+
+
+@check("expired-rows", Group.DATABASE, Need.DATABASE)
+def expired_rows(patient: Patient) -> Finding:
+    """Expired rows do not pile up.
+
+    Rows that ended more than an hour ago. Counted up to ten thousand.
+    """
+    number = len(patient.store.database.due(patient.now() - OLD, MANY + 1))
+    if number > MANY:
+        return warn(f"more than {MANY:,} rows ended over an hour ago", "checkoutctl cleanup --expired", rows=number)
+    return ok(f"{number:,} rows ended over an hour ago", rows=number)
+
+
+@check("drift", Group.DATABASE, Need.REDIS, Need.DATABASE, "get", *SAMPLING)
+def drift(patient: Patient) -> Finding:
+    """Redis and the database have the same versions.
+
+    A copy that is older than its row was left behind by a lost publish, and is handed over; one that is newer than its
+    row, without being marked as such, means that the database was set back, as by an old backup.
+    """
+    ids = [session.checkout_id for session in sampled_sessions(patient)[:COMPARED]]
+    if not ids:
+        raise Skip("no sessions are in Redis")
+    older, newer = _apart(patient, ids)
+    if older or newer:  # they may have been written while we looked
+        older, newer = _apart(patient, [*older, *newer])
+    waiting = {row.checkout_id for row in patient.store.database.pending(MANY)}
+    forgotten = [name for name in older if name not in waiting]
+    numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
+    if newer:
+        evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database"
+        return crit(evidence, "checkoutctl sync --dry-run; was the database restored from a backup?", **numbers)
+    if forgotten:
+        evidence = f"{len(forgotten)} of {len(ids)} sampled are older in Redis, and nobody waits to publish them"
+        return warn(evidence, "checkoutctl sync", **numbers)
+    return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
+
+
+def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
+    """Those whose copy in Redis is older than the row, and those whose copy is newer."""
+    looks = patient.store.redis.look(ids)
+    rows = patient.store.database.read_many(ids)
+    older, newer = [], []
+    for name, look in zip(ids, looks, strict=True):
+        version, row = _version(look), rows.get(name)
+        if version is None or row is None:
+            continue
+        if version < row.version:
+            older.append(name)
+        elif version > row.version:
+            newer.append(name)
+    return older, newer
+
+
+def _version(look: Look) -> int | None:
+    """The version of our own intact copy; ``None`` for another program's, and for one that the database still lacks."""
+    copy = None if look.value is None else stamped.decode(look.value)
+    return None if copy is None or copy.undrained or not copy.intact else copy.version
+
+
+@check("database-space", Group.DATABASE, Need.DATABASE)
+def database_space(patient: Patient) -> Finding:
+    """The database has room, and no large holes.
+
+    For a SQLite file only: the room on its disk, and the pages that a clean-up has left empty in it.
+    """
+    space, path = sqlite_space(patient.store.database), patient.store.database.sqlite_path
+    if space is None or path is None:
+        raise Skip("no SQLite file")
+    disk = shutil.disk_usage(path.parent)
+    numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
+    evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
+    if disk.free < LITTLE_DISK * disk.total:
+        return crit(evidence, f"df -h {path.parent}; make room", **numbers)
+    if space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD):
+        return warn(evidence, f"sqlite3 {path} VACUUM, while the shop is closed", **numbers)
+    return ok(evidence, **numbers)

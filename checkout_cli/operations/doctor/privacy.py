@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +11,15 @@ import msgspec
 
 from checkout_cli.card_data import refuse_card_data
 from checkout_cli.card_numbers import holds_card_number
-from checkout_cli.errors import CardDataRefused, CheckoutError, CommandDenied, CommandUnknown
-from checkout_cli.keys import Family, family_of
+from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
+from checkout_cli.keys import Family
 from checkout_cli.operations.doctor.check import Finding, Group, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
+from checkout_cli.operations.doctor.sample import keys_of
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.redis_commands import decoded
 
-PAGES, PAGE = 20, 100
-"""SCANs at random places, and the keys that each is asked for."""
 MOST_READ = 200
 """Values of a family that are read."""
 LARGEST_READ = 64 * 1024
@@ -39,7 +37,7 @@ _OURS = (Family.SESSIONS, Family.INDEX, Family.DELIVERY, Family.COUPON, Family.U
 class Drawn:
     """Keys of one server from random places, and what some of them hold."""
 
-    keys: dict[Family, list[bytes]] = field(default_factory=dict)
+    keys: dict[Family, list[bytes]]
     values: dict[Family, list[bytes]] = field(default_factory=dict)
     user_fields: list[tuple[bytes, ...]] = field(default_factory=list)
 
@@ -51,19 +49,11 @@ class Drawn:
 
 def _drawn(patient: Patient, server: Inspector) -> Drawn:
     """One sample of a server for all checks."""
-    return patient.kept(f"drawn from {server.place}", lambda: _draw(server))
+    return patient.kept(f"drawn from {server.place}", lambda: _draw(server, keys_of(patient, server)))
 
 
-def _draw(server: Inspector) -> Drawn:
-    cursors = [0, *(random.getrandbits(63) for _ in range(PAGES - 1))]
-    found: set[bytes] = set()
-    for reply in server.ask_all(*(("SCAN", cursor, "COUNT", PAGE) for cursor in cursors)):
-        if isinstance(reply, CheckoutError):
-            raise reply
-        found.update(reply[1])
-    drawn = Drawn()
-    for key in sorted(found):
-        drawn.keys.setdefault(family_of(key), []).append(key)
+def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
+    drawn = Drawn(keys)
     for family in (Family.SESSIONS, Family.DELIVERY, Family.COUPON):
         drawn.values[family] = _values(server, drawn.keys.get(family, [])[:MOST_READ])
     drawn.user_fields = _fields(server, drawn.keys.get(Family.USERS, [])[:MOST_READ])

@@ -1,1 +1,196 @@
-"""Checks of the group ``sessions``."""
+"""Are the sessions as they should be: alive for a while, listed, readable, and the same in both tiers?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from checkout_cli.errors import SessionCorrupt
+from checkout_cli.keys import INDEX
+from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
+from checkout_cli.operations.doctor.patient import Patient, ago
+from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions
+from checkout_cli.operations.sync import PendingCounts, pending_counts
+from checkout_cli.session import decode
+from checkout_cli.store import stamped
+
+SAMPLING = ("scan", "pttl", "strlen", "type", "zmscore")
+LATE = 1.05
+"""How much longer than its lifetime a session may live: ours are slid to it exactly."""
+MANY_DANGLING = 0.01
+LARGE = 100_000
+"""Bytes."""
+READ = 200
+"""Values that are read."""
+SAME_TIME, MANY_AT_ONCE, ENOUGH = 10_000, 0.20, 100
+"""Milliseconds in which sessions end together, which share of them is too many, and of how many that says anything."""
+
+
+def _shortened(ids: Sequence[str]) -> str:
+    return ", ".join(f"{name[:8]}…" for name in ids[:3])
+
+
+@check("session-ttl", Group.SESSIONS, Need.REDIS, *SAMPLING)
+def session_ttl(patient: Patient) -> Finding:
+    """Every session has an end.
+
+    A key without a time to live stays for ever, with a shopper's data in it. One that lives much longer than
+    CHECKOUT_SESSION_TTL was written by another program.
+    """
+    sampled = sampled_sessions(patient)
+    endless = [session.checkout_id for session in sampled if session.ttl == -1]
+    longest = patient.settings.session_ttl * 1000 * LATE
+    late = [session.checkout_id for session in sampled if session.ttl > longest]
+    numbers = {"sampled": len(sampled), "withoutTtl": len(endless), "tooLong": len(late)}
+    looked = f"of {len(sampled):,} sampled"
+    ttl = f"{patient.settings.session_ttl:.0f}"
+    if endless:
+        fix = f"redis-cli EXPIRE KEY {ttl} for each that checkoutctl sessions list --tier redis shows as never ending"
+        return crit(f"{len(endless):,} {looked} have no time to live ({_shortened(endless)})", fix, **numbers)
+    if late:
+        fix = "checkoutctl config show: CHECKOUT_SESSION_TTL should be what the shop uses"
+        return warn(f"{len(late):,} {looked} live longer than {ttl} s ({_shortened(late)})", fix, **numbers)
+    return ok(f"none {looked} is without one", **numbers)
+
+
+@check("index-kind", Group.SESSIONS, Need.REDIS, "type")
+def kind_of_index(patient: Patient) -> Finding:
+    """The index is the sorted set that it should be.
+
+    The shop's older programs keep a plain SET there; a clean-up adopts it without losing a member.
+    """
+    kind = index_kind(patient)
+    if kind == "zset":
+        return ok("a sorted set")
+    if kind == "set":
+        return warn("a plain SET of an older program", "checkoutctl cleanup --expired")
+    if kind != "none":
+        return crit(f"{INDEX} holds a {kind}, which is no index", f"redis-cli RENAME {INDEX} elsewhere")
+    if sampled_sessions(patient):
+        return warn("there is none, and there are sessions", "checkoutctl cleanup --expired")
+    return ok("none, and no sessions")
+
+
+@check("index-dangling", Group.SESSIONS, Need.REDIS, "zrandmember", *SAMPLING)
+def index_dangling(patient: Patient) -> Finding:
+    """The index lists no sessions that are gone.
+
+    An entry whose moment has come and whose key is gone waits for the next clean-up, and is not counted here. One that
+    should still be alive was deleted, evicted or lost with a restart.
+    """
+    entries = sampled_entries(patient)
+    if not entries:
+        raise Skip("the index is empty, or no sorted set")
+    now = patient.now()
+    due = sum(entry.score <= now for entry in entries)
+    dangling = [entry.checkout_id for entry in entries if entry.ttl == -2 and entry.score > now]
+    numbers = {"sampled": len(entries), "dangling": len(dangling), "due": due}
+    evidence = f"{len(dangling):,} of {len(entries):,} sampled entries have no key; {due:,} are due for a clean-up"
+    if len(dangling) > MANY_DANGLING * len(entries):
+        fix = "checkoutctl doctor --only evictions; checkoutctl cleanup --expired removes each when it is due"
+        return warn(f"{evidence} ({_shortened(dangling)})", fix, **numbers)
+    return ok(evidence, **numbers)
+
+
+@check("index-missing", Group.SESSIONS, Need.REDIS, *SAMPLING)
+def index_missing(patient: Patient) -> Finding:
+    """The index lists every session.
+
+    What it lacks is found by no list by expiry and no clean-up. Other programs may leave it out; a clean-up enters it.
+    """
+    sampled = sampled_sessions(patient)
+    if index_kind(patient) not in {"zset", "set"}:
+        raise Skip("there is no index")
+    missing = [session.checkout_id for session in sampled if not session.indexed]
+    numbers = {"sampled": len(sampled), "missing": len(missing)}
+    evidence = f"{len(missing):,} of {len(sampled):,} sampled sessions are not listed"
+    if missing:
+        return warn(f"{evidence} ({_shortened(missing)})", "checkoutctl cleanup --expired", **numbers)
+    return ok(evidence, **numbers)
+
+
+@check("payload", Group.SESSIONS, Need.REDIS, "get", *SAMPLING)
+def payload(patient: Patient) -> Finding:
+    """Sessions can be read, and are of a reasonable size.
+
+    A value that is no JSON object, or a key of another type, is a checkout that nobody can go on with. One of more
+    than 100 kB slows down everybody who shares the server.
+    """
+    sampled = sampled_sessions(patient)
+    foreign = [session.checkout_id for session in sampled if session.size is None]
+    large = [session.checkout_id for session in sampled if (session.size or 0) > LARGE]
+    looks = patient.store.redis.look([session.checkout_id for session in sampled[:READ]])
+    corrupt = [
+        session.checkout_id
+        for session, look in zip(sampled, looks, strict=False)
+        if look.value is not None and not _is_readable(look.value)
+    ]
+    numbers = {"sampled": len(sampled), "wrongType": len(foreign), "corrupt": len(corrupt), "large": len(large)}
+    looked = f"of {len(sampled):,} sampled, {len(looks):,} of them read"
+    if foreign or corrupt:
+        named = _shortened([*foreign, *corrupt])
+        evidence = f"{len(foreign)} of another type and {len(corrupt)} corrupt {looked} ({named})"
+        return crit(evidence, "checkoutctl sessions list --tier redis", **numbers)
+    if large:
+        evidence = f"{len(large)} {looked} have more than {LARGE // 1000} kB ({_shortened(large)})"
+        return warn(evidence, "checkoutctl memory families --biggest 20", **numbers)
+    return ok(f"none unreadable or large {looked}", **numbers)
+
+
+def _is_readable(value: bytes) -> bool:
+    copy = stamped.decode(value)
+    try:
+        decode(value if copy is None else copy.body)
+    except SessionCorrupt:
+        return False
+    return True
+
+
+def _waiting(patient: Patient) -> PendingCounts:
+    return patient.kept("pending", lambda: pending_counts(patient.store))
+
+
+@check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "scard")
+def pending(patient: Patient) -> Finding:
+    """Nothing waits to be handed over from one tier to the other.
+
+    After an outage whatever uses the store hands sessions over as it meets them; a sync does all of it.
+    """
+    counts = _waiting(patient)
+    numbers = {"toRedis": counts.to_redis, "toDatabase": counts.to_database}
+    if counts.to_redis is None or counts.to_database is None:
+        raise Skip("what waits cannot be counted now")
+    evidence = f"{counts.to_redis:,} wait for Redis, {counts.to_database:,} for the database"
+    if counts.to_redis or counts.to_database:
+        return warn(evidence, "checkoutctl sync", **numbers)
+    return ok(evidence, **numbers)
+
+
+@check("conflicts", Group.SESSIONS, Need.DATABASE)
+def conflicts(patient: Patient) -> Finding:
+    """No session waits for a person to decide.
+
+    A write to Redis alone met a newer one in the database: both contents are kept until somebody settles it.
+    """
+    number = patient.store.drain_log.conflict_count()
+    if number:
+        return warn(f"{number:,} sessions were changed on both sides", "checkoutctl sync --conflicts", conflicts=number)
+    return ok("none", conflicts=0)
+
+
+@check("stampede", Group.SESSIONS, Need.REDIS, *SAMPLING)
+def stampede(patient: Patient) -> Finding:
+    """Sessions do not all end in the same moment.
+
+    Where a fifth of them ends within ten seconds, as after a bulk load, all shoppers come back at once.
+    """
+    ttls = [session.ttl for session in sampled_sessions(patient) if session.ttl > 0]
+    if len(ttls) < ENOUGH:
+        raise Skip(f"only {len(ttls)} sessions with an end")
+    slot, most = Counter(ttl // SAME_TIME for ttl in ttls).most_common(1)[0]
+    share = most / len(ttls)
+    evidence = f"{share:.0%} of {len(ttls):,} sampled end within the same ten seconds"
+    if share > MANY_AT_ONCE:
+        when = f"{evidence}, in {ago(slot * SAME_TIME / 1000)}"
+        return warn(when, "let the shop vary lifetimes a little where it writes many at once", share=round(share, 3))
+    return ok(evidence, share=round(share, 3))

@@ -1,0 +1,120 @@
+"""What the checks of the data look at: keys from random places, and random entries of the index.
+
+A million sessions cannot be looked at in a second; some thousands tell enough, and each check says how many it saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
+from checkout_cli.keys import INDEX, Family, checkout_id_of, family_of, session_key
+from checkout_cli.operations.doctor.patient import Patient
+from checkout_cli.operations.inspection import Inspector
+from checkout_cli.store.redis_commands import Command, decoded, encoded
+
+PAGES, PAGE = 20, 100
+"""SCANs at random places of each server, and the keys that each is asked for."""
+MEMBERS = 1000
+"""Entries of the index."""
+AT_ONCE = 500
+"""Keys in one pipeline."""
+
+
+@dataclass(frozen=True)
+class SampledSession:
+    """One session's key: ``ttl`` in milliseconds (-1: none), ``size`` in bytes (``None``: it is no string)."""
+
+    checkout_id: str
+    ttl: int
+    size: int | None
+    indexed: bool
+
+
+@dataclass(frozen=True)
+class SampledEntry:
+    """One entry of the index, and the time to live of its key in milliseconds (-2: there is no key)."""
+
+    checkout_id: str
+    score: float
+    ttl: int
+
+
+def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+    """Some 2,000 keys of a server, by family; all of them where there are no more."""
+    return patient.kept(f"keys of {server.place}", lambda: _scattered(server))
+
+
+def _scattered(server: Inspector) -> dict[Family, list[bytes]]:
+    cursors = [0, *(random.getrandbits(63) for _ in range(PAGES - 1))]
+    found: set[bytes] = set()
+    for reply in server.ask_all(*(("SCAN", cursor, "COUNT", PAGE) for cursor in cursors)):
+        if isinstance(reply, CheckoutError):
+            raise reply
+        found.update(reply[1])
+    families: dict[Family, list[bytes]] = {}
+    for key in sorted(found):
+        families.setdefault(family_of(key), []).append(key)
+    return families
+
+
+def index_kind(patient: Patient) -> str:
+    """What Redis keeps at the index: ``zset``, ``set`` (legacy), ``none``, or something else's type."""
+    return patient.kept("index kind", patient.store.index.kind)
+
+
+def sampled_sessions(patient: Patient) -> list[SampledSession]:
+    """Session keys from random places, with what can be known of them without reading them."""
+    return patient.kept("sessions", lambda: _sessions(patient))
+
+
+def _sessions(patient: Patient) -> list[SampledSession]:
+    keys = [key for server in patient.servers for key in keys_of(patient, server).get(Family.SESSIONS, [])]
+    ids = [checkout_id_of(decoded(key)) for key in keys]
+    missing = set() if index_kind(patient) not in {"zset", "set"} else set(_missing(patient, ids))
+    found = []
+    for checkout_id, (ttl, size) in zip(ids, _measures(patient, keys), strict=True):
+        if ttl != -2:  # it has ended since it was found
+            found.append(SampledSession(checkout_id, ttl, size, checkout_id not in missing))
+    return found
+
+
+def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
+    index = patient.store.index
+    return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
+
+
+def _measures(patient: Patient, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
+    found: list[tuple[int, int | None]] = []
+    for start in range(0, len(keys), AT_ONCE):
+        commands: list[Command] = [
+            command for key in keys[start : start + AT_ONCE] for command in (("PTTL", key), ("STRLEN", key))
+        ]
+        replies = patient.store.redis.ask_all(*commands, lenient=True)
+        for ttl, size in zip(replies[::2], replies[1::2], strict=True):
+            for reply in (ttl, size):
+                if isinstance(reply, (CommandDenied, CommandUnknown)):
+                    raise reply
+            gone = isinstance(ttl, CheckoutError)  # of a cluster's server that is away
+            found.append((-2 if gone else int(ttl), None if isinstance(size, WrongKeyType) else _whole(size)))
+    return found
+
+
+def _whole(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def sampled_entries(patient: Patient) -> list[SampledEntry]:
+    """Random entries of the index; none where it is no sorted set."""
+    return patient.kept("entries", lambda: _entries(patient))
+
+
+def _entries(patient: Patient) -> list[SampledEntry]:
+    if index_kind(patient) != "zset":
+        return []
+    raw = patient.store.redis.ask(("ZRANDMEMBER", INDEX, MEMBERS, "WITHSCORES"))
+    ids = [decoded(member) for member in raw[::2]]
+    ttls = patient.store.redis.ask_all(*(("PTTL", encoded(session_key(name))) for name in ids)) if ids else []
+    return [SampledEntry(name, float(score), int(ttl)) for name, score, ttl in zip(ids, raw[1::2], ttls, strict=True)]
