@@ -93,7 +93,7 @@ def _answers(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-@server_check("user-fields", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("user-fields", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def user_fields(patient: Patient, server: Inspector) -> Finding:
     """What is tracked of users is on the list of harmless fields.
 
@@ -111,7 +111,7 @@ def user_fields(patient: Patient, server: Inspector) -> Finding:
     return crit(evidence, "checkoutctl users list shows whose; mend the program that writes them", fields=len(foreign))
 
 
-@server_check("card-data", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("card-data", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def card_data(patient: Patient, server: Inspector) -> Finding:
     """No card data is stored.
 
@@ -143,7 +143,7 @@ def _path_of_card_data(value: bytes) -> str:
     return ""
 
 
-@server_check("key-names", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("key-names", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def key_names(patient: Patient, server: Inspector) -> Finding:
     """The names of checkout keys hold no e-mail address and no phone number.
 

@@ -15,7 +15,7 @@ from checkout_cli.session import decode
 from checkout_cli.store import stamped
 from checkout_cli.store.backlog import Backlog
 
-SAMPLING = ("scan", "pttl", "strlen", "type", "zmscore")
+SAMPLING = ("dbsize", "scan", "pttl", "strlen", "type", "zmscore")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01
