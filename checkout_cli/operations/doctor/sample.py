@@ -24,7 +24,7 @@ MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500
 """Keys in one pipeline."""
-MOST_BYTES = 8 << 20
+MOST_BYTES = 2 << 20
 """Of values that are read in one go: other programs' sessions may be of any size."""
 
 
