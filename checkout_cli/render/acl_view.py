@@ -1,0 +1,127 @@
+"""How roles, their rules and what a user may do look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkout_cli.operations.acl_check import Capabilities, State, Way
+from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
+from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
+
+_ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
+_CHECKED = (Column("command"), Column("state"), Column("not granted"))
+_VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
+_OLDER = {
+    "7.0": "Redis 7.0, which lacks some commands",
+    "6.2": "Redis 6.2, whose key patterns do not tell reading from writing",
+}
+
+
+def show_roles(*, as_json: bool) -> None:
+    """All roles, what each may do, and what none may."""
+    if as_json:
+        write_json({"roles": [_role(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
+        return
+    write_table(_ROLES, [(role.name, role.purpose, ", ".join(_names(role.entries))) for role in ROLES.values()])
+    for name, reason in NO_ROLE.items():
+        narrate(f"{name} is in no role: {reason}")
+    narrate("next: checkoutctl acl operator")
+
+
+def _names(commands: Sequence[str] | Any) -> list[str]:
+    """Commands, without those that are part of another: what may write may also look."""
+    names = list(commands)
+    return [name for name in names if name.partition(" --")[0] == name or name.partition(" --")[0] not in names]
+
+
+def show_rule(rule: Rule, *, as_json: bool) -> None:
+    """The rule as lines that can be typed, the one for this day's servers first."""
+    if as_json:
+        write_json(
+            {
+                **_role(rule.role),
+                "user": rule.user,
+                "setuser": rule.command(),
+                "aclFile": rule.line(),
+                "olderServers": {
+                    name: {"setuser": rule.command(version), "aclFile": rule.line(version)}
+                    for name, version in _VERSIONS.items()
+                    if version != NEWEST
+                },
+            }
+        )
+        return
+    write_line(rule.command())
+    write_line()
+    write_line("# in users.acl or redis.conf:")
+    write_line(rule.line())
+    for name, reason in _OLDER.items():
+        write_line()
+        write_line(f"# for {reason}:")
+        write_line(rule.command(_VERSIONS[name]))
+    narrate(f"{rule.role.name}: {rule.role.purpose}")
+    for command, reason in rule.role.withheld.items():
+        narrate(f"  without +{command}: {reason}")
+    narrate(
+        f"Put a password of your own in place of {PASSWORD}; type it in redis-cli, where '>' and '*' are just letters."
+    )
+    narrate("SCAN lists the names of all keys, also of other programs; what is in those stays out of reach.")
+
+
+def _role(role: Role) -> dict[str, Any]:
+    return {
+        "role": role.name,
+        "purpose": role.purpose,
+        "commands": _names(role.entries),
+        "withheld": {f"+{command}": reason for command, reason in role.withheld.items()},
+    }
+
+
+def show_check(found: Capabilities, *, as_json: bool) -> None:
+    """Every command of the role and what it lacks on stdout; how to mend it last."""
+    if as_json:
+        write_json(_check(found))
+        return
+    rows = [(one.name, one.state, " ".join((*one.missing, *one.reduced, *one.untold))) for one in found.commands]
+    write_table(_CHECKED, rows)
+    if found.repair is not None:
+        write_line()
+        write_line(found.repair)
+    _narrate(found)
+
+
+def _narrate(found: Capabilities) -> None:
+    number = sum(one.state is State.WORKS for one in found.commands)
+    narrate(f"user {found.user}: {number} of {len(found.commands)} commands of the role {found.role.name} work in full")
+    if not found.has_users:
+        warn("this server is older than Redis 6: it has no users, and everybody may run everything")
+    if found.absent:
+        narrate(f"this server has no {', '.join(name.replace('|', ' ').upper() for name in found.absent)}")
+    if found.way is Way.TRIAL:
+        warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
+    for command, reason in found.role.withheld.items():
+        narrate(f"not asked for +{command}: {reason}")
+
+
+def _check(found: Capabilities) -> dict[str, Any]:
+    return {
+        "user": found.user,
+        "role": found.role.name,
+        "complete": found.complete,
+        "method": found.way,
+        "commands": [
+            {
+                "command": one.name,
+                "state": one.state,
+                "missing": list(one.missing),
+                "reduced": list(one.reduced),
+                "unknown": list(one.untold),
+            }
+            for one in found.commands
+        ],
+        "missing": list(found.missing),
+        "setuser": found.repair,
+        "absent": list(found.absent),
+        "usersSupported": found.has_users,
+    }
