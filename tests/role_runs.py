@@ -6,18 +6,18 @@ no proof. The states are prepared by the server's own default user.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.domain.users import Users
-from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import INDEX, LEGACY_STATS
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sync import pending_counts, synchronize
 from checkout_cli.session import Durability
 from checkout_cli.settings import Settings
@@ -29,7 +29,6 @@ from tests.operations.test_sync import (
     make_conflict,
     set_columns,
     update_in_database_alone,
-    update_in_redis_alone,
 )
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
@@ -51,6 +50,12 @@ class Scene:
         with self.server.client(socket_timeout=5) as client:
             client.flushall()
             client.script_flush()
+            for name, value in (
+                ("maxmemory", "0"),
+                ("maxmemory-policy", "noeviction"),
+                ("latency-monitor-threshold", "0"),
+            ):
+                client.config_set(name, value)
         with CheckoutStore.open(self.settings) as store:
             store.database.create_schema()
             with store.database.transaction() as connection:
@@ -102,6 +107,31 @@ class Scene:
         with self.server.client() as client:
             client.sadd("checkout:pending", "gone-00001")  # its session has ended
 
+    def many(self) -> None:
+        """More entries in the index than one page has."""
+        self.fill()
+        with self.server.client() as client:
+            client.zadd(INDEX, {f"long-gone-{number:04}": number for number in range(1, 602)})
+
+    def half_adopted(self) -> None:
+        """Our index, and a legacy SET that is being moved into it."""
+        self.fill()
+        with self.server.client() as client:
+            client.sadd("checkout:index:legacy", LIVING, DEAD)
+
+    def evicting(self, policy: str = "allkeys-lru") -> None:
+        """A server that would evict sessions, and has measured a pause."""
+        self.fill()
+        with self.server.client() as client:
+            client.config_set("maxmemory", "100mb")
+            client.config_set("maxmemory-policy", policy)
+            client.config_set("latency-monitor-threshold", "1")
+            client.execute_command("DEBUG", "SLEEP", "0.01")
+
+    def evicting_least_used(self) -> None:
+        """The same with another idea of what goes first."""
+        self.evicting("allkeys-lfu")
+
     def filled_in(self, word: str) -> str:
         """An argument with what only the scene knows."""
         if word != "{conflict}":
@@ -132,16 +162,32 @@ RUNS = (
     Run("health", state=Scene.without_index),
     Run("health", state=Scene.interrupted_adoption),
     Run("health", state=Scene.all_waiting),
-    Run("doctor", state=Scene.fill),
+    Run("health", state=Scene.half_adopted),
     Run("doctor", state=Scene.all_waiting),
+    Run("doctor", state=Scene.evicting),
     Run("info"),
+    Run("slowlog"),
+    Run("slowlog", "--reset --yes"),
     Run("latency", "--samples 3"),
+    Run("latency", "--samples 3", state=Scene.evicting),
+    Run("monitor", "--seconds 0.2"),
+    Run("incident", "--out -"),
+    Run("incident diff", "one.json one.json"),
+    Run("acl"),
+    Run("acl reader"),
+    Run("acl operator"),
+    Run("acl application"),
+    Run("acl check", "--role reader"),
     Run("memory show"),
+    Run("memory show", state=Scene.evicting),
+    Run("memory show", state=Scene.evicting_least_used),
     Run("memory families"),
     Run("memory families", "--sample 1000"),
     Run("memory tune", "--advise"),
     Run("sessions list"),
     Run("sessions list", "--limit 1 --tier redis"),
+    Run("sessions list", state=Scene.many),
+    Run("sessions list", state=Scene.half_adopted),
     Run("sessions list", state=Scene.with_legacy_index),
     Run("sessions list", state=Scene.interrupted_adoption),
     Run("sessions list", state=Scene.without_index),
@@ -225,40 +271,37 @@ def _shop(store: CheckoutStore) -> None:
 
 # What a server was really asked
 
-
-@dataclass(frozen=True)
-class Heard:
-    """One command as MONITOR shows it, whether a script ran it, and who asked."""
-
-    words: tuple[str, ...]
-    in_script: bool
-    client: str
-
-
-_LINE = re.compile(r"^\+[0-9.]+ \[\d+ ([^\]]+)\] (.*)$")
+HARNESS = Counter({"config|resetstat": 1, "monitor": 1, "echo": 1})
+"""What :func:`listening` itself adds to the server's count of commands."""
+_LINE = re.compile(r"\+[0-9.]+ \[\d+ [^\]]+\] (.*)")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
+@dataclass
+class Heard:
+    """What happened while a server was listened to: how often each command ran, and every one that MONITOR shows."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+
+
 @contextmanager
-def listening(server: ValkeyServer) -> Iterator[list[Heard]]:
-    """MONITOR for the time of the block; what was heard is in the list when the block has ended."""
-    heard: list[Heard] = []
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+def listening(server: ValkeyServer) -> Iterator[Heard]:
+    """Listen for the time of the block; commands of administrators are counted and not shown."""
+    heard = Heard()
+    with (
+        server.client(socket_timeout=5) as client,
+        socket.create_connection((HOST, server.port), timeout=10) as connection,
+    ):
+        client.config_resetstat()
         stream = connection.makefile("rwb")
         stream.write(b"MONITOR\r\n")
         stream.flush()
         assert stream.readline() == b"+OK\r\n"
         yield heard
-        with server.client() as client:
-            client.echo("the-end")
-        while True:
-            line = stream.readline().decode("latin-1").rstrip()
-            if '"the-end"' in line:
-                return
+        client.echo("the-end")
+        while '"the-end"' not in (line := stream.readline().decode("latin-1")):
             if found := _LINE.match(line):
-                words = tuple(_WORD.findall(found[2]))
-                heard.append(Heard(words, found[1] == "lua", found[1]))
-
-
-__all__ = ["FOREIGN", "RUNS", "Heard", "Run", "Scene", "listening", "use_the_library"]
-_ = (dataclasses, update_in_redis_alone, CheckoutError)
+                heard.commands.append(tuple(_WORD.findall(found[1])))
+        ran = client.info("commandstats").items()
+        heard.counts = Counter({name.removeprefix("cmdstat_"): int(count["calls"]) for name, count in ran}) - HARNESS

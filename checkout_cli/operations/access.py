@@ -38,18 +38,20 @@ DELIVERY, COUPONS, USERS, STATISTICS = f"{DELIVERY_PREFIX}*", f"{COUPON_PREFIX}*
 CACHES = (DELIVERY, COUPONS)
 ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
 
+_ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
-    "exists get getrange hget hgetall hkeys hlen hmget memory|usage object|freq object|idletime pttl scard smismember "
-    "srandmember sscan strlen type zcard zcount zmscore zrange zrevrank zscore"
+    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan zcount zmscore zrange zrevrank zscore"
 )
 _WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
 _BOTH = "evalsha getex hincrby renamenx"
 ACCESS = {
+    **dict.fromkeys(_ABOUT.split(), Access.NONE),
     **dict.fromkeys(_READING.split(), Access.READ),
     **dict.fromkeys(_WRITING.split(), Access.WRITE),
     **dict.fromkeys(_BOTH.split(), Access.BOTH),
 }
-"""Of commands on keys (the servers' own COMMAND GETKEYSANDFLAGS). A script's keys count as read and written."""
+"""Of commands on keys (the servers' own COMMAND GETKEYSANDFLAGS). For those about a key and not its content, a pattern of
+any kind will do. A script's keys count as read and written."""
 
 SINCE = {"client|no-touch": (7, 2), "cluster|myshardid": (7, 2)}
 """The version of Redis that has a command first; an older one refuses a rule that names it. Valkey has them all."""
@@ -129,7 +131,13 @@ _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
-_MEMORY = Entry(_plain("info"), _MEASURE | _plain("memory|stats config|get") | _on(SESSIONS, "strlen get"))
+_MEMORY = Entry(
+    _plain("info"),
+    _MEASURE
+    | _plain("memory|stats config|get")
+    | _on(SESSIONS, "strlen get")
+    | _on(ALL, "object|idletime object|freq"),
+)
 _SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDENTITY)
 _LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
 _DOCTOR = Entry(

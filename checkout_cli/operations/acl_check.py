@@ -52,6 +52,7 @@ _SAMPLES = {
     "zscore": "ZSCORE {key} x",
 }
 """How a command is called, where that is more than its name and a key."""
+_MULTI, _DISCARD = Need("multi"), Need("discard")
 _NEVER_RUN = frozenset({"monitor", "multi", "discard", "asking", "select", "script|load"})
 """Commands without a key that change something, if only in our own connection."""
 _ADMIN = ("acl|", "config|set", "config|rewrite", "slowlog|reset")
@@ -173,10 +174,11 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
     wanted = sorted(ROLES[role].needs(settings))
     told, way, version = _Told(set(), set(), set(), set()), Way.TRANSACTION, None
     for server in redis.servers():
-        queued = _queued(server, wanted, settings)
-        if queued is None:
+        answers = _queued(server, wanted, settings)
+        if isinstance(answers[_MULTI], CheckoutError):
             way = Way.TRIAL
-        for need, reply in (_tried(server, wanted, settings) if queued is None else queued).items():
+            answers |= _tried(server, wanted, settings)
+        for need, reply in answers.items():
             told.note(need, reply)
         version = version or _version(server)
     user = settings.redis_username or "default"
@@ -214,48 +216,47 @@ class _StillOpen(Exception):
     """The transaction could not be dropped, so its connection has to be."""
 
 
-def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object] | None:
-    """The answers to calls in a transaction that is dropped; ``None`` where there are no transactions for us."""
+def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object]:
+    """The answers to calls in a transaction that is dropped; MULTI's alone where there are no transactions for us."""
+    queued = [need for need in needs if need not in (_MULTI, _DISCARD)]  # these two would end it, and run the rest
     answers: dict[Need, object] = {}
     try:
         with server.conversation() as talk:
-            if not _begun(talk):
-                return None
-            calls = [_call(need, settings) for need in needs]
-            answers.update(zip(needs, talk.ask(*calls), strict=True))
-            _insist_on_dropping(talk)
+            begun = _begun(talk)
+            if isinstance(begun, CheckoutError):
+                return {_MULTI: begun}
+            answers.update(zip(queued, talk.ask(*(_call(need, settings) for need in queued)), strict=True))
+            (dropped,) = talk.ask(("DISCARD",))
+            answers |= {_MULTI: begun, _DISCARD: dropped}
+            _insist_on(dropped)
     except _StillOpen:
         pass  # the answers are as good as ever
     return answers
 
 
-def _insist_on_dropping(talk: Conversation) -> None:
-    (dropped,) = talk.ask(("DISCARD",))
+def _begun(talk: Conversation) -> object:
+    """The answer to MULTI; raises the error of a server that cannot answer anything now."""
+    (begun,) = talk.ask(("MULTI",))
+    if isinstance(begun, CheckoutError) and not isinstance(begun, (CommandDenied, CommandUnknown)):
+        raise begun
+    return begun
+
+
+def _insist_on(dropped: object) -> None:
     if isinstance(dropped, CheckoutError):
         raise _StillOpen
 
 
-def _begun(talk: Conversation) -> bool:
-    (begun,) = talk.ask(("MULTI",))
-    if isinstance(begun, CheckoutError) and not isinstance(begun, (CommandDenied, CommandUnknown)):
-        raise begun
-    return not isinstance(begun, CheckoutError)
-
-
 def _tried(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object]:
-    """The answers to real calls of what only looks; MULTI and DISCARD are denied, or we would not be here."""
+    """The answers to real calls of what only looks."""
     harmless = [need for need in needs if _only_looks(need)]
     with server.conversation() as talk:
-        replies = talk.ask(*(_call(need, settings) for need in harmless))
-        answers: dict[Need, object] = dict(zip(harmless, replies, strict=True))
-        if Need("multi") in needs:
-            (answers[Need("multi")],) = talk.ask(("MULTI",))
-    return answers
+        return dict(zip(harmless, talk.ask(*(_call(need, settings) for need in harmless)), strict=True))
 
 
 def _only_looks(need: Need) -> bool:
     if need.keys:
-        return need.access is Access.READ
+        return Access.WRITE not in need.access
     return need.command not in _NEVER_RUN and not need.command.startswith(_ADMIN)
 
 

@@ -149,4 +149,4 @@ def grants(needs: Iterable[Need], version: tuple[int, int] = NEWEST) -> list[str
 
 
 def _pattern(keys: str, access: Access) -> str:
-    return {Access.READ: "%R~", Access.WRITE: "%W~"}.get(access, "~") + keys
+    return {Access.BOTH: "~", Access.WRITE: "%W~"}.get(access, "%R~") + keys

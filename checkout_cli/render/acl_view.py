@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from checkout_cli.operations.acl_check import Capabilities, State, Way
@@ -10,6 +9,7 @@ from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWO
 from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
 
 _ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
+_LOOKS = (" --check", " --dry-run", " --advise")
 _CHECKED = (Column("command"), Column("state"), Column("not granted"))
 _VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
 _OLDER = {
@@ -23,16 +23,26 @@ def show_roles(*, as_json: bool) -> None:
     if as_json:
         write_json({"roles": [_role(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
         return
-    write_table(_ROLES, [(role.name, role.purpose, ", ".join(_names(role.entries))) for role in ROLES.values()])
+    write_table(_ROLES, [(role.name, role.purpose, _may(role)) for role in ROLES.values()])
     for name, reason in NO_ROLE.items():
         narrate(f"{name} is in no role: {reason}")
     narrate("next: checkoutctl acl operator")
 
 
-def _names(commands: Sequence[str] | Any) -> list[str]:
-    """Commands, without those that are part of another: what may write may also look."""
-    names = list(commands)
-    return [name for name in names if name.partition(" --")[0] == name or name.partition(" --")[0] not in names]
+def _may(role: Role) -> str:
+    """What a role may run, in words; what another role may as well is not told again."""
+    names = _names(role)
+    for other in ROLES.values():
+        others = _names(other)
+        if other is not role and set(other.entries) < set(role.entries):
+            more = [name for name in names if name not in others]
+            return f"all that {other.name} may, and {', '.join(more)}"
+    return ", ".join(names)
+
+
+def _names(role: Role) -> list[str]:
+    """A role's commands; one that may write may also be asked to look only."""
+    return [name for name in role.entries if not (name.endswith(_LOOKS) and name.partition(" --")[0] in role.entries)]
 
 
 def show_rule(rule: Rule, *, as_json: bool) -> None:
@@ -73,7 +83,7 @@ def _role(role: Role) -> dict[str, Any]:
     return {
         "role": role.name,
         "purpose": role.purpose,
-        "commands": _names(role.entries),
+        "commands": list(role.entries),
         "withheld": {f"+{command}": reason for command, reason in role.withheld.items()},
     }
 
