@@ -24,7 +24,7 @@ COMMANDS: dict[str, list[str]] = {
     "doctor": ["doctor", "--json"],
     "memory show": ["memory", "show", "--json"],
     "memory families": ["memory", "families", "--json"],
-    "memory families --sample": ["memory", "families", "--sample", "100", "--json"],
+    "memory families --sample": ["memory", "families", "--sample", "1000", "--json"],
     "memory tune": ["memory", "tune", "--json"],
     "memory tune --advise": ["memory", "tune", "--advise", "--json"],
     "memory tune --policy": ["memory", "tune", "--policy", "volatile-ttl", "--dry-run", "--json"],
@@ -33,7 +33,6 @@ COMMANDS: dict[str, list[str]] = {
     "slowlog --reset": ["slowlog", "--reset", "--dry-run", "--json"],
     "latency": ["latency", "--samples", "5", "--json"],
     "monitor": ["monitor", "--seconds", "0.2", "--json"],
-    "acl check": ["acl", "check", "--json"],
     "incident": ["incident", "--out", "-"],
 }
 """By what stands in the table."""

@@ -21,36 +21,55 @@ def _words(text: str) -> frozenset[str]:
 
 
 _WITH_SUBCOMMAND = _words(
-    "acl client cluster command config debug function latency memory module object pubsub script sentinel slowlog "
-    "xgroup xinfo"
+    "acl client cluster command commandlog config debug function latency memory module object pfdebug pubsub script "
+    "sentinel slowlog xgroup xinfo"
 )
 _KEY_FIRST = _words(
-    "append bitcount bitfield bitop bitpos decr decrby del dump exists expire expireat expiretime geoadd geodist "
-    "get getbit getdel getex getrange getset hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget "
-    "hmset hrandfield hscan hset hsetnx hstrlen hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos "
-    "lpush lpushx lrange lrem lset ltrim mget move mset msetnx persist pexpire pexpireat pexpiretime pfadd "
-    "pfcount psetex pttl rename renamenx restore rpop rpush rpushx sadd scard sdiff set setbit setex setnx "
-    "setrange sinter sismember smembers smismember smove sort spop srandmember srem sscan strlen sunion substr "
-    "touch ttl type unlink watch xadd xlen xrange xread zadd zcard zcount zincrby zlexcount zmscore zpopmax "
-    "zpopmin zrandmember zrange zrangebyscore zrank zrem zremrangebyrank zremrangebyscore zrevrange "
-    "zrevrangebyscore zrevrank zscan zscore delifeq"
+    "append bitcount bitfield bitfield_ro bitpos blmove blpop brpop brpoplpush bzpopmax bzpopmin copy decr decrby "
+    "del dump exists expire expireat expiretime geoadd geodist geohash geopos georadius georadius_ro "
+    "georadiusbymember georadiusbymember_ro geosearch geosearchstore hexpire hexpireat hexpiretime hgetdel hgetex "
+    "hpersist hpexpire hpexpireat hpexpiretime hpttl hsetex httl lcs pfmerge restore-asking rpoplpush sdiffstore "
+    "sinterstore sort_ro sunionstore xack xautoclaim xclaim xdel xpending xrevrange xsetid xtrim zdiffstore "
+    "zinterstore zrangebylex zrangestore zremrangebylex zrevrangebylex zunionstore get getbit getdel getex getrange "
+    "getset hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset hsetnx "
+    "hstrlen hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange lrem lset ltrim "
+    "mget move mset msetnx persist pexpire pexpireat pexpiretime pfadd pfcount psetex pttl rename renamenx restore "
+    "rpop rpush rpushx sadd scard sdiff set setbit setex setnx setrange sinter sismember smembers smismember smove "
+    "sort spop srandmember srem sscan strlen sunion substr touch ttl type unlink watch xadd xlen xrange zadd zcard "
+    "zcount zincrby zlexcount zmscore zpopmax zpopmin zrandmember zrange zrangebyscore zrank zrem zremrangebyrank "
+    "zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore delifeq"
 )
-_KEY_AFTER_SUBCOMMAND = frozenset({"memory usage", "object idletime", "object freq", "object encoding", "debug object"})
+_KEY_AFTER_SUBCOMMAND = frozenset(
+    {
+        *("memory usage", "object idletime", "object freq", "object encoding", "object refcount", "debug object"),
+        *("xgroup create", "xgroup createconsumer", "xgroup delconsumer", "xgroup destroy", "xgroup setid"),
+        *("xinfo consumers", "xinfo groups", "xinfo stream"),
+    }
+)
+_KEY_BEHIND = {"bitop": 1, "migrate": 2}
+"""How many arguments stand before the first key: an operation, or a host and its port."""
+_NUMBER_OF_KEYS_BEHIND = {
+    **dict.fromkeys(_words("lmpop msetex sintercard zdiff zinter zintercard zmpop zunion"), 0),
+    **dict.fromkeys(_words("blmpop bzmpop"), 1),
+}
+"""How many arguments stand before the number of keys, which the first key follows."""
+_STREAMS = _words("xread xreadgroup")
 _KEYLESS = _words(
-    "asking auth bgrewriteaof bgsave dbsize discard echo exec failover flushall flushdb hello info keys lastsave "
-    "lolwut monitor multi ping psubscribe psync publish punsubscribe quit randomkey readonly readwrite replconf "
-    "replicaof reset role save scan select shutdown slaveof subscribe swapdb sync time unsubscribe unwatch wait "
-    "waitaof"
+    "asking auth bgrewriteaof bgsave clusterscan dbsize discard echo exec failover flushall flushdb hello info keys "
+    "lastsave lolwut monitor multi pfselftest ping psubscribe psync publish punsubscribe quit randomkey readonly "
+    "readwrite replconf replicaof reset role save scan select shutdown slaveof spublish ssubscribe subscribe "
+    "sunsubscribe swapdb sync time unsubscribe unwatch wait waitaof"
 )
 _SCRIPTS = frozenset({"eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"})
 _SUBCOMMANDS = _words(
-    "list getuser setuser whoami dryrun log cat info setname getname setinfo no-evict no-touch id kill pause "
-    "unpause reply tracking slots shards nodes myid myshardid meet addslots count countkeysinslot getkeysinslot "
-    "keyslot docs getkeys get set rewrite resetstat sleep object reload jmap doctor history latest reset "
-    "histogram graph usage stats purge malloc-stats idletime freq encoding refcount help load exists flush len "
-    "create stream groups"
+    "list getuser setuser whoami dryrun log cat info setname getname setinfo no-evict no-touch id kill pause unpause "
+    "reply tracking slots shards nodes myid myshardid meet addslots count countkeysinslot getkeysinslot keyslot docs "
+    "getkeys get set rewrite resetstat sleep object reload jmap doctor history latest reset histogram graph usage "
+    "stats purge malloc-stats idletime freq encoding refcount help load exists flush len create createconsumer "
+    "delconsumer destroy setid stream groups consumers"
 )
 _LONGEST_NAME = 40
+_KNOWN = frozenset({*_KEY_FIRST, *_KEYLESS, *_WITH_SUBCOMMAND, *_KEY_BEHIND, *_NUMBER_OF_KEYS_BEHIND, *_STREAMS})
 
 
 @dataclass(frozen=True)
@@ -85,9 +104,25 @@ def shape_of(arguments: Sequence[bytes]) -> CommandShape:
         return CommandShape(whole.upper(), key, len(rest) - 1 - (key is not None))
     if name in _KEY_FIRST and rest:
         return CommandShape(name.upper(), rest[0], len(rest) - 1)
-    if name in _KEY_FIRST or name in _KEYLESS or name in _WITH_SUBCOMMAND:
+    place = _place_of_key(name, rest)
+    if place is not None and place < len(rest):
+        return CommandShape(name.upper(), rest[place], len(rest) - 1)
+    if name in _KNOWN:
         return CommandShape(name.upper(), None, len(rest))
     return CommandShape(UNKNOWN, None, len(rest))
+
+
+def _place_of_key(name: str, rest: Sequence[bytes]) -> int | None:
+    """Where the first key stands in a command whose first argument is none; ``None`` where that cannot be told."""
+    if name in _NUMBER_OF_KEYS_BEHIND:
+        number = _NUMBER_OF_KEYS_BEHIND[name]
+        return number + 1 if number < len(rest) and rest[number].isdigit() and rest[number] != b"0" else None
+    if name in _STREAMS:
+        first = 3 if rest and rest[0].lower() == b"group" else 0  # a group or a consumer may be called "streams" too
+        return next(
+            (place + 1 for place, word in enumerate(rest) if place >= first and word.lower() == b"streams"), None
+        )
+    return _KEY_BEHIND.get(name)
 
 
 def _word(raw: bytes) -> str:

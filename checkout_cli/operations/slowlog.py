@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
@@ -14,6 +15,9 @@ from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_tier import RedisTier
 
 MOST_ENTRIES = 1000
+_MOST_ARGUMENTS = 32
+"""Of a command that the server keeps; the last of them then says how many more there were."""
+_MORE = re.compile(rb"\.\.\. \(([0-9]{1,7}) more arguments\)")
 
 
 @dataclass(frozen=True)
@@ -143,5 +147,9 @@ def _entry(raw: Sequence[Any]) -> Entry:
     """An entry as the server has it (Redis documentation, "SLOWLOG GET"); before Redis 4 without a client."""
     number, at, spent, arguments = raw[:4]
     client = decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else ""
-    shape = shape_of([part for part in arguments if isinstance(part, bytes)])
+    words = [part for part in arguments if isinstance(part, bytes)]
+    shape = shape_of(words)
+    more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
+    if more is not None:
+        shape = replace(shape, others=shape.others - 1 + int(more[1]))
     return Entry(int(number), int(at) * 1000, int(spent) / 1_000_000, shape, client)

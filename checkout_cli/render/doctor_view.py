@@ -91,7 +91,8 @@ def _rows(results: Sequence[Result]) -> Iterator[tuple[str, Finding]]:
 
 
 def _summary(report: DoctorReport) -> str:
-    names = {Status.CRIT: "critical", Status.WARN: "warnings", Status.OK: "ok", Status.SKIPPED: "skipped"}
+    warned = "warning" if report.count(Status.WARN) == 1 else "warnings"
+    names = {Status.CRIT: "critical", Status.WARN: warned, Status.OK: "ok", Status.SKIPPED: "skipped"}
     counts = ", ".join(f"{report.count(status)} {name}" for status, name in names.items())
     bad = [result for _, results in _by_group(report) for result in results if result.status in _ORDER[:2]]
     worst = min(bad, key=lambda result: _ORDER.index(result.status), default=None)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from checkout_cli.operations.server_info import InfoDiff, InfoReport
+from checkout_cli.operations.server_info import Change, InfoDiff, InfoReport
 from checkout_cli.render.info_meanings import MEANINGS
 from checkout_cli.render.output import (
     Column,
@@ -32,6 +32,8 @@ _BYTES = ("used_memory", "maxmemory", "total_system_memory", "mem_", "allocator_
 _NOT_BYTES = ("ratio", "_human", "policy", "_perc", "allocator", "_histlen", "_scripts", "_time")
 _NOISE = frozenset({"uptime_in_seconds", "lru_clock", "server_time_usec"})
 """What changes between any two looks, and says nothing."""
+_COUNTERS = frozenset({"stats", "cpu", "commandstats", "errorstats"})
+"""Sections that count since the server's start."""
 _LONGEST_VALUE = 44
 
 
@@ -127,7 +129,7 @@ def show_diff(diff: InfoDiff, *, as_json: bool) -> None:
                         "field": change.name,
                         "before": None if change.before is None else _value(change.before),
                         "after": None if change.after is None else _value(change.after),
-                        "perSecond": None if change.growth is None else _rate(change.growth, diff.seconds),
+                        "perSecond": _rate(change, diff.seconds),
                     }
                     for change in changes
                 ],
@@ -138,7 +140,7 @@ def show_diff(diff: InfoDiff, *, as_json: bool) -> None:
     rows = []
     for change in changes:
         name = f"{change.place} {change.name}" if several else change.name
-        growth, rate = change.growth, None if change.growth is None else _rate(change.growth, diff.seconds)
+        growth, rate = change.growth, _rate(change, diff.seconds)
         shown = ("" if growth is None else f"{growth:+,.6g}", "" if rate is None else f"{rate:+,.1f}")
         rows.append((name, change.before or "-", change.after or "-", *shown))
     if rows:
@@ -146,5 +148,7 @@ def show_diff(diff: InfoDiff, *, as_json: bool) -> None:
     narrate(f"{len(rows)} fields have changed in {diff.seconds:.1f} s")
 
 
-def _rate(growth: float, seconds: float) -> float | None:
-    return round(growth / seconds, 3) if seconds > 0 else None
+def _rate(change: Change, seconds: float) -> float | None:
+    """How fast a counter grows; a gauge goes up and down, and has no rate."""
+    counts = change.section in _COUNTERS and not change.name.startswith("instantaneous_")
+    return round(change.growth / seconds, 3) if counts and change.growth is not None and seconds > 0 else None

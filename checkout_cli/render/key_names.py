@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout_cli.card_numbers import holds_card_number
 from checkout_cli.keys import (
     COUPON_PREFIX,
     DELIVERY_PREFIX,
@@ -15,7 +16,7 @@ from checkout_cli.keys import (
     SESSION_PREFIX,
     USER_PREFIX,
 )
-from checkout_cli.render.masking import value_shown
+from checkout_cli.render.masking import MASKED, value_shown
 from checkout_cli.render.safe import safe
 from checkout_cli.store.redis_commands import decoded
 
@@ -28,13 +29,20 @@ _LONGEST_PREFIX = 32
 def key_shown(key: bytes, *, reveal: bool = False) -> str:
     """A key, with all but the beginning of an id, or of anything unknown, left out unless revealed."""
     name = decoded(key)
-    if reveal or name in _NO_SECRETS or (name.startswith(_NO_SECRETS_BEHIND) and "@" not in name):
+    if reveal or name in _NO_SECRETS or (name.startswith(_NO_SECRETS_BEHIND) and _is_harmless(name)):
         return safe(name)
     if name.startswith(SESSION_PREFIX):
         checkout_id = name.removeprefix(SESSION_PREFIX)
+        if "@" in checkout_id:  # a short address would be whole within the beginning of an id
+            return f"{SESSION_PREFIX}{MASKED}"
         return safe(f"{SESSION_PREFIX}{checkout_id[:_SESSION_ID_SHOWN]}…")
     prefix = USER_PREFIX if name.startswith(USER_PREFIX) else _prefix(name)
     return safe(f"{prefix}{value_shown('userId', {'userId': name.removeprefix(prefix)})}")
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether a key of the shop's own making holds no shopper's data: what is typed as a coupon can be anything."""
+    return "@" not in name and not holds_card_number(name)
 
 
 def _prefix(name: str) -> str:

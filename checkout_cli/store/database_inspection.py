@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.schema import sessions
@@ -26,6 +26,17 @@ def has_expiry_index(database: DatabaseTier) -> bool:
     with database.transaction() as connection:
         indexes = inspect(connection).get_indexes(sessions.name)
     return any(index["column_names"][:1] == [sessions.c.expires_at.name] for index in indexes)
+
+
+def created_lately(database: DatabaseTier, since: int, among: int) -> int:
+    """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
+    with database.transaction() as connection:
+        return sum(row.created_at >= since for row in connection.execute(latest))
 
 
 def sqlite_space(database: DatabaseTier) -> Space | None:

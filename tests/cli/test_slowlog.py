@@ -33,6 +33,19 @@ def test_no_argument_is_shown_and_keys_are_shortened(slow: ValkeyServer, checkou
         assert "somebody uses KEYS" in run.stderr
 
 
+def test_neither_card_numbers_nor_addresses_are_shown_where_they_are_keys(
+    slow: ValkeyServer, checkoutctl: Checkoutctl
+) -> None:
+    with slow.client() as client:
+        client.get("coupon:cache:4111111111111111")
+        client.get("checkout:session:jo@x.com")
+    for arguments in (["slowlog", "-n", "99"], ["slowlog", "-n", "99", "--json"]):
+        run = checkoutctl(*arguments, env={"REDIS_PORT": str(slow.port)})
+        assert "checkout:session:********" in run.stdout
+        assert "4111" not in run.stdout
+        assert "jo@x" not in run.stdout
+
+
 def test_a_log_that_is_off_is_told(valkey_server: Callable[..., ValkeyServer], checkoutctl: Checkoutctl) -> None:
     server = valkey_server("--slowlog-log-slower-than", "-1")
     run = checkoutctl("slowlog", env={"REDIS_PORT": str(server.port)})

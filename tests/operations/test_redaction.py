@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from checkout_cli.keys import Family
 from checkout_cli.operations.redaction import UNKNOWN, shape_of
 from checkout_cli.store.redis_commands import SCRIPTS, script_names
+from tests.servers import ValkeyServer
 
 
 def shape(*words: str) -> tuple[str, bytes | None, int]:
@@ -31,6 +32,14 @@ def shape(*words: str) -> tuple[str, bytes | None, int]:
         (["EVAL", "return 1", "0", "a"], ("EVAL", None, 1)),
         (["EVAL", "return 1", "x", "a"], ("EVAL", None, 1)),
         (["EVALSHA", "0" * 40, "1", "k"], ("EVALSHA", b"k", 0)),
+        (["XREAD", "COUNT", "2", "STREAMS", "k", "0"], ("XREAD", b"k", 4)),
+        (["XREADGROUP", "GROUP", "streams", "somebody", "STREAMS", "k", ">"], ("XREADGROUP", b"k", 5)),
+        (["XREAD", "STREAMS"], ("XREAD", None, 1)),
+        (["BITOP", "AND", "k", "other"], ("BITOP", b"k", 2)),
+        (["ZINTER", "2", "k", "other"], ("ZINTER", b"k", 2)),
+        (["ZINTER", "the value", "another"], ("ZINTER", None, 2)),
+        (["BLMPOP", "0", "1", "k", "LEFT"], ("BLMPOP", b"k", 3)),
+        (["BLMPOP", "0"], ("BLMPOP", None, 1)),
     ],
 )
 def test_a_command_is_told_by_its_name_its_first_key_and_how_much_more(
@@ -57,6 +66,25 @@ def test_the_family_is_that_of_the_key() -> None:
     assert shape_of([b"GET", b"checkout:session:1"]).family is Family.SESSIONS
     assert shape_of([b"GET", b"another"]).family is Family.OTHER
     assert shape_of([b"PING"]).family is None
+
+
+CHANNELS_AND_INTERNALS = {"spublish", "ssubscribe", "sunsubscribe", "pfdebug", "clusterscan"}
+
+
+def test_every_command_of_the_server_has_its_name_and_the_key_that_the_server_says(
+    any_redis_server: ValkeyServer,
+) -> None:
+    with any_redis_server.client() as client:
+        table = {name: entry["first_key_pos"] for name, entry in client.command().items()}
+    assert len(table) > 200
+    arguments = [f"argument-{place}".encode() for place in range(1, 6)]
+    shapes = {name: shape_of([name.encode(), *arguments]) for name in table}
+    assert [name for name, found in shapes.items() if found.name == UNKNOWN] == []
+    assert [
+        name
+        for name, place in table.items()
+        if shapes[name].key != (arguments[place - 1] if place else None) and name not in CHANNELS_AND_INTERNALS
+    ] == []
 
 
 CANARY = b"canary-4111111111111111@shop.example"

@@ -59,6 +59,13 @@ def test_no_more_entries_are_told_than_are_wanted(slow: CheckoutStore) -> None:
     assert server.length > 3
 
 
+def test_arguments_that_the_server_has_cut_away_are_counted(slow: CheckoutStore) -> None:
+    with slow:
+        slow.redis.ask(("MSET", *("x",) * 100))
+        (server,) = slow_log(slow.redis).servers
+    assert next(entry.shape.others for entry in server.entries if entry.shape.name == "MSET") == 99
+
+
 def test_a_reset_drops_them_after_consent_only(slow: CheckoutStore) -> None:
     with slow:
         slow.redis.ask(("PING",))

@@ -37,7 +37,7 @@ def test_what_hurts_first_stands_first_and_the_summary_last(capsys: pytest.Captu
     ]
     assert lines[4] == "  skipped  first, second: needs +info"
     assert lines[5] == "speed:"
-    assert lines[-1] == "1 critical, 1 warnings, 1 ok, 2 skipped; first: checkoutctl memory show"
+    assert lines[-1] == "1 critical, 1 warning, 1 ok, 2 skipped; first: checkoutctl memory show"
 
 
 def test_what_a_server_says_is_made_safe(capsys: pytest.CaptureFixture[str]) -> None:

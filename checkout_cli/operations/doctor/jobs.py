@@ -10,6 +10,7 @@ from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, che
 from checkout_cli.operations.doctor.patient import Patient, ago
 from checkout_cli.operations.heartbeat import last_beat
 from checkout_cli.operations.job_lock import TIME_TO_LIVE
+from checkout_cli.store.database_inspection import created_lately
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
 """Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
@@ -19,6 +20,8 @@ ENOUGH_READS = 100
 LOOKED_BACK = 15
 """Minutes of a cache's reads."""
 HOUR = 3_600_000
+AMONG = 1000
+"""Rows that are looked at for new sessions."""
 
 
 @check("cleanup-overdue", Group.JOBS, Need.REDIS, "get")
@@ -84,10 +87,11 @@ def statistics_gap(patient: Patient) -> Finding:
     counted = Statistics(patient.store).read(60, now).total("created") or 0
     if counted:
         return ok(f"{counted:,} creations were counted in the last hour", counted=counted)
-    known = sum(Statistics(patient.store).by_status(60, now).values())
+    known = created_lately(patient.store.database, now - HOUR, AMONG)
     if not known:
-        return ok("no session was created in the last hour", counted=0, created=0)
-    evidence = f"{known:,} sessions were created in the last hour, and none was counted"
+        return ok(f"none of the {AMONG:,} sessions that end last was created in the last hour", counted=0, created=0)
+    many = f"{known:,}{' or more' if known == AMONG else ''}"
+    evidence = f"{many} sessions were created in the last hour, and none was counted"
     return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
 
 
