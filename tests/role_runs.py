@@ -165,6 +165,8 @@ RUNS = (
     Run("health", state=Scene.half_adopted),
     Run("doctor", state=Scene.all_waiting),
     Run("doctor", state=Scene.evicting),
+    Run("doctor", state=Scene.with_legacy_index),
+    Run("doctor", state=Scene.half_adopted),
     Run("info"),
     Run("slowlog"),
     Run("slowlog", "--reset --yes"),
@@ -172,7 +174,7 @@ RUNS = (
     Run("latency", "--samples 3", state=Scene.evicting),
     Run("monitor", "--seconds 0.2"),
     Run("incident", "--out -"),
-    Run("incident diff", "one.json one.json"),
+    Run("incident diff", "incident.json incident.json"),
     Run("acl"),
     Run("acl reader"),
     Run("acl operator"),
@@ -247,7 +249,14 @@ def use_the_library(settings: Settings) -> None:
         synchronize(store)
 
 
+def count_sessions(settings: Settings) -> None:
+    """What a shop does where its index is not as it should be."""
+    with make_store(settings) as store:
+        store.count()
+
+
 def _shop(store: CheckoutStore) -> None:
+    store.count()
     store.create({"userId": "user-2", "totalAmount": 3.5}, checkout_id="shop-00001")
     store.get("shop-00001")
     store.update("shop-00001", {"notes": "x"})

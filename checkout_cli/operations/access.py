@@ -40,7 +40,8 @@ ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CA
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
-    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan zcount zmscore zrange zrevrank zscore"
+    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan "
+    "zcount zmscore zrandmember zrange zrevrank zscore"
 )
 _WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
 _BOTH = "evalsha getex hincrby renamenx"
@@ -50,8 +51,8 @@ ACCESS = {
     **dict.fromkeys(_WRITING.split(), Access.WRITE),
     **dict.fromkeys(_BOTH.split(), Access.BOTH),
 }
-"""Of commands on keys (the servers' own COMMAND GETKEYSANDFLAGS). For those about a key and not its content, a pattern of
-any kind will do. A script's keys count as read and written."""
+"""Of commands on keys (the servers' own COMMAND GETKEYSANDFLAGS). For those about a key and not its content, a pattern
+of any kind will do. A script's keys count as read and written."""
 
 SINCE = {"client|no-touch": (7, 2), "cluster|myshardid": (7, 2)}
 """The version of Redis that has a command first; an older one refuses a rule that names it. Valkey has them all."""
@@ -133,10 +134,7 @@ _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
 _MEMORY = Entry(
     _plain("info"),
-    _MEASURE
-    | _plain("memory|stats config|get")
-    | _on(SESSIONS, "strlen get")
-    | _on(ALL, "object|idletime object|freq"),
+    _MEASURE | _plain("config|get") | _on(SESSIONS, "strlen get") | _on(ALL, "object|idletime object|freq"),
 )
 _SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDENTITY)
 _LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
@@ -144,8 +142,9 @@ _DOCTOR = Entry(
     _plain("ping"),
     _plain("acl|list client|list config|get info latency|latest scan slowlog|get time")
     | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
-    | (_on(SESSIONS, "get strlen") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
-    | (_on(STATISTICS, "hgetall") | _on(INDEX, "memory|usage zcard")),
+    | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
+    | (_on(INDEX, "memory|usage zcard type zrandmember zmscore smismember") | _on(LEGACY_INDEX, "smismember"))
+    | (_on(PENDING, "scard sscan") | _on(STATISTICS, "hgetall")),
 )
 
 
@@ -178,7 +177,7 @@ COMMANDS: dict[str, Entry] = {
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE),
-    "cleanup --dry-run": Entry(_COUNT | _on(LEGACY_INDEX, "type smismember"), _IDENTITY),
+    "cleanup --dry-run": Entry(_COUNT | _on(LEGACY_INDEX, "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)
         | _on(INDEX, "zadd zrem sadd renamenx evalsha")
@@ -206,7 +205,7 @@ COMMANDS: dict[str, Entry] = {
     "acl reader": NOTHING,
     "acl operator": NOTHING,
     "acl application": NOTHING,
-    "acl check": Entry(helps=_plain("multi discard")),
+    "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
 
