@@ -108,7 +108,7 @@ _SCRIPTS = _plain("script|load time")
 _LOOK = _on(SESSIONS, "strlen pttl get")
 _LEGACY = _on(LEGACY_INDEX, "sscan")
 _COUNT = (
-    _on(INDEX, "type zcount zrange sscan smismember zmscore scard")
+    _on(INDEX, "type zcount zrange sscan zmscore scard")
     | (_LEGACY | _on(LEGACY_INDEX, "scard"))
     | _on(SESSIONS, "exists pttl")
     | _plain("scan")
@@ -177,10 +177,10 @@ COMMANDS: dict[str, Entry] = {
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE),
-    "cleanup --dry-run": Entry(_COUNT | _on(LEGACY_INDEX, "type smismember") | _plain("time"), _IDENTITY),
+    "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)
-        | _on(INDEX, "zadd zrem sadd renamenx evalsha")
+        | _on(INDEX, "zadd zrem sadd smismember renamenx evalsha")
         | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
         _IDENTITY | _on(JOBS, "set"),
     ),

@@ -156,8 +156,12 @@ class _Told:
         return (*patterns, *(f"+{command}" for command in sorted({need.command for need in some & self.denied})))
 
     def _reaches(self, denied: Need) -> bool:
-        allowed = self.allowed - self.keys_denied - self.denied
-        return any(need.keys == denied.keys and need.access & denied.access == denied.access for need in allowed)
+        """Whether other commands reach the same keys; that one pattern grants it all is taken for granted."""
+        allowed = [need.access for need in self.allowed - self.keys_denied - self.denied if need.keys == denied.keys]
+        reached = Access.NONE
+        for access in allowed:
+            reached |= access
+        return bool(allowed) and reached & denied.access == denied.access
 
 
 def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabilities:

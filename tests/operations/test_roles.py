@@ -215,7 +215,7 @@ FORBIDDEN = (
 def test_what_could_hurt_others_is_denied(stage: Stage, role: RoleName, command: str) -> None:
     with (
         stage.server.client(username=f"checkout-{role}", password=SECRET) as client,
-        pytest.raises(redis.exceptions.NoPermissionError),
+        pytest.raises(redis.RedisError, match=r"(?i)no permissions"),
     ):
         client.execute_command(*command.split())
 
