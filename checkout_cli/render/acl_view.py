@@ -93,7 +93,10 @@ def show_check(found: Capabilities, *, as_json: bool) -> None:
     if as_json:
         write_json(_check(found))
         return
-    rows = [(one.name, one.state, " ".join((*one.missing, *one.reduced, *one.untold))) for one in found.commands]
+    rows = [
+        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.untold))))
+        for one in found.commands
+    ]
     write_table(_CHECKED, rows)
     if found.repair is not None:
         write_line()
