@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,16 @@ class Outcome:
             return [json.loads(line) for line in self.out.splitlines()]
 
 
-def run(odd: OddServer, arguments: list[str], place: Path) -> Outcome:
+def run(odd: OddServer, arguments: Sequence[str], place: Path, *, timeout: float = TIMEOUT) -> Outcome:
     """Run a command in this very process, as the installed one would: a start for each would take minutes."""
     from checkout_cli.cli.main import main
 
     environment = {**odd.environment, "XDG_STATE_HOME": str(place / "state"), "HOME": str(place), "PATH": ""}
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    timed = arguments if arguments[0] == "incident" and "diff" in arguments else [*arguments, "--timeout", str(TIMEOUT)]
     started = time.monotonic()
     with (
         mock.patch.dict("os.environ", environment, clear=True),
-        mock.patch.object(sys, "argv", ["checkoutctl", "-C", str(place), *timed]),
+        mock.patch.object(sys, "argv", ["checkoutctl", "-C", str(place), *arguments, "--timeout", str(timeout)]),
         mock.patch.object(sys, "stdin", io.StringIO()),
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),

@@ -14,7 +14,7 @@ from checkout_cli.operations.doctor.examination import all_checks
 from checkout_cli.operations.last_look import FILE
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
-from tests.odd_servers import ODD_SERVERS, OddServer
+from tests.odd_servers import OddServer
 from tests.servers import ValkeyServer
 
 AS_IT_SHOULD_BE = ("--maxmemory", "200mb", "--maxmemory-policy", "noeviction")
@@ -86,8 +86,8 @@ def test_no_password_is_ever_shown(
             assert "canary" not in run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
-def test_every_server_gets_an_examination_in_time(odd: OddServer, checkoutctl: Checkoutctl) -> None:
+@pytest.mark.parametrize("odd", ["valkey", "hung", "denied CONFIG", "no INFO"], indirect=True)
+def test_a_server_that_lacks_something_is_examined_in_time(odd: OddServer, checkoutctl: Checkoutctl) -> None:
     started = time.monotonic()
     run = checkoutctl("doctor", "--json", "--timeout", "1", env=odd.environment)
     spent = time.monotonic() - started
@@ -95,8 +95,7 @@ def test_every_server_gets_an_examination_in_time(odd: OddServer, checkoutctl: C
     assert run.returncode == (1 if shown["summary"]["warn"] + shown["summary"]["crit"] else 0)
     assert run.stderr == ""
     assert spent < 8  # start-up on a busy machine included
-    if odd.name.startswith(("no ", "denied ")):
-        assert shown["summary"]["crit"] == 0, [check for check in shown["checks"] if check["status"] == "crit"]
+    assert shown["summary"]["crit"] == (odd.name == "hung")
 
 
 def test_ctrl_c_ends_it_with_130(

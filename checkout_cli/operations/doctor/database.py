@@ -7,8 +7,8 @@ import shutil
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient
-from checkout_cli.operations.doctor.sample import sampled_sessions
-from checkout_cli.operations.doctor.sessions import SAMPLING
+from checkout_cli.operations.doctor.sample import to_read
+from checkout_cli.operations.doctor.sessions import SAMPLING, shortened
 from checkout_cli.sizes import size
 from checkout_cli.store import stamped
 from checkout_cli.store.database_inspection import has_expiry_index, sqlite_space
@@ -69,47 +69,52 @@ def expired_rows(patient: Patient) -> Finding:
 def drift(patient: Patient) -> Finding:
     """Redis and the database have the same versions.
 
-    A copy that is older than its row was left behind by a lost publish, and is handed over; one that is newer than its
-    row, without being marked as such, means that the database was set back, as by an old backup.
+    A copy that is older than its row is served to shoppers if it was published to this very server and nobody waits
+    to publish the row again; one that a restart or a failover brought back is not, because its stamp is another
+    server's. One that is newer than its row, without being marked as such, means that the database was set back, as by
+    an old backup.
     """
-    ids = [session.checkout_id for session in sampled_sessions(patient)[:COMPARED]]
+    ids = to_read(patient, COMPARED)
     if not ids:
-        raise Skip("no sessions are in Redis")
+        raise Skip("no session in Redis can be compared")
     older, newer = _apart(patient, ids)
     if older or newer:  # they may have been written while we looked
         older, newer = _apart(patient, [*older, *newer])
-    waiting = {row.checkout_id for row in patient.store.database.pending(MANY)}
+    waiting = {row.checkout_id for row in patient.store.database.pending(MANY)} if older else set()
     forgotten = [name for name in older if name not in waiting]
     numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
     if newer:
-        evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database"
+        evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database ({shortened(newer)})"
         return crit(evidence, "checkoutctl sync --dry-run; was the database restored from a backup?", **numbers)
     if forgotten:
-        evidence = f"{len(forgotten)} of {len(ids)} sampled are older in Redis, and nobody waits to publish them"
-        return warn(evidence, "checkoutctl sync", **numbers)
+        named = shortened(forgotten)
+        evidence = f"{len(forgotten)} of {len(ids)} sampled are served though they are older than their row ({named})"
+        fix = "redis-cli DEL checkout:session:ID for each: the next read takes the database's copy"
+        return warn(evidence, fix, **numbers)
     return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
 
 
 def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
-    """Those whose copy in Redis is older than the row, and those whose copy is newer."""
-    looks = patient.store.redis.look(ids)
+    """Those whose copy in Redis is trusted and older than the row, and those whose copy is newer."""
+    redis = patient.store.redis
+    looks = redis.look(ids)  # before the rows, which each write reaches first: so a row can only be newer
     rows = patient.store.database.read_many(ids)
     older, newer = [], []
     for name, look in zip(ids, looks, strict=True):
-        version, row = _version(look), rows.get(name)
-        if version is None or row is None:
+        copy, row = _copy(look), rows.get(name)
+        if copy is None or row is None:
             continue
-        if version < row.version:
-            older.append(name)
-        elif version > row.version:
+        if copy.version > row.version:
             newer.append(name)
+        elif copy.version < row.version and copy.identity == redis.last_identity(name):
+            older.append(name)
     return older, newer
 
 
-def _version(look: Look) -> int | None:
-    """The version of our own intact copy; ``None`` for another program's, and for one that the database still lacks."""
+def _copy(look: Look) -> stamped.Stamped | None:
+    """Our own intact copy; ``None`` for another program's, and for one that the database still lacks."""
     copy = None if look.value is None else stamped.decode(look.value)
-    return None if copy is None or copy.undrained or not copy.intact else copy.version
+    return None if copy is None or copy.undrained or not copy.intact else copy
 
 
 @check("database-space", Group.DATABASE, Need.DATABASE)

@@ -12,11 +12,12 @@ import msgspec
 from checkout_cli.card_data import refuse_card_data
 from checkout_cli.card_numbers import holds_card_number
 from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
-from checkout_cli.keys import Family
+from checkout_cli.keys import SESSION_PREFIX, USER_PREFIX, Family
 from checkout_cli.operations.doctor.check import Finding, Group, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import keys_of
 from checkout_cli.operations.inspection import Inspector
+from checkout_cli.store import stamped
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.redis_commands import decoded
 
@@ -30,6 +31,12 @@ LOOKED_AT = 128
 
 _ADDRESS = re.compile(r"[^\s@\"':,]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _PHONE = re.compile(r"(?<![0-9A-Za-z])\+[0-9]{8,15}(?![0-9])")
+_LOCAL_PHONE = re.compile(r"(?:0|91)?[6-9][0-9]{9}")
+"""A mobile number of the shop's country as it is typed there; as a whole id, for a part of one may be anything."""
+_PLAIN_PATH = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,31}|\*{8})(?:\[[0-9]+\]|\.[A-Za-z_][A-Za-z0-9_]{0,31}|\.\*{8})*")
+"""Some programs key objects by e-mail address or phone."""
+_NO_OBJECT = "value"
+"""Stands for the name of a field, where a cached value is none's."""
 _OURS = (Family.SESSIONS, Family.INDEX, Family.DELIVERY, Family.COUPON, Family.USERS, Family.STATS, Family.OURS)
 
 
@@ -86,7 +93,7 @@ def _answers(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-@server_check("user-fields", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("user-fields", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def user_fields(patient: Patient, server: Inspector) -> Finding:
     """What is tracked of users is on the list of harmless fields.
 
@@ -104,7 +111,7 @@ def user_fields(patient: Patient, server: Inspector) -> Finding:
     return crit(evidence, "checkoutctl users list shows whose; mend the program that writes them", fields=len(foreign))
 
 
-@server_check("card-data", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("card-data", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def card_data(patient: Patient, server: Inspector) -> Finding:
     """No card data is stored.
 
@@ -123,32 +130,39 @@ def card_data(patient: Patient, server: Inspector) -> Finding:
 
 
 def _path_of_card_data(value: bytes) -> str:
-    """Where in a value card data stands; empty where there is none, or it is no object."""
+    """Where in a value card data stands; empty where there is none."""
+    copy = stamped.decode(value)
     try:
-        fields = msgspec.json.decode(value)
-        if isinstance(fields, dict):
-            refuse_card_data(fields)
-    except CardDataRefused as found:
-        return found.path
+        fields = msgspec.json.decode(value if copy is None else copy.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+        return "a value that is no JSON" if holds_card_number(decoded(value)) else ""
+    try:
+        refuse_card_data(fields if isinstance(fields, dict) else {_NO_OBJECT: fields})
+    except CardDataRefused as found:
+        return found.path if _PLAIN_PATH.fullmatch(found.path) else "a field whose name is not shown"
     return ""
 
 
-@server_check("key-names", Group.PRIVACY, "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("key-names", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
 def key_names(patient: Patient, server: Inspector) -> Finding:
     """The names of checkout keys hold no e-mail address and no phone number.
 
     Names stand in every log, MONITOR and slow log of the server.
     """
     drawn = _drawn(patient, server)
-    names = [decoded(key) for family in _OURS for key in drawn.keys.get(family, [])]
-    telling = [name for name in names if _is_personal(name)]
-    if not telling:
-        return ok(f"none in {len(names)} sampled names", sampled=len(names))
-    prefixes = sorted({":".join(name.split(":")[:2]) for name in telling})
-    evidence = f"{len(telling)} of {len(names)} sampled names do, under {', '.join(prefixes[:3])}"
-    return warn(evidence, "let the shop use ids that mean nothing", sampled=len(names), found=len(telling))
+    names = {family: [decoded(key) for key in drawn.keys.get(family, [])] for family in _OURS}
+    telling = {family: sum(map(_is_telling, its)) for family, its in names.items()}
+    number, found = sum(map(len, names.values())), sum(telling.values())
+    if not found:
+        return ok(f"none in {number:,} sampled names", sampled=number)
+    families = ", ".join(family for family, its in telling.items() if its)
+    evidence = f"{found:,} of {number:,} sampled names do, in: {families}"
+    return warn(evidence, "let the shop use ids that mean nothing", sampled=number, found=found)
+
+
+def _is_telling(name: str) -> bool:
+    by_phone = name.startswith((SESSION_PREFIX, USER_PREFIX)) and _LOCAL_PHONE.fullmatch(name.rpartition(":")[2])
+    return bool(by_phone) or _is_personal(name)
 
 
 def _is_personal(text: str) -> bool:

@@ -13,14 +13,19 @@ from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, Wr
 from checkout_cli.keys import INDEX, Family, checkout_id_of, family_of, session_key
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.inspection import Inspector
+from checkout_cli.session import MAX_BODY_BYTES
 from checkout_cli.store.redis_commands import Command, decoded, encoded
 
 PAGES, PAGE = 20, 100
 """SCANs at random places of each server, and the keys that each is asked for."""
+FEW, FEW_AT_ONCE = PAGES * PAGE, 1000
+"""A server with so few keys is looked at whole, so many keys at a time."""
 MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500
 """Keys in one pipeline."""
+MOST_BYTES = 8 << 20
+"""Of values that are read in one go: other programs' sessions may be of any size."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +48,44 @@ class SampledEntry:
 
 
 def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
-    """Some 2,000 keys of a server, by family; all of them where there are no more."""
-    return patient.kept(f"keys of {server.place}", lambda: _scattered(server))
+    """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
+    return patient.kept(f"keys of {server.place}", lambda: _by_family(server))
 
 
-def _scattered(server: Inspector) -> dict[Family, list[bytes]]:
+def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
+    few = _few(server)
+    keys = _scattered(server) if few is None else few
+    families: dict[Family, list[bytes]] = {}
+    for key in random.sample(sorted(keys), len(keys)):  # in their own order, the first would always be the same kind
+        families.setdefault(family_of(key), []).append(key)
+    return families
+
+
+def _few(server: Inspector) -> set[bytes] | None:
+    """All keys of a server that has few; ``None`` where it has more, or does not tell."""
+    try:
+        if int(server.ask("DBSIZE")) > FEW:
+            return None
+    except (CommandDenied, CommandUnknown):
+        return None
+    found: set[bytes] = set()
+    cursor = b"0"
+    for _ in range(2 * FEW // FEW_AT_ONCE):  # a table that was large a moment ago has many empty places
+        cursor, keys = server.ask("SCAN", cursor, "COUNT", FEW_AT_ONCE)
+        found.update(keys)
+        if cursor == b"0":
+            return found
+    return None
+
+
+def _scattered(server: Inspector) -> set[bytes]:
     cursors = [0, *(random.getrandbits(63) for _ in range(PAGES - 1))]
     found: set[bytes] = set()
     for reply in server.ask_all(*(("SCAN", cursor, "COUNT", PAGE) for cursor in cursors)):
         if isinstance(reply, CheckoutError):
             raise reply
         found.update(reply[1])
-    families: dict[Family, list[bytes]] = {}
-    for key in sorted(found):
-        families.setdefault(family_of(key), []).append(key)
-    return families
+    return found
 
 
 def index_kind(patient: Patient) -> str:
@@ -72,6 +100,7 @@ def sampled_sessions(patient: Patient) -> list[SampledSession]:
 
 def _sessions(patient: Patient) -> list[SampledSession]:
     keys = [key for server in patient.servers for key in keys_of(patient, server).get(Family.SESSIONS, [])]
+    random.shuffle(keys)  # so that the first of them are of all servers
     ids = [checkout_id_of(decoded(key)) for key in keys]
     missing = set() if index_kind(patient) not in {"zset", "set"} else set(_missing(patient, ids))
     found = []
@@ -79,6 +108,19 @@ def _sessions(patient: Patient) -> list[SampledSession]:
         if ttl != -2:  # it has ended since it was found
             found.append(SampledSession(checkout_id, ttl, size, checkout_id not in missing))
     return found
+
+
+def to_read(patient: Patient, number: int) -> list[str]:
+    """At most so many of the sampled sessions, whose values are small enough to be read in one go."""
+    ids: list[str] = []
+    room = MOST_BYTES
+    for session in sampled_sessions(patient):
+        if session.size is not None and session.size <= MAX_BODY_BYTES:
+            room -= session.size
+            if room < 0 or len(ids) == number:
+                break
+            ids.append(session.checkout_id)
+    return ids
 
 
 def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:

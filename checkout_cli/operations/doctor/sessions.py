@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import INDEX
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient, ago
-from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions
+from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions, to_read
 from checkout_cli.operations.sync import PendingCounts, pending_counts
 from checkout_cli.session import decode
 from checkout_cli.store import stamped
+from checkout_cli.store.backlog import Backlog
 
-SAMPLING = ("scan", "pttl", "strlen", "type", "zmscore")
+SAMPLING = ("dbsize", "scan", "pttl", "strlen", "type", "zmscore")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01
@@ -22,11 +23,14 @@ LARGE = 100_000
 """Bytes."""
 READ = 200
 """Values that are read."""
+PATIENCE = 60_000
+"""Milliseconds for which a write may wait for the database before that is worth a warning."""
 SAME_TIME, MANY_AT_ONCE, ENOUGH = 10_000, 0.20, 100
 """Milliseconds in which sessions end together, which share of them is too many, and of how many that says anything."""
 
 
-def _shortened(ids: Sequence[str]) -> str:
+def shortened(ids: Sequence[str]) -> str:
+    """The beginnings of the first of some ids: enough to find them, and not to use them."""
     return ", ".join(f"{name[:8]}…" for name in ids[:3])
 
 
@@ -46,10 +50,10 @@ def session_ttl(patient: Patient) -> Finding:
     ttl = f"{patient.settings.session_ttl:.0f}"
     if endless:
         fix = f"redis-cli EXPIRE KEY {ttl} for each that checkoutctl sessions list --tier redis shows as never ending"
-        return crit(f"{len(endless):,} {looked} have no time to live ({_shortened(endless)})", fix, **numbers)
+        return crit(f"{len(endless):,} {looked} have no time to live ({shortened(endless)})", fix, **numbers)
     if late:
         fix = "checkoutctl config show: CHECKOUT_SESSION_TTL should be what the shop uses"
-        return warn(f"{len(late):,} {looked} live longer than {ttl} s ({_shortened(late)})", fix, **numbers)
+        return warn(f"{len(late):,} {looked} live longer than {ttl} s ({shortened(late)})", fix, **numbers)
     return ok(f"none {looked} is without one", **numbers)
 
 
@@ -88,7 +92,7 @@ def index_dangling(patient: Patient) -> Finding:
     evidence = f"{len(dangling):,} of {len(entries):,} sampled entries have no key; {due:,} are due for a clean-up"
     if len(dangling) > MANY_DANGLING * len(entries):
         fix = "checkoutctl doctor --only evictions; checkoutctl cleanup --expired removes each when it is due"
-        return warn(f"{evidence} ({_shortened(dangling)})", fix, **numbers)
+        return warn(f"{evidence} ({shortened(dangling)})", fix, **numbers)
     return ok(evidence, **numbers)
 
 
@@ -105,7 +109,7 @@ def index_missing(patient: Patient) -> Finding:
     numbers = {"sampled": len(sampled), "missing": len(missing)}
     evidence = f"{len(missing):,} of {len(sampled):,} sampled sessions are not listed"
     if missing:
-        return warn(f"{evidence} ({_shortened(missing)})", "checkoutctl cleanup --expired", **numbers)
+        return warn(f"{evidence} ({shortened(missing)})", "checkoutctl cleanup --expired", **numbers)
     return ok(evidence, **numbers)
 
 
@@ -119,20 +123,17 @@ def payload(patient: Patient) -> Finding:
     sampled = sampled_sessions(patient)
     foreign = [session.checkout_id for session in sampled if session.size is None]
     large = [session.checkout_id for session in sampled if (session.size or 0) > LARGE]
-    looks = patient.store.redis.look([session.checkout_id for session in sampled[:READ]])
-    corrupt = [
-        session.checkout_id
-        for session, look in zip(sampled, looks, strict=False)
-        if look.value is not None and not _is_readable(look.value)
-    ]
+    ids = to_read(patient, READ)
+    looks = dict(zip(ids, patient.store.redis.look(ids), strict=True))
+    corrupt = [name for name, look in looks.items() if look.value is not None and not _is_readable(look.value)]
     numbers = {"sampled": len(sampled), "wrongType": len(foreign), "corrupt": len(corrupt), "large": len(large)}
     looked = f"of {len(sampled):,} sampled, {len(looks):,} of them read"
     if foreign or corrupt:
-        named = _shortened([*foreign, *corrupt])
+        named = shortened([*foreign, *corrupt])
         evidence = f"{len(foreign)} of another type and {len(corrupt)} corrupt {looked} ({named})"
         return crit(evidence, "checkoutctl sessions list --tier redis", **numbers)
     if large:
-        evidence = f"{len(large)} {looked} have more than {LARGE // 1000} kB ({_shortened(large)})"
+        evidence = f"{len(large)} {looked} have more than {LARGE // 1000} kB ({shortened(large)})"
         return warn(evidence, "checkoutctl memory families --biggest 20", **numbers)
     return ok(f"none unreadable or large {looked}", **numbers)
 
@@ -154,16 +155,24 @@ def _waiting(patient: Patient) -> PendingCounts:
 def pending(patient: Patient) -> Finding:
     """Nothing waits to be handed over from one tier to the other.
 
-    After an outage whatever uses the store hands sessions over as it meets them; a sync does all of it.
+    After an outage whatever uses the store hands sessions over as it meets them; a sync does all of it. With
+    CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute.
     """
     counts = _waiting(patient)
     numbers = {"toRedis": counts.to_redis, "toDatabase": counts.to_database}
     if counts.to_redis is None or counts.to_database is None:
         raise Skip("what waits cannot be counted now")
     evidence = f"{counts.to_redis:,} wait for Redis, {counts.to_database:,} for the database"
-    if counts.to_redis or counts.to_database:
+    if counts.to_redis or (counts.to_database and not _waits_shortly(patient)):
         return warn(evidence, "checkoutctl sync", **numbers)
     return ok(evidence, **numbers)
+
+
+def _waits_shortly(patient: Patient) -> bool:
+    """Whether the oldest write that waits for the database is known to be young."""
+    store = patient.store
+    since = Backlog(store.redis, store.database, session_ttl=patient.settings.session_ttl).for_database().since
+    return since is not None and patient.now() - since < PATIENCE
 
 
 @check("conflicts", Group.SESSIONS, Need.DATABASE)
@@ -184,13 +193,13 @@ def stampede(patient: Patient) -> Finding:
 
     Where a fifth of them ends within ten seconds, as after a bulk load, all shoppers come back at once.
     """
-    ttls = [session.ttl for session in sampled_sessions(patient) if session.ttl > 0]
+    ttls = sorted(session.ttl for session in sampled_sessions(patient) if session.ttl > 0)
     if len(ttls) < ENOUGH:
         raise Skip(f"only {len(ttls)} sessions with an end")
-    slot, most = Counter(ttl // SAME_TIME for ttl in ttls).most_common(1)[0]
+    most, first = max((bisect_left(ttls, ttl + SAME_TIME) - place, ttl) for place, ttl in enumerate(ttls))
     share = most / len(ttls)
     evidence = f"{share:.0%} of {len(ttls):,} sampled end within the same ten seconds"
     if share > MANY_AT_ONCE:
-        when = f"{evidence}, in {ago(slot * SAME_TIME / 1000)}"
+        when = f"{evidence}, in {ago(first / 1000)}"
         return warn(when, "let the shop vary lifetimes a little where it writes many at once", share=round(share, 3))
     return ok(evidence, share=round(share, 3))
