@@ -33,6 +33,7 @@ COMMANDS = (
     "latency",
     "monitor",
     "incident",
+    "acl",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 

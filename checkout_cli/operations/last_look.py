@@ -12,11 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from checkout_cli.operations.private_file import write_private
+from checkout_cli.operations.state_file import StateFile
 
 FILE = "last-look.json"
-MOST_SERVERS = 100
-"""Of those that were looked at longest ago, no more than so many are remembered."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -47,16 +45,12 @@ class LastLook:
 
     def __init__(self, directory: Path | None = None) -> None:
         """``directory`` defaults to the user's state directory (``$XDG_STATE_HOME/checkoutctl``)."""
-        self._directory = directory
+        self._file = StateFile(FILE, Reading, lambda reading: reading.taken_at, directory)
 
     @property
     def path(self) -> Path:
         """Where the file is."""
-        if self._directory is None:
-            import platformdirs
-
-            self._directory = platformdirs.user_state_path("checkoutctl", appauthor=False)
-        return self._directory / FILE
+        return self._file.path
 
     def previous(self, command: str, place: str) -> Reading | None:
         """What ``command`` saw last of the server at ``place``; ``None`` at a first look."""
@@ -68,16 +62,10 @@ class LastLook:
         Raises:
             OSError: the file cannot be written.
         """
-        readings = self._read() | {_name(command, place): reading}
-        newest = sorted(readings, key=lambda name: readings[name].taken_at)[-MOST_SERVERS:]
-        write_private(self.path, msgspec.json.encode({name: readings[name] for name in newest}))
+        self._file.write(self._read() | {_name(command, place): reading})
 
     def _read(self) -> dict[str, Reading]:
-        try:
-            readings = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Reading])
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return {}
-        return {name: reading for name, reading in readings.items() if _is_sound(reading.counters)}
+        return {name: reading for name, reading in self._file.read().items() if _is_sound(reading.counters)}
 
 
 def _name(command: str, place: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkout_cli.errors import CheckoutError
-from checkout_cli.operations.inspection import Info, Inspector, missing_grant
+from checkout_cli.operations.inspection import Info, Inspector, missing_grant, of_each_server
 from checkout_cli.operations.ping import percentile
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.redis_commands import decoded
@@ -97,17 +97,7 @@ def measure_latency(
         AccessDenied: the password is wrong.
         RedisUnavailable: no server answers.
     """
-    measured = []
-    away: CheckoutError | None = None
-    for server in redis.servers():
-        try:
-            measured.append(_measured(Inspector(server), samples, elapsed))
-        except CheckoutError as error:
-            if not redis.is_cluster:
-                raise
-            away = error
-    if not measured and away is not None:
-        raise away
+    measured = of_each_server(redis, lambda server: _measured(server, samples, elapsed))
     return LatencyReport((clock or Clock()).wall(), tuple(measured), tuple(redis.missing_servers()))
 
 

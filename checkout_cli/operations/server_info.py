@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from checkout_cli.errors import InvalidInput, RedisUnavailable
-from checkout_cli.operations.inspection import Inspector
+from checkout_cli.errors import InvalidInput
+from checkout_cli.operations.inspection import of_each_server
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.redis_tier import RedisTier
 
@@ -69,17 +69,7 @@ def server_info(redis: RedisTier, sections: Sequence[str] = (), *, clock: Clock 
         CommandDenied, CommandUnknown: INFO is.
         RedisUnavailable: no server answers.
     """
-    servers = []
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            servers.append(ServerInfo(server.place, Inspector(server).info().sections))
-        except RedisUnavailable as error:
-            if not redis.is_cluster:
-                raise
-            away = error
-    if not servers and away is not None:
-        raise away
+    servers = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections))
     wanted = _wanted(sections, {title for server in servers for title in server.sections})
     chosen = tuple(
         ServerInfo(server.place, {title: server.sections[title] for title in server.sections if wanted(title)})

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
-from checkout_cli.operations.inspection import Inspector, missing_grant
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.operations.inspection import Inspector, missing_grant, of_each_server
 from checkout_cli.operations.redaction import CommandShape, shape_of
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.redis_commands import decoded
@@ -90,7 +90,7 @@ def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -
         CommandDenied, CommandUnknown: SLOWLOG is.
         RedisUnavailable: no server answers.
     """
-    servers = _of_each(redis, lambda server: _read(server, limit))
+    servers = of_each_server(redis, lambda server: _read(server, limit))
     return SlowLogReport((clock or Clock()).wall(), tuple(servers), tuple(redis.missing_servers()))
 
 
@@ -108,21 +108,6 @@ def empty_slow_log(redis: RedisTier, *, agreed: Callable[[dict[str, int]], bool]
     for server in servers:
         server.ask("SLOWLOG", "RESET")
     return Emptied(lengths, done=True)
-
-
-def _of_each(redis: RedisTier, read: Callable[[Inspector], ServerSlowLog]) -> list[ServerSlowLog]:
-    found = []
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            found.append(read(Inspector(server)))
-        except CommandUnknown:
-            raise
-        except RedisUnavailable as error:
-            away = error
-    if away is not None and not found:
-        raise away
-    return found
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:

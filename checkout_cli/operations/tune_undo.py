@@ -8,11 +8,9 @@ import msgspec
 
 from checkout_cli.errors import CheckoutError
 from checkout_cli.operations.memory_limits import Limits
-from checkout_cli.operations.private_file import write_private
+from checkout_cli.operations.state_file import StateFile
 
 FILE = "tune-undo.json"
-MOST_SERVERS = 100
-"""Of those that were changed longest ago, no more than so many are remembered."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,20 +40,16 @@ class UndoFile:
 
     def __init__(self, directory: Path | None = None) -> None:
         """``directory`` defaults to the user's state directory (``$XDG_STATE_HOME/checkoutctl``)."""
-        self._directory = directory
+        self._file = StateFile(FILE, Change, lambda change: change.changed_at, directory)
 
     @property
     def path(self) -> Path:
         """Where the file is."""
-        if self._directory is None:
-            import platformdirs
-
-            self._directory = platformdirs.user_state_path("checkoutctl", appauthor=False)
-        return self._directory / FILE
+        return self._file.path
 
     def last(self, place: str) -> Change | None:
         """The last change of a server; ``None`` where there is none to take back."""
-        return self._read().get(place)
+        return self._file.read().get(place)
 
     def put(self, place: str, change: Change | None) -> None:
         """Remember a change, or, with ``None``, that there is nothing to take back.
@@ -63,21 +57,14 @@ class UndoFile:
         Raises:
             CheckoutError: the file cannot be written.
         """
-        changes = self._read()
+        changes = self._file.read()
         changes.pop(place, None)
         if change is not None:
             changes[place] = change
-        newest = sorted(changes, key=lambda name: changes[name].changed_at)[-MOST_SERVERS:]
         try:
-            write_private(self.path, msgspec.json.encode({name: changes[name] for name in newest}))
+            self._file.write(changes)
         except OSError as error:
             raise CheckoutError(
                 f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",
                 hint="set XDG_STATE_HOME to a directory that you can write to",
             ) from error
-
-    def _read(self) -> dict[str, Change]:
-        try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, Change])
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return {}

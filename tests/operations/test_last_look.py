@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.operations import last_look
+from checkout_cli.operations import state_file
 from checkout_cli.operations.last_look import LastLook, Reading
 
 
@@ -40,7 +40,7 @@ def test_a_damaged_file_counts_as_empty_and_is_replaced(tmp_path: Path, content:
 
 
 def test_it_is_for_its_owner_alone_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_look, "MOST_SERVERS", 2)
+    monkeypatch.setattr(state_file, "MOST_ENTRIES", 2)
     look = LastLook(tmp_path / "state")
     for number in range(4):
         look.remember("doctor", f"a:{number}", Reading(number, "run", {}))

@@ -1,0 +1,222 @@
+"""What each command of ``checkoutctl`` needs of Redis, in one table, and the least ACL rule of each role.
+
+A new command gets a line in :data:`COMMANDS`; the roles are sets of commands, and their rules are computed. That the
+table is complete, and that no rule has more than it must, is proven by running every command as that very user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Flag
+
+from checkout_cli.keys import (
+    COUPON_PREFIX,
+    DELIVERY_PREFIX,
+    INDEX,
+    JOB_PREFIX,
+    LEGACY_INDEX,
+    LEGACY_STATS,
+    LOCK_PREFIX,
+    PENDING,
+    SESSION_PREFIX,
+    USER_PREFIX,
+)
+
+
+class Access(Flag):
+    """What a command does to a key, as key patterns of ACL rules tell it apart (Redis 7.0, ``%R~`` and ``%W~``)."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    BOTH = 3
+
+
+SESSIONS, LOCKS, JOBS = f"{SESSION_PREFIX}*", f"{LOCK_PREFIX}*", f"{JOB_PREFIX}*"
+DELIVERY, COUPONS, USERS, STATISTICS = f"{DELIVERY_PREFIX}*", f"{COUPON_PREFIX}*", f"{USER_PREFIX}*", "stats:*"
+CACHES = (DELIVERY, COUPONS)
+ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
+
+_ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
+_READING = (
+    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan "
+    "zcount zmscore zrandmember zrange zrevrank zscore"
+)
+_WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
+_BOTH = "evalsha getex hincrby renamenx"
+ACCESS = {
+    **dict.fromkeys(_ABOUT.split(), Access.NONE),
+    **dict.fromkeys(_READING.split(), Access.READ),
+    **dict.fromkeys(_WRITING.split(), Access.WRITE),
+    **dict.fromkeys(_BOTH.split(), Access.BOTH),
+}
+"""Of commands on keys (the servers' own COMMAND GETKEYSANDFLAGS). For those about a key and not its content, a pattern
+of any kind will do. A script's keys count as read and written."""
+
+SINCE = {"client|no-touch": (7, 2), "cluster|myshardid": (7, 2)}
+"""The version of Redis that has a command first; an older one refuses a rule that names it. Valkey has them all."""
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """One command of Redis as an ACL rule names it (``config|get``), and the pattern of keys that it is for, if any."""
+
+    command: str
+    keys: str = ""
+
+    @property
+    def access(self) -> Access:
+        """What it does to the keys."""
+        return ACCESS[self.command] if self.keys else Access.NONE
+
+
+Needs = frozenset[Need]
+
+
+def _on(keys: str | Iterable[str], commands: str) -> Needs:
+    """Commands on keys, all on all."""
+    patterns = [keys] if isinstance(keys, str) else keys
+    return frozenset(Need(command, pattern) for pattern in patterns for command in commands.split())
+
+
+def _plain(commands: str) -> Needs:
+    """Commands without a key."""
+    return frozenset(Need(command) for command in commands.split())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a command cannot do without, and what it only says less without."""
+
+    needs: Needs = frozenset()
+    helps: Needs = frozenset()
+
+    def __or__(self, other: Entry) -> Entry:
+        """What two of them need together."""
+        return Entry(self.needs | other.needs, (self.helps | other.helps) - self.needs - other.needs)
+
+    @property
+    def everything(self) -> Needs:
+        """Both."""
+        return self.needs | self.helps
+
+
+# What several commands have in common. TIME is what our scripts ask the clock.
+
+_SCRIPTS = _plain("script|load time")
+_LOOK = _on(SESSIONS, "strlen pttl get")
+_LEGACY = _on(LEGACY_INDEX, "sscan")
+_COUNT = (
+    _on(INDEX, "type zcount zrange sscan zmscore scard")
+    | (_LEGACY | _on(LEGACY_INDEX, "scard"))
+    | _on(SESSIONS, "exists pttl")
+    | _plain("scan")
+)
+_PENDING = _on(PENDING, "scard sscan") | _LOOK | _plain("ping")
+_LIST = (
+    _on(INDEX, "type zrange zrevrank zscore zcount sscan zmscore smismember")
+    | (_LEGACY | _on(LEGACY_INDEX, "smismember"))
+    | (_on(SESSIONS, "exists") | _PENDING | _plain("scan"))
+)
+_LOCK = _on(LOCKS, "set get evalsha del pexpire") | _SCRIPTS
+_OPEN = _on(SESSIONS, "getex evalsha get set") | _SCRIPTS
+_PUBLISH = _OPEN | _on(SESSIONS, "del") | _on(INDEX, "zadd type renamenx") | _on(LEGACY_INDEX, "renamenx")
+_DRAIN = _on(PENDING, "evalsha srem")
+_NOTE = _on(STATISTICS, "evalsha hincrby pexpire") | _on(USERS, "evalsha hget hset hsetnx hincrby pexpire")
+_TRACKED = _on(USERS, "type pttl hmget")
+_MEASURE = _on(ALL, "memory|usage pttl") | _on(INDEX, "strlen") | _plain("scan dbsize client|no-touch")
+_READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
+
+_IDENTITY = _plain("info")
+"""Who the server is: without it nothing in Redis is trusted, and the database answers."""
+_STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
+_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
+_MEMORY = Entry(
+    _plain("info"),
+    _MEASURE | _plain("config|get") | _on(SESSIONS, "strlen get") | _on(ALL, "object|idletime object|freq"),
+)
+_SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDENTITY)
+_LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
+_DOCTOR = Entry(
+    _plain("ping"),
+    _plain("acl|list client|list config|get info latency|latest scan slowlog|get time")
+    | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
+    | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
+    | (_on(INDEX, "memory|usage zcard type zrandmember zmscore smismember") | _on(LEGACY_INDEX, "smismember"))
+    | (_on(PENDING, "scard sscan") | _on(STATISTICS, "hgetall")),
+)
+
+
+def _cache(keys: str, name: str) -> dict[str, Entry]:
+    """The commands of one cache."""
+    look = Entry(_on(keys, _READ_CACHE), _IDENTITY)
+    change = look | Entry(_on(keys, _CHANGE_CACHE) | _SCRIPTS)
+    return {
+        f"cache {name} get": look,
+        f"cache {name} list": look | Entry(_plain("scan")),
+        f"cache {name} set": look | Entry(_on(keys, "set")),
+        f"cache {name} invalidate": change | Entry(_plain("scan")),
+    }
+
+
+NOTHING = Entry()
+COMMANDS: dict[str, Entry] = {
+    "setup --check": Entry(_plain("ping"), _IDENTITY),
+    "setup": Entry(_plain("ping") | _OPEN | _LOOK | _on(SESSIONS, "del") | _on(INDEX, "zadd zrem"), _IDENTITY),
+    "demo": NOTHING,  # on servers of its own
+    "doctor": _DOCTOR,
+    "ping": Entry(_plain("ping")),
+    "health": _HEALTH,
+    "config show": NOTHING,
+    "config check": NOTHING,
+    "sessions list": Entry(_LIST, _IDENTITY),
+    "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
+    "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE),
+    "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE),
+    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY),
+    "sync --dry-run": Entry(_PENDING, _IDENTITY),
+    "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE),
+    "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
+    "cleanup": Entry(
+        (_COUNT | _LOCK)
+        | _on(INDEX, "zadd zrem sadd smismember renamenx evalsha")
+        | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
+        _IDENTITY | _on(JOBS, "set"),
+    ),
+    "cache stats": _STATISTICS,
+    **_cache(DELIVERY, "delivery"),
+    **_cache(COUPONS, "coupon"),
+    "stats": _STATISTICS,
+    "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
+    "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
+    "memory show": _MEMORY,
+    "memory families": Entry(_plain("scan"), _MEASURE | _IDENTITY),
+    "memory tune --advise": Entry(_plain("info"), _on(ALL, "memory|usage") | _plain("scan config|get")),
+    "memory tune": Entry(_plain("info config|get config|set"), _plain("config|rewrite")),
+    "info": Entry(_plain("info")),
+    "slowlog": _SLOWLOG,
+    "slowlog --reset": _SLOWLOG | Entry(_plain("slowlog|reset")),
+    "latency": _LATENCY,
+    "monitor": Entry(_plain("monitor"), _IDENTITY),
+    "incident": Entry(helps=(_HEALTH | _DOCTOR | _MEMORY | _SLOWLOG | _LATENCY).everything),
+    "incident diff": NOTHING,
+    "acl": NOTHING,
+    "acl reader": NOTHING,
+    "acl operator": NOTHING,
+    "acl application": NOTHING,
+    "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
+}
+"""By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
+
+LIBRARY: dict[str, Entry] = {
+    "CheckoutStore": Entry(
+        _PUBLISH | _DRAIN | _COUNT | _on(INDEX, "zrem") | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
+        _IDENTITY | _plain("ping") | _NOTE | _on(LEGACY_STATS, "type hgetall"),
+    ),
+    "DeliveryCharges": Entry(_on(DELIVERY, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
+    "Coupons": Entry(_on(COUPONS, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
+    "Users": Entry(_TRACKED, _IDENTITY),
+    "Statistics": _STATISTICS,
+}
+"""The same of the library's classes."""

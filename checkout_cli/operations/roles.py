@@ -1,0 +1,152 @@
+"""The three roles and the least ACL rule of each, computed from what their commands need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from checkout_cli.errors import InvalidInput
+from checkout_cli.keys import LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER
+from checkout_cli.operations.access import COMMANDS, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.settings import Settings
+
+PASSWORD = "PASSWORD"  # noqa: S105  (what stands for one)
+"""What stands for the password in a rule."""
+NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
+"""The versions of Redis whose rules differ; every Valkey is like the newest."""
+_CLUSTER = frozenset({Need("cluster|slots"), Need("cluster|myshardid"), Need("asking")})
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+class RoleName(StrEnum):
+    """Whom a user is for."""
+
+    READER = "reader"
+    OPERATOR = "operator"
+    APPLICATION = "application"
+
+
+@dataclass(frozen=True)
+class Role:
+    """Commands that belong together; ``withheld`` are grants that these would use, and why they do without."""
+
+    name: RoleName
+    purpose: str
+    entries: Mapping[str, Entry]
+    withheld: Mapping[str, str] = field(default_factory=dict)
+
+    def needs(self, settings: Settings) -> Needs:
+        """All that its user is granted."""
+        found = frozenset(need for entry in self.entries.values() for need in self.granted(entry))
+        return for_settings(found, settings)
+
+    def granted(self, entry: Entry) -> Needs:
+        """What of an entry the role grants."""
+        return frozenset(need for need in entry.everything if not self.withholds(need))
+
+    def withholds(self, need: Need) -> bool:
+        """Whether its user does without."""
+        return need.command in self.withheld
+
+
+_PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
+_HASHES = "shows the password hashes of all users"
+_ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
+_LOOKING = (
+    *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
+    *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
+    *("stats", "users list", "users show", "cache stats"),
+    *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
+    *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
+    *("acl", "acl reader", "acl operator", "acl application", "acl check"),
+)
+_CHANGING = (
+    *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
+    *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
+    *("slowlog --reset", "monitor"),
+)
+NO_ROLE = {
+    "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
+    "demo": "it uses servers of its own",
+}
+"""Commands that no role has, and why."""
+
+ROLES = {
+    role.name: role
+    for role in (
+        Role(
+            RoleName.READER,
+            "looks, and changes nothing: dashboards, monitoring, the curious",
+            {name: COMMANDS[name] for name in _LOOKING},
+            {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
+        ),
+        Role(
+            RoleName.OPERATOR,
+            "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
+            {name: COMMANDS[name] for name in (*_LOOKING, *_CHANGING)},
+            {"acl|list": _HASHES},
+        ),
+        Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),
+    )
+}
+
+
+def for_settings(needs: Needs, settings: Settings) -> Needs:
+    """The same for a cluster, where the legacy index has another key, or for another database than the first."""
+    if settings.is_cluster:
+        moved = {LEGACY_INDEX: LEGACY_INDEX_IN_CLUSTER}
+        return frozenset(Need(need.command, moved.get(need.keys, need.keys)) for need in needs) | _CLUSTER
+    return needs | {Need("select")} if settings.redis_db else needs
+
+
+# Rules
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The least rule of a role for a user of a name; ``version`` is the oldest Redis that it is for."""
+
+    role: Role
+    user: str
+    needs: Needs
+
+    def text(self, version: tuple[int, int] = NEWEST) -> str:
+        """The rule without its beginning: what ``ACL SETUSER NAME`` or ``user NAME`` is followed by."""
+        return " ".join(("on", f">{PASSWORD}", "resetkeys", "resetchannels", "-@all", *grants(self.needs, version)))
+
+    def command(self, version: tuple[int, int] = NEWEST) -> str:
+        """The line for ``redis-cli``."""
+        return f"ACL SETUSER {self.user} {self.text(version)}"
+
+    def line(self, version: tuple[int, int] = NEWEST) -> str:
+        """The line for the server's ``users.acl`` or ``redis.conf``."""
+        return f"user {self.user} {self.text(version)}"
+
+
+def rule_of(role: RoleName, settings: Settings, user: str | None = None) -> Rule:
+    """The least rule of a role, for a user of this name (default: ``checkout-ROLE``).
+
+    Raises:
+        InvalidInput: no user can have such a name.
+    """
+    name = f"checkout-{role}" if user is None else user
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"not a name for a user: {name[:64]!r}", hint="1 to 64 letters, digits and - _ . @")
+    return Rule(ROLES[role], name, ROLES[role].needs(settings))
+
+
+def grants(needs: Iterable[Need], version: tuple[int, int] = NEWEST) -> list[str]:
+    """Needs as parts of a rule: key patterns, then commands. Before 7.0, patterns do not tell reading from writing."""
+    known = [need for need in needs if SINCE.get(need.command, version) <= version]
+    accesses: dict[str, Access] = {}
+    for need in known:
+        if need.keys:
+            accesses[need.keys] = accesses.get(need.keys, Access.NONE) | need.access
+    patterns = [_pattern(keys, accesses[keys] if version >= OLDER else Access.BOTH) for keys in sorted(accesses)]
+    return patterns + [f"+{command}" for command in sorted({need.command for need in known})]
+
+
+def _pattern(keys: str, access: Access) -> str:
+    return {Access.BOTH: "~", Access.WRITE: "%W~"}.get(access, "%R~") + keys

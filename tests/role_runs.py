@@ -1,0 +1,316 @@
+"""Every command of ``checkoutctl``, and every call of the library, in the states in which they use all of Redis.
+
+For the tests of the ACL roles: what is listed here is run as the user of a role, so a command that is missing here has
+no proof. The states are prepared by the server's own default user.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from checkout_cli.domain import Coupons, DeliveryCharges
+from checkout_cli.domain.statistics import Statistics
+from checkout_cli.domain.users import Users
+from checkout_cli.keys import INDEX, LEGACY_STATS
+from checkout_cli.operations.embedded import HOST
+from checkout_cli.operations.sync import pending_counts, synchronize
+from checkout_cli.session import Durability
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.schema import metadata
+from tests.operations.test_sync import (
+    beside_the_database,
+    create_in_redis_alone,
+    make_conflict,
+    set_columns,
+    update_in_database_alone,
+)
+from tests.servers import ValkeyServer
+from tests.store.support import make_store
+
+FOREIGN = "basket:1"
+"""A key of another program."""
+LIVING, DEAD, ALONE, STUCK, CONFLICT = "living-0001", "dead-00001", "alone-0001", "stuck-0001", "conflict-01"
+
+
+class Scene:
+    """A server with a bit of everything in it, and the default user's way to it."""
+
+    def __init__(self, server: ValkeyServer, settings: Settings) -> None:
+        """``settings`` are the default user's."""
+        self.server, self.settings = server, settings
+
+    def empty(self) -> None:
+        """Nothing in Redis or the database, and no script known."""
+        with self.server.client(socket_timeout=5) as client:
+            client.flushall()
+            client.script_flush()
+            for name, value in (
+                ("maxmemory", "0"),
+                ("maxmemory-policy", "noeviction"),
+                ("latency-monitor-threshold", "0"),
+            ):
+                client.config_set(name, value)
+        with CheckoutStore.open(self.settings) as store:
+            store.database.create_schema()
+            with store.database.transaction() as connection:
+                for table in reversed(metadata.sorted_tables):
+                    connection.execute(table.delete())
+
+    def fill(self) -> None:
+        """Sessions, caches, users, statistics, and keys of other programs, old and foreign."""
+        with CheckoutStore.open(self.settings) as store:
+            store.create({"userId": "user-1", "totalAmount": 24.5}, checkout_id=LIVING)
+            store.set_payment_status(LIVING, "processing")
+            DeliveryCharges(store).charge(5, 20, lambda *_: {"fee": 1})
+            Coupons(store).validate("SAVE10", {}, lambda *_: {"valid": True})
+        with self.server.client() as client:
+            client.zadd(INDEX, {DEAD: 1, LIVING: 2})
+            client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
+            client.set(FOREIGN, "1")
+
+    def with_legacy_index(self) -> None:
+        """The plain SET of the shop's older programs instead of our index."""
+        self.fill()
+        with self.server.client() as client:
+            client.delete(INDEX)
+            client.sadd(INDEX, LIVING, DEAD)
+
+    def interrupted_adoption(self) -> None:
+        """A clean-up that was moving a legacy SET when it ended, and an older program that has begun a new one."""
+        self.with_legacy_index()
+        with self.server.client() as client:
+            client.rename(INDEX, "checkout:index:legacy")
+            client.sadd(INDEX, LIVING, "another-01")
+
+    def without_index(self) -> None:
+        """Sessions, and no index of them."""
+        self.fill()
+        with self.server.client() as client:
+            client.delete(INDEX)
+
+    def all_waiting(self) -> None:
+        """Writes that only one of the tiers has, either way, and a conflict."""
+        self.fill()
+        with CheckoutStore.open(self.settings) as store:
+            make_conflict(store, CONFLICT)
+            store.create({}, checkout_id=STUCK)
+            store.hand_over.write_down()
+            update_in_database_alone(self.settings, STUCK, notes="new")
+            set_columns(store, STUCK, updated_at=1000)
+        create_in_redis_alone(self.settings, ALONE)
+        with self.server.client() as client:
+            client.sadd("checkout:pending", "gone-00001")  # its session has ended
+
+    def many(self) -> None:
+        """More entries in the index than one page has."""
+        self.fill()
+        with self.server.client() as client:
+            client.zadd(INDEX, {f"long-gone-{number:04}": number for number in range(1, 602)})
+
+    def half_adopted(self) -> None:
+        """Our index, and a legacy SET that is being moved into it."""
+        self.fill()
+        with self.server.client() as client:
+            client.sadd("checkout:index:legacy", LIVING, DEAD)
+
+    def evicting(self, policy: str = "allkeys-lru") -> None:
+        """A server that would evict sessions, and has measured a pause."""
+        self.fill()
+        with self.server.client() as client:
+            client.config_set("maxmemory", "100mb")
+            client.config_set("maxmemory-policy", policy)
+            client.config_set("latency-monitor-threshold", "1")
+            client.execute_command("DEBUG", "SLEEP", "0.01")
+
+    def evicting_least_used(self) -> None:
+        """The same with another idea of what goes first."""
+        self.evicting("allkeys-lfu")
+
+    def filled_in(self, word: str) -> str:
+        """An argument with what only the scene knows."""
+        if word != "{conflict}":
+            return word
+        with CheckoutStore.open(self.settings) as store:
+            return store.drain_log.conflicts(1)[0].write_id
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command: its name in the tree, the arguments after it, and the state that it finds."""
+
+    command: str
+    arguments: str = ""
+    state: Callable[[Scene], None] = Scene.fill
+    input: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """What is typed after ``checkoutctl``."""
+        return [*self.command.split(), *self.arguments.split()]
+
+
+RUNS = (
+    Run("ping", "--count 1"),
+    Run("health"),
+    Run("health", state=Scene.with_legacy_index),
+    Run("health", state=Scene.without_index),
+    Run("health", state=Scene.interrupted_adoption),
+    Run("health", state=Scene.all_waiting),
+    Run("health", state=Scene.half_adopted),
+    Run("doctor", state=Scene.all_waiting),
+    Run("doctor", state=Scene.evicting),
+    Run("doctor", state=Scene.with_legacy_index),
+    Run("doctor", state=Scene.half_adopted),
+    Run("info"),
+    Run("slowlog"),
+    Run("slowlog", "--reset --yes"),
+    Run("latency", "--samples 3"),
+    Run("latency", "--samples 3", state=Scene.evicting),
+    Run("monitor", "--seconds 0.2"),
+    Run("incident", "--out -"),
+    Run("incident diff", "incident.json incident.json"),
+    Run("acl"),
+    Run("acl reader"),
+    Run("acl operator"),
+    Run("acl application"),
+    Run("acl check", "--role reader"),
+    Run("memory show"),
+    Run("memory show", state=Scene.evicting),
+    Run("memory show", state=Scene.evicting_least_used),
+    Run("memory families"),
+    Run("memory families", "--sample 1000"),
+    Run("memory tune", "--advise"),
+    Run("sessions list"),
+    Run("sessions list", "--limit 1 --tier redis"),
+    Run("sessions list", state=Scene.many),
+    Run("sessions list", state=Scene.half_adopted),
+    Run("sessions list", state=Scene.with_legacy_index),
+    Run("sessions list", state=Scene.interrupted_adoption),
+    Run("sessions list", state=Scene.without_index),
+    Run("sessions list", state=Scene.all_waiting),
+    Run("sessions show", LIVING),
+    Run("sessions show", "living"),
+    Run("sessions show", ALONE, state=Scene.all_waiting),
+    Run("stats"),
+    Run("stats", "--by minute"),
+    Run("stats", "--by status"),
+    Run("users list"),
+    Run("users show", "user-1"),
+    Run("cache stats"),
+    Run("cache delivery get", "5 20"),
+    Run("cache delivery list"),
+    Run("cache coupon get", "SAVE10"),
+    Run("cache coupon list"),
+    Run("config show"),
+    Run("config check"),
+    Run("setup", "--check"),
+    Run("sync", "--dry-run", state=Scene.all_waiting),
+    Run("sync", "--conflicts", state=Scene.all_waiting),
+    Run("sync", "--resolve {conflict} --keep drained --yes", state=Scene.all_waiting),
+    Run("sync", state=Scene.all_waiting),
+    Run("cleanup", "--expired --dry-run"),
+    Run("cleanup", "--expired"),
+    Run("cleanup", "--expired", state=Scene.with_legacy_index),
+    Run("cleanup", "--expired", state=Scene.interrupted_adoption),
+    Run("cleanup", "--expired", state=Scene.without_index),
+    Run("cleanup", "--expired --dry-run", state=Scene.interrupted_adoption),
+    Run("setup", "--yes"),
+    Run("sessions create", "--file - --id created-01", input='{"userId": "user-2"}'),
+    Run("sessions create", "--file - --id created-02", state=Scene.with_legacy_index, input="{}"),
+    Run("sessions update", f"{LIVING} --set notes=x"),
+    Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
+    Run("sessions delete", f"{LIVING} --yes"),
+    Run("cache delivery set", "7 20 1.5 --yes"),
+    Run("cache delivery invalidate", "--yes"),
+    Run("cache delivery invalidate", "--distance-from 1 --distance-to 6 --yes"),
+    Run("cache coupon set", "SAVE20 - --yes", input='{"valid": true}'),
+    Run("cache coupon invalidate", "SAVE10 --yes"),
+    Run("cache coupon invalidate", "--yes"),
+)
+
+
+def use_the_library(settings: Settings) -> None:
+    """What a shop does with the library, on a healthy day and while the database is away."""
+    with make_store(settings) as store:
+        _shop(store)
+    with beside_the_database(settings) as store:
+        assert store.create({"userId": "user-3"}, checkout_id="shop-alone").durability is Durability.REDIS
+        store.update("shop-alone", {"notes": "x"})
+        store.get("shop-alone")
+        pending_counts(store, database=False)
+    with make_store(settings) as store:
+        store.get("shop-alone")  # which drains it
+        synchronize(store)
+
+
+def count_sessions(settings: Settings) -> None:
+    """What a shop does where its index is not as it should be."""
+    with make_store(settings) as store:
+        store.count()
+
+
+def _shop(store: CheckoutStore) -> None:
+    store.count()
+    store.create({"userId": "user-2", "totalAmount": 3.5}, checkout_id="shop-00001")
+    store.get("shop-00001")
+    store.update("shop-00001", {"notes": "x"})
+    store.set_payment_status("shop-00001", "processing")
+    store.set_payment_status("shop-00001", "paid", order_id="ORD-1")
+    store.count()
+    store.totals()
+    store.legacy_statistics()
+    store.bookkeeping.flush()
+    for _ in range(2):
+        DeliveryCharges(store).charge(8, 20, lambda *_: {"fee": 1})
+        Coupons(store).validate("SAVE30", {}, lambda *_: {"valid": True})
+    DeliveryCharges(store).put(9, 20, {"fee": 2})
+    DeliveryCharges(store).invalidate_range(1, 2)
+    DeliveryCharges(store).invalidate_all()
+    Coupons(store).invalidate("SAVE30")
+    Users(store).get("user-2")
+    Statistics(store).read(60, store.clock.wall())
+    store.delete("shop-00001")
+
+
+# What a server was really asked
+
+HARNESS = Counter({"config|resetstat": 1, "monitor": 1, "echo": 1})
+"""What :func:`listening` itself adds to the server's count of commands."""
+_LINE = re.compile(r"\+[0-9.]+ \[\d+ [^\]]+\] (.*)")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass
+class Heard:
+    """What happened while a server was listened to: how often each command ran, and every one that MONITOR shows."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@contextmanager
+def listening(server: ValkeyServer) -> Iterator[Heard]:
+    """Listen for the time of the block; commands of administrators are counted and not shown."""
+    heard = Heard()
+    with (
+        server.client(socket_timeout=5) as client,
+        socket.create_connection((HOST, server.port), timeout=10) as connection,
+    ):
+        client.config_resetstat()
+        stream = connection.makefile("rwb")
+        stream.write(b"MONITOR\r\n")
+        stream.flush()
+        assert stream.readline() == b"+OK\r\n"
+        yield heard
+        client.echo("the-end")
+        while '"the-end"' not in (line := stream.readline().decode("latin-1")):
+            if found := _LINE.match(line):
+                heard.commands.append(tuple(_WORD.findall(found[1])))
+        ran = client.info("commandstats").items()
+        heard.counts = Counter({name.removeprefix("cmdstat_"): int(count["calls"]) for name, count in ran}) - HARNESS
