@@ -28,6 +28,7 @@ from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWO
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.cluster import Cluster
+from tests.in_process import Outcome, run_here
 from tests.role_runs import FOREIGN, RUNS, Heard, Run, Scene, count_sessions, listening, use_the_library
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 
@@ -57,8 +58,8 @@ class Stage(Scene):
     def settings_of(self, role: RoleName) -> Settings:
         return replace(self.settings, redis_username=f"checkout-{role}", redis_password=SECRET)
 
-    def run(self, run: Run, role: RoleName) -> subprocess.CompletedProcess[str]:
-        """A command as a process of the role's user."""
+    def run(self, run: Run, role: RoleName) -> Outcome:
+        """A command of the role's user."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -69,18 +70,9 @@ class Stage(Scene):
             "DATABASE_URL": self.settings.database_url,
         }
         words = [self.filled_in(word) for word in run.words]
-        done = subprocess.run(
-            [sys.executable, "-m", "checkout_cli", *words],
-            env=environment,
-            cwd=self.directory,
-            input=run.input or "",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        done = run_here(words, environment, self.directory, given=run.input or "")
         if run.command == "incident":
-            (self.directory / "incident.json").write_text(done.stdout)
+            (self.directory / "incident.json").write_text(done.out)
         return done
 
     def denials(self) -> list[tuple[str, str]]:
@@ -166,9 +158,9 @@ def test_the_user_of_a_role_runs_all_its_commands_and_has_no_grant_in_vain(stage
                 done = stage.run(run, role)
             needs = needs_of(heard, client)
             used |= needs
-            told = f"{name} {run.arguments} [{run.state.__name__}] exit {done.returncode}"
-            if done.returncode not in {0, 1} or "Traceback" in done.stderr:
-                problems[told].append(done.stderr)
+            told = f"{name} {run.arguments} [{run.state.__name__}] exit {done.code}"
+            if done.code not in {0, 1} or "Traceback" in done.err:
+                problems[told].append(done.err)
             for reason, what in stage.denials():
                 best_effort = reason == "key" and what in OUT_OF_REACH and run.command in BEST_EFFORT
                 if not best_effort and what not in ROLES[role].withheld:
