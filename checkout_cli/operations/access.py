@@ -57,6 +57,9 @@ of any kind will do. A script's keys count as read and written."""
 SINCE = {"client|no-touch": (7, 2), "cluster|myshardid": (7, 2)}
 """The version of Redis that has a command first; an older one refuses a rule that names it. Valkey has them all."""
 
+IN_CLUSTER = frozenset({"asking", "cluster|info", "cluster|myshardid", "cluster|slots", "randomkey"})
+"""Commands that only a cluster is asked."""
+
 
 @dataclass(frozen=True, order=True)
 class Need:
@@ -87,14 +90,19 @@ def _plain(commands: str) -> Needs:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a command cannot do without, and what it only says less without."""
+    """What a command cannot do without, and what it only says less without.
+
+    ``fenced`` is what it needs besides where a replica can be promoted: behind Sentinels, and in a cluster.
+    """
 
     needs: Needs = frozenset()
     helps: Needs = frozenset()
+    fenced: Needs = frozenset()
 
     def __or__(self, other: Entry) -> Entry:
         """What two of them need together."""
-        return Entry(self.needs | other.needs, (self.helps | other.helps) - self.needs - other.needs)
+        needs = self.needs | other.needs
+        return Entry(needs, (self.helps | other.helps) - needs, self.fenced | other.fenced)
 
     @property
     def everything(self) -> Needs:
@@ -123,9 +131,10 @@ _LOCK = _on(LOCKS, "set get evalsha del pexpire") | _SCRIPTS
 _OPEN = _on(SESSIONS, "getex evalsha get set") | _SCRIPTS
 _PUBLISH = _OPEN | _on(SESSIONS, "del") | _on(INDEX, "zadd type renamenx") | _on(LEGACY_INDEX, "renamenx")
 _DRAIN = _on(PENDING, "evalsha srem")
+_HAND_OVER = _on(PENDING, "srandmember") | _on(SESSIONS, "exists") | _LOOK | _DRAIN
 _NOTE = _on(STATISTICS, "evalsha hincrby pexpire") | _on(USERS, "evalsha hget hset hsetnx hincrby pexpire")
 _TRACKED = _on(USERS, "type pttl hmget")
-_MEASURE = _on(ALL, "memory|usage pttl") | _on(INDEX, "strlen") | _plain("scan dbsize client|no-touch")
+_MEASURE = _on(ALL, "memory|usage pttl") | _on(INDEX, "strlen") | _plain("scan dbsize randomkey client|no-touch")
 _READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
 
 _IDENTITY = _plain("info")
@@ -140,7 +149,7 @@ _SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDEN
 _LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
 _DOCTOR = Entry(
     _plain("ping"),
-    _plain("acl|list client|list config|get info latency|latest scan slowlog|get time")
+    _plain("acl|list client|list cluster|info config|get dbsize info latency|latest scan slowlog|get slowlog|len time")
     | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
     | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
     | (_on(INDEX, "memory|usage zcard type zrandmember zmscore smismember") | _on(LEGACY_INDEX, "smismember"))
@@ -172,11 +181,11 @@ COMMANDS: dict[str, Entry] = {
     "config check": NOTHING,
     "sessions list": Entry(_LIST, _IDENTITY),
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
-    "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE),
-    "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE),
-    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY),
+    "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
+    "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
+    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY, _HAND_OVER),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
-    "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE),
+    "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.operations.access import Access, Entry, Need, Needs
 from checkout_cli.operations.inspection import Inspector
-from checkout_cli.operations.roles import NEWEST, ROLES, Role, RoleName, for_settings, grants
+from checkout_cli.operations.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.settings import Settings
 from checkout_cli.store.redis_commands import Command
 from checkout_cli.store.redis_conversation import Conversation
@@ -191,27 +191,19 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
         user,
         ROLES[role],
         way,
-        tuple(
-            _capability(name, entry, ROLES[role], told, settings, known) for name, entry in ROLES[role].entries.items()
-        ),
+        tuple(_capability(name, entry, told, known) for name, entry in ROLES[role].granted(settings).items()),
         told.lacking(wanted, known),
         tuple(sorted({need.command for need in told.absent})),
         version,
     )
 
 
-def _capability(
-    name: str, entry: Entry, role: Role, told: _Told, settings: Settings, version: tuple[int, int]
-) -> Capability:
-    if not entry.everything:
-        return Capability(name)
-    musts = for_settings(frozenset(need for need in entry.needs if not role.withholds(need)), settings)
-    helps = for_settings(role.granted(entry), settings) - musts
-    untold = told.untold(musts | helps)
+def _capability(name: str, entry: Entry, told: _Told, version: tuple[int, int]) -> Capability:
+    untold = told.untold(entry.everything)
     return Capability(
         name,
-        told.lacking(musts, version),
-        told.lacking(helps, version),
+        told.lacking(entry.needs, version),
+        told.lacking(entry.helps, version),
         tuple(dict.fromkeys(f"+{need.command}" for need in sorted(untold))),
     )
 

@@ -9,13 +9,14 @@ from enum import StrEnum
 
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER
-from checkout_cli.operations.access import COMMANDS, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.operations.access import COMMANDS, IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
 from checkout_cli.settings import Settings
 
 PASSWORD = "PASSWORD"  # noqa: S105  (what stands for one)
 """What stands for the password in a rule."""
 NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
 """The versions of Redis whose rules differ; every Valkey is like the newest."""
+_MOVED = {LEGACY_INDEX: LEGACY_INDEX_IN_CLUSTER}
 _CLUSTER = frozenset({Need("cluster|slots"), Need("cluster|myshardid"), Need("asking")})
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -37,14 +38,19 @@ class Role:
     entries: Mapping[str, Entry]
     withheld: Mapping[str, str] = field(default_factory=dict)
 
+    def granted(self, settings: Settings) -> dict[str, Entry]:
+        """What of each entry the role grants, with these settings."""
+        return {name: self._granted(for_settings(entry, settings)) for name, entry in self.entries.items()}
+
+    def _granted(self, entry: Entry) -> Entry:
+        needs, helps = (
+            frozenset(need for need in some if not self.withholds(need)) for some in (entry.needs, entry.helps)
+        )
+        return Entry(needs, helps)
+
     def needs(self, settings: Settings) -> Needs:
         """All that its user is granted."""
-        found = frozenset(need for entry in self.entries.values() for need in self.granted(entry))
-        return for_settings(found, settings)
-
-    def granted(self, entry: Entry) -> Needs:
-        """What of an entry the role grants."""
-        return frozenset(need for need in entry.everything if not self.withholds(need))
+        return frozenset(need for entry in self.granted(settings).values() for need in entry.everything)
 
     def withholds(self, need: Need) -> bool:
         """Whether its user does without."""
@@ -93,12 +99,21 @@ ROLES = {
 }
 
 
-def for_settings(needs: Needs, settings: Settings) -> Needs:
-    """The same for a cluster, where the legacy index has another key, or for another database than the first."""
+def for_settings(entry: Entry, settings: Settings) -> Entry:
+    """An entry in a cluster, where the legacy index has another key, behind Sentinels, or for another database."""
+    if not entry.everything:
+        return entry
     if settings.is_cluster:
-        moved = {LEGACY_INDEX: LEGACY_INDEX_IN_CLUSTER}
-        return frozenset(Need(need.command, moved.get(need.keys, need.keys)) for need in needs) | _CLUSTER
-    return needs | {Need("select")} if settings.redis_db else needs
+        needs, helps = (
+            frozenset(Need(need.command, _MOVED.get(need.keys, need.keys)) for need in some)
+            for some in (entry.needs | entry.fenced, entry.helps)
+        )
+        return Entry(needs | _CLUSTER, helps - needs)
+    needs = entry.needs | entry.fenced if settings.redis_sentinels else entry.needs
+    if settings.redis_db:
+        needs |= {Need("select")}
+    needs, helps = (frozenset(need for need in some if need.command not in IN_CLUSTER) for some in (needs, entry.helps))
+    return Entry(needs, helps - needs)
 
 
 # Rules

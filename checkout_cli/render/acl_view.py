@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from checkout_cli.operations.access import Need
 from checkout_cli.operations.acl_check import Capabilities, State, Way
 from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
 from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
@@ -73,6 +74,8 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     narrate(f"{rule.role.name}: {rule.role.purpose}")
     for command, reason in rule.role.withheld.items():
         narrate(f"  without +{command}: {reason}")
+    if Need("config|get") in rule.needs:
+        narrate("  with +config|get it can read requirepass and masterauth: leave that out where they are set")
     narrate(
         f"Put a password of your own in place of {PASSWORD}; type it in redis-cli, where '>' and '*' are just letters."
     )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.every_server import COMMANDS, LONGEST, Outcome, run
+from tests.every_server import COMMANDS, LONGEST, run
+from tests.in_process import Outcome
 from tests.odd_servers import ODD_SERVERS, odd_server
 
 ANSWERS = {0, 1}
@@ -39,7 +40,7 @@ def refused(name: str) -> set[str]:
     if name == "hung":
         return set(COMMANDS) - {"health", "doctor", "incident"}
     if name == "loading":
-        return {"memory families", "memory families --sample", "latency"}
+        return {"acl check", "memory families", "memory families --sample", "latency"}
     return {
         "CONFIG": {"memory tune --policy"},
         "INFO": {"info"},

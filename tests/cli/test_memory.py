@@ -12,7 +12,8 @@ import pytest
 from checkout_cli.keys import PENDING, session_key, user_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
-from tests.every_server import Outcome, run
+from tests.every_server import run
+from tests.in_process import Outcome
 from tests.odd_servers import ODD_SERVERS, OddServer
 from tests.servers import ValkeyServer
 

@@ -18,7 +18,7 @@ import typer
 
 from checkout_cli.cli.main import app
 from checkout_cli.errors import InvalidInput
-from checkout_cli.keys import LEGACY_INDEX_IN_CLUSTER
+from checkout_cli.keys import LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER
 from checkout_cli.operations.access import ACCESS, ALL, COMMANDS, LIBRARY, Access, Need
 from checkout_cli.operations.doctor.check import CHECKS
 from checkout_cli.operations.doctor.check import Need as DoctorNeed
@@ -26,6 +26,9 @@ from checkout_cli.operations.doctor.examination import examine  # noqa: F401  (i
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, RoleName, grants, rule_of
 from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.cluster import Cluster
+from tests.in_process import Outcome, run_here
 from tests.role_runs import FOREIGN, RUNS, Heard, Run, Scene, count_sessions, listening, use_the_library
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 
@@ -55,8 +58,8 @@ class Stage(Scene):
     def settings_of(self, role: RoleName) -> Settings:
         return replace(self.settings, redis_username=f"checkout-{role}", redis_password=SECRET)
 
-    def run(self, run: Run, role: RoleName) -> subprocess.CompletedProcess[str]:
-        """A command as a process of the role's user."""
+    def run(self, run: Run, role: RoleName) -> Outcome:
+        """A command of the role's user."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -67,18 +70,9 @@ class Stage(Scene):
             "DATABASE_URL": self.settings.database_url,
         }
         words = [self.filled_in(word) for word in run.words]
-        done = subprocess.run(
-            [sys.executable, "-m", "checkout_cli", *words],
-            env=environment,
-            cwd=self.directory,
-            input=run.input or "",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        done = run_here(words, environment, self.directory, given=run.input or "")
         if run.command == "incident":
-            (self.directory / "incident.json").write_text(done.stdout)
+            (self.directory / "incident.json").write_text(done.out)
         return done
 
     def denials(self) -> list[tuple[str, str]]:
@@ -164,9 +158,9 @@ def test_the_user_of_a_role_runs_all_its_commands_and_has_no_grant_in_vain(stage
                 done = stage.run(run, role)
             needs = needs_of(heard, client)
             used |= needs
-            told = f"{name} {run.arguments} [{run.state.__name__}] exit {done.returncode}"
-            if done.returncode not in {0, 1} or "Traceback" in done.stderr:
-                problems[told].append(done.stderr)
+            told = f"{name} {run.arguments} [{run.state.__name__}] exit {done.code}"
+            if done.code not in {0, 1} or "Traceback" in done.err:
+                problems[told].append(done.err)
             for reason, what in stage.denials():
                 best_effort = reason == "key" and what in OUT_OF_REACH and run.command in BEST_EFFORT
                 if not best_effort and what not in ROLES[role].withheld:
@@ -199,6 +193,63 @@ def test_the_application_uses_the_library_with_the_database_and_without_it(stage
             assert unexpected(needs, expected) == set()
             used |= needs
     assert unused(RoleName.APPLICATION, used, stage.settings, NEWEST) == []
+
+
+IN_CLUSTER = (
+    *("ping --count 1", "health", "doctor", "info", "latency --samples 3", "slowlog", "memory show", "memory families"),
+    *("memory families --sample 1000", "sessions list", "stats", "cleanup --expired", "sync", "users list"),
+    *(
+        "sessions create --file - --id created-01",
+        "sessions delete created-01 --yes",
+        "acl check",
+        "monitor --seconds 0.2",
+    ),
+)
+
+
+def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster") as cluster:
+        settings = Settings(
+            redis_host=HOST,
+            redis_port=cluster.primaries[0].port,
+            redis_mode="cluster",
+            database_url=f"sqlite:///{tmp_path / 'checkout.db'}",
+            timeout=0.5,
+        )
+        command = rule_of(RoleName.OPERATOR, settings).command().replace(PASSWORD, SECRET).split()
+        with CheckoutStore.open(settings) as store:
+            store.database.create_schema()
+            for number in range(5):
+                store.create({"userId": f"user-{number}"}, checkout_id=f"session-{number:04}")
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | {
+            "REDIS_MODE": "cluster",
+            "REDIS_HOST": HOST,
+            "REDIS_PORT": str(cluster.primaries[0].port),
+            "REDIS_USERNAME": "checkout-operator",
+            "REDIS_PASSWORD": SECRET,
+            "DATABASE_URL": settings.database_url,
+        }
+        for server in cluster.primaries:
+            with server.client() as client:
+                client.execute_command(*command)
+                client.acl_log_reset()
+        denied = set()
+        for words in IN_CLUSTER:
+            subprocess.run(
+                [sys.executable, "-m", "checkout_cli", *words.split()],
+                env=environment,
+                cwd=tmp_path,
+                input="{}",
+                text=True,
+                capture_output=True,
+                check=False,
+                timeout=30,
+            )
+            for server in cluster.primaries:
+                with server.client() as client:
+                    denied |= {(words, str(entry["object"])) for entry in client.acl_log()}
+                    client.acl_log_reset()
+        assert {(words, what) for words, what in denied if what not in {"acl|list", LEGACY_INDEX}} == set()
 
 
 FORBIDDEN = (
