@@ -125,6 +125,7 @@ def identity_over(connection: Any) -> bytes | None:
             sections.append(connection.read_response())
         except redis.ResponseError:  # INFO is denied here: no identity, and so never any trust
             sections.append(b"")
+    connection.is_replica = _info_value(sections[1], b"role") == b"slave"
     run_id = _info_value(sections[0], b"run_id")
     replication_id = _info_value(sections[1], b"master_replid")
     return run_id + b":" + replication_id if run_id and replication_id else None

@@ -17,7 +17,7 @@ from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_cluster import RedisCluster
-from tests.cluster import Cluster
+from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
 from tests.faults.harness import ID, Shop, trusted_again
@@ -434,6 +434,102 @@ def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at
                 shop.get(left)
     finally:
         shop.close()
+
+
+@pytest.mark.fault("failover")
+def test_a_primary_that_became_a_replica_does_not_fence_its_successor_off(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    idle, busy = shop.process(), shop.process()
+    replica = own_cluster.add_replica(own_cluster.owner(session_key(ID)))
+    shop.create(idle)
+    assert trusted_again(shop, idle)
+    hand_over_in_order(own_cluster, replica)
+    live_on(shop, clock, busy)
+    assert trusted_again(shop, busy)
+    live_on(shop, clock, idle, busy)  # the first renews its lease before its first command is sent on
+    assert trusted_again(shop, idle)
+    assert trusted_again(shop, busy)
+    assert shop.update(busy).published
+
+
+@pytest.mark.fault("failover")
+def test_a_primary_that_comes_back_cut_off_does_not_fence_its_successor_off(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    idle, busy = shop.process(), shop.process()
+    old = own_cluster.owner(session_key(ID))
+    new = own_cluster.add_replica(old)
+    shop.create(idle)
+    assert trusted_again(shop, idle)
+    old.kill()
+    wait_until(lambda: own_cluster.owner(session_key(ID)) is new, 20)
+    live_on(shop, clock, busy)
+    assert trusted_again(shop, busy)
+    others = [server for server in (*own_cluster.primaries, new) if server is not old]
+    for server in others:
+        server.pause()
+    try:
+        old.start()
+        clock.advance(6)
+        idle.get(ID)
+    finally:
+        for server in others:
+            server.resume()
+    wait_until(lambda: is_replica(old), 15)
+    live_on(shop, clock, idle, busy)
+    assert trusted_again(shop, idle)
+    assert trusted_again(shop, busy)
+    assert shop.update(busy).published
+
+
+@pytest.mark.fault("failover")
+def test_an_address_that_takes_over_another_shard_is_fenced_as_of_that_shard(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    store = shop.process()
+    wanderer, host = own_cluster.owner(session_key(ID)), others_than(own_cluster, session_key(ID))[0]
+    (elsewhere, *_) = ids_of(own_cluster, host)
+    successor = own_cluster.add_replica(wanderer)
+    for name in (ID, elsewhere):
+        shop.create(store, name)
+        assert trusted_again(shop, store, name)
+    hand_over_in_order(own_cluster, successor)
+    live_on(shop, clock, store)
+    with wanderer.client(socket_timeout=5) as client:
+        wait_until(lambda: is_replica(wanderer), 10)
+        client.execute_command("CLUSTER", "REPLICATE", node_id(host))
+    hand_over_in_order(own_cluster, wanderer)
+    for name in (ID, elsewhere):
+        live_on(shop, clock, store, checkout_id=name)
+        assert trusted_again(shop, store, name)
+        assert shop.update(store, name).published
+
+
+def hand_over_in_order(cluster: Cluster, replica: ValkeyServer) -> None:
+    """A replica takes over with its primary's consent, as for an upgrade; all primaries know when this returns."""
+    with replica.client(socket_timeout=5) as client:
+        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 15)
+        client.execute_command("CLUSTER", "FAILOVER")
+        wait_until(lambda: not is_replica(replica), 15)
+    address = f"127.0.0.1:{replica.port}"
+    wait_until(lambda: all("master" in cluster.nodes(one)[address]["flags"] for one in cluster.primaries), 15)
+
+
+def is_replica(server: ValkeyServer) -> bool:
+    with server.client(socket_timeout=5) as client:
+        return bool(client.info("replication")["role"] == "slave")
+
+
+def live_on(shop: Shop, clock: ManualClock, *stores: CheckoutStore, checkout_id: str = ID) -> None:
+    """Leases run out and are renewed, and breakers close."""
+    for _ in range(3):
+        clock.advance(6)
+        for store in stores:
+            shop.get(store, checkout_id)
 
 
 def take_over_unnoticed(cluster: Cluster, old: ValkeyServer, new: ValkeyServer) -> None:
