@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import RedisError, ResponseError
 
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.keys import INDEX, PENDING, session_key
@@ -20,7 +22,7 @@ from checkout_cli.store.redis_cluster import RedisCluster
 from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
-from tests.faults.harness import ID, Shop, trusted_again
+from tests.faults.harness import ID, Background, Shop, trusted_again
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 from tests.store.support import ManualClock, count_calls, database_away, wait_until
 
@@ -277,6 +279,109 @@ def test_a_session_that_is_created_while_its_slot_moves_is_there_at_once(
     finally:
         cluster.end_move(slot, source, target)
         give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_comes_back_in_the_middle_of_a_write_leaves_nothing_old_to_be_trusted(
+    cluster: Cluster,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    reader, writer = shop.process(), shop.process()
+    shop.create(writer)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    update = writer.database.update
+
+    def there_and_back(*arguments: Any, **options: Any) -> bool:
+        give_back(cluster, slot, source, target)
+        shop.get(writer)  # in another thread, which learns where the slot is
+        assert trusted_again(shop, reader)
+        cluster.begin_move(slot, target, source)
+        return update(*arguments, **options)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.database, "update", there_and_back)
+            shop.update(writer)
+        writer.hand_over.write_down()
+        clock.advance(1.1)
+        assert shop.get(reader).version == 2
+    finally:
+        give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("slot move")
+def test_a_primary_that_is_new_is_trusted_and_published_to_before_it_has_its_first_slot(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    slot = key_slot(session_key(ID).encode())
+    source = own_cluster.owner(session_key(ID))
+    newcomer = own_cluster.add_primary()
+    own_cluster.begin_move(slot, source, newcomer)
+    own_cluster.move_keys(slot, source, newcomer)
+    for _ in range(2):
+        clock.advance(1.1)
+        shop.get(store)
+    assert shop.update(store).published
+    assert trusted_again(shop, store)
+
+
+@pytest.mark.fault("cluster node dead")
+def test_a_node_that_was_taken_out_of_the_cluster_is_not_believed_that_there_are_no_slots(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], tmp_path: Path
+) -> None:
+    with Cluster(tmp_path / "alone", size=1) as alone:
+        (node,) = alone.primaries
+        with node.client(socket_timeout=5) as client:
+            client.execute_command("CLUSTER", "RESET", "HARD")
+        shop = make_shop(replace(settings_of(cluster, sqlite_url), redis_port=node.port))
+        for name in MANY[:8]:
+            assert shop.create(shop.process(), name).published
+
+
+@pytest.mark.fault("cluster node dead")
+def test_a_node_that_is_busy_does_not_hide_the_others(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], background: Background
+) -> None:
+    first, *_ = own_cluster.primaries
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    elsewhere = [name for name in MANY if name not in ids_of(own_cluster, first)]
+    with busy_with_a_script(first, background):
+        for name in elsewhere[:8]:
+            assert shop.create(shop.process(), name).published
+
+
+@contextmanager
+def busy_with_a_script(server: ValkeyServer, background: Background) -> Iterator[None]:
+    def spin() -> None:
+        with server.client(socket_timeout=30) as client, suppress(ResponseError):
+            client.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        try:
+            with server.client() as client:
+                return not client.ping()
+        except RedisError as error:
+            return "BUSY" in str(error)
+
+    with server.client() as client:
+        client.config_set("busy-reply-threshold", 50)
+    running = background(spin)
+    try:
+        wait_until(is_busy, 5)
+        yield
+    finally:
+        with server.client(socket_timeout=5) as client:
+            client.script_kill()
+        running.result(5)
 
 
 @pytest.mark.fault("cluster node dead")
