@@ -13,18 +13,19 @@ import pytest
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
-from checkout_cli.errors import ConfigurationError
+from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_cluster import RedisCluster
 from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
 from tests.faults.harness import ID, Background, Shop, trusted_again
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
-from tests.store.support import ManualClock, count_calls, database_away, wait_until
+from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
 
 MANY = [f"session-{number:04}" for number in range(30)]
 
@@ -172,6 +173,70 @@ def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
             patch.setattr(store.database, method, database_away)
         assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
     assert other.redis_alone.some_ids(10) == [ID]
+
+
+def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    shop.create(store)
+    (look,) = other.redis.look([ID])
+    with monkeypatch.context() as patch:
+        for method in ("read", "update", "insert", "pending", "transaction"):
+            patch.setattr(store.database, method, database_away)
+        assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
+    with monkeypatch.context() as patch:
+        patch.setattr(other.redis, "look", redis_away)
+        with pytest.raises(RedisUnavailable):
+            other.redis_alone.drain_seen(ID, look)  # from before the write, so that there seems nothing to be drained
+    assert other.redis_alone.some_ids(10) == [ID]
+
+
+def test_a_session_whose_server_goes_away_between_two_looks_is_shown_as_unreachable(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    exchange = RedisCluster.exchange
+
+    def away_for_the_value(servers: RedisCluster, commands: Any, *how: Any, **options: Any) -> Any:
+        if commands[0][0] == "GET":
+            return None, [RedisUnavailable("away, the test says")]
+        return exchange(servers, commands, *how, **options)
+
+    monkeypatch.setattr(RedisCluster, "exchange", away_for_the_value)
+    (look,) = store.redis.look([ID])
+    assert look.problem is Problem.UNREACHABLE
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_moves_in_the_middle_of_a_write_without_the_database_is_no_error_of_its_own(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    exchange = store.redis.with_index
+
+    def moved_meanwhile(*arguments: Any, **options: Any) -> Any:
+        give_back(cluster, slot, source, target)
+        return exchange(*arguments, **options)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(store.redis, "with_index", moved_meanwhile)
+            for method in ("read", "update", "insert", "pending", "transaction"):
+                patch.setattr(store.database, method, database_away)
+            # What has moved was stamped for another server: without the database, nobody can tell if it is current.
+            with pytest.raises(DatabaseUnavailable):
+                store.update(ID, {"while": "away"})
+    finally:
+        give_back(cluster, slot, target, source)
 
 
 # The matrix
