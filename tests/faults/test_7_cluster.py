@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from redis.exceptions import RedisError, ResponseError
 
 from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
@@ -23,7 +21,7 @@ from checkout_cli.store.redis_cluster import RedisCluster
 from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
-from tests.faults.harness import ID, Background, Shop, trusted_again
+from tests.faults.harness import ID, Background, Shop, busy_with_a_script, trusted_again
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
 
@@ -422,31 +420,6 @@ def test_a_node_that_is_busy_does_not_hide_the_others(
     with busy_with_a_script(first, background):
         for name in elsewhere[:8]:
             assert shop.create(shop.process(), name).published
-
-
-@contextmanager
-def busy_with_a_script(server: ValkeyServer, background: Background) -> Iterator[None]:
-    def spin() -> None:
-        with server.client(socket_timeout=30) as client, suppress(ResponseError):
-            client.eval("while true do end", 0)
-
-    def is_busy() -> bool:
-        try:
-            with server.client() as client:
-                return not client.ping()
-        except RedisError as error:
-            return "BUSY" in str(error)
-
-    with server.client() as client:
-        client.config_set("busy-reply-threshold", 50)
-    running = background(spin)
-    try:
-        wait_until(is_busy, 5)
-        yield
-    finally:
-        with server.client(socket_timeout=5) as client:
-            client.script_kill()
-        running.result(5)
 
 
 @pytest.mark.fault("cluster node dead")
