@@ -17,7 +17,7 @@ PASSWORD = "PASSWORD"  # noqa: S105  (what stands for one)
 NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
 """The versions of Redis whose rules differ; every Valkey is like the newest."""
 _MOVED = {LEGACY_INDEX: LEGACY_INDEX_IN_CLUSTER}
-_CLUSTER = frozenset({Need("cluster|slots"), Need("cluster|myshardid"), Need("asking")})
+_CLUSTER = frozenset(map(Need, ("cluster|slots", "cluster|myshardid", "cluster|info", "asking")))
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 
