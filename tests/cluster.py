@@ -70,15 +70,27 @@ class Cluster:
         """A replica of a primary, which takes over when that dies; returns when it is in step."""
         replica = self._node(self._directory / f"replica-{len(self._replicas)}", self._kind)
         self._replicas.append(replica)
-        replica.start()
+        self._introduce(replica, of)
         with replica.client(socket_timeout=5) as client:
-            client.execute_command("CLUSTER", "MEET", HOST, of.port, bus_port(of))
-            known = len(self.primaries) + len(self._replicas)
-            servers = (*self.primaries, *self._replicas)
-            wait_until(lambda: all(len(self.nodes(server)) == known for server in servers), 15)
             client.execute_command("CLUSTER", "REPLICATE", node_id(of))
             wait_until(lambda: client.info("replication").get("master_link_status") == "up", 15)
         return replica
+
+    def add_primary(self) -> ValkeyServer:
+        """A primary that has no slots yet."""
+        first = self.primaries[0]
+        primary = self._node(self._directory / f"node-{len(self.primaries)}", self._kind)
+        self.primaries.append(primary)
+        self._introduce(primary, first)
+        wait_until(lambda: self.is_up(primary), 15)
+        return primary
+
+    def _introduce(self, node: ValkeyServer, to: ValkeyServer) -> None:
+        node.start()
+        with node.client(socket_timeout=5) as client:
+            client.execute_command("CLUSTER", "MEET", HOST, to.port, bus_port(to))
+        servers = (*self.primaries, *self._replicas)
+        wait_until(lambda: all(len(self.nodes(server)) == len(servers) for server in servers), 15)
 
     def nodes(self, server: ValkeyServer) -> dict[str, Any]:
         """What a node knows of the others, those left out that it has not shaken hands with yet."""

@@ -21,7 +21,9 @@ MOST_COUNTED = 5_000
 MOST_LOOKED_AT = 1_000
 """Sessions in ``checkout:pending`` that are looked at to learn since when the oldest waits."""
 PAGE = 100
-"""Sessions in one step, whose values are fetched whole."""
+"""Sessions in one step."""
+FETCHED_AT_ONCE = 20
+"""Sessions whose values are fetched whole and kept at the same time, each of a megabyte at most."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,8 +74,12 @@ class Backlog:
 
     def _lacking(self, rows: Sequence[Row]) -> list[Row]:
         """Those that Redis has no copy of, or an older one."""
-        looks = self._redis.look([row.checkout_id for row in rows])
+        looks = self._looks([row.checkout_id for row in rows])
         return [row for row, look in zip(rows, looks, strict=True) if not _has(look, row)]
+
+    def _looks(self, checkout_ids: Sequence[str]) -> Iterator[Look]:
+        for start in range(0, len(checkout_ids), FETCHED_AT_ONCE):
+            yield from self._redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
 
     def rows(self) -> Iterator[list[Row]]:
         """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
@@ -95,7 +101,7 @@ class Backlog:
         since: int | None = None
         looked_at = 0
         for page in self.ids():
-            for look in self._redis.look(page):
+            for look in self._looks(page):
                 written = self._written(look)
                 since = min(filter(None, (since, written)), default=None)
             looked_at += len(page)

@@ -10,7 +10,14 @@ import logging
 
 import msgspec
 
-from checkout_cli.errors import DurabilityUnavailable, RedisUnavailable, SessionCorrupt, WriteConflict
+from checkout_cli.errors import (
+    CheckoutError,
+    DurabilityUnavailable,
+    RedisUnavailable,
+    SessionCorrupt,
+    SlotMoved,
+    WriteConflict,
+)
 from checkout_cli.keys import INDEX, PENDING, session_key
 from checkout_cli.session import (
     Acknowledgement,
@@ -89,7 +96,10 @@ class RedisAlone:
         raise WriteConflict(f"session {checkout_id} was changed by others {ATTEMPTS} times in a row")
 
     def _write(self, record: Record, undrained: tuple[str, ...], opened: Opened) -> Acknowledgement | None:
-        if not self._replace(record, undrained, opened):
+        try:
+            if not self._replace(record, undrained, opened):
+                return None
+        except SlotMoved:  # nothing was written: there is a server to look at again
             return None
         assert record.body is not None  # noqa: S101  (deletions need the database)
         session = Session(record.checkout_id, decode(record.body), record.version, TierName.REDIS, verified=False)
@@ -195,8 +205,12 @@ class RedisAlone:
         if self._in_one_place:
             return bool(self._redis.ask(_FORGET.call_pending(key, member)))
         # Taken out before the look: a write that comes after the look enters the id again by itself.
-        taken_out = bool(self._redis.ask(("SREM", PENDING, member)))
-        (look,) = self._redis.look([checkout_id])
+        try:
+            taken_out = bool(self._redis.ask(("SREM", PENDING, member)))
+            (look,) = self._redis.look([checkout_id])
+        except CheckoutError:  # it may have been taken out, and nobody has looked
+            self._enter_again(member)
+            raise
         copy = stamped.decode(look.value) if look.value is not None else None
         if look.problem is Problem.UNREACHABLE or (copy is not None and copy.undrained):
             self._enter_again(member)

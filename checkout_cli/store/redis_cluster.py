@@ -141,16 +141,34 @@ class RedisCluster:
         asked = (one for one in self._members if identity is not None and one.identity == identity)
         server = next(asked, owner)
         try:
+            if server is not owner and not self._sends_to(server, owner, key):
+                raise self._slot_moved()
             who, (reply,) = server.send([command], identity, bound=True, asking=server is not owner)
+        except SlotMoved:
+            raise
         except RedisUnavailable:
             self._in_doubt = True
             if server.identity != identity:
-                raise SlotMoved("the session's slot has moved to another server while it was written") from None
+                raise self._slot_moved() from None
             raise
         if isinstance(reply, AskError):  # MOVED is one too
-            self._in_doubt = True
-            raise SlotMoved("the session's slot has moved to another server while it was written") from reply
+            raise self._slot_moved() from reply
         return who, self._judged(server, reply)
+
+    def _sends_to(self, server: RedisServer, owner: RedisServer, key: bytes) -> bool:
+        """Whether a key is no longer the owner's, but that server's.
+
+        Only then may that one be made to answer: it may as well have had the slot, and be getting it back without this
+        key, so that a publish would be told that there is nothing to replace.
+        """
+        _, (reply,) = owner.send([("EXISTS", key)])
+        if not isinstance(reply, AskError) or isinstance(reply, MovedError):
+            return False
+        return self._at((self._host_of(reply.host, owner), reply.port)) is server
+
+    def _slot_moved(self) -> SlotMoved:
+        self._in_doubt = True
+        return SlotMoved("the session's slot has moved to another server while it was written")
 
     def _followed(
         self, command: Command, server: RedisServer, who: bytes | None, reply: Any
@@ -160,7 +178,7 @@ class RedisCluster:
             if not isinstance(reply, AskError):
                 return who, self._judged(server, reply)
             asking = not isinstance(reply, MovedError)
-            server = self._redirected(reply, to=self._at((reply.host or server.host, reply.port)))
+            server = self._redirected(reply, to=self._at((self._host_of(reply.host, server), reply.port)))
             try:
                 who, (reply,) = server.send([command], asking=asking)
             except RedisUnavailable as away:
@@ -173,6 +191,8 @@ class RedisCluster:
             _log.debug("slot %d has moved to %s", redirection.slot_id, to.place)
             self._slots[redirection.slot_id] = to
             self._in_doubt = True  # seldom does one slot move alone
+        if to not in self._members:
+            self._members = [*self._members, to]  # a new primary has keys before it has its first slot
         return to
 
     def _judged(self, server: RedisServer, reply: Any) -> Any:
@@ -206,7 +226,7 @@ class RedisCluster:
     def _learn(self) -> None:
         """Ask one node after the other, those that answered last before the others."""
         seeds = [self._at(address) for address in self._settings.cluster_nodes()]
-        known = sorted({*self._members, *seeds}, key=lambda server: (server.breaker.is_open, server not in seeds))
+        known = sorted(dict.fromkeys([*seeds, *self._members]), key=lambda server: server.breaker.is_open)
         away: RedisUnavailable | None = None
         for server in known:
             try:
@@ -215,19 +235,27 @@ class RedisCluster:
                 away = error
                 continue
             if isinstance(reply, RedisError):
-                raise _no_cluster(server, reply)
-            self._take(reply, server.host)
-            return
-        raise away or RedisUnavailable(f"no node of the cluster at {self._settings.redis_place} answers")
+                away = _busy(server, reply)
+            elif reply:
+                self._take(reply, server)
+                return
+            else:  # it was taken out of the cluster, or is about to join it: the others know
+                away = away or RedisUnavailable(f"no node of the cluster at {self._settings.redis_place} has any slots")
+        assert away is not None  # noqa: S101  (the settings name one node at least)
+        raise away
 
-    def _take(self, ranges: Any, host: str) -> None:
+    def _take(self, ranges: Any, asked: RedisServer) -> None:
         slots: list[RedisServer | None] = [None] * SLOTS
         for first, last, (address, port, *_), *_ in ranges:
-            # A node that does not know its own address leaves it out: it is the one that was asked.
-            server = self._at((decoded(address) if address else host, int(port)))
+            server = self._at((self._host_of(decoded(address or b""), asked), int(port)))
             slots[first : last + 1] = [server] * (last + 1 - first)
         self._slots = slots
         self._members = list(dict.fromkeys(server for server in slots if server is not None))
+
+    @staticmethod
+    def _host_of(host: str, asked: RedisServer) -> str:
+        """A node that does not know its own address leaves it out: it is the one that was asked."""
+        return host or asked.host
 
     def _at(self, address: Address) -> RedisServer:
         server = self._servers.get(address)
@@ -237,12 +265,15 @@ class RedisCluster:
         return server
 
 
-def _no_cluster(server: RedisServer, reply: RedisError) -> ConfigurationError | RedisUnavailable:
+def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
+    """Why a node cannot tell now; raises whatever the other nodes would tell as well."""
     if "cluster support disabled" in str(reply):
-        return ConfigurationError(f"Redis at {server.place} is no node of a cluster", hint="set REDIS_MODE=standalone")
+        raise ConfigurationError(f"Redis at {server.place} is no node of a cluster", hint="set REDIS_MODE=standalone")
     judged = server.judged(reply)
     assert isinstance(judged, Exception)  # noqa: S101
-    raise judged
+    if not isinstance(judged, RedisUnavailable):
+        raise judged
+    return judged
 
 
 def cursor_in_slot_of(key: bytes, place: int) -> int:

@@ -123,8 +123,11 @@ def identity_over(connection: Any) -> bytes | None:
     for _ in range(2):
         try:
             sections.append(connection.read_response())
-        except redis.ResponseError:  # INFO is denied here: no identity, and so never any trust
-            sections.append(b"")
+        except redis.ResponseError as error:
+            if str(error).partition(" ")[0] in _AWAY:
+                raise  # busy with a script: the connection would never be asked again, and never be trusted
+            sections.append(b"")  # INFO is denied here: no identity, and so never any trust
+    connection.is_replica = _info_value(sections[1], b"role") == b"slave"
     run_id = _info_value(sections[0], b"run_id")
     replication_id = _info_value(sections[1], b"master_replid")
     return run_id + b":" + replication_id if run_id and replication_id else None

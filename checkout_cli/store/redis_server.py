@@ -108,7 +108,7 @@ class RedisServer:
         return failure
 
     def look_again(self) -> bytes | None:
-        """Who the server is now: a replica is promoted under its open connections.
+        """Which primary the server is now, ``None`` for a replica: each becomes the other under its open connections.
 
         Where that has happened, the connections are made anew, since each knows only who its server was.
         """
@@ -117,6 +117,7 @@ class RedisServer:
             connection: Any = self._pool.get_connection()
             try:
                 known, now = connection.identity, identity_over(connection)
+                is_replica = connection.is_replica
             except BaseException:
                 connection.disconnect()
                 raise
@@ -130,7 +131,7 @@ class RedisServer:
         if now != known:
             self._pool.disconnect(inuse_connections=False)
         self.identity = now
-        return now
+        return None if is_replica else now
 
     @contextmanager
     def conversation(self) -> Iterator[Conversation]:

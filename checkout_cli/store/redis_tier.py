@@ -382,26 +382,26 @@ class RedisTier:
 
     def ask_all(self, *commands: Command, lenient: bool = False) -> list[Any]:
         """Several commands in one round trip; ``lenient`` leaves their errors among the replies."""
-        _, replies = self.exchange(*commands)
+        _, replies = self.exchange(*commands, lenient=lenient)
         if not lenient:
             for reply in replies:
                 _raise(reply)
         return replies
 
     def exchange(
-        self, *commands: Command, identity: bytes | None = None, bound: bool = False
+        self, *commands: Command, identity: bytes | None = None, bound: bool = False, lenient: bool = False
     ) -> tuple[bytes | None, list[Any]]:
         """Send commands in one round trip to each server that has one of their keys.
 
         Returns the identity of the server that answered the first of them, and the replies; with one command its error
-        is raised, with several they stay among the replies. ``bound`` insists on the server of ``identity`` for the
-        first command.
+        is raised unless ``lenient``, with several they stay among the replies. ``bound`` insists on the server of
+        ``identity`` for the first command.
 
         Raises:
             RedisUnavailable: the breaker is open, nothing answered in time, or another server answers there now.
         """
         who, replies = self._servers.exchange(commands, identity, bound=bound)
-        if len(replies) == 1:
+        if len(replies) == 1 and not lenient:
             _raise(replies[0])
         return who, replies
 

@@ -26,7 +26,7 @@ class Reigns:
         self._redis = redis
         self._database = database
         self._clock = clock
-        self._shards: dict[RedisServer, str] = {}
+        self._shards: dict[bytes, str] = {}
 
     def current(self) -> dict[bytes, Reign | None]:
         """Those of the primaries that we reach, by their identities, that are the latest of their shard.
@@ -35,6 +35,7 @@ class Reigns:
         Redis 7.2, no primary of a cluster can tell which shard it is of.
         """
         found = [reign for reign in map(self._seen, self._redis.servers()) if reign is not None]
+        self._shards = {reign.identity: reign.shard for reign in found}
         with self._database.transaction() as connection:
             return {
                 reign.identity: reign if self._is_fenced(reign) else None
@@ -44,21 +45,32 @@ class Reigns:
 
     def _seen(self, server: RedisServer) -> Reign | None:
         try:
+            # A primary that was replaced in an orderly way is the new one's replica, with an identity that nobody has
+            # seen before: registered, it would fence off its own successor for good.
             identity = server.look_again()
-            return None if identity is None else Reign(self._shard_of(server), identity)
+            return None if identity is None else Reign(self._shard_of(server, identity), identity)
         except RedisUnavailable:
             if self._redis.is_cluster:
                 return None  # the other shards do without it
             raise
 
-    def _shard_of(self, server: RedisServer) -> str:
-        """What a primary has in common with its replicas; empty without a cluster, and where it has no name."""
+    def _shard_of(self, server: RedisServer, identity: bytes) -> str:
+        """What a primary has in common with its replicas; empty without a cluster, and where it has no name.
+
+        Known of a primary, not of its address: that may come back as a replica of another shard, and take over there.
+
+        Raises:
+            RedisUnavailable: whether it still is the primary of its shard cannot be told.
+        """
         if not self._redis.is_cluster:
             return ""
-        if server not in self._shards:
-            _, (reply,) = server.send([("CLUSTER", "MYSHARDID")])
-            self._shards[server] = reply.decode() if isinstance(reply, bytes) else ""
-        return self._shards[server]
+        if identity in self._shards:
+            return self._shards[identity]
+        _, (shard, state) = server.send([("CLUSTER", "MYSHARDID"), ("CLUSTER", "INFO")])
+        if isinstance(state, bytes) and b"cluster_state:ok" not in state:
+            # Cut off, or just restarted: it may have been replaced, and thinks itself the primary until it hears of it.
+            raise RedisUnavailable(f"Redis at {server.place} serves nothing: it does not see most of its cluster")
+        return shard.decode() if isinstance(shard, bytes) else ""
 
     def _is_fenced(self, reign: Reign) -> bool:
         return bool(reign.shard) or not self._redis.is_cluster

@@ -11,17 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pytest
+from redis.exceptions import RedisError, ResponseError
 
 from checkout_cli.errors import CheckoutError, SessionNotFound
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.support import ManualClock, make_store
+from tests.servers import ValkeyServer
+from tests.store.support import ManualClock, make_store, wait_until
 
 ID = "session-0001"
 PATIENCE = 10.0
@@ -272,3 +274,30 @@ def outcome(future: Future[Any]) -> Any:
 def trusted_again(shop: Shop, store: CheckoutStore, checkout_id: str = ID) -> bool:
     """Whether reads come to be answered by Redis alone: one may renew the lease, and one bring Redis up to date."""
     return any(shop.get(store, checkout_id).tier is TierName.REDIS for _ in range(3))
+
+
+@contextmanager
+def busy_with_a_script(server: ValkeyServer, background: Background) -> Iterator[None]:
+    """A script that does not end: the server answers BUSY to all commands but a few."""
+
+    def spin() -> None:
+        with server.client(socket_timeout=30) as client, suppress(ResponseError):
+            client.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        try:
+            with server.client() as client:
+                return not client.ping()
+        except RedisError as error:
+            return "BUSY" in str(error)
+
+    with server.client() as client:
+        client.config_set("busy-reply-threshold", 50)
+    running = background(spin)
+    try:
+        wait_until(is_busy, 5)
+        yield
+    finally:
+        with server.client(socket_timeout=5) as client:
+            client.script_kill()
+        running.result(5)

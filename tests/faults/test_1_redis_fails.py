@@ -12,7 +12,16 @@ from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import TierName
 from tests.faults.conftest import ProxiedPostgres, Scenario, settings_for
-from tests.faults.harness import GRACE, ID, Background, Checkpoint, Shop, outcome, trusted_again
+from tests.faults.harness import (
+    GRACE,
+    ID,
+    Background,
+    Checkpoint,
+    Shop,
+    busy_with_a_script,
+    outcome,
+    trusted_again,
+)
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyServer
 from tests.store.support import ManualClock, evict, raw, wait_until
@@ -346,3 +355,16 @@ def test_a_primary_that_becomes_a_replica_is_believed_nothing(
         for store in (first, second):
             shop.get(store)
             shop.gone(store, "session-0002")
+
+
+@pytest.mark.fault("NOREPLICAS, BUSY, MISCONF, maxclients, LOADING")
+def test_a_process_that_came_while_redis_was_busy_trusts_it_afterwards(
+    valkey: ValkeyServer, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock, background: Background
+) -> None:
+    shop = make_shop(settings_for(valkey, sqlite_url))
+    shop.create(shop.process())
+    newcomer = shop.process()
+    with busy_with_a_script(valkey, background):
+        assert shop.get(newcomer).tier is TierName.DATABASE
+    clock.advance(6)
+    assert trusted_again(shop, newcomer)

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from checkout_cli.errors import ConfigurationError
+from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_cluster import RedisCluster
-from tests.cluster import Cluster
+from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
-from tests.faults.harness import ID, Shop, trusted_again
+from tests.faults.harness import ID, Background, Shop, busy_with_a_script, trusted_again
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
-from tests.store.support import ManualClock, count_calls, database_away, wait_until
+from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
 
 MANY = [f"session-{number:04}" for number in range(30)]
 
@@ -172,6 +173,70 @@ def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
     assert other.redis_alone.some_ids(10) == [ID]
 
 
+def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    shop.create(store)
+    (look,) = other.redis.look([ID])
+    with monkeypatch.context() as patch:
+        for method in ("read", "update", "insert", "pending", "transaction"):
+            patch.setattr(store.database, method, database_away)
+        assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
+    with monkeypatch.context() as patch:
+        patch.setattr(other.redis, "look", redis_away)
+        with pytest.raises(RedisUnavailable):
+            other.redis_alone.drain_seen(ID, look)  # from before the write, so that there seems nothing to be drained
+    assert other.redis_alone.some_ids(10) == [ID]
+
+
+def test_a_session_whose_server_goes_away_between_two_looks_is_shown_as_unreachable(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    exchange = RedisCluster.exchange
+
+    def away_for_the_value(servers: RedisCluster, commands: Any, *how: Any, **options: Any) -> Any:
+        if commands[0][0] == "GET":
+            return None, [RedisUnavailable("away, the test says")]
+        return exchange(servers, commands, *how, **options)
+
+    monkeypatch.setattr(RedisCluster, "exchange", away_for_the_value)
+    (look,) = store.redis.look([ID])
+    assert look.problem is Problem.UNREACHABLE
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_moves_in_the_middle_of_a_write_without_the_database_is_no_error_of_its_own(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    exchange = store.redis.with_index
+
+    def moved_meanwhile(*arguments: Any, **options: Any) -> Any:
+        give_back(cluster, slot, source, target)
+        return exchange(*arguments, **options)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(store.redis, "with_index", moved_meanwhile)
+            for method in ("read", "update", "insert", "pending", "transaction"):
+                patch.setattr(store.database, method, database_away)
+            # What has moved was stamped for another server: without the database, nobody can tell if it is current.
+            with pytest.raises(DatabaseUnavailable):
+                store.update(ID, {"while": "away"})
+    finally:
+        give_back(cluster, slot, target, source)
+
+
 # The matrix
 
 
@@ -277,6 +342,84 @@ def test_a_session_that_is_created_while_its_slot_moves_is_there_at_once(
     finally:
         cluster.end_move(slot, source, target)
         give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_comes_back_in_the_middle_of_a_write_leaves_nothing_old_to_be_trusted(
+    cluster: Cluster,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = make_shop(settings_of(cluster, sqlite_url))
+    reader, writer = shop.process(), shop.process()
+    shop.create(writer)
+    slot = key_slot(session_key(ID).encode())
+    source = cluster.owner(session_key(ID))
+    target = others_than(cluster, session_key(ID))[0]
+    update = writer.database.update
+
+    def there_and_back(*arguments: Any, **options: Any) -> bool:
+        give_back(cluster, slot, source, target)
+        shop.get(writer)  # in another thread, which learns where the slot is
+        assert trusted_again(shop, reader)
+        cluster.begin_move(slot, target, source)
+        return update(*arguments, **options)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.database, "update", there_and_back)
+            shop.update(writer)
+        writer.hand_over.write_down()
+        clock.advance(1.1)
+        assert shop.get(reader).version == 2
+    finally:
+        give_back(cluster, slot, target, source)
+
+
+@pytest.mark.fault("slot move")
+def test_a_primary_that_is_new_is_trusted_and_published_to_before_it_has_its_first_slot(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    store = shop.process()
+    shop.create(store)
+    slot = key_slot(session_key(ID).encode())
+    source = own_cluster.owner(session_key(ID))
+    newcomer = own_cluster.add_primary()
+    own_cluster.begin_move(slot, source, newcomer)
+    own_cluster.move_keys(slot, source, newcomer)
+    for _ in range(2):
+        clock.advance(1.1)
+        shop.get(store)
+    assert shop.update(store).published
+    assert trusted_again(shop, store)
+
+
+@pytest.mark.fault("cluster node dead")
+def test_a_node_that_was_taken_out_of_the_cluster_is_not_believed_that_there_are_no_slots(
+    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], tmp_path: Path
+) -> None:
+    with Cluster(tmp_path / "alone", size=1) as alone:
+        (node,) = alone.primaries
+        with node.client(socket_timeout=5) as client:
+            client.execute_command("CLUSTER", "RESET", "HARD")
+        shop = make_shop(replace(settings_of(cluster, sqlite_url), redis_port=node.port))
+        for name in MANY[:8]:
+            assert shop.create(shop.process(), name).published
+
+
+@pytest.mark.fault("cluster node dead")
+def test_a_node_that_is_busy_does_not_hide_the_others(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], background: Background
+) -> None:
+    first, *_ = own_cluster.primaries
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    elsewhere = [name for name in MANY if name not in ids_of(own_cluster, first)]
+    with busy_with_a_script(first, background):
+        for name in elsewhere[:8]:
+            assert shop.create(shop.process(), name).published
 
 
 @pytest.mark.fault("cluster node dead")
@@ -434,6 +577,102 @@ def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at
                 shop.get(left)
     finally:
         shop.close()
+
+
+@pytest.mark.fault("failover")
+def test_a_primary_that_became_a_replica_does_not_fence_its_successor_off(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    idle, busy = shop.process(), shop.process()
+    replica = own_cluster.add_replica(own_cluster.owner(session_key(ID)))
+    shop.create(idle)
+    assert trusted_again(shop, idle)
+    hand_over_in_order(own_cluster, replica)
+    live_on(shop, clock, busy)
+    assert trusted_again(shop, busy)
+    live_on(shop, clock, idle, busy)  # the first renews its lease before its first command is sent on
+    assert trusted_again(shop, idle)
+    assert trusted_again(shop, busy)
+    assert shop.update(busy).published
+
+
+@pytest.mark.fault("failover")
+def test_a_primary_that_comes_back_cut_off_does_not_fence_its_successor_off(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    idle, busy = shop.process(), shop.process()
+    old = own_cluster.owner(session_key(ID))
+    new = own_cluster.add_replica(old)
+    shop.create(idle)
+    assert trusted_again(shop, idle)
+    old.kill()
+    wait_until(lambda: own_cluster.owner(session_key(ID)) is new, 20)
+    live_on(shop, clock, busy)
+    assert trusted_again(shop, busy)
+    others = [server for server in (*own_cluster.primaries, new) if server is not old]
+    for server in others:
+        server.pause()
+    try:
+        old.start()
+        clock.advance(6)
+        idle.get(ID)
+    finally:
+        for server in others:
+            server.resume()
+    wait_until(lambda: is_replica(old), 15)
+    live_on(shop, clock, idle, busy)
+    assert trusted_again(shop, idle)
+    assert trusted_again(shop, busy)
+    assert shop.update(busy).published
+
+
+@pytest.mark.fault("failover")
+def test_an_address_that_takes_over_another_shard_is_fenced_as_of_that_shard(
+    own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
+) -> None:
+    shop = make_shop(settings_of(own_cluster, sqlite_url))
+    store = shop.process()
+    wanderer, host = own_cluster.owner(session_key(ID)), others_than(own_cluster, session_key(ID))[0]
+    (elsewhere, *_) = ids_of(own_cluster, host)
+    successor = own_cluster.add_replica(wanderer)
+    for name in (ID, elsewhere):
+        shop.create(store, name)
+        assert trusted_again(shop, store, name)
+    hand_over_in_order(own_cluster, successor)
+    live_on(shop, clock, store)
+    with wanderer.client(socket_timeout=5) as client:
+        wait_until(lambda: is_replica(wanderer), 10)
+        client.execute_command("CLUSTER", "REPLICATE", node_id(host))
+    hand_over_in_order(own_cluster, wanderer)
+    for name in (ID, elsewhere):
+        live_on(shop, clock, store, checkout_id=name)
+        assert trusted_again(shop, store, name)
+        assert shop.update(store, name).published
+
+
+def hand_over_in_order(cluster: Cluster, replica: ValkeyServer) -> None:
+    """A replica takes over with its primary's consent, as for an upgrade; all primaries know when this returns."""
+    with replica.client(socket_timeout=5) as client:
+        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 15)
+        client.execute_command("CLUSTER", "FAILOVER")
+        wait_until(lambda: not is_replica(replica), 15)
+    address = f"127.0.0.1:{replica.port}"
+    wait_until(lambda: all("master" in cluster.nodes(one)[address]["flags"] for one in cluster.primaries), 15)
+
+
+def is_replica(server: ValkeyServer) -> bool:
+    with server.client(socket_timeout=5) as client:
+        return bool(client.info("replication")["role"] == "slave")
+
+
+def live_on(shop: Shop, clock: ManualClock, *stores: CheckoutStore, checkout_id: str = ID) -> None:
+    """Leases run out and are renewed, and breakers close."""
+    for _ in range(3):
+        clock.advance(6)
+        for store in stores:
+            shop.get(store, checkout_id)
 
 
 def take_over_unnoticed(cluster: Cluster, old: ValkeyServer, new: ValkeyServer) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.operations.cache_statistics import cache_statistics
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import Command
 from tests.servers import ValkeyServer
 
 NOWHERE = 1  # a port on which nothing listens
@@ -48,7 +50,12 @@ def test_without_redis_nobody_knows(settings: Settings) -> None:
 def test_all_minutes_come_in_one_round_trip(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
     exchange = store.redis.exchange
-    monkeypatch.setattr(store.redis, "exchange", lambda *commands: sent.append(len(commands)) or exchange(*commands))
+
+    def counted(*commands: Command, **how: Any) -> Any:
+        sent.append(len(commands))
+        return exchange(*commands, **how)
+
+    monkeypatch.setattr(store.redis, "exchange", counted)
 
     cache_statistics(store, 3600)
 

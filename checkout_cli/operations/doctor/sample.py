@@ -27,7 +27,7 @@ AT_ONCE = 500
 """Keys in one pipeline."""
 LARGEST_CLAIM = 64
 """Bytes; what is not larger may be a claim to fill the key, and no session."""
-MOST_BYTES = 8 << 20
+MOST_BYTES = 2 << 20
 """Of values that are read in one go: other programs' sessions may be of any size."""
 
 
