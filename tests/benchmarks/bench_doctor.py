@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from checkout_cli.operations.doctor.examination import all_checks, examine
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.last_look import LastLook
-from tests.benchmarks.harness import Place, Result, duration, fill, once, place, show
+from tests.benchmarks.harness import Place, Result, duration, fill, once, peak_memory, place, show
 
 SESSIONS = 1_000_000
 BAR = 3.0
@@ -26,17 +25,23 @@ MOST_MEMORY = 100
 SHOWN = 12
 
 
-def whole(where: Place, directory: str) -> dict[str, int]:
-    """The command, from its start to its end; returns how many checks ended how."""
-    environment = {
+COMMAND = (sys.executable, "-m", "checkout_cli", "doctor", "--json")
+
+
+def environment(where: Place, directory: str) -> dict[str, str]:
+    """What the command needs to find the place."""
+    return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": directory,
         "REDIS_HOST": HOST,
         "REDIS_PORT": str(where.server.port),
         "DATABASE_URL": where.settings.database_url,
     }
-    command = [sys.executable, "-m", "checkout_cli", "doctor", "--json"]
-    done = subprocess.run(command, env=environment, cwd=directory, capture_output=True, check=False)
+
+
+def whole(where: Place, directory: str) -> dict[str, int]:
+    """The command, from its start to its end; returns how many checks ended how."""
+    done = subprocess.run(COMMAND, env=environment(where, directory), cwd=directory, capture_output=True, check=False)
     summary: dict[str, int] = json.loads(done.stdout)["summary"]
     return summary
 
@@ -47,7 +52,7 @@ def main() -> None:
         fill(where, SESSIONS)
         summaries: list[dict[str, int]] = []
         times = [once(lambda: summaries.append(whole(where, directory))) for _ in range(3)]
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        peak = peak_memory(COMMAND, env=environment(where, directory), cwd=directory)
         title = f"doctor at {SESSIONS:,} sessions: the slowest of three runs of the command / {BAR:g} s"
         show(title, [Result("doctor", max(times), BAR, 1.0)])
         print(f"checks: {', '.join(f'{number} {status}' for status, number in summaries[-1].items())}")

@@ -12,6 +12,8 @@ import json
 import random
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +102,23 @@ def once(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+_WITNESS = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak_memory(command: Sequence[str], **options: Any) -> float:
+    """The most memory that a process takes, in MB (getrusage(2), ``ru_maxrss``).
+
+    Started by a small process: until its own program begins, the memory of the one that starts it counts as its own,
+    and that of a benchmark is larger than what is to be measured.
+    """
+    witness = [sys.executable, "-I", "-S", "-c", _WITNESS, *command]
+    return int(subprocess.run(witness, capture_output=True, check=True, **options).stdout) / 1024
 
 
 @dataclass(frozen=True)

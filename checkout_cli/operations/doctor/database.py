@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import shlex
 
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
@@ -20,21 +20,25 @@ OLD = 3_600_000
 """Milliseconds since its end after which a row should have been removed."""
 MANY = 10_000
 COMPARED = 200
-LITTLE_DISK = 0.05
+LITTLE_DISK, PLENTY, NO_DISK = 0.05, 10 << 30, 100 << 20
+"""What should be free of a disk: this share of it, or these bytes of a large one; the last are as good as none."""
 MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
 
 
 @check("database", Group.DATABASE)
 def database(patient: Patient) -> Finding:
-    """The database answers, and has its tables.
+    """The database answers, and has all its tables.
 
     It issues the versions of sessions, and serves them alone while Redis is away.
     """
     try:
         patient.store.database.ping()  # connects
         latency = patient.store.database.ping()
+        complete = patient.store.database.schema_present()
     except DatabaseUnavailable as away:
         return crit(str(away), away.hint)
+    if not complete:
+        return crit("it lacks some of its tables, as one of an older version does", "checkoutctl setup")
     evidence = f"answers in {latency * 1000:.2f} ms"
     if latency > SLOW:
         return warn(evidence, "look at what else it does now", latencyMs=round(latency * 1000, 3))
@@ -65,7 +69,7 @@ def expired_rows(patient: Patient) -> Finding:
     return ok(f"{number:,} rows ended over an hour ago", rows=number)
 
 
-@check("drift", Group.DATABASE, Need.REDIS, Need.DATABASE, "get", *SAMPLING)
+@check("drift", Group.DATABASE, Need.REDIS, Need.DATABASE, *SAMPLING)
 def drift(patient: Patient) -> Finding:
     """Redis and the database have the same versions.
 
@@ -126,11 +130,17 @@ def database_space(patient: Patient) -> Finding:
     space, path = sqlite_space(patient.store.database), patient.store.database.sqlite_path
     if space is None or path is None:
         raise Skip("no SQLite file")
-    disk = shutil.disk_usage(path.parent)
+    try:
+        disk = patient.machine.room(path.parent)
+    except OSError as error:
+        raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
     numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
     evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
-    if disk.free < LITTLE_DISK * disk.total:
-        return crit(evidence, f"df -h {path.parent}; make room", **numbers)
+    make_room = f"df -h {shlex.quote(str(path.parent))}; make room"
+    if disk.free < NO_DISK:
+        return crit(evidence, make_room, **numbers)
+    if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
+        return warn(evidence, make_room, **numbers)
     if space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD):
-        return warn(evidence, f"sqlite3 {path} VACUUM, while the shop is closed", **numbers)
+        return warn(evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)
     return ok(evidence, **numbers)

@@ -6,16 +6,16 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from checkout_cli.errors import SessionCorrupt
-from checkout_cli.keys import INDEX
+from checkout_cli.keys import INDEX, SESSION_PREFIX
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient, ago
 from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions, to_read
 from checkout_cli.operations.sync import PendingCounts, pending_counts
 from checkout_cli.session import decode
 from checkout_cli.store import stamped
-from checkout_cli.store.backlog import Backlog
+from checkout_cli.store.backlog import MOST_COUNTED, Backlog
 
-SAMPLING = ("dbsize", "scan", "pttl", "strlen", "type", "zmscore")
+SAMPLING = ("dbsize", "scan", "pttl", "strlen", "get", "type", "zmscore")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01
@@ -24,7 +24,7 @@ LARGE = 100_000
 READ = 200
 """Values that are read."""
 PATIENCE = 60_000
-"""Milliseconds for which a write may wait for the database before that is worth a warning."""
+"""Milliseconds for which a write may wait for the other tier before that is worth a warning."""
 SAME_TIME, MANY_AT_ONCE, ENOUGH = 10_000, 0.20, 100
 """Milliseconds in which sessions end together, which share of them is too many, and of how many that says anything."""
 
@@ -49,7 +49,8 @@ def session_ttl(patient: Patient) -> Finding:
     looked = f"of {len(sampled):,} sampled"
     ttl = f"{patient.settings.session_ttl:.0f}"
     if endless:
-        fix = f"redis-cli EXPIRE KEY {ttl} for each that checkoutctl sessions list --tier redis shows as never ending"
+        each = f"redis-cli EXPIRE KEY {ttl} NX"  # NX: those that have an end keep it
+        fix = f"redis-cli --scan --pattern '{SESSION_PREFIX}*' | tr '\\n' '\\0' | xargs -0 -I KEY {each}"
         return crit(f"{len(endless):,} {looked} have no time to live ({shortened(endless)})", fix, **numbers)
     if late:
         fix = "checkoutctl config show: CHECKOUT_SESSION_TTL should be what the shop uses"
@@ -69,7 +70,8 @@ def kind_of_index(patient: Patient) -> Finding:
     if kind == "set":
         return warn("a plain SET of an older program", "checkoutctl cleanup --expired")
     if kind != "none":
-        return crit(f"{INDEX} holds a {kind}, which is no index", f"redis-cli RENAME {INDEX} elsewhere")
+        fix = f"redis-cli RENAMENX {INDEX} {INDEX}:foreign; checkoutctl cleanup --expired"
+        return crit(f"{INDEX} holds a {kind}, which is no index", fix)
     if sampled_sessions(patient):
         return warn("there is none, and there are sessions", "checkoutctl cleanup --expired")
     return ok("none, and no sessions")
@@ -113,7 +115,7 @@ def index_missing(patient: Patient) -> Finding:
     return ok(evidence, **numbers)
 
 
-@check("payload", Group.SESSIONS, Need.REDIS, "get", *SAMPLING)
+@check("payload", Group.SESSIONS, Need.REDIS, *SAMPLING)
 def payload(patient: Patient) -> Finding:
     """Sessions can be read, and are of a reasonable size.
 
@@ -131,7 +133,7 @@ def payload(patient: Patient) -> Finding:
     if foreign or corrupt:
         named = shortened([*foreign, *corrupt])
         evidence = f"{len(foreign)} of another type and {len(corrupt)} corrupt {looked} ({named})"
-        return crit(evidence, "checkoutctl sessions list --tier redis", **numbers)
+        return crit(evidence, "checkoutctl sessions list --tier redis --status unreadable", **numbers)
     if large:
         evidence = f"{len(large)} {looked} have more than {LARGE // 1000} kB ({shortened(large)})"
         return warn(evidence, "checkoutctl memory families --biggest 20", **numbers)
@@ -156,23 +158,33 @@ def pending(patient: Patient) -> Finding:
     """Nothing waits to be handed over from one tier to the other.
 
     After an outage whatever uses the store hands sessions over as it meets them; a sync does all of it. With
-    CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute.
+    CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute. Nor does a version that
+    Redis missed wait longer for it, where sessions are used.
     """
     counts = _waiting(patient)
     numbers = {"toRedis": counts.to_redis, "toDatabase": counts.to_database}
     if counts.to_redis is None or counts.to_database is None:
         raise Skip("what waits cannot be counted now")
     evidence = f"{counts.to_redis:,} wait for Redis, {counts.to_database:,} for the database"
-    if counts.to_redis or (counts.to_database and not _waits_shortly(patient)):
+    if (counts.to_redis and _redis_is_behind(patient)) or (counts.to_database and not _waits_shortly(patient)):
         return warn(evidence, "checkoutctl sync", **numbers)
     return ok(evidence, **numbers)
 
 
+def _redis_is_behind(patient: Patient) -> bool:
+    """Whether a version waits for Redis that is not young."""
+    return _backlog(patient).for_redis(patient.now(), grace=PATIENCE, limit=MOST_COUNTED).number > 0
+
+
 def _waits_shortly(patient: Patient) -> bool:
     """Whether the oldest write that waits for the database is known to be young."""
-    store = patient.store
-    since = Backlog(store.redis, store.database, session_ttl=patient.settings.session_ttl).for_database().since
+    since = _backlog(patient).for_database().since
     return since is not None and patient.now() - since < PATIENCE
+
+
+def _backlog(patient: Patient) -> Backlog:
+    store = patient.store
+    return Backlog(store.redis, store.database, session_ttl=patient.settings.session_ttl)
 
 
 @check("conflicts", Group.SESSIONS, Need.DATABASE)
