@@ -128,12 +128,12 @@ class Rule:
     needs: Needs
 
     def text(self, version: tuple[int, int] = NEWEST) -> str:
-        """The rule without its beginning: what ``ACL SETUSER NAME`` or ``user NAME`` is followed by."""
-        return " ".join(("on", f">{PASSWORD}", "resetkeys", "resetchannels", "-@all", *grants(self.needs, version)))
+        """The rule of a user that has had none, without its beginning: what ``user NAME`` is followed by."""
+        return " ".join(("on", f">{PASSWORD}", "resetchannels", *grants(self.needs, version)))
 
     def command(self, version: tuple[int, int] = NEWEST) -> str:
-        """The line for ``redis-cli``."""
-        return f"ACL SETUSER {self.user} {self.text(version)}"
+        """The line for ``redis-cli``. A user who exists keeps none of the passwords and grants he had (``reset``)."""
+        return f"ACL SETUSER {self.user} reset {self.text(version)}"
 
     def line(self, version: tuple[int, int] = NEWEST) -> str:
         """The line for the server's ``users.acl`` or ``redis.conf``."""

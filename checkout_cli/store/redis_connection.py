@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
+_DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
+"""How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
 
@@ -147,7 +149,7 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, redis.sentinel.MasterNotFoundError):
         return _no_primary(settings, text)
     code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
-    if isinstance(error, redis.exceptions.NoPermissionError):
+    if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_DENIED_IN_SCRIPT):
         denied = _DENIED_COMMAND.search(text)
         return CommandDenied(f"Redis at {place} denies access: {text}", grant=f"+{denied[1]}" if denied else "")
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):

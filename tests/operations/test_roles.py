@@ -408,4 +408,18 @@ def test_a_name_that_could_change_the_rule_is_refused(settings: Settings, name: 
 def test_no_password_of_the_settings_is_in_a_rule(settings: Settings) -> None:
     rule = rule_of(RoleName.OPERATOR, replace(settings, redis_password="hunter2-secret"))
     assert "hunter2" not in rule.command() + rule.line()
-    assert rule.line().startswith(f"user checkout-operator on >{PASSWORD} resetkeys resetchannels -@all ")
+    assert rule.line().startswith(f"user checkout-operator on >{PASSWORD} resetchannels ")
+
+
+def test_a_user_who_exists_keeps_nothing_of_what_he_had(valkey: ValkeyServer, settings: Settings) -> None:
+    rule = rule_of(RoleName.READER, settings, "old-hand").command().replace(PASSWORD, SECRET)
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "old-hand", "on", ">known-to-all", "~*", "&*", "+@all", "(~* +@all)")
+        client.execute_command(*rule.split())
+        user = client.acl_getuser("old-hand")
+        client.execute_command("ACL", "DELUSER", "old-hand")
+    assert len(user["passwords"]) == 1
+    assert not user["selectors"]
+    assert not user["channels"]
+    assert "~*" not in user["keys"]
+    assert "+@all" not in user["categories"]

@@ -80,3 +80,27 @@ def test_a_denied_command_is_told_as_such_and_the_breaker_stays_closed(store: Ch
     assert isinstance(reply, CommandDenied)
     assert reply.grant == "+memory|usage"
     assert not server.breaker.is_open
+
+
+@pytest.mark.parametrize(
+    ("rules", "grant"),
+    [(("~*", "+@all", "-set"), "+set"), (("resetkeys", "~checkout:index", "+@all"), "")],
+    ids=["command", "key"],
+)
+def test_what_is_denied_inside_a_script_is_denied(
+    any_redis_server: ValkeyServer, rules: tuple[str, ...], grant: str
+) -> None:
+    from checkout_cli.settings import Settings
+    from checkout_cli.store.redis_tier import RedisTier
+
+    with any_redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", *rules)
+        redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=any_redis_server.port, timeout=5.0))
+        try:
+            with pytest.raises(CommandDenied) as denied:
+                redis.ask(("EVAL", "return redis.call('SET', 'x', 'y')", 0))
+            assert not redis.servers()[0].breaker.is_open
+        finally:
+            client.execute_command("ACL", "SETUSER", "default", "~*", "+@all")
+            redis.close()
+    assert denied.value.grant == (grant if "'set'" in str(denied.value) else "")  # Redis 7.0 names no command
