@@ -8,102 +8,42 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
+from checkout_cli.addresses import address_text, checked_host, checked_number, split_address
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.redis_url import checked_socket, checked_url, combined
+from checkout_cli.variables import MASK, Origin, Resolved, Variable, without_password
+
+__all__ = [
+    "ENV_FILES",
+    "MASK",
+    "VARIABLES",
+    "Origin",
+    "Resolved",
+    "Settings",
+    "Variable",
+    "exposed",
+    "read_env_file",
+    "resolve",
+    "without_password",
+]
 
 ENV_FILES = (".env.local", ".env")
 """Looked for in the working directory, the first one winning."""
-
-MASK = "********"
-
-
-class Origin(StrEnum):
-    """Where a value came from, strongest first."""
-
-    FLAG = "flag"
-    ENVIRONMENT = "environment"
-    ENV_LOCAL = ".env.local"
-    ENV = ".env"
-    DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """What ``config show``, ``setup`` and the README know of one setting."""
-
-    name: str
-    meaning: str
-    parse: Callable[[str], Any]
-    default: Callable[[], Any]
-    specified: bool = False
-    secret: bool = False
-
-    def masked(self, value: Any) -> str:
-        """The value as it may be shown: a secret never, a URL without its password."""
-        if self.secret:
-            return MASK if value else ""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return without_password(value) if "://" in str(value) else str(value)
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """One setting as found: its value, where it came from, and what is wrong with it, if anything."""
-
-    variable: Variable
-    value: Any = field(repr=False)  # it may be a secret
-    origin: Origin
-    problem: str | None = None
-
-
-_USER_AND_PASSWORD = re.compile(r"(?s)((?:[^:/@]*://)?+(?!/)[^:@]*):.*@")
-_PASSWORD_PARAMETER = re.compile(r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token)=)[^&#]*")
-
-
-def without_password(url: str) -> str:
-    """The URL with its password masked.
-
-    Not by a parser of URLs: a password that holds ``/``, ``#`` or ``@``, or a URL that lacks its scheme, would slip
-    through it. What stands between the user's name and the last ``@`` is masked, rather more than too little.
-    """
-    masked = _USER_AND_PASSWORD.sub(rf"\1:{MASK}@", url, count=1) if _USER_AND_PASSWORD.match(url) else url
-    return _PASSWORD_PARAMETER.sub(rf"\1{MASK}", masked)
 
 
 def _text(raw: str) -> str:
     return raw
 
 
-_LONGEST_HOST = 253
-_LONGEST_LABEL = 63
-
-
-def _host(raw: str) -> str:
-    if any(character.isspace() or not character.isprintable() or character in "/@[]" for character in raw):
-        raise ValueError("must be a host name or an address, without a scheme or a path")
-    if raw.count(":") == 1:  # an IPv6 address has more
-        raise ValueError("must be a host name or an address; the port has a setting of its own")
-    if len(raw) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in raw.split(".")):
-        raise ValueError("is longer than a host name can be")
-    return raw
-
-
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
-
-
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
-        if not _WHOLE_NUMBER.fullmatch(raw) or not low <= int(raw) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(raw)
+        return checked_number(raw, low, high)
 
     return parse
 
@@ -141,12 +81,12 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 def _addresses(raw: str) -> str:
     for address in raw.split(",") if raw else ():
-        host, _, port = address.strip().rpartition(":")
-        if not host.strip("[]"):
-            raise ValueError("must be addresses such as 10.0.0.1:6379,10.0.0.2:6379")
-        _host(host.strip("[]"))
-        _integer(1, 65535)(port)
+        split_address(address)
     return raw
+
+
+def _maybe_switch(raw: str) -> str:
+    return str(_switch(raw)).lower() if raw else ""
 
 
 def _database_url(raw: str) -> str:
@@ -170,9 +110,10 @@ def _setting(
     *,
     specified: bool = False,
     secret: bool = False,
+    sealed: bool = False,
 ) -> Any:
     factory = default if callable(default) else lambda: default
-    variable = Variable(name, meaning, parse, factory, specified, secret)
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
     return field(default_factory=factory, metadata={"variable": variable})
 
 
@@ -180,21 +121,37 @@ def _setting(
 class Settings:
     """All settings, checked. Times are in seconds."""
 
-    redis_host: str = _setting("REDIS_HOST", "host of the Redis or Valkey server", "localhost", _host, specified=True)
+    redis_host: str = _setting(
+        "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
+    )
     redis_port: int = _setting("REDIS_PORT", "its port", 6379, _integer(1, 65535), specified=True)
     redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user", "", _text)
     redis_password: str = _setting("REDIS_PASSWORD", "its password", "", _text, specified=True, secret=True)
     redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
     redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
+    redis_url: str = _setting(
+        "REDIS_URL",
+        "all of the above in one: redis://user:password@host:port/db, rediss:// with TLS, unix:///path",
+        "",
+        checked_url,
+        sealed=True,
+    )
+    redis_socket: str = _setting(
+        "REDIS_SOCKET", "path of a Unix socket, instead of REDIS_HOST and REDIS_PORT", "", checked_socket
+    )
     redis_sentinels: str = _setting(
         "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _addresses
     )
     redis_sentinel_service: str = _setting(
         "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster", _text
     )
+    redis_sentinel_username: str = _setting(
+        "REDIS_SENTINEL_USERNAME", "ACL user of the Sentinels; empty for their default user", "", _text
+    )
     redis_sentinel_password: str = _setting(
         "REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", "", _text, secret=True
     )
+    redis_sentinel_password_file: str = _setting("REDIS_SENTINEL_PASSWORD_FILE", "a file that holds it", "", _text)
     redis_mode: str = _setting(
         "REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", _choice("standalone", "cluster")
     )
@@ -205,7 +162,27 @@ class Settings:
         _addresses,
     )
     redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
-    redis_tls_ca_file: str = _setting("REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with", "", _text)
+    redis_tls_ca_file: str = _setting(
+        "REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with; empty: those of the system", "", _text
+    )
+    redis_tls_cert_file: str = _setting(
+        "REDIS_TLS_CERT_FILE", "our own certificate (PEM), where the server wants one", "", _text
+    )
+    redis_tls_key_file: str = _setting(
+        "REDIS_TLS_KEY_FILE", "its private key (PEM); empty: it is in the same file", "", _text
+    )
+    redis_tls_key_password: str = _setting(
+        "REDIS_TLS_KEY_PASSWORD", "the password of that key, if it has one", "", _text, secret=True
+    )
+    redis_tls_server_name: str = _setting(
+        "REDIS_TLS_SERVER_NAME",
+        "the name that certificates must be for; empty: the host that is connected to",
+        "",
+        lambda raw: checked_host(raw) if raw else raw,
+    )
+    redis_sentinel_tls: str = _setting(
+        "REDIS_SENTINEL_TLS", "connect to the Sentinels with TLS: true or false; empty: as REDIS_TLS", "", _maybe_switch
+    )
 
     enable_checkout_sessions: bool = _setting(
         "REDIS_ENABLE_CHECKOUT_SESSIONS",
@@ -327,6 +304,16 @@ class Settings:
         return _pairs(self.redis_sentinels)
 
     @property
+    def sentinel_tls(self) -> bool:
+        """Whether the Sentinels are spoken to with TLS."""
+        return self.redis_tls if not self.redis_sentinel_tls else self.redis_sentinel_tls == "true"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TLS is spoken with anybody."""
+        return self.redis_tls or (bool(self.redis_sentinels) and self.sentinel_tls)
+
+    @property
     def is_cluster(self) -> bool:
         """Whether Redis is a cluster."""
         return self.redis_mode == "cluster"
@@ -341,6 +328,17 @@ class Settings:
             return "REDIS_SENTINELS", "a cluster has no Sentinels: with REDIS_MODE=cluster it must be empty"
         if self.is_cluster and self.redis_db:
             return "REDIS_DB", "a cluster has only database 0: with REDIS_MODE=cluster it must be 0"
+        if self.redis_socket:
+            return self._socket_contradiction()
+        return None
+
+    def _socket_contradiction(self) -> tuple[str, str] | None:
+        if self.is_cluster:
+            return "REDIS_SOCKET", "a cluster's nodes name each other by host and port: a Unix socket reaches one only"
+        if self.redis_sentinels:
+            return "REDIS_SOCKET", "the Sentinels say where Redis is: with REDIS_SENTINELS it must be empty"
+        if self.redis_tls:
+            return "REDIS_TLS", "a Unix socket has no TLS, and needs none: with REDIS_SOCKET it must be false"
         return None
 
     @property
@@ -349,25 +347,32 @@ class Settings:
         if self.redis_sentinels:
             return f"the primary of {self.redis_sentinel_service!r} (by the Sentinels {self.redis_sentinels})"
         if self.is_cluster:
-            return ",".join(f"{host}:{port}" for host, port in self.cluster_nodes())
-        return f"{self.redis_host}:{self.redis_port}"
+            return ",".join(address_text(host, port) for host, port in self.cluster_nodes())
+        return self.redis_socket or address_text(self.redis_host, self.redis_port)
 
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""
-        if self.redis_password or not self.redis_password_file:
-            return self.redis_password or None
-        try:
-            return Path(self.redis_password_file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: not UTF-8 text") from None
-        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigurationError(f"REDIS_PASSWORD_FILE {self.redis_password_file}: {reason}") from error
+        return _secret(self.redis_password, "REDIS_PASSWORD_FILE", self.redis_password_file)
+
+    def sentinel_password(self) -> str | None:
+        """The Sentinels' password, from its variable or its file; ``None`` where there is none."""
+        return _secret(self.redis_sentinel_password, "REDIS_SENTINEL_PASSWORD_FILE", self.redis_sentinel_password_file)
+
+
+def _secret(value: str, variable: str, file: str) -> str | None:
+    if value or not file:
+        return value or None
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable} {file}: not UTF-8 text") from None
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"{variable} {file}: {reason}") from error
 
 
 def _pairs(addresses: str) -> list[tuple[str, int]]:
-    parts = (address.strip().rpartition(":") for address in addresses.split(",") if address.strip())
-    return [(host.strip("[]"), int(port)) for host, _, port in parts]
+    return [split_address(address) for address in addresses.split(",") if address.strip()]
 
 
 VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["variable"]) for item in fields(Settings)}
@@ -430,7 +435,8 @@ def resolve(
         (Origin.ENV_LOCAL, read_env_file(place / ENV_FILES[0])),
         (Origin.ENV, read_env_file(place / ENV_FILES[1])),
     ]
-    return {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
+    found = {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
+    return combined(found)
 
 
 def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapping[str, str]]]) -> Resolved:
@@ -442,5 +448,5 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
     try:
         return Resolved(variable, variable.parse(raw), origin)
     except ValueError as error:
-        shown = "" if variable.secret else f" is {without_password(raw)[:64]!r} and"
+        shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
         return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from checkout_cli.addresses import is_loopback
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.operations.env_file import insist_on_file, parser_warnings_off
 from checkout_cli.settings import (
@@ -95,8 +95,14 @@ def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping
     sound = Settings(**{name: item.value for name, item in resolved.items()})  # defaults stand in for what is wrong
     if contradiction := sound.contradiction():
         findings.append(_error(*contradiction, "checkoutctl config show"))
-    findings += _password_findings(sound)
-    findings += _transport_findings(sound)
+    findings += _password_findings("REDIS_PASSWORD", sound.redis_password, sound.redis_password_file, sound.password)
+    findings += _password_findings(
+        "REDIS_SENTINEL_PASSWORD",
+        sound.redis_sentinel_password,
+        sound.redis_sentinel_password_file,
+        sound.sentinel_password,
+    )
+    findings += _transport_findings(sound, resolved)
     findings += _lifetime_findings(sound)
     if not resolved["database_url"].problem:
         findings += _database_findings(sound)
@@ -137,9 +143,19 @@ def _file_findings(path: Path) -> Iterator[Finding]:
 def secrets_in(variables: Mapping[str, str]) -> list[str]:
     """The names of the variables that hold a secret."""
     secrets = [variable.name for variable in VARIABLES.values() if variable.secret and variables.get(variable.name)]
-    if _has_password(variables.get("DATABASE_URL", "")):
-        secrets.append("DATABASE_URL")
+    secrets += [name for name in ("REDIS_URL", "DATABASE_URL") if _has_password(variables.get(name, ""))]
     return secrets
+
+
+def secret_files(settings: Settings) -> list[tuple[str, str]]:
+    """The files that the settings name for a secret, each with what is in it."""
+    key = settings.redis_tls_key_file or settings.redis_tls_cert_file
+    named = [
+        (settings.redis_password_file, "the password of Redis"),
+        (settings.redis_sentinel_password_file, "the password of the Sentinels"),
+        (key, "the private key of our certificate"),
+    ]
+    return [(path, what) for path, what in named if path]
 
 
 def _has_password(url: str) -> bool:
@@ -181,9 +197,6 @@ def _name_findings(file: str, variables: Mapping[str, str]) -> Iterator[Finding]
     for name in variables:
         if name in VARIABLE_NAMES or not _OURS.match(name):
             continue
-        if name.upper() == "REDIS_URL":
-            yield _warning(name, f"in {file}; checkoutctl does not read it", "set REDIS_HOST, REDIS_PORT and REDIS_DB")
-            continue
         similar = get_close_matches(name.upper(), VARIABLE_NAMES, n=1, cutoff=_SIMILAR)
         if similar:
             yield _warning(name, f"in {file}; no setting has this name", f"did you mean {similar[0]}?")
@@ -192,58 +205,79 @@ def _name_findings(file: str, variables: Mapping[str, str]) -> Iterator[Finding]
 # What the values say together
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _password_findings(settings: Settings) -> Iterator[Finding]:
-    if not settings.redis_password_file:
+def _password_findings(
+    variable: str, given: str, file: str, password_of: Callable[[], str | None]
+) -> Iterator[Finding]:
+    if not file:
         return
-    path = Path(settings.redis_password_file).expanduser()
-    if settings.redis_password:
-        yield _warning(
-            "REDIS_PASSWORD_FILE", "not used, because REDIS_PASSWORD is set too", "remove one of the two settings"
-        )
+    name, path = f"{variable}_FILE", Path(file).expanduser()
+    if given:
+        yield _warning(name, f"not used, because {variable} is set too", "remove one of the two settings")
         return
     try:
-        password = settings.password()
+        password = password_of()
     except CheckoutError as error:
-        yield _error("REDIS_PASSWORD_FILE", str(error), f"ls -l {path}; it must be a file that you can read")
+        yield _error(name, str(error), f"ls -l {path}; it must be a file that you can read")
         return
     if not password:
-        yield _error("REDIS_PASSWORD_FILE", f"{path} is empty", "write the password into it")
+        yield _error(name, f"{path} is empty", "write the password into it")
     if exposed(path):
-        yield _warning("REDIS_PASSWORD_FILE", f"{path} can be read by others than its owner", f"chmod 600 {path}")
+        yield _warning(name, f"{path} can be read by others than its owner", f"chmod 600 {path}")
 
 
-def _transport_findings(settings: Settings) -> Iterator[Finding]:
-    hosts = [host for host, _ in settings.sentinels()] or [settings.redis_host]
-    remote = next((host for host in hosts if not is_loopback(host)), None)
-    if not settings.redis_tls and remote is not None:
-        yield _warning(
-            "REDIS_TLS",
-            f"off, though {remote} is another machine: sessions and the password travel readably",
-            "set REDIS_TLS=true, if the server offers TLS",
-        )
+_TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+
+
+def _transport_findings(settings: Settings, resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
+    yield from _plain_text_findings(settings, resolved)
     if settings.redis_sentinels and not is_loopback(settings.redis_host):
         yield _warning(
-            "REDIS_HOST",
-            "not used, because REDIS_SENTINELS is set too: the Sentinels say where Redis is",
+            resolved["redis_host"].via or "REDIS_HOST",
+            "its host is not used, because REDIS_SENTINELS is set too: the Sentinels say where Redis is",
             "remove one of the two settings",
         )
-    if not settings.redis_tls_ca_file:
+    unused = [VARIABLES[name].name for name in (*_TLS_FILES, "redis_tls_server_name") if getattr(settings, name)]
+    if not settings.uses_tls:
+        for name in unused:
+            yield _warning(name, "not used, because REDIS_TLS is off", "set REDIS_TLS=true")
         return
-    path = Path(settings.redis_tls_ca_file)
+    yield from _certificate_findings(settings)
+
+
+def _plain_text_findings(settings: Settings, resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
+    """What travels readably to another machine."""
+    if settings.redis_socket:
+        return
+    url = resolved["redis_tls"].via
+    fix = "make it rediss://, if the server offers TLS" if url else "set REDIS_TLS=true, if the server offers TLS"
+    hosts = settings.sentinels() if settings.redis_sentinels else settings.cluster_nodes()
+    remote = next((host for host, _ in hosts if not is_loopback(host)), None)
+    if remote is None:
+        return
     if not settings.redis_tls:
-        yield _warning("REDIS_TLS_CA_FILE", "not used, because REDIS_TLS is off", "set REDIS_TLS=true")
-    elif not os.access(path, os.R_OK) or path.is_dir():
-        yield _error("REDIS_TLS_CA_FILE", f"{path} is no file that can be read", f"ls -l {path}")
+        readable = f"off, though {remote} is another machine: sessions and the password travel readably"
+        yield _warning(url or "REDIS_TLS", readable if not url else f"TLS is {readable}", fix)
+    elif settings.redis_sentinels and not settings.sentinel_tls:
+        yield _warning(
+            "REDIS_SENTINEL_TLS",
+            f"off, though {remote} is another machine: who can change what it says can send us to his own Redis",
+            "set REDIS_SENTINEL_TLS=true, if the Sentinels offer TLS",
+        )
+
+
+def _certificate_findings(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the files that TLS needs; the servers are not asked."""
+    from checkout_cli.store.tls import TlsFileError, tls_context
+
+    try:
+        tls_context(settings)
+    except TlsFileError as error:
+        yield _error(error.variable, str(error).removeprefix(f"{error.variable} "), error.hint)
+        return
+    key = settings.redis_tls_key_file or settings.redis_tls_cert_file
+    if key and exposed(Path(key).expanduser()):
+        name = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
+        yield _warning(name, f"{key} holds a private key, and can be read by others", f"chmod 600 {key}")
 
 
 def _lifetime_findings(settings: Settings) -> Iterator[Finding]:

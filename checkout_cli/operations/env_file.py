@@ -32,6 +32,7 @@ from checkout_cli.settings import (
 MODE = 0o600
 
 _UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+,=*?&-]*")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):[^/@]*@")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*)", re.DOTALL)
 
 
@@ -76,13 +77,22 @@ class EnvFilePlan:
 
 
 _WHERE_REDIS_IS = (
+    "redis_url",
+    "redis_socket",
     "redis_username",
+    "redis_password_file",
     "redis_sentinels",
     "redis_sentinel_service",
     "redis_mode",
     "redis_cluster_nodes",
     "redis_tls",
     "redis_tls_ca_file",
+    "redis_tls_cert_file",
+    "redis_tls_key_file",
+    "redis_tls_server_name",
+    "redis_sentinel_tls",
+    "redis_sentinel_username",
+    "redis_sentinel_password_file",
 )
 """Fields of the settings that are written down where they are in force: else Redis would not be found again."""
 
@@ -119,8 +129,11 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
     if wrong:
         raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
-    chosen = [name for name in _WHERE_REDIS_IS if settings[name].origin is not Origin.DEFAULT]
-    missing = [name for name in (*wanted(), *chosen) if VARIABLES[name].name not in present]
+    in_force = [name for name in _WHERE_REDIS_IS if settings[name].is_set]
+    chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
+    # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
+    named = [name for name in (*wanted(), *chosen) if not settings[name].via]
+    missing = [name for name in named if VARIABLES[name].name not in present]
     elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
     added = [name for name in missing if name not in elsewhere]
     lines = [line for name in added for line in _lines(settings[name])]
@@ -135,6 +148,14 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
         tighten=exposed(path),
         obstacle=_obstacle(path) if added or exposed(path) else "",
     )
+
+
+def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapping[str, str]) -> bool:
+    """Whether a URL or a socket that is set elsewhere would stand beside other words for the same place."""
+    if name == "redis_url":
+        parts = [part for part, item in settings.items() if item.via and item.via == settings[name].variable.name]
+        return any(present.get(VARIABLES[part].name) for part in parts)
+    return name == "redis_socket" and any(present.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
 
 
 def write(planned: EnvFilePlan) -> bool:
@@ -219,7 +240,7 @@ def _lines(setting: Resolved) -> Iterator[str]:
     yield f"# {variable.meaning.replace('…', '...')}"  # ASCII: for readers in any encoding
     if private and setting.origin is not Origin.FLAG:
         yield "# (a secret that the environment holds is not copied into files)"
-        text = ""
+        text = _PASSWORD_IN_URL.sub(r"\1@", text) if variable.name == "REDIS_URL" else ""
     yield f"{variable.name}={quoted(text)}"
 
 

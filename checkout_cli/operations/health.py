@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from checkout_cli.addresses import split_address
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
 from checkout_cli.operations.inspection import Info
+from checkout_cli.operations.ping import told_more
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
@@ -228,7 +230,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
             ("INFO", "memory"), ("INFO", "replication"), lenient=True
         )
     except CheckoutError as error:
-        return RedisHealth(False, problem=error)
+        return RedisHealth(False, problem=told_more(error, store.settings))
     memory = _redis_memory(_section(memory_section))
     problem = _refusal(store.settings, _section(replication_section), memory)
     serving = store.settings.enable_checkout_sessions and problem is None
@@ -241,7 +243,7 @@ def _missing(redis: RedisTier) -> CheckoutError | None:
     places = redis.missing_servers()
     if not places:
         return None
-    host, _, port = places[0].rpartition(":")
+    host, port = split_address(places[0])
     return TierUnavailable(
         f"no answer from {', '.join(places)}: the sessions there come from the database",
         hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",

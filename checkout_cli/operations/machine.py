@@ -6,6 +6,7 @@ import ipaddress
 import re
 import shutil
 import socket
+import struct
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from checkout_cli.operations.installation import SERVERS, Program, found_program
 
 _LISTENING = "0A"
 """The state of a listening socket (Linux, include/net/tcp_states.h)."""
+_CREDENTIALS = "3i"
+"""The other side's process, user and group."""
 _PORT_IN_TITLE = re.compile(r":([0-9]{1,5})(?=\s|$)|--(?:tls-)?port\s+([0-9]{1,5})")
 
 
@@ -146,6 +149,20 @@ class Machine:
         """Whether all addresses of a host are this machine's own."""
         addresses = self.addresses_of(host)
         return bool(addresses) and all(self.owns(address) for address in addresses)
+
+    def listener_of_socket(self, path: str, timeout: float) -> int | None:
+        """The process that listens on a Unix socket, by the kernel's word (Linux, unix(7), SO_PEERCRED)."""
+        option = getattr(socket, "SO_PEERCRED", None)
+        if option is None:
+            return None
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(timeout)
+                connection.connect(path)
+                credentials = connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize(_CREDENTIALS))
+        except OSError:
+            return None
+        return int(struct.unpack(_CREDENTIALS, credentials)[0]) or None  # 0: a process of another container
 
     # Processes
 

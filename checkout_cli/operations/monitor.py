@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
+from checkout_cli.addresses import split_address
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.keys import Family
 from checkout_cli.operations.redaction import CommandShape, shape_of
@@ -126,11 +127,7 @@ class Monitor:
             places = [server.place for server in tier.servers()]
         finally:
             tier.close()
-        addresses = [place.rpartition(":") for place in places]
-        return [
-            MonitorStream(self._settings, (host, int(port)), place)
-            for place, (host, _, port) in zip(places, addresses, strict=True)
-        ]
+        return [MonitorStream(self._settings, split_address(place), place) for place in places]
 
     def _watched(self, streams: list[MonitorStream]) -> Iterator[Seen | None]:
         first: dict[str, float] = {}

@@ -13,6 +13,8 @@ import errno
 import itertools
 import logging
 import math
+import re
+import shlex
 import socket
 import ssl
 import threading
@@ -26,8 +28,22 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from checkout_cli.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
 from checkout_cli.store.redis_connection import primary_address, translated
+from checkout_cli.store.tls import (
+    HANDSHAKE_SHARE,
+    SpokenInPlain,
+    Tls,
+    answers_in_plain,
+    explained_tls,
+    might_be_plain,
+    refusal_after_handshake,
+    sentinel_place,
+    speaks_tls,
+    tls_cause,
+    wants_tls,
+)
 
 if TYPE_CHECKING:
     from checkout_cli.settings import Settings
@@ -38,23 +54,20 @@ _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""
 _REDIS_REPLIES = b"+-:$*"
 _FIRST_BYTES = 16
-_HANDSHAKE_SHARE = 0.7
-"""Of the time that is left, for the TLS handshake; the rest is for finding out whether the server speaks it at all."""
+_LEAST = 0.05
+"""Seconds that a second look may take where the time-out is over."""
 
 
 class Stage(StrEnum):
     """The steps to an answer, in their order."""
 
     SENTINEL = "Sentinel"
+    SOCKET = "socket"
     DNS = "DNS"
     TCP = "TCP"
     TLS = "TLS"
     AUTHENTICATION = "authentication"
     COMMAND = "command"
-
-
-class TlsMismatch(ConfigurationError):
-    """One side wants TLS, and the other does not speak it."""
 
 
 class ClosedUnanswered(RedisUnavailable):
@@ -91,7 +104,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class PingSummary:
-    """What came of it. Samples are in seconds, in the order in which they were taken."""
+    """What came of it. Samples are in seconds, in the order in which they were taken.
+
+    ``socket`` is the path of the Unix socket where there is one; host and port then mean nothing.
+    """
 
     host: str
     port: int
@@ -99,6 +115,12 @@ class PingSummary:
     sent: int
     samples: tuple[float, ...]
     failure: Failure | None
+    socket: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it went, as it can be typed again."""
+        return self.socket or address_text(self.host, self.port)
 
     @property
     def answered(self) -> int:
@@ -115,24 +137,6 @@ def percentile(samples: Sequence[float], percent: float) -> float | None:
     if not samples:
         return None
     return sorted(samples)[max(math.ceil(len(samples) * percent / 100), 1) - 1]
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """How TLS is spoken with Redis: certificate and host name verified, by the system's CAs and the settings' own.
-
-    Raises:
-        ConfigurationError: the CA file cannot be read.
-    """
-    context = ssl.create_default_context()
-    try:
-        if settings.redis_tls_ca_file:
-            context.load_verify_locations(settings.redis_tls_ca_file)
-    except OSError as error:
-        reason = error.strerror if error.errno else "not a PEM file"
-        raise ConfigurationError(
-            f"REDIS_TLS_CA_FILE {settings.redis_tls_ca_file}: {reason}", hint="checkoutctl config check"
-        ) from error
-    return context
 
 
 class Deadline:
@@ -245,7 +249,7 @@ class Ping:
         self._interval = interval
         self._sleep = sleep
         self._clock = clock
-        self._stage = Stage.SENTINEL if settings.redis_sentinels else Stage.DNS
+        self._stage = Stage.SENTINEL if settings.redis_sentinels else self._first_stage
         self._stage_began = 0.0
         self._stages: list[tuple[Stage, float]] = []
         self._connected: Connected | None = None
@@ -253,6 +257,10 @@ class Ping:
         self._samples: list[float] = []
         self._failure: Failure | None = None
         self._socket: _BoundedSocket | None = None
+
+    @property
+    def _first_stage(self) -> Stage:
+        return Stage.SOCKET if self._settings.redis_socket else Stage.DNS
 
     def summary(self) -> PingSummary:
         """What came of it so far."""
@@ -263,6 +271,7 @@ class Ping:
             self._sent,
             tuple(self._samples),
             self._failure,
+            self._settings.redis_socket,
         )
 
     def events(self) -> Iterator[Connected | RoundTrip]:
@@ -275,7 +284,7 @@ class Ping:
         connection = _Connection(self._settings.redis_host, self._settings.redis_port)
         try:
             dialled = self._connect(connection)
-            address = dialled.getpeername()[0]
+            address = self._settings.redis_socket or dialled.getpeername()[0]
             for sequence in itertools.count(1) if self._count == 0 else range(1, self._count + 1):
                 if sequence > 1:
                     self._sleep(self._interval)
@@ -302,19 +311,37 @@ class Ping:
         if not sentinels:
             return
         self._stage_began = self._clock()
-        host, port = primary_address(self._settings, self._settings.timeout / len(sentinels))
+        wait = self._settings.timeout / len(sentinels)
+        try:
+            host, port = primary_address(self._settings, wait)
+        except RedisUnavailable as error:
+            self._insist_on_plain_sentinels(sentinels, wait, error)
+            raise
         self._settings = replace(self._settings, redis_sentinels="", redis_host=host, redis_port=port)
-        self._place = f"{host}:{port} (the primary, by the Sentinels)"
+        self._place = f"{address_text(host, port)} (the primary, by the Sentinels)"
+
+    def _insist_on_plain_sentinels(
+        self, sentinels: list[tuple[str, int]], wait: float, error: RedisUnavailable
+    ) -> None:
+        """Raise where one of them hung up on us because it wants TLS."""
+        if self._settings.sentinel_tls or "closed" not in str(error.__cause__):
+            return
+        for host, port in sentinels:
+            if wants_tls(host, port, wait):
+                raise speaks_tls(sentinel_place(host, port), sentinel=True) from error
 
     def _connect(self, connection: _Connection) -> _BoundedSocket:
         deadline = self._deadline()
-        self._enter(Stage.DNS)
-        addresses = self._resolve(deadline)
-        self._enter(Stage.TCP)
-        plain = self._dial(addresses, deadline)
-        if self._settings.redis_tls:
-            self._enter(Stage.TLS)
-            plain = self._secure(plain, addresses, deadline)
+        self._enter(self._first_stage)
+        if self._settings.redis_socket:
+            plain = self._dial([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._settings.redis_socket)], deadline)
+        else:
+            addresses = self._resolve(deadline)
+            self._enter(Stage.TCP)
+            plain = self._dial(addresses, deadline)
+            if self._settings.redis_tls:
+                self._enter(Stage.TLS)
+                plain = self._secure(plain, deadline)
         self._socket = _BoundedSocket(plain, deadline)
         connection.use(self._socket)
         user = [self._settings.redis_username] if self._settings.redis_username else []
@@ -371,7 +398,8 @@ class Ping:
             try:
                 candidate.settimeout(deadline.remaining() / (len(addresses) - tried))
                 candidate.connect(address)
-                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if family != socket.AF_UNIX:
+                    candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 candidate.close()
                 problem = error
@@ -382,26 +410,17 @@ class Ping:
                 return candidate
         raise problem
 
-    def _secure(self, plain: socket.socket, addresses: list[tuple[Any, ...]], deadline: Deadline) -> socket.socket:
+    def _secure(self, plain: socket.socket, deadline: Deadline) -> socket.socket:
+        host, port = plain.getpeername()[:2]
         try:
-            context = tls_context(self._settings)
-            plain.settimeout(deadline.remaining() * _HANDSHAKE_SHARE)
-            return context.wrap_socket(plain, server_hostname=self._settings.redis_host)
+            tls = Tls(self._settings)
+            plain.settimeout(deadline.remaining() * HANDSHAKE_SHARE)
+            return tls.wrap(plain, self._settings.redis_host)
         except BaseException as error:
             plain.close()
-            if isinstance(error, TimeoutError) and self._answers_in_plain(addresses, deadline):
-                raise self._speaks_plain() from error
+            if might_be_plain(error) and answers_in_plain(host, port, deadline.remaining()):
+                raise SpokenInPlain from error
             raise
-
-    def _answers_in_plain(self, addresses: list[tuple[Any, ...]], deadline: Deadline) -> bool:
-        """Whether a Redis without TLS is there: it waits for ever for the end of a line that TLS never sends."""
-        try:
-            with self._dial(addresses, deadline) as plain:
-                plain.settimeout(deadline.remaining())
-                plain.sendall(b"PING\r\n")
-                return plain.recv(_FIRST_BYTES).startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
-        except OSError:
-            return False
 
     def _round_trip(self, connection: _Connection) -> float:
         self._sent += 1
@@ -425,14 +444,42 @@ class Ping:
 
     def _explained(self, error: redis.RedisError | OSError) -> CheckoutError:
         """The error in words that fit its stage, with a hint that fits its cause."""
-        if self._stage is Stage.TCP:
-            explained: CheckoutError = self._explained_tcp(error)
+        if self._stage is Stage.SOCKET:
+            explained: CheckoutError = self._explained_socket(error)
+        elif self._stage is Stage.TCP:
+            explained = self._explained_tcp(error)
         elif self._stage is Stage.TLS:
             explained = self._explained_tls(error)
         else:
             explained = self._explained_answer(error)
         explained.__cause__ = error
         return explained
+
+    def _explained_socket(self, error: Exception) -> CheckoutError:
+        path = shlex.quote(self._place)
+        if isinstance(error, FileNotFoundError):
+            return RedisUnavailable(
+                f"there is no socket {self._place}: the server is down, or has another unixsocket",
+                hint=f"ls -l {path}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
+            )
+        if isinstance(error, ConnectionRefusedError):
+            return RedisUnavailable(
+                f"no server listens on the socket {self._place}: it was left behind, or is a plain file",
+                hint="start the server; checkoutctl setup --check shows how on this system",
+            )
+        if isinstance(error, PermissionError):
+            return AccessDenied(
+                f"we may not use the socket {self._place}",
+                hint=f"ls -l {path}; join the server's group, or set unixsocketperm 770 in its configuration",
+            )
+        if isinstance(error, TimeoutError):
+            return RedisUnavailable(
+                f"{self._place} did not accept a connection within {self._settings.timeout:g} s",
+                hint="the server hangs; look at its log, and restart it if it does not recover",
+            )
+        return RedisUnavailable(
+            f"{self._place}: {getattr(error, 'strerror', None) or error}", hint=f"ls -l {path}; checkoutctl config show"
+        )
 
     def _explained_tcp(self, error: Exception) -> CheckoutError:
         if isinstance(error, ConnectionRefusedError):
@@ -454,23 +501,27 @@ class Ping:
         return RedisUnavailable(f"{self._place}: {reason}", hint="checkoutctl config show")
 
     def _explained_tls(self, error: Exception) -> CheckoutError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return ConfigurationError(
-                f"the certificate of {self._place} is not to be trusted: {error.verify_message}",
-                hint="set REDIS_TLS_CA_FILE to the CA that signed it, and REDIS_HOST to the name in it",
-            )
+        failed = tls_cause(error)
+        if failed is not None:
+            return explained_tls(failed, self._settings, self._place)
         if isinstance(error, TimeoutError):
             return RedisUnavailable(
                 f"{self._place} accepts connections and did not answer the TLS handshake within "
                 f"{self._settings.timeout:g} s",
                 hint="the server hangs; look at its log, and restart it if it does not recover",
             )
-        return self._speaks_plain()
+        reason = getattr(error, "strerror", None) or str(error)
+        return RedisUnavailable(
+            f"{self._place} hung up during the TLS handshake: {reason.lower()}", hint="look at the server's log"
+        )
 
     def _explained_answer(self, error: redis.RedisError | OSError) -> CheckoutError:
+        failed = tls_cause(error) or self._refusal_unheard(error)
+        if failed is not None:
+            return explained_tls(failed, self._settings, self._place)
         first = self._socket.first_bytes if self._socket is not None else b""
         if first.startswith(_TLS_RECORDS):
-            return self._speaks_tls()
+            return speaks_tls(self._place)
         if first and first[:1] not in _REDIS_REPLIES:
             return self._not_redis(first)
         if isinstance(error, (redis.TimeoutError, TimeoutError)):
@@ -493,6 +544,25 @@ class Ping:
             explained.hint = "look at the server's log, and ping again"
         return explained
 
+    def _refusal_unheard(self, error: BaseException) -> ssl.SSLError | None:
+        """What the server has against our certificate, where it hung up before we had heard all of it."""
+        if not self._settings.redis_tls or self._samples or isinstance(error, (redis.TimeoutError, TimeoutError)):
+            return None
+        if isinstance(error, (redis.ResponseError, redis.AuthenticationError)):
+            return None
+        return refusal_after_handshake(
+            self._settings, self._settings.redis_host, self._settings.redis_port, self._time_left()
+        )
+
+    def _is_tls_port(self) -> bool:
+        return wants_tls(self._settings.redis_host, self._settings.redis_port, self._time_left())
+
+    def _time_left(self) -> float:
+        try:
+            return self._socket.deadline.remaining() if self._socket is not None else self._settings.timeout
+        except TimeoutError:
+            return _LEAST
+
     def _credentials_hint(self, text: str) -> str:
         if "without any password configured" in text or "no password is set" in text:
             return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
@@ -505,20 +575,12 @@ class Ping:
     def _closed(self) -> CheckoutError:
         if self._samples:
             return RedisUnavailable(f"{self._place} closed the connection", hint="ping again; look at the server's log")
+        settings = self._settings
+        if not settings.redis_tls and not settings.redis_socket and self._is_tls_port():
+            return speaks_tls(self._place)
         return ClosedUnanswered(
             f"{self._place} closed the connection without an answer",
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
-        )
-
-    def _speaks_plain(self) -> CheckoutError:
-        return TlsMismatch(
-            f"{self._place} does not speak TLS, and REDIS_TLS is on",
-            hint="set REDIS_TLS=false, or REDIS_PORT to the server's TLS port",
-        )
-
-    def _speaks_tls(self) -> CheckoutError:
-        return TlsMismatch(
-            f"{self._place} wants TLS, and REDIS_TLS is off", hint="set REDIS_TLS=true, or REDIS_PORT to a plain port"
         )
 
     def _not_redis(self, first: bytes = b"") -> CheckoutError:
@@ -527,3 +589,32 @@ class Ping:
             f"what listens at {self._place} is not Redis but {kind}",
             hint="checkoutctl config show; check REDIS_HOST and REDIS_PORT",
         )
+
+
+def told_more(error: CheckoutError, settings: Settings) -> CheckoutError:
+    """What a ping says of a Redis that hung up on the store, or the error itself where it knows no better.
+
+    A server that wants TLS, or a certificate of ours, may hang up without a word that reaches us; a ping looks again.
+    An error that has cost a time-out is not looked at a second time.
+    """
+    if not isinstance(error, RedisUnavailable) or not _HUNG_UP.search(_chain_text(error)):
+        return error
+    ping = Ping(settings, count=1)
+    for _ in ping.events():
+        pass
+    failure = ping.summary().failure
+    if failure is None or not isinstance(failure.error, (AccessDenied, ConfigurationError)):
+        return error
+    return failure.error
+
+
+_HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe")
+
+
+def _chain_text(error: BaseException) -> str:
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(texts)

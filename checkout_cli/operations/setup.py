@@ -14,9 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from checkout_cli.addresses import is_loopback
 from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable, TierUnavailable
 from checkout_cli.operations import config_check, env_file, installation, probe
-from checkout_cli.operations.config_check import ConfigReport, Severity, is_loopback
+from checkout_cli.operations.config_check import ConfigReport, Severity
 from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
 from checkout_cli.settings import Settings, without_password
@@ -225,13 +226,15 @@ class _Setup:
 
     def _redis(self, settings: Settings) -> tuple[Check, float]:
         """Whether Redis answers, and how long a round trip takes in seconds."""
+        from checkout_cli.operations.ping import told_more
         from checkout_cli.store.redis_tier import RedisTier
 
         try:
             with closing(RedisTier(settings)) as tier:
                 tier.ping()  # connects
                 round_trip = tier.ping()
-        except CheckoutError as error:
+        except CheckoutError as failure:
+            error = told_more(failure, settings)
             return _failed("redis", error, fix=self._redis_fix(settings, error)), 0.0
         return Check("redis", Status.OK, f"{settings.redis_place} answers in {round_trip * 1000:.1f} ms"), round_trip
 
@@ -239,12 +242,14 @@ class _Setup:
         """How to get a Redis, where nothing listens on this machine; else what the error says."""
         if settings.redis_sentinels or not isinstance(error, RedisUnavailable) or not _refused(error):
             return error.hint
-        if not is_loopback(settings.redis_host):
+        if not settings.redis_socket and not is_loopback(settings.redis_host):
             return f"start Redis on {settings.redis_host}, or correct REDIS_HOST and REDIS_PORT"
         machine = self._machine
         start = installation.start_command(
             machine.system, machine.programs, root=machine.root, service_manager=machine.service_manager
         )
+        if settings.redis_socket:
+            return f"start a server with unixsocket {settings.redis_socket}, or correct REDIS_SOCKET; usual: {start}"
         if settings.redis_port != _USUAL_PORT:
             return f"start a server on port {settings.redis_port}, or correct REDIS_PORT; for the usual port: {start}"
         if any(program.name in SERVERS for program in machine.programs):
@@ -322,7 +327,7 @@ def _refused(error: BaseException) -> bool:
     """Whether nothing listens there, as opposed to something that hangs or misbehaves."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
+        if isinstance(cause, (ConnectionRefusedError, FileNotFoundError)):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

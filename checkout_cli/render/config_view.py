@@ -16,7 +16,7 @@ _FINDINGS = (Column("severity"), Column("setting"), Column("what is wrong, and w
 def show_settings(settings: Iterable[Resolved]) -> None:
     """Each variable, its value and its origin; a wrong value is said so on stderr."""
     found = list(settings)
-    write_table(_SETTINGS, [(item.variable.name, _shown(item), item.origin) for item in found])
+    write_table(_SETTINGS, [(item.variable.name, _shown(item), item.whence) for item in found])
     for item in found:
         if item.problem:
             warn(item.problem)
@@ -40,6 +40,7 @@ def document(item: Resolved) -> dict[str, Any]:
         "variable": item.variable.name,
         "value": None if item.problem else value,
         "origin": str(item.origin),
+        "via": item.via or None,
         "meaning": item.variable.meaning,
         "problem": item.problem,
     }

@@ -27,7 +27,7 @@ def show_summary(summary: PingSummary, *, as_json: bool) -> None:
         write_json(document(summary))
     elif summary.sent:
         write_line()
-        write_line(f"{safe(summary.host)}:{summary.port}: {summary.sent} sent, {summary.answered} answered")
+        write_line(f"{safe(summary.place)}: {summary.sent} sent, {summary.answered} answered")
         if summary.samples:
             write_line(", ".join(f"{title} {_percentile(summary, percent)} ms" for title, percent in _TITLES))
     if summary.failure is not None:
@@ -38,8 +38,9 @@ def document(summary: PingSummary) -> dict[str, Any]:
     """The summary as JSON; times are in milliseconds."""
     connected, failure = summary.connected, summary.failure
     return {
-        "host": summary.host,
-        "port": summary.port,
+        "host": None if summary.socket else summary.host,
+        "port": None if summary.socket else summary.port,
+        "socket": summary.socket or None,
         "address": connected.address if connected else None,
         "stagesMs": {stage: round(spent * 1000, 3) for stage, spent in connected.stages} if connected else None,
         "sent": summary.sent,

@@ -7,9 +7,11 @@ failure, after one time-out. A retried increment would count twice, and the stor
 from __future__ import annotations
 
 import re
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import redis
+import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,6 +26,15 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
     WrongKeyType,
+)
+from checkout_cli.store.tls import (
+    SentinelManagedTlsConnection,
+    SpokenInPlain,
+    Tls,
+    TlsConnection,
+    explained_tls,
+    sentinel_place,
+    tls_cause,
 )
 
 if TYPE_CHECKING:
@@ -52,42 +63,102 @@ def connection_pool(
         "db": settings.redis_db,
         "username": settings.redis_username or None,
         "password": settings.password(),
-        "socket_timeout": wait,
-        "socket_connect_timeout": wait,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # plain AUTH and SELECT: HELLO is denied to many restricted users
         "redis_connect_func": _connected,
+        **_bounded(wait),
     }
     if settings.redis_tls:
-        options |= {
-            "ssl_cert_reqs": "required",
-            "ssl_check_hostname": True,
-            "ssl_ca_certs": settings.redis_tls_ca_file or None,
-        }
+        options["tls"] = Tls(settings)
     if settings.redis_sentinels and address is None:
         return _sentinel_pool(settings, wait, options)
+    if settings.redis_socket and address is None:
+        return redis.ConnectionPool(
+            connection_class=redis.UnixDomainSocketConnection, path=settings.redis_socket, **options
+        )
     if settings.redis_tls:
-        options["connection_class"] = redis.SSLConnection
+        options["connection_class"] = TlsConnection
     host, port = address or (settings.redis_host, settings.redis_port)
     return redis.ConnectionPool(host=host, port=port, **options)
 
 
+def _bounded(wait: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": wait,
+        "socket_connect_timeout": wait,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # plain AUTH and SELECT: HELLO is denied to many restricted users
+    }
+
+
 def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
     """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
-    from redis.sentinel import SentinelConnectionPool
-
-    pool: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        settings.redis_sentinel_service, _sentinels(settings, wait), ssl=settings.redis_tls, **options
+    if settings.redis_tls:
+        options["connection_class"] = SentinelManagedTlsConnection
+    pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        settings.redis_sentinel_service, _sentinels(settings, wait), **options
     )
     return pool
 
 
-def _sentinels(settings: Settings, wait: float) -> Any:
-    from redis.sentinel import Sentinel
+class _SentinelClient(redis.Redis):
+    """One Sentinel; it remembers why it could not be asked, which redis-py only writes into a text."""
 
-    bounded = {"socket_timeout": wait, "socket_connect_timeout": wait, "retry": Retry(NoBackoff(), 0), "protocol": 2}
-    password = {"password": settings.redis_sentinel_password} if settings.redis_sentinel_password else {}
-    return Sentinel(settings.sentinels(), sentinel_kwargs=bounded | password)  # type: ignore[no-untyped-call]
+    def __init__(self, place: str, **options: Any) -> None:
+        super().__init__(connection_pool=redis.ConnectionPool(**options))
+        self.auto_close_connection_pool = True
+        self.place = place
+        self.failure: BaseException | None = None
+
+    def sentinel_masters(self, *arguments: Any, **options: Any) -> Any:
+        self.failure = None
+        try:
+            return super().sentinel_masters(*arguments, **options)
+        except (redis.RedisError, OSError) as error:
+            self.failure = error
+            raise
+
+
+class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
+    """No Sentinel told the primary, and with one of them TLS failed: its ``cause``, at ``place``."""
+
+    def __init__(self, cause: ssl.SSLError | SpokenInPlain, place: str) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.place = place
+
+
+class _Sentinels(redis.sentinel.Sentinel):
+    """The Sentinels, each a :class:`_SentinelClient`."""
+
+    def __init__(self, clients: list[_SentinelClient]) -> None:
+        super().__init__([], sentinel_kwargs={})  # type: ignore[no-untyped-call]
+        self._clients = clients
+        self.sentinels = list[redis.Redis](clients)
+
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.sentinel.MasterNotFoundError as error:
+            for client in self._clients:
+                cause = None if client.failure is None else tls_cause(client.failure)
+                if cause is not None:
+                    raise SentinelTlsFailed(cause, client.place) from error
+            raise
+
+
+def _sentinels(settings: Settings, wait: float) -> _Sentinels:
+    options: dict[str, Any] = {
+        "username": settings.redis_sentinel_username or None,
+        "password": settings.sentinel_password(),
+        **_bounded(wait),
+    }
+    if settings.sentinel_tls:
+        options |= {"connection_class": TlsConnection, "tls": Tls(settings)}
+    return _Sentinels(
+        [
+            _SentinelClient(sentinel_place(host, port), host=host, port=port, **options)
+            for host, port in settings.sentinels()
+        ]
+    )
 
 
 def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
@@ -146,6 +217,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     """What a driver's error means for us; raise it ``from`` the original. ``place`` is where it came from, in words."""
     place = place or settings.redis_place
     text = str(error)
+    if isinstance(error, SentinelTlsFailed):
+        return explained_tls(error.cause, settings, error.place, sentinel=True)
     if isinstance(error, redis.sentinel.MasterNotFoundError):
         return _no_primary(settings, text)
     code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
@@ -163,7 +236,7 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):
         return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}")
     if isinstance(error, (redis.TimeoutError, redis.ConnectionError, OSError)):
-        return _unreachable(error, place, text)
+        return _unreachable(error, settings, place, text)
     if isinstance(error, redis.InvalidResponse):
         return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
     if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
@@ -190,7 +263,10 @@ def _no_primary(settings: Settings, text: str) -> CheckoutError:
     )
 
 
-def _unreachable(error: BaseException, place: str, text: str) -> CheckoutError:
+def _unreachable(error: BaseException, settings: Settings, place: str, text: str) -> CheckoutError:
+    failed = tls_cause(error)
+    if failed is not None:
+        return explained_tls(failed, settings, f"Redis at {place}")
     if isinstance(error, redis.TimeoutError):
         return RedisUnavailable(f"Redis at {place} did not answer in time")
     if "Protocol Error" in text or "InvalidResponse" in text:

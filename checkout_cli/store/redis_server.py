@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
+from checkout_cli.addresses import address_text
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
@@ -37,7 +38,7 @@ class RedisServer:
         self._settings = settings
         self._pool = connection_pool(settings, address=address)
         self.host = settings.redis_host if address is None else address[0]
-        self.place = settings.redis_place if address is None else f"{address[0]}:{address[1]}"
+        self.place = settings.redis_place if address is None else address_text(*address)
         self.identity: bytes | None = None
         """Who answered last."""
         # A connect, its handshake and an answer, each as long as a hanging server can make them.

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from datetime import UTC, datetime
-
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX
-from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, server_check, warn
+from checkout_cli.operations.doctor.check import Finding, Group, Skip, check, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.troubles import Kind, holders, is_here, timed_out, trouble_of
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.operations.machine import Process, user_name
-from checkout_cli.operations.ping import NotRedis, tls_context
+from checkout_cli.operations.ping import NotRedis
 from checkout_cli.operations.providers import provider_of
 
-RENEW_SOON, RENEW_NOW = 30, 7
-"""Days before a certificate's end: a month is enough for any process, a week only for a quick one."""
 CLOCKS_APART = 2.0
 """Seconds: a session of half an hour does not notice less."""
 
@@ -33,8 +27,9 @@ def connection(patient: Patient) -> Finding:
     if summary.failure is None and summary.connected is not None:
         stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
         trip = (summary.percentile(50) or 0.0) * 1000
+        where = summary.socket or f"{summary.connected.address} port {summary.port}"
         return ok(
-            f"{summary.connected.address} port {summary.port} answers: {stages}; PING p50 {trip:.2f} ms",
+            f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
             stagesMs={str(stage): round(seconds * 1000, 3) for stage, seconds in summary.connected.stages},
             pingP50Ms=round(trip, 3),
         )
@@ -58,6 +53,8 @@ def port_in_use(patient: Patient) -> Finding:
     should be ended; for any other, give Redis another port, and REDIS_PORT the same.
     """
     summary = patient.connection
+    if summary.socket:
+        raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
     if not is_here(patient):
         raise Skip(f"{summary.host} is not this machine")
     port, found = summary.port, holders(patient)
@@ -102,32 +99,6 @@ def _unseen(patient: Patient, port: int) -> Finding:
     windows = patient.machine.platform == "win32"
     command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
     return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
-
-
-@check("certificate", Group.CONNECTION, Need.REDIS)
-def certificate(patient: Patient) -> Finding:
-    """The server's TLS certificate stays valid for a while.
-
-    An expired one, one of an unknown CA or one for another name is what the connection check reports.
-    """
-    settings, summary = patient.settings, patient.connection
-    if not settings.redis_tls:
-        raise Skip("REDIS_TLS is off")
-    try:
-        with (
-            socket.create_connection((summary.host, summary.port), timeout=settings.timeout) as plain,
-            tls_context(settings).wrap_socket(plain, server_hostname=summary.host) as secured,
-        ):
-            peer = secured.getpeercert() or {}
-    except OSError as error:
-        raise Skip(f"the certificate could not be read: {error.strerror or error}") from error
-    end = ssl.cert_time_to_seconds(str(peer["notAfter"]))
-    days = (end - patient.now() / 1000) / 86_400
-    until = f"it is valid for {days:.0f} more days, until {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"
-    if days >= RENEW_SOON:
-        return ok(until, days=int(days))
-    fix = f"renew it: echo | openssl s_client -connect {summary.host}:{summary.port} | openssl x509 -noout -text"
-    return (crit if days < RENEW_NOW else warn)(until, fix, days=int(days))
 
 
 @server_check("clock", Group.CONNECTION, "time")

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from checkout_cli.addresses import split_address
 from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
 from checkout_cli.operations.doctor.check import Skip
 from checkout_cli.operations.inspection import Inspector, missing_grant
@@ -135,9 +136,13 @@ class Patient:
     def address(self, server: Inspector) -> tuple[str, int]:
         """The host and the port that a server was reached at."""
         if self.settings.is_cluster:
-            host, _, port = server.place.rpartition(":")
-            return host, int(port)
+            return split_address(server.place)
         return self.connection.host, self.connection.port  # also where Sentinels told them
+
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket that Redis is reached over; empty where it is a host and a port."""
+        return self.connection.socket
 
     def process(self, server: Inspector) -> Process:
         """The server's own process, where it provably runs on this machine.
@@ -183,6 +188,8 @@ def local_process(patient: Patient, server: Inspector) -> Process:
     machine = patient.machine
     if not machine.is_linux:
         raise Skip("this check reads /proc, which only Linux has")
+    if patient.socket:
+        return _process_behind_socket(patient, server)
     host, port = patient.address(server)
     if not machine.is_here(host):
         raise Skip(f"{_ELSEWHERE}: {host} is another one")
@@ -193,6 +200,19 @@ def local_process(patient: Patient, server: Inspector) -> Process:
     process = machine.process(pid) if pid is not None else None
     if process is None or not process.is_server or port not in machine.ports_of([process]):
         raise Skip(f"{_ELSEWHERE}: no Redis process {pid} listens on port {port} here")
+    return process
+
+
+def _process_behind_socket(patient: Patient, server: Inspector) -> Process:
+    """The kernel itself says who listens on a Unix socket; the server must say the same of itself."""
+    pid = patient.machine.listener_of_socket(patient.socket, patient.settings.timeout)
+    try:
+        told = server.info().integer("process_id")
+    except CheckoutError as refusal:
+        raise Skip(f"{_ELSEWHERE}: {missing_grant(refusal) or refusal}") from refusal
+    process = patient.machine.process(pid) if pid else None
+    if process is None or pid != told or not process.is_server:  # a container's process, or a forwarded socket
+        raise Skip(f"{_ELSEWHERE}: no Redis process {told} listens on {patient.socket} here")
     return process
 
 

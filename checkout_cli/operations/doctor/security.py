@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkout_cli.addresses import is_loopback
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family, family_of
-from checkout_cli.operations.config_check import is_loopback, secrets_in
+from checkout_cli.operations.config_check import secret_files, secrets_in
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.inspection import Inspector, missing_grant
@@ -83,8 +84,9 @@ def _open_users(patient: Patient, server: Inspector) -> list[str]:
 
 def _reach(patient: Patient, server: Inspector) -> _Reach:
     summary = patient.connection
-    if not patient.settings.is_cluster and summary.connected is not None and not is_loopback(summary.connected.address):
-        return _Reach(True, False, f"we came in over {summary.connected.address}")
+    came_in = summary.connected.address if summary.connected is not None and not summary.socket else ""
+    if came_in and not patient.settings.is_cluster and not is_loopback(came_in):
+        return _Reach(True, False, f"we came in over {came_in}")
     try:
         settings = server.config()
     except (CommandDenied, CommandUnknown) as refusal:
@@ -110,14 +112,24 @@ def _version(server: Inspector) -> tuple[int, ...]:
 
 @check("transport", Group.SECURITY, Need.REDIS)
 def transport(patient: Patient) -> Finding:
-    """What travels over a network is encrypted.
+    """What travels over a network is encrypted, to Redis, to every cluster node and to the Sentinels.
 
-    Without TLS, sessions and the password can be read by whoever sees the packets.
+    Without TLS, sessions and the password can be read by whoever sees the packets, and who can change what a Sentinel
+    says can send us to a Redis of his own.
     """
-    summary = patient.connection
-    if patient.settings.redis_tls:
+    summary, settings = patient.connection, patient.settings
+    if summary.socket:
+        return ok(f"{summary.socket} is a Unix socket: nothing leaves this machine")
+    remote = next((host for host, _ in settings.sentinels() if not patient.machine.is_here(host)), None)
+    if remote is not None and not settings.sentinel_tls:
+        return warn(
+            f"what the Sentinel {remote} says travels as plain text", "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
+        )
+    if settings.redis_tls:
         return ok("TLS is on, certificate and host name verified")
     address = summary.connected.address if summary.connected is not None else summary.host
+    nodes = [patient.address(server)[0] for server in patient.servers] if settings.is_cluster else []
+    address = next((node for node in nodes if not patient.machine.is_here(node)), address)
     if patient.machine.owns(address):
         return ok(f"{address} is this machine: nothing leaves it")
     return warn(
@@ -153,10 +165,10 @@ def _exposed_files(patient: Patient) -> Iterator[tuple[Path, str, str]]:
             continue
         if held and exposed(path):
             yield path, f"can be read by others, and holds {' and '.join(held)}", "600"
-    if patient.settings.redis_password_file:
-        path = Path(patient.settings.redis_password_file).expanduser()
+    for name, what in secret_files(patient.settings):
+        path = Path(name).expanduser()
         if exposed(path):
-            yield path, "can be read by others, and holds the password of Redis", "600"
+            yield path, f"can be read by others, and holds {what}", "600"
     yield from _exposed_database(patient.store.database.sqlite_path)
 
 

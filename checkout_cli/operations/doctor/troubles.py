@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import shlex
 import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +13,15 @@ from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, Redi
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.installation import SERVERS, has_service_manager, is_root, start_command, this_system
 from checkout_cli.operations.machine import Listener, Process
-from checkout_cli.operations.ping import ClosedUnanswered, Failure, NotRedis, PingSummary, Stage, TlsMismatch
+from checkout_cli.operations.ping import ClosedUnanswered, Failure, NotRedis, PingSummary, Stage
+from checkout_cli.store.tls import (
+    CertificateOutOfTime,
+    CertificateRefused,
+    ClientCertificateRefused,
+    TlsFileError,
+    TlsMismatch,
+    wants_tls,
+)
 
 _USUAL_PORTS = (6379, 6380)
 _PATIENCE = 0.1
@@ -55,6 +62,10 @@ class Trouble:
 def trouble_of(patient: Patient, failure: Failure) -> Trouble:
     """Tell the troubles apart by the stage that failed, the error, and what runs on this machine."""
     error, cause = failure.error, failure.error.__cause__
+    if isinstance(error, (CertificateRefused, CertificateOutOfTime, ClientCertificateRefused, TlsFileError)):
+        return Trouble(Kind.CERTIFICATE)
+    if isinstance(error, TlsMismatch):
+        return Trouble(Kind.TLS_MISMATCH)
     if failure.stage is Stage.SENTINEL:
         return Trouble(Kind.PASSWORD if isinstance(error, AccessDenied) else Kind.SENTINEL)
     if failure.stage is Stage.DNS:
@@ -62,11 +73,11 @@ def trouble_of(patient: Patient, failure: Failure) -> Trouble:
     if isinstance(error, CommandDenied):
         return Trouble(Kind.PERMISSION)
     if isinstance(error, AccessDenied):
-        return Trouble(Kind.PASSWORD)
-    if isinstance(error, TlsMismatch):
-        return Trouble(Kind.TLS_MISMATCH)
+        return Trouble(Kind.PERMISSION if failure.stage is Stage.SOCKET else Kind.PASSWORD)
     if isinstance(error, NotRedis):
         return _wrong_port(patient)
+    if failure.stage is Stage.SOCKET:
+        return _without_socket(patient, cause)
     if failure.stage is Stage.TCP:
         return _unconnected(patient, cause)
     if timed_out(error):
@@ -77,14 +88,12 @@ def trouble_of(patient: Patient, failure: Failure) -> Trouble:
         return Trouble(
             Kind.SAVES_FAIL, "until a save succeeds", "checkoutctl doctor --only data-directory says why it cannot save"
         )
-    if isinstance(error, ClosedUnanswered) and not patient.settings.redis_tls and _wants_tls(patient):
+    if isinstance(error, ClosedUnanswered) and _wants_tls(patient):
         return Trouble(
             Kind.TLS_MISMATCH,
             "it answers a TLS handshake, and REDIS_TLS is off",
             "set REDIS_TLS=true, or REDIS_PORT to a plain port",
         )
-    if failure.stage is Stage.TLS and "certificate" in str(error):
-        return Trouble(Kind.CERTIFICATE)
     return Trouble(Kind.OTHER)
 
 
@@ -99,13 +108,15 @@ def timed_out(error: CheckoutError) -> bool:
 def holders(patient: Patient) -> list[Listener]:
     """Who listens where Redis should answer, on this machine; nobody, where it is another one's address."""
     summary = patient.connection
+    if summary.socket:
+        return []
     addresses = patient.machine.addresses_of(summary.host)
     return [found for found in patient.machine.listeners(summary.port) if found.answers_for(addresses)]
 
 
 def is_here(patient: Patient) -> bool:
     """Whether Redis is looked for on this very machine."""
-    return patient.machine.is_here(patient.connection.host)
+    return bool(patient.connection.socket) or patient.machine.is_here(patient.connection.host)
 
 
 # Nothing answers the connection
@@ -123,6 +134,21 @@ def _unconnected(patient: Patient, cause: BaseException | None) -> Trouble:
     if number == errno.ENETUNREACH:
         return Trouble(Kind.UNREACHABLE, fix=f"ip route get {shlex.quote(summary.host)}; check REDIS_HOST")
     return Trouble(Kind.OTHER)
+
+
+def _without_socket(patient: Patient, cause: BaseException | None) -> Trouble:
+    if isinstance(cause, TimeoutError):
+        return Trouble(Kind.HUNG)
+    if not isinstance(cause, (FileNotFoundError, ConnectionRefusedError)):
+        return Trouble(Kind.OTHER)
+    if patient.machine.servers:
+        running = patient.machine.servers[0]
+        return Trouble(
+            Kind.WRONG_ADDRESS,
+            f"{running} runs here",
+            "redis-cli CONFIG GET unixsocket names its socket: set REDIS_SOCKET to it, or unixsocket in its settings",
+        )
+    return _not_running(patient)
 
 
 def _refused_there(summary: PingSummary) -> Trouble:
@@ -157,7 +183,11 @@ def _refused_here(patient: Patient) -> Trouble:
     other = next(_other_ports(patient), None)
     if other is not None:
         return _other_port(other)
-    programs = machine.programs()
+    return _not_running(patient)
+
+
+def _not_running(patient: Patient) -> Trouble:
+    programs = patient.machine.programs()
     installed = next((program for program in programs if program.name in SERVERS), None)
     if installed is None:
         return Trouble(
@@ -199,18 +229,9 @@ def _is_redis(host: str, port: int) -> bool:
 
 
 def _wants_tls(patient: Patient) -> bool:
-    """Whether a handshake gets as far as a certificate, be it one to trust or not."""
-    summary, wait = patient.connection, patient.settings.timeout
-    try:
-        with (
-            socket.create_connection((summary.host, summary.port), timeout=wait) as plain,
-            ssl.create_default_context().wrap_socket(plain, server_hostname=summary.host),
-        ):
-            return True
-    except ssl.SSLCertVerificationError:
-        return True
-    except OSError:
-        return False
+    """Whether the server speaks TLS, and we do not."""
+    summary, settings = patient.connection, patient.settings
+    return not settings.redis_tls and not summary.socket and wants_tls(summary.host, summary.port, settings.timeout)
 
 
 def _wrong_port(patient: Patient) -> Trouble:

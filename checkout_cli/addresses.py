@@ -1,0 +1,76 @@
+"""Hosts and ports as people write them: names, IPv4, and IPv6, which stands in brackets where a port follows."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_LONGEST_HOST = 253
+_LONGEST_LABEL = 63
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+def checked_host(raw: str) -> str:
+    """A host's name or address, without brackets.
+
+    Raises:
+        ValueError: it is none; the text says what it must be.
+    """
+    if any(character.isspace() or not character.isprintable() or character in "/@[]" for character in raw):
+        raise ValueError("must be a host name or an address, without a scheme or a path")
+    if raw.count(":") == 1:  # an IPv6 address has more
+        raise ValueError("must be a host name or an address; the port has a setting of its own")
+    if ":" in raw and not _is_ipv6(raw):
+        raise ValueError("must be a host name or an address, and is no IPv6 address")
+    if len(raw) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in raw.split(".")):
+        raise ValueError("is longer than a host name can be")
+    return raw
+
+
+def _is_ipv6(raw: str) -> bool:
+    try:
+        ipaddress.IPv6Address(raw)
+    except ValueError:
+        return False
+    return True
+
+
+def checked_number(raw: str, low: int, high: int) -> int:
+    """A whole number within its limits.
+
+    Raises:
+        ValueError: it is none; the text says what it must be.
+    """
+    if not _WHOLE_NUMBER.fullmatch(raw) or not low <= int(raw) <= high:
+        raise ValueError(f"must be a whole number from {low} to {high}")
+    return int(raw)
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """The host and the port of ``host:port``, with or without brackets around the host.
+
+    Raises:
+        ValueError: it is none; the text says what it must be.
+    """
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not host.strip("[]"):
+        raise ValueError("must be addresses such as 10.0.0.1:6379,[fd00::1]:6379")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must be addresses such as 10.0.0.1:6379,[fd00::1]:6379: IPv6 stands in brackets")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    return checked_host(bare), checked_number(port, 1, 65535)
+
+
+def address_text(host: str, port: int) -> str:
+    """``host:port`` as it can be typed again: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
