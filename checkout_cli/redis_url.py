@@ -37,7 +37,8 @@ def checked_url(raw: str) -> str:
     Raises:
         ValueError: it is none; the text says what it must be and never repeats it, for it may hold a password.
     """
-    parts_of(raw)
+    if raw:
+        parts_of(raw)
     return raw
 
 

@@ -18,17 +18,8 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 _MODULES = (
-    "connection",
-    "certificates",
-    "serving",
-    "sessions",
-    "memory",
-    "database",
-    "jobs",
-    "privacy",
-    "security",
-    "speed",
-    "host",
+    *("connection", "certificates", "serving", "sessions", "memory", "database", "jobs", "privacy", "security"),
+    *("speed", "host"),
 )
 _SEVERITY = (Status.OK, Status.SKIPPED, Status.WARN, Status.CRIT)
 
