@@ -516,7 +516,9 @@ class Ping:
         )
 
     def _explained_answer(self, error: redis.RedisError | OSError) -> CheckoutError:
-        failed = tls_cause(error) or self._refusal_unheard(error)
+        failed = tls_cause(error)
+        if failed is None or isinstance(failed, ssl.SSLEOFError):
+            failed = self._refusal_unheard(error) or failed
         if failed is not None:
             return explained_tls(failed, self._settings, self._place)
         first = self._socket.first_bytes if self._socket is not None else b""
@@ -608,7 +610,7 @@ def told_more(error: CheckoutError, settings: Settings) -> CheckoutError:
     return failure.error
 
 
-_HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe")
+_HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe|EOF occurred")
 
 
 def _chain_text(error: BaseException) -> str:

@@ -325,7 +325,7 @@ def explained_tls(
     if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
         return speaks_plain(place, sentinel=sentinel)
     return RedisUnavailable(
-        f"{place}: the TLS connection failed: {(error.reason or 'it hung up').replace('_', ' ').lower()}",
+        f"the TLS connection to {place} failed: {(error.reason or 'it hung up').replace('_', ' ').lower()}",
         hint="look at the server's log; checkoutctl ping",
     )
 

@@ -96,10 +96,47 @@ def test_what_a_cluster_does_not_have_is_an_error(tmp_path: Path, name: str, val
     assert only(errors).subject == name
 
 
-def test_a_url_that_is_not_read_is_a_warning(tmp_path: Path) -> None:
+def test_a_url_to_another_machine_without_tls_is_a_warning(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "REDIS_URL=redis://:canary@cache/0\n"))
-    assert finding.subject == "REDIS_URL"
+    assert (finding.subject, finding.severity) == ("REDIS_URL", "warning")
+    assert "rediss://" in finding.fix
     assert "canary" not in str(finding)
+    assert findings_of(tmp_path, "REDIS_URL=rediss://:canary@cache/0\n") == []
+    assert findings_of(tmp_path, "REDIS_URL=redis://:canary@[::1]/0\n") == []
+
+
+def test_a_node_of_a_cluster_on_another_machine_without_tls_is_a_warning(tmp_path: Path) -> None:
+    text = "REDIS_MODE=cluster\nREDIS_CLUSTER_NODES=127.0.0.1:7001,10.0.0.2:7002\n"
+    finding = only(findings_of(tmp_path, text))
+    assert finding.subject == "REDIS_TLS"
+    assert "10.0.0.2" in finding.problem
+    assert findings_of(tmp_path, f"{text}REDIS_TLS=true\n") == []
+
+
+def test_sentinels_without_tls_on_another_machine_are_a_warning_beside_a_redis_with_it(tmp_path: Path) -> None:
+    text = "REDIS_TLS=true\nREDIS_SENTINELS=10.0.0.2:26379\n"
+    assert findings_of(tmp_path, text) == []
+    finding = only(findings_of(tmp_path, f"{text}REDIS_SENTINEL_TLS=false\n"))
+    assert finding.subject == "REDIS_SENTINEL_TLS"
+
+
+def test_a_url_with_a_password_is_a_secret_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / ".env.local"
+    path.write_text("REDIS_URL=redis://:canary@localhost/0\n")
+    path.chmod(0o644)
+    finding = only(check(tmp_path, environ={}).findings)
+    assert "holds REDIS_URL" in finding.problem
+
+
+@pytest.mark.parametrize("name", ["REDIS_TLS_CERT_FILE", "REDIS_TLS_KEY_FILE", "REDIS_TLS_SERVER_NAME"])
+def test_what_only_tls_uses_is_a_warning_without_it(tmp_path: Path, name: str) -> None:
+    finding = only(findings_of(tmp_path, f"{name}=cert.pem\n"))
+    assert (finding.subject, finding.severity) == (name, "warning")
+
+
+def test_the_sentinels_password_file_is_looked_at_too(tmp_path: Path) -> None:
+    finding = only(findings_of(tmp_path, "REDIS_SENTINEL_PASSWORD_FILE=/no/such/file\n"))
+    assert (finding.subject, finding.severity) == ("REDIS_SENTINEL_PASSWORD_FILE", "error")
 
 
 def test_a_broken_line_is_named_by_its_number_and_logged_by_nobody(
