@@ -324,7 +324,7 @@ class Ping:
         self, sentinels: list[tuple[str, int]], wait: float, error: RedisUnavailable
     ) -> None:
         """Raise where one of them hung up on us because it wants TLS."""
-        if self._settings.sentinel_tls or "closed" not in str(error.__cause__):
+        if self._settings.sentinel_tls or not _HUNG_UP.search(_chain_text(error)):
             return
         for host, port in sentinels:
             if wants_tls(host, port, wait):
