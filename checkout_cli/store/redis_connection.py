@@ -138,10 +138,14 @@ class _Sentinels(redis.sentinel.Sentinel):
         try:
             return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except redis.sentinel.MasterNotFoundError as error:
-            for client in self._clients:
-                cause = None if client.failure is None else tls_cause(client.failure)
+            failed = [(client.failure, client.place) for client in self._clients if client.failure is not None]
+            for failure, place in failed:
+                cause = tls_cause(failure)
                 if cause is not None:
-                    raise SentinelTlsFailed(cause, client.place) from error
+                    raise SentinelTlsFailed(cause, place) from error
+            if failed:  # one that is there, and hung up, says more than one that is not
+                failed.sort(key=lambda one: isinstance(one[0].__context__, ConnectionRefusedError))
+                raise error from failed[0][0]
             raise
 
 

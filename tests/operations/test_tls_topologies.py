@@ -198,42 +198,43 @@ class TestSentinels:
         assert f"the Sentinel at {HOST}:{port} has expired" in found.evidence
 
 
-class TestCluster:
-    @pytest.fixture(scope="class")
-    def cluster(self, guarded: Guarded) -> Iterator[Settings]:
-        """Two primaries; the second one's certificate ends sooner."""
-        nodes = []
-        try:
-            for number, days in enumerate((90, 20)):
-                port = free_port()
-                certificate = guarded.authority.issue(f"IP:{HOST}", ends=days)
-                node = RedisServer(
-                    guarded.directory / f"node-{number}",
-                    *server_options(port, certificate, guarded.authority),
-                    *("--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port())),
-                    *("--cluster-require-full-coverage", "no"),
+@pytest.fixture(scope="module")
+def cluster(guarded: Guarded) -> Iterator[Settings]:
+    """Two primaries; the second one's certificate ends sooner."""
+    nodes = []
+    try:
+        for number, days in enumerate((90, 20)):
+            port = free_port()
+            certificate = guarded.authority.issue(f"IP:{HOST}", ends=days)
+            node = RedisServer(
+                guarded.directory / f"node-{number}",
+                *server_options(port, certificate, guarded.authority),
+                *("--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port())),
+                *("--cluster-require-full-coverage", "no"),
+            )
+            node.start()
+            nodes.append((node, port))
+        for number, (node, _) in enumerate(nodes):
+            with node.client(socket_timeout=5) as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 8192, number * 8192 + 8191)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        with nodes[1][0].client(socket_timeout=5) as client:
+            bus = int(client.config_get("cluster-port")["cluster-port"])
+        with nodes[0][0].client(socket_timeout=5) as client:
+            client.execute_command("CLUSTER", "MEET", HOST, nodes[1][1], bus)
+        for node, _ in nodes:
+            with node.client(socket_timeout=5) as client:
+                wait_until(
+                    lambda client=client: client.cluster("info")["cluster_slots_ok"] == "16384",  # type: ignore[misc]
+                    15,
                 )
-                node.start()
-                nodes.append((node, port))
-            for number, (node, _) in enumerate(nodes):
-                with node.client(socket_timeout=5) as client:
-                    client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 8192, number * 8192 + 8191)
-                    client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            with nodes[1][0].client(socket_timeout=5) as client:
-                bus = int(client.config_get("cluster-port")["cluster-port"])
-            with nodes[0][0].client(socket_timeout=5) as client:
-                client.execute_command("CLUSTER", "MEET", HOST, nodes[1][1], bus)
-            for node, _ in nodes:
-                with node.client(socket_timeout=5) as client:
-                    wait_until(
-                        lambda client=client: client.cluster("info")["cluster_slots_ok"] == "16384",  # type: ignore[misc]
-                        15,
-                    )
-            yield guarded.settings(redis_sentinels="", redis_mode="cluster", redis_host=HOST, redis_port=nodes[0][1])
-        finally:
-            for node, _ in nodes:
-                node.kill()
+        yield guarded.settings(redis_sentinels="", redis_mode="cluster", redis_host=HOST, redis_port=nodes[0][1])
+    finally:
+        for node, _ in nodes:
+            node.kill()
 
+
+class TestCluster:
     def test_every_node_is_reached_over_tls(self, cluster: Settings) -> None:
         tier = RedisTier(cluster)
         try:
