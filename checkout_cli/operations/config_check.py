@@ -238,8 +238,9 @@ def _transport_findings(settings: Settings, resolved: Mapping[str, Resolved]) ->
         )
     unused = [VARIABLES[name].name for name in (*_TLS_FILES, "redis_tls_server_name") if getattr(settings, name)]
     if not settings.uses_tls:
+        fix = "remove it: a Unix socket has no TLS" if settings.redis_socket else "set REDIS_TLS=true"
         for name in unused:
-            yield _warning(name, "not used, because REDIS_TLS is off", "set REDIS_TLS=true")
+            yield _warning(name, "not used, because REDIS_TLS is off", fix)
         return
     yield from _certificate_findings(settings)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from checkout_cli.addresses import split_address
+from checkout_cli.addresses import address_text, split_address
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
 from checkout_cli.operations.inspection import Info
@@ -266,7 +266,7 @@ def _refusal(settings: Settings, replication: Info, memory: RedisMemory | None) 
     """Why a Redis that answers cannot take sessions, if it cannot."""
     place = settings.redis_place
     if replication.text("role") == "slave":
-        primary = f"{replication.text('master_host')}:{replication.text('master_port')}"
+        primary = address_text(replication.text("master_host") or "?", replication.integer("master_port") or 0)
         return TierUnavailable(
             f"Redis at {place} is a replica of {primary}: nothing can be written there",
             hint="set REDIS_HOST and REDIS_PORT to the primary",

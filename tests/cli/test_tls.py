@@ -369,6 +369,20 @@ def test_doctor_counts_the_days_that_a_certificate_has_left(servers: Setting) ->
         assert "localhost" in check["evidence"]
 
 
+def test_doctor_causes_no_refused_connection_by_looking_at_a_certificate(servers: Setting) -> None:
+    """Counted by the server, it would be a finding of the next run."""
+    own = {"REDIS_TLS_CERT_FILE": str(servers.client.path), "REDIS_TLS_KEY_FILE": str(servers.client.key)}
+    environment = servers.environment("strict", **own)
+
+    def refused() -> str:
+        info = json.loads(run(servers, "info", "--json", **environment).out)
+        return str(info["servers"][0]["sections"]["stats"]["rejected_connections"])
+
+    before = refused()
+    assert run(servers, "doctor", "--only", "certificate", **environment).code == 0
+    assert refused() == before
+
+
 def test_doctors_other_checks_hold_over_tls(servers: Setting) -> None:
     outcome = run(servers, "doctor", "--json", **servers.environment())
     found = {check["id"]: check for check in json.loads(outcome.out)["checks"]}

@@ -167,6 +167,8 @@ class TestSentinels:
         settings = guarded.settings(redis_tls_ca_file=str(guarded.other.path))
         problem = HealthCheck(lambda: settings).look().redis.problem
         assert "the certificate of the Sentinel" in str(problem)
+        settings = guarded.settings(redis_sentinel_tls="false")
+        assert "wants TLS" in str(HealthCheck(lambda: settings).look().redis.problem)
 
     def test_their_password_may_be_in_a_file_and_is_needed(self, guarded: Guarded, tmp_path: Path) -> None:
         file = tmp_path / "password"

@@ -19,6 +19,8 @@ from checkout_cli.store.tls import Tls, explained_tls, sentinel_place, tls_cause
 RENEW_SOON, RENEW_NOW = 30, 7
 """Days before a certificate's end: a month is enough for any process, a week only for a quick one."""
 _MOST_NAMES = 3
+_ANSWER = 64
+"""Bytes; to PING, and be it a refusal."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def _seen(patient: Patient, tls: Tls, who: str, host: str, port: int) -> _Certif
             tls.wrap(plain, host) as secured,
         ):
             peer: dict[str, Any] = dict(secured.getpeercert() or {})
+            # To hang up before the server has done its part would be counted by it as a connection refused.
+            secured.sendall(b"PING\r\n")
+            secured.recv(_ANSWER)
     except OSError as error:
         cause = tls_cause(error)
         if cause is None or isinstance(cause, ssl.SSLEOFError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from checkout_cli.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, server_check, warn
@@ -29,7 +30,7 @@ def topology(patient: Patient, server: Inspector) -> Finding:
     """
     info = server.info()
     if info.text("role") == "slave":
-        primary = f"{info.text('master_host')}:{info.text('master_port')}"
+        primary = address_text(info.text("master_host") or "?", info.integer("master_port") or 0)
         return crit(f"a replica of {primary}: nothing can be written there", "set REDIS_HOST and REDIS_PORT to it")
     is_cluster = info.integer("cluster_enabled") == 1
     if is_cluster != patient.settings.is_cluster:
