@@ -8,6 +8,7 @@ origin is replaced by it, and one of the same origin that says something else is
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,8 @@ def checked_socket(raw: str) -> str:
     Raises:
         ValueError: it cannot be one; the text says why.
     """
+    if raw and not hasattr(socket, "AF_UNIX"):  # Windows
+        raise ValueError("must be empty: this system has no Unix sockets")
     if raw and (not raw.startswith("/") or not raw.isprintable()):
         raise ValueError("must be an absolute path, as /run/redis/redis.sock")
     if len(raw.encode()) > _LONGEST_SOCKET:
@@ -180,16 +183,16 @@ def _merge_url(merged: dict[str, Resolved], url: Resolved) -> None:
 
 def _choose_socket(merged: dict[str, Resolved]) -> None:
     """A socket leads to another place than a host: the stronger origin decides, and equal ones contradict."""
-    socket = merged["redis_socket"]
-    if not socket.value:
+    chosen = merged["redis_socket"]
+    if not chosen.value:
         return
     for name in ("redis_host", "redis_port"):
         own = merged[name]
-        if own.is_stronger_than(socket):
-            merged["redis_socket"] = replace(socket, value="", origin=own.origin, via=own.via or own.variable.name)
+        if own.is_stronger_than(chosen):
+            merged["redis_socket"] = replace(chosen, value="", origin=own.origin, via=own.via or own.variable.name)
             return
-        if own.is_set and own.origin is socket.origin and own.value != own.variable.default():
-            where = socket.via or socket.variable.name
+        if own.is_set and own.origin is chosen.origin and own.value != own.variable.default():
+            where = chosen.via or chosen.variable.name
             problem = f"{where} names a Unix socket, and {own.variable.name} (from {own.origin}) another place"
-            merged["redis_socket"] = replace(socket, problem=f"{problem}: remove one or the other")
+            merged["redis_socket"] = replace(chosen, problem=f"{problem}: remove one or the other")
             return

@@ -182,6 +182,11 @@ class TestSocket:
             settings = load(tmp_path, variables)
             assert settings.redis_socket == settings.redis_place == "/run/r.sock"
 
+    def test_a_system_without_unix_sockets_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr("socket.AF_UNIX")
+        with pytest.raises(ConfigurationError, match="this system has no Unix sockets"):
+            load(tmp_path, {"REDIS_SOCKET": "/run/r.sock"})
+
     def test_a_stronger_host_leads_elsewhere(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("REDIS_URL=unix:///run/r.sock\n")
         assert load(tmp_path, redis_host="cache").redis_place == "cache:6379"
@@ -253,9 +258,13 @@ class TestSetupsFile:
     def test_a_socket_and_the_files_of_tls_are_written(self, tmp_path: Path) -> None:
         text = self.written(tmp_path, {"REDIS_SOCKET": "/run/r.sock", "REDIS_PASSWORD_FILE": "/etc/shop/redis"})
         assert "REDIS_SOCKET=/run/r.sock\n" in text
+        assert "\nREDIS_HOST=" not in text
         assert "REDIS_PASSWORD_FILE=/etc/shop/redis\n" in text
         assert load(tmp_path).redis_place == "/run/r.sock"
         assert not env_file.plan(tmp_path, environ={}).changes
+
+    def test_a_password_without_a_user_leaves_nothing_behind_in_the_url(self, tmp_path: Path) -> None:
+        assert "REDIS_URL=redis://cache\n" in self.written(tmp_path, {"REDIS_URL": f"redis://:{CANARY}@cache"})
 
     def test_a_url_is_not_written_beside_other_words_for_the_same_place(self, tmp_path: Path) -> None:
         (tmp_path / ".env.local").write_text("REDIS_HOST=old\n")

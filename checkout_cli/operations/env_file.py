@@ -132,7 +132,7 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
     in_force = [name for name in _WHERE_REDIS_IS if settings[name].is_set]
     chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
     # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
-    named = [name for name in (*wanted(), *chosen) if not settings[name].via]
+    named = [name for name in (*wanted(), *chosen) if not settings[name].via and not _leads_nowhere(name, settings)]
     missing = [name for name in named if VARIABLES[name].name not in present]
     elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
     added = [name for name in missing if name not in elsewhere]
@@ -156,6 +156,11 @@ def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapp
         parts = [part for part, item in settings.items() if item.via and item.via == settings[name].variable.name]
         return any(present.get(VARIABLES[part].name) for part in parts)
     return name == "redis_socket" and any(present.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
+
+
+def _leads_nowhere(name: str, settings: Mapping[str, Resolved]) -> bool:
+    """Whether it is a host or a port that nobody has set, where Redis is reached over a socket."""
+    return name in {"redis_host", "redis_port"} and bool(settings["redis_socket"].value) and not settings[name].is_set
 
 
 def write(planned: EnvFilePlan) -> bool:
@@ -240,8 +245,12 @@ def _lines(setting: Resolved) -> Iterator[str]:
     yield f"# {variable.meaning.replace('…', '...')}"  # ASCII: for readers in any encoding
     if private and setting.origin is not Origin.FLAG:
         yield "# (a secret that the environment holds is not copied into files)"
-        text = _PASSWORD_IN_URL.sub(r"\1@", text) if variable.name == "REDIS_URL" else ""
+        text = _without_its_password(text) if variable.name == "REDIS_URL" else ""
     yield f"{variable.name}={quoted(text)}"
+
+
+def _without_its_password(url: str) -> str:
+    return _PASSWORD_IN_URL.sub(lambda found: f"{found[1]}@" if found[1] else "", url)
 
 
 def _text(value: Any) -> str:

@@ -398,7 +398,7 @@ class Ping:
             try:
                 candidate.settimeout(deadline.remaining() / (len(addresses) - tried))
                 candidate.connect(address)
-                if family != socket.AF_UNIX:
+                if protocol == socket.IPPROTO_TCP:  # and no Unix socket
                     candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 candidate.close()

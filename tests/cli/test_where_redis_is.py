@@ -139,6 +139,8 @@ def test_a_hung_server_behind_a_socket_costs_one_time_out(valkey_server: StartSe
     path = tmp_path / "h.sock"
     server = valkey_server("--unixsocket", str(path))
     server.pause()
+    found = checks(run(tmp_path, "doctor", "--only", "connect", "--timeout", "0.3", "--json", REDIS_SOCKET=str(path)))
+    assert found["connect"]["fix"] == f"kill -CONT {server.pid}"
     outcome = run(tmp_path, "ping", "--timeout", "0.3", REDIS_SOCKET=str(path))
     assert outcome.code == ExitCode.UNAVAILABLE
     assert "did not answer within 0.3 s" in outcome.err
@@ -171,6 +173,14 @@ def test_a_user_and_a_password_file_let_us_in(server: ValkeyServer, path: str, t
     assert run(tmp_path, "ping", "-c", "1", **environment).code == 0
     secret.write_text("wrong\n")
     assert run(tmp_path, "ping", "-c", "1", **environment).code == ExitCode.DENIED
+
+
+def test_no_password_is_in_the_file_of_an_incident_nor_in_a_log(path: str, tmp_path: Path) -> None:
+    environment = {"REDIS_URL": f"unix://shop:s3cret@{path}", "REDIS_TLS_KEY_PASSWORD": "s3cret", "DEBUG": "redis:*"}
+    outcome = run(tmp_path, "incident", "--out", "-", **environment)
+    assert outcome.code == 0, outcome.err
+    assert "shop:********@" in outcome.out
+    assert "s3cret" not in outcome.out + outcome.err
 
 
 def test_config_shows_where_each_part_comes_from_and_never_the_password(path: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import errno
 import shlex
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, RedisLoading, RedisRefusing
@@ -148,7 +148,8 @@ def _without_socket(patient: Patient, cause: BaseException | None) -> Trouble:
             f"{running} runs here",
             "redis-cli CONFIG GET unixsocket names its socket: set REDIS_SOCKET to it, or unixsocket in its settings",
         )
-    return _not_running(patient)
+    trouble = _not_running(patient)
+    return replace(trouble, fix=f"{trouble.fix}; with unixsocket {patient.connection.socket} in its configuration")
 
 
 def _refused_there(summary: PingSummary) -> Trouble:
@@ -246,13 +247,21 @@ def _wrong_port(patient: Patient) -> Trouble:
 def _hung(patient: Patient) -> Trouble:
     if not is_here(patient):
         return Trouble(Kind.HUNG)
-    found = [listener.process for listener in holders(patient) if listener.process is not None]
+    found = [process for process in _candidates(patient) if process is not None]
     foreign = next((process for process in found if not process.is_server), None)
     if foreign is not None:
         return Trouble(
-            Kind.WRONG_PORT, f"{foreign} holds the port, and is not Redis", "checkoutctl doctor --only port-in-use"
+            Kind.WRONG_PORT, f"{foreign} listens there, and is not Redis", "checkoutctl doctor --only port-in-use"
         )
     return _hung_server(found[0]) if found else Trouble(Kind.HUNG)
+
+
+def _candidates(patient: Patient) -> list[Process | None]:
+    """The processes that may be the one that does not answer."""
+    if not patient.connection.socket:
+        return [listener.process for listener in holders(patient)]
+    pid = patient.machine.listener_of_socket(patient.connection.socket, _PATIENCE)
+    return [patient.machine.process(pid) if pid is not None else None]
 
 
 def _hung_server(process: Process) -> Trouble:
