@@ -62,8 +62,8 @@ class Resolved:
 
     @property
     def whence(self) -> str:
-        """Where it came from, in words."""
-        return f"{self.origin} ({self.via})" if self.via else str(self.origin)
+        """Where it came from, in a word: the origin, or the variable that it was taken from, which has one itself."""
+        return self.via or str(self.origin)
 
     def is_stronger_than(self, other: Resolved) -> bool:
         """Whether it was set, and where it came from goes before where the other one came from."""

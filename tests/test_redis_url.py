@@ -130,7 +130,7 @@ class TestPrecedence:
     def test_a_url_replaces_what_comes_from_a_weaker_place(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("REDIS_HOST=old\nREDIS_PORT=1\nREDIS_TLS=1\nREDIS_DB=5\nREDIS_PASSWORD=kept\n")
         found = resolve(environ={"REDIS_URL": "redis://cache"}, directory=tmp_path)
-        assert (found["redis_host"].value, found["redis_host"].whence) == ("cache", "environment (REDIS_URL)")
+        assert (found["redis_host"].value, found["redis_host"].whence) == ("cache", "REDIS_URL")
         assert (found["redis_port"].value, found["redis_tls"].value) == (6379, False)
         assert (found["redis_db"].value, found["redis_password"].value) == (5, "kept")
         assert not [item for item in found.values() if item.problem]
