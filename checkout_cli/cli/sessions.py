@@ -115,6 +115,55 @@ def show(
 
 
 @app.command()
+def trace(
+    typer_context: typer.Context,
+    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show a session in every tier side by side, and where they differ, field by field. Nothing is extended.
+
+    Personal data is masked unless --reveal; that two masked values differ is shown all the same.
+
+    Example: checkoutctl sessions trace 4645c59d
+    """
+    from checkout_cli.operations.trace import trace as trace_session
+    from checkout_cli.render.trace_view import show_trace
+
+    with context_of(typer_context).store(timeout) as store:
+        found = trace_session(store, checkout_id)
+    if reveal:
+        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+    show_trace(found, as_json=as_json, reveal=reveal)
+
+
+@app.command()
+def why(
+    typer_context: typer.Context,
+    given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
+    is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
+
+    Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
+    user, the sessions that are alive are told, if the user is tracked or --user is given.
+
+    Example: checkoutctl sessions why 4645c59d-c428-4017-af90-a43ee2787c34
+    """
+    from checkout_cli.operations.why import explain, explain_user
+    from checkout_cli.render.trace_view import show_answer
+
+    with context_of(typer_context).store(timeout) as store:
+        answer = (explain_user if is_user else explain)(store, given)
+    show_answer(answer, as_json=as_json)
+    if answer.exit_code:
+        raise typer.Exit(answer.exit_code)
+
+
+@app.command()
 def create(
     typer_context: typer.Context,
     file: Annotated[str, typer.Option("--file", "-f", help="A file with one JSON object; - for stdin.")],

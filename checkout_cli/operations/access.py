@@ -141,6 +141,12 @@ _READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
 
 _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
+_TRACE = Entry(
+    _LOOK
+    | (_on(INDEX, "zscore smismember") | _on(LEGACY_INDEX, "smismember"))
+    | (_on(PENDING, "smismember") | _plain("scan")),
+    _IDENTITY,
+)
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
 _MEMORY = Entry(
@@ -183,6 +189,8 @@ COMMANDS: dict[str, Entry] = {
     "config check": NOTHING,
     "sessions list": Entry(_LIST, _IDENTITY),
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
+    "sessions trace": _TRACE,
+    "sessions why": Entry(_TRACE.needs | _LIST, _IDENTITY | _TRACKED),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY, _HAND_OVER),

@@ -231,7 +231,7 @@ def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
         SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
         TierUnavailable: it may exist, and the tiers that would know are away.
     """
-    sighting = _exactly(store, given) or store.peek(_only_match(store, given))
+    sighting = _exactly(store, given) or store.peek(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
     return sighting
@@ -250,7 +250,13 @@ def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
         raise
 
 
-def _only_match(store: CheckoutStore, prefix: str) -> str:
+def only_match(store: CheckoutStore, prefix: str) -> str:
+    """The one session whose id begins so.
+
+    Raises:
+        InvalidInput: the beginning is too short, or several sessions share it.
+        SessionNotFound: there is none.
+    """
     if len(prefix) < SHORTEST_PREFIX:
         raise InvalidInput(
             f"no session {prefix!r}, and too short for the beginning of an id",

@@ -144,6 +144,10 @@ class RedisTier:
         """Who that server was when it answered last, without asking it."""
         return self._servers.server_of(encoded(session_key(checkout_id))).identity
 
+    def place_of(self, checkout_id: str) -> str:
+        """Where that server is, in words."""
+        return self._servers.server_of(encoded(session_key(checkout_id))).place
+
     def servers(self) -> list[RedisServer]:
         """All servers that have keys: one, or a cluster's primaries."""
         return self._servers.members()

@@ -11,8 +11,9 @@ import pytest
 from checkout_cli.errors import CheckoutError
 from checkout_cli.operations.sessions import Deleted, Written
 from checkout_cli.render import session_view
-from checkout_cli.render.session_view import expiry, shortened, show_list, show_session, span, write_session
+from checkout_cli.render.session_view import expiry, shortened, show_list, show_session, write_session
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName
+from checkout_cli.spans import span
 from checkout_cli.store.records import Problem, Sighting
 
 NOW = 1_700_000_000_000
