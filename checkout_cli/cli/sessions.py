@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,9 +23,6 @@ from checkout_cli.cli.context import (
 from checkout_cli.cli.durations import duration
 from checkout_cli.errors import ExitCode
 
-if TYPE_CHECKING:
-    from checkout_cli.store.records import Sighting
-
 app = typer.Typer(help="List, show, create, change and delete sessions.", no_args_is_help=True, rich_markup_mode=None)
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
@@ -33,6 +30,10 @@ Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unread
 Sort = Literal["newest", "oldest", "expires", "total", "status"]
 Tier = Literal["redis", "database", "memory"]
 
+OlderThanOption = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
+]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
 
 
@@ -47,10 +48,7 @@ def list_(
     expiring_within: Annotated[
         float | None, typer.Option(parser=duration, metavar="DURATION", help="Only what ends within, such as 5m.")
     ] = None,
-    older_than: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
-    ] = None,
+    older_than: OlderThanOption = None,
     sort: Annotated[
         Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
     ] = "newest",
@@ -219,43 +217,95 @@ def update(
 @app.command()
 def delete(
     typer_context: typer.Context,
-    checkout_id: IdArgument,
+    checkout_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="All sessions of this user; the whole id.")] = None,
+    status: Annotated[Status | None, typer.Option(help="All sessions of this payment status.")] = None,
+    older_than: OlderThanOption = None,
+    undo_file: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
+    ] = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
-    """Delete a session for good, from every tier; its id stays dead.
+    """Delete sessions for good, from every tier; their ids stay dead.
 
-    Shows what it is and asks; without a terminal it needs --yes.
+    Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
+    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
+    since it was looked at is left alone, with exit code 1.
 
-    Example: checkoutctl sessions delete 4645c59d-c428-4017-af90-a43ee2787c34 --dry-run
+    Example: checkoutctl sessions delete --status failed --older-than 2h --dry-run
     """
-    from checkout_cli.operations import sessions
-    from checkout_cli.render.session_view import show_deleted
+    from checkout_cli.errors import InvalidInput
+    from checkout_cli.operations import deletion
+    from checkout_cli.operations.sessions import Selection
+    from checkout_cli.render.deletion_view import agreement, show_deletion
+    from checkout_cli.render.progress import progress
+
+    by_selection = user is not None or status is not None or older_than is not None
+    if by_selection == bool(checkout_ids):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    with context_of(typer_context).store(timeout) as store:
+        if checkout_ids:
+            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
+        else:
+            wanted = Selection(status=status, user=user, older_than=older_than)
+            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
+        agreed = agreement(yes=yes, dry_run=dry_run)
+        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
+            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+    show_deletion(deleted, dry_run=dry_run, as_json=as_json)
+    if deleted.exit_code and not dry_run:
+        raise typer.Exit(deleted.exit_code)
+
+
+@app.command()
+def restore(
+    typer_context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The undo file of a deletion.", show_default=False)],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a deletion back: each session to which nothing has happened since, with the end that it had.
+
+    It can be run again after an interruption. Exit code 1 where a session was left alone because something has
+    happened under its id.
+
+    Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
+    """
+    from checkout_cli.operations.deletion import restore_all
+    from checkout_cli.render.deletion_view import show_restoration
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
+        restored = restore_all(store, file, dry_run=dry_run, progress=advance)
+    show_restoration(restored, as_json=as_json)
+    if restored.exit_code:
+        raise typer.Exit(restored.exit_code)
+
+
+@app.command()
+def extend(
+    typer_context: typer.Context,
+    checkout_id: IdArgument,
+    by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Let a session live longer than it would, at most up to its maximum age.
+
+    The shop's next write grants the full TTL from then, as every write does, which may be less.
+
+    Example: checkoutctl sessions extend 4645c59d-c428-4017-af90-a43ee2787c34 --by 30m
+    """
+    from checkout_cli.operations import extension
+    from checkout_cli.render.deletion_view import show_extension
 
     with context_of(typer_context).store(timeout) as store:
-        agreed = _Consent(store.clock.wall(), yes=yes, dry_run=dry_run)
-        deleted = sessions.delete(store, checkout_id, agreed=agreed)
-    show_deleted(deleted, dry_run=dry_run, as_json=as_json)
-    if not (deleted.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-class _Consent:
-    """Shows what is about to be deleted, and asks a person unless that is settled."""
-
-    def __init__(self, now: int, *, yes: bool, dry_run: bool) -> None:
-        self._now = now
-        self._yes = yes
-        self._dry_run = dry_run
-
-    def __call__(self, sighting: Sighting) -> bool:
-        from checkout_cli.render.output import narrate
-        from checkout_cli.render.prompt import confirm
-        from checkout_cli.render.session_view import describe
-
-        narrate(describe(sighting, self._now))
-        if self._dry_run or self._yes:
-            return not self._dry_run
-        return confirm("Delete it for good?", hint="the same command with --yes, or with --dry-run to look only")
+        extended = extension.extend(store, checkout_id, by)
+        now = store.clock.wall()
+    show_extension(extended, now, as_json=as_json)

@@ -71,6 +71,7 @@ _LOOKING = (
 )
 _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
+    *("sessions restore", "sessions extend"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
     *("slowlog --reset", "monitor"),
 )

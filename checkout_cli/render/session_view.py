@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from checkout_cli.operations.sessions import Deleted, Written
+from checkout_cli.operations.sessions import Written
 from checkout_cli.render.masking import fields_shown, value_shown
 from checkout_cli.render.output import (
     Column,
@@ -333,24 +333,3 @@ def describe(sighting: Sighting, now: int) -> str:
         parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
         parts.append("no total" if row["total"] is None else f"total {as_text(row['total'])}")
     return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
-
-
-def show_deleted(deleted: Deleted, *, dry_run: bool, as_json: bool) -> None:
-    """The id of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
-    checkout_id = deleted.sighting.checkout_id
-    if as_json:
-        write_json(
-            {
-                "checkoutId": checkout_id,
-                "tier": str(deleted.sighting.tier),
-                "dryRun": dry_run,
-                "deleted": deleted.done,
-                "degraded": deleted.degraded,
-            }
-        )
-    elif deleted.done or dry_run:
-        write_line(f"{'deleted' if deleted.done else 'would delete'} {safe(checkout_id)}")
-    if not deleted.done and not dry_run:
-        narrate("nothing was deleted")
-    if deleted.degraded:
-        warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")

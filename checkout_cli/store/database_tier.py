@@ -195,6 +195,23 @@ class DatabaseTier:
         }
         return self._settled(checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values))
 
+    def unbury(self, record: Record, *, deletion: str, now: int, write_id: str) -> bool:
+        """Put a session in place of its tombstone, which is of the version before and was written as ``deletion``.
+
+        False where there is no such tombstone.
+        """
+        parameters = _values(record) | {
+            "id": record.checkout_id,
+            "buried": record.version - 1,
+            "deletion": deletion,
+            "created_at": record.created_at,
+            "updated_at": now,
+            "write_id": write_id,
+        }
+        return self._settled(
+            record.checkout_id, write_id, lambda connection: connection.execute(_UNBURY, parameters).rowcount == 1
+        )
+
     def _settled(self, checkout_id: str, write_id: str, write: Callable[[Connection], bool]) -> bool:
         """Run a write; where its COMMIT's answer was lost, the write id in the row says whether it happened.
 
@@ -453,6 +470,24 @@ _BURY = (
     )
     .values(
         version=sessions.c.version + 1, body=None, updated_at=bindparam("updated_at"), write_id=bindparam("write_id")
+    )
+)
+_UNBURY = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("buried"),
+        sessions.c.write_id == bindparam("deletion"),
+        sessions.c.body.is_(None),
+    )
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                *("version", "body", "status", "completed"),
+                *("created_at", "expires_at", "updated_at", "write_id"),
+            )
+        }
     )
 )
 _PENDING = (

@@ -35,7 +35,7 @@ KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 
 _OPEN, _PUBLISH, _RELEASE = register(Script("open")), register(Script("publish")), register(Script("release"))
-_DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
+_DISCARD, _EXTEND, _LENGTHEN = (register(Script(name)) for name in ("discard", "extend", "lengthen"))
 
 
 _log = logging.getLogger("checkout_cli.store")
@@ -268,6 +268,13 @@ class RedisTier:
         )
         _raise(deleted)
         return bool(deleted)
+
+    def lengthen(self, checkout_id: str, milliseconds: int) -> int:
+        """Let a key live for at least so long from now; never shorter than it would. Returns its time to live (ms).
+
+        -2 where there is no session at the key, -1 where it has no end.
+        """
+        return int(self.ask(_LENGTHEN.call(encoded(session_key(checkout_id)), milliseconds)))
 
     # What operators see; nothing here extends a life
 
