@@ -134,6 +134,22 @@ class Scene:
         """The same with another idea of what goes first."""
         self.evicting("allkeys-lfu")
 
+    def apart(self) -> None:
+        """Everything that an index can have wrong, and copies and names that no session stands behind."""
+        self.all_waiting()
+        with CheckoutStore.open(self.settings) as store, self.server.client() as client:
+            for name in ("unlisted-1", "endless-01", "sooner-001", "orphan-001"):
+                store.create({}, checkout_id=name)
+            client.zrem(INDEX, "unlisted-1")
+            client.zadd(INDEX, {"gone-00002": store.clock.wall() + 600_000})
+            client.persist("checkout:session:endless-01")
+            client.pexpire("checkout:session:sooner-001", 60_000)
+            client.set("checkout:session:small-0001", "{}", px=60_000)
+            value = client.get("checkout:session:orphan-001")
+            assert isinstance(value, bytes)
+            client.set("checkout:session:orphan-001", value.replace(b'"stamp":"', b'"stamp":"0'), keepttl=True)
+            store.database.erase("orphan-001")
+
     @property
     def undo_file(self) -> Path:
         """Where the undo file of :meth:`deleted` is."""
@@ -214,6 +230,9 @@ RUNS = (
     Run("sessions trace", LIVING),
     Run("sessions trace", "living"),
     Run("sessions trace", LIVING, state=Scene.with_legacy_index),
+    Run("sessions index check"),
+    Run("sessions index check", state=Scene.with_legacy_index),
+    Run("sessions index check", state=Scene.half_adopted),
     Run("sessions why", LIVING),
     Run("sessions why", "--user user-1"),
     Run("sessions why", ALONE, state=Scene.all_waiting),
@@ -248,6 +267,9 @@ RUNS = (
     Run("sessions delete", f"{LIVING} --yes"),
     Run("sessions delete", "--status pending --yes", state=Scene.all_waiting),
     Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.apart),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.interrupted_adoption),
+    Run("cleanup", "--expired --index --orphans --yes", state=Scene.apart),
     Run("sessions restore", "{undo}", state=Scene.deleted),
     Run("sessions extend", f"{LIVING} --by 5m"),
     Run("cache delivery set", "7 20 1.5 --yes"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from checkout_cli.cli import sessions_index
 from checkout_cli.cli.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
@@ -24,6 +25,7 @@ from checkout_cli.cli.durations import duration
 from checkout_cli.errors import ExitCode
 
 app = typer.Typer(help="List, show, create, change and delete sessions.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sessions_index.index, name="index")
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
 Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unreadable"]

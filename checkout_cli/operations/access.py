@@ -43,7 +43,7 @@ ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CA
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
     "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan "
-    "zcount zmscore zrandmember zrange zrevrank zscore"
+    "zcount zmscore zrandmember zrange zrevrank zscan zscore"
 )
 _WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
 _BOTH = "evalsha getex hincrby renamenx"
@@ -147,6 +147,21 @@ _TRACE = Entry(
     | (_on(PENDING, "smismember") | _plain("scan")),
     _IDENTITY,
 )
+_INDEX_CHECK = (
+    _on(INDEX, "type zscan zmscore scard zcard smismember")
+    | (_on(LEGACY_INDEX, "scard smismember"))
+    | (_on(SESSIONS, "pttl strlen get exists") | _plain("scan time"))
+)
+_INDEX_REPAIR = (
+    _INDEX_CHECK
+    | (_LOCK | _on(INDEX, "zadd evalsha zrem sadd sscan renamenx"))
+    | (_on(LEGACY_INDEX, "type sscan unlink renamenx") | _on(SESSIONS, "evalsha pexpire"))
+)
+_ORPHANS = (
+    (_LOCK | _LOOK | _plain("scan"))
+    | _on(SESSIONS, "evalsha get del")
+    | (_on(INDEX, "zrem") | _on(PENDING, "sscan evalsha srem"))
+)
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
 _MEMORY = Entry(
@@ -191,6 +206,8 @@ COMMANDS: dict[str, Entry] = {
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
     "sessions trace": _TRACE,
     "sessions why": Entry(_TRACE.needs | _LIST, _IDENTITY | _TRACKED),
+    "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
+    "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _LIST | _on(INDEX, "zrem zmscore"), _IDENTITY, _HAND_OVER),
@@ -202,7 +219,8 @@ COMMANDS: dict[str, Entry] = {
     "cleanup": Entry(
         (_COUNT | _LOCK)
         | _on(INDEX, "zadd zrem sadd smismember renamenx evalsha")
-        | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
+        | _on(LEGACY_INDEX, "type smismember unlink renamenx")
+        | (_INDEX_REPAIR | _ORPHANS),
         _IDENTITY | _on(JOBS, "set"),
     ),
     "cache stats": _STATISTICS,

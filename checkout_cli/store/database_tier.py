@@ -147,6 +147,13 @@ class DatabaseTier:
             rows = connection.execute(_READ_MANY, {"checkout_ids": list(checkout_ids)})
             return {row.checkout_id: _record(row) for row in rows}
 
+    def present(self, checkout_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that have a row, living or a tombstone."""
+        if not checkout_ids:
+            return set()
+        with self.transaction() as connection:
+            return set(connection.scalars(_PRESENT, {"checkout_ids": list(checkout_ids)}))
+
     def insert(self, record: Record, *, now: int, write_id: str) -> bool:
         """Create a row; false where the id exists, alive or as a tombstone."""
         values = _values(record) | {
@@ -440,6 +447,7 @@ _COLUMNS = (
 )
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_PRESENT = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
     sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
     sessions.c.expires_at > bindparam("now"),

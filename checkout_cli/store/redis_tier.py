@@ -35,7 +35,8 @@ KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 
 _OPEN, _PUBLISH, _RELEASE = register(Script("open")), register(Script("publish")), register(Script("release"))
-_DISCARD, _EXTEND, _LENGTHEN = (register(Script(name)) for name in ("discard", "extend", "lengthen"))
+_DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
+_LENGTHEN, _ENDOW = register(Script("lengthen")), register(Script("endow"))
 
 
 _log = logging.getLogger("checkout_cli.store")
@@ -275,6 +276,10 @@ class RedisTier:
         -2 where there is no session at the key, -1 where it has no end.
         """
         return int(self.ask(_LENGTHEN.call(encoded(session_key(checkout_id)), milliseconds)))
+
+    def endow(self, checkout_id: str, milliseconds: int) -> bool:
+        """Give a session that never ends a time to live; false where it has one."""
+        return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
 
     # What operators see; nothing here extends a life
 
