@@ -164,6 +164,38 @@ def why(
 
 
 @app.command()
+def export(
+    typer_context: typer.Context,
+    output: Annotated[Literal["ndjson", "csv"], typer.Option("--output", "-o", help="ndjson or csv.")] = "ndjson",
+    cursor: Annotated[
+        str | None, typer.Option(help="Go on where another export has stopped; it says where.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after about so many, and tell the cursor.", show_default=False)
+    ] = None,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Write all living sessions to stdout, those that can end first come first; nothing is extended.
+
+    Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
+    Personal data is masked unless --reveal. Whatever interrupts it, the cursor is told on stderr. In CSV, no cell can
+    be taken for a formula.
+
+    Example: checkoutctl sessions export --output csv > sessions.csv
+    """
+    from checkout_cli.operations import export as exporting
+    from checkout_cli.render.export_view import write_export
+    from checkout_cli.render.output import warn
+
+    with context_of(typer_context).store(timeout) as store:
+        pages = exporting.export(store, cursor=cursor, tell=warn)
+        if reveal:
+            audit("sessions export", "all sessions")
+        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit)
+
+
+@app.command()
 def create(
     typer_context: typer.Context,
     file: Annotated[str, typer.Option("--file", "-f", help="A file with one JSON object; - for stdin.")],

@@ -42,7 +42,7 @@ ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CA
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
-    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan "
+    "get getrange hget hgetall hkeys hmget mget pttl smismember srandmember sscan "
     "zcount zmscore zrandmember zrange zrevrank zscan zscore"
 )
 _WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
@@ -206,6 +206,7 @@ COMMANDS: dict[str, Entry] = {
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
     "sessions trace": _TRACE,
     "sessions why": Entry(_TRACE.needs | _LIST, _IDENTITY | _TRACKED),
+    "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
     "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
     "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),

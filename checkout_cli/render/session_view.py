@@ -49,7 +49,7 @@ _ITEM_COLUMNS = {
     "unit_price": Column("unit price", number=True),
     "total_price": Column("total", number=True),
 }
-_CSV = (
+CSV_COLUMNS = (
     "checkoutId",
     "status",
     "items",
@@ -104,7 +104,7 @@ def show_list(
         write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
     elif output == "csv":
         rows = (summary(sighting, now, reveal=reveal) for sighting in counted)
-        write_csv(_CSV, ([row[name] for name in _CSV] for row in rows))
+        write_csv(CSV_COLUMNS, ([row[name] for name in CSV_COLUMNS] for row in rows))
     else:
         for sighting in counted:
             write_line(safe(sighting.checkout_id))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -427,6 +427,10 @@ class CheckoutStore:
             TierUnavailable: it may exist, and the tiers that would know are away.
         """
         return self._sightings.of(checkout_id, use_redis=self.settings.enable_checkout_sessions)
+
+    def sightings(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
+        """An operator's look at several sessions; those that are nowhere alive are left out."""
+        return self._sightings.some(checkout_ids)
 
     def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
         """All sessions, those that expire last first, page by page; a value that is no session is among them.

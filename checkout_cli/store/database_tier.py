@@ -43,6 +43,8 @@ from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
 
 PAGE = 500
 """Rows to read at a time."""
+IDS_AT_ONCE = 10_000
+"""Ids alone to read at a time: a few milliseconds."""
 
 
 _STATUSES = tuple(PaymentStatus)
@@ -369,8 +371,29 @@ class DatabaseTier:
             rows = connection.execute(_EXPIRIES, {"checkout_ids": list(checkout_ids), "now": now}).all()
         return {row.checkout_id: row.expires_at for row in rows}
 
+    def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
+        """Rows that expire later than that (ms), in this order: their expiry and their ids, in pages.
+
+        Tombstones are among them: without the bodies, one index has the whole answer.
+        """
+        while True:
+            same = (sessions.c.expires_at == moment) & (sessions.c.checkout_id > checkout_id)
+            statement = (
+                select(sessions.c.expires_at, sessions.c.checkout_id)
+                .where(sessions.c.expires_at >= moment, or_(sessions.c.expires_at > moment, same))
+                .order_by(sessions.c.expires_at, sessions.c.checkout_id)
+                .limit(IDS_AT_ONCE)
+            )
+            with self.transaction() as connection:
+                page = [(row[0], row[1]) for row in connection.execute(statement).all()]
+            if page:
+                yield page
+            if len(page) < IDS_AT_ONCE:
+                return
+            moment, checkout_id = page[-1]
+
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
-        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in pages."""
+        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in order and in pages."""
         last = ""
         while True:
             statement = (
@@ -380,12 +403,12 @@ class DatabaseTier:
                 .limit(PAGE)
             )
             with self.transaction() as connection:
-                page = {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+                page: dict[str, int] = {row[0]: row[1] for row in connection.execute(statement).all()}
             if page:
                 yield page
             if len(page) < PAGE:
                 return
-            last = list(page)[-1]
+            last = next(reversed(page))
 
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
         """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
