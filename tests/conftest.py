@@ -15,6 +15,7 @@ import pytest
 
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
+from tests.in_process import Outcome, run_here
 from tests.odd_servers import OddServer, odd_server
 from tests.servers import REDIS_SERVER, PostgresServer, RedisServer, ValkeyServer
 
@@ -160,6 +161,10 @@ class Checkoutctl:
             capture_output=True,
             **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),  # type: ignore[call-overload]
         )
+
+    def here(self, *arguments: str, env: Mapping[str, str] | None = None, given: str = "") -> Outcome:
+        """Run it in the test's own process, where being a process does not matter."""
+        return run_here(arguments, self.environment | dict(env or {}), self._directory, given=given)
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
         """Start it and go on, for a test that sends it signals; it is killed at the end of the test."""

@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.domain.users import Users
 from checkout_cli.keys import INDEX, LEGACY_STATS
+from checkout_cli.operations.deletion import delete_all, plan_ids
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sync import pending_counts, synchronize
 from checkout_cli.session import Durability
@@ -132,12 +134,40 @@ class Scene:
         """The same with another idea of what goes first."""
         self.evicting("allkeys-lfu")
 
+    def apart(self) -> None:
+        """Everything that an index can have wrong, and copies and names that no session stands behind."""
+        self.all_waiting()
+        with CheckoutStore.open(self.settings) as store, self.server.client() as client:
+            for name in ("unlisted-1", "endless-01", "sooner-001", "orphan-001"):
+                store.create({}, checkout_id=name)
+            client.zrem(INDEX, "unlisted-1")
+            client.zadd(INDEX, {"gone-00002": store.clock.wall() + 600_000})
+            client.persist("checkout:session:endless-01")
+            client.pexpire("checkout:session:sooner-001", 60_000)
+            client.set("checkout:session:small-0001", "{}", px=60_000)
+            value = client.get("checkout:session:orphan-001")
+            assert isinstance(value, bytes)
+            client.set("checkout:session:orphan-001", value.replace(b'"stamp":"', b'"stamp":"0'), keepttl=True)
+            store.database.erase("orphan-001")
+
+    @property
+    def undo_file(self) -> Path:
+        """Where the undo file of :meth:`deleted` is."""
+        return self.server.directory / "undo"
+
+    def deleted(self) -> None:
+        """A session that was deleted, and the undo file of that."""
+        self.fill()
+        self.undo_file.unlink(missing_ok=True)
+        with CheckoutStore.open(self.settings) as store:
+            delete_all(store, plan_ids(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
+
     def filled_in(self, word: str) -> str:
         """An argument with what only the scene knows."""
-        if word != "{conflict}":
-            return word
-        with CheckoutStore.open(self.settings) as store:
-            return store.drain_log.conflicts(1)[0].write_id
+        if word == "{conflict}":
+            with CheckoutStore.open(self.settings) as store:
+                return store.drain_log.conflicts(1)[0].write_id
+        return str(self.undo_file) if word == "{undo}" else word
 
 
 @dataclass(frozen=True)
@@ -197,6 +227,20 @@ RUNS = (
     Run("sessions show", LIVING),
     Run("sessions show", "living"),
     Run("sessions show", ALONE, state=Scene.all_waiting),
+    Run("sessions trace", LIVING),
+    Run("sessions trace", "living"),
+    Run("sessions trace", LIVING, state=Scene.with_legacy_index),
+    Run("sessions export", state=Scene.all_waiting),
+    Run("sessions export", state=Scene.with_legacy_index),
+    Run("sessions export", state=Scene.interrupted_adoption),
+    Run("sessions export", state=Scene.without_index),
+    Run("sessions export", "--cursor r1-a"),
+    Run("sessions index check"),
+    Run("sessions index check", state=Scene.with_legacy_index),
+    Run("sessions index check", state=Scene.half_adopted),
+    Run("sessions why", LIVING),
+    Run("sessions why", "--user user-1"),
+    Run("sessions why", ALONE, state=Scene.all_waiting),
     Run("stats"),
     Run("stats", "--by minute"),
     Run("stats", "--by status"),
@@ -226,6 +270,13 @@ RUNS = (
     Run("sessions update", f"{LIVING} --set notes=x"),
     Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
     Run("sessions delete", f"{LIVING} --yes"),
+    Run("sessions delete", "--status pending --yes", state=Scene.all_waiting),
+    Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.apart),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.interrupted_adoption),
+    Run("cleanup", "--expired --index --orphans --yes", state=Scene.apart),
+    Run("sessions restore", "{undo}", state=Scene.deleted),
+    Run("sessions extend", f"{LIVING} --by 5m"),
     Run("cache delivery set", "7 20 1.5 --yes"),
     Run("cache delivery invalidate", "--yes"),
     Run("cache delivery invalidate", "--distance-from 1 --distance-to 6 --yes"),

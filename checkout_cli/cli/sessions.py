@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from checkout_cli.cli import sessions_index
 from checkout_cli.cli.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
@@ -23,16 +24,18 @@ from checkout_cli.cli.context import (
 from checkout_cli.cli.durations import duration
 from checkout_cli.errors import ExitCode
 
-if TYPE_CHECKING:
-    from checkout_cli.store.records import Sighting
-
 app = typer.Typer(help="List, show, create, change and delete sessions.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sessions_index.index, name="index")
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
 Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unreadable"]
 Sort = Literal["newest", "oldest", "expires", "total", "status"]
 Tier = Literal["redis", "database", "memory"]
 
+OlderThanOption = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
+]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
 
 
@@ -47,10 +50,7 @@ def list_(
     expiring_within: Annotated[
         float | None, typer.Option(parser=duration, metavar="DURATION", help="Only what ends within, such as 5m.")
     ] = None,
-    older_than: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
-    ] = None,
+    older_than: OlderThanOption = None,
     sort: Annotated[
         Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
     ] = "newest",
@@ -115,6 +115,87 @@ def show(
 
 
 @app.command()
+def trace(
+    typer_context: typer.Context,
+    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show a session in every tier side by side, and where they differ, field by field. Nothing is extended.
+
+    Personal data is masked unless --reveal; that two masked values differ is shown all the same.
+
+    Example: checkoutctl sessions trace 4645c59d
+    """
+    from checkout_cli.operations.trace import trace as trace_session
+    from checkout_cli.render.trace_view import show_trace
+
+    with context_of(typer_context).store(timeout) as store:
+        found = trace_session(store, checkout_id)
+    if reveal:
+        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+    show_trace(found, as_json=as_json, reveal=reveal)
+
+
+@app.command()
+def why(
+    typer_context: typer.Context,
+    given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
+    is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
+
+    Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
+    user, the sessions that are alive are told, if the user is tracked or --user is given.
+
+    Example: checkoutctl sessions why 4645c59d-c428-4017-af90-a43ee2787c34
+    """
+    from checkout_cli.operations.why import explain, explain_user
+    from checkout_cli.render.trace_view import show_answer
+
+    with context_of(typer_context).store(timeout) as store:
+        answer = (explain_user if is_user else explain)(store, given)
+    show_answer(answer, as_json=as_json)
+    if answer.exit_code:
+        raise typer.Exit(answer.exit_code)
+
+
+@app.command()
+def export(
+    typer_context: typer.Context,
+    output: Annotated[Literal["ndjson", "csv"], typer.Option("--output", "-o", help="ndjson or csv.")] = "ndjson",
+    cursor: Annotated[
+        str | None, typer.Option(help="Go on where another export has stopped; it says where.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after about so many, and tell the cursor.", show_default=False)
+    ] = None,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Write all living sessions to stdout, those that can end first come first; nothing is extended.
+
+    Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
+    Personal data is masked unless --reveal. Whatever interrupts it, the cursor is told on stderr. In CSV, no cell can
+    be taken for a formula.
+
+    Example: checkoutctl sessions export --output csv > sessions.csv
+    """
+    from checkout_cli.operations import export as exporting
+    from checkout_cli.render.export_view import write_export
+    from checkout_cli.render.output import warn
+
+    with context_of(typer_context).store(timeout) as store:
+        pages = exporting.export(store, cursor=cursor, tell=warn)
+        if reveal:
+            audit("sessions export", "all sessions")
+        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit)
+
+
+@app.command()
 def create(
     typer_context: typer.Context,
     file: Annotated[str, typer.Option("--file", "-f", help="A file with one JSON object; - for stdin.")],
@@ -170,43 +251,95 @@ def update(
 @app.command()
 def delete(
     typer_context: typer.Context,
-    checkout_id: IdArgument,
+    checkout_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="All sessions of this user; the whole id.")] = None,
+    status: Annotated[Status | None, typer.Option(help="All sessions of this payment status.")] = None,
+    older_than: OlderThanOption = None,
+    undo_file: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
+    ] = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
-    """Delete a session for good, from every tier; its id stays dead.
+    """Delete sessions for good, from every tier; their ids stay dead.
 
-    Shows what it is and asks; without a terminal it needs --yes.
+    Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
+    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
+    since it was looked at is left alone, with exit code 1.
 
-    Example: checkoutctl sessions delete 4645c59d-c428-4017-af90-a43ee2787c34 --dry-run
+    Example: checkoutctl sessions delete --status failed --older-than 2h --dry-run
     """
-    from checkout_cli.operations import sessions
-    from checkout_cli.render.session_view import show_deleted
+    from checkout_cli.errors import InvalidInput
+    from checkout_cli.operations import deletion
+    from checkout_cli.operations.sessions import Selection
+    from checkout_cli.render.deletion_view import agreement, show_deletion
+    from checkout_cli.render.progress import progress
+
+    by_selection = user is not None or status is not None or older_than is not None
+    if by_selection == bool(checkout_ids):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    with context_of(typer_context).store(timeout) as store:
+        if checkout_ids:
+            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
+        else:
+            wanted = Selection(status=status, user=user, older_than=older_than)
+            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
+        agreed = agreement(yes=yes, dry_run=dry_run)
+        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
+            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+    show_deletion(deleted, dry_run=dry_run, as_json=as_json)
+    if deleted.exit_code and not dry_run:
+        raise typer.Exit(deleted.exit_code)
+
+
+@app.command()
+def restore(
+    typer_context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The undo file of a deletion.", show_default=False)],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a deletion back: each session to which nothing has happened since, with the end that it had.
+
+    It can be run again after an interruption. Exit code 1 where a session was left alone because something has
+    happened under its id.
+
+    Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
+    """
+    from checkout_cli.operations.deletion import restore_all
+    from checkout_cli.render.deletion_view import show_restoration
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
+        restored = restore_all(store, file, dry_run=dry_run, progress=advance)
+    show_restoration(restored, as_json=as_json)
+    if restored.exit_code:
+        raise typer.Exit(restored.exit_code)
+
+
+@app.command()
+def extend(
+    typer_context: typer.Context,
+    checkout_id: IdArgument,
+    by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Let a session live longer than it would, at most up to its maximum age.
+
+    The shop's next write grants the full TTL from then, as every write does, which may be less.
+
+    Example: checkoutctl sessions extend 4645c59d-c428-4017-af90-a43ee2787c34 --by 30m
+    """
+    from checkout_cli.operations import extension
+    from checkout_cli.render.deletion_view import show_extension
 
     with context_of(typer_context).store(timeout) as store:
-        agreed = _Consent(store.clock.wall(), yes=yes, dry_run=dry_run)
-        deleted = sessions.delete(store, checkout_id, agreed=agreed)
-    show_deleted(deleted, dry_run=dry_run, as_json=as_json)
-    if not (deleted.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-class _Consent:
-    """Shows what is about to be deleted, and asks a person unless that is settled."""
-
-    def __init__(self, now: int, *, yes: bool, dry_run: bool) -> None:
-        self._now = now
-        self._yes = yes
-        self._dry_run = dry_run
-
-    def __call__(self, sighting: Sighting) -> bool:
-        from checkout_cli.render.output import narrate
-        from checkout_cli.render.prompt import confirm
-        from checkout_cli.render.session_view import describe
-
-        narrate(describe(sighting, self._now))
-        if self._dry_run or self._yes:
-            return not self._dry_run
-        return confirm("Delete it for good?", hint="the same command with --yes, or with --dry-run to look only")
+        extended = extension.extend(store, checkout_id, by)
+        now = store.clock.wall()
+    show_extension(extended, now, as_json=as_json)

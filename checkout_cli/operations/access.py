@@ -42,8 +42,8 @@ ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CA
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
-    "get getrange hget hgetall hkeys hmget pttl smismember srandmember sscan "
-    "zcount zmscore zrandmember zrange zrevrank zscore"
+    "get getrange hget hgetall hkeys hmget mget pttl smismember srandmember sscan "
+    "zcount zmscore zrandmember zrange zrevrank zscan zscore"
 )
 _WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
 _BOTH = "evalsha getex hincrby renamenx"
@@ -141,6 +141,27 @@ _READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
 
 _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
+_TRACE = Entry(
+    _LOOK
+    | (_on(INDEX, "zscore smismember") | _on(LEGACY_INDEX, "smismember"))
+    | (_on(PENDING, "smismember") | _plain("scan")),
+    _IDENTITY,
+)
+_INDEX_CHECK = (
+    _on(INDEX, "type zscan zmscore scard zcard smismember")
+    | (_on(LEGACY_INDEX, "scard smismember"))
+    | (_on(SESSIONS, "pttl strlen get exists") | _plain("scan time"))
+)
+_INDEX_REPAIR = (
+    _INDEX_CHECK
+    | (_LOCK | _on(INDEX, "zadd evalsha zrem sadd sscan renamenx"))
+    | (_on(LEGACY_INDEX, "type sscan unlink renamenx") | _on(SESSIONS, "evalsha pexpire"))
+)
+_ORPHANS = (
+    (_LOCK | _LOOK | _plain("scan"))
+    | _on(SESSIONS, "evalsha get del")
+    | (_on(INDEX, "zrem") | _on(PENDING, "sscan evalsha srem"))
+)
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
 _MEMORY = Entry(
@@ -183,16 +204,24 @@ COMMANDS: dict[str, Entry] = {
     "config check": NOTHING,
     "sessions list": Entry(_LIST, _IDENTITY),
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
+    "sessions trace": _TRACE,
+    "sessions why": Entry(_TRACE.needs | _LIST, _IDENTITY | _TRACKED),
+    "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
+    "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
+    "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY, _HAND_OVER),
+    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _LIST | _on(INDEX, "zrem zmscore"), _IDENTITY, _HAND_OVER),
+    "sessions restore": Entry(_PUBLISH, _IDENTITY, _HAND_OVER),
+    "sessions extend": Entry(_LOOK | _on(SESSIONS, "evalsha pexpire") | _SCRIPTS, _IDENTITY),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)
         | _on(INDEX, "zadd zrem sadd smismember renamenx evalsha")
-        | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
+        | _on(LEGACY_INDEX, "type smismember unlink renamenx")
+        | (_INDEX_REPAIR | _ORPHANS),
         _IDENTITY | _on(JOBS, "set"),
     ),
     "cache stats": _STATISTICS,

@@ -63,6 +63,7 @@ _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
 _LOOKING = (
     *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
     *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
+    *("sessions trace", "sessions why", "sessions export", "sessions index check"),
     *("stats", "users list", "users show", "cache stats"),
     *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
     *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
@@ -70,6 +71,7 @@ _LOOKING = (
 )
 _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
+    *("sessions restore", "sessions extend", "sessions index repair"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
     *("slowlog --reset", "monitor"),
 )

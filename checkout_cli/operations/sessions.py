@@ -135,15 +135,6 @@ class Written:
     degraded: bool
 
 
-@dataclass(frozen=True)
-class Deleted:
-    """A session as it was seen before it was deleted, if it was; ``degraded`` where Redis may keep a copy for now."""
-
-    sighting: Sighting
-    done: bool
-    degraded: bool
-
-
 # Looking
 
 
@@ -231,7 +222,7 @@ def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
         SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
         TierUnavailable: it may exist, and the tiers that would know are away.
     """
-    sighting = _exactly(store, given) or store.peek(_only_match(store, given))
+    sighting = _exactly(store, given) or store.peek(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
     return sighting
@@ -250,7 +241,13 @@ def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
         raise
 
 
-def _only_match(store: CheckoutStore, prefix: str) -> str:
+def only_match(store: CheckoutStore, prefix: str) -> str:
+    """The one session whose id begins so.
+
+    Raises:
+        InvalidInput: the beginning is too short, or several sessions share it.
+        SessionNotFound: there is none.
+    """
     if len(prefix) < SHORTEST_PREFIX:
         raise InvalidInput(
             f"no session {prefix!r}, and too short for the beginning of an id",
@@ -332,21 +329,6 @@ def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
     as_durable = at_least(acknowledgement.durability, Durability(store.settings.durability))
     in_redis = acknowledgement.published or not store.settings.enable_checkout_sessions
     return Written(acknowledgement, degraded=not (as_durable and in_redis))
-
-
-def delete(store: CheckoutStore, checkout_id: str, *, agreed: Callable[[Sighting], bool]) -> Deleted:
-    """Delete a session for good, by its exact id; ``agreed`` is shown what would go, and decides.
-
-    Raises:
-        SessionNotFound: there is none.
-        DatabaseUnavailable: nothing was deleted.
-    """
-    sighting = store.peek(checkout_id)
-    if not agreed(sighting):
-        return Deleted(sighting, done=False, degraded=False)
-    store.delete(checkout_id)
-    behind = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
-    return Deleted(sighting, done=True, degraded=behind)
 
 
 @dataclass(frozen=True)

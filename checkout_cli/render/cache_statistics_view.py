@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.render.output import Column, narrate, warn, write_json, write_table
-from checkout_cli.render.session_view import span
+from checkout_cli.spans import span
 
 if TYPE_CHECKING:
     from checkout_cli.domain.statistics import CacheCounts

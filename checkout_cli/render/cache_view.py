@@ -24,8 +24,8 @@ from checkout_cli.render.output import (
     write_table,
 )
 from checkout_cli.render.safe import safe
-from checkout_cli.render.session_view import span
 from checkout_cli.session import iso
+from checkout_cli.spans import span
 
 if TYPE_CHECKING:
     from checkout_cli.domain.entries import Answer, CacheEntry

@@ -1,26 +1,50 @@
-"""How a clean-up's report looks."""
+"""How the report of a clean-up looks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from checkout_cli.render.index_view import index_document, orphan_document, show_index, show_orphans
 from checkout_cli.render.output import warn, write_json, write_line
 
 if TYPE_CHECKING:
     from checkout_cli.operations.cleanup import CleanupReport
+    from checkout_cli.operations.tidying import Tidied
 
 
-def show_cleanup(report: CleanupReport, *, as_json: bool, quiet: bool) -> None:
+def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
     """The numbers on stdout, what could not be done on stderr; nothing at all on success with ``quiet``."""
+    if tidied.expired is not None:
+        _warn(tidied.expired)
+    if as_json:
+        write_json(_tidied_document(tidied))
+        return
+    if tidied.expired is not None and not quiet:
+        for line in _lines(tidied.expired):
+            write_line(line)
+    if tidied.index is not None and not (quiet and not tidied.index.exit_code):
+        show_index(tidied.index, as_json=False)
+    if tidied.orphans is not None:
+        show_orphans(tidied.orphans, quiet=quiet)
+
+
+def _warn(report: CleanupReport) -> None:
     for reason in report.unreachable:
         warn(f"not cleaned up: {reason}")
     if report.without_expiry:
-        warn(f"{report.without_expiry} sessions have no time to live and will never end by themselves")
-    if as_json:
-        write_json(_document(report))
-    elif not quiet:
-        for line in _lines(report):
-            write_line(line)
+        warn(
+            f"{report.without_expiry} sessions have no time to live and will never end by themselves: "
+            "checkoutctl sessions index repair --fix-ttl"
+        )
+
+
+def _tidied_document(tidied: Tidied) -> dict[str, object]:
+    document: dict[str, object] = {"dryRun": tidied.dry_run} if tidied.expired is None else _document(tidied.expired)
+    if tidied.index is not None:
+        document["indexRepair"] = index_document(tidied.index)
+    if tidied.orphans is not None:
+        document["orphans"] = orphan_document(tidied.orphans)
+    return document
 
 
 def _document(report: CleanupReport) -> dict[str, object]:

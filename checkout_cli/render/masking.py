@@ -23,61 +23,61 @@ _SHORTEST_USER_ID = 8
 """Of anything shorter, the first characters would be most of it."""
 
 Kinds = tuple[type, ...]
-_NUMBER: Kinds = (int, float)  # and bool, which is an int
+NUMBER: Kinds = (int, float)  # and bool, which is an int
 _TEXT: Kinds = (str, int, float)
 
-_SESSION: Mapping[str, Kinds] = {
+SESSION_KINDS: Mapping[str, Kinds] = {
     "checkoutId": _TEXT,
-    "subtotal": _NUMBER,
-    "discount": _NUMBER,
-    "deliveryFee": _NUMBER,
-    "freeDeliveryQualified": _NUMBER,
-    "totalAmount": _NUMBER,
-    "cgstAmount": _NUMBER,
-    "sgstAmount": _NUMBER,
+    "subtotal": NUMBER,
+    "discount": NUMBER,
+    "deliveryFee": NUMBER,
+    "freeDeliveryQualified": NUMBER,
+    "totalAmount": NUMBER,
+    "cgstAmount": NUMBER,
+    "sgstAmount": NUMBER,
     "couponCode": _TEXT,
     "deliveryTiming": _TEXT,
     "deliveryDate": _TEXT,
     "deliveryTimeSlot": _TEXT,
     "estimatedDeliveryTime": _TEXT,
-    "distance": _NUMBER,
-    "duration": _NUMBER,
+    "distance": NUMBER,
+    "duration": NUMBER,
     "deliveryZone": _TEXT,
     "paymentStatus": _TEXT,
-    "paymentAttempts": _NUMBER,
+    "paymentAttempts": NUMBER,
     "databaseOrderId": _TEXT,
     "createdAt": _TEXT,
     "expiresAt": _TEXT,
 }
-_ITEM: Mapping[str, Kinds] = {
+ITEM_KINDS: Mapping[str, Kinds] = {
     "product_id": _TEXT,
     "productId": _TEXT,
     "product_name": _TEXT,
     "productName": _TEXT,
     "category": _TEXT,
     "variant": _TEXT,
-    "quantity": _NUMBER,
-    "unit_price": _NUMBER,
-    "unitPrice": _NUMBER,
-    "total_price": _NUMBER,
-    "totalPrice": _NUMBER,
+    "quantity": NUMBER,
+    "unit_price": NUMBER,
+    "unitPrice": NUMBER,
+    "total_price": NUMBER,
+    "totalPrice": NUMBER,
     "coupon_applied": _TEXT,
 }
 _COUPON: Mapping[str, Kinds] = {
-    "valid": _NUMBER,
+    "valid": NUMBER,
     "code": _TEXT,
     "couponCode": _TEXT,
     "type": _TEXT,
     "discountType": _TEXT,
-    "discount": _NUMBER,
-    "discountAmount": _NUMBER,
-    "discountPercent": _NUMBER,
-    "discountValue": _NUMBER,
-    "maxDiscount": _NUMBER,
-    "maximumDiscount": _NUMBER,
-    "minOrderValue": _NUMBER,
-    "minimumOrderValue": _NUMBER,
-    "freeDelivery": _NUMBER,
+    "discount": NUMBER,
+    "discountAmount": NUMBER,
+    "discountPercent": NUMBER,
+    "discountValue": NUMBER,
+    "maxDiscount": NUMBER,
+    "maximumDiscount": NUMBER,
+    "minOrderValue": NUMBER,
+    "minimumOrderValue": NUMBER,
+    "freeDelivery": NUMBER,
     "currency": _TEXT,
     "validFrom": _TEXT,
     "validUntil": _TEXT,
@@ -89,7 +89,7 @@ _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)*")
 _LONGEST_REASON = 40
 _NOTHING: Mapping[str, Kinds] = {}
 
-KNOWN_FIELDS = frozenset({*_SESSION, *_ITEM, "items", "userId"})
+KNOWN_FIELDS = frozenset({*SESSION_KINDS, *ITEM_KINDS, "items", "userId"})
 """Every name that is on the allow-list somewhere."""
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -99,7 +99,7 @@ def fields_shown(fields: Mapping[str, Any], *, reveal: bool = False) -> dict[str
     """The fields of a session as they may be shown: names kept, values masked unless known to be harmless."""
     if reveal:
         return {name: _bounded(value, depth=1) for name, value in fields.items()}
-    return _object(fields, _SESSION, depth=1)
+    return _object(fields, SESSION_KINDS, depth=1)
 
 
 def answer_shown(answer: Mapping[str, Any], *, reveal: bool = False) -> dict[str, Any]:
@@ -134,10 +134,10 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
     if isinstance(value, dict):
         return _object(value, _NOTHING, depth + 1)
     if isinstance(value, list):
-        kind = _ITEM if name == "items" and known is _SESSION else _NOTHING
+        kind = ITEM_KINDS if name == "items" and known is SESSION_KINDS else _NOTHING
         return [_object(part, kind, depth + 2) if isinstance(part, dict) else _part(part, depth + 1) for part in value]
-    if name == "userId" and known is _SESSION:
-        return _user_id(value)
+    if name == "userId" and known is SESSION_KINDS:
+        return user_id_shown(value)
     if name in _REASONS and known is _COUPON:
         return value if isinstance(value, str) and _is_reason(value) else MASKED
     return value if isinstance(value, known.get(name, ())) and "@" not in str(value) else MASKED
@@ -151,9 +151,11 @@ def _part(value: Any, depth: int) -> Any:
     return _value("", value, _NOTHING, depth)
 
 
-def _user_id(value: object) -> str:
+def user_id_shown(value: object) -> str:
     """The beginning, by which an operator knows the user again; nothing at all of what is no mere id."""
     text = str(value)
+    if len(text) >= _SHORTEST_USER_ID and text.isalnum():
+        return text[:_USER_ID_SHOWN] + "…"
     if len(text) < _SHORTEST_USER_ID or not text.isprintable() or any(c in "@+" or c.isspace() for c in text):
         return MASKED
     return text[:_USER_ID_SHOWN] + "…"

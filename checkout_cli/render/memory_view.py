@@ -8,9 +8,9 @@ from typing import Any
 from checkout_cli.operations.eviction_risk import PART, Checkouts, EvictionRisk
 from checkout_cli.operations.memory_show import Growth, Memory, MemoryReport
 from checkout_cli.render.output import Column, console, warn, warn_if_partial, write_json, write_table
-from checkout_cli.render.session_view import span
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
+from checkout_cli.spans import span
 
 UNKNOWN = "unknown"
 _OVERHEADS = {

@@ -13,7 +13,9 @@ from checkout_cli.render.safe import safe
 
 @contextmanager
 def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Hands out ``advance(done, total)``; the bar goes away when the block ends, however it ends.
+    """Hands out ``advance(done, total)``, whose first call shows the bar: until then a person may be asked something.
+
+    The bar goes away when the block ends, however it ends.
 
     ``total`` is what is known beforehand; ``None`` until the first ``advance`` says it. Without a terminal on stderr,
     on a dumb one, or when ``quiet``, ``advance`` does nothing.
@@ -24,9 +26,17 @@ def progress(title: str, total: int | None = None, *, quiet: bool = False) -> It
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
-        task = bar.add_task(safe(title), total=total)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=console(sys.stderr), transient=True)
+    task = bar.add_task(safe(title), total=total)
+
+    def advance(done: int, total: int) -> None:
+        bar.start()  # which is nothing where it has been
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
 def _nothing(done: int, total: int) -> None:

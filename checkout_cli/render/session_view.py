@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from checkout_cli.operations.sessions import Deleted, Written
+from checkout_cli.operations.sessions import Written
 from checkout_cli.render.masking import fields_shown, value_shown
 from checkout_cli.render.output import (
     Column,
@@ -25,6 +25,7 @@ from checkout_cli.render.output import (
 )
 from checkout_cli.render.safe import safe
 from checkout_cli.session import Durability, PaymentStatus, Session, TierName, iso
+from checkout_cli.spans import span
 from checkout_cli.store.records import Sighting
 
 _LIST = (
@@ -48,7 +49,7 @@ _ITEM_COLUMNS = {
     "unit_price": Column("unit price", number=True),
     "total_price": Column("total", number=True),
 }
-_CSV = (
+CSV_COLUMNS = (
     "checkoutId",
     "status",
     "items",
@@ -67,15 +68,6 @@ _CSV = (
     "undrained",
 )
 _SHORTEST_ID = 8
-
-
-def span(milliseconds: float) -> str:
-    """A span of time in its largest whole unit: ``42s``, ``29m``, ``3h``, ``2d``."""
-    seconds = max(0, int(milliseconds // 1000))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def expiry(sighting: Sighting, now: int) -> str:
@@ -112,7 +104,7 @@ def show_list(
         write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
     elif output == "csv":
         rows = (summary(sighting, now, reveal=reveal) for sighting in counted)
-        write_csv(_CSV, ([row[name] for name in _CSV] for row in rows))
+        write_csv(CSV_COLUMNS, ([row[name] for name in CSV_COLUMNS] for row in rows))
     else:
         for sighting in counted:
             write_line(safe(sighting.checkout_id))
@@ -167,7 +159,7 @@ def _is_foreign(session: Session) -> bool:
 
 def _status(session: Session, reveal: bool) -> str:
     shown = value_shown("paymentStatus", session.fields, reveal=reveal)
-    return _text(shown) if shown is not None else str(PaymentStatus.PENDING)
+    return as_text(shown) if shown is not None else str(PaymentStatus.PENDING)
 
 
 def _table(sightings: Sequence[Sighting], now: int, reveal: bool) -> None:
@@ -187,7 +179,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
     return [
         sighting.checkout_id,
         row["problem"] or row["status"],
-        *("" if row[name] is None else _text(row[name]) for name in ("items", "total", "userId")),
+        *("" if row[name] is None else as_text(row[name]) for name in ("items", "total", "userId")),
         "" if created_at is None else span(now - created_at),
         expiry(sighting, now),
         row["tier"],
@@ -266,7 +258,7 @@ def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple
 def _version(whole: Mapping[str, Any]) -> str:
     if whole["foreign"]:
         return "none: written by another program"
-    version = _text(whole["version"]) if whole["version"] != 0 else "none yet"
+    version = as_text(whole["version"]) if whole["version"] != 0 else "none yet"
     waiting = whole["undrained"]
     return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
 
@@ -277,10 +269,10 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else name)
     elif path:
-        yield path, _text(value)
+        yield path, as_text(value)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
     """Text as it is, everything else as in JSON, so that an amount looks as the shop wrote it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -289,7 +281,7 @@ def _show_items(items: Sequence[Mapping[str, Any]]) -> None:
     known = [name for name in _ITEM_COLUMNS if any(name in item for item in items)]
     other = [{name: value for name, value in item.items() if name not in known} for item in items]
     columns = [_ITEM_COLUMNS[name] for name in known]
-    rows = [["" if item.get(name) is None else _text(item[name]) for name in known] for item in items]
+    rows = [["" if item.get(name) is None else as_text(item[name]) for name in known] for item in items]
     if any(other):
         columns.append(Column("other"))
         for row, rest in zip(rows, other, strict=True):
@@ -339,26 +331,5 @@ def describe(sighting: Sighting, now: int) -> str:
     parts = [row["problem"] or row["status"]]
     if sighting.session is not None:
         parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
-        parts.append("no total" if row["total"] is None else f"total {_text(row['total'])}")
+        parts.append("no total" if row["total"] is None else f"total {as_text(row['total'])}")
     return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
-
-
-def show_deleted(deleted: Deleted, *, dry_run: bool, as_json: bool) -> None:
-    """The id of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
-    checkout_id = deleted.sighting.checkout_id
-    if as_json:
-        write_json(
-            {
-                "checkoutId": checkout_id,
-                "tier": str(deleted.sighting.tier),
-                "dryRun": dry_run,
-                "deleted": deleted.done,
-                "degraded": deleted.degraded,
-            }
-        )
-    elif deleted.done or dry_run:
-        write_line(f"{'deleted' if deleted.done else 'would delete'} {safe(checkout_id)}")
-    if not deleted.done and not dry_run:
-        narrate("nothing was deleted")
-    if deleted.degraded:
-        warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")

@@ -9,8 +9,8 @@ from checkout_cli.operations.slowlog import Emptied, Entry, ServerSlowLog, SlowL
 from checkout_cli.render.key_names import key_shown
 from checkout_cli.render.output import Column, narrate, warn, warn_if_partial, write_json, write_line, write_table
 from checkout_cli.render.ping_view import milliseconds
-from checkout_cli.render.session_view import span
 from checkout_cli.session import iso
+from checkout_cli.spans import span
 
 _TOTALS = (
     Column("command"),

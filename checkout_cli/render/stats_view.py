@@ -32,8 +32,8 @@ from checkout_cli.render.output import (
 )
 from checkout_cli.render.ping_view import milliseconds
 from checkout_cli.render.safe import safe
-from checkout_cli.render.session_view import span
 from checkout_cli.session import PaymentStatus, iso
+from checkout_cli.spans import span
 from checkout_cli.store.database_counts import DELETED
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from checkout_cli.operations.sync import PendingCounts, same
 from checkout_cli.render.masking import fields_shown
 from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
 from checkout_cli.render.safe import safe
-from checkout_cli.render.session_view import shortened, span
+from checkout_cli.render.session_view import shortened
 from checkout_cli.session import decode, iso
+from checkout_cli.spans import span
 
 if TYPE_CHECKING:
     from checkout_cli.operations.sync import Conflicts, Settled, SyncReport

@@ -19,8 +19,8 @@ from checkout_cli.render.output import (
     write_table,
 )
 from checkout_cli.render.safe import safe
-from checkout_cli.render.session_view import span
 from checkout_cli.session import iso, milliseconds_of
+from checkout_cli.spans import span
 
 _LIST = (
     Column("user"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -225,24 +225,32 @@ class CheckoutStore:
             changes["databaseOrderId"] = order_id
         return self.update(checkout_id, changes, require=require)
 
-    def delete(self, checkout_id: str) -> None:
+    def delete(self, checkout_id: str, *, seen: int | None = None, write_id: str | None = None) -> None:
         """Delete a session for good: its id stays dead. Only the database can promise that.
+
+        ``seen`` deletes that version only (0: another program's session); ``write_id`` names the deletion, so that
+        :meth:`restore` can tell it from any other.
 
         Raises:
             SessionNotFound: no tier has it.
+            WriteConflict: it is another version than ``seen`` by now, or others were faster every time.
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
         opened = self._open_drained(checkout_id)
+        name = write_id or str(uuid.uuid4())
         try:
             for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
-                if row is None:
-                    deleted = self._deletion.foreign(checkout_id, opened)
-                elif row.body is None:
+                if row is not None and row.body is None:
                     self._publisher.publish(row, opened)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
+                if seen is not None and seen != (0 if row is None else row.version):
+                    self._publisher.give_up(checkout_id, opened)
+                    raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
+                if row is None:
+                    deleted = self._deletion.foreign(checkout_id, opened, name)
                 else:
-                    deleted = self._deletion.bury(row, opened)
+                    deleted = self._deletion.bury(row, opened, name)
                 if deleted:
                     return None
         except DatabaseUnavailable as away:
@@ -251,6 +259,27 @@ class CheckoutStore:
                 raise
             return self._last_resort.delete(checkout_id, away)
         raise _outrun(checkout_id)
+
+    def restore(self, record: Record, *, deletion: str) -> bool:
+        """Take one deletion back, by the ``write_id`` that it was given: the session gets a version of its own.
+
+        ``record.version`` is that version: one more than the tombstone's, which is one more than what was deleted.
+        Returns false where anything has happened under the id since, so that it is left alone.
+
+        Raises:
+            SessionExpired: its time is over.
+            DatabaseUnavailable: the database is away; nothing is acknowledged.
+        """
+        self._versions.check_age(record.checkout_id, record.created_at)
+        if record.expires_at <= self.clock.wall():
+            raise SessionExpired(f"session {record.checkout_id} would have expired meanwhile")
+        opened = self._open(record.checkout_id, expect_missing=True)
+        if opened is not None and opened.found_something:
+            return False
+        restored = self._deletion.take_back(record, opened, deletion)
+        if not restored:
+            self._publisher.give_up(record.checkout_id, opened)
+        return restored
 
     # Reading: Redis, the database, and what is left without it
 
@@ -398,6 +427,10 @@ class CheckoutStore:
             TierUnavailable: it may exist, and the tiers that would know are away.
         """
         return self._sightings.of(checkout_id, use_redis=self.settings.enable_checkout_sessions)
+
+    def sightings(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
+        """An operator's look at several sessions; those that are nowhere alive are left out."""
+        return self._sightings.some(checkout_ids)
 
     def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
         """All sessions, those that expire last first, page by page; a value that is no session is among them.

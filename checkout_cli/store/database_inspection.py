@@ -1,13 +1,86 @@
-"""What an operator asks of the database itself: is what it should have there, and how large is it?"""
+"""What an operator asks of the database itself: all that it has of a session, whether its parts are there, its size."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import inspect, select, text
 
-from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.schema import sessions
+from checkout_cli.store.database_tier import DatabaseTier, latest_stamp
+from checkout_cli.store.schema import conflicts, quarantine, reigns, sessions
+
+MOST_TOLD = 10
+"""Of the conflicts and the replaced values of one session."""
+
+
+class RowView(msgspec.Struct, frozen=True):
+    """The row of a session, all of it; moments are in milliseconds. ``body`` is ``None`` in a tombstone."""
+
+    version: int
+    published_version: int
+    body: bytes | None
+    status: str
+    created_at: int
+    updated_at: int
+    expires_at: int
+    write_id: str
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether Redis may still lack this version."""
+        return self.published_version < self.version
+
+
+class Traces(NamedTuple):
+    """What else the database remembers of a session: when writes of it lost a conflict, and when values were replaced
+    in Redis that were no session (both ms)."""
+
+    conflicts: list[int]
+    quarantined: list[int]
+
+
+def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
+    """The row of a session; ``None`` where there is none.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    columns = (sessions.c[name] for name in RowView.__struct_fields__)
+    with database.transaction() as connection:
+        row = connection.execute(select(*columns).where(sessions.c.checkout_id == checkout_id)).first()
+    if row is None:
+        return None
+    return RowView(**row._asdict() | {"body": None if row.body is None else row.body.encode()})
+
+
+def traces_of(database: DatabaseTier, checkout_id: str) -> Traces:
+    """What else there is of a session, the newest first.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    lost = select(conflicts.c.detected_at).where(conflicts.c.checkout_id == checkout_id)
+    replaced = select(quarantine.c.seen_at).where(quarantine.c.checkout_id == checkout_id)
+    with database.transaction() as connection:
+        found = (
+            connection.scalars(statement.order_by(moment.desc()).limit(MOST_TOLD)).all()
+            for statement, moment in ((lost, conflicts.c.detected_at), (replaced, quarantine.c.seen_at))
+        )
+        return Traces(*map(list, found))
+
+
+def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
+    """Whether a later primary has taken this one's place, behind Sentinels or in a cluster.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    name = identity.decode()
+    known = select(reigns.c.stamp).where((reigns.c.stamp == name) | reigns.c.stamp.endswith(f" {name}"))
+    with database.transaction() as connection:
+        stamp = connection.scalar(known)
+        return stamp is not None and connection.scalar(latest_stamp(stamp.rpartition(" ")[0])) != stamp
 
 
 class Space(NamedTuple):

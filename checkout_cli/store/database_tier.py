@@ -43,6 +43,8 @@ from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
 
 PAGE = 500
 """Rows to read at a time."""
+IDS_AT_ONCE = 10_000
+"""Ids alone to read at a time: a few milliseconds."""
 
 
 _STATUSES = tuple(PaymentStatus)
@@ -147,6 +149,13 @@ class DatabaseTier:
             rows = connection.execute(_READ_MANY, {"checkout_ids": list(checkout_ids)})
             return {row.checkout_id: _record(row) for row in rows}
 
+    def present(self, checkout_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that have a row, living or a tombstone."""
+        if not checkout_ids:
+            return set()
+        with self.transaction() as connection:
+            return set(connection.scalars(_PRESENT, {"checkout_ids": list(checkout_ids)}))
+
     def insert(self, record: Record, *, now: int, write_id: str) -> bool:
         """Create a row; false where the id exists, alive or as a tombstone."""
         values = _values(record) | {
@@ -194,6 +203,23 @@ class DatabaseTier:
             "write_id": write_id,
         }
         return self._settled(checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values))
+
+    def unbury(self, record: Record, *, deletion: str, now: int, write_id: str) -> bool:
+        """Put a session in place of its tombstone, which is of the version before and was written as ``deletion``.
+
+        False where there is no such tombstone.
+        """
+        parameters = _values(record) | {
+            "id": record.checkout_id,
+            "buried": record.version - 1,
+            "deletion": deletion,
+            "created_at": record.created_at,
+            "updated_at": now,
+            "write_id": write_id,
+        }
+        return self._settled(
+            record.checkout_id, write_id, lambda connection: connection.execute(_UNBURY, parameters).rowcount == 1
+        )
 
     def _settled(self, checkout_id: str, write_id: str, write: Callable[[Connection], bool]) -> bool:
         """Run a write; where its COMMIT's answer was lost, the write id in the row says whether it happened.
@@ -345,8 +371,29 @@ class DatabaseTier:
             rows = connection.execute(_EXPIRIES, {"checkout_ids": list(checkout_ids), "now": now}).all()
         return {row.checkout_id: row.expires_at for row in rows}
 
+    def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
+        """Rows that expire later than that (ms), in this order: their expiry and their ids, in pages.
+
+        Tombstones are among them: without the bodies, one index has the whole answer.
+        """
+        while True:
+            same = (sessions.c.expires_at == moment) & (sessions.c.checkout_id > checkout_id)
+            statement = (
+                select(sessions.c.expires_at, sessions.c.checkout_id)
+                .where(sessions.c.expires_at >= moment, or_(sessions.c.expires_at > moment, same))
+                .order_by(sessions.c.expires_at, sessions.c.checkout_id)
+                .limit(IDS_AT_ONCE)
+            )
+            with self.transaction() as connection:
+                page = [(row[0], row[1]) for row in connection.execute(statement).all()]
+            if page:
+                yield page
+            if len(page) < IDS_AT_ONCE:
+                return
+            moment, checkout_id = page[-1]
+
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
-        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in pages."""
+        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in order and in pages."""
         last = ""
         while True:
             statement = (
@@ -356,12 +403,12 @@ class DatabaseTier:
                 .limit(PAGE)
             )
             with self.transaction() as connection:
-                page = {row.checkout_id: row.expires_at for row in connection.execute(statement)}
+                page: dict[str, int] = {row[0]: row[1] for row in connection.execute(statement).all()}
             if page:
                 yield page
             if len(page) < PAGE:
                 return
-            last = list(page)[-1]
+            last = next(reversed(page))
 
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
         """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
@@ -423,6 +470,7 @@ _COLUMNS = (
 )
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_PRESENT = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
     sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
     sessions.c.expires_at > bindparam("now"),
@@ -453,6 +501,24 @@ _BURY = (
     )
     .values(
         version=sessions.c.version + 1, body=None, updated_at=bindparam("updated_at"), write_id=bindparam("write_id")
+    )
+)
+_UNBURY = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("buried"),
+        sessions.c.write_id == bindparam("deletion"),
+        sessions.c.body.is_(None),
+    )
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                *("version", "body", "status", "completed"),
+                *("created_at", "expires_at", "updated_at", "write_id"),
+            )
+        }
     )
 )
 _PENDING = (

@@ -1,4 +1,4 @@
-"""How a session's id dies: a tombstone in the database first, then nothing in Redis."""
+"""How a session's id dies: a tombstone in the database first, then nothing in Redis. And how that is taken back."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Deletion:
         self._publisher = publisher
         self._clock = clock
 
-    def bury(self, row: Record, opened: Opened | None) -> bool:
+    def bury(self, row: Record, opened: Opened | None, write_id: str) -> bool:
         """Delete the session of a row; false where the row has another version by now."""
         self._hand_over.note_unpublished(row.checkout_id, row.version + 1)
-        write_id, now = str(uuid.uuid4()), self._clock.wall()
+        now = self._clock.wall()
         if not self._database.bury(row.checkout_id, seen=row.version, now=now, write_id=write_id):
             return False
         self._publisher.publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
         return True
 
-    def foreign(self, checkout_id: str, opened: Opened | None) -> bool:
+    def foreign(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
         """Delete another program's session; false where somebody has adopted it meanwhile.
 
         Raises:
@@ -50,8 +50,20 @@ class Deletion:
         if not is_accepted_id(checkout_id):
             self._redis.remove(checkout_id)  # nobody can adopt it, so nothing can bring it back but its own program
             return True
-        if not self._database.entomb(checkout_id, now=self._clock.wall(), write_id=str(uuid.uuid4())):
+        if not self._database.entomb(checkout_id, now=self._clock.wall(), write_id=write_id):
             return False
         self._redis.remove(checkout_id)
         self._hand_over.note_published(checkout_id, 1, opened.identity)
+        return True
+
+    def take_back(self, record: Record, opened: Opened | None, deletion: str) -> bool:
+        """Bring a session back in place of the tombstone of one deletion; false where that is not there any more.
+
+        ``record.version`` is the one after the tombstone's: whoever still publishes that finds something newer.
+        """
+        self._hand_over.note_unpublished(record.checkout_id, record.version)
+        now, write_id = self._clock.wall(), str(uuid.uuid4())
+        if not self._database.unbury(record, deletion=deletion, now=now, write_id=write_id):
+            return False
+        self._publisher.publish(record, opened)
         return True

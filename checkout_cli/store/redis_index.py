@@ -21,7 +21,7 @@ PAGE = 500
 COUNTED_DUE = 20_000
 """How many due entries a count looks at one by one before it says that it is not exact."""
 
-_SETTLE = register(Script("settle"))
+_SETTLE, _UNLIST = register(Script("settle")), register(Script("unlist"))
 
 
 class Entry(NamedTuple):
@@ -166,6 +166,31 @@ class RedisIndex:
             commands.append(_SETTLE.call(INDEX.encode(), latest, *(encoded(entry.checkout_id) for entry in dead)))
         replies = self._tier.ask_all(*commands) if commands else []
         return int(replies[-1]) if dead else 0
+
+    def unlist(self, entries: Sequence[Entry]) -> int:
+        """Take entries out, each only if it still has the score that was seen; returns how many."""
+        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
+        return int(self._tier.ask(_UNLIST.call(INDEX.encode(), *parts))) if parts else 0
+
+    def bring_forward(self, entries: Sequence[Entry]) -> int:
+        """Lower scores to the moments that are given, for sessions that end earlier than was known; never raise one."""
+        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
+        return int(self._tier.ask(("ZADD", INDEX, "XX", "LT", "CH", *parts))) if parts else 0
+
+    def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
+        """Each id's moment (ms), ``None`` where it is not listed; of an index that is a sorted set."""
+        found = self._tier.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids))) if checkout_ids else []
+        return [None if score is None else float(score) for score in found]
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """All entries of a sorted set in no order, page by page, some perhaps twice; none that is there all the time
+        is left out."""
+        cursor = b"0"
+        while True:
+            cursor, raw = self._tier.ask(("ZSCAN", INDEX, cursor, "COUNT", PAGE))
+            yield [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+            if cursor == b"0":
+                return
 
     def enter(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""

@@ -36,6 +36,7 @@ KEYS_AT_ONCE = 1000
 
 _OPEN, _PUBLISH, _RELEASE = register(Script("open")), register(Script("publish")), register(Script("release"))
 _DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
+_LENGTHEN, _ENDOW = register(Script("lengthen")), register(Script("endow"))
 
 
 _log = logging.getLogger("checkout_cli.store")
@@ -143,6 +144,10 @@ class RedisTier:
     def last_identity(self, checkout_id: str) -> bytes | None:
         """Who that server was when it answered last, without asking it."""
         return self._servers.server_of(encoded(session_key(checkout_id))).identity
+
+    def place_of(self, checkout_id: str) -> str:
+        """Where that server is, in words."""
+        return self._servers.server_of(encoded(session_key(checkout_id))).place
 
     def servers(self) -> list[RedisServer]:
         """All servers that have keys: one, or a cluster's primaries."""
@@ -264,6 +269,17 @@ class RedisTier:
         )
         _raise(deleted)
         return bool(deleted)
+
+    def lengthen(self, checkout_id: str, milliseconds: int) -> int:
+        """Let a key live for at least so long from now; never shorter than it would. Returns its time to live (ms).
+
+        -2 where there is no session at the key, -1 where it has no end.
+        """
+        return int(self.ask(_LENGTHEN.call(encoded(session_key(checkout_id)), milliseconds)))
+
+    def endow(self, checkout_id: str, milliseconds: int) -> bool:
+        """Give a session that never ends a time to live; false where it has one."""
+        return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
 
     # What operators see; nothing here extends a life
 

@@ -7,7 +7,7 @@ that is no session is shown as such.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -169,18 +169,29 @@ class Sightings:
 
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
-        seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in looks.items()}
         doubtful = [name for name in checkout_ids if use_database and self._is_doubtful(name, looks[name])]
         rows = self._rows([name for name in doubtful if is_accepted_id(name)])
+        yield from self._judged(checkout_ids, looks, rows)
+
+    def _judged(
+        self, checkout_ids: Sequence[str], looks: Mapping[str, Look], rows: Mapping[str, Record]
+    ) -> Iterator[Sighting]:
+        """Each as the tier that is to be believed has it."""
         now = self._clock.wall()
         for checkout_id in checkout_ids:
-            copy, row = seen[checkout_id], rows.get(checkout_id)
+            copy, row = self._seen(checkout_id, looks[checkout_id]), rows.get(checkout_id)
             if row is not None and row.body is None:
                 continue
             if copy is not None and _stands(copy, row):
                 yield copy
             elif row is not None and (row.expires_at > now or copy is not None):
                 yield _row_seen(row, instead_of=copy)
+
+    def some(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
+        """Several sessions, by their ids, each compared with its row."""
+        looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
+        rows = self._rows([name for name in checkout_ids if is_accepted_id(name)])
+        yield from self._judged(checkout_ids, looks, rows)
 
     def _is_doubtful(self, checkout_id: str, look: Look) -> bool:
         """Whether the database must be asked: Redis has nothing, no session, or a copy stamped for another server."""

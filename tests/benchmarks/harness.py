@@ -35,6 +35,8 @@ from tests.servers import ValkeyServer
 
 TTL = 3_600_000
 """Milliseconds for which sessions that were filled in live: longer than any benchmark runs."""
+FILLED_AT_ONCE = 2000
+"""Sessions that one script makes."""
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,23 @@ end
 """
 _FILL_DATABASE = text("""
 INSERT INTO checkout_sessions
-WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)
+WITH RECURSIVE numbers(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n < :last)
 SELECT printf('%08x-0000-4000-8000-%012x', (n * 2654435761) % 4294967296, n), 1, :body, 'pending', 0,
        :created_at, :created_at, :expires_at - n, 1, 'benchmark'
 FROM numbers
 """)
 
 
-def fill(where: Place, count: int, *, expired: bool = False, in_redis: bool = True, in_database: bool = True) -> None:
-    """Put sessions into the index, Redis and the database, as the store would have, but quickly.
+def fill(
+    where: Place,
+    count: int,
+    *,
+    first: int = 1,
+    expired: bool = False,
+    in_redis: bool = True,
+    in_database: bool = True,
+) -> None:
+    """Put sessions into the index, Redis and the database, as the store would have, but quickly; ``first`` is a number.
 
     All have the same content: what is measured never depends on it, and it lets both servers make them by themselves.
     Of an expired session, Redis has no more than the index entry.
@@ -208,18 +218,22 @@ def fill(where: Place, count: int, *, expired: bool = False, in_redis: bool = Tr
     value, _ = stamped.encode(1, where.store.redis.identity("any-session"), body)
     if in_redis:
         with where.client() as client:
-            step = 2000
-            for first in range(1, count + 1, step):
-                last = min(first + step - 1, count)
-                client.eval(
-                    _FILL_REDIS, 1, INDEX, first, last, expires_at, TTL, b"" if expired else value, SESSION_PREFIX
-                )
+            content = b"" if expired else value
+            for start in range(first, first + count, FILLED_AT_ONCE):
+                last = min(start + FILLED_AT_ONCE, first + count) - 1
+                client.eval(_FILL_REDIS, 1, INDEX, start, last, expires_at, TTL, content, SESSION_PREFIX)
     if in_database:
         engine = make_engine(where.settings)
         with engine.begin() as connection:
             connection.execute(
                 _FILL_DATABASE,
-                {"count": count, "body": body.decode(), "created_at": now - 60_000, "expires_at": expires_at},
+                {
+                    "first": first,
+                    "last": first + count - 1,
+                    "body": body.decode(),
+                    "created_at": now - 60_000,
+                    "expires_at": expires_at,
+                },
             )
         with engine.connect() as connection:  # on disk and out of the way, as rows are that were written an hour ago
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))

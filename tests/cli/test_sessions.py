@@ -338,24 +338,6 @@ def test_a_database_that_nobody_has_set_up_is_reported_and_not_survived(
             assert "checkoutctl setup" in done.stderr
 
 
-def test_without_a_terminal_a_deletion_needs_yes(session: str, store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
-    asked = checkoutctl("sessions", "delete", ID)
-    assert (asked.returncode, asked.stdout) == (2, "")
-    assert f"session {ID}: pending, 1 item, total 10.8, in redis" in asked.stderr
-    assert "--yes" in asked.stderr
-    assert store.peek(ID).session is not None
-
-    looked = checkoutctl("sessions", "delete", ID, "--dry-run", "--json")
-    assert json.loads(looked.stdout)["deleted"] is False
-    assert store.peek(ID).session is not None
-
-    agreed = checkoutctl("sessions", "delete", ID, "--yes", "--json")
-    assert agreed.returncode == 0
-    assert json.loads(agreed.stdout)["deleted"] is True
-    assert checkoutctl("sessions", "show", ID).returncode == 3
-    assert checkoutctl("sessions", "delete", ID, "--yes").returncode == 3
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 def test_on_a_terminal_a_deletion_asks_and_creating_says_what_it_reads(
     session: str, store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
@@ -397,7 +379,7 @@ def test_on_a_terminal_a_deletion_asks_and_creating_says_what_it_reads(
 
 
 def test_help_is_plain_and_has_an_example(checkoutctl: Checkoutctl) -> None:
-    for command in ("list", "show", "create", "update", "delete"):
+    for command in ("list", "show", "trace", "why", "create", "update", "delete", "restore", "extend"):
         done = checkoutctl("sessions", command, "--help")
         assert done.returncode == 0
         assert f"checkoutctl sessions {command} " in " ".join(done.stdout.split()).partition("Example: ")[2]

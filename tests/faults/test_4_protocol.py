@@ -275,7 +275,7 @@ def test_writes_on_both_sides_of_a_cut_end_with_the_database_winning_and_both_co
         assert other._replace(record, row, "00000000-0000-0000-0000-000000000001")
         other._acknowledged(record, other_checkpoint, row)
     else:
-        assert other._deletion.bury(row, other_checkpoint)
+        assert other._deletion.bury(row, other_checkpoint, "deletion-1")
         shop.note_deletion(other, everywhere=True)
     postgres.proxy.restore()
     clock.advance(6)

@@ -24,13 +24,13 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.operations import sessions
+from checkout_cli.operations.deletion import Deletion, delete_all, plan_ids
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sessions import (
     Order,
     Selection,
     changed_fields,
     create,
-    delete,
     find,
     list_sessions,
     parse_assignment,
@@ -41,7 +41,7 @@ from checkout_cli.session import Durability, TierName, iso
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
-from checkout_cli.store.records import Problem, Sighting
+from checkout_cli.store.records import Problem
 from tests.servers import ValkeyServer
 
 NOWHERE = 1  # a port on which nothing listens
@@ -73,6 +73,11 @@ def listed(store: CheckoutStore, wanted: Selection | None = None, tell: Callable
 def foreign(client: redis.Redis, checkout_id: str, value: bytes | str, *, seconds: int = 900) -> None:
     client.set(session_key(checkout_id), value, ex=seconds)
     client.zadd(INDEX, {checkout_id: Clock().wall() + seconds * 1000})
+
+
+def deleted(store: CheckoutStore, checkout_id: str, directory: Path) -> Deletion:
+    plan = plan_ids(store, [checkout_id], undo_file=directory / "undo")
+    return delete_all(store, plan, agreed=lambda _: True)
 
 
 def ago(seconds: int) -> str:
@@ -129,7 +134,7 @@ def test_looking_never_extends_a_life(store: CheckoutStore, client: redis.Redis,
         assert set(listed(store, Selection(order=order))) == {"session-0", "foreign-1"}
     find(store, "session-0", tell=told.append)
     find(store, "forei", tell=told.append)
-    sessions.delete(store, "session-0", agreed=lambda _: False)
+    delete_all(store, plan_ids(store, ["session-0"]), agreed=lambda _: False)
 
     assert client.pttl(key) <= before[0] <= 60_000
     assert client.ttl(session_key("foreign-1")) <= 60
@@ -337,7 +342,7 @@ def test_an_unknown_id_is_not_found_whatever_is_in_it(store: CheckoutStore, unkn
     "odd", ["x", "a:b*", "line\nbreak\n", "nul\0byte", "\x1b]0;x\x07", "{tag}", "bytes-\udcff", "١٢٣٤٥٦٧٨"]
 )
 def test_a_foreign_session_is_found_and_deleted_by_its_exact_id(
-    store: CheckoutStore, client: redis.Redis, odd: str
+    store: CheckoutStore, client: redis.Redis, odd: str, tmp_path: Path
 ) -> None:
     key = session_key(odd).encode("utf-8", "surrogateescape")
     client.set(key, b'{"totalAmount": 1}', ex=900)
@@ -345,7 +350,7 @@ def test_a_foreign_session_is_found_and_deleted_by_its_exact_id(
     sighting = find(store, odd, tell=print)
     assert sighting.session is not None
     assert sighting.session.fields == {"totalAmount": 1}
-    assert delete(store, odd, agreed=lambda _: True).done
+    assert deleted(store, odd, tmp_path).deleted == [odd]
     assert not client.exists(key)
 
 
@@ -438,15 +443,15 @@ def test_a_created_session_says_how_durable_it_is(store: CheckoutStore) -> None:
         create(store, {}, checkout_id="session-0")
 
 
-def test_a_write_without_redis_is_accepted_and_marked_as_degraded(store: CheckoutStore) -> None:
+def test_a_write_without_redis_is_accepted_and_marked_as_degraded(store: CheckoutStore, tmp_path: Path) -> None:
     with without_redis(store) as cut_off:
         written = create(cut_off, {}, checkout_id="session-0")
         changed = update(cut_off, "session-0", ["notes=x"])
-        deleted = delete(cut_off, "session-0", agreed=lambda _: True)
+        gone = deleted(cut_off, "session-0", tmp_path)
 
     assert (written.degraded, written.acknowledgement.published) == (True, False)
     assert changed.degraded
-    assert deleted.degraded
+    assert gone.degraded
 
 
 def test_with_sessions_switched_off_in_redis_no_write_is_degraded(store: CheckoutStore) -> None:
@@ -565,42 +570,3 @@ def test_a_foreign_session_is_adopted_by_an_update(store: CheckoutStore, client:
 
     value = json.loads(client.get(session_key("foreign-1")))  # type: ignore[arg-type]
     assert (value["version"], value["loyalty"], value["notes"]) == (1, 7, "x")
-
-
-# Deleting
-
-
-def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: redis.Redis) -> None:
-    store.create({}, checkout_id="session-0")
-    asked: list[str] = []
-
-    def refuse(sighting: Sighting) -> bool:
-        asked.append(sighting.checkout_id)
-        return False
-
-    refused = delete(store, "session-0", agreed=refuse)
-    assert (refused.done, asked) == (False, ["session-0"])
-    assert client.exists(session_key("session-0"))
-
-    agreed = delete(store, "session-0", agreed=lambda _: True)
-    assert (agreed.done, agreed.degraded) == (True, False)
-    assert not client.exists(session_key("session-0"))
-    with pytest.raises(SessionDeleted):
-        delete(store, "session-0", agreed=lambda _: True)
-    with pytest.raises(SessionDeleted):
-        create(store, {}, checkout_id="session-0")
-
-
-def test_a_deletion_takes_no_beginning_of_an_id(store: CheckoutStore) -> None:
-    store.create({}, checkout_id="session-0")
-
-    with pytest.raises(SessionNotFound):
-        delete(store, "session-", agreed=lambda _: True)
-
-
-@pytest.mark.parametrize("command", ["SET", "RPUSH"])
-def test_what_is_no_session_can_be_deleted(store: CheckoutStore, client: redis.Redis, command: str) -> None:
-    client.execute_command(command, session_key("broken-1"), "{")
-
-    assert delete(store, "broken-1", agreed=lambda _: True).done
-    assert not client.exists(session_key("broken-1"))

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import CheckoutError
-from checkout_cli.operations.sessions import Deleted, Written
+from checkout_cli.operations.sessions import Written
 from checkout_cli.render import session_view
-from checkout_cli.render.session_view import expiry, shortened, show_list, show_session, span, write_session
+from checkout_cli.render.session_view import expiry, shortened, show_list, show_session, write_session
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName
+from checkout_cli.spans import span
 from checkout_cli.store.records import Problem, Sighting
 
 NOW = 1_700_000_000_000
@@ -275,13 +276,6 @@ def test_a_degraded_write_says_so_in_words_and_in_json(capsys: Captured) -> None
         "degraded": True,
     }
     assert captured.err.startswith("warning: ")
-
-
-def test_a_refused_deletion_prints_nothing_on_stdout(capsys: Captured) -> None:
-    session_view.show_deleted(Deleted(seen(), done=False, degraded=False), dry_run=False, as_json=False)
-
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "nothing was deleted\n")
 
 
 def test_a_description_names_what_would_be_deleted_without_personal_data() -> None:

@@ -1,0 +1,82 @@
+"""``checkoutctl sessions index``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.cli.context import (
+    DEFAULT_TIMEOUT,
+    DryRunOption,
+    JsonOption,
+    TimeoutOption,
+    YesOption,
+    context_of,
+)
+
+index = typer.Typer(
+    help="Compare the index with the sessions, and repair it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@index.command()
+def check(
+    typer_context: typer.Context,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Compare the index with the keys, both ways; changes nothing.
+
+    Tells of sessions that it does not list, entries without a session, entries that are late, sessions that never
+    end, and a legacy SET. Exit code 1 where something needs repair. Safe while traffic runs.
+
+    Example: checkoutctl sessions index check
+    """
+    from checkout_cli.operations.index_check import check_index
+    from checkout_cli.render.index_view import show_index
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
+        report = check_index(store, progress=advance)
+    show_index(report, as_json=as_json)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+@index.command()
+def repair(
+    typer_context: typer.Context,
+    fix_ttl: Annotated[
+        bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
+    ] = False,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Adopt a legacy SET, enter what is missing, take out what has no session; no session is changed.
+
+    Shows what it found and asks; without a terminal it needs --yes. Safe while traffic runs; two never run at once,
+    nor beside a clean-up: the second exits with 75. Exit code 1 where something is left.
+
+    Example: checkoutctl sessions index repair --fix-ttl --dry-run
+    """
+    from checkout_cli.operations.index_check import repair_index
+    from checkout_cli.render.index_view import agreement, show_index
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
+        report = repair_index(
+            store,
+            agreed=agreement(yes=yes, dry_run=dry_run, fix_ttl=fix_ttl),
+            fix_ttl=fix_ttl,
+            max_seconds=max_seconds,
+            progress=advance,
+        )
+    show_index(report, as_json=as_json)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)

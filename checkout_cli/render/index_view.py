@@ -1,0 +1,166 @@
+"""How a comparison of the index with the sessions looks, its repair, and what no session stands behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from checkout_cli.operations.index_check import Found, IndexReport
+from checkout_cli.operations.orphans import OrphanReport
+from checkout_cli.render.output import narrate, warn, write_json, write_line
+from checkout_cli.render.prompt import confirm
+from checkout_cli.render.safe import safe
+from checkout_cli.render.session_view import shortened
+from checkout_cli.sizes import size
+
+_HINT = "the same command with --yes, or with --dry-run to look only"
+
+
+def agreement(*, yes: bool, dry_run: bool, fix_ttl: bool) -> Callable[[IndexReport], bool]:
+    """Shows what is wrong, and asks a person unless that is settled."""
+
+    def agreed(report: IndexReport) -> bool:
+        if dry_run:
+            return False
+        for line in _lines(report):
+            narrate(line)
+        if report.endless.number and not fix_ttl:
+            narrate("sessions that never end are left as they are without --fix-ttl")
+        return yes or confirm("Repair the index?", hint=_HINT)
+
+    return agreed
+
+
+def show_index(report: IndexReport, *, as_json: bool) -> None:
+    """What was found, or mended, on stdout; what could not be looked at on stderr."""
+    for reason in report.away:
+        warn(f"not all could be looked at: {reason}")
+    if as_json:
+        write_json(index_document(report))
+        return
+    write_line(f"looked at {report.keys:,} sessions in Redis and {report.entries:,} entries of the index")
+    for line in _lines(report):
+        write_line(line)
+    if report.is_sound:
+        write_line("the index is sound")
+    elif not report.repaired:
+        narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
+    if not report.finished:
+        narrate("stopped before the end: the next run goes on")
+
+
+def index_document(report: IndexReport) -> dict[str, Any]:
+    """The same as JSON."""
+    return {
+        "repaired": report.repaired,
+        "sound": report.is_sound,
+        "kind": report.kind,
+        "keys": report.keys,
+        "entries": report.entries,
+        "missing": _document(report.missing),
+        "dangling": {**_document(report.dangling), "due": report.due},
+        "late": _document(report.late),
+        "endless": {**_document(report.endless), "fixed": report.endowed},
+        "wrongType": _document(report.wrong_type),
+        "legacy": report.legacy,
+        "unknown": report.unknown,
+        "finished": report.finished,
+        "partial": bool(report.away),
+    }
+
+
+def _document(found: Found) -> dict[str, Any]:
+    return {"count": found.number, "examples": found.examples}
+
+
+def _lines(report: IndexReport) -> Iterator[str]:
+    done = report.repaired
+    early = report.dangling.number - report.due
+    if report.kind == "set" or report.legacy:
+        yield f"a legacy SET with {_count(report.legacy, 'id', 'ids')}{': adopted' if done else ''}"
+    if report.missing.number:
+        yield _line(report.missing, "is not in the index", "are not in the index", "entered" if done else "")
+    if early:
+        fate = ": taken out" if done else ""
+        entries = _count(early, "entry has", "entries have")
+        yield f"{entries} no session, and should have one for longer{fate} ({_named(report.dangling)})"
+    if report.due:
+        fate = "taken out" if done else "left to the next clean-up"
+        yield f"{_count(report.due, 'entry', 'entries')} of sessions that have ended: {fate}"
+    if report.late.number:
+        says = "earlier than the index says"
+        yield _line(report.late, f"ends {says}", f"end {says}", "mended" if done else "")
+    if report.endless.number:
+        fate = f"{report.endowed:,} given an end" if report.endowed else ""
+        yield _line(report.endless, "never ends", "never end", fate)
+    if report.wrong_type.number:
+        keys = _count(report.wrong_type.number, "key of a session holds", "keys of sessions hold")
+        yield f"{keys} no string: another program's ({_named(report.wrong_type)})"
+    if report.unknown:
+        yield f"{_count(report.unknown, 'entry', 'entries')} could not be judged"
+
+
+def _line(found: Found, one: str, many: str, fate: str) -> str:
+    what = _count(found.number, f"session {one}", f"sessions {many}")
+    return f"{what}{': ' if fate else ''}{fate} ({_named(found)})"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _named(found: Found) -> str:
+    more = ", …" if found.number > len(found.examples) else ""
+    return ", ".join(safe(name) for name in shortened(found.examples)) + more
+
+
+# What no session stands behind
+
+
+def orphan_agreement(*, yes: bool, dry_run: bool) -> Callable[[OrphanReport], bool]:
+    """Shows what there is, and asks a person unless that is settled."""
+
+    def agreed(report: OrphanReport) -> bool:
+        if dry_run:
+            return False
+        for line in _orphan_lines(report):
+            narrate(line)
+        return yes or confirm("Remove what no session stands behind?", hint=_HINT)
+
+    return agreed
+
+
+def orphan_document(report: OrphanReport) -> dict[str, Any]:
+    """What was found, or removed, as JSON."""
+    return {
+        "removed": report.removed,
+        "copies": {**_document(report.copies), "bytes": report.bytes},
+        "pendingNames": _document(report.names),
+        "believed": _document(report.believed),
+    }
+
+
+def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
+    """What was found, or removed, on stdout; what a person should look at on stderr."""
+    if not quiet:
+        for line in _orphan_lines(report):
+            write_line(line)
+        if not report.number:
+            write_line("nothing is there that no session stands behind")
+    if report.believed.number:
+        warn(
+            f"{_count(report.believed.number, 'session', 'sessions')} in Redis may be served without having a row "
+            f"({_named(report.believed)}): was the database restored from a backup? They are left alone"
+        )
+
+
+def _orphan_lines(report: OrphanReport) -> Iterator[str]:
+    verb = "removed" if report.removed else "would remove"
+    if report.copies.number:
+        yield (
+            f"{verb} {_count(report.copies.number, 'copy', 'copies')} that no row stands behind and no read believes, "
+            f"{size(report.bytes)} ({_named(report.copies)})"
+        )
+    if report.names.number:
+        names = _count(report.names.number, "name", "names")
+        yield f"{verb} {names} among the pending for which nothing waits ({_named(report.names)})"

@@ -1,0 +1,129 @@
+"""What an operator asks of Redis itself about one session: all that lies there under its id, as it is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
+from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.session import decode, without_reserved
+from checkout_cli.store import stamped
+from checkout_cli.store.records import Problem
+from checkout_cli.store.redis_commands import encoded
+from checkout_cli.store.redis_tier import LARGEST_VALUE, RedisTier
+
+
+class KeyState(StrEnum):
+    """What lies at a session's key."""
+
+    MISSING = "missing"
+    CLAIMED = "claimed"
+    """Somebody has just claimed the right to fill it."""
+    STAMPED = "session"
+    FOREIGN = "foreign session"
+    """Another program wrote it, and no stamp of ours is in it."""
+    BROKEN = "no session"
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """What Redis has under one id. Looking at it extends nothing.
+
+    ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
+    ``stamp`` the one that the copy was published to. ``score`` is its moment in the index (ms), infinite in a legacy
+    one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
+    """
+
+    place: str
+    identity: bytes | None
+    state: KeyState
+    ttl: int | None = None
+    size: int = 0
+    version: int | None = None
+    stamp: bytes | None = None
+    intact: bool = True
+    undrained: tuple[str, ...] = ()
+    fields: dict[str, Any] | None = None
+    problem: Problem | None = None
+    detail: str = ""
+    score: float | None = None
+    waits: bool = False
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it holds a session, whoever wrote it."""
+        return self.fields is not None
+
+
+def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
+    """All that lies in Redis under an id, in two or three round trips.
+
+    Raises:
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
+    identity, (size, ttl) = redis.exchange(("STRLEN", key), ("PTTL", key), lenient=True)
+    _raise_unless(size, WrongKeyType)
+    _raise_unless(ttl)
+    view = KeyView(
+        place=redis.place_of(checkout_id),
+        identity=identity,
+        state=KeyState.MISSING,
+        ttl=ttl if ttl >= 0 else None,
+        score=_score(redis, member),
+        waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
+    )
+    if ttl == -2:
+        return view
+    if isinstance(size, WrongKeyType):
+        return _broken(view, Problem.WRONG_TYPE, "not a string")
+    view = msgspec.structs.replace(view, size=size)
+    if size > LARGEST_VALUE:
+        return _broken(view, Problem.TOO_LARGE, f"{size:,} bytes")
+    return _read(view, redis.ask(("GET", key)))
+
+
+def _read(view: KeyView, value: bytes | None) -> KeyView:
+    if value is None:
+        return msgspec.structs.replace(view, ttl=None, size=0)
+    if value.startswith(stamped.FILL_MARKER):
+        return msgspec.structs.replace(view, state=KeyState.CLAIMED)
+    copy = stamped.decode(value)
+    try:
+        fields = decode(copy.body if copy else without_reserved(value))
+    except SessionCorrupt as error:
+        return _broken(view, Problem.CORRUPT, str(error))
+    if copy is None:
+        return msgspec.structs.replace(view, state=KeyState.FOREIGN, fields=fields)
+    return msgspec.structs.replace(
+        view,
+        state=KeyState.STAMPED,
+        fields=fields,
+        version=copy.version,
+        stamp=copy.identity,
+        intact=copy.intact,
+        undrained=copy.undrained,
+    )
+
+
+def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
+    return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
+
+
+def _score(redis: RedisTier, member: bytes) -> float | None:
+    """The moment in the index; infinite for a member of a legacy index, which has none."""
+    score, old = redis.ask_all(("ZSCORE", INDEX, member), ("SMISMEMBER", redis.legacy_index, member), lenient=True)
+    if isinstance(score, WrongKeyType):
+        listed = redis.ask_all(("SMISMEMBER", INDEX, member), lenient=True)[0]
+        return float("inf") if isinstance(listed, list) and listed[0] else None
+    _raise_unless(score)
+    if score is not None:
+        return float(score)
+    return float("inf") if isinstance(old, list) and old[0] else None
+
+
+def _raise_unless(reply: object, *expected: type[CheckoutError]) -> None:
+    if isinstance(reply, CheckoutError) and not isinstance(reply, expected):
+        raise reply

@@ -1,0 +1,167 @@
+"""One id in every tier side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from checkout_cli.errors import InvalidInput, SessionNotFound, TierUnavailable
+from checkout_cli.operations.trace import MISSING, Trust, trace
+from checkout_cli.session import PaymentStatus
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Problem
+from checkout_cli.store.redis_inspection import KeyState
+from tests.operations.test_sync import create_in_redis_alone, make_conflict, set_columns, update_in_database_alone
+from tests.servers import ValkeyServer
+from tests.store.support import make_store
+
+ID = "trace-0001"
+KEY = f"checkout:session:{ID}"
+
+
+def test_a_session_that_is_well_is_trusted_and_the_same_in_both(store: CheckoutStore) -> None:
+    store.create({"totalAmount": 7.5}, checkout_id=ID)
+    store.hand_over.write_down()
+    found = trace(store, ID)
+    assert found.key is not None
+    assert found.row is not None
+    assert (found.key.state, found.key.version, found.trust) == (KeyState.STAMPED, 1, Trust.TRUSTED)
+    assert (found.row.version, found.row.published_version, found.row.is_pending) == (1, 1, False)
+    assert found.key.score == found.row.expires_at
+    assert found.differences == ()
+    assert not found.key.waits
+
+
+def test_looking_extends_nothing_and_claims_nothing(store: CheckoutStore) -> None:
+    store.create({}, checkout_id=ID)
+    store.redis.ask(("PEXPIRE", KEY, 60_000))
+    before = store.database.read(ID)
+    trace(store, ID)
+    assert store.redis.ask(("PTTL", KEY)) <= 60_000
+    assert store.database.read(ID) == before
+    store.redis.ask(("DEL", KEY))
+    trace(store, ID)
+    assert not store.redis.ask(("EXISTS", KEY))
+
+
+def test_what_differs_is_told_field_by_field(store: CheckoutStore) -> None:
+    store.create({"totalAmount": 7.5, "notes": "a"}, checkout_id=ID)
+    update_in_database_alone(store.settings, ID, totalAmount=9.5, couponCode="SAVE")
+    found = trace(store, ID)
+    told = {difference.name: (difference.in_redis, difference.in_database) for difference in found.differences}
+    assert told["totalAmount"] == (7.5, 9.5)
+    assert told["couponCode"] == (MISSING, "SAVE")
+    assert "notes" not in told
+    assert found.trust is Trust.PENDING
+
+
+def test_a_beginning_will_do_where_it_is_the_only_one(store: CheckoutStore) -> None:
+    store.create({}, checkout_id="trace-0001")
+    store.create({}, checkout_id="tracks-001")
+    assert trace(store, "trace-").checkout_id == "trace-0001"
+    with pytest.raises(InvalidInput, match="2 sessions"):
+        trace(store, "trac")
+    with pytest.raises(SessionNotFound):
+        trace(store, "nothing-like-it")
+
+
+def test_a_tombstone_is_found_by_its_whole_id(store: CheckoutStore) -> None:
+    store.create({}, checkout_id=ID)
+    store.delete(ID)
+    found = trace(store, ID)
+    assert found.row is not None
+    assert found.row.body is None
+    assert found.key is not None
+    assert found.key.state is KeyState.MISSING
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "problem"),
+    [
+        (b'{"a":', KeyState.BROKEN, Problem.CORRUPT),
+        (b'{"totalAmount":1}', KeyState.FOREIGN, None),
+        (b"fill:abc:123", KeyState.CLAIMED, None),
+        (b"", KeyState.BROKEN, Problem.CORRUPT),
+    ],
+    ids=["corrupt", "foreign", "claim", "empty"],
+)
+def test_whatever_lies_at_the_key_is_told(
+    store: CheckoutStore, value: bytes, state: KeyState, problem: Problem | None
+) -> None:
+    store.redis.ask(("SET", KEY, value, "PX", 60_000))
+    found = trace(store, ID)
+    assert found.key is not None
+    assert (found.key.state, found.key.problem) == (state, problem)
+    assert found.row is None
+
+
+def test_a_list_at_the_key_is_told(store: CheckoutStore) -> None:
+    store.redis.ask(("RPUSH", KEY, "a"))
+    found = trace(store, ID)
+    assert found.key is not None
+    assert found.key.problem is Problem.WRONG_TYPE
+
+
+def test_a_copy_that_another_program_changed_is_not_trusted(store: CheckoutStore, valkey: ValkeyServer) -> None:
+    store.create({"totalAmount": 7.5}, checkout_id=ID)
+    with valkey.client() as client:
+        client.set(KEY, client.get(KEY).replace(b"7.5", b"0.5"), keepttl=True)  # type: ignore[union-attr]
+    found = trace(store, ID)
+    assert found.trust is Trust.CHANGED
+    assert [difference.name for difference in found.differences] == ["totalAmount"]
+
+
+def test_a_copy_of_another_server_is_not_trusted(store: CheckoutStore, valkey: ValkeyServer) -> None:
+    store.create({}, checkout_id=ID)
+    with valkey.client() as client:
+        value = client.get(KEY)
+        assert isinstance(value, bytes)
+        body = json.loads(value)
+        other = value.replace(body["stamp"].split(":")[0].encode(), b"0" * 40)
+        client.set(KEY, other, keepttl=True)
+    assert trace(store, ID).trust is Trust.OTHER_SERVER
+
+
+def test_writes_that_wait_for_the_database_are_told(store: CheckoutStore) -> None:
+    create_in_redis_alone(store.settings, ID)
+    found = trace(store, ID)
+    assert found.key is not None
+    assert len(found.key.undrained) == 1
+    assert found.key.waits
+    assert found.trust is Trust.UNDRAINED
+    assert found.row is None
+
+
+def test_a_lost_conflict_is_told(store: CheckoutStore) -> None:
+    make_conflict(store, ID)
+    assert len(trace(store, ID).traces.conflicts) == 1
+
+
+@pytest.mark.parametrize("legacy", ["checkout:index", "checkout:index:legacy"])
+def test_a_member_of_a_legacy_index_is_listed(store: CheckoutStore, legacy: str) -> None:
+    store.create({}, checkout_id=ID)
+    store.redis.ask(("DEL", "checkout:index"))
+    store.redis.ask(("SADD", legacy, ID))
+    found = trace(store, ID)
+    assert found.key is not None
+    assert found.key.score == float("inf")
+
+
+def test_without_one_tier_the_other_is_told_and_without_both_it_is_an_error(store: CheckoutStore) -> None:
+    store.create({"paymentStatus": PaymentStatus.PROCESSING}, checkout_id=ID)
+    set_columns(store, ID, published_version=1)
+    with make_store(replace(store.settings, redis_port=1)) as without_redis:
+        found = trace(without_redis, ID)
+    assert found.key is None
+    assert "refused" in found.redis_away
+    assert found.row is not None
+    with make_store(replace(store.settings, database_url="postgresql://nobody@127.0.0.1:1/none")) as without_database:
+        found = trace(without_database, ID)
+    assert found.key is not None
+    assert found.key.is_copy
+    assert found.database_away
+    away = replace(store.settings, redis_port=1, database_url="postgresql://nobody@127.0.0.1:1/none")
+    with make_store(away) as without_both, pytest.raises(TierUnavailable):
+        trace(without_both, ID)
