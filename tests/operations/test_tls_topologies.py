@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable
 from checkout_cli.operations.embedded import HOST, free_port
 from checkout_cli.operations.health import HealthCheck
 from checkout_cli.operations.ping import Ping, PingSummary, Stage
@@ -124,6 +126,18 @@ def failure_at_sentinel(settings: Settings) -> CheckoutError:
     assert failure is not None
     assert failure.stage is Stage.SENTINEL
     return failure.error
+
+
+def test_a_server_that_hangs_in_the_handshake_costs_the_store_one_time_out() -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        tier = RedisTier(Settings(redis_host=HOST, redis_port=silent.getsockname()[1], redis_tls=True, timeout=0.4))
+        began = time.monotonic()
+        try:
+            with pytest.raises(RedisUnavailable, match="did not answer in time"):
+                tier.ping()
+        finally:
+            tier.close()
+        assert 0.3 < time.monotonic() - began < 0.7
 
 
 class TestSentinels:
@@ -254,6 +268,10 @@ class TestCluster:
                 tier.ping()
         finally:
             tier.close()
+
+    def test_a_node_that_wants_tls_is_told(self, cluster: Settings) -> None:
+        plain = replace(cluster, redis_tls=False, redis_tls_ca_file="")
+        assert "wants TLS" in str(HealthCheck(lambda: plain).look().redis.problem)
 
     def test_doctor_looks_at_the_certificate_of_every_node(self, cluster: Settings, tmp_path: Path) -> None:
         found = finding(cluster, "certificate", tmp_path)
