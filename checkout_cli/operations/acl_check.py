@@ -43,6 +43,7 @@ _SAMPLES = {
     "smismember": "SMISMEMBER {key} x",
     "srem": "SREM {key} x",
     "sscan": "SSCAN {key} 0 COUNT 1",
+    "zscan": "ZSCAN {key} 0 COUNT 1",
     "zadd": "ZADD {key} XX none x",
     "zcount": "ZCOUNT {key} 0 0",
     "zmscore": "ZMSCORE {key} x",
