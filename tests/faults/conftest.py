@@ -18,8 +18,6 @@ from tests.faults.proxy import Proxy
 from tests.servers import PostgresServer, ValkeyServer
 from tests.store.support import ManualClock
 
-_results = pytest.StashKey[dict[str, list[str]]]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--matrix", action="store_true", help="print the fault matrix with the result of each row")
@@ -27,7 +25,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(row): which row of the fault matrix a test is of")
-    config.stash.setdefault(_results, {})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,15 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: Any = yield
     mark = item.get_closest_marker("fault")
-    if mark is not None and (report.when == "call" or report.outcome != "passed"):
-        item.config.stash[_results].setdefault(mark.args[0], []).append(report.outcome)
+    if mark is not None:  # with the report, it reaches the process that prints the matrix
+        report.user_properties.append(("fault", mark.args[0]))
     return report  # type: ignore[return-value]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not config.getoption("matrix", False):
         return
-    results = config.stash[_results]
+    results: dict[str, list[str]] = {}
+    for kind in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(kind, []):
+            if report.when == "call" or report.outcome != "passed":
+                row = dict(report.user_properties).get("fault")
+                results.setdefault(str(row), []).append(report.outcome)
     terminalreporter.section("fault matrix")
     for row in ROWS:
         outcomes = results.get(row, [])
