@@ -28,6 +28,10 @@ COMMANDS: dict[str, list[str]] = {
     "latency": ["latency", "--samples", "5", "--json"],
     "acl check": ["acl", "check", "--json"],
     "monitor": ["monitor", "--seconds", "0.2", "--json"],
+    "migrate plan": ["migrate", "plan", "--json"],
+    "migrate run": ["migrate", "run", "--restart", "--json"],
+    "migrate verify": ["migrate", "verify", "--json"],
+    "migrate status": ["migrate", "status", "--json"],
     "incident": ["incident", "--out", "-"],
 }
 """By what stands in the table."""

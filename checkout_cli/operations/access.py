@@ -188,6 +188,10 @@ COMMANDS: dict[str, Entry] = {
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY, _HAND_OVER),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
+    "migrate plan": Entry(_LOOK | _plain("ping"), _plain("info config|get scan") | _on(ALL, "memory|usage")),
+    "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
+    "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
+    "migrate status": NOTHING,
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)
