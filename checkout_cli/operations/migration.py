@@ -329,7 +329,7 @@ class Plan:
 
 
 KEY_OVERHEAD = 150
-"""Bytes of a key beside its name and value: its entries in the tables of keys and of expiries, allocator included."""
+"""Bytes of a key beside its name and value: its entries in the tables of keys and expiries, and the allocator's."""
 INDEX_OVERHEAD = 110
 """Bytes of an entry of the index beside the id: in a list and a table."""
 

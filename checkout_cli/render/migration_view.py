@@ -56,8 +56,8 @@ def _plan_lines(plan: Plan) -> list[str]:
         "in Redis: " + ", ".join(f"{number:,} {state}" for state, number in plan.states.items()),
         f"to do: {plan.to_do:,}, in about {span(plan.seconds * 1000)} at {plan.rate:,} sessions a second",
         (
-            f"memory: about {size(plan.needed)} more, from all {plan.states_missing:,} bodies ({size(plan.body_bytes)}), "
-            "keys and index"
+            f"memory: about {size(plan.needed)} more, from all {plan.states_missing:,} bodies "
+            f"({size(plan.body_bytes)}), keys and index"
         ),
         f"Redis: {used} used, limit: {room}",
     ]
