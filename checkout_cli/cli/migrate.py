@@ -111,15 +111,9 @@ def verify(
 def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
     """Say how far the last migration of this user came, according to its checkpoint; asks no server.
 
-    Exit code 3: there is no checkpoint.
-
     Example: checkoutctl migrate status
     """
-    from checkout_cli.errors import ExitCode
     from checkout_cli.operations.migration_checkpoint import CheckpointFile
     from checkout_cli.render.migration_view import show_status
 
-    checkpoint = CheckpointFile().read()
-    show_status(checkpoint, as_json=as_json)
-    if checkpoint is None:
-        raise typer.Exit(ExitCode.NOT_FOUND)
+    show_status(CheckpointFile().read(), as_json=as_json)

@@ -188,7 +188,7 @@ COMMANDS: dict[str, Entry] = {
     "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _on(INDEX, "zrem"), _IDENTITY, _HAND_OVER),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
-    "migrate plan": Entry(_LOOK | _plain("ping"), _plain("info config|get scan") | _on(ALL, "memory|usage")),
+    "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
     "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
     "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
     "migrate status": NOTHING,

@@ -14,7 +14,16 @@ from enum import StrEnum
 
 import msgspec
 
-from checkout_cli.errors import ConfigurationError, ExitCode, RedisUnavailable, TierUnavailable, WrongKeyType
+from checkout_cli.errors import (
+    CommandDenied,
+    CommandUnknown,
+    ConfigurationError,
+    ExitCode,
+    RedisUnavailable,
+    TierUnavailable,
+    WrongKeyType,
+)
+from checkout_cli.operations.inspection import Inspector
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.operations.migration_checkpoint import (
     DIRECTION,
@@ -370,21 +379,20 @@ def _add(found: Plan, row: Record) -> None:
 
 
 def _room(store: CheckoutStore, found: Plan) -> None:
-    from checkout_cli.errors import CommandDenied, CommandUnknown
-    from checkout_cli.operations.memory_look import look_at
-
+    """What INFO tells of the limit, of all servers together; nothing where it is denied or renamed away."""
     try:
-        looked = [look_at(server) for server in store.redis.servers()]
+        infos = [Inspector(server).info() for server in store.redis.servers()]
     except (CommandDenied, CommandUnknown):
         return
-    limits = [one.limits.maxmemory for one in looked]
-    used = [one.counted for one in looked]
+    limits = [info.integer("maxmemory") for info in infos]
     if 0 in limits:
         found.limit = 0
-    elif all(limit is not None for limit in limits):
+    elif None not in limits:
         found.limit = sum(limit or 0 for limit in limits)
-    if all(one is not None for one in used):
-        found.used = sum(one or 0 for one in used)
+    used = [info.integer("used_memory") for info in infos]
+    if None not in used:
+        aside = sum(info.integer("mem_not_counted_for_evict") or 0 for info in infos)
+        found.used = max(sum(one or 0 for one in used) - aside, 0)
 
 
 # Verify

@@ -16,11 +16,15 @@ import pytest
 from checkout_cli.errors import ConfigurationError, InvalidInput, RedisUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.operations import migration
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.job_lock import job_lock
 from checkout_cli.operations.migration import Difference, State, migrate, plan, verify
 from checkout_cli.operations.migration_checkpoint import CheckpointFile
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.cluster import Cluster
+from tests.in_process import run_here
+from tests.operations.test_sync import StartServer
 from tests.servers import ValkeyServer
 from tests.store.support import copy_of, evict, make_store, put_raw, raw, without_redis
 
@@ -290,7 +294,7 @@ def test_redis_that_is_switched_off_is_a_matter_of_configuration(store: Checkout
 
 
 def test_as_commands_plan_run_verify_and_status(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
-    assert checkoutctl("migrate", "status").returncode == 3
+    assert "no migration has been run" in checkoutctl("migrate", "status").stderr
     fill(store.settings, 12)
     planned = checkoutctl("migrate", "plan", "--json")
     assert (planned.returncode, json.loads(planned.stdout)["toDo"]) == (0, 12)
@@ -337,3 +341,41 @@ def _wait_for_progress(file: CheckpointFile, process: Any) -> None:
         return checkpoint is not None and checkpoint.counts.done > 0
 
     wait_until(has_begun, 10)
+
+
+def test_a_plan_that_does_not_fit_warns_and_exits_1(
+    settings: Settings, tmp_path: Path, valkey_server: StartServer
+) -> None:
+    server = valkey_server("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
+    full = dataclasses.replace(settings, redis_port=server.port)
+    with make_store(full) as store:
+        store.database.create_schema()
+        fill(full, 10)
+        assert plan(store).fits
+        with make_store(without_redis(full)) as writer:
+            for at in range(20):
+                writer.create({"notes": "x" * 200_000}, checkout_id=f"large-{at:04}")
+        assert plan(store).fits is False
+    environment = {"REDIS_PORT": str(server.port), "REDIS_HOST": HOST, "DATABASE_URL": full.database_url}
+    planned = run_here(["migrate", "plan"], environment, tmp_path)
+    assert planned.code == 1
+    assert "it will not fit" in planned.err
+
+
+def test_in_a_cluster_each_server_gets_its_slots(settings: Settings, tmp_path: Path) -> None:
+    with make_store(settings) as opened:
+        opened.database.create_schema()
+    fill(settings, 60)
+    with Cluster(tmp_path / "cluster") as cluster:
+        nodes = ",".join(f"{HOST}:{server.port}" for server in cluster.primaries[1:])
+        port = cluster.primaries[0].port
+        there = dataclasses.replace(settings, redis_mode="cluster", redis_port=port, redis_cluster_nodes=nodes)
+        with make_store(there) as store:
+            file = CheckpointFile(tmp_path / "state")
+            assert plan(store).states[State.MISSING] == 60
+            report = migrate(store, file, rate=FAST)
+            assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)
+            assert verify(store).number == 0
+            cluster.owner(f"checkout:session:{name_of(0)}").kill()
+            with pytest.raises(RedisUnavailable):
+                migrate(store, file, rate=FAST)
