@@ -31,7 +31,6 @@ COMMANDS: dict[str, list[str]] = {
     "migrate plan": ["migrate", "plan", "--json"],
     "migrate run": ["migrate", "run", "--restart", "--json"],
     "migrate verify": ["migrate", "verify", "--json"],
-    "migrate status": ["migrate", "status", "--json"],
     "incident": ["incident", "--out", "-"],
 }
 """By what stands in the table."""
