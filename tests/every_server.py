@@ -29,7 +29,6 @@ COMMANDS: dict[str, list[str]] = {
     "acl check": ["acl", "check", "--json"],
     "monitor": ["monitor", "--seconds", "0.2", "--json"],
     "migrate plan": ["migrate", "plan", "--json"],
-    "migrate run": ["migrate", "run", "--restart", "--json"],
     "migrate verify": ["migrate", "verify", "--json"],
     "incident": ["incident", "--out", "-"],
 }
