@@ -92,7 +92,7 @@ class MigrationReport:
         if self.lost_lock:
             return ExitCode.TRY_AGAIN
         counts = self.checkpoint.counts
-        return ExitCode.FINDING if counts.undrained or counts.foreign else ExitCode.OK
+        return ExitCode.FINDING if counts.undrained or counts.foreign or counts.left else ExitCode.OK
 
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:

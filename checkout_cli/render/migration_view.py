@@ -89,6 +89,8 @@ def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
         warn(f"{checkpoint.counts.done:,} of {total:,} done{reason}; the same command goes on")
     if checkpoint.counts.undrained:
         warn(f"{checkpoint.counts.undrained:,} with writes that the database lacks were left; checkoutctl sync")
+    if checkpoint.counts.left:
+        warn(f"{checkpoint.counts.left:,} were being filled by somebody else; in 10 seconds: checkoutctl migrate run")
     if checkpoint.counts.foreign:
         warn(
             f"{checkpoint.counts.foreign:,} where another program's value lies were left; the shop's next read settles"

@@ -379,3 +379,13 @@ def test_in_a_cluster_each_server_gets_its_slots(settings: Settings, tmp_path: P
             cluster.owner(f"checkout:session:{name_of(0)}").kill()
             with pytest.raises(RedisUnavailable):
                 migrate(store, file, rate=FAST)
+
+
+def test_a_key_that_somebody_else_is_filling_is_left_and_said(store: CheckoutStore, tmp_path: Path) -> None:
+    fill(store.settings, 3)
+    store.redis.claim(name_of(1))  # as a process that was ended between its claim and its publish
+    report = migrate(store, CheckpointFile(tmp_path), rate=FAST)
+    assert (report.checkpoint.counts.published, report.checkpoint.counts.left, report.exit_code) == (2, 1, 1)
+    evict(store, name_of(1))  # ten seconds later
+    assert migrate(store, CheckpointFile(tmp_path), rate=FAST).exit_code == 0
+    assert verify(store).number == 0
