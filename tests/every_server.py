@@ -28,6 +28,8 @@ COMMANDS: dict[str, list[str]] = {
     "latency": ["latency", "--samples", "5", "--json"],
     "acl check": ["acl", "check", "--json"],
     "monitor": ["monitor", "--seconds", "0.2", "--json"],
+    "migrate plan": ["migrate", "plan", "--json"],
+    "migrate verify": ["migrate", "verify", "--json"],
     "incident": ["incident", "--out", "-"],
 }
 """By what stands in the table."""

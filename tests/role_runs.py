@@ -76,6 +76,12 @@ class Scene:
             client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
             client.set(FOREIGN, "1")
 
+    def empty_redis(self) -> None:
+        """Sessions that only the database has."""
+        self.fill()
+        with self.server.client() as client:
+            client.flushall()
+
     def with_legacy_index(self) -> None:
         """The plain SET of the shop's older programs instead of our index."""
         self.fill()
@@ -258,6 +264,12 @@ RUNS = (
     Run("sync", "--conflicts", state=Scene.all_waiting),
     Run("sync", "--resolve {conflict} --keep drained --yes", state=Scene.all_waiting),
     Run("sync", state=Scene.all_waiting),
+    Run("migrate plan", state=Scene.all_waiting),
+    Run("migrate run", "--restart", state=Scene.all_waiting),
+    Run("migrate run", "--restart", state=Scene.empty_redis),
+    Run("migrate run", "--restart", state=Scene.with_legacy_index),
+    Run("migrate verify"),
+    Run("migrate status"),
     Run("cleanup", "--expired --dry-run"),
     Run("cleanup", "--expired"),
     Run("cleanup", "--expired", state=Scene.with_legacy_index),

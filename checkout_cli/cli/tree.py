@@ -23,6 +23,7 @@ COMMANDS = (
     "config",
     "sessions",
     "sync",
+    "migrate",
     "cleanup",
     "cache",
     "stats",

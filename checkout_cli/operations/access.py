@@ -216,6 +216,10 @@ COMMANDS: dict[str, Entry] = {
     "sessions extend": Entry(_LOOK | _on(SESSIONS, "evalsha pexpire") | _SCRIPTS, _IDENTITY),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
+    "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
+    "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
+    "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
+    "migrate status": NOTHING,
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)

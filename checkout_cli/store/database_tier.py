@@ -410,6 +410,27 @@ class DatabaseTier:
                 return
             last = next(reversed(page))
 
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        url = self._engine.url
+        return str(self.sqlite_path or url.render_as_string(hide_password=True))
+
+    def aside(self, now: int) -> tuple[int, int, int]:
+        """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
+        return (
+            self._number(sessions.c.body.is_not(None), sessions.c.expires_at <= now),
+            self._number(sessions.c.body.is_(None)),
+            self._number(sessions.c.published_version < sessions.c.version),
+        )
+
+    def living_after(self, last: str, now: int, limit: int) -> list[Record]:
+        """Rows that are alive at ``now`` (ms), in the order of their ids, from the first one after ``last``."""
+        statement = _LIVE.where(sessions.c.checkout_id > last, sessions.c.expires_at > now)
+        with self.transaction() as connection:
+            rows = connection.execute(statement.order_by(sessions.c.checkout_id).limit(limit)).all()
+        return [_record(row) for row in rows]
+
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
         """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
         chosen = sessions.c.checkout_id.in_(bindparam("ids", expanding=True)) & (sessions.c.expires_at <= cutoff)

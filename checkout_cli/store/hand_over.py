@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 from cachetools import LRUCache
 
-from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt
+from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, SessionCorrupt
 from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier, Pending
@@ -265,3 +265,44 @@ class HandOver:
         outcome = self._redis.publish(record, opened, self._clock.wall(), also=also)
         self.note_published(record.checkout_id, record.version, opened.identity)
         return outcome
+
+    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[str]:
+        """:meth:`publish` for many, those of one server in one round trip; ``problem`` for what cannot be published.
+
+        Raises:
+            RedisUnavailable: some of them may or may not be published.
+        """
+        if self._redis.is_cluster:
+            return [self._published_alone(record, opened) for record, opened in some]
+        outcomes: dict[str, str] = {}
+        for identity in {opened.identity for _, opened in some}:
+            if self.is_fenced_off(identity):
+                raise RedisUnavailable("this primary is not the one that the database knows as the latest")
+            group = [(record, opened) for record, opened in some if opened.identity == identity]
+            outcomes |= self._publish_group(group, identity)
+        return [outcomes[record.checkout_id] for record, _ in some]
+
+    def _publish_group(self, group: Sequence[tuple[Record, Opened]], identity: bytes | None) -> dict[str, str]:
+        now = self._clock.wall()
+        pairs = [self._redis.publishing(record, opened, now) for record, opened in group]
+        commands = [command for pair in pairs for command in pair]
+        _, replies = self._redis.exchange(*commands, identity=identity, bound=True, lenient=True)
+        outcomes: dict[str, str] = {}
+        for place, (record, _) in enumerate(group):
+            outcome, indexed = replies[2 * place : 2 * place + 2]
+            if isinstance(outcome, SessionCorrupt):
+                outcomes[record.checkout_id] = "problem"
+                continue
+            if isinstance(outcome, CheckoutError):
+                raise outcome
+            if isinstance(indexed, CheckoutError):
+                self._redis.make_way_for(indexed, pairs[place][1])
+            self.note_published(record.checkout_id, record.version, identity)
+            outcomes[record.checkout_id] = outcome.decode()
+        return outcomes
+
+    def _published_alone(self, record: Record, opened: Opened) -> str:
+        try:
+            return self.publish(record, opened)
+        except SessionCorrupt:
+            return "problem"

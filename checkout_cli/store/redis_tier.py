@@ -200,9 +200,7 @@ class RedisTier:
             identity, (reply,) = self.exchange(_OPEN.call(key, token, self._ttl, FILL_TIME))
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        if reply[0] is None:
-            return Opened(None, identity, token if reply[1] else b"")
-        return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
+        return self._claimed(identity, token, reply)
 
     def publish(
         self, record: Record, opened: Opened, now: int, *, make_way: bool = True, also: Sequence[Command] = ()
@@ -213,6 +211,12 @@ class RedisTier:
         ``now`` is the time in milliseconds; with ``make_way`` off, a legacy index stays where it is. Returns ``set``,
         ``missing``, ``newer``, ``undrained`` or ``cleared``; what goes ``also`` may fail unheard.
         """
+        script, index = self.publishing(record, opened, now)
+        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
+
+    @staticmethod
+    def publishing(record: Record, opened: Opened, now: int) -> tuple[Command, Command]:
+        """The script that publishes a version, and its change of the index."""
         key = encoded(session_key(record.checkout_id))
         member = encoded(record.checkout_id)
         if record.body is None:
@@ -222,8 +226,7 @@ class RedisTier:
             value, stamp = stamped.encode(record.version, opened.identity, record.body)
             ttl = max(record.expires_at - now, 1)
             index = ("ZADD", INDEX, "GT", record.expires_at, member)
-        script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
-        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
+        return _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl), index
 
     def with_index(
         self, script: Command, index: Command, opened: Opened, *, make_way: bool = True, also: Sequence[Command] = ()
@@ -238,10 +241,10 @@ class RedisTier:
                 _log.debug("not counted: %s", reply)
         _raise(outcome)
         if isinstance(indexed, CheckoutError) and (make_way or not isinstance(indexed, WrongKeyType)):
-            self._make_way(indexed, index)
+            self.make_way_for(indexed, index)
         return outcome
 
-    def _make_way(self, error: CheckoutError, index: Command) -> None:
+    def make_way_for(self, error: CheckoutError, index: Command) -> None:
         """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
 
         A clean-up moves its members over. Where something else is there, the session stays without an entry.
@@ -253,6 +256,33 @@ class RedisTier:
             raise error
         if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, self.legacy_index)):
             self.ask(index)
+
+    def claim_all(self, checkout_ids: Sequence[str]) -> dict[str, Opened]:
+        """:meth:`claim` for many keys, in one round trip; in a cluster one after the other, as slots may move.
+
+        A session that appeared at a key meanwhile is granted the full TTL again, as by any reader.
+        """
+        if self.is_cluster or not checkout_ids:
+            return {name: self.claim(name) for name in checkout_ids}
+        tokens = [self._tokens().encode() for _ in checkout_ids]
+        calls = [
+            _OPEN.call(encoded(session_key(name)), token, self._ttl, FILL_TIME)
+            for name, token in zip(checkout_ids, tokens, strict=True)
+        ]
+        identity, replies = self.exchange(*calls, lenient=True)
+        return {
+            name: self._claimed(identity, token, reply)
+            for name, token, reply in zip(checkout_ids, tokens, replies, strict=True)
+        }
+
+    @staticmethod
+    def _claimed(identity: bytes | None, token: bytes, reply: Any) -> Opened:
+        if isinstance(reply, WrongKeyType):
+            return Opened(None, None, problem=Problem.WRONG_TYPE)
+        _raise(reply)
+        if reply[0] is None:
+            return Opened(None, identity, token if reply[1] else b"")
+        return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""

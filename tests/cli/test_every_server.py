@@ -40,7 +40,7 @@ def refused(name: str) -> set[str]:
     if name == "hung":
         return set(COMMANDS) - {"health", "doctor", "incident"}
     if name == "loading":
-        return {"acl check", "memory families", "memory families --sample", "latency"}
+        return {"acl check", "memory families", "memory families --sample", "latency", "migrate plan", "migrate verify"}
     return {
         "CONFIG": {"memory tune --policy"},
         "INFO": {"info"},

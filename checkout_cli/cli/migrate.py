@@ -1,0 +1,119 @@
+"""``checkoutctl migrate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+RateOption = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="At most so many sessions a second.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")]
+
+
+@app.callback()
+def migrate() -> None:
+    """Bring the database's sessions to Redis without downtime.
+
+    New sessions go to Redis by themselves, and the database serves the others until they expire. This brings those
+    over that still live, one version each, while the shop goes on.
+
+    Example: checkoutctl migrate plan
+    """
+
+
+@app.command()
+def plan(
+    typer_context: typer.Context,
+    rate: RateOption = 2000,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Count what a migration would move, and say whether Redis has room for it.
+
+    Nothing is changed. Exit code 1: it will not fit.
+
+    Example: checkoutctl migrate plan --rate 500
+    """
+    from checkout_cli.errors import ExitCode
+    from checkout_cli.operations.migration import plan as look
+    from checkout_cli.render.migration_view import show_plan
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
+        found = look(store, rate=rate, progress=advance)
+    show_plan(found, as_json=as_json)
+    if found.fits is False:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def run(
+    typer_context: typer.Context,
+    rate: RateOption = 2000,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget the checkpoint and begin again.")] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Publish every living session of the database that Redis lacks.
+
+    A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
+    the same command goes on. Exit code 1: something was left, as the answer says. 69: a tier went away. 75: another
+    process migrates now.
+
+    Example: checkoutctl migrate run --rate 500
+    """
+    from checkout_cli.operations.interruption import interruptible
+    from checkout_cli.operations.migration import migrate as move
+    from checkout_cli.operations.migration_checkpoint import CheckpointFile
+    from checkout_cli.render.migration_view import show_run
+    from checkout_cli.render.progress import progress
+
+    context = context_of(typer_context)
+    with interruptible(), context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
+        report = move(store, CheckpointFile(), rate=rate, restart=restart, progress=advance)
+    show_run(report, as_json=as_json, quiet=quiet)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def verify(
+    typer_context: typer.Context,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Compare about so many, evenly.")] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Compare every living session of the database with Redis: version, content, time to live.
+
+    A key may live longer than its row says, because reads are noted late, and may end 2 seconds earlier. Exit code 1:
+    something differs.
+
+    Example: checkoutctl migrate verify --sample 1000
+    """
+    from checkout_cli.errors import ExitCode
+    from checkout_cli.operations.migration import verify as compare
+    from checkout_cli.render.migration_view import show_verified
+    from checkout_cli.render.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Comparing", quiet=quiet or as_json) as advance:
+        found = compare(store, sample=sample, progress=advance)
+    show_verified(found, as_json=as_json, quiet=quiet)
+    if found.number:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
+    """Say how far the last migration of this user came, according to its checkpoint; asks no server.
+
+    Example: checkoutctl migrate status
+    """
+    from checkout_cli.operations.migration_checkpoint import CheckpointFile
+    from checkout_cli.render.migration_view import show_status
+
+    show_status(CheckpointFile().read(), as_json=as_json)

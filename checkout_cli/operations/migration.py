@@ -1,0 +1,491 @@
+"""``migrate``: what the database has goes to Redis, while the shop goes on.
+
+Every session goes through the store's own protocol: a key that is missing is claimed before its row is read, a copy
+goes only to the server that was asked before, and a newer version is never overwritten. So a page can be done twice,
+and the checkpoint is written after each page. Sessions that are created meanwhile go to Redis by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+from checkout_cli.errors import (
+    CommandDenied,
+    CommandUnknown,
+    ConfigurationError,
+    ExitCode,
+    RedisUnavailable,
+    TierUnavailable,
+    WrongKeyType,
+)
+from checkout_cli.operations.inspection import Inspector
+from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
+from checkout_cli.operations.migration_checkpoint import (
+    DIRECTION,
+    Checkpoint,
+    CheckpointFile,
+    Counts,
+    refuse_foreign,
+    source_of,
+    target_of,
+)
+from checkout_cli.store import stamped
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Problem, Record
+from checkout_cli.store.redis_index import Entry
+from checkout_cli.store.redis_tier import Look, Opened
+
+JOB = "migrate"
+PAGE = 100
+"""Sessions in one step: about a millisecond of Redis' time, and of their largest values 25 MB here."""
+RATE = 2000
+"""Sessions a second by default."""
+ATTEMPTS = 3
+"""How often a session is tried that the shop takes out of our hands."""
+
+Progress = Callable[[int, int], None]
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+class State(StrEnum):
+    """What Redis has of a living row."""
+
+    CURRENT = "current"
+    OLDER = "older"
+    UNTRUSTED = "untrusted"
+    """The same version, stamped for an earlier run of the server."""
+    MISSING = "missing"
+    UNDRAINED = "undrained"
+    FOREIGN = "foreign"
+
+
+@dataclass
+class MigrationReport:
+    """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
+
+    checkpoint: Checkpoint
+    resumed: bool = False
+    from_start_again: bool = False
+    unreachable: TierUnavailable | None = None
+    lost_lock: bool = False
+    seconds: float = 0.0
+    done_here: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.checkpoint.finished
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """69 where a tier went away, 75 where another process took over, 1 where sessions were left."""
+        if self.unreachable is not None:
+            return ExitCode.UNAVAILABLE
+        if self.lost_lock:
+            return ExitCode.TRY_AGAIN
+        counts = self.checkpoint.counts
+        return ExitCode.FINDING if counts.undrained or counts.foreign or counts.left else ExitCode.OK
+
+
+def state_of(row: Record, look: Look, identity: bytes | None) -> State:
+    """What a look found, compared with the row."""
+    if look.problem is Problem.UNREACHABLE:
+        raise RedisUnavailable(look.detail)
+    if look.problem is not None:
+        return State.FOREIGN
+    if look.value is None:
+        return State.MISSING
+    copy = stamped.decode(look.value)
+    if copy is None or not copy.intact:
+        return State.FOREIGN
+    if copy.undrained:
+        return State.UNDRAINED
+    if copy.version < row.version:
+        return State.OLDER
+    return State.CURRENT if copy.version > row.version or copy.identity == identity else State.UNTRUSTED
+
+
+def need_redis(store: CheckoutStore) -> None:
+    """Nothing can be moved to a Redis that is switched off for sessions.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if not store.settings.enable_checkout_sessions:
+        raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
+
+
+def migrate(
+    store: CheckoutStore,
+    file: CheckpointFile,
+    *,
+    rate: int = RATE,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> MigrationReport:
+    """Publish every living row that Redis lacks; goes on where an earlier run of the same migration ended.
+
+    Raises:
+        InvalidInput: the checkpoint is of another migration, or was edited.
+        Locked: another process migrates now.
+        TierUnavailable: one of the two cannot be reached from the beginning.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    with job_lock(store, JOB, new_owner()) as lock:
+        source = source_of(store)
+        target, server = target_of(store)
+        now = store.clock.wall()
+        found = None if restart else file.read()
+        again = False
+        if found is not None:
+            refuse_foreign(found, source, target)
+        if found is not None and not found.finished and found.server != server:
+            again, found = True, None  # what it had may be lost, and no copy in it is trusted
+        if found is None or found.finished:
+            checkpoint = Checkpoint(source, target, server, DIRECTION, now, now, store.database.count(now))
+            resumed = False
+        else:
+            checkpoint, resumed = found, True
+        return _Run(store, file, lock, MigrationReport(checkpoint, resumed, again), rate, progress).run()
+
+
+class _Run:
+    """One run, from its checkpoint on."""
+
+    def __init__(
+        self,
+        store: CheckoutStore,
+        file: CheckpointFile,
+        lock: JobLock,
+        report: MigrationReport,
+        rate: int,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._file = file
+        self._lock = lock
+        self._report = report
+        self._rate = rate
+        self._progress = progress
+
+    def run(self) -> MigrationReport:
+        clock = self._store.clock
+        started = clock.elapsed()
+        self._file.write(self._report.checkpoint)
+        try:
+            self._pages(started)
+        except TierUnavailable as away:
+            self._report.unreachable = away
+        self._store.hand_over.write_down()
+        self._report.seconds = clock.elapsed() - started
+        return self._report
+
+    def _pages(self, started: float) -> None:
+        store, checkpoint = self._store, self._report.checkpoint
+        while rows := store.database.living_after(checkpoint.last, store.clock.wall(), PAGE):
+            counts = msgspec.structs.replace(checkpoint.counts)
+            move(store, rows, counts)
+            self._report.done_here += len(rows)
+            # Only now: a page that was done in part is done again.
+            checkpoint.counts, checkpoint.last = counts, rows[-1].checkout_id
+            self._save()
+            self._progress(counts.done, max(checkpoint.total, counts.done))
+            if not self._lock.still_held():
+                self._report.lost_lock = True
+                return
+            ahead = self._report.done_here / self._rate - (store.clock.elapsed() - started)
+            if ahead > 0:
+                store.clock.pause(ahead)
+        checkpoint.finished = True
+        self._save()
+
+    def _save(self) -> None:
+        self._report.checkpoint.updated_at = self._store.clock.wall()
+        self._file.write(self._report.checkpoint)
+
+
+def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
+    """Bring Redis up to date with one page, and count what became of each session.
+
+    Raises:
+        RedisUnavailable: some of the page may be published, and the page must be done again.
+        DatabaseUnavailable: the same.
+    """
+    left = list(rows)
+    for _ in range(ATTEMPTS):
+        left = _attempt(store, left, counts)
+        if not left:
+            return
+    counts.left += len(left)
+
+
+def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
+    """The same once; returns what the shop took out of our hands."""
+    if store.hand_over.is_fenced:
+        store.hand_over.renew()
+    names = [row.checkout_id for row in rows]
+    identities = store.redis.identities(names)  # before the rows are read: a later restart must void these copies
+    if len(identities) < len(names):
+        raise RedisUnavailable("a server of the cluster does not answer")
+    looks = dict(zip(names, store.redis.look(names), strict=True))
+    states = {row.checkout_id: state_of(row, looks[row.checkout_id], identities[row.checkout_id]) for row in rows}
+    counts.undrained += sum(state is State.UNDRAINED for state in states.values())
+    counts.foreign += sum(state is State.FOREIGN for state in states.values())
+    current = [row for row in rows if states[row.checkout_id] is State.CURRENT]
+    with suppress(WrongKeyType):  # an older program's SET: a clean-up adopts it
+        store.index.enter([Entry(row.checkout_id, row.expires_at) for row in current])
+    counts.current += len(current)
+    claims = store.redis.claim_all([name for name in names if states[name] is State.MISSING])
+    stale = {name: Opened(None, identities[name]) for name in names if states[name] in {State.OLDER, State.UNTRUSTED}}
+    ours = {name: opened for name, opened in claims.items() if opened.token}
+    taken = [row for row in rows if row.checkout_id in claims and row.checkout_id not in ours]
+    return taken + _publish(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
+
+
+def _publish(
+    store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
+) -> list[Record]:
+    """Publish rows as they are now, after their keys were claimed; returns those that must be tried again."""
+    now = store.clock.wall()
+    rows = store.database.read_many(list(opened)) if opened else {}
+    some: list[tuple[Record, Opened]] = []
+    for name, way in opened.items():
+        row = rows.get(name)
+        if row is None or (row.body is not None and row.expires_at <= now) or (row.body is None and way.token):
+            counts.ended += 1
+            if way.token:
+                store.redis.release(name, way)
+            continue
+        ends_at = max(row.expires_at, now + (looks[name].ttl or 0))  # reads are noted in the database late
+        some.append((msgspec.structs.replace(row, expires_at=ends_at), way))
+    again = []
+    for (record, way), outcome in zip(some, store.hand_over.publish_all(some), strict=True):
+        if record.body is None:
+            counts.ended += 1
+        elif outcome == "set":
+            _count_set(counts, claimed=bool(way.token))
+        elif outcome == "newer":
+            counts.current += 1
+        elif outcome == "undrained":
+            counts.undrained += 1
+        elif outcome == "problem":
+            counts.foreign += 1
+        else:
+            again.append(seen[record.checkout_id])
+    return again
+
+
+def _count_set(counts: Counts, *, claimed: bool) -> None:
+    if claimed:
+        counts.published += 1
+    else:
+        counts.updated += 1
+
+
+# Plan
+
+
+@dataclass
+class Plan:
+    """What a run would find. Bytes of ``needed`` are what the missing sessions would take, keys and index included.
+
+    ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
+    """
+
+    rate: int
+    living: int = 0
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    expired: int = 0
+    tombstones: int = 0
+    pending: int = 0
+    body_bytes: int = 0
+    needed: int = 0
+    limit: int | None = None
+    used: int | None = None
+
+    @property
+    def to_do(self) -> int:
+        """Sessions that a run would publish."""
+        return self.states[State.MISSING] + self.states[State.OLDER] + self.states[State.UNTRUSTED]
+
+    @property
+    def states_missing(self) -> int:
+        """Sessions whose bodies were measured: all that Redis lacks."""
+        return self.states[State.MISSING]
+
+    @property
+    def seconds(self) -> float:
+        """About how long a run takes: every living row is looked at."""
+        return self.living / self.rate
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether Redis has room; ``None`` where it does not tell."""
+        if self.limit == 0:
+            return True
+        if self.limit is None or self.used is None:
+            return None
+        return self.used + self.needed <= self.limit
+
+
+KEY_OVERHEAD = 150
+"""Bytes of a key beside its name and value: its entries in the tables of keys and expiries, and the allocator's."""
+INDEX_OVERHEAD = 110
+"""Bytes of an entry of the index beside the id: in a list and a table."""
+
+
+def plan(store: CheckoutStore, *, rate: int = RATE, progress: Progress = silent) -> Plan:
+    """Look at every living row and at what Redis has of it; nothing is changed.
+
+    Raises:
+        TierUnavailable: one of the two cannot be reached.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    found = Plan(rate)
+    now = store.clock.wall()
+    found.expired, found.tombstones, found.pending = store.database.aside(now)
+    total = store.database.count(now)
+    last = ""
+    while rows := store.database.living_after(last, now, PAGE):
+        names = [row.checkout_id for row in rows]
+        identities = store.redis.identities(names)
+        for row, look in zip(rows, store.redis.look(names), strict=True):
+            state = state_of(row, look, identities.get(row.checkout_id))
+            found.states[state] += 1
+            if state is State.MISSING:
+                _add(found, row)
+        found.living += len(rows)
+        last = names[-1]
+        progress(found.living, max(total, found.living))
+    _room(store, found)
+    return found
+
+
+def _add(found: Plan, row: Record) -> None:
+    value, _ = stamped.encode(row.version, b"-" * 81, row.body or b"{}")
+    name = len(row.checkout_id.encode())
+    found.body_bytes += len(value)
+    found.needed += len(value) * 9 // 8 + 2 * name + KEY_OVERHEAD + INDEX_OVERHEAD  # values are rounded up to classes
+
+
+def _room(store: CheckoutStore, found: Plan) -> None:
+    """What INFO tells of the limit, of all servers together; nothing where it is denied or renamed away."""
+    try:
+        infos = [Inspector(server).info() for server in store.redis.servers()]
+    except (CommandDenied, CommandUnknown):
+        return
+    limits = [info.integer("maxmemory") for info in infos]
+    if 0 in limits:
+        found.limit = 0
+    elif None not in limits:
+        found.limit = sum(limit or 0 for limit in limits)
+    used = [info.integer("used_memory") for info in infos]
+    if None not in used:
+        aside = sum(info.integer("mem_not_counted_for_evict") or 0 for info in infos)
+        found.used = max(sum(one or 0 for one in used) - aside, 0)
+
+
+# Verify
+
+TOLERANCE = 2_000
+"""Milliseconds by which a key may end before its row says."""
+
+
+class Difference(StrEnum):
+    """How Redis differs from the database."""
+
+    MISSING = "missing in Redis"
+    OLDER = "older in Redis"
+    UNDRAINED = "has writes that the database lacks"
+    FOREIGN = "another program's value"
+    BODY = "same version, other content"
+    SHORT = "ends too early in Redis"
+    ENDLESS = "never ends in Redis"
+
+
+@dataclass
+class Verified:
+    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them."""
+
+    compared: int = 0
+    untrusted: int = 0
+    number: int = 0
+    differences: list[tuple[str, Difference]] = field(default_factory=list)
+
+
+MOST_NAMED = 100
+
+
+def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progress = silent) -> Verified:
+    """Compare every living row, or about ``sample`` of them evenly, with Redis: version, content, time to live.
+
+    What differs is looked at again, because the shop writes meanwhile.
+
+    Raises:
+        TierUnavailable: one of the two cannot be reached.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    found = Verified()
+    now = store.clock.wall()
+    total = store.database.count(now)
+    step = 1 if sample is None else max(total // sample, 1)
+    last, place = "", 0
+    while rows := store.database.living_after(last, store.clock.wall(), PAGE):
+        last = rows[-1].checkout_id
+        chosen = [row for at, row in enumerate(rows, place) if at % step == 0]
+        place += len(rows)
+        different = _compare(store, chosen, found)
+        for _ in range(ATTEMPTS if different else 0):
+            later = store.database.read_many(list(different))
+            still = [row for row in later.values() if row.body is not None and row.expires_at > store.clock.wall()]
+            different = _compare(store, still, Verified())
+        found.compared += len(chosen)
+        found.number += len(different)
+        found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
+        progress(place, max(total, place))
+    return found
+
+
+def _compare(store: CheckoutStore, rows: Sequence[Record], found: Verified) -> dict[str, Difference]:
+    names = [row.checkout_id for row in rows]
+    if not names:
+        return {}
+    identities = store.redis.identities(names)
+    different = {}
+    for row, look in zip(rows, store.redis.look(names), strict=True):
+        state = state_of(row, look, identities.get(row.checkout_id))
+        found.untrusted += state is State.UNTRUSTED
+        difference = _difference(row, look, state, store.clock.wall())
+        if difference is not None:
+            different[row.checkout_id] = difference
+    return different
+
+
+def _difference(row: Record, look: Look, state: State, now: int) -> Difference | None:
+    plain = {
+        State.MISSING: Difference.MISSING,
+        State.OLDER: Difference.OLDER,
+        State.UNDRAINED: Difference.UNDRAINED,
+        State.FOREIGN: Difference.FOREIGN,
+    }
+    if state in plain:
+        return plain[state]
+    copy = stamped.decode(look.value or b"")
+    if copy is not None and copy.version == row.version and copy.body != row.body:
+        return Difference.BODY
+    if copy is not None and copy.version > row.version:
+        return Difference.BODY  # the database issues versions, so that nothing newer than it can be right
+    if look.ttl is None:
+        return Difference.ENDLESS
+    return Difference.SHORT if now + look.ttl < row.expires_at - TOLERANCE else None

@@ -1,0 +1,152 @@
+"""How far a migration is: a file of the user's own, so that the same command goes on after a kill at any point."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.operations.private_file import write_private
+from checkout_cli.store.checkout_store import CheckoutStore
+
+DIRECTION = "database to Redis"
+FILE = "migration.json"
+_RESTART = "checkoutctl migrate run --restart"
+
+
+class Counts(msgspec.Struct):
+    """What became of the sessions that were looked at.
+
+    ``published``: Redis lacked them. ``updated``: Redis had an older version, or a copy that an earlier run of the
+    server left, which nobody trusts. ``current``: nothing was to be done. ``undrained``: Redis has writes that the
+    database lacks. ``foreign``: another program's value is there. ``left``: the shop writes or fills them itself now.
+    ``ended``: expired or deleted meanwhile.
+    """
+
+    published: int = 0
+    updated: int = 0
+    current: int = 0
+    undrained: int = 0
+    foreign: int = 0
+    left: int = 0
+    ended: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many were looked at."""
+        return sum(getattr(self, name) for name in self.__struct_fields__)
+
+
+class Checkpoint(msgspec.Struct, rename="camel"):
+    """Up to which id (``last``) all is done. Moments are in milliseconds since the epoch."""
+
+    source: str
+    target: str
+    server: str
+    direction: str
+    started_at: int
+    updated_at: int
+    total: int
+    last: str = ""
+    finished: bool = False
+    counts: Counts = msgspec.field(default_factory=Counts)
+
+
+class _Sealed(msgspec.Struct):
+    checkpoint: Checkpoint
+    digest: str
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """The one file; ``directory`` defaults to ``$XDG_STATE_HOME/checkoutctl``."""
+
+    directory: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        if self.directory is not None:
+            return self.directory / FILE
+        import platformdirs
+
+        return platformdirs.user_state_path("checkoutctl", appauthor=False) / FILE
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, ``None`` where there is none.
+
+        Raises:
+            InvalidInput: it was edited or damaged, or cannot be read.
+        """
+        try:
+            sealed = msgspec.json.decode(self.path.read_bytes(), type=_Sealed)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _edited() from error
+        if sealed.digest != _digest(sealed.checkpoint):
+            raise _edited()
+        return sealed.checkpoint
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace it, whole or not at all.
+
+        Raises:
+            CheckoutError: the file cannot be written.
+        """
+        try:
+            write_private(self.path, msgspec.json.encode(_Sealed(checkpoint, _digest(checkpoint))))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise CheckoutError(
+                f"the checkpoint cannot be written to {self.path}: {reason}", hint="set XDG_STATE_HOME to another place"
+            ) from error
+
+
+def _edited() -> InvalidInput:
+    return InvalidInput("the checkpoint is damaged or was edited, so it is not gone by", hint=_RESTART)
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    return hashlib.sha256(msgspec.json.encode(checkpoint)).hexdigest()
+
+
+def source_of(store: CheckoutStore) -> str:
+    """Which database it is, without a password; an SQLite file that was replaced by another one is another database."""
+    path = store.database.sqlite_path
+    if path is None:
+        return store.database.place
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path} ({status.st_dev}:{status.st_ino})"
+
+
+def target_of(store: CheckoutStore) -> tuple[str, str]:
+    """Where Redis is, and which servers answer there now: a restarted one is another, and may have lost its keys.
+
+    Raises:
+        RedisUnavailable: one of them does not answer.
+    """
+    identities = []
+    for server in sorted(store.redis.servers(), key=lambda one: one.place):
+        identity, _ = server.exchange([("PING",)])
+        identities.append((identity or b"-").decode())
+    settings = store.settings
+    return f"{settings.redis_place}/{settings.redis_db}", ",".join(identities)
+
+
+def refuse_foreign(checkpoint: Checkpoint, source: str, target: str) -> None:
+    """Go on only from a checkpoint of this very migration.
+
+    Raises:
+        InvalidInput: it is of another one.
+    """
+    if (checkpoint.source, checkpoint.target, checkpoint.direction) != (source, target, DIRECTION):
+        raise InvalidInput(
+            f"the checkpoint is of another migration ({checkpoint.source} to {checkpoint.target})", hint=_RESTART
+        )
