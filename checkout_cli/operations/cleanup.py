@@ -21,7 +21,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import INDEX, SESSION_PREFIX, checkout_id_of, is_accepted_id
 from checkout_cli.operations.cursors import checked_cursor
-from checkout_cli.operations.heartbeat import beat, last_beat
+from checkout_cli.operations.heartbeat import Heartbeat, beat, last_beat
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import decoded
@@ -48,7 +48,8 @@ Progress = Callable[[int, int], None]
 class CleanupReport:
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
-    ``cursor`` is where the next one goes on to look for sessions without an index entry.
+    ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
+    whose index has all rows of the database, as far as is known.
     """
 
     dry_run: bool = False
@@ -63,7 +64,8 @@ class CleanupReport:
     without_expiry: int = 0
     finished: bool = True
     unreachable: list[str] = field(default_factory=list)
-    cursor: str = FIRST_CURSOR
+    cursor: str = field(default=FIRST_CURSOR, compare=False)
+    server: str = field(default="", compare=False)
 
 
 def silent(_done: int, _total: int) -> None:
@@ -100,8 +102,8 @@ def clean_up(
         report = _CleanUp(store, lock, max_seconds, batch, progress).run()
     if not report.unreachable:
         spent = store.clock.elapsed() - started
-        removed, cursor = report.removed_from_index, report.cursor
-        beat(store, JOB, seconds=spent, finished=report.finished, sessions=removed, cursor=cursor)
+        removed, place = report.removed_from_index, {"cursor": report.cursor, "server": report.server}
+        beat(store, JOB, seconds=spent, finished=report.finished, sessions=removed, **place)
     return report
 
 
@@ -297,17 +299,25 @@ class _CleanUp:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
         if self._store.index.kind() not in {"zset", "none"}:
             return
-        listed = self._store.redis.ask(("ZCARD", INDEX))
-        self._enter_keys(most=KEYS_IN_ONE_RUN if listed else None)
-        if not self._database_away and listed < self._store.database.count(self._store.clock.wall()):
-            for rows in self._store.database.living_ids(self._store.redis.time()):
-                missing = set(self._store.index.missing(list(rows)))
-                self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+        identity, (listed,) = self._store.redis.exchange(("ZCARD", INDEX))
+        server, last = (identity or b"").decode(), self._last_beat()
+        known = bool(listed and last is not None and server and last.server == server)
+        cursor = FIRST_CURSOR if last is None else last.cursor
+        self._enter_keys(cursor if listed else FIRST_CURSOR, most=KEYS_IN_ONE_RUN if listed else None)
+        if not known and not self._database_away:  # this server may have been restarted with less than it had
+            self._enter_rows()
+            known = True
+        self._report.server = server if known else ""
 
-    def _enter_keys(self, most: int | None) -> None:
+    def _enter_rows(self) -> None:
+        for rows in self._store.database.living_ids(self._store.redis.time()):
+            missing = set(self._store.index.missing(list(rows)))
+            self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+
+    def _enter_keys(self, begin: str, most: int | None) -> None:
         """Of all keys, or of so many from where the last run stopped."""
         now, looked_at = self._store.redis.time(), 0
-        cursor: str | None = FIRST_CURSOR if most is None else self._last_cursor()
+        cursor: str | None = begin
         while cursor is not None and (most is None or looked_at < most):
             keys, cursor = self._store.redis.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
             names = [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
@@ -315,12 +325,13 @@ class _CleanUp:
             looked_at += PAGE
         self._report.cursor = cursor or FIRST_CURSOR
 
-    def _last_cursor(self) -> str:
+    def _last_beat(self) -> Heartbeat | None:
         try:
             last = last_beat(self._store, JOB)
-            return checked_cursor(FIRST_CURSOR if last is None else last.cursor)
+            checked_cursor(FIRST_CURSOR if last is None else last.cursor)
         except (AccessDenied, InvalidInput):  # no heartbeat for us, or somebody has written one of their own
-            return FIRST_CURSOR
+            return None
+        return last
 
     def _enter(self, entries: Sequence[Entry]) -> None:
         self._report.entered_into_index += self._store.index.enter(entries)

@@ -21,7 +21,8 @@ _log = logging.getLogger("checkout_cli.operations")
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
 
-    ``cursor`` is where the next run goes on with what is done a part at a time.
+    ``cursor`` is where the next run goes on with what is done a part at a time; ``server`` is the Redis server of which
+    a run has made sure that it lacks nothing.
     """
 
     finished_at: str
@@ -29,6 +30,7 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     finished: bool
     sessions: int
     cursor: str = FIRST_CURSOR
+    server: str = ""
 
     @property
     def moment(self) -> int:
@@ -37,12 +39,19 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def beat(
-    store: CheckoutStore, job: str, *, seconds: float, finished: bool, sessions: int, cursor: str = FIRST_CURSOR
+    store: CheckoutStore,
+    job: str,
+    *,
+    seconds: float,
+    finished: bool,
+    sessions: int,
+    cursor: str = FIRST_CURSOR,
+    server: str = "",
 ) -> None:
     """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
     if not store.settings.enable_checkout_sessions:
         return
-    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor)
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server)
     try:
         store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
     except CheckoutError as error:

@@ -519,3 +519,29 @@ def test_a_heartbeat_that_another_program_wrote_does_not_stop_it(
     client.set("checkout:session:unlisted-0000", b"{}", px=600_000)
     client.zadd(INDEX, {"somebody-01": store.clock.wall() + 600_000})
     assert clean_up(store).entered_into_index == 1
+
+
+def test_what_a_restart_took_from_the_index_is_entered_again_and_else_no_row_is_read(
+    settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(settings)
+    store.database.create_schema()
+    for number in range(3):
+        store.create({}, checkout_id=f"restart-{number:02}")
+    clean_up(store)
+    rows = store.database.living_ids
+    read: list[int] = []
+
+    def count(now: int) -> Iterator[dict[str, int]]:
+        read.append(now)
+        return rows(now)
+
+    monkeypatch.setattr(store.database, "living_ids", count)
+    client.zrem(INDEX, "restart-00")
+    client.delete("checkout:session:restart-00")
+    assert (clean_up(store).entered_into_index, read) == (0, [])  # the same server: nothing can be missing
+    beat = client.get("checkout:job:cleanup")
+    client.set("checkout:job:cleanup", beat.replace(b'"server":"', b'"server":"another-'))
+    assert clean_up(store).entered_into_index == 1
+    assert len(read) == 1
+    store.close()
