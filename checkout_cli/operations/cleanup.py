@@ -246,8 +246,16 @@ class _CleanUp:
             self._unlist([Entry(name, cutoff) for name in due if name not in alive])
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
-        self._report.tombstones += self._store.database.purge_tombstones(cutoff - retention)
-        self._report.drain_log += self._store.drain_log.purge(cutoff - retention)
+        for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
+            self._report.tombstones += removed
+        for removed in self._in_batches(self._store.drain_log.purge, cutoff - retention):
+            self._report.drain_log += removed
+
+    def _in_batches(self, purge: Callable[[int, int], int], cutoff: int) -> Iterator[int]:
+        """Delete until nothing is left, and tell after each batch how many it were; a huge DELETE locks as much."""
+        while removed := purge(cutoff, self._batch * ROWS_PER_ENTRY):
+            yield removed
+            self._step(removed)
 
     def _unlist(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""

@@ -253,8 +253,8 @@ def test_a_purge_takes_only_what_is_still_expired(database: DatabaseTier) -> Non
 def test_old_tombstones_are_purged_and_counted_on(database: DatabaseTier) -> None:
     insert(database, named("session-1"), named("session-2"))
     database.bury("session-1", seen=1, now=NOW + 10, write_id="w")
-    assert database.count_tombstones(NOW + 9) == database.purge_tombstones(NOW + 9) == 0
-    assert database.count_tombstones(NOW + 10) == database.purge_tombstones(NOW + 10) == 1
+    assert database.count_tombstones(NOW + 9) == database.purge_tombstones(NOW + 9, 10) == 0
+    assert database.count_tombstones(NOW + 10) == database.purge_tombstones(NOW + 10, 10) == 1
     assert database.read("session-1") is None
     assert database.totals() == Totals(2, 0, 0)
 
