@@ -44,11 +44,11 @@ def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
 
 
 @pytest.fixture(scope="session")
-def shared_database(_postgres: PostgresServer) -> Iterator[str]:
+def shared_database(postgres_server: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database that tests share: creating one takes longer than a test."""
-    url = _postgres.create_database()
+    url = postgres_server.create_database()
     yield url
-    _postgres.drop_database(url)
+    postgres_server.drop_database(url)
 
 
 @pytest.fixture
