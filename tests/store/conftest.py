@@ -57,5 +57,7 @@ def emptied_database(shared_database: str) -> Iterator[str]:
     yield shared_database
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks"))
+        connection.execute(
+            sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks, checkout_drains")
+        )
     engine.dispose()
