@@ -75,10 +75,14 @@ class TierHealth:
 
 @dataclass(frozen=True)
 class RedisHealth(TierHealth):
-    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers."""
+    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
+
+    ``missing`` are servers of a cluster that do not answer, while others do.
+    """
 
     serving: bool = False
     memory: RedisMemory | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,8 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     problem = _refusal(store.settings, _section(replication_section), memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
-    return RedisHealth(True, latency, problem, serving=serving, memory=memory)
+    missing = tuple(store.redis.missing_servers())
+    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing)
 
 
 def _missing(redis: RedisTier) -> CheckoutError | None:

@@ -246,9 +246,13 @@ class _Setup:
             with closing(RedisTier(settings)) as tier:
                 tier.ping()  # connects
                 round_trip = tier.ping()
+                missing = tier.missing_servers()
         except CheckoutError as failure:
             error = told_more(failure, settings)
             return _failed("redis", error, fix=self._redis_fix(settings, error)), 0.0
+        if missing:
+            evidence = f"partial: no answer from {', '.join(missing)}; the others of the cluster answer"
+            return Check("redis", Status.WARN, evidence, "checkoutctl health"), round_trip
         return Check("redis", Status.OK, f"{settings.redis_place} answers in {round_trip * 1000:.1f} ms"), round_trip
 
     def _redis_fix(self, settings: Settings, error: CheckoutError) -> str:

@@ -11,6 +11,7 @@ from checkout_cli.render.output import (
     Column,
     console,
     is_terminal,
+    partial_document,
     show,
     write_json,
     write_line,
@@ -90,6 +91,7 @@ def document(report: HealthReport) -> dict[str, Any]:
         "environment": {"configured": not problems, "errors": list(problems)},
         "redis": {
             **_tier(report.redis),
+            **partial_document(report.redis.missing),
             "checkoutStore": report.redis.serving,
             "memory": _memory(report.redis.memory),
         },
