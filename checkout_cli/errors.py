@@ -88,6 +88,18 @@ class CommandDenied(AccessDenied):
         self.grant = grant
 
 
+class DatabaseDenied(AccessDenied):
+    """The database is there and refuses us: a wrong password, or a privilege that our role lacks."""
+
+    default_hint = "check DATABASE_URL"
+
+
+class SchemaTooNew(ConfigurationError):
+    """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
+
+    default_hint = "upgrade checkoutctl on this machine: pip install --upgrade checkoutctl"
+
+
 class SessionNotFound(CheckoutError):
     """No tier holds a session of this id."""
 
@@ -194,6 +206,10 @@ class DatabaseNotReady(DatabaseUnavailable):
     """There is a database, or could be one, and our tables are not in it."""
 
     default_hint = "checkoutctl setup"
+
+
+class SchemaOutdated(DatabaseNotReady):
+    """The database's tables are those of an older program; they serve, and miss what was added since."""
 
 
 class DurabilityUnavailable(CheckoutError):

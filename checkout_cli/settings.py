@@ -320,7 +320,7 @@ class Settings:
 
     def cluster_nodes(self) -> list[tuple[str, int]]:
         """The nodes of the cluster that are asked where its keys are."""
-        return [(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]
+        return list(dict.fromkeys([(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]))
 
     def contradiction(self) -> tuple[str, str] | None:
         """Two settings that cannot both hold: the variable at fault and why, if there are."""

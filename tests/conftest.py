@@ -98,7 +98,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OddServer]:
 
 
 @pytest.fixture(scope="session")
-def _postgres() -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer()
     try:
         server.start()
@@ -108,11 +108,20 @@ def _postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_url(_postgres: PostgresServer) -> Iterator[str]:
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of the test's own."""
-    url = _postgres.create_database()
+    url = postgres_server.create_database()
     yield url
-    _postgres.drop_database(url)
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def postgres_role(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
+    """The URL of the same database for a role ``shop``, which may only connect."""
+    postgres_server.execute("CREATE ROLE shop LOGIN")
+    yield postgres_url.replace("//postgres:@", "//shop@")
+    postgres_server.execute("DROP OWNED BY shop", database=postgres_url)
+    postgres_server.execute("DROP ROLE shop")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from checkout_cli.operations.sync import pending_counts, synchronize
 from checkout_cli.session import Durability
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.schema import metadata
+from checkout_cli.store.schema import metadata, versions
 from tests.operations.test_sync import (
     beside_the_database,
     create_in_redis_alone,
@@ -61,7 +61,7 @@ class Scene:
         with CheckoutStore.open(self.settings) as store:
             store.database.create_schema()
             with store.database.transaction() as connection:
-                for table in reversed(metadata.sorted_tables):
+                for table in set(metadata.sorted_tables) - {versions}:
                     connection.execute(table.delete())
 
     def fill(self) -> None:

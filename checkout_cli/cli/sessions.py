@@ -192,7 +192,8 @@ def export(
         pages = exporting.export(store, cursor=cursor, tell=warn)
         if reveal:
             audit("sessions export", "all sessions")
-        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit)
+        missing = store.redis.missing_servers
+        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
 
 
 @app.command()

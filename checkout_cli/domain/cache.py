@@ -311,9 +311,10 @@ class Cache:
     def _look(self, keys: Sequence[bytes]) -> Iterable[CacheEntry]:
         parts = [part for key in keys for part in (_entry_of(key), ("PTTL", key), ("STRLEN", key))]
         identity, (text, *replies) = self._redis.exchange(("GET", self.generation_key), *parts)
-        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
+        untold = self._redis.is_cluster and isinstance(text, RedisUnavailable)  # then nobody is served
+        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType) and not untold:
             raise text
-        generation = parsed(text, identity) or _NO_GENERATION  # none is begun: looking changes nothing
+        generation = None if untold else parsed(text, identity) or _NO_GENERATION  # none is begun: this changes nothing
         for key, raw, ttl, size in zip(keys, replies[::3], replies[1::3], replies[2::3], strict=True):
             if isinstance(ttl, CheckoutError):
                 raise ttl
@@ -330,9 +331,10 @@ class Cache:
                 problem,
             )
 
-    def _shown(self, answer: Stored, key: str, generation: Generation) -> Answer:
+    def _shown(self, answer: Stored, key: str, generation: Generation | None) -> Answer:
         moments = (milliseconds_of(answer.stored_at), milliseconds_of(answer.expires_at))
-        return Answer(answer.value, *moments, answer.context, self._problem(answer, key, generation))
+        problem = Problem.UNTOLD if generation is None else self._problem(answer, key, generation)
+        return Answer(answer.value, *moments, answer.context, problem)
 
 
 def _entry_of(key: bytes) -> Command:

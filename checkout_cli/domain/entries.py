@@ -14,6 +14,7 @@ class Problem(StrEnum):
     INVALIDATED = "invalidated"
     OTHER_SERVER = "from another server, or from before a restart"
     LOST = "the generation was lost"
+    UNTOLD = "its generation cannot be read now"
     EXPIRED = "expired"
     CORRUPT = "corrupt, or another program's"
     WRONG_TYPE = "wrong type"

@@ -177,10 +177,13 @@ class Statistics:
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
         """How reads of each of :data:`CACHES` went in those minutes.
 
+        In a cluster, the minutes of a server that is away are left out (``RedisTier.missing_servers``).
+
         Raises:
             RedisUnavailable, AccessDenied, ConfigurationError: only Redis knows.
         """
-        return _caches(_summed(_Fields(reply) for reply in self._hashes(_starts(since_minutes, now))))
+        replies = self._hashes(_starts(since_minutes, now), partly=True)
+        return _caches(_summed(map(_Fields, replies)))
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed, exactly.
@@ -226,10 +229,16 @@ class Statistics:
             caches=_caches(sums),
         )
 
-    def _hashes(self, starts: Sequence[int]) -> list[Any]:
-        """The minutes' hashes in one round trip; ``None`` for what is no hash."""
+    def _hashes(self, starts: Sequence[int], *, partly: bool = False) -> list[Any]:
+        """The minutes' hashes in one round trip; ``None`` for what is no hash.
+
+        ``partly`` leaves out those that nobody can be asked for, if there are others.
+        """
         commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
-        return [_readable(reply) for reply in self._store.redis.ask_all(*commands, lenient=True)]
+        replies = self._store.redis.ask_all(*commands, lenient=True)
+        if partly and self._store.redis.is_cluster:
+            replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
+        return [_readable(reply) for reply in replies]
 
     # The database
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.operations.access import Access, Entry, Need, Needs
-from checkout_cli.operations.inspection import Inspector
+from checkout_cli.operations.inspection import Inspector, of_each_server
 from checkout_cli.operations.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.settings import Settings
 from checkout_cli.store.redis_commands import Command
@@ -102,7 +102,8 @@ class Capabilities:
     """What a user may do of what a role may.
 
     ``missing`` are the parts of a rule that are not granted. ``absent`` are commands of Redis that the server does not
-    have, whoever asks. ``version`` is that of Redis, ``None`` where INFO is denied.
+    have, whoever asks. ``version`` is that of Redis, ``None`` where INFO is denied. ``away`` are servers of a cluster
+    that could not be asked.
     """
 
     user: str
@@ -112,11 +113,12 @@ class Capabilities:
     missing: tuple[str, ...]
     absent: tuple[str, ...] = ()
     version: tuple[int, int] | None = None
+    away: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether all commands of the role work in full, as far as the server has what they need."""
-        return all(command.state is State.WORKS for command in self.commands)
+        return not self.away and all(command.state is State.WORKS for command in self.commands)
 
     @property
     def repair(self) -> str | None:
@@ -174,18 +176,22 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
     denies (``errorstat_NOPERM``, ACL LOG).
 
     Raises:
-        RedisUnavailable, AccessDenied: a server cannot be asked.
+        RedisUnavailable, AccessDenied: no server can be asked.
     """
     wanted = sorted(ROLES[role].needs(settings))
     told, way, version = _Told(set(), set(), set(), set()), Way.TRANSACTION, None
-    for server in redis.servers():
-        answers = _queued(server, wanted, settings)
+
+    def ask(asked: Inspector) -> tuple[Mapping[Need, object], tuple[int, int] | None]:
+        answers = _queued(asked.server, wanted, settings)
         if isinstance(answers[_MULTI], CheckoutError):
-            way = Way.TRIAL
-            answers |= _tried(server, wanted, settings)
+            answers |= _tried(asked.server, wanted, settings)
+        return answers, _version(asked.server)
+
+    for answers, known_version in of_each_server(redis, ask):
+        way = Way.TRIAL if isinstance(answers[_MULTI], CheckoutError) else way
         for need, reply in answers.items():
             told.note(need, reply)
-        version = version or _version(server)
+        version = version or known_version
     user = settings.redis_username or "default"
     known = version or NEWEST
     return Capabilities(
@@ -196,6 +202,7 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
         told.lacking(wanted, known),
         tuple(sorted({need.command for need in told.absent})),
         version,
+        tuple(redis.missing_servers()),
     )
 
 

@@ -12,12 +12,14 @@ from checkout_cli.store.checkout_store import CheckoutStore
 class CacheStatistics:
     """The counts of each cache by its name, over whole ``minutes``, the running one among them.
 
-    ``enabled`` is whether the settings let programs count at all.
+    ``enabled`` is whether the settings let programs count at all. ``missing`` are servers of a cluster that did not
+    answer; what was counted there is missing too.
     """
 
     minutes: int
     caches: dict[str, CacheCounts]
     enabled: bool
+    missing: tuple[str, ...] = ()
 
 
 def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
@@ -29,4 +31,4 @@ def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
     """
     minutes = whole_minutes(since)
     caches = Statistics(store).caches(minutes, store.clock.wall())
-    return CacheStatistics(minutes, caches, store.settings.enable_statistics)
+    return CacheStatistics(minutes, caches, store.settings.enable_statistics, tuple(store.redis.missing_servers()))

@@ -8,7 +8,7 @@ entry are entered, some in each run (``sessions index repair`` looks at all of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from checkout_cli.errors import (
@@ -26,7 +26,7 @@ from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_index import PAGE, Entry
-from checkout_cli.store.redis_tier import FIRST_CURSOR
+from checkout_cli.store.redis_tier import FIRST_CURSOR, UNKNOWN_TTL
 
 JOB = "cleanup"
 """The name of its lock, and of its heartbeat."""
@@ -50,6 +50,7 @@ class CleanupReport:
 
     ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
     whose index has all rows of the database, as far as is known.
+    ``missing`` are servers of a cluster that did not answer: what they may have is left for the next run.
     """
 
     dry_run: bool = False
@@ -66,6 +67,7 @@ class CleanupReport:
     unreachable: list[str] = field(default_factory=list)
     cursor: str = field(default=FIRST_CURSOR, compare=False)
     server: str = field(default="", compare=False)
+    missing: tuple[str, ...] = ()
 
 
 def silent(_done: int, _total: int) -> None:
@@ -134,7 +136,7 @@ class _CleanUp:
             self._in_redis(self._enter_unlisted)
         except _Stop:
             self._report.finished = False
-        return self._report
+        return self._told()
 
     def preview(self) -> CleanupReport:
         """Count what a run would remove, and change nothing."""
@@ -143,6 +145,12 @@ class _CleanUp:
             self._in_redis(self._preview_index)
         except _Stop:
             self._report.finished = False
+        return self._told()
+
+    def _told(self) -> CleanupReport:
+        """The report, with the servers that could not be asked."""
+        if not self._redis_away:
+            self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
     def _in_redis(self, phase: Callable[[], None]) -> None:
@@ -205,22 +213,26 @@ class _CleanUp:
         now = self._store.redis.time()
         self._total += self._store.index.count_due(now)
         previous: list[Entry] = []
-        while entries := self._store.index.due(now, limit=self._batch):
+        left = 0
+        while entries := self._store.index.due(now, limit=self._batch, offset=left):
             if entries == previous:
                 return  # others change these at this very moment; the next run will see
             previous = entries
-            dead, living = self._judge(entries, now)
+            dead, living, untold = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.settle(dead, living)
+            left += untold
             self._step(len(entries))
 
-    def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]]]:
-        """Who is dead in every tier, and until when the others live (ms)."""
+    def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
+        """Who is dead in every tier, until when others live (ms), and of how many nobody can tell."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
         dead: list[Entry] = []
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
+            if ttl == UNKNOWN_TTL:
+                continue
             if ttl >= 0:
                 living.append((entry, now + ttl))
             elif ttl == -1:
@@ -231,7 +243,7 @@ class _CleanUp:
             elif not self._rows_unknown:
                 dead.append(entry)
         self._note_alive(entry.checkout_id for entry, _ in living)
-        return dead, living
+        return dead, living, ttls.count(UNKNOWN_TTL)
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those that Redis lacks and the database still has, with their expiry (ms)."""
@@ -254,19 +266,38 @@ class _CleanUp:
         cutoff = self._database_cutoff()
         self._total += self._store.database.count_due(cutoff)
         previous: list[str] = []
-        while due := self._store.database.due(cutoff, self._batch * ROWS_PER_ENTRY):
+        left = 0
+        while due := self._store.database.due(cutoff, self._batch * ROWS_PER_ENTRY, offset=left):
             if due == previous:
                 break
             previous = due
-            alive = self._alive_in_redis(due)
+            alive, untold = self._alive_in_redis(due)
             self._store.database.touch(alive)
             self._note_alive(alive)
-            self._report.removed_from_database += self._store.database.purge(due, cutoff)
-            self._unlist([Entry(name, cutoff) for name in due if name not in alive])
+            told = [name for name in due if name not in untold] if untold else due
+            self._report.removed_from_database += self._store.database.purge(told, cutoff)
+            left += self._left_of(untold, cutoff)
+            self._unlist([Entry(name, cutoff) for name in told if name not in alive])
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
-        self._report.tombstones += self._store.database.purge_tombstones(cutoff - retention)
-        self._report.drain_log += self._store.drain_log.purge(cutoff - retention)
+        for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
+            self._report.tombstones += removed
+        for removed in self._in_batches(self._store.drain_log.purge, cutoff - retention):
+            self._report.drain_log += removed
+
+    def _left_of(self, untold: set[str], cutoff: int) -> int:
+        """Remove those that have ended even if the server that is away has noted no read of them; returns the rest."""
+        if not untold:
+            return 0
+        removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
+        self._report.removed_from_database += removed
+        return len(untold) - removed
+
+    def _in_batches(self, purge: Callable[[int, int], int], cutoff: int) -> Iterator[int]:
+        """Delete until nothing is left, and tell after each batch how many it were; a huge DELETE locks as much."""
+        while removed := purge(cutoff, self._batch * ROWS_PER_ENTRY):
+            yield removed
+            self._step(removed)
 
     def _unlist(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
@@ -277,21 +308,25 @@ class _CleanUp:
 
     def _database_cutoff(self) -> int:
         now = self._cutoff(self._store.clock.wall())
-        if self._redis_away:  # the real expiry cannot be seen, and reads are noted up to a tenth of the TTL late
-            now -= int(self._store.settings.session_ttl * 100)
-        return now
+        return now - self._noted_late() if self._redis_away else now
 
-    def _alive_in_redis(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        """Those whose key still lives, with its real expiry (ms)."""
+    def _noted_late(self) -> int:
+        """By how much (ms) a session may live longer than its row says, where the real expiry cannot be seen."""
+        return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
+
+    def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """Those whose key still lives, with its real expiry (ms); and those whose server in a cluster is away."""
         if self._redis_away:
-            return {}
+            return {}, set()
         ttls = self._store.redis.remaining(checkout_ids)
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
-        return {
+        alive = {
             name: now + (ttl if ttl >= 0 else endless)
             for name, ttl in zip(checkout_ids, ttls, strict=True)
-            if ttl != -2
+            if ttl >= -1
         }
+        untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
+        return alive, untold
 
     # Repair
 
@@ -343,7 +378,7 @@ class _CleanUp:
         now = self._store.redis.time()
         self._total += self._store.index.count_due(now)
         for entries in self._store.index.all_due(now, self._batch):
-            dead, _ = self._judge(entries, now)
+            dead, _, _ = self._judge(entries, now)
             self._report.removed_from_index += len(dead)
             self._step(len(entries))
 
@@ -351,7 +386,7 @@ class _CleanUp:
         cutoff = self._database_cutoff()
         self._total += self._store.database.count_due(cutoff)
         for due in self._store.database.all_due(cutoff, self._batch):
-            self._report.removed_from_database += len(due) - len(self._alive_in_redis(due))
+            self._report.removed_from_database += len(due) - sum(map(len, self._alive_in_redis(due)))
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from checkout_cli.addresses import address_text, split_address
 from checkout_cli.domain.statistics import Statistics
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TierUnavailable
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, SchemaTooNew, TierUnavailable
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.ping import told_more
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
@@ -62,19 +62,27 @@ class RedisMemory:
 
 @dataclass(frozen=True)
 class TierHealth:
-    """One tier: whether it answers, how long a round trip takes (seconds), and what is wrong with it."""
+    """One tier: whether it answers, how long a round trip takes (seconds), and what is wrong with it.
+
+    ``advice`` is what should be done to it, while it serves all the same.
+    """
 
     connected: bool
     latency: float | None = None
     problem: CheckoutError | None = None
+    advice: CheckoutError | None = None
 
 
 @dataclass(frozen=True)
 class RedisHealth(TierHealth):
-    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers."""
+    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
+
+    ``missing`` are servers of a cluster that do not answer, while others do.
+    """
 
     serving: bool = False
     memory: RedisMemory | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class HealthReport:
     @property
     def exit_code(self) -> ExitCode:
         """What a monitoring system should see."""
-        if self.configuration is not None:
+        if self.configuration is not None or isinstance(self.database.problem, SchemaTooNew):
             return ExitCode.CONFIGURATION
         codes = {
             Status.HEALTHY: ExitCode.OK,
@@ -114,8 +122,8 @@ class HealthReport:
 
     @property
     def problems(self) -> tuple[CheckoutError, ...]:
-        """All that is wrong, the configuration first."""
-        found = (self.configuration, self.redis.problem, self.database.problem)
+        """All that is wrong or to be seen to, the configuration first."""
+        found = (self.configuration, self.redis.problem, self.database.problem, self.database.advice)
         return tuple(problem for problem in found if problem is not None)
 
 
@@ -235,7 +243,8 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     problem = _refusal(store.settings, _section(replication_section), memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
-    return RedisHealth(True, latency, problem, serving, memory)
+    missing = tuple(store.redis.missing_servers())
+    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing)
 
 
 def _missing(redis: RedisTier) -> CheckoutError | None:
@@ -282,7 +291,7 @@ def _refusal(settings: Settings, replication: Info, memory: RedisMemory | None) 
 def _database(store: CheckoutStore) -> TierHealth:
     try:
         store.database.ping()  # connects
-        return TierHealth(True, store.database.ping())
+        return TierHealth(True, store.database.ping(), advice=store.database.check_schema())
     except CheckoutError as error:
         return TierHealth(False, problem=error)
 

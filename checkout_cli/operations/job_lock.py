@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from checkout_cli.errors import Locked, RedisUnavailable, TierUnavailable
+from checkout_cli.errors import DatabaseUnavailable, Locked, RedisUnavailable, TierUnavailable
 from checkout_cli.store.checkout_store import CheckoutStore
 
 TIME_TO_LIVE = 30_000
@@ -54,7 +54,10 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     Raises:
         Locked: another process has it.
         TierUnavailable: neither Redis nor the database can be reached.
+        SchemaTooNew: a newer program has upgraded the database; a job of this one would write first and fail then.
     """
+    with suppress(DatabaseUnavailable):
+        store.database.ping()
     in_redis = store.settings.enable_checkout_sessions
     try:
         holder = store.redis.lock(job, owner, TIME_TO_LIVE) if in_redis else _taken_in_database(store, job, owner)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checkout_cli.addresses import split_address
-from checkout_cli.errors import InvalidInput, RedisUnavailable
+from checkout_cli.errors import CommandUnknown, InvalidInput, RedisUnavailable
 from checkout_cli.keys import Family
 from checkout_cli.operations.redaction import CommandShape, shape_of
 from checkout_cli.settings import Settings
@@ -55,13 +55,17 @@ class Rate:
 
 @dataclass(frozen=True)
 class MonitorSummary:
-    """All of it: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first."""
+    """All of it: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first.
+
+    ``missing`` are servers of a cluster that could not be watched, or not to the end.
+    """
 
     seconds: float
     seen: int
     matched: int
     rates: tuple[Rate, ...]
     stopped: Stopped
+    missing: tuple[str, ...] = ()
 
 
 class Monitor:
@@ -97,12 +101,15 @@ class Monitor:
         self._seen = self._matched = 0
         self._started = self._ended = 0.0
         self._stopped = Stopped.INTERRUPTED
+        self._missing: list[str] = []
 
     def summary(self) -> MonitorSummary:
         """What was seen so far."""
         ended = self._ended or self._elapsed()
         rates = tuple(Rate(*names, number) for names, number in self._rates.most_common())
-        return MonitorSummary(ended - self._started, self._seen, self._matched, rates, self._stopped)
+        return MonitorSummary(
+            ended - self._started, self._seen, self._matched, rates, self._stopped, tuple(self._missing)
+        )
 
     def events(self) -> Iterator[Seen | None]:
         """Each command that was asked for, and ``None`` now and then while there is none.
@@ -112,12 +119,28 @@ class Monitor:
             RedisUnavailable: no server answers.
         """
         with ExitStack() as stack:
-            streams = [stack.enter_context(stream) for stream in self._streams()]
+            streams = self._begun(stack)
             self._started = self._elapsed()
             try:
                 yield from self._watched(streams)
             finally:
                 self._ended = self._elapsed()
+
+    def _begun(self, stack: ExitStack) -> list[MonitorStream]:
+        """The streams of all servers that answer."""
+        streams: list[MonitorStream] = []
+        away: RedisUnavailable | None = None
+        for stream in self._streams():
+            try:
+                streams.append(stack.enter_context(stream))
+            except CommandUnknown:
+                raise
+            except RedisUnavailable as error:
+                away = error
+                self._missing.append(stream.place)
+        if away is not None and not streams:
+            raise away
+        return streams
 
     def _streams(self) -> list[MonitorStream]:
         if not self._settings.is_cluster:
@@ -137,7 +160,7 @@ class Monitor:
                 self._stopped = Stopped.TIME
                 return
             anything = False
-            for stream in streams:
+            for stream in list(streams):
                 try:
                     for line in stream.lines():
                         anything = True
@@ -148,8 +171,12 @@ class Monitor:
                                 self._stopped = Stopped.COUNT
                                 return
                 except RedisUnavailable:
-                    self._stopped = Stopped.BROKEN
-                    return
+                    streams.remove(stream)
+                    self._missing.append(stream.place)
+                    if not streams:
+                        self._stopped = Stopped.BROKEN
+                        return
+                    continue
                 if anything and self._is_behind(first, stream.place, line.at):
                     self._stopped = Stopped.BEHIND
                     return

@@ -8,9 +8,10 @@ time runs out. And a name in ``checkout:pending`` at whose key nothing waits for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from checkout_cli.errors import ExitCode
+from checkout_cli.errors import ExitCode, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, is_accepted_id
 from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.index_check import Found, Progress, silent
@@ -29,7 +30,8 @@ class OrphanReport:
     """What was found, and with ``removed`` taken away.
 
     ``believed`` are copies without a row that reads may still be served: they are told and left alone, because the
-    database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``.
+    database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``. ``missing`` are
+    servers of a cluster that did not answer, and were not looked at.
     """
 
     removed: bool
@@ -37,6 +39,7 @@ class OrphanReport:
     believed: Found
     names: Found
     bytes: int = 0
+    missing: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -46,7 +49,7 @@ class OrphanReport:
     @property
     def exit_code(self) -> ExitCode:
         """A finding where something is left that a person should look at."""
-        left = self.believed.number or (self.number and not self.removed)
+        left = self.believed.number or self.missing or (self.number and not self.removed)
         return ExitCode.FINDING if left else ExitCode.OK
 
 
@@ -95,9 +98,14 @@ class _Orphans:
         for page in self._store.index.session_ids():
             for start in range(0, len(page), BATCH):
                 self._look_at_copies(page[start : start + BATCH])
-        for page in self._pending_names():
-            for start in range(0, len(page), BATCH):
-                self._look_at_names(page[start : start + BATCH])
+        try:
+            for page in self._pending_names():
+                for start in range(0, len(page), BATCH):
+                    self._look_at_names(page[start : start + BATCH])
+        except RedisUnavailable:  # in a cluster, one server has all the names
+            if not self._store.redis.missing_servers():
+                raise
+        self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
     def _step(self, looked_at: int) -> None:
@@ -123,7 +131,8 @@ class _Orphans:
         if self._remove:
             if not self._store.redis.discard(checkout_id, look.value):
                 return
-            self._store.redis.ask(("ZREM", INDEX, encoded(checkout_id)))
+            with suppress(RedisUnavailable):  # a cluster's server of the index may be away: a clean-up finds the entry
+                self._store.redis.ask(("ZREM", INDEX, encoded(checkout_id)))
         self._report.copies.add([checkout_id])
         self._report.bytes += look.size
 

@@ -12,15 +12,25 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checkout_cli.addresses import is_loopback
-from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable, TierUnavailable
+from checkout_cli.errors import (
+    CheckoutError,
+    DatabaseDenied,
+    ExitCode,
+    RedisUnavailable,
+    SchemaTooNew,
+    TierUnavailable,
+)
 from checkout_cli.operations import config_check, env_file, installation, probe
 from checkout_cli.operations.config_check import ConfigReport, Severity
 from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
 from checkout_cli.settings import Settings, without_password
+
+if TYPE_CHECKING:
+    from checkout_cli.store.schema_version import Upgrade
 
 _USUAL_PORT = 6379
 """Where a server listens that is started without a configuration of its own."""
@@ -43,6 +53,8 @@ class Check:
     status: Status
     evidence: str
     fix: str = ""
+    exit_code: ExitCode = ExitCode.FINDING
+    """Of a check that failed."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +68,10 @@ class SetupReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where a check failed."""
-        failed = any(check.status is Status.FAILED for check in self.checks)
-        return ExitCode.FINDING if failed else ExitCode.OK
+        """A finding where a check failed; where the database refuses us, or we it, the code that says which."""
+        failed = [check for check in self.checks if check.status is Status.FAILED]
+        refused = [check.exit_code for check in failed if check.exit_code is not ExitCode.FINDING]
+        return [*refused, ExitCode.FINDING][0] if failed else ExitCode.OK
 
 
 @dataclass(frozen=True)
@@ -233,9 +246,13 @@ class _Setup:
             with closing(RedisTier(settings)) as tier:
                 tier.ping()  # connects
                 round_trip = tier.ping()
+                missing = tier.missing_servers()
         except CheckoutError as failure:
             error = told_more(failure, settings)
             return _failed("redis", error, fix=self._redis_fix(settings, error)), 0.0
+        if missing:
+            evidence = f"partial: no answer from {', '.join(missing)}; the others of the cluster answer"
+            return Check("redis", Status.WARN, evidence, "checkoutctl health"), round_trip
         return Check("redis", Status.OK, f"{settings.redis_place} answers in {round_trip * 1000:.1f} ms"), round_trip
 
     def _redis_fix(self, settings: Settings, error: CheckoutError) -> str:
@@ -264,9 +281,11 @@ class _Setup:
         place = without_password(settings.database_url)
         try:
             with closing(DatabaseTier(settings)) as tier:
-                if not self._looked_only and tier.create_schema():
+                if not self._looked_only and (done := tier.upgrade_schema()) is not None:
                     self.changed.append("database schema")
-                    return Check("database", Status.OK, f"{place}: schema created")
+                    return Check("database", Status.OK, f"{place}: {_made(done)}")
+                if (outdated := tier.check_schema()) is not None:
+                    return _failed("database", outdated)
                 round_trip = tier.ping()
         except CheckoutError as error:
             away = error.hint == TierUnavailable.default_hint
@@ -333,6 +352,14 @@ def _refused(error: BaseException) -> bool:
     return False
 
 
+def _made(done: Upgrade) -> str:
+    if not done.before:
+        return "schema created"
+    if done.before == done.after:
+        return "what was missing of the schema created"
+    return f"schema upgraded from version {done.before} to {done.after}, all rows kept"
+
+
 def _what(plan: EnvFilePlan) -> str:
     number = len(plan.added)
     variables = f"{number} variable{'' if number == 1 else 's'}" if number else ""
@@ -340,7 +367,9 @@ def _what(plan: EnvFilePlan) -> str:
 
 
 def _failed(name: str, error: CheckoutError, *, fix: str = "") -> Check:
-    return Check(name, Status.FAILED, str(error), fix or error.hint)
+    told = isinstance(error, (DatabaseDenied, SchemaTooNew))
+    code = error.exit_code if told else ExitCode.FINDING
+    return Check(name, Status.FAILED, str(error), fix or error.hint, code)
 
 
 def _proof(name: str, prove: Callable[[], probe.Proof]) -> Check:

@@ -77,10 +77,14 @@ class SlowLogReport:
 
 @dataclass(frozen=True)
 class Emptied:
-    """What became of a reset: how many entries each server had, and whether they were dropped."""
+    """What became of a reset: how many entries each server had, and whether they were dropped.
+
+    ``missing`` are servers of a cluster that did not answer, and keep theirs.
+    """
 
     lengths: dict[str, int]
     done: bool
+    missing: tuple[str, ...] = ()
 
 
 def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -> SlowLogReport:
@@ -99,15 +103,15 @@ def empty_slow_log(redis: RedisTier, *, agreed: Callable[[dict[str, int]], bool]
 
     Raises:
         CommandDenied, CommandUnknown: SLOWLOG is.
-        RedisUnavailable: a server does not answer; others may have dropped theirs.
+        RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
     """
-    servers = [Inspector(server) for server in redis.servers()]
-    lengths = {server.place: int(server.ask("SLOWLOG", "LEN")) for server in servers}
+    servers = of_each_server(redis, lambda server: (server, int(server.ask("SLOWLOG", "LEN"))))
+    lengths, missing = {server.place: length for server, length in servers}, tuple(redis.missing_servers())
     if not agreed(lengths):
-        return Emptied(lengths, done=False)
-    for server in servers:
+        return Emptied(lengths, False, missing)
+    for server, _ in servers:
         server.ask("SLOWLOG", "RESET")
-    return Emptied(lengths, done=True)
+    return Emptied(lengths, True, missing)
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:

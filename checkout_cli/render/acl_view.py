@@ -7,7 +7,8 @@ from typing import Any
 from checkout_cli.operations.access import Need
 from checkout_cli.operations.acl_check import Capabilities, State, Way
 from checkout_cli.operations.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
-from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.render.output import Column, narrate, partial_document, warn, write_json, write_line, write_table
+from checkout_cli.render.safe import safe
 
 _ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
 _LOOKS = (" --check", " --dry-run", " --advise")
@@ -118,6 +119,8 @@ def _narrate(found: Capabilities) -> None:
         warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
     for command, reason in found.role.withheld.items():
         narrate(f"not asked for +{command}: {reason}")
+    if found.away:
+        warn(f"no answer from {safe(', '.join(found.away))}: what is granted there is not known")
 
 
 def _check(found: Capabilities) -> dict[str, Any]:
@@ -140,4 +143,5 @@ def _check(found: Capabilities) -> dict[str, Any]:
         "setuser": found.repair,
         "absent": list(found.absent),
         "usersSupported": found.has_users,
+        **partial_document(found.away),
     }

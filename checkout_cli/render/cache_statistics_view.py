@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from checkout_cli.render.output import Column, narrate, warn, write_json, write_table
+from checkout_cli.render.output import Column, narrate, partial_document, warn, warn_if_partial, write_json, write_table
 from checkout_cli.spans import span
 
 if TYPE_CHECKING:
@@ -22,11 +22,14 @@ def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
     """What became of the reads of each cache, in the last minutes."""
     if as_json:
         caches = {name: _counts_document(counts) for name, counts in found.caches.items()}
-        write_json({"minutes": found.minutes, "enabled": found.enabled, "caches": caches})
+        write_json(
+            {"minutes": found.minutes, "enabled": found.enabled, "caches": caches, **partial_document(found.missing)}
+        )
     else:
         write_table(_STATISTICS, [_counts_row(name, counts) for name, counts in found.caches.items()])
         if not any(counts.reads for counts in found.caches.values()):
             narrate(f"no cache was asked in the last {span(found.minutes * 60_000)}")
+    warn_if_partial(found.missing)
     if not found.enabled:
         warn("REDIS_ENABLE_STATISTICS is false here: programs with this setting count nothing")
 

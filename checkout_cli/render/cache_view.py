@@ -15,6 +15,7 @@ from checkout_cli.render.masking import MASKED, answer_shown, fields_shown
 from checkout_cli.render.output import (
     Column,
     narrate,
+    partial_document,
     warn,
     warn_if_partial,
     write_csv,
@@ -192,7 +193,7 @@ def show_listing(listing: Listing, output: str, *, reveal: bool = False) -> None
     if output == "table":
         _table(listing, documents)
     elif output == "json":
-        going_on = {"nextCursor": listing.cursor, "lookedAt": listing.looked_at, "partial": bool(listing.missing)}
+        going_on = {"nextCursor": listing.cursor, "lookedAt": listing.looked_at, **partial_document(listing.missing)}
         write_json({"entries": documents, **going_on})
     elif output == "ndjson":
         write_ndjson(documents)

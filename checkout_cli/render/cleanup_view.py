@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from checkout_cli.render.index_view import index_document, orphan_document, show_index, show_orphans
-from checkout_cli.render.output import warn, write_json, write_line
+from checkout_cli.render.output import partial_document, warn, write_json, write_line
+from checkout_cli.render.safe import safe
 
 if TYPE_CHECKING:
     from checkout_cli.operations.cleanup import CleanupReport
@@ -31,6 +32,8 @@ def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
 def _warn(report: CleanupReport) -> None:
     for reason in report.unreachable:
         warn(f"not cleaned up: {reason}")
+    if report.missing:
+        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they may have is left for the next run")
     if report.without_expiry:
         warn(
             f"{report.without_expiry} sessions have no time to live and will never end by themselves: "
@@ -63,6 +66,7 @@ def _document(report: CleanupReport) -> dict[str, object]:
         "withoutExpiry": report.without_expiry,
         "finished": report.finished,
         "unreachable": report.unreachable,
+        **partial_document(report.missing),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.export import Exported, Page
 from checkout_cli.render.export_masking import body_shown
 from checkout_cli.render.masking import fields_shown
-from checkout_cli.render.output import SCHEMA_VERSION, narrate, warn, write, write_csv
+from checkout_cli.render.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write, write_csv
 from checkout_cli.render.session_view import CSV_COLUMNS, summary
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
@@ -23,8 +23,19 @@ _NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "undrained"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)
 
 
-def write_export(pages: Iterable[Page], output: str, *, now: int, reveal: bool, limit: int | None = None) -> None:
-    """All pages; whatever ends it early, the cursor to go on with is told. ``now`` is in milliseconds."""
+def write_export(
+    pages: Iterable[Page],
+    output: str,
+    *,
+    now: int,
+    reveal: bool,
+    limit: int | None = None,
+    missing: Callable[[], Sequence[str]] = tuple,
+) -> None:
+    """All pages; whatever ends it early, the cursor to go on with is told. ``now`` is in milliseconds.
+
+    ``missing`` tells afterwards which servers of a cluster did not answer, so that it may be only a part.
+    """
     told = _Told()
     try:
         rows = told.rows(pages, limit)
@@ -41,6 +52,7 @@ def write_export(pages: Iterable[Page], output: str, *, now: int, reveal: bool, 
         hint = "checkoutctl sessions list --status unreadable"
         warn(f"{told.unreadable:,} values were no sessions and are left out: {hint}")
     narrate(f"{told.number:,} sessions")
+    warn_if_partial(missing())
     if told.stopped:
         told.where_to_go_on()
 

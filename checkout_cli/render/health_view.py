@@ -11,6 +11,7 @@ from checkout_cli.render.output import (
     Column,
     console,
     is_terminal,
+    partial_document,
     show,
     write_json,
     write_line,
@@ -90,6 +91,7 @@ def document(report: HealthReport) -> dict[str, Any]:
         "environment": {"configured": not problems, "errors": list(problems)},
         "redis": {
             **_tier(report.redis),
+            **partial_document(report.redis.missing),
             "checkoutStore": report.redis.serving,
             "memory": _memory(report.redis.memory),
         },
@@ -108,6 +110,8 @@ def _tier(tier: TierHealth) -> dict[str, Any]:
     }
     if tier.problem is not None:
         shown |= {"error": str(tier.problem), "hint": tier.problem.hint}
+    if tier.advice is not None:
+        shown |= {"advice": str(tier.advice), "hint": tier.advice.hint}
     return shown
 
 
@@ -123,7 +127,7 @@ def _memory(memory: RedisMemory | None) -> dict[str, Any] | None:
 def _rows(report: HealthReport) -> list[tuple[str, str, str, str]]:
     rows = [
         ("redis", *_state(report.redis), _redis_note(report.redis)),
-        ("database", *_state(report.database), str(report.database.problem or "")),
+        ("database", *_state(report.database), str(report.database.problem or report.database.advice or "")),
         ("memory", *_state(report.memory), "lost when its process ends" if report.memory.connected else ""),
     ]
     return [] if report.configuration else rows

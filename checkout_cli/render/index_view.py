@@ -7,7 +7,7 @@ from typing import Any
 
 from checkout_cli.operations.index_check import Found, IndexReport
 from checkout_cli.operations.orphans import OrphanReport
-from checkout_cli.render.output import narrate, warn, write_json, write_line
+from checkout_cli.render.output import narrate, partial_document, warn, write_json, write_line
 from checkout_cli.render.prompt import confirm
 from checkout_cli.render.safe import safe
 from checkout_cli.render.session_view import shortened
@@ -137,6 +137,7 @@ def orphan_document(report: OrphanReport) -> dict[str, Any]:
         "copies": {**_document(report.copies), "bytes": report.bytes},
         "pendingNames": _document(report.names),
         "believed": _document(report.believed),
+        **partial_document(report.missing),
     }
 
 
@@ -147,6 +148,8 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
             write_line(line)
         if not report.number:
             write_line("nothing is there that no session stands behind")
+    if report.missing:
+        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they have was not looked at")
     if report.believed.number:
         warn(
             f"{_count(report.believed.number, 'session', 'sessions')} in Redis may be served without having a row "

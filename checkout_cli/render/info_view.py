@@ -94,6 +94,7 @@ def document(report: InfoReport) -> dict[str, Any]:
             for server in report.servers
         ],
         "partial": bool(report.missing),
+        "missingServers": list(report.missing),
     }
 
 

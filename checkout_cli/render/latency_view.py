@@ -119,6 +119,7 @@ def document(report: LatencyReport) -> dict[str, Any]:
         "timestamp": iso(report.timestamp),
         "servers": [_server(server) for server in report.servers],
         "partial": bool(report.missing),
+        "missingServers": list(report.missing),
     }
 
 

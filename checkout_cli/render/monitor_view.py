@@ -14,7 +14,9 @@ from checkout_cli.render.output import (
     console,
     is_terminal,
     narrate,
+    partial_document,
     warn,
+    warn_if_partial,
     write_line,
     write_ndjson,
     write_table,
@@ -109,6 +111,7 @@ def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
         narrate(f"{summary.matched:,} of {summary.seen:,} commands in {summary.seconds:.1f} s; {summary.stopped}")
     if summary.stopped is Stopped.BEHIND:
         warn("it was stopped so that the server's memory does not fill with what we have not read")
+    warn_if_partial(summary.missing)
 
 
 def _line(seen: Seen) -> str:
@@ -138,6 +141,7 @@ def summary_document(summary: MonitorSummary) -> dict[str, Any]:
         "seen": summary.seen,
         "matched": summary.matched,
         "stopped": str(summary.stopped),
+        **partial_document(summary.missing),
         "rates": [
             {
                 "command": rate.command,

@@ -208,6 +208,11 @@ def warn_if_partial(missing: Sequence[str]) -> None:
         warn(f"the list is partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
 
 
+def partial_document(missing: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON."""
+    return {"partial": bool(missing), "missingServers": list(missing)}
+
+
 def report(error: CheckoutError, *, stage: str = "") -> None:
     """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
     where = f"{stage}: " if stage else ""

@@ -99,7 +99,7 @@ def show_list(
         _table(list(counted), now, reveal)
     elif output == "json":
         sessions = [summary(sighting, now, reveal=reveal) for sighting in counted]
-        write_json({"sessions": sessions, "partial": bool(missing())})
+        write_json({"sessions": sessions, "partial": bool(missing()), "missingServers": list(missing())})
     elif output == "ndjson":
         write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
     elif output == "csv":

@@ -7,8 +7,18 @@ from typing import Any
 
 from checkout_cli.operations.slowlog import Emptied, Entry, ServerSlowLog, SlowLogReport
 from checkout_cli.render.key_names import key_shown
-from checkout_cli.render.output import Column, narrate, warn, warn_if_partial, write_json, write_line, write_table
+from checkout_cli.render.output import (
+    Column,
+    narrate,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_json,
+    write_line,
+    write_table,
+)
 from checkout_cli.render.ping_view import milliseconds
+from checkout_cli.render.safe import safe
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 
@@ -93,6 +103,7 @@ def document(report: SlowLogReport) -> dict[str, Any]:
         "timestamp": iso(report.timestamp),
         "servers": [_server(server) for server in report.servers],
         "partial": bool(report.missing),
+        "missingServers": list(report.missing),
     }
 
 
@@ -146,10 +157,13 @@ def show_emptied(emptied: Emptied, *, dry_run: bool, as_json: bool) -> None:
     """What became of it."""
     number = sum(emptied.lengths.values())
     if as_json:
-        write_json({"entries": number, "done": emptied.done, "dryRun": dry_run, "servers": emptied.lengths})
+        numbers = {"entries": number, "done": emptied.done, "dryRun": dry_run, "servers": emptied.lengths}
+        write_json(numbers | partial_document(emptied.missing))
     elif emptied.done:
         narrate(f"dropped {number:,} entries")
     elif dry_run:
         narrate("nothing was dropped: --dry-run")
     else:
         narrate("nothing was dropped")
+    if emptied.missing:
+        warn(f"no answer from {safe(', '.join(emptied.missing))}: their slow log is as it was")

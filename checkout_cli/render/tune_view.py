@@ -108,6 +108,7 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
         "dryRun": dry_run,
         "undone": tuning.undone and tuning.agreed,
         "partial": bool(tuning.missing),
+        "missingServers": list(tuning.missing),
     }
 
 

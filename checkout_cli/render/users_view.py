@@ -10,6 +10,7 @@ from checkout_cli.render.masking import value_shown
 from checkout_cli.render.output import (
     Column,
     narrate,
+    partial_document,
     warn,
     warn_if_partial,
     write_csv,
@@ -77,7 +78,7 @@ def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
     if output == "table":
         _table(found, reveal)
     elif output == "json":
-        going_on = {"nextCursor": found.cursor, "lookedAt": found.looked_at, "partial": bool(found.missing)}
+        going_on = {"nextCursor": found.cursor, "lookedAt": found.looked_at, **partial_document(found.missing)}
         write_json({"users": documents, **going_on, "revealed": reveal})
     elif output == "ndjson":
         write_ndjson(documents)

@@ -19,7 +19,13 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import (
+    CheckoutError,
+    ConfigurationError,
+    DatabaseDenied,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+)
 from checkout_cli.settings import without_password
 
 if TYPE_CHECKING:
@@ -27,6 +33,14 @@ if TYPE_CHECKING:
 
 GRACE = 0.25
 """Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
+
+_WRONG_TLS = (
+    "does not support ssl",
+    "sslmode",
+    "sslrootcert",
+    "certificate",
+)
+"""In what libpq says where TLS cannot be had with these settings."""
 
 _NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
 
@@ -43,9 +57,10 @@ def make_engine(settings: Settings) -> Engine:
         return _sqlite_engine(url, timeout)
     url = url.set(drivername="postgresql+psycopg")
     milliseconds = math.ceil(timeout * 1000)
+    own = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     arguments = {
         "connect_timeout": max(2, math.ceil(timeout)),  # libpq takes whole seconds, and no fewer than two
-        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+        "options": " ".join([*url.normalized_query.get("options", ()), own]),  # theirs may name a search_path
         "application_name": "checkoutctl",
     }
     try:
@@ -187,7 +202,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 def translated(error: Exception, engine: Engine) -> CheckoutError:
     """What a driver's error means for us; raise it ``from`` the original."""
-    place = _place(engine)
+    place = place_of(engine)
     cause: Any = getattr(error, "orig", None) or error
     text = str(cause).strip().split("\n", 1)[0]
     kind = type(cause).__name__.lower()
@@ -198,11 +213,52 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
         return DatabaseNotReady(f"there is no database {path} yet")
     if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
         return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")
-    if "password authentication failed" in text or "no password supplied" in text:
-        return ConfigurationError(f"the database {place} refuses the user or password", hint="check DATABASE_URL")
-    if "does not exist" in text and ("database" in text or "role" in text):
-        return ConfigurationError(f"the database {place}: {text}", hint="check DATABASE_URL")
+    if path is None and (refusal := _refused(text, engine)) is not None:
+        return refusal
     return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def _refused(text: str, engine: Engine) -> CheckoutError | None:
+    """What PostgreSQL's or its driver's words mean, where waiting does not help."""
+    place, low = place_of(engine), text.lower()
+    if "password authentication failed" in low or "no password supplied" in low:
+        return DatabaseDenied(f"the database {place} refuses the user or password")
+    if "permission denied" in low or "must be owner" in low:
+        return DatabaseDenied(f"the database {place}: {text}", hint=_grant(text, engine))
+    if "pg_hba.conf" in low:
+        return DatabaseDenied(f"the database {place}: {_reason(text)}", hint="see the server's pg_hba.conf")
+    if any(sign in low for sign in _WRONG_TLS):
+        return ConfigurationError(
+            f"the database {place}: {_reason(text)}", hint="check sslmode and the certificates in DATABASE_URL"
+        )
+    if "does not exist" in low and "database" in low:
+        return ConfigurationError(
+            f"the database {place}: {_reason(text)}", hint=f"createdb {engine.url.database}, or check DATABASE_URL"
+        )
+    if ("does not exist" in low and "role" in low) or "invalid connection option" in low:
+        return ConfigurationError(f"the database {place}: {_reason(text)}", hint="check DATABASE_URL")
+    if "read-only transaction" in low:
+        return DatabaseUnavailable(f"the database {place} is read-only, as a standby is: {text}")
+    return None
+
+
+def _reason(text: str) -> str:
+    """What went wrong, without the addresses that libpq puts before it."""
+    return text.rpartition("FATAL:")[2].strip() or text
+
+
+def _grant(text: str, engine: Engine) -> str:
+    """The statement by which the owner lets our role do what it was just refused."""
+    role = engine.url.username or "the role of DATABASE_URL"
+    if " for schema " in text:
+        return f"GRANT USAGE, CREATE ON SCHEMA {text.rpartition(' for schema ')[2]} TO {role}"
+    if " for database " in text:
+        return f"GRANT CONNECT ON DATABASE {engine.url.database} TO {role}"
+    if " for sequence " in text:
+        return f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    if "must be owner" in text:
+        return "checkoutctl setup, as the role that owns the tables"
+    return f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
 
 
 class Prepared:
@@ -223,6 +279,7 @@ class Prepared:
         return connection.exec_driver_sql(self._text, parameters).rowcount
 
 
-def _place(engine: Engine) -> str:
+def place_of(engine: Engine) -> str:
+    """What to call a database, without a password."""
     path: Path | None = getattr(engine, "sqlite_path", None)
     return str(path) if path is not None else f"{engine.url.host or 'localhost'}/{engine.url.database}"

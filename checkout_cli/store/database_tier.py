@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    inspect,
     or_,
     select,
     update,
@@ -33,18 +33,27 @@ from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import (
+    ConfigurationError,
+    DatabaseDenied,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+    SchemaOutdated,
+)
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
+from checkout_cli.store import schema_version
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
 from checkout_cli.store.records import Record, Reign, Totals
-from checkout_cli.store.schema import locks, metadata, reigns, sessions, totals
+from checkout_cli.store.schema import locks, reigns, sessions, totals
 
 PAGE = 500
 """Rows to read at a time."""
 IDS_AT_ONCE = 10_000
 """Ids alone to read at a time: a few milliseconds."""
+LOCK_TIMEOUT = 5.0
+"""Seconds that an upgrade waits at least for a table that is in use: it comes seldom, and may be tried again."""
 
 
 _STATUSES = tuple(PaymentStatus)
@@ -77,7 +86,10 @@ class DatabaseTier:
 
     def __init__(self, settings: Settings, *, engine: Engine | None = None, breaker: Breaker | None = None) -> None:
         """Connects to nothing yet."""
+        self._settings = settings
         self._engine = engine or make_engine(settings)
+        self._version: int | None = None
+        self._version_known = False
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
         self._update = Prepared(_UPDATE, self._engine.dialect)
@@ -100,10 +112,13 @@ class DatabaseTier:
         """One transaction, unless the database was away a moment ago; for this tier and the drain log."""
         self.breaker.check()
         try:
+            self._refuse_newer()
             with transaction(self._engine) as connection:
                 yield connection
-        except (DatabaseNotReady, ConfigurationError):
+        except (DatabaseNotReady, DatabaseDenied, ConfigurationError) as error:
             self.breaker.succeeded()  # it answers at once, so it may be asked again at once
+            if isinstance(error, DatabaseNotReady):
+                self._version_known = False  # who makes the tables now may be newer than we are
             raise
         except DatabaseUnavailable as error:
             self.breaker.failed(error)
@@ -121,19 +136,61 @@ class DatabaseTier:
             connection.execute(select(sessions.c.version).limit(1)).first()
         return time.perf_counter() - started
 
-    def create_schema(self) -> bool:
-        """Create what is missing of the database's file and tables; true where something was."""
+    # The tables' version
+
+    def _refuse_newer(self) -> None:
+        """Once in the life of this tier: it costs a question."""
+        if not self._version_known:
+            self._version = schema_version.found_version(self._engine)
+            self._version_known = True
+        schema_version.refuse_newer(self._version, self._engine)
+
+    def check_schema(self) -> SchemaOutdated | None:
+        """What to say of tables of an older version, which serve all the same.
+
+        Raises:
+            SchemaTooNew: they are newer than this program.
+            DatabaseNotReady: there are none.
+        """
+        with self.transaction() as connection:
+            found = schema_version.version_of(connection)
+        if not found:
+            raise DatabaseNotReady("the database has no checkout tables yet")
+        if found == schema_version.current():
+            return None
+        return SchemaOutdated(
+            f"the database's tables are of version {found}, and this program's of version {schema_version.current()}"
+        )
+
+    def upgrade_schema(self) -> schema_version.Upgrade | None:
+        """Create what is missing of the database's file and tables, and upgrade older ones; ``None``: nothing to do.
+
+        Raises:
+            SchemaTooNew: the tables are newer than this program.
+            DatabaseDenied: our role may not make tables.
+            ConfigurationError: the file cannot be made.
+        """
         create_file(self._engine)
         if self.schema_present():
-            return False
-        with self.transaction() as connection:
-            metadata.create_all(connection)
-        return True
+            return None
+        sqlite = self._engine.dialect.name == "sqlite"
+        patience = schema_version.PATIENCE if sqlite else schema_version.LONGEST
+        engine = make_engine(replace(self._settings, database_timeout=patience))
+        try:
+            done = schema_version.upgrade(engine, max(self._settings.database_timeout, LOCK_TIMEOUT))
+        finally:
+            engine.dispose()
+            self._version_known = False
+        return done
+
+    def create_schema(self) -> bool:
+        """The same, told as whether something was to do."""
+        return self.upgrade_schema() is not None
 
     def schema_present(self) -> bool:
-        """Whether all our tables are there."""
+        """Whether all our tables are there, in this program's version."""
         with self.transaction() as connection:
-            return set(metadata.tables) <= set(inspect(connection).get_table_names())
+            return schema_version.is_complete(connection)
 
     # The protocol
 
@@ -436,9 +493,11 @@ class DatabaseTier:
         chosen = sessions.c.checkout_id.in_(bindparam("ids", expanding=True)) & (sessions.c.expires_at <= cutoff)
         return self._purge(chosen & sessions.c.body.is_not(None), {"ids": list(checkout_ids)})
 
-    def purge_tombstones(self, cutoff: int) -> int:
-        """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms)."""
-        return self._purge((sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None), {})
+    def purge_tombstones(self, cutoff: int, limit: int) -> int:
+        """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms), at most ``limit``."""
+        old = (sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None)
+        batch = select(sessions.c.checkout_id).where(old).limit(limit)
+        return self._purge(sessions.c.checkout_id.in_(batch) & sessions.c.body.is_(None), {})
 
     def erase(self, checkout_id: str) -> None:
         """Remove a row as if it had never been, out of the totals too; for probes, never for a shopper's session."""

@@ -161,10 +161,14 @@ class DrainLog:
         with self._database.transaction() as connection:
             return connection.execute(old).scalar_one()
 
-    def purge(self, cutoff: int) -> int:
-        """Forget writes that were drained at or before ``cutoff`` (ms), when no old copy can bring them back."""
+    def purge(self, cutoff: int, limit: int) -> int:
+        """Forget writes that were drained at or before ``cutoff`` (ms), when no old copy can bring them back.
+
+        At most ``limit`` at once; returns how many.
+        """
+        batch = select(drains.c.write_id).where(drains.c.drained_at <= cutoff).limit(limit)
         with self._database.transaction() as connection:
-            return connection.execute(delete(drains).where(drains.c.drained_at <= cutoff)).rowcount
+            return connection.execute(delete(drains).where(drains.c.write_id.in_(batch))).rowcount
 
     def quarantine(self, checkout_id: str, digest: str, size: int, now: int) -> None:
         """Note that a value in Redis was no session: a digest of its bytes, never the bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from checkout_cli.errors import WrongKeyType
+from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
@@ -56,10 +56,18 @@ class RedisIndex:
     def newest(self) -> Iterator[list[str]]:
         """All ids, those that expire last first, in pages; a legacy index in no order.
 
+        Where a cluster's server of the index is away, what the others have, in no order either.
+
         Raises:
             WrongKeyType: something that is no index is there.
         """
-        kind = self.known_kind()
+        try:
+            kind = self.known_kind()
+        except RedisUnavailable:
+            if not self._tier.missing_servers():
+                raise
+            yield from self.session_ids()
+            return
         if kind == "set":
             yield from self._members(INDEX)
         else:

@@ -86,6 +86,10 @@ class Look(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+UNKNOWN_TTL = -3
+"""Stands for a key's time to live where nobody can tell it."""
+
+
 class RedisTier:
     """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
@@ -343,16 +347,27 @@ class RedisTier:
         return Look(value, lifetime, len(value))
 
     def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
-        """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end."""
+        """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end.
+
+        Where a cluster's server of a key is away while others answer, ``UNKNOWN_TTL``.
+        """
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         if self.is_cluster:  # one command for many keys would be one for many servers
-            return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
+            return self._known_ttls(self.ask_all(*(("PTTL", key) for key in keys), lenient=True))
         parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
         counts: list[Command] = [("EXISTS", *part) for part in parts]
         present = self.ask_all(*counts) if counts else []
         if not any(present):
             return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
+
+    @staticmethod
+    def _known_ttls(replies: Sequence[Any]) -> list[int]:
+        away = [isinstance(reply, RedisUnavailable) for reply in replies]
+        for reply, is_away in zip(replies, away, strict=True):
+            if not is_away or all(away):
+                _raise(reply)
+        return [UNKNOWN_TTL if is_away else int(reply) for reply, is_away in zip(replies, away, strict=True)]
 
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
         """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.

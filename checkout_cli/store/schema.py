@@ -1,4 +1,4 @@
-"""The database's tables.
+"""The database's tables, as this program makes them; what an older one has made, ``schema_version`` brings up to this.
 
 A session is one row: its body, its version, and the version that Redis is known to have. The row of a deleted session
 stays as a tombstone (``body`` is NULL) until a clean-up finds it old enough, so that no late copy brings it back.
@@ -10,6 +10,13 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
+
+versions = Table(
+    "checkout_schema",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+"""One row: the version of all these tables."""
 
 sessions = Table(
     "checkout_sessions",
@@ -42,6 +49,10 @@ Index(
     sqlite_where=_PENDING,
     postgresql_where=_PENDING,
 )
+_BURIED = text("body IS NULL")
+
+# A clean-up takes old tombstones in batches, and each batch would read all rows without it.
+Index("checkout_sessions_buried", sessions.c.updated_at, sqlite_where=_BURIED, postgresql_where=_BURIED)
 
 totals = Table(
     "checkout_totals",
@@ -70,6 +81,8 @@ drains = Table(
 """Each write that was acknowledged while the database was away, once it is here: so that none is applied twice.
 
 ``version_after`` is the version that it became, or NULL where it lost to another write (see ``conflicts``)."""
+
+Index("checkout_drains_age", drains.c.drained_at)
 
 conflicts = Table(
     "checkout_conflicts",

@@ -146,7 +146,7 @@ class Sightings:
         if self._index.kind() != "none":
             return self._index.missing(checkout_ids)
         lifetimes = self._redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
-        return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl == -2]
+        return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl < -1]
 
     def _pending(self) -> tuple[list[Sighting], set[str]]:
         """Sessions whose newest version Redis may lack, the last written first; and those that it must not show."""

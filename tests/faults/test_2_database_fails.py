@@ -29,20 +29,20 @@ class Database:
     """A database that a test takes away and gives back; a SQLite file can still be read then, and not be written."""
 
     def __init__(self, postgres: ProxiedPostgres | None, sqlite_url: str) -> None:
-        self._postgres = postgres
+        self.postgres_server = postgres
         self._path = Path(sqlite_url.removeprefix("sqlite:///"))
         self.url = postgres.proxied_url if postgres else sqlite_url
 
     def away(self) -> None:
-        if self._postgres:
-            self._postgres.proxy.refuse()
+        if self.postgres_server:
+            self.postgres_server.proxy.refuse()
         else:
             self._lock = sqlite3.connect(self._path, isolation_level=None)
             self._lock.execute("BEGIN IMMEDIATE")
 
     def back(self) -> None:
-        if self._postgres:
-            self._postgres.proxy.restore()
+        if self.postgres_server:
+            self.postgres_server.proxy.restore()
         else:
             self._lock.close()
 

@@ -213,6 +213,19 @@ def test_old_tombstones_go_and_young_ones_stay(store: CheckoutStore, clock: Manu
     assert store.database.read("session-2") is not None
 
 
+def test_many_old_tombstones_go_in_several_steps(
+    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One DELETE of them all would keep the shop's writes waiting for as long."""
+    clock.advance(-2 * 86_400)
+    for name in fill(store, 40):
+        store.delete(name)
+    clock.advance(2 * 86_400)
+    steps = count_calls(store.database, "purge_tombstones", monkeypatch)
+    assert clean_up(store, batch=1).tombstones == 40
+    assert len(steps) == 4  # 16 in each, and the last finds none
+
+
 # Legacy
 
 

@@ -44,11 +44,11 @@ def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
 
 
 @pytest.fixture(scope="session")
-def shared_database(_postgres: PostgresServer) -> Iterator[str]:
+def shared_database(postgres_server: PostgresServer) -> Iterator[str]:
     """A PostgreSQL database that tests share: creating one takes longer than a test."""
-    url = _postgres.create_database()
+    url = postgres_server.create_database()
     yield url
-    _postgres.drop_database(url)
+    postgres_server.drop_database(url)
 
 
 @pytest.fixture
@@ -57,5 +57,7 @@ def emptied_database(shared_database: str) -> Iterator[str]:
     yield shared_database
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks"))
+        connection.execute(
+            sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks, checkout_drains")
+        )
     engine.dispose()

@@ -8,12 +8,15 @@ from itertools import chain
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
 from checkout_cli.store.database_tier import DatabaseTier, Pending
+from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.records import Record, Totals
+from checkout_cli.store.schema import drains
 
 NOW = 1_800_000_000_000
 SESSION = Record("session-1", 1, b'{"a":1,"price":10.50}', NOW, NOW + 1000)
@@ -253,8 +256,8 @@ def test_a_purge_takes_only_what_is_still_expired(database: DatabaseTier) -> Non
 def test_old_tombstones_are_purged_and_counted_on(database: DatabaseTier) -> None:
     insert(database, named("session-1"), named("session-2"))
     database.bury("session-1", seen=1, now=NOW + 10, write_id="w")
-    assert database.count_tombstones(NOW + 9) == database.purge_tombstones(NOW + 9) == 0
-    assert database.count_tombstones(NOW + 10) == database.purge_tombstones(NOW + 10) == 1
+    assert database.count_tombstones(NOW + 9) == database.purge_tombstones(NOW + 9, 10) == 0
+    assert database.count_tombstones(NOW + 10) == database.purge_tombstones(NOW + 10, 10) == 1
     assert database.read("session-1") is None
     assert database.totals() == Totals(2, 0, 0)
 
@@ -286,3 +289,36 @@ def test_a_lock_has_one_owner_until_it_ends(database: DatabaseTier) -> None:
     assert database.lock("job", "third", now=160, until=300) == "second"
     database.unlock("job", "second")
     assert database.lock("job", "third", now=160, until=300) is None
+
+
+def test_old_tombstones_go_in_batches_and_are_all_counted(database: DatabaseTier) -> None:
+    names = [f"session-{number}" for number in range(7)]
+    insert(database, *(named(name) for name in names))
+    for name in names[:5]:
+        database.bury(name, seen=1, now=NOW + 10, write_id="w")
+    assert [database.purge_tombstones(NOW + 10, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert sorted(database.read_many(names)) == ["session-5", "session-6"]
+    assert database.totals().created == 7
+
+
+def test_the_drain_log_is_purged_in_batches(database: DatabaseTier) -> None:
+    log = DrainLog(database)
+    with database.transaction() as connection:
+        for number in range(5):
+            drained = {"write_id": f"w{number}", "checkout_id": "session-1", "drained_at": NOW + number}
+            connection.execute(drains.insert().values(drained))
+    assert [log.purge(NOW + 3, 3) for _ in range(3)] == [3, 1, 0]
+    assert log.count(NOW + 10) == 1
+
+
+def test_old_tombstones_are_found_by_an_index(database: DatabaseTier) -> None:
+    """Without it each batch would read all rows."""
+    question = "SELECT checkout_id FROM checkout_sessions WHERE body IS NULL AND updated_at <= 5 LIMIT 10"
+    with database.transaction() as connection:
+        if connection.dialect.name == "sqlite":
+            plan = connection.execute(text(f"EXPLAIN QUERY PLAN {question}")).all()
+        else:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # which a small table is read by
+            connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+            plan = connection.execute(text(f"EXPLAIN {question}")).all()
+    assert "checkout_sessions_buried" in str(plan)

@@ -29,7 +29,7 @@ def test_it_is_no_session_that_was_created_here(store: CheckoutStore, valkey: Va
         client.set(session_key(ID), VALUE, ex=1000)
     store.delete(ID)
     assert store.totals().created == 0
-    store.database.purge_tombstones(store.clock.wall() + 1)
+    store.database.purge_tombstones(store.clock.wall() + 1, 10)
     assert store.totals().created == 0
 
 

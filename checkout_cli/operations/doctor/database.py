@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, SchemaTooNew
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import to_read
@@ -34,11 +34,14 @@ def database(patient: Patient) -> Finding:
     try:
         patient.store.database.ping()  # connects
         latency = patient.store.database.ping()
+        outdated = patient.store.database.check_schema()
         complete = patient.store.database.schema_present()
-    except DatabaseUnavailable as away:
+    except (DatabaseUnavailable, DatabaseDenied, SchemaTooNew) as away:
         return crit(str(away), away.hint)
+    if outdated is not None:
+        return warn(str(outdated), outdated.hint)
     if not complete:
-        return crit("it lacks some of its tables, as one of an older version does", "checkoutctl setup")
+        return crit("it lacks some of its tables", "checkoutctl setup")
     evidence = f"answers in {latency * 1000:.2f} ms"
     if latency > SLOW:
         return warn(evidence, "look at what else it does now", latencyMs=round(latency * 1000, 3))

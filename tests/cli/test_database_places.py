@@ -1,0 +1,292 @@
+"""The databases that checkoutctl is pointed at: older, newer, read-only, guarded, and the many forms of their URLs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from checkout_cli.keys import INDEX
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.faults.conftest import proxied
+from tests.in_process import Outcome, run_here
+from tests.servers import PostgresServer, ValkeyServer
+from tests.store.support import wait_until
+
+Run = Callable[..., Outcome]
+Database = tuple[str, Callable[[Sequence[str]], None]]
+
+OLDER = ("DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
+NEWER = ("UPDATE checkout_schema SET version = 99",)
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Run:
+    """Runs a command on the test's Valkey and a database."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run_it(*arguments: str, url: str, given: str = "") -> Outcome:
+        environment = {
+            "REDIS_HOST": settings.redis_host,
+            "REDIS_PORT": str(settings.redis_port),
+            "DATABASE_URL": url,
+            "HOME": str(home),
+            "XDG_STATE_HOME": str(home),
+            "PATH": "",
+        }
+        return run_here(arguments, environment, home, given=given)
+
+    return run_it
+
+
+@pytest.fixture
+def database(
+    postgres_server: PostgresServer, postgres_url: str, settings: Settings
+) -> tuple[str, Callable[[Sequence[str]], None]]:
+    """The URL of a database with a session, and a way to change it as its owner."""
+    with CheckoutStore.open(replace(settings, database_url=postgres_url, database_timeout=10.0)) as store:
+        store.database.create_schema()
+        store.create({}, checkout_id="living-0001")
+
+    def change(statements: Sequence[str]) -> None:
+        for statement in statements:
+            postgres_server.execute(statement, database=postgres_url)
+
+    return postgres_url, change
+
+
+def one_line(outcome: Outcome) -> str:
+    """What it says where it does nothing: an error, and what to type."""
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err
+    lines = outcome.err.splitlines()
+    assert len(lines) <= 2
+    return outcome.err
+
+
+# Older and newer
+
+
+def test_an_older_schema_serves_and_is_told_of_until_setup_has_upgraded_it(database: Database, run: Run) -> None:
+    url, change = database
+    change(OLDER)
+    health = run("health", "--json", url=url)
+    told = json.loads(health.out)["database"]
+    assert (health.code, told["connected"], told["hint"]) == (0, True, "checkoutctl setup")
+    assert "version 1" in told["advice"]
+    assert "version 1" in run("health", url=url).out
+    doctor = json.loads(run("doctor", "--only", "database", "--json", url=url).out)
+    (found,) = [check for check in doctor["checks"] if check["id"] == "database"]
+    assert (found["status"], found["fix"]) == ("warn", "checkoutctl setup")
+    looked = run("setup", "--check", url=url)
+    assert looked.code == 1
+    assert "version 1" in looked.out
+    assert run("sessions", "show", "living-0001", url=url).code == 0
+    done = run("setup", "--yes", url=url)
+    assert done.code == 0
+    assert "upgraded from version 1 to 2" in done.out
+    for command in (("setup", "--check"), ("health",), ("doctor", "--only", "database")):
+        assert "version 1" not in run(*command, url=url).out
+    assert run("sessions", "show", "living-0001", url=url).code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sessions", "list"),
+        ("sessions", "create", "--file", "-"),
+        ("sessions", "update", "living-0001", "--set", "notes=x"),
+        ("sessions", "delete", "living-0001", "--yes"),
+        ("cleanup", "--expired"),
+        ("sync",),
+    ],
+    ids=" ".join,
+)
+def test_a_newer_schema_is_refused_in_one_line(command: tuple[str, ...], database: Database, run: Run) -> None:
+    url, change = database
+    change(NEWER)
+    refused = run(*command, url=url, given="{}")
+    said = one_line(refused)
+    assert refused.code == 78
+    assert "version 99" in said
+    assert "upgrade checkoutctl" in said
+
+
+def test_health_doctor_and_setup_say_that_a_schema_is_newer(database: Database, run: Run) -> None:
+    url, change = database
+    change(NEWER)
+    health = run("health", "--json", url=url)
+    assert health.code == 78
+    assert "version 99" in json.loads(health.out)["database"]["error"]
+    for command, code in ((("setup", "--check"), 78), (("setup", "--yes"), 78), (("doctor", "--only", "database"), 1)):
+        told = run(*command, url=url)
+        assert (told.code, "version 99" in told.out) == (code, True), told
+        assert "upgrade checkoutctl" in told.out.replace("\n", " ")
+
+
+def test_a_cleanup_leaves_redis_alone_where_the_database_is_newer(
+    database: Database, run: Run, valkey: ValkeyServer
+) -> None:
+    url, change = database
+    with valkey.client() as client:
+        client.delete(INDEX)
+        client.sadd(INDEX, "living-0001")  # a legacy index, which a clean-up would adopt
+        change(NEWER)
+        assert run("cleanup", "--expired", url=url).code == 78
+        assert client.type(INDEX) == b"set"
+        change(("UPDATE checkout_schema SET version = 2",))
+        assert run("cleanup", "--expired", url=url).code == 0
+        assert client.type(INDEX) == b"zset"
+
+
+# What PostgreSQL refuses
+
+
+@contextmanager
+def demanding_a_password(server: PostgresServer, url: str) -> Iterator[None]:
+    """For the block, the role of a URL must give its password; the tests' PostgreSQL believes everybody else."""
+    import psycopg
+
+    file = server.directory / "pg_hba.conf"
+    before = file.read_text()
+
+    def believed() -> bool:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    file.write_text(f"local all {make_url(url).username} scram-sha-256\n{before}")
+    server.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: not believed())
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        server.execute("SELECT pg_reload_conf()")
+        wait_until(believed)
+
+
+def setup_says(outcome: Outcome) -> tuple[int, str]:
+    """The exit code, and what the database's check says together with its fix."""
+    assert "Traceback" not in outcome.err + outcome.out
+    _, _, answer = outcome.out.partition("\ndatabase ")
+    said, _, _ = answer.partition("\nprobe redis")
+    return outcome.code, said
+
+
+def test_a_role_that_may_not_create_is_told_the_grant_which_helps(
+    postgres_role: str, postgres_url: str, run: Run, postgres_server: PostgresServer
+) -> None:
+    code, line = setup_says(run("setup", "--yes", url=postgres_role))
+    grant = "GRANT USAGE, CREATE ON SCHEMA public TO shop"
+    assert code == 4
+    assert grant in line
+    postgres_server.execute(grant, database=postgres_url)
+    assert run("setup", "--yes", url=postgres_role).code == 0
+
+
+def test_a_role_without_a_right_on_the_tables_is_told_the_grant_which_helps(
+    postgres_role: str, database: Database, run: Run
+) -> None:
+    _, change = database
+    refused = run("sessions", "update", "living-0001", "--set", "notes=x", url=postgres_role)
+    grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO shop"
+    assert refused.code == 4
+    assert grant in one_line(refused)
+    change([grant])
+    assert run("sessions", "update", "living-0001", "--set", "notes=x", url=postgres_role).code == 0
+
+
+def test_an_upgrade_by_a_role_that_owns_nothing_says_who_can(postgres_role: str, database: Database, run: Run) -> None:
+    _, change = database
+    change([*OLDER, "GRANT USAGE, CREATE ON SCHEMA public TO shop", "GRANT ALL ON ALL TABLES IN SCHEMA public TO shop"])
+    code, line = setup_says(run("setup", "--yes", url=postgres_role))
+    assert code == 4
+    assert "the role that owns the tables" in line
+
+
+def test_a_wrong_password_is_denied(
+    postgres_role: str, postgres_url: str, run: Run, postgres_server: PostgresServer, database: Database
+) -> None:
+    postgres_server.execute("ALTER ROLE shop PASSWORD 'right'")
+    postgres_server.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO shop", database=postgres_url)
+    with demanding_a_password(postgres_server, postgres_role):
+        for word in ("canary", ""):
+            refused = run("sessions", "list", url=postgres_role.replace("//shop@", f"//shop:{word}@"))
+            assert refused.code == 4
+            assert "refuses the user or password" in one_line(refused)
+            assert "canary" not in refused.err
+        assert run("sessions", "list", url=postgres_role.replace("//shop@", "//shop:right@")).code == 0
+
+
+def test_a_database_that_is_read_only_is_read_and_refuses_writes(
+    database: Database, run: Run, postgres_server: PostgresServer
+) -> None:
+    url, _ = database
+    name = make_url(url).database
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert run("sessions", "list", url=url).code == 0
+    assert "schema there" in setup_says(run("setup", "--yes", url=url))[1]
+    deleted = run("sessions", "delete", "living-0001", "--yes", url=url)
+    assert (deleted.code, "is read-only" in deleted.err) == (69, True), deleted
+
+
+def test_an_empty_read_only_database_cannot_be_set_up(
+    postgres_url: str, run: Run, postgres_server: PostgresServer
+) -> None:
+    name = make_url(postgres_url).database
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    code, line = setup_says(run("setup", "--yes", url=postgres_url))
+    assert code == 1
+    assert "is read-only" in line
+
+
+def test_a_database_that_is_missing_is_told_with_the_command_that_makes_it(postgres_url: str, run: Run) -> None:
+    refused = run("sessions", "list", url=postgres_url.replace("/checkout_", "/nowhere_"))
+    assert refused.code == 78
+    assert "createdb nowhere_" in one_line(refused)
+
+
+# Forms of the URL
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_sockets_and_tcp_serve(scheme: str, database: Database, run: Run) -> None:
+    url = f"{scheme}://{database[0].partition('://')[2]}"
+    assert "living-0001" in run("sessions", "list", "--tier", "database", "--output", "ids", url=url).out
+    with proxied(database[0]) as through:
+        for mode in ("disable", "prefer", "allow"):
+            url = f"{scheme}://{through.proxied_url.partition('://')[2]}".replace("sslmode=disable", f"sslmode={mode}")
+            assert "living-0001" in run("sessions", "list", "--tier", "database", "--output", "ids", url=url).out
+
+
+@pytest.mark.parametrize(
+    ("query", "evidence"),
+    [
+        ("sslmode=require", "does not support SSL"),
+        ("sslmode=verify-full", "certificate"),
+        ("sslmode=canary", "sslmode"),
+        ("nonsense=1", "nonsense"),
+    ],
+)
+def test_tls_that_cannot_be_had_is_a_wrong_setting(query: str, evidence: str, postgres_url: str, run: Run) -> None:
+    with proxied(postgres_url) as through:
+        refused = run("sessions", "list", url=through.proxied_url.replace("sslmode=disable", query))
+    assert refused.code == 78
+    assert evidence in one_line(refused)
+
+
+def test_options_of_the_url_are_kept(postgres_url: str, run: Run, postgres_server: PostgresServer) -> None:
+    postgres_server.execute("CREATE SCHEMA shop", database=postgres_url)
+    url = f"{postgres_url}&options=-csearch_path%3Dshop"
+    assert run("setup", "--yes", url=url).code == 0
+    postgres_server.execute("SELECT 1 FROM shop.checkout_sessions", database=postgres_url)

@@ -1,0 +1,298 @@
+"""The tables' version: upgrades keep every row, happen once, and a newer database is left alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event, inspect, text
+from sqlalchemy.engine import Connection
+
+from checkout_cli.errors import CheckoutError, DatabaseNotReady, DatabaseUnavailable, SchemaTooNew
+from checkout_cli.keys import INDEX
+from checkout_cli.settings import Settings
+from checkout_cli.store import schema_version
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.records import Record
+from checkout_cli.store.schema_version import STEPS, Step, Upgrade
+from tests.store.support import copy_of, database_away
+
+NOW = 1_800_000_000_000
+SESSIONS = [Record(f"session-{number}", 1, b'{"a":1}', NOW, NOW + 1000 * number) for number in range(5)]
+OLDER: dict[str, tuple[str, ...]] = {
+    "unversioned": (),
+    "without the later tables": ("DROP TABLE checkout_quarantine", "DROP TABLE checkout_reigns"),
+    "without an index on expires_at": ("DROP INDEX checkout_sessions_expiry",),
+    "with the first index on expires_at": (
+        "DROP INDEX checkout_sessions_expiry",
+        "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id)",
+    ),
+}
+"""What makes each older schema out of version 1."""
+
+Open = Callable[[], DatabaseTier]
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def place(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    if request.param == "PostgreSQL":
+        settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
+    return replace(settings, database_timeout=10.0)
+
+
+@pytest.fixture
+def opened(place: Settings) -> Iterator[Open]:
+    """Opens tiers on the database, each as good as another process."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(DatabaseTier(place)))
+
+
+def run(database: DatabaseTier, *statements: str) -> None:
+    with database.transaction() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def make_version_one(database: DatabaseTier, *statements: str) -> None:
+    """The tables as they were before versions, with rows."""
+    database.create_schema()
+    for record in SESSIONS:
+        assert database.insert(record, now=NOW, write_id="w")
+    database.bury("session-4", seen=1, now=NOW, write_id="w")
+    run(database, "DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
+    run(database, *statements)
+
+
+def rows(database: DatabaseTier) -> list[Any]:
+    with database.transaction() as connection:
+        found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkout_sessions"))
+        return sorted(map(tuple, found))
+
+
+def structure(database: DatabaseTier) -> dict[str, Any]:
+    """All our tables with their columns and indexes."""
+    with database.transaction() as connection:
+        seen = inspect(connection)
+        return {
+            table: (
+                [column["name"] for column in seen.get_columns(table)],
+                sorted((index["name"] or "", index["column_names"]) for index in seen.get_indexes(table)),
+            )
+            for table in seen.get_table_names()
+        }
+
+
+def version(database: DatabaseTier) -> int:
+    with database.transaction() as connection:
+        return schema_version.version_of(connection)
+
+
+@pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
+def test_every_older_schema_becomes_the_new_one_with_all_its_rows(older: tuple[str, ...], opened: Open) -> None:
+    first = opened()
+    first.create_schema()
+    new = structure(first)
+    make_version_one(first, *older)
+    before = rows(first)
+    other = opened()
+    assert len(other.read_many(["session-1", "session-2"])) == 2  # it serves as it is
+    assert "version 1" in str(other.check_schema())
+    assert other.upgrade_schema() == Upgrade(1, 2)
+    assert (structure(other), rows(other), version(other)) == (new, before, 2)
+    assert other.check_schema() is None
+    assert opened().upgrade_schema() is None
+
+
+def test_a_new_database_is_made_in_the_newest_version_at_once(opened: Open) -> None:
+    first = opened()
+    with pytest.raises(DatabaseNotReady):
+        first.check_schema()
+    assert first.upgrade_schema() == Upgrade(0, 2)
+    assert version(first) == 2
+
+
+def test_tables_that_were_dropped_are_made_again(opened: Open) -> None:
+    first = opened()
+    first.create_schema()
+    run(first, "DROP TABLE checkout_quarantine")
+    assert first.upgrade_schema() == Upgrade(2, 2)
+
+
+# The next step
+
+
+def add_a_note(connection: Connection) -> None:
+    if all(column["name"] != "note" for column in inspect(connection).get_columns("checkout_sessions")):
+        connection.execute(text("ALTER TABLE checkout_sessions ADD COLUMN note VARCHAR(8) DEFAULT 'none'"))
+
+
+@pytest.fixture
+def third(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Connection], None]], None]:
+    """Gives the program a third version."""
+    return lambda change: monkeypatch.setattr(schema_version, "STEPS", (*STEPS, Step(3, change)))
+
+
+@pytest.mark.parametrize("found", [1, 2])
+def test_one_more_step_is_one_more_entry(
+    found: int, opened: Open, third: Callable[[Callable[[Connection], None]], None]
+) -> None:
+    first = opened()
+    make_version_one(first)
+    if found == 2:
+        first.create_schema()
+    before = rows(first)
+    third(add_a_note)
+    assert first.upgrade_schema() == Upgrade(found, 3)
+    assert rows(first) == before
+    with first.transaction() as connection:
+        assert set(connection.scalars(text("SELECT note FROM checkout_sessions"))) == {"none"}
+    assert first.upgrade_schema() is None
+
+
+def test_a_step_that_fails_leaves_everything_as_it_was(
+    opened: Open, third: Callable[[Callable[[Connection], None]], None]
+) -> None:
+    def fail_half_way(connection: Connection) -> None:
+        add_a_note(connection)
+        connection.execute(text("DELETE FROM checkout_sessions"))
+        database_away()
+
+    first = opened()
+    make_version_one(first)
+    before = (structure(first), rows(first))
+    third(fail_half_way)
+    with pytest.raises(DatabaseUnavailable):
+        first.upgrade_schema()
+    assert (structure(first), rows(first), version(first)) == (*before, 1)
+
+
+def test_of_several_processes_that_upgrade_at_once_one_does_it(
+    opened: Open, third: Callable[[Callable[[Connection], None]], None]
+) -> None:
+    taken: list[int] = []
+
+    def note(connection: Connection) -> None:
+        taken.append(1)
+        add_a_note(connection)
+
+    make_version_one(opened())
+    third(note)
+    done: list[Upgrade | None] = []
+    errors: list[CheckoutError] = []
+    barrier = threading.Barrier(4)
+
+    def upgrade(database: DatabaseTier) -> None:
+        database.schema_present()
+        barrier.wait()
+        try:
+            done.append(database.upgrade_schema())
+        except CheckoutError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=upgrade, args=(opened(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert taken == [1]
+    assert [upgrade for upgrade in done if upgrade is not None] == [Upgrade(1, 3)]
+    assert len(rows(opened())) == len(SESSIONS)
+
+
+def test_several_processes_make_a_new_database_at_once(opened: Open) -> None:
+    errors: list[CheckoutError] = []
+    barrier = threading.Barrier(4)
+
+    def make(database: DatabaseTier) -> None:
+        barrier.wait()
+        try:
+            database.create_schema()
+        except CheckoutError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=make, args=(opened(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert version(opened()) == 2
+
+
+# Newer than this program
+
+
+def test_a_newer_database_is_refused_before_anything_is_written(opened: Open) -> None:
+    first = opened()
+    first.create_schema()
+    run(first, "UPDATE checkout_schema SET version = 3")
+    old = opened()
+    for attempt in (
+        lambda: old.insert(SESSIONS[0], now=NOW, write_id="w"),
+        lambda: old.read("session-1"),
+        old.ping,
+        old.create_schema,
+    ):
+        with pytest.raises(SchemaTooNew, match="version 3, and this checkoutctl knows them up to version 2") as refusal:
+            attempt()
+        assert "upgrade checkoutctl" in refusal.value.hint
+    assert rows(first) == []
+    run(first, "UPDATE checkout_schema SET version = 2")
+    assert opened().insert(SESSIONS[0], now=NOW, write_id="w")
+
+
+def test_a_store_publishes_nothing_to_redis_for_a_newer_database(place: Settings) -> None:
+    with CheckoutStore.open(place) as first:
+        first.database.create_schema()
+        run(first.database, "UPDATE checkout_schema SET version = 3")
+    with CheckoutStore.open(place) as store:
+        with pytest.raises(SchemaTooNew):
+            store.create({}, checkout_id="session-1")
+        assert copy_of(store, "session-1") is None
+        assert store.redis.ask(("EXISTS", INDEX)) == 0
+
+
+def test_the_version_is_asked_for_once(place: Settings, opened: Open) -> None:
+    opened().create_schema()
+    asked: list[str] = []
+    database = opened()
+
+    @event.listens_for(database._engine, "before_cursor_execute")
+    def _note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    for number in range(3):
+        database.read(f"session-{number}")
+    assert [("checkout_schema" in statement) for statement in asked] == [True, False, False, False]
+
+
+def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened: Open) -> None:
+    database = opened()
+    with pytest.raises(DatabaseNotReady):
+        database.read("session-1")
+    other = opened()
+    other.create_schema()
+    run(other, "UPDATE checkout_schema SET version = 3")
+    with pytest.raises(SchemaTooNew):
+        database.read("session-1")
+
+
+# PostgreSQL's roles
+
+
+def test_a_role_that_may_not_see_the_version_is_served_as_before(
+    postgres_role: str, postgres_url: str, settings: Settings
+) -> None:
+    """The owner granted it the tables one by one, and has upgraded since."""
+    with closing(DatabaseTier(replace(settings, database_url=postgres_url, database_timeout=10.0))) as owner:
+        make_version_one(owner)
+        run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkout_sessions TO shop")
+        owner.create_schema()
+    with closing(DatabaseTier(replace(settings, database_url=postgres_role))) as shop:
+        assert shop.read("session-1") == SESSIONS[1]
