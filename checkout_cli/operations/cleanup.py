@@ -149,7 +149,7 @@ class _CleanUp:
 
     def _told(self) -> CleanupReport:
         """The report, with the servers that could not be asked."""
-        if not self._redis_away:
+        if self._store.settings.enable_checkout_sessions:
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 

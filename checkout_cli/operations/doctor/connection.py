@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout_cli.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.operations.doctor.check import Finding, Group, Skip, check, crit, ok, server_check, warn
@@ -21,10 +22,13 @@ def connection(patient: Patient) -> Finding:
     """Redis answers at the address of the settings.
 
     Stage by stage: the name, the TCP connection, TLS, the password, a PING. A failure names its stage and the trouble:
-    not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name.
+    not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
+    cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
     summary = patient.connection
     if summary.failure is None and summary.connected is not None:
+        if (away := _away(patient)) is not None:
+            return away
         stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
         trip = (summary.percentile(50) or 0.0) * 1000
         where = summary.socket or f"{summary.connected.address} port {summary.port}"
@@ -43,6 +47,17 @@ def connection(patient: Patient) -> Finding:
         stage=str(failure.stage),
         trouble=str(trouble.kind),
     )
+
+
+def _away(patient: Patient) -> Finding | None:
+    """What to say of servers of a cluster that do not answer, while that of the settings does."""
+    answering = len(patient.servers)
+    places = patient.store.redis.missing_servers()
+    if not places:
+        return None
+    host, port = split_address(places[0])
+    evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
+    return crit(evidence, f"checkoutctl --redis-host {host} --redis-port {port} ping", missingServers=places)
 
 
 @check("port-in-use", Group.CONNECTION)

@@ -78,13 +78,13 @@ class Patient:
 
     @property
     def servers(self) -> list[Inspector]:
-        """The Redis servers that answer: one, or a cluster's primaries.
+        """The Redis servers that answer: one, or a cluster's primaries, without those that are away.
 
         Raises:
             Skip: Redis does not answer.
         """
         failure = self.connection.failure
-        if failure is not None and not still_answers(failure):
+        if failure is not None and not still_answers(failure) and not self.settings.is_cluster:
             raise Skip("Redis does not answer")
         return self.kept("servers", self._inspectors)
 
@@ -93,7 +93,8 @@ class Patient:
         for server in servers:
             with suppress(CheckoutError):  # each check that needs it will say so
                 server.info()  # first of all: what we probe and are denied later is not to be counted as found
-        return servers
+        away = self.store.redis.missing_servers()
+        return [server for server in servers if server.place not in away]
 
     def earlier(self, server: Inspector) -> Reading | None:
         """What was counted at the last examination of a server."""

@@ -181,9 +181,13 @@ def _entries(patient: Patient) -> list[SampledEntry]:
         return []
     raw = patient.store.redis.ask(("ZRANDMEMBER", INDEX, MEMBERS, "WITHSCORES"))
     ids = [decoded(member) for member in raw[::2]]
-    ttls = patient.store.redis.ask_all(*(("PTTL", encoded(session_key(name))) for name in ids)) if ids else []
+    redis = patient.store.redis
+    asked = (("PTTL", encoded(session_key(name))) for name in ids)
+    ttls = redis.ask_all(*asked, lenient=redis.is_cluster) if ids else []
     entries = [
-        SampledEntry(name, float(score), int(ttl)) for name, score, ttl in zip(ids, raw[1::2], ttls, strict=True)
+        SampledEntry(name, float(score), int(ttl))
+        for name, score, ttl in zip(ids, raw[1::2], ttls, strict=True)
+        if not isinstance(ttl, CheckoutError)  # of a cluster's server that is away
     ]
     deleted = set(_missing(patient, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
     return [entry for entry in entries if entry.checkout_id not in deleted]
