@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, WrongKeyType
+from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
@@ -76,7 +76,7 @@ class Users:
     def page(self, cursor: str = FIRST_CURSOR, step: int = LARGEST_STEP) -> Page:
         """The users among the next ``step`` keys or so; a user may come twice in pages of a changing Redis."""
         names, following = self._ids(cursor, "", step)
-        return Page(tuple(self._read(names)), following)
+        return Page(tuple(self._read(names, partly=self._redis.is_cluster)), following)
 
     def matching(self, beginning: str, limit: int, steps: int) -> tuple[list[str], bool]:
         """Ids that begin so, at most ``limit``, and whether those are all; looks at ``steps`` thousand keys."""
@@ -94,18 +94,26 @@ class Users:
         names = {decoded(key).removeprefix(USER_PREFIX) for key in keys if key.startswith(prefix)}
         return sorted(names), following
 
-    def _read(self, user_ids: Sequence[str]) -> list[User]:
-        """What lies at each id's key, in two round trips a thousand; what has gone meanwhile is left out."""
+    def _read(self, user_ids: Sequence[str], *, partly: bool = False) -> list[User]:
+        """What lies at each id's key, in two round trips a thousand; what has gone meanwhile is left out.
+
+        So is, with ``partly``, what a cluster's server has that is away: a slot of its may just be moving.
+        """
         users: list[User] = []
         for start in range(0, len(user_ids), KEYS_AT_ONCE):
             part = user_ids[start : start + KEYS_AT_ONCE]
             keys = [encoded(user_key(user_id)) for user_id in part]
-            facts = self._redis.ask_all(*(command for key in keys for command in (("TYPE", key), ("PTTL", key))))
+            facts = self._redis.ask_all(
+                *(command for key in keys for command in (("TYPE", key), ("PTTL", key))), lenient=partly
+            )
+            facts = [_told(fact) for fact in facts]
             wanted: list[Command] = [
                 ("HMGET", key, *USER_FIELDS) for key, kind in zip(keys, facts[::2], strict=True) if kind == b"hash"
             ]
             values = iter(self._hashes(wanted))
             for user_id, kind, ttl in zip(part, facts[::2], facts[1::2], strict=True):
+                if kind is None or ttl is None:
+                    continue
                 expires_in = int(ttl) if ttl >= 0 else None
                 if kind == b"hash":
                     users.append(_tracked(user_id, next(values), expires_in))
@@ -124,6 +132,13 @@ class Users:
 
 def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
     return User(user_id, expires_in=expires_in, problem=Oddity.WRONG_TYPE, detail=detail)
+
+
+def _told(reply: Any) -> Any:
+    """A reply; ``None`` for that of a server that is away."""
+    if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
+        raise reply
+    return None if isinstance(reply, CheckoutError) else reply
 
 
 def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: int | None) -> User:

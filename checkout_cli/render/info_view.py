@@ -12,6 +12,7 @@ from checkout_cli.render.output import (
     Column,
     is_terminal,
     narrate,
+    partial_document,
     warn_if_partial,
     write_json,
     write_line,
@@ -93,8 +94,7 @@ def document(report: InfoReport) -> dict[str, Any]:
             }
             for server in report.servers
         ],
-        "partial": bool(report.missing),
-        "missingServers": list(report.missing),
+        **partial_document(report.missing),
     }
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from checkout_cli.operations.latency import CommandTimes, LatencyReport, ServerLatency
-from checkout_cli.render.output import Column, is_terminal, warn_if_partial, write_json, write_line, write_table
+from checkout_cli.render.output import (
+    Column,
+    is_terminal,
+    partial_document,
+    warn_if_partial,
+    write_json,
+    write_line,
+    write_table,
+)
 from checkout_cli.render.ping_view import milliseconds
 from checkout_cli.render.safe import safe
 from checkout_cli.session import iso
@@ -118,8 +126,7 @@ def document(report: LatencyReport) -> dict[str, Any]:
     return {
         "timestamp": iso(report.timestamp),
         "servers": [_server(server) for server in report.servers],
-        "partial": bool(report.missing),
-        "missingServers": list(report.missing),
+        **partial_document(report.missing),
     }
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from checkout_cli.operations.eviction_risk import PART, Checkouts, EvictionRisk
 from checkout_cli.operations.memory_show import Growth, Memory, MemoryReport
-from checkout_cli.render.output import Column, console, warn, warn_if_partial, write_json, write_table
+from checkout_cli.render.output import (
+    Column,
+    console,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_json,
+    write_table,
+)
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
@@ -48,7 +56,7 @@ def document(report: MemoryReport) -> dict[str, Any]:
     return {
         "timestamp": iso(report.timestamp),
         "servers": [_document(memory) for memory in report.servers],
-        "missingServers": list(report.missing),
+        **partial_document(report.missing),
     }
 
 

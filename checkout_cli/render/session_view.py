@@ -15,6 +15,7 @@ from checkout_cli.render.output import (
     console,
     is_terminal,
     narrate,
+    partial_document,
     warn,
     warn_if_partial,
     write_csv,
@@ -99,7 +100,7 @@ def show_list(
         _table(list(counted), now, reveal)
     elif output == "json":
         sessions = [summary(sighting, now, reveal=reveal) for sighting in counted]
-        write_json({"sessions": sessions, "partial": bool(missing()), "missingServers": list(missing())})
+        write_json({"sessions": sessions, **partial_document(missing())})
     elif output == "ndjson":
         write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
     elif output == "csv":

@@ -102,8 +102,7 @@ def document(report: SlowLogReport) -> dict[str, Any]:
     return {
         "timestamp": iso(report.timestamp),
         "servers": [_server(server) for server in report.servers],
-        "partial": bool(report.missing),
-        "missingServers": list(report.missing),
+        **partial_document(report.missing),
     }
 
 

@@ -17,6 +17,7 @@ from checkout_cli.render.output import (
     Column,
     is_terminal,
     narrate,
+    partial_document,
     show,
     warn,
     warn_if_partial,
@@ -73,6 +74,7 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
             {
                 "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
                 "reasons": list(advice.reasons),
+                **partial_document(advice.now.missing),
                 "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
                 "servers": [_server(step, advice.now) for step in advice.now.steps],
             }
@@ -107,8 +109,7 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
         "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
         "dryRun": dry_run,
         "undone": tuning.undone and tuning.agreed,
-        "partial": bool(tuning.missing),
-        "missingServers": list(tuning.missing),
+        **partial_document(tuning.missing),
     }
 
 
