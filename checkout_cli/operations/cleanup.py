@@ -37,7 +37,8 @@ Progress = Callable[[int, int], None]
 class CleanupReport:
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
-    ``missing`` are servers of a cluster that did not answer: what they may have is left for the next run.
+    ``missing`` are servers of a cluster that did not answer. ``left`` sessions that are due may live there, or on one
+    that cannot serve its slots yet, and wait for the next run.
     """
 
     dry_run: bool = False
@@ -53,6 +54,7 @@ class CleanupReport:
     finished: bool = True
     unreachable: list[str] = field(default_factory=list)
     missing: tuple[str, ...] = ()
+    left: int = 0
 
 
 def silent(_done: int, _total: int) -> None:
@@ -109,6 +111,7 @@ class _CleanUp:
         self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
         self._database_away = self._rows_unknown = self._index_broken = False
         self._alive: set[str] = set()
+        self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
         """All phases; each works without the other tier, and both away is an error."""
@@ -134,6 +137,7 @@ class _CleanUp:
     def _told(self) -> CleanupReport:
         """The report, with the servers that could not be asked."""
         if self._store.settings.enable_checkout_sessions:
+            self._report.left = len(self._untold)
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
@@ -216,6 +220,7 @@ class _CleanUp:
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
             if ttl == UNKNOWN_TTL:
+                self._untold.add(entry.checkout_id)
                 continue
             if ttl >= 0:
                 living.append((entry, now + ttl))
@@ -310,6 +315,7 @@ class _CleanUp:
             if ttl >= -1
         }
         untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
+        self._untold |= untold
         return alive, untold
 
     # Repair

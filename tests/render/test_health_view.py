@@ -33,7 +33,7 @@ SPECIFIED = json.loads("""
 HEALTHY = HealthReport(
     timestamp=1_705_314_600_000,
     configuration=None,
-    redis=RedisHealth(True, 0.0002, None, True, RedisMemory(2**20, 2**28, "noeviction")),
+    redis=RedisHealth(True, 0.0002, serving=True, memory=RedisMemory(2**20, 2**28, "noeviction")),
     database=TierHealth(True, 0.0004),
     memory=TierHealth(True, 0.000002),
     sessions=SessionsHealth(Count(5, TierName.REDIS), Totals(100, 85, 15)),

@@ -131,7 +131,7 @@ def test_no_sessions_is_said_on_stderr_and_is_an_empty_list_on_stdout(output: st
     captured = capsys.readouterr()
     assert captured.err == "no sessions\n"
     assert data in captured.out
-    assert captured.out.count("\n") <= 5
+    assert captured.out.count("\n") <= 6
 
 
 def test_a_list_that_may_go_on_says_so(capsys: Captured) -> None:
