@@ -50,7 +50,8 @@ class CleanupReport:
 
     ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
     whose index has all rows of the database, as far as is known.
-    ``missing`` are servers of a cluster that did not answer: what they may have is left for the next run.
+    ``missing`` are servers of a cluster that did not answer. ``left`` sessions that are due may live there, or on one
+    that cannot serve its slots yet, and wait for the next run.
     """
 
     dry_run: bool = False
@@ -68,6 +69,7 @@ class CleanupReport:
     cursor: str = field(default=FIRST_CURSOR, compare=False)
     server: str = field(default="", compare=False)
     missing: tuple[str, ...] = ()
+    left: int = 0
 
 
 def silent(_done: int, _total: int) -> None:
@@ -125,6 +127,7 @@ class _CleanUp:
         self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
         self._database_away = self._rows_unknown = self._index_broken = False
         self._alive: set[str] = set()
+        self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
         """All phases; each works without the other tier, and both away is an error."""
@@ -150,6 +153,7 @@ class _CleanUp:
     def _told(self) -> CleanupReport:
         """The report, with the servers that could not be asked."""
         if self._store.settings.enable_checkout_sessions:
+            self._report.left = len(self._untold)
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
@@ -232,6 +236,7 @@ class _CleanUp:
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
             if ttl == UNKNOWN_TTL:
+                self._untold.add(entry.checkout_id)
                 continue
             if ttl >= 0:
                 living.append((entry, now + ttl))
@@ -326,6 +331,7 @@ class _CleanUp:
             if ttl >= -1
         }
         untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
+        self._untold |= untold
         return alive, untold
 
     # Repair

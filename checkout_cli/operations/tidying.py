@@ -44,7 +44,9 @@ class Tidied:
     @property
     def exit_code(self) -> ExitCode:
         """A finding where a tier could not be reached, or something is left; a look alone finds no fault."""
-        unreachable = self.expired is not None and (self.expired.unreachable or self.expired.missing)
+        unreachable = self.expired is not None and (
+            self.expired.unreachable or self.expired.missing or self.expired.left
+        )
         left = [report.exit_code for report in (self.index, self.orphans) if report is not None and not self.dry_run]
         return ExitCode.FINDING if unreachable or any(left) else ExitCode.OK
 

@@ -32,8 +32,10 @@ def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
 def _warn(report: CleanupReport) -> None:
     for reason in report.unreachable:
         warn(f"not cleaned up: {reason}")
+    if report.left:
+        warn(f"{report.left:,} that were due may still live on a server that does not answer: left for the next run")
     if report.missing:
-        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they may have is left for the next run")
+        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what only they have is left")
     if report.without_expiry:
         warn(
             f"{report.without_expiry} sessions have no time to live and will never end by themselves: "
@@ -66,6 +68,7 @@ def _document(report: CleanupReport) -> dict[str, object]:
         "withoutExpiry": report.without_expiry,
         "finished": report.finished,
         "unreachable": report.unreachable,
+        "left": report.left,
         **partial_document(report.missing),
     }
 

@@ -361,13 +361,18 @@ class RedisTier:
             return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
 
-    @staticmethod
-    def _known_ttls(replies: Sequence[Any]) -> list[int]:
-        away = [isinstance(reply, RedisUnavailable) for reply in replies]
-        for reply, is_away in zip(replies, away, strict=True):
-            if not is_away or all(away):
+    def _known_ttls(self, replies: Sequence[Any]) -> list[int]:
+        found: list[int] = []
+        for reply in replies:
+            is_away = isinstance(reply, RedisUnavailable) and self._others_may_answer()
+            if not is_away:
                 _raise(reply)
-        return [UNKNOWN_TTL if is_away else int(reply) for reply, is_away in zip(replies, away, strict=True)]
+            found.append(UNKNOWN_TTL if is_away else int(reply))
+        return found
+
+    def _others_may_answer(self) -> bool:
+        """Whether a server of the cluster is not known to be away."""
+        return not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members())
 
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
         """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.

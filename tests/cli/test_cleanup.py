@@ -68,8 +68,9 @@ def test_its_json_has_a_schema_version(checkoutctl: Checkoutctl, store: Checkout
         "withoutExpiry": 0,
         "finished": True,
         "unreachable": [],
-        "missingServers": [],
+        "left": 0,
         "partial": False,
+        "missingServers": [],
     }
 
 
