@@ -39,7 +39,7 @@ def plan(
     Example: checkoutctl migrate plan --rate 500
     """
     from checkout_cli.errors import ExitCode
-    from checkout_cli.operations.migration import plan as look
+    from checkout_cli.operations.migration_plan import plan as look
     from checkout_cli.render.migration_view import show_plan
     from checkout_cli.render.progress import progress
 
@@ -96,7 +96,7 @@ def verify(
     Example: checkoutctl migrate verify --sample 1000
     """
     from checkout_cli.errors import ExitCode
-    from checkout_cli.operations.migration import verify as compare
+    from checkout_cli.operations.migration_verify import verify as compare
     from checkout_cli.render.migration_view import show_verified
     from checkout_cli.render.progress import progress
 

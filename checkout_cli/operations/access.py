@@ -223,10 +223,10 @@ COMMANDS: dict[str, Entry] = {
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         (_COUNT | _LOCK)
-        | _on(INDEX, "zadd zrem sadd smismember renamenx evalsha")
+        | _on(INDEX, "zadd zrem zcard sadd smismember renamenx evalsha")
         | _on(LEGACY_INDEX, "type smismember unlink renamenx")
         | (_INDEX_REPAIR | _ORPHANS),
-        _IDENTITY | _on(JOBS, "set"),
+        _IDENTITY | _on(JOBS, "get set"),
     ),
     "cache stats": _STATISTICS,
     **_cache(DELIVERY, "delivery"),

@@ -3,7 +3,7 @@
 Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
 themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
 neither Redis nor the database has the session. On the way, a legacy index is adopted and sessions without an index
-entry are entered.
+entry are entered, some in each run (``sessions index repair`` looks at all of them).
 """
 
 from __future__ import annotations
@@ -11,13 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, InvalidInput, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import is_accepted_id
-from checkout_cli.operations.heartbeat import beat
+from checkout_cli.errors import (
+    AccessDenied,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+    InvalidInput,
+    RedisUnavailable,
+    WrongKeyType,
+)
+from checkout_cli.keys import INDEX, SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.operations.cursors import checked_cursor
+from checkout_cli.operations.heartbeat import Heartbeat, beat, last_beat
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_index import Entry
-from checkout_cli.store.redis_tier import UNKNOWN_TTL
+from checkout_cli.store.redis_commands import decoded
+from checkout_cli.store.redis_index import PAGE, Entry
+from checkout_cli.store.redis_tier import FIRST_CURSOR, UNKNOWN_TTL
 
 JOB = "cleanup"
 """The name of its lock, and of its heartbeat."""
@@ -26,6 +35,8 @@ BATCH = 500
 ROWS_PER_ENTRY = 16
 """A step of the database is so many times larger than one of the index: each costs it a commit."""
 
+KEYS_IN_ONE_RUN = 20_000
+"""Keys that one run looks at for sessions without an index entry; among a million, that spares it ten seconds."""
 LARGEST_SCRIPT = 500
 """Entries that one script call settles: about one millisecond of Redis' time."""
 
@@ -37,8 +48,10 @@ Progress = Callable[[int, int], None]
 class CleanupReport:
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
-    ``missing`` are servers of a cluster that did not answer. ``left`` sessions that are due may live there, or on one
-    that cannot serve its slots yet, and wait for the next run.
+    ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
+    whose index has all rows of the database, as far as is known. ``missing`` are servers of a cluster that did not
+    answer. ``left`` sessions that are due may live there, or on one that cannot serve its slots yet, and wait for the
+    next run.
     """
 
     dry_run: bool = False
@@ -53,6 +66,8 @@ class CleanupReport:
     without_expiry: int = 0
     finished: bool = True
     unreachable: list[str] = field(default_factory=list)
+    cursor: str = field(default=FIRST_CURSOR, compare=False)
+    server: str = field(default="", compare=False)
     missing: tuple[str, ...] = ()
     left: int = 0
 
@@ -91,7 +106,8 @@ def clean_up(
         report = _CleanUp(store, lock, max_seconds, batch, progress).run()
     if not report.unreachable:
         spent = store.clock.elapsed() - started
-        beat(store, JOB, seconds=spent, finished=report.finished, sessions=report.removed_from_index)
+        removed, place = report.removed_from_index, {"cursor": report.cursor, "server": report.server}
+        beat(store, JOB, seconds=spent, finished=report.finished, sessions=removed, **place)
     return report
 
 
@@ -324,18 +340,43 @@ class _CleanUp:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
         if self._store.index.kind() not in {"zset", "none"}:
             return
-        for entries in self._unlisted():
-            self._report.entered_into_index += self._store.index.enter(entries)
-            self._step(0)
+        identity, (listed,) = self._store.redis.exchange(("ZCARD", INDEX))
+        server, last = (identity or b"").decode(), self._last_beat()
+        known = bool(listed and last is not None and server and last.server == server)
+        cursor = FIRST_CURSOR if last is None else last.cursor
+        self._enter_keys(cursor if listed else FIRST_CURSOR, most=KEYS_IN_ONE_RUN if listed else None)
+        if not known and not self._database_away:  # this server may have been restarted with less than it had
+            self._enter_rows()
+            known = True
+        self._report.server = server if known else ""
 
-    def _unlisted(self) -> Iterator[list[Entry]]:
-        now = self._store.redis.time()
-        for page in self._store.index.session_ids():
-            yield [Entry(checkout_id, now) for checkout_id in self._store.index.missing(page)]
-        if not self._database_away:
-            for rows in self._store.database.living_ids(now):
-                missing = set(self._store.index.missing(list(rows)))
-                yield [Entry(checkout_id, rows[checkout_id]) for checkout_id in rows if checkout_id in missing]
+    def _enter_rows(self) -> None:
+        for rows in self._store.database.living_ids(self._store.redis.time()):
+            missing = set(self._store.index.missing(list(rows)))
+            self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+
+    def _enter_keys(self, begin: str, most: int | None) -> None:
+        """Of all keys, or of so many from where the last run stopped."""
+        now, looked_at = self._store.redis.time(), 0
+        cursor: str | None = begin
+        while cursor is not None and (most is None or looked_at < most):
+            keys, cursor = self._store.redis.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
+            names = [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
+            self._enter([Entry(name, now) for name in self._store.index.missing(names)])
+            looked_at += PAGE
+        self._report.cursor = cursor or FIRST_CURSOR
+
+    def _last_beat(self) -> Heartbeat | None:
+        try:
+            last = last_beat(self._store, JOB)
+            checked_cursor(FIRST_CURSOR if last is None else last.cursor)
+        except (AccessDenied, InvalidInput):  # no heartbeat for us, or somebody has written one of their own
+            return None
+        return last
+
+    def _enter(self, entries: Sequence[Entry]) -> None:
+        self._report.entered_into_index += self._store.index.enter(entries)
+        self._step(0)
 
     # Preview
 

@@ -10,6 +10,7 @@ from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_tier import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
 """For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
@@ -18,12 +19,18 @@ _log = logging.getLogger("checkout_cli.operations")
 
 
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
-    """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions."""
+    """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
+
+    ``cursor`` is where the next run goes on with what is done a part at a time; ``server`` is the Redis server of which
+    a run has made sure that it lacks nothing.
+    """
 
     finished_at: str
     seconds: float
     finished: bool
     sessions: int
+    cursor: str = FIRST_CURSOR
+    server: str = ""
 
     @property
     def moment(self) -> int:
@@ -31,11 +38,20 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
         return milliseconds_of(self.finished_at) or 0
 
 
-def beat(store: CheckoutStore, job: str, *, seconds: float, finished: bool, sessions: int) -> None:
+def beat(
+    store: CheckoutStore,
+    job: str,
+    *,
+    seconds: float,
+    finished: bool,
+    sessions: int,
+    cursor: str = FIRST_CURSOR,
+    server: str = "",
+) -> None:
     """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
     if not store.settings.enable_checkout_sessions:
         return
-    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions)
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server)
     try:
         store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
     except CheckoutError as error:

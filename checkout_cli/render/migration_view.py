@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from checkout_cli.render.output import Column, narrate, warn, write_json, write_line, write_table
 from checkout_cli.render.safe import safe
-from checkout_cli.render.session_view import shortened, span
+from checkout_cli.render.session_view import shortened
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
+from checkout_cli.spans import span
 
 if TYPE_CHECKING:
-    from checkout_cli.operations.migration import MigrationReport, Plan, Verified
+    from checkout_cli.operations.migration import MigrationReport
     from checkout_cli.operations.migration_checkpoint import Checkpoint, Counts
+    from checkout_cli.operations.migration_plan import Plan
+    from checkout_cli.operations.migration_verify import Verified
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:

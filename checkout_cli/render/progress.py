@@ -13,7 +13,7 @@ from checkout_cli.render.safe import safe
 
 @contextmanager
 def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Hands out ``advance(done, total)``, whose first call shows the bar: until then a person may be asked something.
+    """Hands out ``advance(done, total)``, whose calls show the bar; in between, a person may be asked (:func:`hide`).
 
     The bar goes away when the block ends, however it ends.
 
@@ -30,13 +30,24 @@ def progress(title: str, total: int | None = None, *, quiet: bool = False) -> It
     task = bar.add_task(safe(title), total=total)
 
     def advance(done: int, total: int) -> None:
-        bar.start()  # which is nothing where it has been
+        bar.start()  # which is nothing where it is shown
         bar.update(task, completed=done, total=total)
 
+    _hide.append(bar.stop)
     try:
         yield advance
     finally:
+        _hide.remove(bar.stop)
         bar.stop()
+
+
+_hide: list[Callable[[], None]] = []
+
+
+def hide() -> None:
+    """Take the bar away until there is progress again, so that a question can be read and answered."""
+    for stop in _hide:
+        stop()
 
 
 def _nothing(done: int, total: int) -> None:

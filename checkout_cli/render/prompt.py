@@ -6,6 +6,7 @@ import sys
 
 from checkout_cli.errors import InvalidInput
 from checkout_cli.render.output import is_terminal
+from checkout_cli.render.progress import hide
 from checkout_cli.render.safe import safe
 
 _YES = frozenset({"y", "yes"})
@@ -25,6 +26,7 @@ def confirm(question: str, *, default: bool = False, hint: str = "--yes") -> boo
     """
     if not can_ask():
         raise InvalidInput("nothing was changed: there is no terminal to ask on", hint=hint)
+    hide()
     choices = "[Y/n]" if default else "[y/N]"
     while True:
         sys.stderr.write(f"{safe(question)} {choices} ")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import ExitCode
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.operations.embedded import HOST, free_port
 from checkout_cli.operations.machine import Machine
 from checkout_cli.settings import Settings
 from checkout_cli.store.redis_tier import RedisTier
@@ -153,7 +153,8 @@ def test_monitor_looks_over_a_socket_too(path: str, tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_reached_over_ipv6(valkey_server: StartServer, settings: Settings) -> None:
-    server = valkey_server("--cluster-enabled", "yes", "--bind", HOST, "::1", "--cluster-announce-ip", "::1")
+    bus = ("--cluster-port", str(free_port()))  # else it is 10,000 above a port that may be too high for that
+    server = valkey_server("--cluster-enabled", "yes", *bus, "--bind", HOST, "::1", "--cluster-announce-ip", "::1")
     with server.client(socket_timeout=5) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     cluster = replace(settings, redis_host="::1", redis_port=server.port, redis_mode="cluster", timeout=2.0)

@@ -493,3 +493,68 @@ def test_the_database_away_is_told_once(store: CheckoutStore, monkeypatch: pytes
     monkeypatch.setattr(store.database, "count_due", database_away)
     monkeypatch.setattr(store.database, "expiries", database_away)
     assert len(clean_up(store).unreachable) == 1
+
+
+@pytest.fixture
+def client(valkey: ValkeyServer) -> Iterator[Any]:
+    with valkey.client() as opened:
+        yield opened
+
+
+def test_sessions_without_an_entry_are_looked_for_some_at_a_time(
+    store: CheckoutStore, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "KEYS_IN_ONE_RUN", 500)
+    for number in range(1200):
+        client.set(f"checkout:session:unlisted-{number:04}", b"{}", px=600_000)
+    client.zadd(INDEX, {"unlisted-0000": store.clock.wall() + 600_000})
+    entered = [clean_up(store).entered_into_index for _ in range(4)]
+    assert sum(entered) == 1199
+    assert all(0 < number < 700 for number in entered[:2])
+
+
+def test_an_index_that_was_lost_is_made_again_at_once(
+    store: CheckoutStore, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "KEYS_IN_ONE_RUN", 500)
+    for number in range(1200):
+        client.set(f"checkout:session:unlisted-{number:04}", b"{}", px=600_000)
+    assert clean_up(store).entered_into_index == 1200
+
+
+@pytest.mark.parametrize(
+    "written", [b"nonsense", b'{"finishedAt":"","seconds":1,"finished":true,"sessions":1,"cursor":"x"}']
+)
+def test_a_heartbeat_that_another_program_wrote_does_not_stop_it(
+    store: CheckoutStore, client: Any, written: bytes
+) -> None:
+    client.set("checkout:job:cleanup", written)
+    client.set("checkout:session:unlisted-0000", b"{}", px=600_000)
+    client.zadd(INDEX, {"somebody-01": store.clock.wall() + 600_000})
+    assert clean_up(store).entered_into_index == 1
+
+
+def test_what_a_restart_took_from_the_index_is_entered_again_and_else_no_row_is_read(
+    settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(settings)
+    store.database.create_schema()
+    for number in range(3):
+        store.create({}, checkout_id=f"restart-{number:02}")
+    clean_up(store)
+    rows = store.database.living_ids
+    read: list[int] = []
+
+    def count(now: int) -> Iterator[dict[str, int]]:
+        read.append(now)
+        return rows(now)
+
+    monkeypatch.setattr(store.database, "living_ids", count)
+    client.zrem(INDEX, "restart-00")
+    client.delete("checkout:session:restart-00")
+    assert (clean_up(store).entered_into_index, read) == (0, [])  # the same server: nothing can be missing
+    beat = client.get("checkout:job:cleanup")
+    client.set("checkout:job:cleanup", beat.replace(b'"server":"', b'"server":"another-'))
+    assert clean_up(store).entered_into_index == 1
+    assert len(read) == 1
+    store.close()

@@ -18,8 +18,10 @@ from checkout_cli.keys import INDEX
 from checkout_cli.operations import migration
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.job_lock import job_lock
-from checkout_cli.operations.migration import Difference, State, migrate, plan, verify
+from checkout_cli.operations.migration import State, migrate
 from checkout_cli.operations.migration_checkpoint import CheckpointFile
+from checkout_cli.operations.migration_plan import plan
+from checkout_cli.operations.migration_verify import Difference, verify
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.cluster import Cluster

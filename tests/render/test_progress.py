@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from checkout_cli.render.progress import progress
+from checkout_cli.render.progress import hide, progress
 
 
 class Terminal(io.StringIO):
@@ -64,3 +64,17 @@ def test_the_bar_goes_away_when_the_work_fails() -> None:
         raise RuntimeError
     assert stream.getvalue().endswith(("\x1b[2K", "\x1b[1A\x1b[2K"))
     assert "\x1b[?25h" in stream.getvalue()  # the cursor is back
+
+
+def test_while_a_person_is_asked_the_bar_is_away_and_comes_back_with_the_next_step() -> None:
+    stream = Terminal()
+    with contextlib.redirect_stderr(stream), progress("Repairing") as advance:
+        hide()
+        assert stream.getvalue() == ""  # nothing is shown before the first step
+        advance(1, 3)
+        hide()
+        assert stream.getvalue().endswith(("\x1b[2K", "\x1b[1A\x1b[2K"))
+        asked = len(stream.getvalue())
+        advance(2, 3)
+    assert "2/3" in stream.getvalue()[asked:]
+    hide()  # of a bar that has gone, there is nothing to hide
