@@ -370,8 +370,8 @@ class _CleanUp:
         try:
             last = last_beat(self._store, JOB)
             checked_cursor(FIRST_CURSOR if last is None else last.cursor)
-        except (AccessDenied, InvalidInput):  # no heartbeat for us, or somebody has written one of their own
-            return None
+        except (AccessDenied, InvalidInput, RedisUnavailable):
+            return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
         return last
 
     def _enter(self, entries: Sequence[Entry]) -> None:
