@@ -49,9 +49,9 @@ class CleanupReport:
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
     ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
-    whose index has all rows of the database, as far as is known.
-    ``missing`` are servers of a cluster that did not answer. ``left`` sessions that are due may live there, or on one
-    that cannot serve its slots yet, and wait for the next run.
+    whose index has all rows of the database, as far as is known. ``missing`` are servers of a cluster that did not
+    answer. ``left`` sessions that are due may live there, or on one that cannot serve its slots yet, and wait for the
+    next run.
     """
 
     dry_run: bool = False
@@ -370,8 +370,8 @@ class _CleanUp:
         try:
             last = last_beat(self._store, JOB)
             checked_cursor(FIRST_CURSOR if last is None else last.cursor)
-        except (AccessDenied, InvalidInput):  # no heartbeat for us, or somebody has written one of their own
-            return None
+        except (AccessDenied, InvalidInput, RedisUnavailable):
+            return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
         return last
 
     def _enter(self, entries: Sequence[Entry]) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy
 
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.schema import metadata, versions
 from tests.servers import PostgresServer
 from tests.store.support import ManualClock, make_store
 
@@ -57,7 +58,6 @@ def emptied_database(shared_database: str) -> Iterator[str]:
     yield shared_database
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        connection.execute(
-            sqlalchemy.text("TRUNCATE checkout_sessions, checkout_totals, checkout_locks, checkout_drains")
-        )
+        names = ", ".join(table.name for table in metadata.sorted_tables if table is not versions)
+        connection.execute(sqlalchemy.text(f"TRUNCATE {names}"))
     engine.dispose()

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.session import Durability, decode
+from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Reign
 from tests.store.support import ID, database_away, redis_away, trusted
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """Two kinds of databases, whose transactions wait for each other in two ways."""
+    if request.param == "SQLite":
+        return settings
+    return replace(settings, database_url=request.getfixturevalue("emptied_database"), database_timeout=5.0)
 
 
 def after(target: Any, name: str, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,10 @@ def test_a_cluster_is_told_from_a_single_server(store: CheckoutStore, tmp_path: 
         assert right.status is Status.OK
         assert "all 16,384 slots served" in right.evidence
         cluster.primaries[2].kill()
-        dead = finding(replace(as_one, redis_mode="cluster"), "topology", tmp_path)
-        assert dead.numbers["servers"] == 2  # that one is away, the check of the connection says
+        others = finding(replace(as_one, redis_mode="cluster"), "topology", tmp_path)
+        assert (others.status, others.numbers["servers"]) == (Status.OK, 2)
+        dead = finding(replace(as_one, redis_mode="cluster"), "connect", tmp_path)
+        assert dead.status is Status.CRIT
+        assert dead.numbers["missingServers"] == [f"127.0.0.1:{cluster.primaries[2].port}"]
     wrong = finding(replace(store.settings, redis_mode="cluster"), "topology", tmp_path)
     assert wrong.status is Status.CRIT
