@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from redis.crc import key_slot
 
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 from tests.store.support import wait_until
 

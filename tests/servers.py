@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from checkout_cli.operations.embedded import HOST, VOLATILE, EmbeddedServer
+from tests.ports import free_port
 
 REDIS_SERVER = shutil.which("redis-server")
 """The system's own Redis, a second server where it is installed."""
@@ -24,6 +25,10 @@ class ValkeyServer(EmbeddedServer):
     def __init__(self, directory: Path, *arguments: str, binary: Path | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         super().__init__(directory, *VOLATILE, "--enable-debug-command", "local", *arguments, binary=binary)
+
+    def choose_port(self) -> int:
+        """One that stays this server's own while it is down."""
+        return free_port()
 
     def client(self, **options: Any) -> redis.Redis:
         """A client that waits 0.25 s at most and never retries; close it, or use it in a ``with``."""

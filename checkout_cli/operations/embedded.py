@@ -136,6 +136,10 @@ class EmbeddedServer:
         """The process id, or ``None`` while the server is down."""
         return self._process.pid if self._process else None
 
+    def choose_port(self) -> int:
+        """The port to try at a first start."""
+        return free_port()
+
     def start(self, timeout: float = 10.0) -> None:
         """Start the server and return as soon as it answers PING.
 
@@ -152,7 +156,7 @@ class EmbeddedServer:
     def _start(self, deadline: float) -> None:
         chosen = self._port
         while True:
-            port = chosen or free_port()
+            port = chosen or self.choose_port()
             self._launch(port)
             if self._wait_until_ready(port, deadline):
                 self._port = port

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.keys import INDEX, lock_key
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 from tests.store.support import ManualClock, evict, make_store, put_raw
 

@@ -11,10 +11,11 @@ from unittest import mock
 import pytest
 
 from checkout_cli.errors import ExitCode
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.store import tls
 from tests.certificates import OPENSSL, Authority, Certificate, locked, server_options
 from tests.in_process import Outcome, run_here
+from tests.ports import free_port
 from tests.servers import REDIS_SERVER, RedisServer
 
 KEY_PASSWORD = "0p3n-s3s4me"

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import ExitCode
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.machine import Machine
 from checkout_cli.settings import Settings
 from checkout_cli.store.redis_tier import RedisTier
 from tests.doctoring import finding
 from tests.in_process import Outcome, run_here
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 
 StartServer = Callable[..., ValkeyServer]

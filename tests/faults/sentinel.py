@@ -11,7 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from checkout_cli.operations.embedded import HOST, free_port, valkey_binary
+from checkout_cli.operations.embedded import HOST, valkey_binary
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 from tests.store.support import wait_until
 

@@ -97,7 +97,7 @@ def test_a_port_that_was_taken_in_between_is_given_up_for_another(
         taken = occupant.getsockname()[1]
         ports = iter([taken, embedded.free_port()])
         monkeypatch.setattr(embedded, "free_port", lambda: next(ports))
-        server = ValkeyServer(tmp_path)
+        server = EmbeddedServer(tmp_path)
         try:
             server.start()
             assert server.port != taken

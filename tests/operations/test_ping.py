@@ -18,6 +18,7 @@ import pytest
 from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode, RedisUnavailable
 from checkout_cli.operations.ping import Connected, Deadline, Failure, Ping, PingSummary, RoundTrip, Stage, percentile
 from checkout_cli.settings import Settings
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 
 TIMEOUT = 0.5
@@ -75,11 +76,6 @@ def impostor(handle: Callable[[socket.socket], None]) -> Iterator[Settings]:
 def _until(stopping: threading.Event, serve: Callable[[], None]) -> None:
     while not stopping.is_set():
         serve()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_each_answer_is_handed_out_as_it_comes(settings: Settings) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from checkout_cli.errors import AccessDenied, CheckoutError, RedisUnavailable
 from checkout_cli.operations.config_check import check
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.health import HealthCheck
 from checkout_cli.operations.ping import Ping, PingSummary, Stage
 from checkout_cli.settings import Settings
 from checkout_cli.store.redis_connection import connection_pool, primary_address, translated
 from tests.faults.sentinel import SERVICE, Replicated
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from checkout_cli.errors import ConfigurationError, ExitCode
 from checkout_cli.operations.installation import Program, system_of
 from checkout_cli.operations.setup import Check, Machine, SetupReport, Sources, Status, look, run
 from checkout_cli.settings import Settings
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 
 DEBIAN = system_of("Linux", {"ID": "debian", "PRETTY_NAME": "Debian"})
@@ -40,12 +41,6 @@ def check_of(report: SetupReport, name: str) -> Check:
 
 def statuses(report: SetupReport) -> dict[str, str]:
     return {check.id: str(check.status) for check in report.checks}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def test_everything_is_set_up_and_proven(tmp_path: Path, settings: Settings, valkey: ValkeyServer) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.health import HealthCheck
 from checkout_cli.operations.ping import Ping, PingSummary, Stage
 from checkout_cli.settings import Settings
@@ -21,6 +21,7 @@ from checkout_cli.store.redis_connection import primary_address
 from checkout_cli.store.redis_tier import RedisTier
 from tests.certificates import OPENSSL, Authority, server_options
 from tests.doctoring import finding
+from tests.ports import free_port
 from tests.servers import REDIS_SERVER, RedisServer
 from tests.store.support import wait_until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import session_key
-from checkout_cli.operations.embedded import HOST, free_port
+from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import TierName, iso
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
@@ -18,6 +18,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.redis_tier import RedisTier
+from tests.ports import free_port
 from tests.servers import ValkeyServer
 
 SQLITE = "sqlite:///"

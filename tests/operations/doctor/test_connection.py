@@ -19,7 +19,6 @@ import pytest
 from checkout_cli.operations.doctor import connection, troubles
 from checkout_cli.operations.doctor.check import Status
 from checkout_cli.operations.doctor.patient import Patient
-from checkout_cli.operations.embedded import free_port
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.installation import Program
 from checkout_cli.operations.machine import user_name
@@ -27,6 +26,7 @@ from checkout_cli.settings import Settings
 from tests.cluster import Cluster
 from tests.doctoring import FakeMachine, at, finding
 from tests.odd_servers import OddServer
+from tests.ports import free_port
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 
 StartServer = Callable[..., ValkeyServer]
