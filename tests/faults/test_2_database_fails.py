@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,10 +133,11 @@ def test_a_postgresql_that_swallows_everything_costs_a_time_out_and_then_nothing
 def test_a_postgresql_that_is_killed_in_a_commit_leaves_one_effect_or_none(
     scenario: Scenario, own_postgres: PostgresServer, make_shop: Callable[..., Shop], moment: str, clock: ManualClock
 ) -> None:
+    import psycopg
     from sqlalchemy import event
 
     url = own_postgres.create_database()
-    with proxied(url) as through:
+    with proxied(url) as through, contextlib.closing(psycopg.connect(url, autocommit=True)) as witness:
         shop = make_shop(replace(scenario.settings, database_url=url))
         store = shop.process(replace(scenario.settings, database_url=through.proxied_url))
         shop.create(store)
@@ -157,6 +159,7 @@ def test_a_postgresql_that_is_killed_in_a_commit_leaves_one_effect_or_none(
         else:
             assert done.durability is Durability.DATABASE
             _crash(url)
+        wait_until(lambda: _is_dead(witness), 20)  # from here on nobody is let in before it has recovered
         wait_until(lambda: _answers(store, clock), 20)
         assert set(done.session.fields) >= {"mark1", "mark2"}
         assert {"mark1", "mark2"} <= set(shop.get(store).fields)
@@ -173,6 +176,17 @@ def _crash(url: str) -> None:
         os.kill(connection.info.backend_pid, signal.SIGKILL)
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
+
+
+def _is_dead(witness: Any) -> bool:
+    """Whether this connection's process was taken down with the others."""
+    import psycopg
+
+    try:
+        witness.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def _answers(store: CheckoutStore, clock: ManualClock) -> bool:
