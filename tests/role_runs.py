@@ -295,6 +295,7 @@ RUNS = (
     Run("cache coupon set", "SAVE20 - --yes", input='{"valid": true}'),
     Run("cache coupon invalidate", "SAVE10 --yes"),
     Run("cache coupon invalidate", "--yes"),
+    Run("bench", "--seconds 2 --shoppers 2 --yes"),
 )
 
 

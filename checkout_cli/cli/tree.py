@@ -35,6 +35,7 @@ COMMANDS = (
     "monitor",
     "incident",
     "acl",
+    "bench",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 

@@ -250,6 +250,7 @@ COMMANDS: dict[str, Entry] = {
     "acl operator": NOTHING,
     "acl application": NOTHING,
     "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
+    "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
 

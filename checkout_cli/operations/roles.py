@@ -74,7 +74,7 @@ _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
     *("sessions restore", "sessions extend", "sessions index repair"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
-    *("slowlog --reset", "monitor", "migrate run"),
+    *("slowlog --reset", "monitor", "migrate run", "bench"),
 )
 NO_ROLE = {
     "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",

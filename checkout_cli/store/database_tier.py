@@ -6,6 +6,7 @@ Every change of a session is one conditional UPDATE of one row. Nothing here kno
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    event,
     func,
     or_,
     select,
@@ -33,6 +35,7 @@ from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from checkout_cli.addresses import is_loopback
 from checkout_cli.errors import (
     ConfigurationError,
     DatabaseDenied,
@@ -102,6 +105,29 @@ class DatabaseTier:
         """The file of an SQLite database; ``None`` for any other."""
         path: Path | None = getattr(self._engine, "sqlite_path", None)
         return path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, as far as its URL tells."""
+        url = self._engine.url
+        host = url.host or next(iter(url.normalized_query.get("host", ())), "")
+        return self.sqlite_path is not None or not host or host.startswith("/") or is_loopback(host)
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Hands out a function that says how many statements were sent since the block began, by any thread."""
+        numbers = itertools.count(1)
+        sent = 0
+
+        def note(*_: object) -> None:
+            nonlocal sent
+            sent = next(numbers)  # which no two threads get alike
+
+        event.listen(self._engine, "before_cursor_execute", note)
+        try:
+            yield lambda: sent
+        finally:
+            event.remove(self._engine, "before_cursor_execute", note)
 
     def close(self) -> None:
         """Close all connections."""
@@ -499,10 +525,10 @@ class DatabaseTier:
         batch = select(sessions.c.checkout_id).where(old).limit(limit)
         return self._purge(sessions.c.checkout_id.in_(batch) & sessions.c.body.is_(None), {})
 
-    def erase(self, checkout_id: str) -> None:
-        """Remove a row as if it had never been, out of the totals too; for probes, never for a shopper's session."""
+    def erase(self, *checkout_ids: str) -> None:
+        """Remove rows as if they had never been, out of the totals too; for probes, never for a shopper's session."""
         with self.transaction() as connection:
-            connection.execute(delete(sessions).where(sessions.c.checkout_id == checkout_id))
+            connection.execute(delete(sessions).where(sessions.c.checkout_id.in_(checkout_ids)))
 
     def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
         gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
