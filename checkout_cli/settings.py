@@ -139,6 +139,10 @@ class Settings:
     redis_socket: str = _setting(
         "REDIS_SOCKET", "path of a Unix socket, instead of REDIS_HOST and REDIS_PORT", "", checked_socket
     )
+    redis_to_password: str = _setting(
+        "REDIS_TO_PASSWORD", "the password of the server that migrate --to copies to", "", _text, secret=True
+    )
+    redis_to_password_file: str = _setting("REDIS_TO_PASSWORD_FILE", "a file that holds it", "", _text)
     redis_sentinels: str = _setting(
         "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _addresses
     )

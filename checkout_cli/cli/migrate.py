@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checkout_cli.settings import Settings
+    from checkout_cli.store.redis_tier import RedisTier
+
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 RateOption = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="At most so many sessions a second.")]
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="URL", help="To another Redis: redis://user@host:6379/0. Its password: REDIS_TO_PASSWORD."
+    ),
+]
+ModeOption = Annotated[Literal["standalone", "cluster"], typer.Option("--to-mode", help="What the other Redis is.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")]
 
 
@@ -55,27 +69,34 @@ def run(
     typer_context: typer.Context,
     rate: RateOption = 2000,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the checkpoint and begin again.")] = False,
+    to: ToOption = None,
+    to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
-    """Publish every living session of the database that Redis lacks.
+    """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
     A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
-    the same command goes on. Exit code 1: something was left, as the answer says. 69: a tier went away. 75: another
-    process migrates now.
+    the same command goes on. --to copies sessions, tracked users and statistics, and no caches. Exit code 1: something
+    was left, as the answer says. 69: a tier went away. 75: another process migrates now.
 
     Example: checkoutctl migrate run --rate 500
     """
     from checkout_cli.operations.interruption import interruptible
     from checkout_cli.operations.migration import migrate as move
     from checkout_cli.operations.migration_checkpoint import CheckpointFile
+    from checkout_cli.operations.server_move import move_to
     from checkout_cli.render.migration_view import show_run
     from checkout_cli.render.progress import progress
 
-    context = context_of(typer_context)
+    context, file = context_of(typer_context), CheckpointFile()
     with interruptible(), context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
-        report = move(store, CheckpointFile(), rate=rate, restart=restart, progress=advance)
+        if to is None:
+            report = move(store, file, rate=rate, restart=restart, progress=advance)
+        else:
+            with _target(to, to_mode, store.settings) as (target, place):
+                report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
     show_run(report, as_json=as_json, quiet=quiet)
     raise typer.Exit(report.exit_code)
 
@@ -84,27 +105,46 @@ def run(
 def verify(
     typer_context: typer.Context,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="Compare about so many, evenly.")] = None,
+    to: ToOption = None,
+    to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
     """Compare every living session of the database with Redis: version, content, time to live.
 
-    A key may live longer than its row says, because reads are noted late, and may end 2 seconds earlier. Exit code 1:
-    something differs.
+    With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
+    because reads are noted late, and may end 2 seconds earlier. Exit code 1: something differs.
 
     Example: checkoutctl migrate verify --sample 1000
     """
     from checkout_cli.errors import ExitCode
     from checkout_cli.operations.migration_verify import verify as compare
+    from checkout_cli.operations.server_verify import verify_at
     from checkout_cli.render.migration_view import show_verified
     from checkout_cli.render.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Comparing", quiet=quiet or as_json) as advance:
-        found = compare(store, sample=sample, progress=advance)
-    show_verified(found, as_json=as_json, quiet=quiet)
+        if to is None:
+            found = compare(store, sample=sample, progress=advance)
+        else:
+            with _target(to, to_mode, store.settings) as (target, place):
+                found = verify_at(store, target, place, sample=sample, progress=advance)
+    show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
     if found.number:
         raise typer.Exit(ExitCode.FINDING)
+
+
+@contextmanager
+def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisTier, str]]:
+    """The other Redis, and where it is in words."""
+    from checkout_cli.operations.migration_checkpoint import place_of
+    from checkout_cli.operations.server_move import target_settings
+    from checkout_cli.store.redis_tier import RedisTier
+
+    found = target_settings(url, mode, settings)
+    with closing(RedisTier(found)) as tier:
+        yield tier, place_of(found)
 
 
 @app.command()

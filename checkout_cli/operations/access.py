@@ -218,7 +218,15 @@ COMMANDS: dict[str, Entry] = {
     "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
     "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
     "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
+    "migrate run --to": Entry(
+        (_LOOK | _PUBLISH | _DRAIN | _LOCK | _COUNT | _plain("ping"))
+        | _on(SESSIONS, "evalsha pexpire")
+        | _on([USERS, STATISTICS, LEGACY_STATS], "hgetall pttl evalsha exists hset pexpire"),
+        _IDENTITY,
+        _HAND_OVER,
+    ),
     "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
+    "migrate verify --to": Entry(_LOOK | _COUNT | _on(INDEX, "type smismember zmscore") | _plain("ping"), _IDENTITY),
     "migrate status": NOTHING,
     "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
     "cleanup": Entry(

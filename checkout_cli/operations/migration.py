@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -114,6 +115,38 @@ def need_redis(store: CheckoutStore) -> None:
         raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
 
 
+class Step(NamedTuple):
+    """A page that is done: how many were in it, and where it ended, ``None`` where nothing comes after it."""
+
+    done: int
+    last: str | None
+
+
+class Source(Protocol):
+    """What is moved, page by page. A page that was done in part is done again."""
+
+    def step(self, last: str, counts: Counts) -> Step:
+        """Move the page after ``last``, and count what became of it.
+
+        Raises:
+            TierUnavailable: some of the page may be moved.
+        """
+
+
+class _Rows:
+    """The database's living rows, in the order of their ids."""
+
+    def __init__(self, store: CheckoutStore) -> None:
+        self._store = store
+
+    def step(self, last: str, counts: Counts) -> Step:
+        rows = self._store.database.living_after(last, self._store.clock.wall(), PAGE)
+        if not rows:
+            return Step(0, None)
+        move(self._store, rows, counts)
+        return Step(len(rows), rows[-1].checkout_id)
+
+
 def migrate(
     store: CheckoutStore,
     file: CheckpointFile,
@@ -132,24 +165,30 @@ def migrate(
     """
     need_redis(store)
     with job_lock(store, JOB, new_owner()) as lock:
-        source = source_of(store)
         target, server = target_of(store)
         now = store.clock.wall()
-        found = None if restart else file.read()
-        again = False
-        if found is not None:
-            refuse_foreign(found, source, target)
-        if found is not None and not found.finished and found.server != server:
-            again, found = True, None  # what it had may be lost, and no copy in it is trusted
-        if found is None or found.finished:
-            checkpoint = Checkpoint(source, target, server, DIRECTION, now, now, store.database.count(now))
-            resumed = False
-        else:
-            checkpoint, resumed = found, True
-        return _Run(store, file, lock, MigrationReport(checkpoint, resumed, again), rate, progress).run()
+        fresh = Checkpoint(source_of(store), target, server, DIRECTION, now, now, store.database.count(now))
+        report = begun(fresh, file, restart=restart)
+        return Run(store, file, lock, report, rate, progress).through(_Rows(store))
 
 
-class _Run:
+def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
+    """A migration's beginning: from its checkpoint, or as ``fresh`` says.
+
+    Raises:
+        InvalidInput: the checkpoint is of another migration, or was edited.
+    """
+    found = None if restart else file.read()
+    if found is not None:
+        refuse_foreign(found, fresh)
+    if found is None or found.finished:
+        return MigrationReport(fresh)
+    if found.server != fresh.server:  # what it had may be lost, and no copy in it is trusted
+        return MigrationReport(fresh, from_start_again=True)
+    return MigrationReport(found, resumed=True)
+
+
+class Run:
     """One run, from its checkpoint on."""
 
     def __init__(
@@ -161,6 +200,7 @@ class _Run:
         rate: int,
         progress: Progress,
     ) -> None:
+        """``store`` is whose clock and notes they are; nothing is moved yet."""
         self._store = store
         self._file = file
         self._lock = lock
@@ -168,40 +208,36 @@ class _Run:
         self._rate = rate
         self._progress = progress
 
-    def run(self) -> MigrationReport:
+    def through(self, source: Source) -> MigrationReport:
+        """Move it all, unless something ends it before."""
         clock = self._store.clock
         started = clock.elapsed()
         self._file.write(self._report.checkpoint)
         try:
-            self._pages(started)
+            self._pages(source, started)
         except TierUnavailable as away:
             self._report.unreachable = away
         self._store.hand_over.write_down()
         self._report.seconds = clock.elapsed() - started
         return self._report
 
-    def _pages(self, started: float) -> None:
-        store, checkpoint = self._store, self._report.checkpoint
-        while rows := store.database.living_after(checkpoint.last, store.clock.wall(), PAGE):
+    def _pages(self, source: Source, started: float) -> None:
+        clock, checkpoint = self._store.clock, self._report.checkpoint
+        while not checkpoint.finished:
             counts = msgspec.structs.replace(checkpoint.counts)
-            move(store, rows, counts)
-            self._report.done_here += len(rows)
-            # Only now: a page that was done in part is done again.
-            checkpoint.counts, checkpoint.last = counts, rows[-1].checkout_id
-            self._save()
+            step = source.step(checkpoint.last, counts)
+            self._report.done_here += step.done
+            checkpoint.counts, checkpoint.finished = counts, step.last is None
+            checkpoint.last = step.last or checkpoint.last
+            checkpoint.updated_at = clock.wall()
+            self._file.write(checkpoint)
             self._progress(counts.done, max(checkpoint.total, counts.done))
-            if not self._lock.still_held():
+            if not checkpoint.finished and not self._lock.still_held():
                 self._report.lost_lock = True
                 return
-            ahead = self._report.done_here / self._rate - (store.clock.elapsed() - started)
-            if ahead > 0:
-                store.clock.pause(ahead)
-        checkpoint.finished = True
-        self._save()
-
-    def _save(self) -> None:
-        self._report.checkpoint.updated_at = self._store.clock.wall()
-        self._file.write(self._report.checkpoint)
+            ahead = self._report.done_here / self._rate - (clock.elapsed() - started)
+            if ahead > 0 and not checkpoint.finished:
+                clock.pause(ahead)
 
 
 def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:

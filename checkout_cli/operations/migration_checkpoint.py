@@ -10,7 +10,10 @@ import msgspec
 
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.operations.private_file import write_private
+from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_tier import RedisTier
+from checkout_cli.store.stamped import NO_IDENTITY
 
 DIRECTION = "database to Redis"
 FILE = "migration.json"
@@ -23,7 +26,8 @@ class Counts(msgspec.Struct):
     ``published``: Redis lacked them. ``updated``: Redis had an older version, or a copy that an earlier run of the
     server left, which nobody trusts. ``current``: nothing was to be done. ``undrained``: Redis has writes that the
     database lacks. ``foreign``: another program's value is there. ``left``: the shop writes or fills them itself now.
-    ``ended``: expired or deleted meanwhile.
+    ``ended``: expired or deleted meanwhile. Only of a move to another Redis: ``drained``
+    were brought to the database first and are read from there, ``others`` are keys that are no sessions.
     """
 
     published: int = 0
@@ -33,11 +37,13 @@ class Counts(msgspec.Struct):
     foreign: int = 0
     left: int = 0
     ended: int = 0
+    drained: int = 0
+    others: int = 0
 
     @property
     def done(self) -> int:
-        """How many were looked at."""
-        return sum(getattr(self, name) for name in self.__struct_fields__)
+        """How many sessions were looked at."""
+        return sum(getattr(self, name) for name in self.__struct_fields__ if name != "others")
 
 
 class Checkpoint(msgspec.Struct, rename="camel"):
@@ -132,21 +138,34 @@ def target_of(store: CheckoutStore) -> tuple[str, str]:
     Raises:
         RedisUnavailable: one of them does not answer.
     """
+    return place_of(store.settings), ",".join(identities_of(store.redis))
+
+
+def place_of(settings: Settings) -> str:
+    """Where Redis is, and which of its databases."""
+    return f"{settings.redis_place}/{settings.redis_db}"
+
+
+def identities_of(redis: RedisTier) -> list[str]:
+    """Who the servers are, ``-`` for one that does not tell.
+
+    Raises:
+        RedisUnavailable: one of them does not answer.
+    """
     identities = []
-    for server in sorted(store.redis.servers(), key=lambda one: one.place):
+    for server in sorted(redis.servers(), key=lambda one: one.place):
         identity, _ = server.exchange([("PING",)])
-        identities.append((identity or b"-").decode())
-    settings = store.settings
-    return f"{settings.redis_place}/{settings.redis_db}", ",".join(identities)
+        identities.append((identity or NO_IDENTITY).decode())
+    return identities
 
 
-def refuse_foreign(checkpoint: Checkpoint, source: str, target: str) -> None:
+def refuse_foreign(checkpoint: Checkpoint, wanted: Checkpoint) -> None:
     """Go on only from a checkpoint of this very migration.
 
     Raises:
         InvalidInput: it is of another one.
     """
-    if (checkpoint.source, checkpoint.target, checkpoint.direction) != (source, target, DIRECTION):
+    if (checkpoint.source, checkpoint.target, checkpoint.direction) != (wanted.source, wanted.target, wanted.direction):
         raise InvalidInput(
             f"the checkpoint is of another migration ({checkpoint.source} to {checkpoint.target})", hint=_RESTART
         )

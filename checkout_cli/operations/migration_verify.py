@@ -26,6 +26,7 @@ class Difference(StrEnum):
     BODY = "same version, other content"
     SHORT = "ends too early in Redis"
     ENDLESS = "never ends in Redis"
+    UNLISTED = "not in the index"
 
 
 @dataclass

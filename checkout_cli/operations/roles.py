@@ -67,14 +67,14 @@ _LOOKING = (
     *("stats", "users list", "users show", "cache stats"),
     *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
     *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
-    *("migrate plan", "migrate verify", "migrate status"),
+    *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
     *("acl", "acl reader", "acl operator", "acl application", "acl check"),
 )
 _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
     *("sessions restore", "sessions extend", "sessions index repair"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
-    *("slowlog --reset", "monitor", "migrate run", "bench"),
+    *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
 )
 NO_ROLE = {
     "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",

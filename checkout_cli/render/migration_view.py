@@ -101,15 +101,18 @@ def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
 
 
 def _counts(counts: Counts) -> str:
-    return (
+    text = (
         f"{counts.done:,} sessions: {counts.published:,} published, {counts.updated:,} updated, "
         f"{counts.current:,} current, {counts.ended:,} ended, "
         f"{counts.undrained + counts.foreign + counts.left:,} left"
     )
+    if counts.drained:
+        text += f", {counts.drained:,} brought to the database first"
+    return f"{text}; {counts.others:,} other keys" if counts.others else text
 
 
-def show_verified(found: Verified, *, as_json: bool, quiet: bool) -> None:
-    """What differs, ids shortened."""
+def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = False) -> None:
+    """What differs, ids shortened; ``to`` is whether two servers were compared."""
     names = [safe(name) for name in shortened([name for name, _ in found.differences])] if found.differences else []
     kinds = [str(kind) for _, kind in found.differences]
     if as_json:
@@ -130,7 +133,8 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool) -> None:
     if found.untrusted and not quiet:
         narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")
     if found.number:
-        narrate("the way to mend it: checkoutctl migrate run --restart")
+        again = "the same --to" if to else "--restart"
+        narrate(f"the way to mend it: checkoutctl migrate run {again}")
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:

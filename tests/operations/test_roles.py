@@ -45,15 +45,28 @@ OUT_OF_REACH = {FOREIGN, LEGACY_INDEX_IN_CLUSTER}
 
 
 class Stage(Scene):
-    """A scene, with a user for each role."""
+    """A scene, with a user for each role; and another server with the same users, that sessions can be moved to."""
 
-    def __init__(self, server: ValkeyServer, settings: Settings, version: tuple[int, int], directory: Path) -> None:
+    def __init__(
+        self,
+        server: ValkeyServer,
+        other: ValkeyServer,
+        settings: Settings,
+        version: tuple[int, int],
+        directory: Path,
+    ) -> None:
         super().__init__(server, settings)
         self.directory = directory
-        with server.client() as client:
-            for role in ROLES:
-                rule = rule_of(role, settings).command(version).replace(PASSWORD, SECRET)
-                assert client.execute_command(*rule.split()) in {b"OK", True}
+        self.other = other
+        for each in (server, other):
+            with each.client() as client:
+                for role in ROLES:
+                    rule = rule_of(role, settings).command(version).replace(PASSWORD, SECRET)
+                    assert client.execute_command(*rule.split()) in {b"OK", True}
+
+    def empty(self) -> None:
+        super().empty()
+        self.other.flush()
 
     def settings_of(self, role: RoleName) -> Settings:
         return replace(self.settings, redis_username=f"checkout-{role}", redis_password=SECRET)
@@ -67,9 +80,11 @@ class Stage(Scene):
             "REDIS_PORT": str(self.server.port),
             "REDIS_USERNAME": f"checkout-{role}",
             "REDIS_PASSWORD": SECRET,
+            "REDIS_TO_PASSWORD": SECRET,
             "DATABASE_URL": self.settings.database_url,
         }
-        words = [self.filled_in(word) for word in run.words]
+        other = f"redis://checkout-{role}@{HOST}:{self.other.port}/0"
+        words = [other if word == "{other}" else self.filled_in(word) for word in run.words]
         done = run_here(words, environment, self.directory, given=run.input or "")
         if run.command == "incident":
             (self.directory / "incident.json").write_text(done.out)
@@ -87,19 +102,21 @@ class Stage(Scene):
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     kind, version = request.param
     directory = tmp_path_factory.mktemp("roles")
-    server = kind(directory / "server")
+    server, other = kind(directory / "server"), kind(directory / "other")
     try:
         server.start()
+        other.start()
         url = f"sqlite:///{directory / 'checkout.db'}"
         settings = Settings(redis_host=HOST, redis_port=server.port, database_url=url, timeout=0.5)
-        yield Stage(server, settings, version, directory)
+        yield Stage(server, other, settings, version, directory)
     finally:
         server.kill()
+        other.kill()
 
 
 def name_of(run: Run, entries: Iterable[str]) -> str:
     """Under which name the table has a run."""
-    for option in ("--dry-run", "--check", "--advise", "--reset"):
+    for option in ("--dry-run", "--check", "--advise", "--reset", "--to"):
         if option in run.words and f"{run.command} {option}" in COMMANDS:
             return f"{run.command} {option}"
     return run.command
@@ -154,9 +171,9 @@ def test_the_user_of_a_role_runs_all_its_commands_and_has_no_grant_in_vain(stage
             stage.empty()
             run.state(stage)
             stage.denials()
-            with listening(stage.server) as heard:
+            with listening(stage.server) as heard, listening(stage.other) as there:
                 done = stage.run(run, role)
-            needs = needs_of(heard, client)
+            needs = needs_of(heard, client) | needs_of(there, client)
             used |= needs
             told = f"{name} {run.arguments} [{run.state.__name__}] exit {done.code}"
             if done.code not in {0, 1} or "Traceback" in done.err:
