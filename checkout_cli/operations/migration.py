@@ -176,13 +176,12 @@ def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> Migratio
     """A migration's beginning: from its checkpoint, or as ``fresh`` says.
 
     Raises:
-        InvalidInput: the checkpoint is of another migration, or was edited.
+        InvalidInput: the checkpoint is of another migration that has not finished, or was edited.
     """
     found = None if restart else file.read()
-    if found is not None:
-        refuse_foreign(found, fresh)
     if found is None or found.finished:
         return MigrationReport(fresh)
+    refuse_foreign(found, fresh)
     if found.server != fresh.server:  # what it had may be lost, and no copy in it is trusted
         return MigrationReport(fresh, from_start_again=True)
     return MigrationReport(found, resumed=True)

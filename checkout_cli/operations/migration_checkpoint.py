@@ -167,5 +167,6 @@ def refuse_foreign(checkpoint: Checkpoint, wanted: Checkpoint) -> None:
     """
     if (checkpoint.source, checkpoint.target, checkpoint.direction) != (wanted.source, wanted.target, wanted.direction):
         raise InvalidInput(
-            f"the checkpoint is of another migration ({checkpoint.source} to {checkpoint.target})", hint=_RESTART
+            f"another migration has not finished ({checkpoint.source} to {checkpoint.target})",
+            hint="finish that one, or forget it: checkoutctl migrate run --restart",
         )

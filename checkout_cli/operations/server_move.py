@@ -8,13 +8,14 @@ places it would be written twice. Caches are left behind: they fill again, and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Any
 
 from checkout_cli.errors import (
+    ConfigurationError,
     DatabaseUnavailable,
     InvalidInput,
     RedisUnavailable,
@@ -118,15 +119,38 @@ def refuse_same(store: CheckoutStore, target: RedisTier, place: str) -> str:
 
     Raises:
         InvalidInput: one of the servers is on both sides, be it with another of its databases.
+        ConfigurationError: the target is a cluster and ``--to-mode`` says that it is none, or the reverse.
         RedisUnavailable: one does not answer.
     """
-    ours, theirs = identities_of(store.redis), identities_of(target)
+    ours = identities_of(store.redis)
+    with mode_of_target():
+        theirs = identities_of(target)
     known = set(ours) & set(theirs) - {stamped.NO_IDENTITY.decode()}
     if known or place == place_of(store.settings):
         raise InvalidInput(
             f"{place} is the server that the sessions are on", hint="checkoutctl info server, on both: the run_id"
         )
     return f"{','.join(ours)} to {','.join(theirs)}"
+
+
+@contextmanager
+def mode_of_target() -> Iterator[None]:
+    """Where the target is a cluster and should be none, or the reverse, name the option and not this side's setting."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), hint="--to-mode cluster, or standalone") from error
+
+
+def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
+    """What the target has of sessions.
+
+    Raises:
+        ConfigurationError: the target is a node of a cluster, and ``--to-mode`` says that it is none.
+        RedisUnavailable: it does not answer.
+    """
+    with mode_of_target():
+        return target.look(checkout_ids)
 
 
 class _Keys:
@@ -228,7 +252,7 @@ def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], coun
     looks, drained = _drained(store, names)
     counts.drained += drained
     counts.ended -= drained  # they are gone from here, and not ended
-    for name, mine, there in zip(names, looks, target.look(names), strict=True):
+    for name, mine, there in zip(names, looks, look_there(target, names), strict=True):
         fates[fate_of(mine, there)].append(_Seen(name, mine, there))
     counts.undrained += len(fates[Fate.UNDRAINED])
     counts.foreign += len(fates[Fate.DIFFERS])

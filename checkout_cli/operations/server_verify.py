@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from checkout_cli.operations.migration import ATTEMPTS, PAGE, Progress, need_redis, silent
 from checkout_cli.operations.migration_verify import MOST_NAMED, TOLERANCE, Difference, Verified
-from checkout_cli.operations.server_move import Fate, fate_of, refuse_same
+from checkout_cli.operations.server_move import Fate, fate_of, look_there, refuse_same
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, RedisTier
@@ -56,7 +56,7 @@ def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) ->
 
 
 def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
-    mine, there = store.redis.look(names), target.look(names)
+    mine, there = store.redis.look(names), look_there(target, names)
     found = {
         name: difference
         for name, here, other in zip(names, mine, there, strict=True)

@@ -133,8 +133,7 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
     if found.untrusted and not quiet:
         narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")
     if found.number:
-        again = "the same --to" if to else "--restart"
-        narrate(f"the way to mend it: checkoutctl migrate run {again}")
+        narrate(f"the way to mend it: checkoutctl migrate run {'--to URL' if to else '--restart'}")
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:

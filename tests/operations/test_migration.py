@@ -222,9 +222,12 @@ def test_a_foreign_or_edited_checkpoint_is_refused_and_restart_begins_again(
     file.path.write_text(text)
     checkpoint = file.read()
     assert checkpoint is not None
-    file.write(msgspec.structs.replace(checkpoint, source="another.db"))
-    with pytest.raises(InvalidInput, match="another migration"):
+    file.write(msgspec.structs.replace(checkpoint, source="another.db", finished=False))
+    with pytest.raises(InvalidInput, match="another migration has not finished"):
         migrate(store, file, rate=FAST)
+    file.write(msgspec.structs.replace(checkpoint, source="another.db"))
+    assert migrate(store, file, rate=FAST).finished, "one that has finished is in nobody's way"
+    file.write(msgspec.structs.replace(checkpoint, source="another.db", finished=False))
     assert migrate(store, file, rate=FAST, restart=True).finished
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from checkout_cli.domain import DeliveryCharges
@@ -310,7 +311,9 @@ def test_the_checkpoint_of_a_move_is_not_that_of_a_migration(move: Move) -> None
     checkpoint = move.file.read()
     assert checkpoint is not None
     assert checkpoint.direction == DIRECTION
-    with pytest.raises(InvalidInput, match="another migration"):
+    assert migrate(move.store, move.file, rate=FAST).finished, "a move that has finished is in nobody's way"
+    move.file.write(msgspec.structs.replace(checkpoint, finished=False))
+    with pytest.raises(InvalidInput, match="another migration has not finished"):
         migrate(move.store, move.file, rate=FAST)
 
 
@@ -364,6 +367,19 @@ def test_its_password_comes_from_the_environment_and_never_from_the_flag(
     secret.chmod(0o600)
     assert checkoutctl("migrate", "run", "--to", url, env={"REDIS_TO_PASSWORD_FILE": str(secret)}).returncode == 0
     assert checkoutctl("migrate", "verify", "--to", url, env={"REDIS_TO_PASSWORD": "s3same-open"}).returncode == 0
+
+
+def test_a_target_of_the_other_kind_is_told_with_the_option_for_it(
+    store: CheckoutStore, checkoutctl: Checkoutctl, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    fill(store, 12)
+    with Cluster(tmp_path / "cluster") as cluster:
+        for server, mode in ((valkey_server(), "cluster"), (cluster.primaries[0], "standalone")):
+            for command in ("run", "verify"):
+                to = ("--to", f"redis://{HOST}:{server.port}", "--to-mode", mode)
+                run = checkoutctl("migrate", command, *to)
+                assert run.returncode == 78, run
+                assert "--to-mode" in run.stderr.splitlines()[1], run
 
 
 def test_our_own_password_is_not_told_to_the_other_server(settings: Settings) -> None:
