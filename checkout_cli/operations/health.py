@@ -234,13 +234,12 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     try:
         store.redis.ping()  # connects
         latency = store.redis.ping()
-        memory_section, replication_section = store.redis.ask_all(
-            ("INFO", "memory"), ("INFO", "replication"), lenient=True
-        )
+        sections = store.redis.ask_all(*(("INFO", name) for name in ("memory", "replication", "cluster")), lenient=True)
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
-    memory = _redis_memory(_section(memory_section))
-    problem = _refusal(store.settings, _section(replication_section), memory)
+    memory_section, replication, cluster = map(_section, sections)
+    memory = _redis_memory(memory_section)
+    problem = _refusal(store.settings, replication, cluster, memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
     missing = tuple(store.redis.missing_servers())
@@ -271,9 +270,11 @@ def _redis_memory(info: Info) -> RedisMemory | None:
     return RedisMemory(used, info.integer("maxmemory") or None, info.text("maxmemory_policy") or "")
 
 
-def _refusal(settings: Settings, replication: Info, memory: RedisMemory | None) -> CheckoutError | None:
+def _refusal(settings: Settings, replication: Info, cluster: Info, memory: RedisMemory | None) -> CheckoutError | None:
     """Why a Redis that answers cannot take sessions, if it cannot."""
     place = settings.redis_place
+    if cluster.integer("cluster_enabled") == 1 and not settings.is_cluster:
+        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
     if replication.text("role") == "slave":
         primary = address_text(replication.text("master_host") or "?", replication.integer("master_port") or 0)
         return TierUnavailable(
