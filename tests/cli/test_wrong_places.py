@@ -23,7 +23,6 @@ NEEDS_REDIS = (
     "sessions index check",
     "migrate plan",
     "migrate verify",
-    "users list",
     "cache delivery list",
 )
 FALLS_BACK = (
