@@ -46,6 +46,7 @@ def run_here(arguments: Sequence[str], environment: Mapping[str, str], directory
         mock.patch.object(sys, "stdin", stdin),
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),
+        mock.patch("checkout_cli.operations.priority.NICENESS", 0),  # nobody can take back what it has given way
     ):
         code = 0
         with contextlib.suppress(SystemExit):

@@ -33,11 +33,13 @@ def cleanup(
 
     Example: checkoutctl cleanup --expired --quiet --max-seconds 50
     """
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.operations.tidying import Tidying, tidy
     from checkout_cli.render.cleanup_view import show_tidying
     from checkout_cli.render.index_view import orphan_agreement
     from checkout_cli.render.progress import progress
 
+    give_way()
     wanted = Tidying(expired, index, orphans, dry_run=dry_run, max_seconds=max_seconds, batch=batch)
     context = context_of(typer_context)
     with context.store(timeout) as store, progress("Cleaning up", quiet=quiet or as_json) as advance:

@@ -71,9 +71,11 @@ def families(
     from checkout_cli.errors import ExitCode
     from checkout_cli.operations.families_report import Stopped
     from checkout_cli.operations.memory_families import look_at_families
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.render.families_view import show_families
     from checkout_cli.render.progress import progress
 
+    give_way()
     with context_of(typer_context).redis(timeout) as redis, progress("Measuring keys", quiet=as_json) as advance:
         report = look_at_families(
             redis,

@@ -54,9 +54,11 @@ def plan(
     """
     from checkout_cli.errors import ExitCode
     from checkout_cli.operations.migration_plan import plan as look
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.render.migration_view import show_plan
     from checkout_cli.render.progress import progress
 
+    give_way()
     with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
         found = look(store, rate=rate, progress=advance)
     show_plan(found, as_json=as_json)
@@ -86,10 +88,12 @@ def run(
     from checkout_cli.operations.interruption import interruptible
     from checkout_cli.operations.migration import migrate as move
     from checkout_cli.operations.migration_checkpoint import CheckpointFile
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.operations.server_move import move_to
     from checkout_cli.render.migration_view import show_run
     from checkout_cli.render.progress import progress
 
+    give_way()
     context, file = context_of(typer_context), CheckpointFile()
     with interruptible(), context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
         if to is None:
@@ -120,10 +124,12 @@ def verify(
     """
     from checkout_cli.errors import ExitCode
     from checkout_cli.operations.migration_verify import verify as compare
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.operations.server_verify import verify_at
     from checkout_cli.render.migration_view import show_verified
     from checkout_cli.render.progress import progress
 
+    give_way()
     with context_of(typer_context).store(timeout) as store, progress("Comparing", quiet=quiet or as_json) as advance:
         if to is None:
             found = compare(store, sample=sample, progress=advance)

@@ -185,9 +185,11 @@ def export(
     Example: checkoutctl sessions export --output csv > sessions.csv
     """
     from checkout_cli.operations import export as exporting
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.render.export_view import write_export
     from checkout_cli.render.output import warn
 
+    give_way()
     with context_of(typer_context).store(timeout) as store:
         pages = exporting.export(store, cursor=cursor, tell=warn)
         if reveal:

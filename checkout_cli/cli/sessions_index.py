@@ -34,9 +34,11 @@ def check(
     Example: checkoutctl sessions index check
     """
     from checkout_cli.operations.index_check import check_index
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.render.index_view import show_index
     from checkout_cli.render.progress import progress
 
+    give_way()
     with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
         report = check_index(store, progress=advance)
     show_index(report, as_json=as_json)
@@ -66,9 +68,11 @@ def repair(
     Example: checkoutctl sessions index repair --fix-ttl --dry-run
     """
     from checkout_cli.operations.index_check import repair_index
+    from checkout_cli.operations.priority import give_way
     from checkout_cli.render.index_view import agreement, show_index
     from checkout_cli.render.progress import progress
 
+    give_way()
     with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
         report = repair_index(
             store,
