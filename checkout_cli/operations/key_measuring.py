@@ -20,8 +20,8 @@ from checkout_cli.store.redis_conversation import Conversation, one_key
 from checkout_cli.store.redis_server import RedisServer
 
 PAGE = 100
-"""Keys that SCAN is asked for at a time. Redis answers all that a client has sent before it turns to the next one, and no
-shopper should wait for a thousand commands: two for each of these take a fifth of a millisecond."""
+"""Keys that SCAN is asked for at a time. Redis answers all that a client has sent before it turns to the next one: two
+commands for each of these take a fifth of a millisecond, for which a shopper may wait."""
 NO_TTL, GONE = -1, -2
 """What PTTL answers for a key that never ends, and for one that has ended."""
 ESTIMATED_OVERHEAD = 80
