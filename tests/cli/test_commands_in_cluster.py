@@ -136,6 +136,23 @@ def test_lists_have_what_all_servers_have(whole: Field) -> None:
     assert len(json.loads(whole.run("cache coupon list --limit 500 --json").out)["entries"]) == len(SESSIONS)
 
 
+def test_a_deletion_is_taken_back_on_all_servers(whole: Field) -> None:
+    whole.fill()
+    before = whole.run("sessions export --reveal").out
+    deleted = whole.run("sessions delete --status pending --yes --undo-file all.undo")
+    assert deleted.code == 0, deleted
+    assert whole.run("sessions list --output ids").out == ""
+    restored = whole.run("sessions restore all.undo")
+    assert restored.code == 0, restored
+    assert sorted(whole.run("sessions list --tier redis --limit 500 --output ids").out.split()) == SESSIONS
+    kept = [json.loads(line) for line in whole.run("sessions export --reveal").out.splitlines()]
+    fields = {document["checkoutId"]: document for document in map(json.loads, before.splitlines())}
+    assert len(kept) == len(fields) == len(SESSIONS)
+    for session in kept:
+        assert session["session"]["userId"] == fields[session["checkoutId"]]["session"]["userId"]
+    assert whole.run("sessions index check").code == 0
+
+
 # While slots move
 
 
