@@ -271,6 +271,10 @@ class Settings:
         1.0,
         _seconds(0.01, 60),
     )
+    serve_token_value: str = _setting(
+        "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", "", _text, secret=True
+    )
+    serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it", "", _text)
     debug: str = _setting("DEBUG", "redis:* logs every Redis operation to stderr", "", _text)
     log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
 
@@ -357,6 +361,10 @@ class Settings:
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""
         return _secret(self.redis_password, "REDIS_PASSWORD_FILE", self.redis_password_file)
+
+    def serve_token(self) -> str | None:
+        """The bearer token of ``checkoutctl serve``, from its variable or its file; ``None`` where there is none."""
+        return _secret(self.serve_token_value, "CHECKOUT_SERVE_TOKEN_FILE", self.serve_token_file)
 
     def sentinel_password(self) -> str | None:
         """The Sentinels' password, from its variable or its file; ``None`` where there is none."""

@@ -36,6 +36,7 @@ COMMANDS = (
     "incident",
     "acl",
     "bench",
+    "serve",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
 

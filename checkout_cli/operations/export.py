@@ -77,8 +77,8 @@ class Position:
 _CURSOR = re.compile(r"(?s)([rd])([0-9]{1,15})-(.*)")
 
 
-def export(store: CheckoutStore, *, cursor: str | None = None, tell: Tell) -> Iterator[Page]:
-    """All living sessions, page by page.
+def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = PAGE, tell: Tell) -> Iterator[Page]:
+    """All living sessions, page by page of at most so many.
 
     After a cursor, one that was written since it was told may come a second time. Where a tier is away from the
     beginning, the other's are exported, and ``tell`` is told.
@@ -87,15 +87,17 @@ def export(store: CheckoutStore, *, cursor: str | None = None, tell: Tell) -> It
         InvalidInput: the cursor is none of ours, or there is no sorted index to go on in.
         RedisUnavailable, DatabaseUnavailable: no tier can be asked, or one has gone meanwhile.
     """
-    yield from _Export(store, None if cursor is None else Position.parse(cursor), tell).pages()
+    begin = None if cursor is None else Position.parse(cursor)
+    yield from _Export(store, begin, page_size, tell).pages()
 
 
 class _Export:
     """One run."""
 
-    def __init__(self, store: CheckoutStore, begin: Position | None, tell: Tell) -> None:
+    def __init__(self, store: CheckoutStore, begin: Position | None, page_size: int, tell: Tell) -> None:
         self._store = store
         self._begin = begin
+        self._page_size = page_size
         self._tell = tell
         self._sent = array("q")  # hashes: 64 bits, of a function that is new in each process
         self._database_away = False
@@ -150,8 +152,8 @@ class _Export:
 
     def _in_no_order(self) -> Iterator[list[tuple[bytes, float]]]:
         for ids in self._store.index.newest():
-            for start in range(0, len(ids), PAGE):
-                yield [(encoded(name), 0.0) for name in ids[start : start + PAGE]]
+            for start in range(0, len(ids), self._page_size):
+                yield [(encoded(name), 0.0) for name in ids[start : start + self._page_size]]
 
     def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
         """All entries in pages, those that can end first come first."""
@@ -162,7 +164,8 @@ class _Export:
             same = self._store.redis.ask(("ZRANGE", INDEX, moment, moment, "BYSCORE"))
             seen = {member for member in same if member <= last}  # those that end at the same moment are in this order
         while True:
-            command: Command = ("ZRANGE", INDEX, moment, "+inf", "BYSCORE", "LIMIT", 0, PAGE + len(seen), "WITHSCORES")
+            number = self._page_size + len(seen)
+            command: Command = ("ZRANGE", INDEX, moment, "+inf", "BYSCORE", "LIMIT", 0, number, "WITHSCORES")
             raw = self._store.redis.ask(command)
             entries = [(member, float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
             fresh = [entry for entry in entries if entry[0] not in seen]
@@ -247,8 +250,8 @@ class _Export:
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
             unsent = self._unlisted([name for _, name in rows]) if listed else None
             wanted = [row for row in rows if unsent is None or row[1] in unsent]
-            for start in range(0, len(wanted), PAGE):
-                part = wanted[start : start + PAGE]
+            for start in range(0, len(wanted), self._page_size):
+                part = wanted[start : start + self._page_size]
                 yield Page(self._rows([name for _, name in part]), 0, str(Position(False, *part[-1])))
 
     def _unlisted(self, ids: Sequence[str]) -> set[str]:

@@ -1,0 +1,37 @@
+"""``checkoutctl serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.cli.context import DEFAULT_TIMEOUT, TimeoutOption, context_of
+
+
+def serve(
+    typer_context: typer.Context,
+    host: Annotated[str, typer.Option("--host", help="The address to listen at; any but loopback needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port.")] = 8642,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another name by which clients call it; repeatable.")
+    ] = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Answer health checks and management requests over HTTP.
+
+    GET /api/redis/health, /ready, /live and /metrics; POST /api/redis/cleanup, which needs the bearer token of
+    CHECKOUT_SERVE_TOKEN or CHECKOUT_SERVE_TOKEN_FILE. SIGTERM ends it when the requests under way are answered.
+
+    Example: checkoutctl serve --port 8642
+    """
+    from checkout_cli.operations.serving import needs_extra, plan
+    from checkout_cli.render.output import narrate
+
+    needs_extra()
+    from checkout_cli.web.running import run
+
+    planned = plan(context_of(typer_context).settings(timeout), host, port, allow_host or ())
+    run(planned, narrate)

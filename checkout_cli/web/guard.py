@@ -1,0 +1,103 @@
+"""What every request must pass: a host that is ours, no foreign web page behind it, and the token where one is due.
+
+A browser on the same machine can be made to send requests to the loopback interface (DNS rebinding, cross-site
+requests): the first two checks are against that, and hold without a token too.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OPEN_PATHS = frozenset({"/live"})
+"""What anybody may ask: it says nothing."""
+_QUIET = ("GET", "HEAD")
+_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``hosts`` are the names by which we may be called. ``token`` is wanted for what changes something; with
+    ``always``, for everything."""
+
+    hosts: frozenset[str]
+    token: str | None
+    always: bool = False
+
+
+class Guard:
+    """ASGI middleware that answers for the application where a request does not pass."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        """``app`` sees only what passes."""
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, closing)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        if host_of(headers.get("host", "")) not in self._rules.hosts:
+            return refused(400, "this host is not served here", hint="--allow-host NAME")
+        origins = headers.getlist("origin")
+        if any(host_of(urlsplit(origin).netloc) not in self._rules.hosts for origin in origins):
+            return refused(403, "requests from other web pages are not served")
+        if scope["path"] in OPEN_PATHS or (scope["method"] in _QUIET and not self._rules.always):
+            return None
+        return self._without_token(headers.getlist("authorization"))
+
+    def _without_token(self, given: list[str]) -> JSONResponse | None:
+        token = self._rules.token
+        if token is None:
+            return refused(403, "this needs a token, and none is set", hint="set CHECKOUT_SERVE_TOKEN_FILE")
+        if not given:
+            answer = refused(401, "this needs a bearer token")
+        elif len(given) == 1 and _is_bearer(given[0], token):
+            return None
+        else:
+            answer = refused(401, "this is not the token")
+        answer.headers["www-authenticate"] = "Bearer"
+        return answer
+
+
+def _is_bearer(given: str, token: str) -> bool:
+    """In a time that does not tell how much of it is right."""
+    kind, _, value = given.partition(" ")
+    right = hmac.compare_digest(value.strip().encode("latin-1"), token.encode())
+    return right and kind.lower() == "bearer"
+
+
+def host_of(text: str) -> str:
+    """The name in a Host header, without its port and the brackets of IPv6."""
+    text = text.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.rpartition(":")[0] or text if text.count(":") == 1 else text
+
+
+def names(host: str, more: Iterable[str]) -> frozenset[str]:
+    """By what a server on an address may be called."""
+    return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(host_of(name) for name in more)})
+
+
+def refused(status: int, error: str, *, hint: str = "") -> JSONResponse:
+    """An error as every one looks here."""
+    return JSONResponse({"error": error} | ({"hint": hint} if hint else {}), status)

@@ -1,0 +1,79 @@
+"""What the endpoints share: one store, and looks that many clients share instead of asking Redis once each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from checkout_cli.operations.health import HealthCheck, HealthReport
+from checkout_cli.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+
+FRESH_FOR = 1.0
+"""Seconds for which a look at the tiers answers everybody who asks."""
+AT_ONCE = 4
+"""Management actions that run at the same time; the others wait."""
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A value that is fetched when somebody asks and it is not fresh, once for all who ask meanwhile."""
+
+    def __init__(
+        self, fetch: Callable[[], Awaitable[T]], fresh_for: float, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``fresh_for`` is in seconds."""
+        self._fetch = fetch
+        self._fresh_for = fresh_for
+        self._elapsed = elapsed
+        self._fetched_at = float("-inf")
+        self._value: T | None = None
+        self._running: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """The value; raises as fetching does."""
+        if self._value is not None and self._elapsed() - self._fetched_at < self._fresh_for:
+            return self._value
+        if self._running is None:
+            self._running = asyncio.create_task(self._refresh())
+        return await asyncio.shield(self._running)  # who goes away does not end it for the others
+
+    async def _refresh(self) -> T:
+        try:
+            self._value = value = await self._fetch()
+            self._fetched_at = self._elapsed()
+            return value
+        finally:
+            self._running = None
+
+
+class Service:
+    """One server's; close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connects when first asked."""
+        self.settings = settings
+        self.store = CheckoutStore.open(settings)
+        self._slots = anyio.CapacityLimiter(AT_ONCE)
+        self._health = Shared(self._look, FRESH_FOR)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.store.close()
+
+    async def health(self) -> HealthReport:
+        """A look at all tiers, at most a second old."""
+        return await self._health.get()
+
+    async def _look(self) -> HealthReport:
+        return await anyio.to_thread.run_sync(HealthCheck(lambda: self.settings).look)
+
+    async def run(self, action: Callable[[CheckoutStore], T]) -> T:
+        """Do something with the store, which may wait for a server."""
+        return await anyio.to_thread.run_sync(action, self.store, limiter=self._slots)
