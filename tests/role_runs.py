@@ -299,6 +299,7 @@ RUNS = (
     Run("cache coupon invalidate", "SAVE10 --yes"),
     Run("cache coupon invalidate", "--yes"),
     Run("bench", "--seconds 2 --shoppers 2 --yes"),
+    Run("serve", "--print-rules"),  # what it does until it is ended: tests/web
 )
 
 

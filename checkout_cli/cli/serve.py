@@ -18,6 +18,9 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Another name by which clients call it; repeatable.")
     ] = None,
+    print_rules: Annotated[
+        bool, typer.Option("--print-rules", help="Write alert rules for Prometheus to stdout, and serve nothing.")
+    ] = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
     """Answer health checks and management requests over HTTP.
@@ -28,8 +31,12 @@ def serve(
     Example: checkoutctl serve --port 8642
     """
     from checkout_cli.operations.serving import needs_extra, plan
-    from checkout_cli.render.output import narrate
+    from checkout_cli.render.output import narrate, write
+    from checkout_cli.web.rules import alert_rules
 
+    if print_rules:
+        write(alert_rules())
+        return
     needs_extra()
     from checkout_cli.web.running import run
 

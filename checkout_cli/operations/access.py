@@ -258,6 +258,12 @@ COMMANDS: dict[str, Entry] = {
     "acl operator": NOTHING,
     "acl application": NOTHING,
     "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
+    "serve": Entry(
+        (_HEALTH.needs | _LIST | _COUNT | _LOCK | _STATISTICS.needs | _on(SESSIONS, "get mget") | _on(JOBS, "get set"))
+        | (_on(INDEX, "zadd zrem zcard sadd smismember renamenx evalsha") | _INDEX_REPAIR)
+        | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
+        _HEALTH.helps | _IDENTITY,
+    ),
     "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""

@@ -75,6 +75,7 @@ _CHANGING = (
     *("sessions restore", "sessions extend", "sessions index repair"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
     *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
+    "serve",
 )
 NO_ROLE = {
     "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from checkout_cli.render.export_masking import body_shown
 from checkout_cli.render.health_view import document
 from checkout_cli.session import iso
 from checkout_cli.web.guard import Guard, Rules, refused
+from checkout_cli.web.metrics import exposition
 from checkout_cli.web.service import Service
 
 LARGEST_BODY = 16 * 1024
@@ -40,12 +41,16 @@ _ACTIONS = "cleanup_expired, get_stats, get_all_sessions"
 _log = logging.getLogger("checkout_cli.web")
 
 
-def make_app(service: Service, rules: Rules, *more: Route) -> Starlette:
-    """The application; ``more`` are routes of others, which pass the same guard."""
+def make_app(service: Service, rules: Rules) -> Starlette:
+    """The application; it closes the service at its end."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(service.keep_looking())
         yield
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
         service.close()
 
     app = Starlette(
@@ -54,7 +59,7 @@ def make_app(service: Service, rules: Rules, *more: Route) -> Starlette:
             Route("/ready", ready),
             Route("/api/redis/health", health),
             Route("/api/redis/cleanup", manage, methods=["POST"]),
-            *more,
+            Route("/metrics", metrics),
         ],
         middleware=[Middleware(Guard, rules=rules)],
         exception_handlers={HTTPException: _not_served, CheckoutError: _failed, 500: _broken},
@@ -87,6 +92,12 @@ async def health(request: Request) -> Response:
     """The specification's health document."""
     report = await _service(request).health()
     return JSONResponse(document(report), _status_code(request, report))
+
+
+async def metrics(request: Request) -> Response:
+    """The last snapshot for Prometheus."""
+    body, kind = exposition(await _service(request).snapshot(), request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": kind})
 
 
 def _status_code(request: Request, report: HealthReport) -> int:

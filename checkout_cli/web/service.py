@@ -11,9 +11,12 @@ import anyio
 import anyio.to_thread
 
 from checkout_cli.operations.health import HealthCheck, HealthReport
+from checkout_cli.operations.metrics import Snapshot, snapshot
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
+SNAPSHOT_EVERY = 15.0
+"""Seconds between two looks for the metrics: how often Prometheus usually asks."""
 FRESH_FOR = 1.0
 """Seconds for which a look at the tiers answers everybody who asks."""
 AT_ONCE = 4
@@ -62,10 +65,31 @@ class Service:
         self.store = CheckoutStore.open(settings)
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._health = Shared(self._look, FRESH_FOR)
+        self._snapshot: asyncio.Future[Snapshot] | None = None
 
     def close(self) -> None:
         """Close all connections."""
         self.store.close()
+
+    async def keep_looking(self) -> None:
+        """Take a snapshot for the metrics again and again, so that no scrape waits for a server."""
+        check = HealthCheck(lambda: self.settings)
+        while True:
+            found = await anyio.to_thread.run_sync(snapshot, self.store, check.look)
+            ready = self._awaited()
+            if ready.done():
+                self._snapshot = ready = asyncio.get_running_loop().create_future()
+            ready.set_result(found)
+            await asyncio.sleep(SNAPSHOT_EVERY)
+
+    async def snapshot(self) -> Snapshot:
+        """The last snapshot; only the first one is waited for."""
+        return await asyncio.shield(self._awaited())
+
+    def _awaited(self) -> asyncio.Future[Snapshot]:
+        if self._snapshot is None:
+            self._snapshot = asyncio.get_running_loop().create_future()
+        return self._snapshot
 
     async def health(self) -> HealthReport:
         """A look at all tiers, at most a second old."""
