@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from checkout_cli.cli.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
@@ -11,21 +13,30 @@ def health(
     typer_context: typer.Context,
     watch: WatchOption = None,
     as_json: JsonOption = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="Answer as a monitoring plugin does, with its exit codes.")
+    ] = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
     """Say whether Redis, the database and memory are there for the sessions: healthy, degraded or unhealthy.
 
     Exit code 0: healthy. 1: degraded, a tier is away and the store still serves. 69: unhealthy, no durable tier is
-    left. 78: the configuration is wrong.
+    left. 78: the configuration is wrong. With --nagios: 0 OK, 1 WARNING (degraded), 2 CRITICAL, 3 UNKNOWN, also for a
+    wrong command line or configuration.
 
     Example: checkoutctl health --json
     """
-    from checkout_cli.errors import ExitCode
+    from checkout_cli.errors import ExitCode, InvalidInput
     from checkout_cli.operations.health import HealthCheck
     from checkout_cli.render.health_view import show_health, show_watch
+    from checkout_cli.render.nagios_view import show_nagios
 
     context = context_of(typer_context)
     check = HealthCheck(lambda: context.settings(timeout))
+    if nagios:
+        if as_json or watch is not None:
+            raise InvalidInput("--nagios answers in one line, once", hint="leave out --json and --watch")
+        raise typer.Exit(show_nagios(check.look()))
     try:
         if watch is None:
             report = check.look()

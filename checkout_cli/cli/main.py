@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -85,6 +85,8 @@ def main() -> None:
 
         completion_init()
     try:
+        if "--nagios" in sys.argv[1:]:
+            _as_plugin()
         app(prog_name="checkoutctl")
     except CheckoutError as error:
         from checkout_cli.render.output import report
@@ -100,6 +102,22 @@ def main() -> None:
         sys.exit(ExitCode.INTERRUPTED)
     finally:
         _finish_stdout()
+
+
+def _as_plugin() -> NoReturn:
+    """Run it as a monitoring plugin: whatever goes wrong, also with the command line itself, is UNKNOWN (3).
+
+    The usual code of a usage error would be taken for CRITICAL.
+    """
+    from typer.exceptions import TyperException
+
+    try:
+        code = app(prog_name="checkoutctl", standalone_mode=False)
+    except (CheckoutError, TyperException, OSError, KeyboardInterrupt) as error:
+        from checkout_cli.render.nagios_view import show_unknown
+
+        code = show_unknown(str(getattr(error, "message", error)) or type(error).__name__)
+    sys.exit(code)
 
 
 def _prepare_streams() -> None:
