@@ -275,8 +275,11 @@ class Settings:
         "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", "", _text, secret=True
     )
     serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it", "", _text)
-    debug: str = _setting("DEBUG", "redis:* logs every Redis operation to stderr", "", _text)
+    debug: str = _setting(
+        "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", "", _text
+    )
     log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
+    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB", "", _text)
 
     @classmethod
     def load(

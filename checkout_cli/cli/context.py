@@ -78,7 +78,7 @@ class Context:
         if exposed(local):
             warn(f"{local.name} can be read by others than its owner; chmod 600 {local}")
         settings = Settings.load(flags=flags, directory=self.directory)
-        if settings.debug:
+        if settings.debug or settings.log_file:
             from checkout_cli.render.log import configure_logging
 
             configure_logging(settings)

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError
 
 from checkout_cli.addresses import address_text
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable
+from checkout_cli.keys import family_of
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
@@ -158,7 +159,7 @@ class RedisServer:
             if talk.outstanding:
                 connection.disconnect()
             self._pool.release(connection)
-            self._log(f"{talk.answered} commands", "", (time.perf_counter() - started) * 1000, outcome)
+            self._log((f"{talk.answered} commands",), (time.perf_counter() - started) * 1000, outcome)
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         """What it means that the server cannot be talked to; the breaker has been told."""
@@ -209,14 +210,16 @@ class RedisServer:
             return
         duration = (time.perf_counter() - started) * 1000
         for command in commands:
-            self._log(str(command[0]), _shortened(command), duration, outcome)
+            self._log(command, duration, outcome)
 
     @staticmethod
-    def _log(command: str, key: str, duration: float, outcome: str) -> None:
+    def _log(command: Command, duration: float, outcome: str) -> None:
         """One operation; ``duration`` is in milliseconds."""
+        key = key_of(command)
         operation = {
-            "command": command,
-            "key": key,
+            "command": str(command[0]),
+            "key": _shortened(command),
+            "family": "" if key is None else str(family_of(key)),
             "duration_ms": round(duration, 3),
             "outcome": outcome,
             "tier": str(TierName.REDIS),
