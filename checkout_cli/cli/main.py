@@ -109,11 +109,10 @@ def _as_plugin() -> NoReturn:
 
     The usual code of a usage error would be taken for CRITICAL.
     """
-    from typer.exceptions import TyperException
-
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # which Typer has under a public name only of late
     try:
         code = app(prog_name="checkoutctl", standalone_mode=False)
-    except (CheckoutError, TyperException, OSError, KeyboardInterrupt) as error:
+    except (CheckoutError, usage_error, OSError, KeyboardInterrupt) as error:
         from checkout_cli.render.nagios_view import show_unknown
 
         code = show_unknown(str(getattr(error, "message", error)) or type(error).__name__)
