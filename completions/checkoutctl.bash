@@ -1,9 +1,140 @@
-_checkoutctl_completion() {
-    local IFS=$'
-'
-    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
-                   COMP_CWORD=$COMP_CWORD \
-                   _CHECKOUTCTL_COMPLETE=complete_bash $1 ) )
-    return 0
+# Completions of checkoutctl for bash; written by: checkoutctl completion show bash
+# shellcheck shell=bash disable=SC2207
+
+_checkoutctl_place() {
+    commands='' options='' valued='' operand=''
+    case $1 in
+    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats users memory info slowlog latency monitor incident acl bench serve completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
+    'setup') options='--check -y --yes --timeout --json -h --help' valued='--timeout' ;;
+    'demo') options='--fast --keep -h --help' ;;
+    'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
+    'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
+    'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;
+    'config') commands='show check' options='-h --help' ;;
+    'config show') options='--json -h --help' ;;
+    'config check') options='--json -h --help' ;;
+    'sessions') commands='list show trace why export create update delete restore extend index' options='-h --help' ;;
+    'sessions list') options='--limit --status --user --expiring-within --older-than --sort --tier -o --output --json --reveal --timeout -h --help' valued='--limit --status --user --expiring-within --older-than --sort --tier -o --output --timeout' ;;
+    'sessions show') options='--reveal --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
+    'sessions trace') options='--reveal --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
+    'sessions why') options='--user --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
+    'sessions export') options='-o --output --cursor --limit --reveal --timeout -h --help' valued='-o --output --cursor --limit --timeout' ;;
+    'sessions create') options='-f --file --id --json --timeout -h --help' valued='-f --file --id --timeout' ;;
+    'sessions update') options='--set --json --timeout -h --help' valued='--set --timeout' operand='<ids>' ;;
+    'sessions delete') options='--user --status --older-than --undo-file -y --yes --dry-run --json --timeout -h --help' valued='--user --status --older-than --undo-file --timeout' operand='<ids>' ;;
+    'sessions restore') options='--dry-run --json --timeout -h --help' valued='--timeout' operand='<files>' ;;
+    'sessions extend') options='--by --json --timeout -h --help' valued='--by --timeout' operand='<ids>' ;;
+    'sessions index') commands='check repair' options='-h --help' ;;
+    'sessions index check') options='--json --timeout -h --help' valued='--timeout' ;;
+    'sessions index repair') options='--fix-ttl --max-seconds -y --yes --dry-run --json --timeout -h --help' valued='--max-seconds --timeout' ;;
+    'sync') options='--dry-run --max-seconds --conflicts --limit --reveal --resolve --keep -y --yes -q --quiet --json --timeout -h --help' valued='--max-seconds --limit --resolve --keep --timeout' ;;
+    'migrate') commands='plan run verify status' options='-h --help' ;;
+    'migrate plan') options='--rate --json --timeout -h --help' valued='--rate --timeout' ;;
+    'migrate run') options='--rate --restart --to --to-mode -q --quiet --json --timeout -h --help' valued='--rate --to --to-mode --timeout' ;;
+    'migrate verify') options='--sample --to --to-mode -q --quiet --json --timeout -h --help' valued='--sample --to --to-mode --timeout' ;;
+    'migrate status') options='--json -h --help' ;;
+    'cleanup') options='--expired --index --orphans --dry-run --max-seconds --batch -y --yes -q --quiet --json --timeout -h --help' valued='--max-seconds --batch --timeout' ;;
+    'cache') commands='stats delivery coupon' options='-h --help' ;;
+    'cache stats') options='--since --json --timeout -h --help' valued='--since --timeout' ;;
+    'cache delivery') commands='get set list invalidate' options='-h --help' ;;
+    'cache delivery get') options='--json --timeout -h --help' valued='--timeout' ;;
+    'cache delivery set') options='-y --yes --dry-run --json --timeout -h --help' valued='--timeout' ;;
+    'cache delivery list') options='--limit --cursor -o --output --json --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
+    'cache delivery invalidate') options='--distance-from --distance-to -y --yes --dry-run --json --timeout -h --help' valued='--distance-from --distance-to --timeout' ;;
+    'cache coupon') commands='get set list invalidate' options='-h --help' ;;
+    'cache coupon get') options='--reveal --json --timeout -h --help' valued='--timeout' ;;
+    'cache coupon set') options='--context -y --yes --dry-run --reveal --json --timeout -h --help' valued='--context --timeout' ;;
+    'cache coupon list') options='--limit --cursor -o --output --json --reveal --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
+    'cache coupon invalidate') options='-y --yes --dry-run --json --timeout -h --help' valued='--timeout' ;;
+    'stats') options='--since --by -w --watch --json --timeout -h --help' valued='--since --by -w --watch --timeout' ;;
+    'users') commands='list show' options='-h --help' ;;
+    'users list') options='--limit --cursor -o --output --json --reveal --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
+    'users show') options='--reveal --json --timeout -h --help' valued='--timeout' ;;
+    'memory') commands='show families tune' options='-h --help' ;;
+    'memory show') options='--json --timeout -h --help' valued='--timeout' ;;
+    'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest --timeout' ;;
+    'memory tune') options='--maxmemory --policy --samples --advise --persist --undo --force --dry-run -y --yes --json --timeout -h --help' valued='--maxmemory --policy --samples --timeout' ;;
+    'info') options='--diff --json --timeout -h --help' valued='--diff --timeout' ;;
+    'slowlog') options='-n --limit --reset -y --yes --dry-run --json --timeout -h --help' valued='-n --limit --timeout' ;;
+    'latency') options='-n --samples --json --timeout -h --help' valued='-n --samples --timeout' ;;
+    'monitor') options='--seconds --count --family --command --json --timeout -h --help' valued='--seconds --count --family --command --timeout' ;;
+    'incident') commands='diff' options='--out --timeout -h --help' valued='--out --timeout' ;;
+    'incident diff') options='--json -h --help' operand='<files>' ;;
+    'acl') commands='reader operator application check' options='--json -h --help' ;;
+    'acl reader') options='--user --json -h --help' valued='--user' ;;
+    'acl operator') options='--user --json -h --help' valued='--user' ;;
+    'acl application') options='--user --json -h --help' valued='--user' ;;
+    'acl check') options='--role --json --timeout -h --help' valued='--role --timeout' ;;
+    'bench') options='--seconds --shoppers --embedded -y --yes --json --timeout -h --help' valued='--seconds --shoppers --timeout' ;;
+    'serve') options='--host --port --allow-host --print-rules --timeout -h --help' valued='--host --port --allow-host --timeout' ;;
+    'completion') commands='show install' options='-h --help' ;;
+    'completion show') options='-h --help' ;;
+    'completion install') options='--shell --dry-run -y --yes -h --help' valued='--shell' ;;
+    esac
 }
-complete -o default -F _checkoutctl_completion checkoutctl
+
+_checkoutctl_values() {
+    case $1 in
+    ' -C' | ' --directory') echo '<files>' ;;
+    'doctor --only') echo 'connection serving sessions memory database jobs privacy security speed host blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write' ;;
+    'doctor --skip') echo 'connection serving sessions memory database jobs privacy security speed host blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write' ;;
+    'doctor --explain') echo 'blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write' ;;
+    'doctor --fail-on') echo 'warn crit' ;;
+    'sessions list --status') echo 'pending processing paid failed cancelled unreadable' ;;
+    'sessions list --sort') echo 'newest oldest expires total status' ;;
+    'sessions list --tier') echo 'redis database memory' ;;
+    'sessions list -o' | 'sessions list --output') echo 'table json ndjson csv ids' ;;
+    'sessions export -o' | 'sessions export --output') echo 'ndjson csv' ;;
+    'sessions delete --status') echo 'pending processing paid failed cancelled unreadable' ;;
+    'sessions delete --undo-file') echo '<files>' ;;
+    'sync --keep') echo 'database drained' ;;
+    'migrate run --to-mode') echo 'standalone cluster' ;;
+    'migrate verify --to-mode') echo 'standalone cluster' ;;
+    'cache delivery list -o' | 'cache delivery list --output') echo 'table json ndjson csv ids' ;;
+    'cache coupon list -o' | 'cache coupon list --output') echo 'table json ndjson csv ids' ;;
+    'stats --by') echo 'minute status' ;;
+    'users list -o' | 'users list --output') echo 'table json ndjson csv ids' ;;
+    'monitor --family') echo 'sessions index delivery coupon users stats ours other' ;;
+    'incident --out') echo '<files>' ;;
+    'acl check --role') echo 'reader operator application' ;;
+    'completion install --shell') echo 'bash zsh fish' ;;
+    esac
+}
+
+_checkoutctl_ids() {
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+}
+
+_checkoutctl_offer() {
+    case $1 in
+    '<files>') COMPREPLY=($(compgen -f -- "$2")) ;;
+    '<ids>') COMPREPLY=($(compgen -W "$(_checkoutctl_ids)" -- "$2")) ;;
+    *) COMPREPLY=($(compgen -W "$1" -- "$2")) ;;
+    esac
+}
+
+_checkoutctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} path='' commands options valued operand word i
+    COMPREPLY=()
+    _checkoutctl_place ''
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ " $valued " == *" $word "* ]]; then
+            if ((i + 1 == COMP_CWORD)); then
+                _checkoutctl_offer "$(_checkoutctl_values "$path $word")" "$cur"
+                return
+            fi
+            ((i++))
+        elif [[ " $commands " == *" $word "* ]]; then
+            path="${path:+$path }$word"
+            _checkoutctl_place "$path"
+        fi
+    done
+    if [[ $cur == -* ]]; then
+        _checkoutctl_offer "$options" "$cur"
+    else
+        _checkoutctl_offer "${commands:-$operand}" "$cur"
+    fi
+}
+
+complete -F _checkoutctl checkoutctl

@@ -299,6 +299,8 @@ RUNS = (
     Run("cache coupon invalidate", "SAVE10 --yes"),
     Run("cache coupon invalidate", "--yes"),
     Run("bench", "--seconds 2 --shoppers 2 --yes"),
+    Run("completion show", "bash"),
+    Run("completion install", "--shell fish --dry-run"),
     Run("serve", "--print-rules"),  # what it does until it is ended: tests/web
 )
 

@@ -1,12 +1,6 @@
-"""The files in completions/ are what the command itself hands out, and a shell that loads them completes.
+"""The files in completions/ are what the command itself writes, and each works in its real shell.
 
-To write them again, from the top of the repository:
-
-    _CHECKOUTCTL_COMPLETE=source_bash checkoutctl | grep . > completions/checkoutctl.bash
-    _CHECKOUTCTL_COMPLETE=source_zsh  checkoutctl | grep . > completions/_checkoutctl
-    _CHECKOUTCTL_COMPLETE=source_fish checkoutctl | grep . > completions/checkoutctl.fish
-
-(``grep .`` drops empty lines: zsh looks for ``#compdef`` in the very first one.)
+To write them again: ``checkoutctl completion show bash > completions/checkoutctl.bash``, and so on.
 """
 
 from __future__ import annotations
@@ -18,27 +12,55 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pexpect
 import pytest
+
+from checkout_cli.errors import InvalidInput
+from checkout_cli.operations.completion_files import installation, usual_shell
+from checkout_cli.store.checkout_store import CheckoutStore
+from tests.conftest import Checkoutctl
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"
 FILES = {"bash": "checkoutctl.bash", "zsh": "_checkoutctl", "fish": "checkoutctl.fish"}
+LINES = [
+    ("checkoutctl clea", {"cleanup"}),
+    ("checkoutctl config ", {"check", "show"}),
+    ("checkoutctl cleanup --expi", {"--expired"}),
+    ("checkoutctl sessions index ", {"check", "repair"}),
+    ("checkoutctl --directory /tmp sessions sh", {"show"}),
+    ("checkoutctl sessions list --status p", {"pending", "processing", "paid"}),
+    ("checkoutctl sessions list -o c", {"csv"}),
+    ("checkoutctl sessions list --status paid --so", {"--sort"}),
+    ("checkoutctl doctor --fail-on ", {"warn", "crit"}),
+    ("checkoutctl monitor --family de", {"delivery"}),
+    ("checkoutctl doctor --explain evictio", {"eviction-policy", "evictions"}),
+    ("checkoutctl no-such-comm", set()),
+    ("checkoutctl latency --samples ", set()),
+]
+"""What is typed, and all that is offered then."""
+
+
+def shell_of(name: str) -> str:
+    """Where a shell is; not every laptop has them all."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which ``checkoutctl`` is this very installation."""
+def environment(checkoutctl: Checkoutctl, tmp_path: Path) -> dict[str, str]:
+    """One in which ``checkoutctl`` is this very installation, and says where it was run."""
     command = tmp_path / "bin" / "checkoutctl"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m checkout_cli "$@"\n', encoding="utf-8")
+    script = f'#!/bin/sh\necho "$@" >> {tmp_path}/ran\nexec "{sys.executable}" -m checkout_cli "$@"\n'
+    command.write_text(script, encoding="utf-8")
     command.chmod(0o755)
-    return {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    return checkoutctl.environment | {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "TERM": "dumb"}
 
 
-def complete_in_bash(words: list[str], environment: dict[str, str], tmp_path: Path) -> list[str]:
-    """What bash offers after these words, through the function that the file registers for the command."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("bash is not installed")
+def in_bash(line: str, environment: dict[str, str], directory: Path) -> set[str]:
+    """Through the function that the file registers, as bash calls it."""
     script = """
         source "$1"; shift
         registered=$(complete -p checkoutctl) || exit 9
@@ -47,37 +69,127 @@ def complete_in_bash(words: list[str], environment: dict[str, str], tmp_path: Pa
         "$function" checkoutctl "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
         printf '%s\\n' "${COMPREPLY[@]}"
     """
+    words = line.split(" ")
     file = str(COMPLETIONS / FILES["bash"])
-    done = subprocess.run(
-        [bash, "--norc", "--noprofile", "-c", script, "bash", file, *words],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
+    return _said(
+        [shell_of("bash"), "--norc", "--noprofile", "-c", script, "bash", file, *words], environment, directory
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+
+
+def in_fish(line: str, environment: dict[str, str], directory: Path) -> set[str]:
+    """Through fish's own question for completions."""
+    script = f"source {COMPLETIONS / FILES['fish']}; complete -C {_quoted(line)}"
+    said = _said([shell_of("fish"), "--no-config", "-c", script], environment, directory, whole_lines=True)
+    return {offered.split("\t")[0] for offered in said}
+
+
+def in_zsh(line: str, environment: dict[str, str], directory: Path) -> set[str]:
+    """Through the function itself, with zsh's own ways of offering replaced by ones that print what fits."""
+    script = """
+        compdef() { }
+        fits() { local each; for each in "$@"; do [[ $each == ${words[CURRENT]}* ]] && print -r -- "$each"; done }
+        _describe() { shift $(( $# - 1 )); local each; for each in "${(@P)1}"; do fits "${each%%:*}"; done }
+        compadd() { shift; fits "$@" }
+        _files() { fits *(N) }
+        source "$1"; shift
+        words=("$@") CURRENT=$#
+        _checkoutctl
+        true
+    """
+    file = str(COMPLETIONS / FILES["zsh"])
+    return _said([shell_of("zsh"), "-f", "-c", script, "zsh", file, *line.split(" ")], environment, directory)
+
+
+SHELLS = {"bash": in_bash, "fish": in_fish, "zsh": in_zsh}
+
+
+def _said(command: list[str], environment: dict[str, str], directory: Path, *, whole_lines: bool = False) -> set[str]:
+    done = subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return set(done.stdout.splitlines() if whole_lines else done.stdout.split())
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 @pytest.mark.parametrize(("shell", "name"), list(FILES.items()))
-def test_each_file_is_what_the_command_hands_out(
-    shell: str, name: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    done = subprocess.run(
-        ["checkoutctl"],
-        env={**environment, "_CHECKOUTCTL_COMPLETE": f"source_{shell}"},
-        executable=shutil.which("checkoutctl", path=environment["PATH"]),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 0
-    fresh = "".join(line for line in done.stdout.splitlines(keepends=True) if line.strip())
+def test_each_file_is_what_the_command_writes(shell: str, name: str, checkoutctl: Checkoutctl) -> None:
+    run = checkoutctl("completion", "show", shell)
+    assert (run.returncode, run.stderr) == (0, "")
     stored = (COMPLETIONS / name).read_text(encoding="utf-8")
-    command = f"_CHECKOUTCTL_COMPLETE=source_{shell} checkoutctl | grep . > completions/{name}"
-    assert stored == fresh, f"completions/{name} is out of date; write it again with:\n  {command}"
+    command = f"checkoutctl completion show {shell} > completions/{name}"
+    assert stored == run.stdout, f"completions/{name} is out of date; write it again with:\n  {command}"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("line", "offered"), LINES, ids=[line for line, _ in LINES])
+def test_commands_options_and_fixed_values_are_offered_without_running_anything(
+    shell: str, line: str, offered: set[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert SHELLS[shell](line, environment, tmp_path) == offered
+    assert not (tmp_path / "ran").exists(), "checkoutctl was run"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_ids_of_sessions_are_offered_where_one_is_wanted(
+    shell: str, store: CheckoutStore, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("session-0001", "session-0002", "another-0001"):
+        store.create({}, checkout_id=name)
+    found = SHELLS[shell]("checkoutctl sessions show session-", environment, tmp_path)
+    assert found == {"session-0001", "session-0002"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_with_nothing_there_nothing_is_offered_and_nothing_said(
+    shell: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    away = environment | {"REDIS_PORT": "1", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    assert SHELLS[shell]("checkoutctl sessions show ", away, tmp_path) == set()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_files_are_offered_where_one_is_wanted(shell: str, environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "all.undo").touch()
+    assert "all.undo" in SHELLS[shell]("checkoutctl sessions restore al", environment, tmp_path)
+
+
+@pytest.mark.parametrize(("shell", "option"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
+def test_each_shell_accepts_its_file(shell: str, option: str) -> None:
+    done = subprocess.run([shell_of(shell), option, str(COMPLETIONS / FILES[shell])], capture_output=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run([shell_of("shellcheck"), COMPLETIONS / FILES["bash"]], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(("shell", "options"), [("bash", ["--norc"]), ("zsh", ["-f"]), ("fish", ["--no-config"])])
+def test_tab_on_a_real_terminal_completes(
+    shell: str, options: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = COMPLETIONS / FILES[shell]
+    load = {"zsh": f"autoload -Uz compinit; compinit -u -d {tmp_path}/dump; source {file}"}.get(shell, f"source {file}")
+    terminal = pexpect.spawn(
+        shell_of(shell),
+        [*options, "-i"],
+        env=environment | {"TERM": "xterm"},
+        cwd=str(tmp_path),
+        encoding="utf-8",
+        timeout=20,
+        dimensions=(24, 100),
+    )
+    try:
+        terminal.sendline(f"{load}; echo rea''dy")
+        terminal.expect_exact("ready")
+        terminal.send("checkoutctl clea\t")
+        terminal.send("--expi\t")
+        terminal.send("--he\t\r")
+        terminal.expect_exact("Remove expired sessions")  # which the help of cleanup begins with
+    finally:
+        terminal.close(force=True)
 
 
 def test_zsh_finds_its_directive_in_the_first_line() -> None:
@@ -91,63 +203,36 @@ def test_an_installation_puts_each_file_where_its_shell_looks() -> None:
     assert set(FILES.values()) == {path.name for path in COMPLETIONS.iterdir()}
 
 
-def test_bash_completes_a_command(environment: dict[str, str], tmp_path: Path) -> None:
-    assert complete_in_bash(["checkoutctl", "clea"], environment, tmp_path) == ["cleanup"]
+# checkoutctl completion install
 
 
-def test_bash_completes_the_command_of_a_group(environment: dict[str, str], tmp_path: Path) -> None:
-    assert sorted(complete_in_bash(["checkoutctl", "config", ""], environment, tmp_path)) == ["check", "show"]
+def test_install_writes_the_file_once_and_says_where(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    path = tmp_path / ".config" / "fish" / "completions" / "checkoutctl.fish"
+    shell = {"SHELL": "/usr/bin/fish"}
+    assert "would write" in checkoutctl("completion", "install", "--dry-run", env=shell).stderr
+    assert checkoutctl("completion", "install", env=shell).returncode == 2, "nobody can be asked"
+    assert not path.exists()
+    first = checkoutctl("completion", "install", "--yes", env=shell)
+    assert (first.returncode, first.stderr) == (0, f"written: {path}; it holds in the next shell\n")
+    assert path.read_text() == (COMPLETIONS / "checkoutctl.fish").read_text()
+    again = checkoutctl("completion", "install", env=shell)
+    assert (again.returncode, again.stderr) == (0, f"{path} is there and current\n")
 
 
-def test_bash_completes_an_option(environment: dict[str, str], tmp_path: Path) -> None:
-    assert complete_in_bash(["checkoutctl", "cleanup", "--expi"], environment, tmp_path) == ["--expired"]
+def test_a_place_that_cannot_be_written_is_told(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    (tmp_path / ".zfunc").write_text("a file")
+    run = checkoutctl("completion", "install", "--shell", "zsh", "--yes")
+    assert run.returncode == 1
+    assert "cannot be written" in run.stderr
+    assert (tmp_path / ".zfunc").read_text() == "a file"
 
 
-def test_bash_offers_nothing_where_nothing_fits(environment: dict[str, str], tmp_path: Path) -> None:
-    assert complete_in_bash(["checkoutctl", "no-such-comm"], environment, tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("shell", "variables"),
-    [
-        ("zsh", {"_TYPER_COMPLETE_ARGS": "checkoutctl clea"}),
-        ("fish", {"_TYPER_COMPLETE_ARGS": "checkoutctl clea", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
-    ],
-)
-def test_the_other_shells_get_an_answer_in_their_own_form(
-    shell: str, variables: dict[str, str], environment: dict[str, str], tmp_path: Path
-) -> None:
-    done = subprocess.run(
-        ["checkoutctl"],
-        env={**environment, **variables, "_CHECKOUTCTL_COMPLETE": f"complete_{shell}"},
-        executable=shutil.which("checkoutctl", path=environment["PATH"]),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "cleanup" in done.stdout
-    assert "Remove expired sessions" in done.stdout
-
-
-@pytest.mark.parametrize(("shell", "option"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
-def test_each_shell_accepts_its_file(shell: str, option: str) -> None:
-    executable = shutil.which(shell)
-    if executable is None:
-        pytest.skip(f"{shell} is not installed")
-    done = subprocess.run([executable, option, str(COMPLETIONS / FILES[shell])], capture_output=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_completion_is_no_option_in_the_help(environment: dict[str, str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "checkout_cli", "--help"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 0
-    assert "completion" not in done.stdout
+def test_each_shell_has_its_place_and_a_foreign_one_none() -> None:
+    home = {"HOME": "/home/ada", "XDG_DATA_HOME": "/data"}
+    assert str(installation("bash", "", home).path) == "/data/bash-completion/completions/checkoutctl"
+    assert str(installation("fish", "", home).path) == "/home/ada/.config/fish/completions/checkoutctl.fish"
+    assert "fpath=(/home/ada/.zfunc $fpath)" in installation("zsh", "", home).hint
+    assert usual_shell({"SHELL": "/bin/zsh"}) == "zsh"
+    for other in ({"SHELL": "/bin/tcsh"}, {}):
+        with pytest.raises(InvalidInput, match="no completions for"):
+            usual_shell(other)

@@ -253,6 +253,8 @@ COMMANDS: dict[str, Entry] = {
     "monitor": Entry(_plain("monitor"), _IDENTITY),
     "incident": Entry(helps=(_HEALTH | _DOCTOR | _MEMORY | _SLOWLOG | _LATENCY).everything),
     "incident diff": NOTHING,
+    "completion show": NOTHING,
+    "completion install": NOTHING,
     "acl": NOTHING,
     "acl reader": NOTHING,
     "acl operator": NOTHING,

@@ -68,7 +68,7 @@ _LOOKING = (
     *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
     *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
     *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
-    *("acl", "acl reader", "acl operator", "acl application", "acl check"),
+    *("completion show", "completion install", "acl", "acl reader", "acl operator", "acl application", "acl check"),
 )
 _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),

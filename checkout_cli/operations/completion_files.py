@@ -1,0 +1,75 @@
+"""Where each shell looks for completions by itself, and putting a file there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from checkout_cli.errors import CheckoutError, InvalidInput
+
+Shell = Literal["bash", "zsh", "fish"]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A file that a shell would read. ``hint`` is what else is needed, ``current`` whether it is there already."""
+
+    shell: Shell
+    path: Path
+    content: str
+    hint: str = ""
+
+    @property
+    def current(self) -> bool:
+        """Whether the very same file is there."""
+        try:
+            return self.path.read_text(encoding="utf-8") == self.content
+        except (OSError, UnicodeDecodeError):
+            return False
+
+
+def usual_shell(environ: Mapping[str, str]) -> Shell:
+    """The user's own.
+
+    Raises:
+        InvalidInput: it is none that there are completions for.
+    """
+    name = Path(environ.get("SHELL", "")).name
+    if name not in get_args(Shell):
+        raise InvalidInput(f"no completions for {name or 'a shell that is not named'}", hint="--shell bash")
+    return cast("Shell", name)
+
+
+def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
+    """Where it belongs, below the user's own directories (XDG Base Directory Specification)."""
+    home = Path(environ.get("HOME") or Path.home())
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if shell == "bash":
+        return Installation(shell, data / "bash-completion" / "completions" / "checkoutctl", content)
+    if shell == "fish":
+        return Installation(shell, config / "fish" / "completions" / "checkoutctl.fish", content)
+    directory = home / ".zfunc"
+    hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
+    return Installation(shell, directory / "_checkoutctl", content, hint)
+
+
+def install(wanted: Installation) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        CheckoutError: it cannot be written.
+    """
+    beside = wanted.path.with_name(f".{wanted.path.name}.{os.getpid()}")
+    try:
+        wanted.path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(wanted.content, encoding="utf-8")
+        beside.replace(wanted.path)
+    except OSError as error:
+        raise CheckoutError(
+            f"{wanted.path} cannot be written: {error.strerror}",
+            hint=f"checkoutctl completion show {wanted.shell} > FILE",
+        ) from error
