@@ -4,7 +4,7 @@
 _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
-    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats users memory info slowlog latency monitor incident acl bench serve completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
+    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check -y --yes --timeout --json -h --help' valued='--timeout' ;;
     'demo') options='--fast --keep -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
@@ -67,6 +67,12 @@ _checkoutctl_place() {
     'acl check') options='--role --json --timeout -h --help' valued='--role --timeout' ;;
     'bench') options='--seconds --shoppers --embedded -y --yes --json --timeout -h --help' valued='--seconds --shoppers --timeout' ;;
     'serve') options='--host --port --allow-host --print-rules --timeout -h --help' valued='--host --port --allow-host --timeout' ;;
+    'cron') commands='print install remove status run' options='-h --help' ;;
+    'cron print') options='--format -h --help' valued='--format' ;;
+    'cron install') options='--dry-run -y --yes --force -h --help' ;;
+    'cron remove') options='--dry-run -y --yes --force -h --help' ;;
+    'cron status') options='--json -h --help' ;;
+    'cron run') options='--jitter -h --help' valued='--jitter' ;;
     'completion') commands='show install' options='-h --help' ;;
     'completion show') options='-h --help' ;;
     'completion install') options='--shell --dry-run -y --yes -h --help' valued='--shell' ;;
@@ -97,6 +103,7 @@ _checkoutctl_values() {
     'monitor --family') echo 'sessions index delivery coupon users stats ours other' ;;
     'incident --out') echo '<files>' ;;
     'acl check --role') echo 'reader operator application' ;;
+    'cron print --format') echo 'crontab systemd' ;;
     'completion install --shell') echo 'bash zsh fish' ;;
     esac
 }

@@ -20,8 +20,8 @@ function __checkoutctl_at
     test "$place" = "$argv[1]"
 end
 
-set -g __checkoutctl_valued --allow-host --batch --biggest --by --command --context --count --cursor --diff --directory --distance-from --distance-to --expiring-within --explain --fail-on --family --file --host --id --interval --keep --limit --max-load --max-seconds --maxmemory --older-than --only --out --output --policy --port --rate --redis-db --redis-host --redis-port --resolve --role --sample --samples --seconds --set --shell --shoppers --since --skip --sort --status --tier --timeout --to --to-mode --undo-file --user --watch -C -c -f -i -n -o -w
-set -g __checkoutctl_places 'setup' 'demo' 'doctor' 'ping' 'health' 'config' 'config show' 'config check' 'sessions' 'sessions list' 'sessions show' 'sessions trace' 'sessions why' 'sessions export' 'sessions create' 'sessions update' 'sessions delete' 'sessions restore' 'sessions extend' 'sessions index' 'sessions index check' 'sessions index repair' 'sync' 'migrate' 'migrate plan' 'migrate run' 'migrate verify' 'migrate status' 'cleanup' 'cache' 'cache stats' 'cache delivery' 'cache delivery get' 'cache delivery set' 'cache delivery list' 'cache delivery invalidate' 'cache coupon' 'cache coupon get' 'cache coupon set' 'cache coupon list' 'cache coupon invalidate' 'stats' 'users' 'users list' 'users show' 'memory' 'memory show' 'memory families' 'memory tune' 'info' 'slowlog' 'latency' 'monitor' 'incident' 'incident diff' 'acl' 'acl reader' 'acl operator' 'acl application' 'acl check' 'bench' 'serve' 'completion' 'completion show' 'completion install'
+set -g __checkoutctl_valued --allow-host --batch --biggest --by --command --context --count --cursor --diff --directory --distance-from --distance-to --expiring-within --explain --fail-on --family --file --format --host --id --interval --jitter --keep --limit --max-load --max-seconds --maxmemory --older-than --only --out --output --policy --port --rate --redis-db --redis-host --redis-port --resolve --role --sample --samples --seconds --set --shell --shoppers --since --skip --sort --status --tier --timeout --to --to-mode --undo-file --user --watch -C -c -f -i -n -o -w
+set -g __checkoutctl_places 'setup' 'demo' 'doctor' 'ping' 'health' 'config' 'config show' 'config check' 'sessions' 'sessions list' 'sessions show' 'sessions trace' 'sessions why' 'sessions export' 'sessions create' 'sessions update' 'sessions delete' 'sessions restore' 'sessions extend' 'sessions index' 'sessions index check' 'sessions index repair' 'sync' 'migrate' 'migrate plan' 'migrate run' 'migrate verify' 'migrate status' 'cleanup' 'cache' 'cache stats' 'cache delivery' 'cache delivery get' 'cache delivery set' 'cache delivery list' 'cache delivery invalidate' 'cache coupon' 'cache coupon get' 'cache coupon set' 'cache coupon list' 'cache coupon invalidate' 'stats' 'users' 'users list' 'users show' 'memory' 'memory show' 'memory families' 'memory tune' 'info' 'slowlog' 'latency' 'monitor' 'incident' 'incident diff' 'acl' 'acl reader' 'acl operator' 'acl application' 'acl check' 'bench' 'serve' 'cron' 'cron print' 'cron install' 'cron remove' 'cron status' 'cron run' 'completion' 'completion show' 'completion install'
 complete -c checkoutctl -f
 complete -c checkoutctl -n "__checkoutctl_at ''" -a setup -d 'Set everything up, and prove that it works'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a demo -d 'See it all work, without a Redis: on a real server of its own, which is killed on the way'
@@ -45,6 +45,7 @@ complete -c checkoutctl -n "__checkoutctl_at ''" -a incident -d 'Write one redac
 complete -c checkoutctl -n "__checkoutctl_at ''" -a acl -d 'Show the three roles for users of Redis, and what each may do'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a bench -d 'Measure what Redis brings on these very servers, with it and without'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a serve -d 'Answer health checks and management requests over HTTP'
+complete -c checkoutctl -n "__checkoutctl_at ''" -a cron -d 'Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a completion -d 'Completions for bash, zsh and fish'
 complete -c checkoutctl -n "__checkoutctl_at ''" -l redis-host -x -d 'Redis host (REDIS_HOST)'
 complete -c checkoutctl -n "__checkoutctl_at ''" -l redis-port -x -d 'Redis port (REDIS_PORT)'
@@ -394,6 +395,26 @@ complete -c checkoutctl -n "__checkoutctl_at 'serve'" -l allow-host -x -d 'Anoth
 complete -c checkoutctl -n "__checkoutctl_at 'serve'" -l print-rules -d 'Write alert rules for Prometheus to stdout, and serve nothing'
 complete -c checkoutctl -n "__checkoutctl_at 'serve'" -l timeout -x -d 'Longest wait for one answer, in seconds'
 complete -c checkoutctl -n "__checkoutctl_at 'serve'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -a print -d 'Write the lines for a crontab, or systemd\'s units, to stdout'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -a install -d 'Put the lines into your crontab, or bring them up to date; everything else in it stays as it is'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -a remove -d 'Take the lines out of your crontab; everything else in it stays as it is'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -a status -d 'Say whether the lines are installed, and when each job ran last; asks no server'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -a run -d 'Run one job as cron does: silent unless something is wrong, and noted for status'
+complete -c checkoutctl -n "__checkoutctl_at 'cron'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron print'" -l format -x -a 'crontab systemd' -d 'For cron or systemd'
+complete -c checkoutctl -n "__checkoutctl_at 'cron print'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron install'" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c checkoutctl -n "__checkoutctl_at 'cron install'" -s y -l yes -d 'Do not ask'
+complete -c checkoutctl -n "__checkoutctl_at 'cron install'" -l force -d 'Also in a crontab that another tool writes'
+complete -c checkoutctl -n "__checkoutctl_at 'cron install'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron remove'" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c checkoutctl -n "__checkoutctl_at 'cron remove'" -s y -l yes -d 'Do not ask'
+complete -c checkoutctl -n "__checkoutctl_at 'cron remove'" -l force -d 'Also in a crontab that another tool writes'
+complete -c checkoutctl -n "__checkoutctl_at 'cron remove'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron status'" -l json -d 'Answer with one JSON document on stdout'
+complete -c checkoutctl -n "__checkoutctl_at 'cron status'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'cron run'" -l jitter -x -d 'Wait at most so many seconds first'
+complete -c checkoutctl -n "__checkoutctl_at 'cron run'" -s h -l help -d 'Show this message and exit.'
 complete -c checkoutctl -n "__checkoutctl_at 'completion'" -a show -d 'Write a shell\'s file to stdout'
 complete -c checkoutctl -n "__checkoutctl_at 'completion'" -a install -d 'Put a shell\'s file where that shell looks for it, below your home directory'
 complete -c checkoutctl -n "__checkoutctl_at 'completion'" -s h -l help -d 'Show this message and exit.'

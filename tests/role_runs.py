@@ -299,6 +299,11 @@ RUNS = (
     Run("cache coupon invalidate", "SAVE10 --yes"),
     Run("cache coupon invalidate", "--yes"),
     Run("bench", "--seconds 2 --shoppers 2 --yes"),
+    Run("cron print"),
+    Run("cron install", "--dry-run"),
+    Run("cron remove", "--dry-run"),
+    Run("cron status"),
+    Run("cron run", "health --jitter 0"),
     Run("completion show", "bash"),
     Run("completion install", "--shell fish --dry-run"),
     Run("serve", "--print-rules"),  # what it does until it is ended: tests/web

@@ -37,6 +37,7 @@ COMMANDS = (
     "acl",
     "bench",
     "serve",
+    "cron",
     "completion",
 )
 """In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""

@@ -253,6 +253,10 @@ COMMANDS: dict[str, Entry] = {
     "monitor": Entry(_plain("monitor"), _IDENTITY),
     "incident": Entry(helps=(_HEALTH | _DOCTOR | _MEMORY | _SLOWLOG | _LATENCY).everything),
     "incident diff": NOTHING,
+    "cron print": NOTHING,
+    "cron install": NOTHING,
+    "cron remove": NOTHING,
+    "cron status": NOTHING,
     "completion show": NOTHING,
     "completion install": NOTHING,
     "acl": NOTHING,
@@ -269,6 +273,7 @@ COMMANDS: dict[str, Entry] = {
     "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
+COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its jobs
 
 LIBRARY: dict[str, Entry] = {
     "CheckoutStore": Entry(

@@ -68,6 +68,7 @@ _LOOKING = (
     *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
     *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
     *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
+    *("cron print", "cron install", "cron remove", "cron status"),
     *("completion show", "completion install", "acl", "acl reader", "acl operator", "acl application", "acl check"),
 )
 _CHANGING = (
@@ -75,7 +76,7 @@ _CHANGING = (
     *("sessions restore", "sessions extend", "sessions index repair"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
     *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
-    "serve",
+    *("serve", "cron run"),
 )
 NO_ROLE = {
     "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",

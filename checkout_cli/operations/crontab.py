@@ -1,0 +1,127 @@
+"""The user's crontab: our block in it, everything else as it is."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.operations.cron_jobs import BEGIN, END
+from checkout_cli.operations.private_file import write_private
+
+_TIMEOUT = 20.0
+_FOREIGN = re.compile(
+    r"^#.*\b(?:managed by|ansible managed|puppet|chef|do not edit(?! this file - edit the master))", re.I | re.M
+)
+"""How crontabs begin that another tool writes; the last is not what some versions of crontab itself write."""
+
+
+class CrontabUnavailable(CheckoutError):
+    """There is no crontab to edit."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    default_hint = "checkoutctl cron print --format systemd"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A crontab before and after; ``block`` is what stands there of ours now, ``None`` where nothing does."""
+
+    before: str
+    after: str
+    block: str | None
+
+    @property
+    def diff(self) -> str:
+        """As ``diff -u`` shows it; empty where nothing changes."""
+        lines = difflib.unified_diff(
+            self.before.splitlines(keepends=True), self.after.splitlines(keepends=True), "crontab", "crontab, new"
+        )
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def read() -> str:
+    """The user's crontab; empty where there is none.
+
+    Raises:
+        CrontabUnavailable: there is no program ``crontab``, or it refuses this user.
+    """
+    done = _crontab("-l")
+    if done.returncode == 0:
+        return done.stdout
+    if "no crontab for" in done.stderr.lower():
+        return ""
+    raise CrontabUnavailable(f"crontab -l: {_first_line(done.stderr) or f'exit code {done.returncode}'}")
+
+
+def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
+    """Put our block there, or in its old place, or with ``None`` take it out.
+
+    Raises:
+        CheckoutError: our marks are not a pair, or another tool writes this crontab (unless ``force``).
+    """
+    lines = before.splitlines(keepends=True)
+    begins = [number for number, line in enumerate(lines) if line.strip() == BEGIN]
+    ends = [number for number, line in enumerate(lines) if line.strip() == END]
+    if len(begins) != len(ends) or len(begins) > 1 or (begins and begins[0] > ends[0]):
+        raise CheckoutError(f"the marks {BEGIN!r} and {END!r} are no pair", hint="crontab -e")
+    old = "".join(lines[begins[0] : ends[0] + 1]) if begins else None
+    others = "".join(lines[: begins[0]] + lines[ends[0] + 1 :]) if begins else before
+    found = _FOREIGN.search(others)
+    if found and not force:
+        raise CheckoutError(
+            f"another tool writes this crontab: {found[0].strip()[:60]!r}",
+            hint="give it what checkoutctl cron print says, or checkoutctl cron install --force",
+        )
+    if wanted is None:
+        return Change(before, others, old)
+    if begins:
+        after = "".join([*lines[: begins[0]], wanted, *lines[ends[0] + 1 :]])
+    else:
+        after = before + ("" if not before or before.endswith("\n") else "\n") + wanted
+    return Change(before, after, old)
+
+
+def write(change: Change) -> Path | None:
+    """Install it; returns where the one before is kept (mode 0600), if there was one.
+
+    Raises:
+        CheckoutError: the crontab was changed by somebody else meanwhile, or is not accepted.
+    """
+    if read() != change.before:
+        raise CheckoutError("the crontab was changed meanwhile; nothing was written", hint="checkoutctl cron install")
+    kept = None
+    if change.before:
+        import platformdirs
+
+        directory = platformdirs.user_state_path("checkoutctl", appauthor=False) / "crontabs"
+        kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1_000_000:06}"
+        try:
+            write_private(kept, change.before.encode())
+        except OSError as error:
+            raise CheckoutError(f"the old crontab cannot be kept at {kept}: {error.strerror}") from error
+    done = _crontab("-", given=change.after)
+    if done.returncode:
+        raise CheckoutError(f"crontab refuses: {_first_line(done.stderr)}", hint="checkoutctl cron print")
+    return kept
+
+
+def _crontab(argument: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("crontab")
+    if program is None:
+        raise CrontabUnavailable("there is no program crontab on this machine")
+    try:
+        return subprocess.run(
+            [program, argument], input=given, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        raise CrontabUnavailable(f"crontab {argument}: {type(error).__name__}") from error
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
