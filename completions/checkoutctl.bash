@@ -4,7 +4,7 @@
 _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
-    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
+    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check -y --yes --timeout --json -h --help' valued='--timeout' ;;
     'demo') options='--fast --keep -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
@@ -47,6 +47,7 @@ _checkoutctl_place() {
     'cache coupon list') options='--limit --cursor -o --output --json --reveal --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
     'cache coupon invalidate') options='-y --yes --dry-run --json --timeout -h --help' valued='--timeout' ;;
     'stats') options='--since --by -w --watch --json --timeout -h --help' valued='--since --by -w --watch --timeout' ;;
+    'top') options='-i --interval --once --json --timeout -h --help' valued='-i --interval --timeout' ;;
     'users') commands='list show' options='-h --help' ;;
     'users list') options='--limit --cursor -o --output --json --reveal --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
     'users show') options='--reveal --json --timeout -h --help' valued='--timeout' ;;

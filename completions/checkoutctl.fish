@@ -21,7 +21,7 @@ function __checkoutctl_at
 end
 
 set -g __checkoutctl_valued --allow-host --batch --biggest --by --command --context --count --cursor --diff --directory --distance-from --distance-to --expiring-within --explain --fail-on --family --file --format --host --id --interval --jitter --keep --limit --max-load --max-seconds --maxmemory --older-than --only --out --output --policy --port --rate --redis-db --redis-host --redis-port --resolve --role --sample --samples --seconds --set --shell --shoppers --since --skip --sort --status --tier --timeout --to --to-mode --undo-file --user --watch -C -c -f -i -n -o -w
-set -g __checkoutctl_places 'setup' 'demo' 'doctor' 'ping' 'health' 'config' 'config show' 'config check' 'sessions' 'sessions list' 'sessions show' 'sessions trace' 'sessions why' 'sessions export' 'sessions create' 'sessions update' 'sessions delete' 'sessions restore' 'sessions extend' 'sessions index' 'sessions index check' 'sessions index repair' 'sync' 'migrate' 'migrate plan' 'migrate run' 'migrate verify' 'migrate status' 'cleanup' 'cache' 'cache stats' 'cache delivery' 'cache delivery get' 'cache delivery set' 'cache delivery list' 'cache delivery invalidate' 'cache coupon' 'cache coupon get' 'cache coupon set' 'cache coupon list' 'cache coupon invalidate' 'stats' 'users' 'users list' 'users show' 'memory' 'memory show' 'memory families' 'memory tune' 'info' 'slowlog' 'latency' 'monitor' 'incident' 'incident diff' 'acl' 'acl reader' 'acl operator' 'acl application' 'acl check' 'bench' 'serve' 'cron' 'cron print' 'cron install' 'cron remove' 'cron status' 'cron run' 'completion' 'completion show' 'completion install'
+set -g __checkoutctl_places 'setup' 'demo' 'doctor' 'ping' 'health' 'config' 'config show' 'config check' 'sessions' 'sessions list' 'sessions show' 'sessions trace' 'sessions why' 'sessions export' 'sessions create' 'sessions update' 'sessions delete' 'sessions restore' 'sessions extend' 'sessions index' 'sessions index check' 'sessions index repair' 'sync' 'migrate' 'migrate plan' 'migrate run' 'migrate verify' 'migrate status' 'cleanup' 'cache' 'cache stats' 'cache delivery' 'cache delivery get' 'cache delivery set' 'cache delivery list' 'cache delivery invalidate' 'cache coupon' 'cache coupon get' 'cache coupon set' 'cache coupon list' 'cache coupon invalidate' 'stats' 'top' 'users' 'users list' 'users show' 'memory' 'memory show' 'memory families' 'memory tune' 'info' 'slowlog' 'latency' 'monitor' 'incident' 'incident diff' 'acl' 'acl reader' 'acl operator' 'acl application' 'acl check' 'bench' 'serve' 'cron' 'cron print' 'cron install' 'cron remove' 'cron status' 'cron run' 'completion' 'completion show' 'completion install'
 complete -c checkoutctl -f
 complete -c checkoutctl -n "__checkoutctl_at ''" -a setup -d 'Set everything up, and prove that it works'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a demo -d 'See it all work, without a Redis: on a real server of its own, which is killed on the way'
@@ -35,6 +35,7 @@ complete -c checkoutctl -n "__checkoutctl_at ''" -a migrate -d 'Bring the databa
 complete -c checkoutctl -n "__checkoutctl_at ''" -a cleanup -d 'Remove expired sessions from the index, the database and memory'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a cache -d 'Look at, correct and invalidate what is cached: delivery charges and coupons'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a stats -d 'Show what became of checkouts in the last minutes: created, completed, failed, how long calls took, cache hits'
+complete -c checkoutctl -n "__checkoutctl_at ''" -a top -d 'Watch tiers, sessions, sales, memory, caches, hand-overs and slow commands on one screen, until q'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a users -d 'See how users\' checkouts went of late'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a memory -d 'See what takes Redis\' memory, and what happens when it is full'
 complete -c checkoutctl -n "__checkoutctl_at ''" -a info -d 'Show what Redis says of itself (INFO), with what the fields that matter mean'
@@ -292,6 +293,11 @@ complete -c checkoutctl -n "__checkoutctl_at 'stats'" -s w -l watch -x -d 'Look 
 complete -c checkoutctl -n "__checkoutctl_at 'stats'" -l json -d 'Answer with one JSON document on stdout'
 complete -c checkoutctl -n "__checkoutctl_at 'stats'" -l timeout -x -d 'Longest wait for one answer, in seconds'
 complete -c checkoutctl -n "__checkoutctl_at 'stats'" -s h -l help -d 'Show this message and exit.'
+complete -c checkoutctl -n "__checkoutctl_at 'top'" -s i -l interval -x -d 'Seconds from one look to the next'
+complete -c checkoutctl -n "__checkoutctl_at 'top'" -l once -d 'Print one frame; the exit code is that of health'
+complete -c checkoutctl -n "__checkoutctl_at 'top'" -l json -d 'Answer with one JSON document on stdout'
+complete -c checkoutctl -n "__checkoutctl_at 'top'" -l timeout -x -d 'Longest wait for one answer, in seconds'
+complete -c checkoutctl -n "__checkoutctl_at 'top'" -s h -l help -d 'Show this message and exit.'
 complete -c checkoutctl -n "__checkoutctl_at 'users'" -a list -d 'List users who have checked out of late, in no order: their checkouts, the last status, when they were seen'
 complete -c checkoutctl -n "__checkoutctl_at 'users'" -a show -d 'Show what is tracked of a user: checkouts started, completed and failed, the last status, when seen'
 complete -c checkoutctl -n "__checkoutctl_at 'users'" -s h -l help -d 'Show this message and exit.'

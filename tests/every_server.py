@@ -15,6 +15,7 @@ LONGEST = 5.0
 
 COMMANDS: dict[str, list[str]] = {
     "health": ["health", "--json"],
+    "top": ["top", "--json"],
     "doctor": ["doctor", "--json"],
     "memory show": ["memory", "show", "--json"],
     "memory families": ["memory", "families", "--json"],

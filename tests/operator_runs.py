@@ -18,6 +18,7 @@ class Run:
 RUNS = (
     Run("ping --count 1"),
     Run("health"),
+    Run("top --once"),
     Run("doctor", code=1),  # there is no limit of memory, and no clean-up has run
     Run("info"),
     Run("slowlog"),

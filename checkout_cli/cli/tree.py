@@ -27,6 +27,7 @@ COMMANDS = (
     "cleanup",
     "cache",
     "stats",
+    "top",
     "users",
     "memory",
     "info",

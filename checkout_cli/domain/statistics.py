@@ -212,6 +212,14 @@ class Statistics:
         starts = _starts(since_minutes, now)
         return self._counts.by_status(starts[0], starts[-1] + MINUTE)
 
+    def living_by_status(self, now: int) -> dict[str, int]:
+        """Sessions that live now, by how their payment stands; ``other`` is what another program calls its status.
+
+        Raises:
+            DatabaseUnavailable: only the database knows.
+        """
+        return self._counts.living_by_status(now)
+
     # Redis
 
     def _from_redis(self, since_minutes: int, now: int) -> StatisticsReport:

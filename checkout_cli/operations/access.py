@@ -273,6 +273,9 @@ COMMANDS: dict[str, Entry] = {
     "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
+COMMANDS["top"] = (
+    _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything | _on(JOBS, "get"))
+)  # its parts
 COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its jobs
 
 LIBRARY: dict[str, Entry] = {

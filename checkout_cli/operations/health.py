@@ -6,8 +6,6 @@ Every look opens connections of its own: a connection that was kept could hide t
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import TypeVar
 from checkout_cli.addresses import address_text, split_address
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, SchemaTooNew, TierUnavailable
+from checkout_cli.operations.background import Background
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.ping import told_more
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
@@ -194,36 +193,10 @@ class HealthCheck:
 def _within(
     patience: float, first: Callable[[], RedisHealth], second: Callable[[], _T]
 ) -> tuple[RedisHealth | None, _T | None]:
-    """Run both at the same time; ``None`` for one that takes longer than ``patience`` seconds.
-
-    The threads are daemons: one that hangs in a resolver, where nothing can interrupt it, must not keep the process.
-    """
+    """Run both at the same time; ``None`` for one that takes longer than ``patience`` seconds."""
     end = time.monotonic() + patience
-    one, other = _started(first), _started(second)
-    return _result(one, end), _result(other, end)
-
-
-def _started(check: Callable[[], _T]) -> queue.SimpleQueue[_T | BaseException]:
-    answers: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put(check())
-        except BaseException as error:  # noqa: BLE001  (raised again where the answer is taken)
-            answers.put(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return answers
-
-
-def _result(answers: queue.SimpleQueue[_T | BaseException], end: float) -> _T | None:
-    try:
-        answer = answers.get(timeout=max(end - time.monotonic(), 0))
-    except queue.Empty:
-        return None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
+    one, other = Background(first), Background(second)
+    return one.result(end - time.monotonic()), other.result(end - time.monotonic())
 
 
 def _silent(who: str, timeout: float) -> TierUnavailable:

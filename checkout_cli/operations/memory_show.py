@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random, SystemRandom
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
@@ -166,6 +166,48 @@ def look_at_memory(
     return MemoryReport(clock.wall(), tuple(found), tuple(missing), unwritten)
 
 
+def reading_of(info: Info, now: int) -> Reading:
+    """What growth is judged by, at ``now`` (ms)."""
+    numbers = {name: info.number(name) for name in (_USED, _EVICTED)}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    return Reading(now, info.text("run_id") or "", known)
+
+
+def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | None, str]:
+    """What has changed since an earlier reading of the same server, or why nobody knows."""
+    if not reading.run:
+        return None, "growth is unknown: this server does not say since when it runs"
+    if earlier is None or _USED not in earlier.counters:
+        return None, "this is the first look; the next one tells how it grows"
+    if earlier.run != reading.run:
+        return None, "Redis has restarted since the last look; the next one tells how it grows"
+    seconds = reading.seconds_since(earlier)
+    if seconds < SHORTEST_SPAN:
+        return None, f"the last look was less than {SHORTEST_SPAN:.0f} s ago; look again a little later"
+    size = reading.counters[_USED] - earlier.counters[_USED]
+    return Growth(seconds, size, reading.since(earlier, _EVICTED)), ""
+
+
+def memory_of(place: str, info: Info, growth: Growth | None, no_growth: str) -> Memory:
+    """What INFO alone tells of one server's memory; nothing is used where it tells nothing."""
+    return Memory(
+        place=place,
+        used=info.integer(_USED) or 0,
+        limit=info.integer("maxmemory") or None,
+        limit_known=info.integer("maxmemory") is not None,
+        peak=info.integer("used_memory_peak"),
+        resident=info.integer("used_memory_rss"),
+        reported_fragmentation=info.number("mem_fragmentation_ratio"),
+        system=info.integer("total_system_memory") or None,
+        not_counted=info.integer("mem_not_counted_for_evict") or 0,
+        policy=info.text("maxmemory_policy") or "",
+        evicted=info.integer(_EVICTED),
+        is_replica=info.text("role") == "slave",
+        growth=growth,
+        no_growth=no_growth,
+    )
+
+
 @dataclass(frozen=True)
 class _Facts:
     """What one server tells: fields as INFO has them, however they were learnt."""
@@ -226,34 +268,18 @@ class _Look:
         self._last_look = last_look
         self._now = now
         self._earlier = last_look.previous(COMMAND, inspector.place)
-        numbers = {name: self._info.number(name) for name in (_USED, _EVICTED)}
-        known = {name: value for name, value in numbers.items() if value is not None}
-        self._reading = Reading(now, self._info.text("run_id") or "", known)
+        self._reading = reading_of(self._info, now)
 
     def memory(self, random: Random, *, is_cluster: bool) -> Memory:
         info = self._info
-        used = info.integer(_USED)
-        if used is None:
+        if info.integer(_USED) is None:
             raise RedisUnavailable(f"Redis at {self._inspector.place} does not tell how much memory it uses")
-        growth, no_growth = self._growth()
-        limit = info.integer("maxmemory") or None
-        risk, no_risk = self._risk(limit, random, is_cluster=is_cluster)
-        return Memory(
-            place=self._inspector.place,
-            used=used,
-            limit=limit,
-            limit_known=info.integer("maxmemory") is not None,
-            peak=info.integer("used_memory_peak"),
-            resident=info.integer("used_memory_rss"),
-            reported_fragmentation=info.number("mem_fragmentation_ratio"),
-            system=info.integer("total_system_memory") or None,
-            not_counted=info.integer("mem_not_counted_for_evict") or 0,
-            policy=info.text("maxmemory_policy") or "",
-            evicted=info.integer(_EVICTED),
-            is_replica=info.text("role") == "slave",
+        growth, no_growth = growth_between(self._earlier, self._reading)
+        found = memory_of(self._inspector.place, info, growth, no_growth)
+        risk, no_risk = self._risk(found.limit, random, is_cluster=is_cluster)
+        return replace(
+            found,
             overheads=self._overheads(),
-            growth=growth,
-            no_growth=no_growth,
             risk=risk,
             no_risk=no_risk,
             notes=(*self._notes, *(() if risk is None else risk.notes)),
@@ -262,21 +288,6 @@ class _Look:
     def _overheads(self) -> dict[str, int]:
         known = {what: self._info.integer(name) for what, name in _OVERHEADS.items()}
         return {what: size for what, size in known.items() if size is not None}
-
-    def _growth(self) -> tuple[Growth | None, str]:
-        """What has changed since the last look, or why nobody knows."""
-        earlier, reading = self._earlier, self._reading
-        if not reading.run:
-            return None, "growth is unknown: this server does not say since when it runs"
-        if earlier is None or _USED not in earlier.counters:
-            return None, "this is the first look; the next one tells how it grows"
-        if earlier.run != reading.run:
-            return None, "Redis has restarted since the last look; the next one tells how it grows"
-        seconds = reading.seconds_since(earlier)
-        if seconds < SHORTEST_SPAN:
-            return None, f"the last look was less than {SHORTEST_SPAN:.0f} s ago; look again a little later"
-        size = reading.counters[_USED] - earlier.counters[_USED]
-        return Growth(seconds, size, reading.since(earlier, _EVICTED)), ""
 
     def remember(self) -> str:
         """Keep this look for the next one; returns why that is not possible, if it is not."""

@@ -17,8 +17,6 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 MINUTES = 15
 """Over how many minutes conversion and cache hits are taken."""
-RECENT_MINUTES = 60
-"""Of sessions created in so many minutes, how their payment stands."""
 
 T = TypeVar("T")
 
@@ -27,7 +25,8 @@ T = TypeVar("T")
 class Snapshot:
     """One look. ``None`` is what nobody could tell; ``servers`` are those that answered INFO, by their place.
 
-    ``taken_at`` is in milliseconds since the epoch, ``seconds`` how long it took.
+    ``statuses`` are of the sessions that live. ``taken_at`` is in milliseconds since the epoch, ``seconds`` how long it
+    took.
     """
 
     taken_at: int
@@ -51,7 +50,7 @@ def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot
         cleanup = _known(lambda: last_beat(store, JOB))
     if enabled and (health.redis.connected or health.database.connected):
         report = _known(lambda: statistics.read(MINUTES, now))
-    statuses = _known(lambda: statistics.by_status(RECENT_MINUTES, now)) if health.database.connected else None
+    statuses = _known(lambda: statistics.living_by_status(now)) if health.database.connected else None
     return Snapshot(now, time.perf_counter() - started, health, servers, report, statuses, cleanup)
 
 

@@ -64,7 +64,7 @@ _LOOKING = (
     *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
     *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
     *("sessions trace", "sessions why", "sessions export", "sessions index check"),
-    *("stats", "users list", "users show", "cache stats"),
+    *("stats", "top", "users list", "users show", "cache stats"),
     *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
     *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
     *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),

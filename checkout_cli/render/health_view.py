@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _COLUMNS = (Column("tier"), Column("state"), Column("latency", number=True), Column("note"))
-_STYLES = {
+STYLES = {
     Status.HEALTHY: "bold green",
     Status.DEGRADED: "bold yellow",
     Status.UNHEALTHY: "bold red",
@@ -46,7 +46,7 @@ def show_health(report: HealthReport, *, as_json: bool) -> None:
         show(_renderable(report))
     else:
         write_line(f"status: {report.status}")
-        rows = _rows(report)
+        rows = health_rows(report)
         if rows:
             write_table(_COLUMNS, rows)
         for title, text in _facts(report):
@@ -124,7 +124,8 @@ def _memory(memory: RedisMemory | None) -> dict[str, Any] | None:
 # For people
 
 
-def _rows(report: HealthReport) -> list[tuple[str, str, str, str]]:
+def health_rows(report: HealthReport) -> list[tuple[str, str, str, str]]:
+    """Each tier: its name, state, latency and what there is to say; nothing where the configuration is wrong."""
     rows = [
         ("redis", *_state(report.redis), _redis_note(report.redis)),
         ("database", *_state(report.database), str(report.database.problem or report.database.advice or "")),
@@ -157,18 +158,25 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
     if report.configuration is not None:
         facts = [("wrong", problem) for problem in report.configuration.problems]
     else:
-        facts = [("sessions", _sessions(report)), ("statistics", _statistics(report))]
+        facts = [("sessions", sessions_text(report)), ("statistics", _statistics(report))]
         legacy = report.sessions.legacy_totals
         if legacy is not None:
             facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
-    hints = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
     if report.pending.any:
         facts.append(("pending", pending_text(report.pending)))
-        hints |= {"checkoutctl sync": None}
-    return facts + [("next", hint) for hint in hints]
+    return facts + [("next", step) for step in next_steps(report)]
 
 
-def _sessions(report: HealthReport) -> str:
+def next_steps(report: HealthReport) -> list[str]:
+    """What to type next, each once."""
+    steps = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
+    if report.pending.any:
+        steps |= {"checkoutctl sync": None}
+    return list(steps)
+
+
+def sessions_text(report: HealthReport) -> str:
+    """How many sessions live, and who says so."""
     count = report.sessions.count
     if count is None:
         return "unknown"
@@ -184,7 +192,7 @@ def _statistics(report: HealthReport) -> str:
 
 def _line(report: HealthReport) -> str:
     """One look in one line, for a log."""
-    tiers = (f"{name}={latency.replace(' ', '') or state}" for name, state, latency, _ in _rows(report))
+    tiers = (f"{name}={latency.replace(' ', '') or state}" for name, state, latency, _ in health_rows(report))
     count = report.sessions.count
     words = [iso(report.timestamp), report.status, *tiers, f"sessions={count.number if count else 'unknown'}"]
     words += [f"({problem})" for problem in report.problems]
@@ -197,12 +205,12 @@ def _renderable(report: HealthReport) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    title = Text.assemble((report.status.upper(), _STYLES[report.status]), f"   {iso(report.timestamp)}")
+    title = Text.assemble((report.status.upper(), STYLES[report.status]), f"   {iso(report.timestamp)}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in _COLUMNS:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
-    for name, state, latency, note in _rows(report):
-        table.add_row(name, Text(state, style=_STYLES[state]), latency, Text(safe(note)))
+    for name, state, latency, note in health_rows(report):
+        table.add_row(name, Text(state, style=STYLES[state]), latency, Text(safe(note)))
     facts = Table.grid(padding=(0, 2))
     for heading, text in _facts(report):
         emphasis = "bold" if heading == "next" else ""

@@ -32,7 +32,7 @@ _OVERHEADS = {
     "functions": "functions",
     "startup": "at start",
 }
-_BAR = 24
+BAR = 24
 _LONG = 60 * 24 * 365
 """Minutes; a forecast for longer than a year is none."""
 
@@ -131,17 +131,17 @@ def _rows(memory: Memory) -> Iterator[tuple[str, str]]:
     yield "resident", _resident(memory)
     yield "policy", memory.policy or UNKNOWN
     yield "growth", _growth_text(memory)
-    yield "full in", _full_in(memory)
+    yield "full in", full_in(memory)
     yield "evicted", _evicted(memory)
     yield "used for", _overheads(memory)
     yield from _risk_rows(memory)
 
 
-def bar(part: float) -> str:
+def bar(part: float, width: int = BAR) -> str:
     """A part of a whole, 0 to 1, as a bar."""
     full, empty = ("#", ".") if console().options.ascii_only else ("█", "░")
-    filled = min(max(round(part * _BAR), 0), _BAR)
-    return full * filled + empty * (_BAR - filled)
+    filled = min(max(round(part * width), 0), width)
+    return full * filled + empty * (width - filled)
 
 
 def _used(memory: Memory) -> str:
@@ -170,14 +170,16 @@ def _growth_text(memory: Memory) -> str:
     growth = memory.growth
     if growth is None:
         return memory.no_growth
-    return f"{_signed(growth.size_per_minute)} a minute, in the last {span(growth.seconds * 1000)}"
+    return f"{signed_size(growth.size_per_minute)} a minute, in the last {span(growth.seconds * 1000)}"
 
 
-def _signed(number: float) -> str:
+def signed_size(number: float) -> str:
+    """Growth or shrinkage in bytes, with its sign."""
     return f"{'+' if number >= 0 else '-'}{size(abs(number))}"
 
 
-def _full_in(memory: Memory) -> str:
+def full_in(memory: Memory) -> str:
+    """When the limit is reached, or why nobody can say."""
     minutes = memory.minutes_until_full
     if minutes is None:
         return memory.never_full if not memory.no_growth or memory.never_full != memory.no_growth else UNKNOWN

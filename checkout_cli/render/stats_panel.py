@@ -32,7 +32,7 @@ from checkout_cli.render.stats_view import (
 from checkout_cli.session import PaymentStatus, iso
 from checkout_cli.store.database_counts import DELETED
 
-_FUNNEL = {"created": "cyan", "completed": "green", "failed": "red", "cancelled": "yellow"}
+FUNNEL = {"created": "cyan", "completed": "green", "failed": "red", "cancelled": "yellow"}
 _STATUS_STYLES = {
     PaymentStatus.PAID: "green",
     PaymentStatus.FAILED: "red",
@@ -98,10 +98,10 @@ def _summary(report: StatisticsReport, console: Console) -> list[RenderableType]
 
 def _funnel(report: StatisticsReport, console: Console) -> Table:
     """Created, and what became of it; the bars have one scale."""
-    totals = {name: report.total(name) for name in _FUNNEL}
+    totals = {name: report.total(name) for name in FUNNEL}
     widest = max((total for total in totals.values() if total), default=0)
     grid = _grid(number_columns=(1, 2))
-    for name, style in _FUNNEL.items():
+    for name, style in FUNNEL.items():
         rate = None if name == "created" else share(totals[name], totals["created"])
         bar = _bar(totals[name] or 0, widest, console)
         grid.add_row(name, Text(number(totals[name]), style="bold"), percentage(rate), Text(bar, style=style))
@@ -117,15 +117,25 @@ def _series(report: StatisticsReport, console: Console) -> Table:
     grid.add_column()
     grid.add_column(justify="right")
     grid.add_column(no_wrap=True)
-    width = max(1, min(_WIDEST_MINUTE, (console.width - _BEFORE_SERIES) // len(report.minutes)))
-    first, last = (iso(report.minutes[place].start)[11:16] for place in (0, -1))
-    axis = first + last.rjust(len(report.minutes) * width - len(first)) if len(report.minutes) * width > 11 else last
-    grid.add_row(*(Text(text, style="dim") for text in ("per minute", "most", axis)))
+    width = minute_width(report, console.width - _BEFORE_SERIES)
+    grid.add_row(*(Text(text, style="dim") for text in ("per minute", "most", minutes_axis(report, width))))
     for name in ("created", "completed", "failed"):
         counts = [getattr(minute, name) for minute in report.minutes]
         top = max((count for count in counts if count is not None), default=0)
-        grid.add_row(name, f"{top:,}", Text(_spark(counts, top, width, console), style=_FUNNEL[name]))
+        grid.add_row(name, f"{top:,}", Text(spark(counts, top, width, console), style=FUNNEL[name]))
     return grid
+
+
+def minute_width(report: StatisticsReport, room: int) -> int:
+    """How many characters a minute gets, where there is room for so many in all."""
+    return max(1, min(_WIDEST_MINUTE, room // len(report.minutes)))
+
+
+def minutes_axis(report: StatisticsReport, width: int) -> str:
+    """The first and the last minute, above bars that are so wide."""
+    first, last = (iso(report.minutes[place].start)[11:16] for place in (0, -1))
+    whole = len(report.minutes) * width
+    return first + last.rjust(whole - len(first)) if whole > 11 else last
 
 
 def _figures(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -189,7 +199,8 @@ def _block(console: Console) -> str:
     return "#" if console.options.ascii_only else "█"
 
 
-def _spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
+def spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
+    """A bar for each count, so many characters wide, as high as its share of ``top``."""
     levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
     return "".join(_level(count, top, levels) * width for count in counts)
 

@@ -7,13 +7,14 @@ index on the expiry: no session can expire before it was created or written.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Integer, case, func, literal_column, select
 
 from checkout_cli.session import PaymentStatus
-from checkout_cli.store.database_tier import FOREIGN, DatabaseTier
+from checkout_cli.store.database_tier import FOREIGN, DatabaseTier, living_of
 from checkout_cli.store.schema import sessions
 
 DELETED = "deleted"
@@ -56,6 +57,16 @@ class DatabaseCounts:
         statement = select(status, func.count().label("number")).where(*_created_within(since, until)).group_by("state")
         with self._database.transaction() as connection:
             return {row.state: row.number for row in connection.execute(statement)}
+
+    def living_by_status(self, now: int) -> dict[str, int]:
+        """Sessions that live at ``now`` (ms) by their payment status; ``other`` stands for what is none of ours."""
+        unended, buried = living_of(now, sessions.c.status, func.count().label("number"))
+        found: Counter[str] = Counter()
+        with self._database.transaction() as connection:
+            for statement, sign in ((unended, 1), (buried, -1)):
+                for row in connection.execute(statement.group_by(sessions.c.status)):
+                    found[row.status] += sign * row.number
+        return {status: number for status, number in found.items() if number > 0}
 
 
 def _numbers(row: Any) -> tuple[int, int, int]:

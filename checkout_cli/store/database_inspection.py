@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import inspect, select, text
 
 from checkout_cli.store.database_tier import DatabaseTier, latest_stamp
+from checkout_cli.store.records import Record
 from checkout_cli.store.schema import conflicts, quarantine, reigns, sessions
 
 MOST_TOLD = 10
@@ -110,6 +111,19 @@ def created_lately(database: DatabaseTier, since: int, among: int) -> int:
     latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
     with database.transaction() as connection:
         return sum(row.created_at >= since for row in connection.execute(latest))
+
+
+def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
+    """The living sessions that end first; ``now`` is in milliseconds.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    columns = (sessions.c[name] for name in Record.__struct_fields__)
+    living = select(*columns).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+    with database.transaction() as connection:
+        rows = connection.execute(living.order_by(sessions.c.expires_at).limit(limit)).all()
+    return [Record(**row._asdict() | {"body": row.body.encode()}) for row in rows]
 
 
 def sqlite_space(database: DatabaseTier) -> Space | None:

@@ -70,7 +70,7 @@ class Sightings:
             return self._from_memory(checkout_id, redis_away)
         if row.expires_at <= self._clock.wall() and copy is None:
             raise SessionExpired(f"session {checkout_id} has expired")
-        return _row_seen(row, instead_of=copy)
+        return row_seen(row, instead_of=copy)
 
     def _copy(self, checkout_id: str) -> tuple[Sighting | None, RedisUnavailable | None]:
         try:
@@ -91,7 +91,7 @@ class Sightings:
     def _from_memory(self, checkout_id: str, away: TierUnavailable | None) -> Sighting:
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is not None:
-            return _row_seen(kept.record, TierName.MEMORY)
+            return row_seen(kept.record, TierName.MEMORY)
         if away is not None:
             raise away
         raise SessionNotFound(f"no session {checkout_id!r}")
@@ -136,7 +136,7 @@ class Sightings:
         try:
             for page in self._database.newest():
                 alive = {row.checkout_id: row for row in page if row.expires_at > now and row.checkout_id not in shown}
-                yield from (_row_seen(alive[name]) for name in self._not_listed(list(alive)))
+                yield from (row_seen(alive[name]) for name in self._not_listed(list(alive)))
                 if page[-1].expires_at <= now:
                     return
         except DatabaseUnavailable as away:
@@ -161,7 +161,7 @@ class Sightings:
         behind = [rows[row.checkout_id] for row in waiting if row.checkout_id in rows]
         seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in copies.items()}
         lacking = [
-            _row_seen(row, instead_of=seen[row.checkout_id])
+            row_seen(row, instead_of=seen[row.checkout_id])
             for row in behind
             if row.body is not None and row.expires_at > now and not _has(seen[row.checkout_id], row)
         ]
@@ -185,7 +185,7 @@ class Sightings:
             if copy is not None and _stands(copy, row):
                 yield copy
             elif row is not None and (row.expires_at > now or copy is not None):
-                yield _row_seen(row, instead_of=copy)
+                yield row_seen(row, instead_of=copy)
 
     def some(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
         """Several sessions, by their ids, each compared with its row."""
@@ -212,12 +212,12 @@ class Sightings:
     def _in_database(self) -> Iterator[Sighting]:
         now = self._clock.wall()
         for page in self._database.newest():
-            yield from (_row_seen(row) for row in page if row.expires_at > now)
+            yield from (row_seen(row) for row in page if row.expires_at > now)
             if page[-1].expires_at <= now:
                 return  # the rest have expired, and wait for a clean-up
 
     def _in_memory(self) -> Iterator[Sighting]:
-        yield from (_row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
+        yield from (row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
 
     def count(self, *, use_redis: bool) -> Count:
         """How many sessions are alive, according to whichever of the index and the database knows of more.
@@ -304,7 +304,7 @@ def _has(copy: Sighting | None, row: Record) -> bool:
     return copy is not None and _stands(copy, row)
 
 
-def _row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:
+def row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:
     """A row as an operator sees it; ``instead_of`` what lies in Redis, which is told if it is no session."""
     assert row.body is not None  # noqa: S101  (tombstones are not shown)
     verified = tier is not TierName.MEMORY  # what only this process has, nobody can vouch for

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from checkout_cli import __version__
 from checkout_cli.domain.statistics import OUTCOMES
 from checkout_cli.operations.health import Status
-from checkout_cli.operations.metrics import MINUTES, RECENT_MINUTES, Snapshot
+from checkout_cli.operations.metrics import MINUTES, Snapshot
 
 _GAUGES = {
     "redis_memory_used_bytes": ("used_memory", "Bytes that the server's data take."),
@@ -119,8 +119,8 @@ class _Snapshot(Collector):
                 yield CounterMetricFamily(f"checkoutctl_sessions_{name}_total", meaning, number)
         if self._snapshot.statuses is not None:
             recent = GaugeMetricFamily(
-                "checkoutctl_sessions_recent",
-                f"Sessions created in the last {RECENT_MINUTES} minutes, by how their payment stands.",
+                "checkoutctl_sessions_by_status",
+                "Sessions that live, by how their payment stands, according to the database.",
                 labels=["status"],
             )
             for status, number in sorted(self._snapshot.statuses.items()):

@@ -21,7 +21,7 @@ from tests.servers import ValkeyServer
 
 SESSIONS = [f"living-{number:04}" for number in range(10)]
 TIMEOUT = 0.5
-TOLD = {"health", "doctor", "info", "slowlog", "latency", "monitor", "memory", "acl"}
+TOLD = {"health", "top", "doctor", "info", "slowlog", "latency", "monitor", "memory", "acl"}
 """Commands that are told this time-out; the others have that of all commands."""
 BUSY = 1.0
 """Seconds by which a busy machine may be late."""

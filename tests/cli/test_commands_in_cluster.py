@@ -27,6 +27,8 @@ from tests.store.support import wait_until
 
 SESSIONS = [f"living-{number:04}" for number in range(30)]
 TIMEOUT = "0.5"
+TOLD = {"health", "top", "doctor", "info", "slowlog", "latency", "monitor", "memory", "cleanup", "acl"}
+"""Commands that are told this time-out; the others have that of all commands."""
 LONGEST = 5.0
 """Seconds; a command that waited once for each question to a server that is away would need far more."""
 
@@ -97,7 +99,7 @@ class Field:
             "PATH": "",
         }
         arguments = words.split()
-        if arguments[0] in {"health", "doctor", "info", "slowlog", "latency", "monitor", "memory", "cleanup", "acl"}:
+        if arguments[0] in TOLD:
             arguments += ["--timeout", TIMEOUT]
         outcome = run_here(arguments, environment, self.directory, given=given)
         assert "Traceback" not in outcome.out + outcome.err, outcome

@@ -38,7 +38,7 @@ def is_one_line(outcome: Outcome) -> bool:
 def refused(name: str) -> set[str]:
     """What has no answer on such a server: its only question is refused, or nobody answers at all."""
     if name == "hung":
-        return set(COMMANDS) - {"health", "doctor", "incident"}
+        return set(COMMANDS) - {"health", "top", "doctor", "incident"}
     if name == "loading":
         return {"acl check", "memory families", "memory families --sample", "latency", "migrate plan", "migrate verify"}
     return {

@@ -8,17 +8,19 @@ from itertools import chain
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, text
 
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
-from checkout_cli.store.database_tier import DatabaseTier, Pending
+from checkout_cli.store.database_counts import DatabaseCounts
+from checkout_cli.store.database_tier import DatabaseTier, Pending, living_of
 from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.records import Record, Totals
 from checkout_cli.store.schema import drains
 
 NOW = 1_800_000_000_000
+PAID = b'{"paymentStatus":"paid"}'
 SESSION = Record("session-1", 1, b'{"a":1,"price":10.50}', NOW, NOW + 1000)
 
 
@@ -224,6 +226,25 @@ def test_counting_knows_who_has_expired(database: DatabaseTier) -> None:
     assert database.due(NOW, 10) == ["session-1"]
     assert database.expiries(["session-1", "session-2", "session-3"], NOW) == {"session-2": NOW + 1}
     assert list(database.living_ids(NOW)) == [{"session-2": NOW + 1}]
+
+
+def test_tombstones_are_counted_nowhere(database: DatabaseTier) -> None:
+    counts = DatabaseCounts(database)
+    insert(database, *(named(f"session-{number}") for number in range(4)), named("paid-1", body=PAID))
+    assert database.bury("session-0", seen=1, now=NOW, write_id="d")
+    assert database.entomb("session-9", now=NOW + 500, write_id="e")
+    assert (database.count(NOW), counts.living_by_status(NOW)) == (4, {"pending": 3, "paid": 1})
+    assert (database.count(NOW + 1000), counts.living_by_status(NOW + 1000)) == (0, {})
+
+
+def test_counting_the_living_reads_no_row_of_theirs(settings: Settings) -> None:
+    with closing(DatabaseTier(settings)) as database:
+        database.create_schema()
+        with database.transaction() as connection:
+            for statement in living_of(NOW, func.count()):
+                raw = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+                plan = " ".join(row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {raw}")))
+                assert "COVERING INDEX checkout_sessions_expiry" in plan or "checkout_sessions_buried" in plan
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_scrape_tells_of_tiers_servers_and_sessions(served: Served) -> None:
     assert found["checkoutctl_status", (("status", "degraded"),)] == 0
     assert found["checkoutctl_sessions", ()] == 30
     assert found["checkoutctl_sessions_created_total", ()] == 30
-    assert found["checkoutctl_sessions_recent", (("status", "pending"),)] == 30
+    assert found["checkoutctl_sessions_by_status", (("status", "pending"),)] == 30
     assert found["checkoutctl_pending_sessions", (("waits_for", "redis"),)] == 0
     assert abs(found["checkoutctl_snapshot_timestamp_seconds", ()] - time.time()) < 60
 

@@ -1,0 +1,70 @@
+"""When the live view looks, without a terminal and without waiting."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from checkout_cli.operations.top import TopLook
+from checkout_cli.render.top_screen import SHARE, Screen
+from checkout_cli.store.clock import Clock
+from tests.render.test_top_frame import look_of
+from tests.store.support import ManualClock, wait_until
+
+
+class Looks:
+    """Counts looks; each says that it took so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.number = 0
+        self._seconds = seconds
+
+    def __call__(self) -> TopLook:
+        self.number += 1
+        look = look_of()
+        return replace(look, snapshot=replace(look.snapshot, seconds=self._seconds))
+
+
+def screen_of(looks: Looks, time_of: ManualClock) -> Screen:
+    return Screen(looks, 2.0, Clock(time_of.clock.wall, time_of.clock.elapsed, time.sleep))
+
+
+def advanced(screen: Screen, looks: Looks, time_of: ManualClock, seconds: float) -> int:
+    """How many looks there have been when so much time has passed."""
+    time_of.advance(seconds)
+    before, number = screen.last, looks.number
+    screen.advance()
+    if looks.number > number:
+        wait_until(lambda: taken(screen) is not before)
+    return looks.number
+
+
+def taken(screen: Screen) -> TopLook | None:
+    screen.advance()
+    return screen.last
+
+
+def test_it_looks_at_once_and_then_every_so_many_seconds() -> None:
+    looks, time_of = Looks(0.01), ManualClock()
+    screen = screen_of(looks, time_of)
+    found = [advanced(screen, looks, time_of, seconds) for seconds in (0, 1.9, 0.2, 1.0, 1.1)]
+    assert found == [1, 1, 2, 2, 3]
+
+
+def test_looks_that_take_long_are_fewer() -> None:
+    looks, time_of = Looks(4.0), ManualClock()
+    screen = screen_of(looks, time_of)
+    found = [advanced(screen, looks, time_of, seconds) for seconds in (0, 4, 4 / SHARE - 5, 1.5)]
+    assert found == [1, 1, 1, 2]
+
+
+def test_while_paused_only_a_key_looks() -> None:
+    looks, time_of = Looks(0.01), ManualClock()
+    screen = screen_of(looks, time_of)
+    advanced(screen, looks, time_of, 0)
+    screen.press(" ")
+    assert advanced(screen, looks, time_of, 60) == 1
+    screen.press("r")
+    assert advanced(screen, looks, time_of, 0) == 2
+    screen.press(" ")
+    assert advanced(screen, looks, time_of, 60) == 3
