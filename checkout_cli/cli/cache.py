@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from checkout_cli.operations.caches import Invalidation, Replacement
 
 app = typer.Typer(
-    help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
+    help="Look at, correct and invalidate what is cached: delivery charges and coupons.\n\n"
+    "Example: checkoutctl cache stats",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-delivery = typer.Typer(help="Delivery charges, by distance and order value.", no_args_is_help=True)
-coupon = typer.Typer(help="Answers about coupons, by code.", no_args_is_help=True)
+delivery = typer.Typer(
+    help="Delivery charges, by distance and order value.\n\nExample: checkoutctl cache delivery get 5.2 24.50",
+    no_args_is_help=True,
+)
+coupon = typer.Typer(
+    help="Answers about coupons, by code.\n\nExample: checkoutctl cache coupon get WELCOME10", no_args_is_help=True
+)
 app.add_typer(delivery, name="delivery")
 app.add_typer(coupon, name="coupon")
 

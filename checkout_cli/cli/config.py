@@ -6,7 +6,11 @@ import typer
 
 from checkout_cli.cli.context import JsonOption, context_of
 
-app = typer.Typer(help="Show the settings, and what is wrong with them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show the settings, and what is wrong with them.\n\nExample: checkoutctl config show",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command()

@@ -17,7 +17,9 @@ from checkout_cli.cli.context import (
 from checkout_cli.cli.memory_tune import tune
 
 app = typer.Typer(
-    help="See what takes Redis' memory, and what happens when it is full.", no_args_is_help=True, rich_markup_mode=None
+    help="See what takes Redis' memory, and what happens when it is full.\n\nExample: checkoutctl memory show",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 

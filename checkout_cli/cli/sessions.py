@@ -24,7 +24,11 @@ from checkout_cli.cli.context import (
 from checkout_cli.cli.durations import duration
 from checkout_cli.errors import ExitCode
 
-app = typer.Typer(help="List, show, create, change and delete sessions.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, look at, create, change, delete and export sessions.\n\nExample: checkoutctl sessions list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(sessions_index.index, name="index")
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.

@@ -16,7 +16,9 @@ from checkout_cli.cli.context import (
 )
 
 index = typer.Typer(
-    help="Compare the index with the sessions, and repair it.", no_args_is_help=True, rich_markup_mode=None
+    help="Compare the index with the sessions, and repair it.\n\nExample: checkoutctl sessions index check",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 

@@ -14,34 +14,37 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = (
-    "setup",
-    "demo",
-    "doctor",
-    "ping",
-    "health",
-    "config",
-    "sessions",
-    "sync",
-    "migrate",
-    "cleanup",
-    "cache",
-    "stats",
-    "top",
-    "users",
-    "memory",
-    "info",
-    "slowlog",
-    "latency",
-    "monitor",
-    "incident",
-    "acl",
-    "bench",
-    "serve",
-    "cron",
-    "completion",
-)
-"""In the order of the help. ``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``."""
+COMMANDS = {
+    "setup": "Set everything up, and prove that it works.",
+    "demo": "See it all work on a real server, without a Redis of your own.",
+    "doctor": "Examine all that checkouts depend on; say what to fix first.",
+    "ping": "Time round trips to Redis; without an answer, say what fails.",
+    "health": "Say whether sessions are served: healthy, degraded, unhealthy.",
+    "config": "Show the settings, and what is wrong with them.",
+    "sessions": "List, look at, create, change, delete and export sessions.",
+    "sync": "Hand over what Redis and the database lack of each other.",
+    "migrate": "Bring sessions to Redis, or to another one, without downtime.",
+    "cleanup": "Remove what has expired from the index and the database.",
+    "cache": "Look at, correct and invalidate what is cached.",
+    "stats": "Show how checkouts went in the last minutes.",
+    "top": "Watch all that moves on one screen, live.",
+    "users": "See how users' checkouts went of late.",
+    "memory": "See what takes Redis' memory, and limit it safely.",
+    "info": "Show what Redis says of itself, and what that means.",
+    "slowlog": "Show which commands took Redis long.",
+    "latency": "Measure round trips, and what makes Redis pause.",
+    "monitor": "Watch the commands that Redis gets at this moment.",
+    "incident": "Write all findings into one redacted file; compare two.",
+    "acl": "Show the least rules for users of Redis; check your own.",
+    "bench": "Measure what Redis brings on your own servers.",
+    "serve": "Answer health checks, management requests and Prometheus.",
+    "cron": "Run clean-up, hand-over and health every five minutes.",
+    "completion": "Complete commands, options and ids in bash, zsh and fish.",
+}
+"""What each is for, in the order of the help, which needs nothing else of them.
+
+``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``.
+"""
 
 
 class CommandTree(TyperGroup):
@@ -50,10 +53,16 @@ class CommandTree(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = cast("MutableMapping[str, Any]", _Commands())
+        _example_first(self)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
         """The names, without building what they stand for."""
         return list(COMMANDS)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
+        """The list in the help, which needs no command either."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 class _Commands(Mapping[str, Any]):
@@ -81,4 +90,18 @@ def _built(name: str) -> Any:
         single.command(name)(getattr(module, name))
         command = typer.main.get_command(single)
     command.name = name
+    _example_first(command)
+    command.short_help = COMMANDS[name]
     return command
+
+
+def _example_first(command: Any) -> None:
+    """Let the help of a command, and of those under it, begin with what to type; docstrings have it at their end."""
+    paragraphs = (command.help or "").strip().split("\n\n")
+    examples = [text for text in paragraphs if text.startswith("Example")]
+    others = [text for text in paragraphs if text not in examples]
+    command.short_help = " ".join(others[0].split()).partition(". ")[0]
+    command.help = "\n\n".join([*examples, *others])
+    if not isinstance(command, CommandTree):  # whose commands are built when they are asked for
+        for child in getattr(command, "commands", {}).values():
+            _example_first(child)

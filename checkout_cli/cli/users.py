@@ -18,7 +18,11 @@ from checkout_cli.cli.context import (
 )
 from checkout_cli.errors import ExitCode
 
-app = typer.Typer(help="See how users' checkouts went of late.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="See how users' checkouts went of late.\n\nExample: checkoutctl users list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("list")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -56,10 +58,30 @@ def test_its_help_exits_0_and_begins_with_how_to_type_it(path: tuple[str, ...], 
 
 
 @each_command
-def test_it_says_what_it_does_in_one_sentence_first(path: tuple[str, ...], command: Any) -> None:
-    first = (command.help or "").strip().split("\n\n")[0]
+def test_it_begins_with_an_example_and_then_says_what_it_does_in_one_sentence(
+    path: tuple[str, ...], command: Any
+) -> None:
+    example, first = command.help.split("\n\n")[:2]
+    assert example.startswith("Example: ")
+    assert help_of(path).split("\n\n")[1].startswith("  Example: ")
     assert first.endswith((".", ":"))
     assert first[0].isupper()
+
+
+def test_each_command_has_its_line_in_the_list_and_none_is_cut_in_80_columns() -> None:
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["--help"], prog_name="checkoutctl")
+    listed = done.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [[name, summary] for name, summary in COMMANDS.items()]
+
+
+def test_listing_the_commands_builds_none() -> None:
+    code = (
+        "import sys; sys.argv = ['checkoutctl', '--help']\n"
+        "from checkout_cli.cli.main import app\n"
+        "try: app()\nexcept SystemExit: pass\n"
+        "sys.exit('checkout_cli.cli.health' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @each_command
@@ -74,7 +96,7 @@ def test_no_option_takes_a_secret(path: tuple[str, ...], command: Any) -> None:
     assert [option for option in options if SECRETIVE.search(option.replace("-", ""))] == []
 
 
-@pytest.mark.parametrize(("path", "command"), LEAVES)
+@each_command
 def test_it_shows_an_example_that_can_be_typed(path: tuple[str, ...], command: Any) -> None:
     examples = re.findall(r"(?:^|\s)(checkoutctl [^\n]*)", command.help.partition("Example")[2])
     assert examples, "no example in its help"

@@ -47,7 +47,7 @@ def places(root: Any) -> list[Place]:
 
 
 def _walk(command: Any, path: str) -> Iterator[Place]:
-    place = Place(path, _first_sentence(command.help or ""))
+    place = Place(path, _first_sentence(command.short_help))
     place.options = [_option(path, each) for each in command.params if each.param_type_name == "option"]
     place.options.append(Option(("-h", "--help"), "Show this message and exit."))
     for each in command.params:
@@ -55,7 +55,7 @@ def _walk(command: Any, path: str) -> Iterator[Place]:
             place.operand = _operand(each)
     inner = getattr(command, "commands", {})
     names = command.list_commands(None) if inner else []
-    place.commands = {name: _first_sentence(inner[name].help or "") for name in names}
+    place.commands = {name: _first_sentence(inner[name].short_help) for name in names}
     yield place
     for name in names:
         yield from _walk(inner[name], f"{path} {name}".strip())
