@@ -44,7 +44,7 @@ class TierName(StrEnum):
 
 
 class Durability(StrEnum):
-    """What an acknowledged write survives (DESIGN section 5)."""
+    """What an acknowledged write survives (ARCHITECTURE.md)."""
 
     DATABASE = "database"
     REDIS = "redis"
@@ -132,7 +132,7 @@ class Session(msgspec.Struct, frozen=True):
 class Acknowledgement(msgspec.Struct, frozen=True):
     """What the store says of a write that it accepted.
 
-    ``published`` says whether Redis has this version already (DESIGN section 5, G2 and G3).
+    ``published`` says whether Redis has this version already (README, G2 and G3).
     """
 
     session: Session

@@ -1,7 +1,7 @@
 """Counting what the database accepted, and tracking whose checkout it was.
 
 Both travel in the exchange of the write's own publish, and nowhere else: what fills a key, publishes a row for
-another, repeats a publish or drains a value counts nothing (DESIGN section 5, point 13). So no accepted transition is
+another, repeats a publish or drains a value counts nothing (ARCHITECTURE.md, point 13). So no accepted transition is
 counted twice. It is not counted at all where the publish is not attempted or never arrives: while Redis is away, where
 sessions are not kept in Redis, and for what Redis or memory accepted alone, also once it has been drained. Exact
 figures come from the database (:meth:`CheckoutStore.totals`).

@@ -1,4 +1,4 @@
-"""The database tier: it issues the versions, and what it has committed is what is true (DESIGN section 5).
+"""The database tier: it issues the versions, and what it has committed is what is true (ARCHITECTURE.md).
 
 Every change of a session is one conditional UPDATE of one row. Nothing here knows of Redis; *pending* only means that
 ``published_version`` has not caught up with ``version``.

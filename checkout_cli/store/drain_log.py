@@ -1,4 +1,4 @@
-"""Writes that were acknowledged while the database was away, brought to it exactly once (DESIGN section 5, point 9).
+"""Writes that were acknowledged while the database was away, brought to it exactly once (ARCHITECTURE.md, point 9).
 
 Each such write has an id. A chain of them that grew from one row is applied in one transaction, which also logs their
 ids; a chain that finds another version than it grew from loses, and both contents are kept for a person to decide.

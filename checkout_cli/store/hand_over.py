@@ -1,7 +1,7 @@
 """Keeping Redis and the database together: the lease, pending rows, and what is written down lazily.
 
 A process trusts Redis only while it holds a lease: for T seconds after it began to look for rows that Redis may still
-lack (DESIGN section 5, point 6). The look also writes down what this process knows, so that neither a read nor a
+lack (ARCHITECTURE.md, point 6). The look also writes down what this process knows, so that neither a read nor a
 write pays for it: which versions it has published, and how far reads have extended sessions.
 """
 

@@ -1,7 +1,7 @@
 """Redis without the database: writes that Redis alone acknowledges, and bringing them to the database afterwards.
 
 Such a write replaces exactly the bytes that were read, keeps the version of the row that the session grew from, and is
-remembered in the value itself and in ``checkout:pending`` (DESIGN section 5, points 8 and 9).
+remembered in the value itself and in ``checkout:pending`` (ARCHITECTURE.md, points 8 and 9).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from checkout_cli.store.redis_commands import Command, Script, decoded, encoded,
 from checkout_cli.store.redis_server import RedisServer
 
 FILL_TIME = 10_000
-"""For how long a fill marker holds, in milliseconds (DESIGN section 5, point 2)."""
+"""For how long a fill marker holds, in milliseconds (ARCHITECTURE.md, point 2)."""
 LARGEST_VALUE = 1024 * 1024
 """The largest value that an operator's look fetches, in bytes; our own sessions end at a quarter of it."""
 
@@ -183,7 +183,7 @@ class RedisTier:
             raise away
         return max(took)
 
-    # The protocol (DESIGN section 5)
+    # The protocol (ARCHITECTURE.md)
 
     def open(self, checkout_id: str) -> Opened:
         """Read a session and grant it the full TTL again; where it is missing, claim the right to fill the key."""

@@ -1,4 +1,4 @@
-"""The fence against an old primary (DESIGN section 5, point 11): for Redis behind Sentinel, and in a cluster.
+"""The fence against an old primary (ARCHITECTURE.md, point 11): for Redis behind Sentinel, and in a cluster.
 
 There, a replica can be promoted while some clients still reach the old primary. Each primary's identity is therefore
 registered in the database before its first use, and only the latest is trusted: whoever is left behind with the old

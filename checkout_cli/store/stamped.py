@@ -1,4 +1,4 @@
-"""A session's value in Redis: ``version`` and ``stamp`` first, then the body (DESIGN section 4).
+"""A session's value in Redis: ``version`` and ``stamp`` first, then the body (ARCHITECTURE.md, the value).
 
 A stamp is the identity of the server that the copy was published to, and a checksum of the version and of all that
 follows. The identity makes a copy that a restart or a failover brought back worthless; the checksum does the same to a

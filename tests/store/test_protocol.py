@@ -1,4 +1,4 @@
-"""DESIGN section 5 on real servers: reads, fill markers, publishing, versions."""
+"""The protocol of ARCHITECTURE.md on real servers: reads, fill markers, publishing, versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- Put a version into the key, unless something newer is there (DESIGN section 5, point 3).
+-- Put a version into the key, unless something newer is there (ARCHITECTURE.md, point 3).
 -- KEYS[1] the session's key; ARGV: version, stamp, our token or '', the value or '' for a deletion, TTL (ms).
 -- Every outcome is a success: set, missing, newer, undrained (the database must get that first), and cleared (what was
 -- there may be trusted by nobody).

@@ -1,4 +1,4 @@
--- Write to Redis alone, while the database is away (DESIGN section 5, point 8).
+-- Write to Redis alone, while the database is away (ARCHITECTURE.md, point 8).
 -- KEYS[1] the session's key, KEYS[2] checkout:pending (in a cluster it is elsewhere, and left out); ARGV: the exact bytes that were read, or '' to create;
 -- our token for creating, the new value, TTL (ms), the id. Returns 1 where it was written, else 0.
 -- Both keys change together: a value that nobody knows of would never reach the database.
