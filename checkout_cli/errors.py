@@ -11,17 +11,26 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes of ``checkoutctl``; the README's table is this one."""
+    """The exit codes of ``checkoutctl``, and what each means; the README's table is this one."""
 
-    OK = 0
-    FINDING = 1
-    USAGE = 2
-    NOT_FOUND = 3
-    DENIED = 4
-    UNAVAILABLE = 69
-    TRY_AGAIN = 75
-    CONFIGURATION = 78
-    INTERRUPTED = 130
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str = "") -> ExitCode:
+        """A code is its number; the meaning is for people."""
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.meaning = meaning
+        return code
+
+    OK = 0, "done; and for `health`, healthy"
+    FINDING = 1, "something was found: degraded, a failed check, a session that is none"
+    USAGE = 2, "the command line, or what was handed over, is not acceptable; nothing was done"
+    NOT_FOUND = 3, "there is no such session, user or cache entry, or not any more"
+    DENIED = 4, "wrong password, unknown user, or a permission that is missing"
+    UNAVAILABLE = 69, "no tier that could answer can be reached"
+    TRY_AGAIN = 75, "somebody else is at it, or only memory is left to write to"
+    CONFIGURATION = 78, "a setting is wrong; waiting does not help"
+    INTERRUPTED = 130, "Ctrl-C, or the process was told to end"
 
 
 class CheckoutError(Exception):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,10 +11,12 @@ import pytest
 import typer
 
 from checkout_cli.cli.main import app
-from checkout_cli.errors import ExitCode
-from checkout_cli.settings import VARIABLES, Settings
+from checkout_cli.settings import Settings
+from checkout_cli.store.guarantees import GUARANTEES
+from tests.readme import PARTS, PATH, part
+from tests.recording import record, shape
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = PATH.read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
@@ -29,29 +32,44 @@ def blocks(language: str) -> list[str]:
 def command_lines() -> list[str]:
     """Every checkoutctl command line of the README."""
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", README)
+    lines += [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", README.replace(part("commands"), ""))
     return [line for line in lines if line.startswith("checkoutctl ")]
 
 
-def settings_table() -> str:
-    """The table of settings as the code has it."""
-    rows = ["| variable | meaning | default |", "|---|---|---|"]
-    for variable in VARIABLES.values():
-        default = variable.masked(variable.default())
-        if variable.name == "DATABASE_URL":
-            default = "sqlite:///… in your data directory"
-        rows.append(f"| `{variable.name}` | {variable.meaning} | {f'`{default}`' if default else ''} |")
-    return "\n".join(rows) + "\n"
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_made_from_the_code_is_current(name: str) -> None:
+    assert part(name) == PARTS[name](), "python -m tests.readme"
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    assert settings_table() in section("Settings")
+@pytest.mark.skipif(os.name == "nt", reason="there is no embedded server")
+def test_the_recording_is_of_this_program(tmp_path: Path) -> None:
+    recorded = part("recording").removeprefix("```console\n").removesuffix("```\n")
+    assert shape(record(tmp_path)) == shape(recorded), "python -m tests.recording"
 
 
-def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
-    rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \|", section("Exit codes"), re.MULTILINE)
-    names = [(str(code.value), code.name.lower().replace("_", " ")) for code in ExitCode]
-    assert rows == names
+def test_a_recording_of_another_program_would_be_noticed() -> None:
+    recorded = part("recording")
+    assert shape(recorded) != shape(recorded.replace("conversion", "turnover"))
+    assert shape(recorded.replace("113", "99")) == shape(recorded)
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+def test_a_guarantee_names_tests_that_there_are(guarantee: str) -> None:
+    tests = GUARANTEES[guarantee].tests
+    assert len(tests) > 1
+    assert [path for path in tests if not (PATH.parent / path).exists()] == []
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (PATH.parent / link).exists()] == []
+
+
+def test_its_troubleshooting_has_the_headings_of_the_specification() -> None:
+    headings = re.findall(r"^### (.+)$", section("Troubleshooting"), re.MULTILINE)
+    assert headings == ["Redis connection failed", "Permission denied", "Port already in use", "Memory issues"]
 
 
 def test_every_command_line_exists_with_its_options() -> None:

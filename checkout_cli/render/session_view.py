@@ -68,6 +68,8 @@ CSV_COLUMNS = (
     "detail",
     "undrained",
 )
+_BESIDE_CELL = 3
+"""Characters between two columns of a table on a terminal."""
 _SHORTEST_ID = 8
 
 
@@ -190,7 +192,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
 
 def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     lines = [[column.title for column in columns], *rows]
-    return sum(max(len(safe(line[place])) for line in lines) + 2 for place in range(len(columns)))
+    return sum(max(len(safe(line[place])) for line in lines) + _BESIDE_CELL for place in range(len(columns)))
 
 
 def shortened(checkout_ids: Sequence[str]) -> list[str]:

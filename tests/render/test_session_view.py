@@ -186,6 +186,15 @@ def test_on_a_narrow_terminal_ids_are_cut_to_beginnings_that_tell_them_apart(mon
     assert max(map(len, printed.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("columns", range(72, 130))
+def test_no_id_is_folded_where_cutting_it_helps(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch, columns)
+    ids = [f"{number:08x}-c428-4017-af90-a43ee2787c34" for number in range(3)]
+    show_list([seen(checkout_id) for checkout_id in ids], "table", now=NOW, limit=50)
+    lines = [line for line in terminal.getvalue().splitlines() if line.strip()]
+    assert len(lines) == 2 + len(ids)
+
+
 def test_on_a_wide_terminal_ids_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch, 160)
 
