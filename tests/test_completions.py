@@ -131,6 +131,11 @@ def test_commands_options_and_fixed_values_are_offered_without_running_anything(
     assert not (tmp_path / "ran").exists(), "checkoutctl was run"
 
 
+def test_fish_also_completes_a_value_behind_an_equals_sign(environment: dict[str, str], tmp_path: Path) -> None:
+    assert in_fish("checkoutctl sessions list --status=pa", environment, tmp_path) == {"--status=paid"}
+    assert in_fish("checkoutctl sessions restore --no=", environment, tmp_path) == set()
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_ids_of_sessions_are_offered_where_one_is_wanted(
     shell: str, store: CheckoutStore, environment: dict[str, str], tmp_path: Path

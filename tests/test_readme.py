@@ -67,6 +67,13 @@ def test_links_lead_somewhere() -> None:
     assert [link for link in links if not (PATH.parent / link).exists()] == []
 
 
+def test_its_contents_name_every_chapter() -> None:
+    chapters = re.findall(r"^## (.+)$", README, re.MULTILINE)
+    listed = re.findall(r"\[([^]]+)\]\(#([a-z0-9-]+)\)", README.replace("\n", " "))
+    anchors = [re.sub(r"[^a-z0-9 -]", "", chapter.lower()).replace(" ", "-") for chapter in chapters]
+    assert listed == list(zip(chapters, anchors, strict=True))
+
+
 def test_its_troubleshooting_has_the_headings_of_the_specification() -> None:
     headings = re.findall(r"^### (.+)$", section("Troubleshooting"), re.MULTILINE)
     assert headings == ["Redis connection failed", "Permission denied", "Port already in use", "Memory issues"]
