@@ -174,6 +174,14 @@ class Statistics:
         except RedisUnavailable as away:
             return self._from_database(since_minutes, now, str(away), away)
 
+    def without_redis(self, since_minutes: int, now: int, why: str) -> StatisticsReport:
+        """The same as far as the database knows; ``why`` Redis is not asked.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached.
+        """
+        return self._from_database(since_minutes, now, why, None)
+
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
         """How reads of each of :data:`CACHES` went in those minutes.
 

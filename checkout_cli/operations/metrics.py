@@ -48,8 +48,11 @@ def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot
     if health.redis.connected:
         servers = _infos(store)
         cleanup = _known(lambda: last_beat(store, JOB))
-    if enabled and (health.redis.connected or health.database.connected):
-        report = _known(lambda: statistics.read(MINUTES, now))
+        if enabled:
+            report = _known(lambda: statistics.read(MINUTES, now))
+    elif enabled and health.database.connected:
+        why = str(health.redis.problem)
+        report = _known(lambda: statistics.without_redis(MINUTES, now, why))
     statuses = _known(lambda: statistics.living_by_status(now)) if health.database.connected else None
     return Snapshot(now, time.perf_counter() - started, health, servers, report, statuses, cleanup)
 

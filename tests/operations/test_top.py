@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from checkout_cli.domain.statistics import Source
 from checkout_cli.keys import INDEX, LOCK_PREFIX
 from checkout_cli.operations import ending_soon as module
 from checkout_cli.operations.ending_soon import ending_soon
@@ -108,6 +109,28 @@ def test_without_any_tier_there_is_a_look_all_the_same(store: CheckoutStore, tmp
     look = top_of(own, tmp_path).look()
     assert look.snapshot.health.status is Status.UNHEALTHY
     assert (look.ending, look.slow, look.memory, look.snapshot.report) == (None, None, (), None)
+
+
+def test_with_a_wrong_password_the_database_tells_how_sales_go(store: CheckoutStore, tmp_path: Path) -> None:
+    store.create({})
+    look = top_of(make_store(replace(store.settings, redis_password="wrong")), tmp_path).look()
+    assert look.snapshot.report is not None
+    assert (look.snapshot.report.source, look.snapshot.report.total("created")) == (Source.DATABASE, 1)
+
+
+def test_a_look_at_a_hung_redis_costs_one_time_out(
+    store: CheckoutStore, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    server = valkey_server()
+    own = make_store(replace(store.settings, redis_port=server.port, timeout=0.3, database_timeout=0.3))
+    server.pause()
+    try:
+        with mock.patch.object(own.redis, "ask_all", side_effect=AssertionError("asked a second time")):
+            look = top_of(own, tmp_path).look()
+    finally:
+        server.resume()
+    assert look.snapshot.health.status is Status.DEGRADED
+    assert look.snapshot.report is not None
 
 
 def test_what_is_denied_says_what_it_needs(valkey: ValkeyServer, store: CheckoutStore, tmp_path: Path) -> None:
