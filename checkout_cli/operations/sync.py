@@ -49,17 +49,25 @@ class PendingCounts:
     """How many sessions wait for Redis and for the database, and how many conflicts for a person.
 
     ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
+    ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
     """
 
     to_redis: int | None
     to_database: int | None
     conflicts: int | None
     exact: bool = True
+    redis_since: int | None = None
+    database_since: int | None = None
 
     @property
     def any(self) -> bool:
         """Whether anything is known to wait."""
         return bool(self.to_redis or self.to_database or self.conflicts)
+
+    @property
+    def oldest(self) -> int | None:
+        """Since when (ms) the oldest of all waits."""
+        return min(filter(None, (self.redis_since, self.database_since)), default=None)
 
 
 UNKNOWN = PendingCounts(None, None, None)
@@ -75,12 +83,15 @@ def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool =
     conflicts = _known(store.drain_log.conflict_count) if database else None
     if not store.settings.enable_checkout_sessions:
         return PendingCounts(0, 0, conflicts)
-    to_database = _known(backlog.number_for_database) if redis else None
+    alone = _known(backlog.for_database) if redis else None
+    to_database, database_since = (None, None) if alone is None else (alone.number, alone.since)
     if conflicts is None:
-        return PendingCounts(None, to_database, None)
+        return PendingCounts(None, to_database, None, database_since=database_since)
     answers = to_database is not None
     rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
-    return PendingCounts(rows and rows.number, to_database, conflicts, exact=rows is None or rows.exact)
+    if rows is None:
+        return PendingCounts(None, to_database, conflicts, database_since=database_since)
+    return PendingCounts(rows.number, to_database, conflicts, rows.exact, rows.since, database_since)
 
 
 def _backlog(store: CheckoutStore) -> Backlog:

@@ -163,7 +163,7 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
         if legacy is not None:
             facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
     if report.pending.any:
-        facts.append(("pending", pending_text(report.pending)))
+        facts.append(("pending", pending_text(report.pending, report.timestamp)))
     return facts + [("next", step) for step in next_steps(report)]
 
 

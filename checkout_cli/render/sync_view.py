@@ -30,12 +30,17 @@ _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 
 
 def pending_document(pending: PendingCounts) -> dict[str, Any]:
-    """The counts as JSON; ``null`` where they are not known."""
-    return {"toRedis": pending.to_redis, "toDatabase": pending.to_database, "conflicts": pending.conflicts}
+    """The counts as JSON, and since when the oldest waits; ``null`` where they are not known."""
+    return {
+        "toRedis": pending.to_redis,
+        "toDatabase": pending.to_database,
+        "conflicts": pending.conflicts,
+        "oldestSince": None if pending.oldest is None else iso(pending.oldest),
+    }
 
 
-def pending_text(pending: PendingCounts) -> str:
-    """What waits, in one line; empty where nothing is known to."""
+def pending_text(pending: PendingCounts, now: int | None = None) -> str:
+    """What waits, in one line; at ``now`` (ms) also for how long. Empty where nothing is known to."""
     parts = []
     if pending.to_redis:
         number = f"{_sessions(pending.to_redis)}{'' if pending.exact else ' or more'}"
@@ -47,6 +52,8 @@ def pending_text(pending: PendingCounts) -> str:
         parts.append(f"{number} for the database")
     if pending.conflicts:
         parts.append(f"{_counted(pending.conflicts, 'conflict')} {_wait(pending.conflicts)} for a person")
+    if now is not None and pending.oldest is not None:
+        parts.append(f"the oldest for {span(now - pending.oldest)}")
     return ", ".join(parts)
 
 

@@ -149,7 +149,9 @@ def _sessions(look: TopLook) -> Lines:
     if health.configuration is not None:
         return []
     pending = health.pending
-    waiting = pending_text(pending) or ("nothing waits" if _all_known(pending) else "what waits is unknown")
+    waiting = pending_text(pending, look.snapshot.taken_at) or (
+        "nothing waits" if _all_known(pending) else "what waits is unknown"
+    )
     lines = [_line("sessions", sessions_text(health), "  ", (waiting, "bold yellow" if pending.any else "dim"))]
     statuses = look.snapshot.statuses
     if statuses is not None:

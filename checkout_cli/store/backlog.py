@@ -100,6 +100,8 @@ class Backlog:
         number = self.number_for_database()
         since: int | None = None
         looked_at = 0
+        if not number:
+            return Waiting(0)
         for page in self.ids():
             for look in self._looks(page):
                 written = self._written(look)

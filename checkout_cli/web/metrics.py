@@ -133,6 +133,17 @@ class _Snapshot(Collector):
             if waiting is not None:
                 pending.add_metric([name], waiting)
         yield pending
+        oldest = GaugeMetricFamily(
+            "checkoutctl_pending_oldest_seconds", "For how long the oldest of them waits.", labels=["waits_for"]
+        )
+        waiting = health.pending
+        for name, number, since in (
+            ("redis", waiting.to_redis, waiting.redis_since),
+            ("database", waiting.to_database, waiting.database_since),
+        ):
+            if number is not None:
+                oldest.add_metric([name], 0 if since is None else max(0, self._snapshot.taken_at - since) / 1000)
+        yield oldest
         if health.pending.conflicts is not None:
             yield GaugeMetricFamily(
                 "checkoutctl_conflicts", "Changes that a person has to settle.", health.pending.conflicts

@@ -53,7 +53,9 @@ def test_after_an_outage_of_the_database_all_is_handed_over(store: CheckoutStore
     listed = checkoutctl("sessions", "list")
     assert "waits for the database" in listed.stdout
     assert "1 session waits for the database; checkoutctl sync" in listed.stderr
-    assert json.loads(checkoutctl("health", "--json").stdout)["pending"] == {
+    pending = json.loads(checkoutctl("health", "--json").stdout)["pending"]
+    assert pending.pop("oldestSince") is not None
+    assert pending == {
         "toRedis": 0,
         "toDatabase": 1,
         "conflicts": 0,
@@ -71,7 +73,7 @@ def test_after_an_outage_of_redis_health_says_what_waits(store: CheckoutStore, c
     update_in_database_alone(store.settings, ID, notes="new")
     set_columns(store, ID, updated_at=1000)
     shown = checkoutctl("health").stdout
-    assert "pending: 1 session waits for Redis\n" in shown
+    assert "pending: 1 session waits for Redis, the oldest for " in shown
     assert "next: checkoutctl sync\n" in shown
     assert checkoutctl("sync", "--quiet").returncode == 0
     assert "pending" not in checkoutctl("health").stdout

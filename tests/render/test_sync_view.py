@@ -19,6 +19,7 @@ from checkout_cli.render.sync_view import (
     show_settled,
     show_sync,
 )
+from checkout_cli.session import iso
 from checkout_cli.store.backlog import Waiting
 from checkout_cli.store.drain_log import Conflict
 
@@ -52,8 +53,20 @@ def test_what_waits_in_one_line(counts: PendingCounts, text: str, capsys: Captur
     assert capsys.readouterr() == ("", f"{text}; checkoutctl sync\n" if text else "")
 
 
+def test_for_how_long_the_oldest_waits_is_told_where_it_is_known() -> None:
+    counts = PendingCounts(2, 1, 0, redis_since=NOW - 90_000, database_since=NOW - 700_000)
+    assert pending_text(counts, NOW) == "2 sessions wait for Redis, 1 for the database, the oldest for 11m"
+    assert pending_text(counts) == "2 sessions wait for Redis, 1 for the database"
+    assert pending_document(counts)["oldestSince"] == iso(NOW - 700_000)
+
+
 def test_what_is_not_known_is_null() -> None:
-    assert pending_document(PendingCounts(None, 2, None)) == {"toRedis": None, "toDatabase": 2, "conflicts": None}
+    assert pending_document(PendingCounts(None, 2, None)) == {
+        "toRedis": None,
+        "toDatabase": 2,
+        "conflicts": None,
+        "oldestSince": None,
+    }
 
 
 def test_a_run_in_words(capsys: Captured) -> None:

@@ -163,7 +163,7 @@ tests:
       - {series: 'redis_memory_used_bytes{server="b:1"}', values: '95x30'}
       - {series: 'redis_memory_max_bytes{server="b:1"}', values: '0x30'}
       - {series: 'redis_evicted_keys_total{server="a:1"}', values: '7x10 8x20'}
-      - {series: 'checkoutctl_pending_sessions{waits_for="redis"}', values: '0 3x30'}
+      - {series: 'checkoutctl_pending_oldest_seconds{waits_for="redis"}', values: '0+60x30'}
       - {series: 'checkoutctl_conflicts', values: '0x3 2x30'}
     alert_rule_test:
       - {eval_time: 5m, alertname: CheckoutRedisMemory, exp_alerts: []}
@@ -188,7 +188,7 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, waits_for: redis}
             exp_annotations:
-              summary: 3 sessions have waited for redis for ten minutes
+              summary: What the other tier has, has waited for redis for 12m 0s
               description: checkoutctl sync
       - eval_time: 10m
         alertname: CheckoutConflicts
