@@ -63,6 +63,17 @@ def test_systemds_units_say_the_same() -> None:
     assert "OnCalendar=*:0/5\nRandomizedDelaySec=30\nPersistent=true\n" in found["checkoutctl-cleanup.timer"]
 
 
+def test_systemd_accepts_its_units(tmp_path: Path) -> None:
+    judge = shutil.which("systemd-analyze")
+    if judge is None:
+        pytest.skip("systemd is not installed")
+    for name, text in units(Setting((sys.executable, "-m", "checkout_cli"), tmp_path)).items():
+        (tmp_path / name).write_text(text)
+    files = [str(path) for path in sorted(tmp_path.glob("checkoutctl-*"))]
+    done = subprocess.run([judge, "verify", "--user", *files], capture_output=True, text=True, timeout=30)
+    assert [line for line in done.stderr.splitlines() if "checkoutctl-" in line] == []
+
+
 def test_what_others_have_written_stays_byte_for_byte() -> None:
     for before in (OTHERS, OTHERS.rstrip("\n"), "", "\n\n"):
         installed = changed(before, OURS)
@@ -184,7 +195,7 @@ def test_a_job_that_has_not_run_for_three_times_its_interval_is_overdue(tmp_path
 
 @pytest.mark.timeout(150)
 def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutStore, tmp_path: Path) -> None:
-    """In a mount namespace of its own, so that the machine's crontabs are not touched."""
+    """In a mount namespace of its own, so that neither the machine's crontabs nor its mail are touched."""
     cron, unshare = shutil.which("cron"), shutil.which("unshare")
     if cron is None or unshare is None or os.geteuid() != 0:
         pytest.skip("it takes root, cron and unshare to run a cron of our own")
@@ -193,18 +204,28 @@ def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutSto
     (tmp_path / ".env.local").write_text("".join(f"{name}={variables[name]}\n" for name in names))
     lines = block(Setting((sys.executable, "-m", "checkout_cli"), tmp_path))
     lines = re.sub(r"^\d+-59/5 (.*)$", r"* \1 --jitter 0", lines, flags=re.MULTILINE)  # at the next minute, and at once
-    (tmp_path / "table").write_text(f"HOME={tmp_path}\nMAILTO=\n{lines}")
+    sick, post = tmp_path / "sick", tmp_path / "post"
+    sick.mkdir()
+    (sick / ".env.local").write_text(f"REDIS_PORT=1\nDATABASE_URL={variables['DATABASE_URL']}\n")
+    trouble = Setting((sys.executable, "-m", "checkout_cli"), sick).line(JOBS["health"])
+    lines += f"* * * * * XDG_STATE_HOME={sick} {trouble} --jitter 0\n"
+    (tmp_path / "table").write_text(f"HOME={tmp_path}\nMAILTO=root\n{lines}")
+    mailer = tmp_path / "sendmail"
+    mailer.write_text(f"#!/bin/sh\n(echo NEW; cat) >> {post}\n")
+    mailer.chmod(0o755)
     script = f"""
+        cp {cron} {tmp_path}/cron-daemon
         mount --make-rprivate / 2>/dev/null
         mount -t tmpfs none /var/spool/cron && mkdir -p /var/spool/cron/crontabs && mount -t tmpfs none /run || exit 77
+        mount -t tmpfs none /usr/sbin && cp {mailer} /usr/sbin/sendmail || exit 77
         install -m 600 {tmp_path}/table /var/spool/cron/crontabs/root || exit 77
-        exec {cron} -f
+        exec {tmp_path}/cron-daemon -f
     """
     daemon = subprocess.Popen([unshare, "-m", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     state = tmp_path / ".local" / "state" / "checkoutctl"
     try:
         until = time.monotonic() + 100
-        while time.monotonic() < until and len(list(state.glob("cron-*.json"))) < len(JOBS):
+        while time.monotonic() < until and not (len(list(state.glob("cron-*.json"))) == len(JOBS) and post.exists()):
             if daemon.poll() == 77:
                 pytest.skip("a mount namespace is not allowed here")
             time.sleep(0.5)
@@ -213,3 +234,6 @@ def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutSto
         daemon.communicate(timeout=10)
     found = cron_runs.statuses(time.time(), state)
     assert [each.last is not None and each.last.exit_code for each in found] == [0, 0, 0]
+    mails = post.read_text()
+    assert "status: degraded" in mails, "trouble is told"
+    assert mails.count("NEW\n") == mails.count("status: degraded"), "and nothing else is"
