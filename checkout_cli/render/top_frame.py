@@ -116,7 +116,7 @@ def _memory(servers: Sequence[Memory], room: Room) -> Lines:
     width = max(0, min(_BAR, (room.width or NOMINAL_WIDTH) - _BESIDE_BAR))
     lines = []
     for memory in servers:
-        line = _line("memory")
+        line = _line("redis uses")
         if len(servers) > 1:
             line.append(f"{safe(memory.place)}  ")
         if memory.fullness is not None:

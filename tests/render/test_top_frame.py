@@ -89,7 +89,7 @@ def test_nothing_is_cut_for_a_pipe() -> None:
 
 def test_the_figures_are_those_of_the_look() -> None:
     text = shown(look_of())
-    assert "memory     " in text
+    assert "redis uses " in text
     assert "50.0%, 50.0 MiB of 100.0 MiB, +1.0 MiB/min, full in 50 minutes (50m)" in text
     assert "sessions   1,234 (from redis)  nothing waits" in text
     assert "by status  pending 4, paid 30" in text
@@ -152,5 +152,5 @@ def test_a_value_that_is_no_session_is_shown_as_such() -> None:
 def test_each_server_of_a_cluster_has_its_line() -> None:
     two = tuple(Memory(f"h:{port}", 1 << 20, None, limit_known=True) for port in (1, 2))
     text = shown(look_of(memory=two))
-    assert "memory     h:1  1.0 MiB, no limit" in text
-    assert "memory     h:2  1.0 MiB, no limit" in text
+    assert "redis uses h:1  1.0 MiB, no limit" in text
+    assert "redis uses h:2  1.0 MiB, no limit" in text
