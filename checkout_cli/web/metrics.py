@@ -136,10 +136,9 @@ class _Snapshot(Collector):
         oldest = GaugeMetricFamily(
             "checkoutctl_pending_oldest_seconds", "For how long the oldest of them waits.", labels=["waits_for"]
         )
-        waiting = health.pending
         for name, number, since in (
-            ("redis", waiting.to_redis, waiting.redis_since),
-            ("database", waiting.to_database, waiting.database_since),
+            ("redis", health.pending.to_redis, health.pending.redis_since),
+            ("database", health.pending.to_database, health.pending.database_since),
         ):
             if number is not None:
                 oldest.add_metric([name], 0 if since is None else max(0, self._snapshot.taken_at - since) / 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -23,6 +24,8 @@ AT_ONCE = 4
 """Management actions that run at the same time; the others wait."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("checkout_cli.web")
 
 
 class Shared(Generic[T]):
@@ -75,12 +78,17 @@ class Service:
         """Take a snapshot for the metrics again and again, so that no scrape waits for a server."""
         check = HealthCheck(lambda: self.settings)
         while True:
-            found = await anyio.to_thread.run_sync(snapshot, self.store, check.look)
-            ready = self._awaited()
-            if ready.done():
-                self._snapshot = ready = asyncio.get_running_loop().create_future()
-            ready.set_result(found)
+            try:
+                self._keep(await anyio.to_thread.run_sync(snapshot, self.store, check.look))
+            except Exception as error:  # noqa: BLE001  (whatever it was, this look must not be the last one)
+                _log.error("a look for the metrics has failed: %s: %s", type(error).__name__, error)
             await asyncio.sleep(SNAPSHOT_EVERY)
+
+    def _keep(self, found: Snapshot) -> None:
+        ready = self._awaited()
+        if ready.done():
+            self._snapshot = ready = asyncio.get_running_loop().create_future()
+        ready.set_result(found)
 
     async def snapshot(self) -> Snapshot:
         """The last snapshot; only the first one is waited for."""
