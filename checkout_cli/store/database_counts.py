@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, case, func, literal_column, select
 
 from checkout_cli.session import PaymentStatus
-from checkout_cli.store.database_tier import FOREIGN, DatabaseTier, living_of
+from checkout_cli.store.database_tier import FOREIGN, DatabaseTier, by_end
 from checkout_cli.store.schema import sessions
 
 DELETED = "deleted"
@@ -60,7 +60,7 @@ class DatabaseCounts:
 
     def living_by_status(self, now: int) -> dict[str, int]:
         """Sessions that live at ``now`` (ms) by their payment status; ``other`` stands for what is none of ours."""
-        unended, buried = living_of(now, sessions.c.status, func.count().label("number"))
+        unended, buried = by_end(lambda end: end > now, sessions.c.status, func.count().label("number"))
         found: Counter[str] = Counter()
         with self._database.transaction() as connection:
             for statement, sign in ((unended, 1), (buried, -1)):

@@ -399,9 +399,13 @@ class DatabaseTier:
 
     def count(self, now: int) -> int:
         """How many rows are alive at ``now`` (ms)."""
+        return self._number_of(lambda end: end > now)
+
+    def _number_of(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
+        """How many sessions have such an end; tombstones are none."""
         with self.transaction() as connection:
-            unended, buried = (connection.execute(statement).scalar_one() for statement in living_of(now, func.count()))
-        return int(unended - buried)
+            rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
+        return int(rows - buried)
 
     def _number(self, *conditions: ColumnElement[bool]) -> int:
         with self.transaction() as connection:
@@ -444,7 +448,7 @@ class DatabaseTier:
 
     def count_due(self, cutoff: int) -> int:
         """How many rows expired at or before ``cutoff`` (ms)."""
-        return self._number(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
+        return self._number_of(lambda end: end <= cutoff)
 
     def count_tombstones(self, cutoff: int) -> int:
         """How many sessions were deleted at or before ``cutoff`` (ms)."""
@@ -504,7 +508,7 @@ class DatabaseTier:
     def aside(self, now: int) -> tuple[int, int, int]:
         """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
         return (
-            self._number(sessions.c.body.is_not(None), sessions.c.expires_at <= now),
+            self.count_due(now),
             self._number(sessions.c.body.is_(None)),
             self._number(sessions.c.published_version < sessions.c.version),
         )
@@ -650,14 +654,16 @@ _TOUCH = (
 _TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
 
 
-def living_of(now: int, *columns: ColumnElement[Any]) -> tuple[Select[Any], Select[Any]]:
-    """Rows that have not ended at ``now`` (ms), and the tombstones among them, which are no sessions.
+def by_end(
+    wanted: Callable[[ColumnElement[int]], ColumnElement[bool]], *columns: ColumnElement[Any]
+) -> tuple[Select[Any], Select[Any]]:
+    """Rows with such an end, and the tombstones among them, which are no sessions.
 
     The first reads an index alone, the second only tombstones; asking for both at once would read every row.
     """
-    buried = sessions.c.body.is_(None), sessions.c.expires_at + 0 > now  # no index has this sum
     everything = select(*columns).select_from(sessions)
-    return everything.where(sessions.c.expires_at > now), everything.where(*buried)
+    buried = sessions.c.body.is_(None), wanted(sessions.c.expires_at + 0)  # no index has this sum
+    return everything.where(wanted(sessions.c.expires_at)), everything.where(*buried)
 
 
 def latest_stamp(shard: str) -> Select[Any]:

@@ -14,7 +14,7 @@ from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
 from checkout_cli.store.database_counts import DatabaseCounts
-from checkout_cli.store.database_tier import DatabaseTier, Pending, living_of
+from checkout_cli.store.database_tier import DatabaseTier, Pending, by_end
 from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.records import Record, Totals
 from checkout_cli.store.schema import drains
@@ -235,13 +235,17 @@ def test_tombstones_are_counted_nowhere(database: DatabaseTier) -> None:
     assert database.entomb("session-9", now=NOW + 500, write_id="e")
     assert (database.count(NOW), counts.living_by_status(NOW)) == (4, {"pending": 3, "paid": 1})
     assert (database.count(NOW + 1000), counts.living_by_status(NOW + 1000)) == (0, {})
+    assert (database.count_due(NOW), database.count_due(NOW + 1000)) == (0, 4)
 
 
-def test_counting_the_living_reads_no_row_of_theirs(settings: Settings) -> None:
+def test_counting_the_living_and_the_dead_reads_none_of_their_rows(settings: Settings) -> None:
     with closing(DatabaseTier(settings)) as database:
         database.create_schema()
         with database.transaction() as connection:
-            for statement in living_of(NOW, func.count()):
+            for statement in (
+                *by_end(lambda end: end > NOW, func.count()),
+                *by_end(lambda end: end <= NOW, func.count()),
+            ):
                 raw = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
                 plan = " ".join(row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {raw}")))
                 assert "COVERING INDEX checkout_sessions_expiry" in plan or "checkout_sessions_buried" in plan
