@@ -24,7 +24,20 @@ def checked_host(raw: str) -> str:
         raise ValueError("must be a host name or an address, and is no IPv6 address")
     if len(raw) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in raw.split(".")):
         raise ValueError("is longer than a host name can be")
+    if ":" not in raw and not _is_name(raw):
+        raise ValueError("must be a host name or an address, and has an empty or an impossible part")
     return raw
+
+
+def _is_name(raw: str) -> bool:
+    """Whether a resolver can be asked for it: an empty part, as in ``a..b``, it would not even look at."""
+    if raw.isascii():
+        return all(raw.removesuffix(".").split("."))
+    try:
+        raw.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_ipv6(raw: str) -> bool:

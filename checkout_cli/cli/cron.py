@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.cli.context import DryRunOption, JsonOption, YesOption, context_of
+from checkout_cli.cli.context import DryRunOption, JsonOption, YesOption, context_of, number_of_seconds
 from checkout_cli.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
@@ -115,7 +115,13 @@ def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:
     try:
         ours = crontab.changed(crontab.read(), None, force=True).block
         wanted = block(Setting.here(context_of(typer_context).directory))
-        installed = "not installed" if ours is None else "installed" if ours == wanted else "installed, and edited"
+        installed = (
+            "not installed"
+            if ours is None
+            else "installed"
+            if ours == wanted
+            else "installed, and edited or for another directory"
+        )
     except crontab.CrontabUnavailable as error:
         installed = str(error)
     show_statuses(found, installed=installed, now=now, as_json=as_json)
@@ -127,7 +133,12 @@ def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 def run(
     typer_context: typer.Context,
     job: Annotated[str, typer.Argument(help="cleanup, sync or health.", show_default=False)],
-    jitter: Annotated[float, typer.Option("--jitter", min=0, max=600, help="Wait at most so many seconds first.")] = 30,
+    jitter: Annotated[
+        float,
+        typer.Option(
+            "--jitter", min=0, max=600, callback=number_of_seconds, help="Wait at most so many seconds first."
+        ),
+    ] = 30,
 ) -> None:
     """Run one job as cron does: silent unless something is wrong, and noted for status.
 

@@ -7,6 +7,7 @@ when it ran. So the lines need no shell of their own, hold no secret, and mail c
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import shutil
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkout_cli.errors import ConfigurationError
 from checkout_cli.settings import Origin, resolve
 
 BEGIN, END = "# BEGIN checkoutctl", "# END checkoutctl"
@@ -56,16 +58,29 @@ class Setting:
 
     @classmethod
     def here(cls, directory: Path) -> Setting:
-        """This very installation."""
+        """This very installation.
+
+        Raises:
+            ConfigurationError: a path has characters that can stand in no crontab.
+        """
         program = Path(sys.argv[0])
-        found = shutil.which(program.name) if not program.is_absolute() else str(program)
+        found = str(program) if len(program.parts) > 1 else shutil.which(program.name)
         named = found is not None and Path(found).name.startswith("checkoutctl") and Path(found).is_file()
         command = (str(Path(found).absolute()),) if named and found else (sys.executable, "-m", "checkout_cli")
+        for path in (*command, str(directory.absolute())):
+            if not path.isprintable():
+                raise ConfigurationError(
+                    f"{path!r} has characters that cron and systemd cannot be told", hint="use another directory: -C"
+                )
         return cls(command, directory.absolute())
 
     def line(self, job: Job) -> str:
         """The command line of a job."""
-        return shlex.join((*self.command, "--directory", str(self.directory), "cron", "run", job.name))
+        return shlex.join(self.words(job))
+
+    def words(self, job: Job) -> tuple[str, ...]:
+        """The same, word by word."""
+        return (*self.command, "--directory", str(self.directory), "cron", "run", job.name)
 
 
 def only_in_environment(directory: Path) -> list[str]:
@@ -90,11 +105,17 @@ def _offset(setting: Setting, job: Job) -> int:
     return hashlib.sha256(text.encode()).digest()[0] % job.every
 
 
+def _for_systemd(word: str) -> str:
+    """A word of a command line (systemd.service(5), "Command lines"), which is no shell's."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return plain if re.fullmatch(r"[\w@%+=:,./-]+", plain, re.ASCII) else f'"{plain}"'
+
+
 def units(setting: Setting) -> dict[str, str]:
     """The same as systemd's user units, by file name (systemd.service(5), systemd.timer(5))."""
     found = {}
     for job in JOBS.values():
-        command = setting.line(job).replace("%", "%%")
+        command = " ".join(map(_for_systemd, setting.words(job)))
         found[f"checkoutctl-{job.name}.service"] = (
             f"[Unit]\nDescription=checkoutctl {job.name}\n\n[Service]\nType=oneshot\nExecStart={command}\n"
         )

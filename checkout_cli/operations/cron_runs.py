@@ -59,11 +59,13 @@ def run(
     command = [*setting.command, "--directory", str(setting.directory), *job.words]
     code, said = _ran(command)
     found = Run(int(wall() * 1000), round(wall() - started, 3), code)
+    trouble = code not in {0, *job.mild}
     try:
         _file(job, directory).write({job.name: found})
-    except OSError as error:
+    except OSError as error:  # status would say for ever that it has never run
         said += f"warning: when this ran cannot be noted: {error.strerror}\n"
-    return Outcome(found, said, code not in {0, *job.mild})
+        trouble = True
+    return Outcome(found, said, trouble)
 
 
 def _ran(command: Sequence[str]) -> tuple[int, str]:

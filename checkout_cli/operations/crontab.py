@@ -39,9 +39,7 @@ class Change:
     @property
     def diff(self) -> str:
         """As ``diff -u`` shows it; empty where nothing changes."""
-        lines = difflib.unified_diff(
-            self.before.splitlines(keepends=True), self.after.splitlines(keepends=True), "crontab", "crontab, new"
-        )
+        lines = difflib.unified_diff(_lines(self.before), _lines(self.after), "crontab", "crontab, new")
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
@@ -65,7 +63,7 @@ def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
     Raises:
         CheckoutError: our marks are not a pair, or another tool writes this crontab (unless ``force``).
     """
-    lines = before.splitlines(keepends=True)
+    lines = _lines(before)
     begins = [number for number, line in enumerate(lines) if line.strip() == BEGIN]
     ends = [number for number, line in enumerate(lines) if line.strip() == END]
     if len(begins) != len(ends) or len(begins) > 1 or (begins and begins[0] > ends[0]):
@@ -100,9 +98,9 @@ def write(change: Change) -> Path | None:
         import platformdirs
 
         directory = platformdirs.user_state_path("checkoutctl", appauthor=False) / "crontabs"
-        kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1_000_000:06}"
+        kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
         try:
-            write_private(kept, change.before.encode())
+            write_private(kept, _bytes(change.before))
         except OSError as error:
             raise CheckoutError(f"the old crontab cannot be kept at {kept}: {error.strerror}") from error
     done = _crontab("-", given=change.after)
@@ -111,16 +109,32 @@ def write(change: Change) -> Path | None:
     return kept
 
 
+def _lines(text: str) -> list[str]:
+    """Lines as cron has them: what else ends one elsewhere (CR, form feed) is part of somebody's command."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _bytes(text: str) -> bytes:
+    """As they were read, also where they were no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _crontab(argument: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
     program = shutil.which("crontab")
     if program is None:
         raise CrontabUnavailable("there is no program crontab on this machine")
     try:
-        return subprocess.run(
-            [program, argument], input=given, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        done = subprocess.run(
+            [program, argument],
+            input=None if given is None else _bytes(given),
+            capture_output=True,
+            timeout=_TIMEOUT,
+            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise CrontabUnavailable(f"crontab {argument}: {type(error).__name__}") from error
+    out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
 def _first_line(text: str) -> str:

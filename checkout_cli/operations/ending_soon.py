@@ -42,7 +42,10 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
         exact = len(page) < PAGE or _none_before(ends, limit, page[-1])
         if exact:
             break
-    found = sorted(store.sightings(heapq.nsmallest(limit, ends, key=ends.__getitem__)), key=_end)
+    chosen = heapq.nsmallest(2 * limit, ends, key=ends.__getitem__)
+    found = sorted(store.sightings(chosen), key=_end)[:limit]
+    if len(chosen) == 2 * limit and found and _end(found[-1]) > ends[chosen[-1]]:
+        exact = False  # so many of them have a later end in the database, which Redis has not heard of yet
     return EndingSoon(tuple(found), exact)
 
 

@@ -170,7 +170,7 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
 def next_steps(report: HealthReport) -> list[str]:
     """What to type next, each once."""
     steps = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
-    if report.pending.any:
+    if report.pending.any and report.redis.connected and report.database.connected:  # else it cannot hand over
         steps |= {"checkoutctl sync": None}
     return list(steps)
 

@@ -29,8 +29,6 @@ NOMINAL_WIDTH = 80
 """For which bars are made where nothing limits the width."""
 _NAME = 11
 _BAR = 20
-_BESIDE_BAR = 62
-"""Characters of the line of the memory that are no bar."""
 _NUMBER = 7
 _BEFORE_MINUTES = _NAME + _NUMBER + 2
 _ID = 20
@@ -100,9 +98,10 @@ def _line(name: str, *parts: str | tuple[str, str]) -> Text:
 
 
 def _head(health: HealthReport, notes: Sequence[str]) -> Lines:
-    title = Text.assemble((health.status.upper(), STYLES[health.status]), f"  {iso(health.timestamp)}")
+    title = Text(health.status.upper(), STYLES[health.status])
     for note in notes:
         title.append(f"  {safe(note)}", "bold")
+    title.append(f"  {iso(health.timestamp)}", "default")
     tiers = [
         _line(name, (state.ljust(_NAME + 2), STYLES[state]), latency.rjust(9), f"  {safe(note)}")
         for name, state, latency, note in health_rows(health)
@@ -113,16 +112,17 @@ def _head(health: HealthReport, notes: Sequence[str]) -> Lines:
 
 
 def _memory(servers: Sequence[Memory], room: Room) -> Lines:
-    width = max(0, min(_BAR, (room.width or NOMINAL_WIDTH) - _BESIDE_BAR))
     lines = []
     for memory in servers:
         line = _line("redis uses")
         if len(servers) > 1:
             line.append(f"{safe(memory.place)}  ")
+        words = ", ".join(_memory_words(memory))
         if memory.fullness is not None:
-            line.append(bar(memory.fullness, width), style=_fullness_style(memory.fullness))
-            line.append(f" {memory.fullness:.1%}, " if width else f"{memory.fullness:.1%}, ")
-        line.append(", ".join(_memory_words(memory)))
+            words = f"{memory.fullness:.1%}, {words}"
+            width = max(0, min(_BAR, (room.width or NOMINAL_WIDTH) - line.cell_len - len(words) - 1))
+            line.append(f"{bar(memory.fullness, width)} " if width else "", style=_fullness_style(memory.fullness))
+        line.append(words)
         lines.append(line)
     return lines
 

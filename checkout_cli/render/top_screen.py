@@ -78,7 +78,7 @@ class Screen:
         self._clock = clock or Clock()
         self.last: TopLook | None = None
         self._look = look
-        self._every = every
+        self._every = self._wait = every
         self._console = console()
         self._running: Background[TopLook] | None = None
         self._started = self._next = float("-inf")
@@ -117,14 +117,21 @@ class Screen:
             found = self._running.result(0)
             if found is not None:
                 self.last, self._running = found, None
-                self._next = self._started + max(self._every, found.snapshot.seconds / SHARE)
+                self._wait = max(self._every, self._load(found) / SHARE)
+                self._next = self._started + self._wait
         now = self._clock.elapsed()
         if self._running is None and (self._asked or (now >= self._next and not self._paused)):
             self._asked, self._started = False, now
             self._running = Background(self._look)
 
+    @staticmethod
+    def _load(look: TopLook) -> float:
+        """For how long (seconds) a look kept the servers busy; waiting for one that does not answer is no load."""
+        health = look.snapshot.health
+        return look.snapshot.seconds if health.redis.connected and health.database.connected else 0.0
+
     def _notes(self) -> list[str]:
-        notes = ["paused"] if self._paused else [f"every {self._every:g} s"]
+        notes = ["paused"] if self._paused else [f"every {self._wait:.3g} s"]
         waited = self._clock.elapsed() - self._started
         if self._running is not None and waited > SLOW_LOOK:
             notes.append(f"looking for {waited:.0f} s")

@@ -114,7 +114,7 @@ class RedisIndex:
         if kind == "set":
             return self._count_members(INDEX)
         if kind == "none":
-            return Count(sum(len(page) for page in self.session_ids()), TierName.REDIS)
+            return self._count_keys()
         alive, due = self._tier.ask_all(("ZCOUNT", INDEX, f"({now}", "+inf"), ("ZCOUNT", INDEX, "-inf", now))
         looked_at = 0
         for entries in self.all_due(now, PAGE):
@@ -124,6 +124,15 @@ class RedisIndex:
                 break
         waiting = self._count_members(self._tier.legacy_index)
         return Count(alive + waiting.number, TierName.REDIS, exact=due <= COUNTED_DUE and waiting.exact)
+
+    def _count_keys(self) -> Count:
+        """Without an index, the keys themselves, as many as may be looked at."""
+        number = 0
+        for place, page in enumerate(self.session_ids(), 1):
+            number += len(page)
+            if place * PAGE >= COUNTED_DUE:
+                return Count(number, TierName.REDIS, exact=False)
+        return Count(number, TierName.REDIS)
 
     def _count_members(self, key: str) -> Count:
         """A legacy index keeps the ids of the dead, so each key is asked for; the sorted set counts its own."""

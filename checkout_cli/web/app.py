@@ -30,6 +30,8 @@ LARGEST_BODY = 16 * 1024
 """Bytes; the longest request that means something has about a hundred."""
 BODY_TIMEOUT = 5.0
 """Seconds within which a body must have come."""
+FIRST_LOOK = 10.0
+"""Seconds for which metrics wait for the first look."""
 _HTTP_OF = {
     ExitCode.USAGE: 400,
     ExitCode.NOT_FOUND: 404,
@@ -96,7 +98,12 @@ async def health(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """The last snapshot for Prometheus."""
-    body, kind = exposition(await _service(request).snapshot(), request.headers.get("accept", ""))
+    try:
+        async with asyncio.timeout(FIRST_LOOK):
+            found = await _service(request).snapshot()
+    except TimeoutError:
+        return refused(503, "no look at the tiers has come to its end yet")
+    body, kind = exposition(found, request.headers.get("accept", ""))
     return Response(body, headers={"content-type": kind})
 
 

@@ -58,7 +58,7 @@ class Guard:
         if host_of(headers.get("host", "")) not in self._rules.hosts:
             return refused(400, "this host is not served here", hint="--allow-host NAME")
         origins = headers.getlist("origin")
-        if any(host_of(urlsplit(origin).netloc) not in self._rules.hosts for origin in origins):
+        if any(_origin_host(origin) not in self._rules.hosts for origin in origins):
             return refused(403, "requests from other web pages are not served")
         if scope["path"] in OPEN_PATHS or (scope["method"] in _QUIET and not self._rules.always):
             return None
@@ -88,14 +88,24 @@ def _is_bearer(given: str, token: str) -> bool:
 def host_of(text: str) -> str:
     """The name in a Host header, without its port and the brackets of IPv6."""
     text = text.strip().lower()
+    if "@" in text:  # a name and a password before the host, which no Host header has
+        return ""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.rpartition(":")[0] or text if text.count(":") == 1 else text
 
 
+def _origin_host(origin: str) -> str:
+    """The host of a web page; empty where there is none, as of ``null``."""
+    try:
+        return host_of(urlsplit(origin).netloc)
+    except ValueError:
+        return ""
+
+
 def names(host: str, more: Iterable[str]) -> frozenset[str]:
     """By what a server on an address may be called."""
-    return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(host_of(name) for name in more)})
+    return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(host_of(name) for name in more)}) - {""}
 
 
 def refused(status: int, error: str, *, hint: str = "") -> JSONResponse:

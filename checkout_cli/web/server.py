@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import logging
 import signal
 import socket
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from checkout_cli.addresses import address_text
@@ -19,8 +22,8 @@ REQUEST_TIMEOUT = 10.0
 """Seconds within which a request's headers must have come, on a new connection as on one that is kept."""
 KEEP_ALIVE = 5
 """Seconds for which a connection without a request is kept."""
-GRACE = 10
-"""Seconds that requests have to end after SIGTERM."""
+GRACE = 25
+"""Seconds that requests have to end after SIGTERM; more than the longest clean-up takes."""
 MOST_CONNECTIONS = 1000
 LARGEST_HEADERS = 16 * 1024
 """Bytes."""
@@ -45,10 +48,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen at {place}: {error.strerror or error}", hint="--host 127.0.0.1"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"cannot listen at {place}: {reason}", hint="--host 127.0.0.1") from error
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
@@ -98,10 +100,27 @@ class BoundedProtocol(H11Protocol):
             self._late = None
 
 
+class Answered:
+    """An application whose errors end with it: it has answered them and told the log, and Starlette raises them on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with contextlib.suppress(Exception):
+            await self._app(scope, receive, send)
+
+
 def serve(app: Starlette, found: socket.socket) -> None:
     """Serve until SIGTERM, which ends it in an orderly way; SIGINT does too, and raises ``KeyboardInterrupt`` then."""
+    silence = logging.getLogger("uvicorn")  # its tracebacks would go past LOG_FILE, and may hold what a client sent
+    silence.addHandler(logging.NullHandler())
+    silence.propagate = False
     config = uvicorn.Config(
-        app,
+        Answered(app),
         http=BoundedProtocol,
         ws="none",
         lifespan="on",

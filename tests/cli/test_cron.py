@@ -59,7 +59,7 @@ def test_systemds_units_say_the_same() -> None:
     found = units(SETTING)
     assert len(found) == 2 * len(JOBS)
     service = found["checkoutctl-cleanup.service"]
-    assert "ExecStart='/opt/check out/bin/checkoutctl' --directory /srv/100%%/shop cron run cleanup\n" in service
+    assert 'ExecStart="/opt/check out/bin/checkoutctl" --directory /srv/100%%/shop cron run cleanup\n' in service
     assert "OnCalendar=*:0/5\nRandomizedDelaySec=30\nPersistent=true\n" in found["checkoutctl-cleanup.timer"]
 
 
@@ -135,6 +135,63 @@ def test_install_shows_asks_keeps_and_is_idempotent(crontab: Path, checkoutctl: 
     assert (again.returncode, again.stdout) == (0, "")
     assert checkoutctl("cron", "remove", "--yes").returncode == 0
     assert crontab.read_text() == OTHERS
+
+
+def test_bytes_that_are_no_text_and_carriage_returns_of_others_stay_as_they_are(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    others = b'0 1 * * * printf "a\rb"\n# dos line\r\n# caf\xe9\n0 2 * * * form\x0cfeed\n'
+    crontab.write_bytes(others)
+    assert checkoutctl("cron", "install", "--yes").returncode == 0
+    assert crontab.read_bytes().startswith(others)
+    (kept,) = (tmp_path / ".local" / "state" / "checkoutctl" / "crontabs").iterdir()
+    assert kept.read_bytes() == others
+    assert checkoutctl("cron", "remove", "--yes").returncode == 0
+    assert crontab.read_bytes() == others
+
+
+@pytest.mark.parametrize("name", ["nl\n* * * * * touch x", "d\udce9", "bell\x07"])
+def test_a_directory_that_no_crontab_can_name_is_refused(
+    name: str, crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    for words in (["install", "--yes"], ["print"], ["print", "--format", "systemd"]):
+        refused = checkoutctl("--directory", str(tmp_path / name), "cron", *words)
+        assert (refused.returncode, refused.stdout) == (78, "")
+        assert "cannot be told" in refused.stderr
+    assert not crontab.exists()
+
+
+def test_the_program_that_was_typed_is_the_one_that_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in ("here", "elsewhere"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "checkoutctl").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    for typed, found in (("here/checkoutctl", "here"), ("checkoutctl", "elsewhere")):
+        monkeypatch.setattr("sys.argv", [typed])
+        assert Setting.here(tmp_path).command == (str(tmp_path / found / "checkoutctl"),)
+
+
+def test_systemd_reads_a_strange_path_as_it_is() -> None:
+    strange = Setting(("/opt/a b/c\\d/$x/checkoutctl",), Path("/srv/it's"))
+    service = units(strange)["checkoutctl-sync.service"]
+    assert 'ExecStart="/opt/a b/c\\\\d/$$x/checkoutctl" --directory "/srv/it\'s" cron run sync\n' in service
+
+
+def test_a_run_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    outcome = cron_runs.run(
+        JOBS["health"], Setting((sys.executable, "-c", ""), tmp_path), jitter=0, directory=tmp_path / "file"
+    )
+    assert outcome.trouble
+    assert "cannot be noted" in outcome.said
+
+
+def test_a_jitter_that_is_no_number_is_a_usage_error(checkoutctl: Checkoutctl) -> None:
+    assert checkoutctl("cron", "run", "health", "--jitter", "nan").returncode == 2
 
 
 def test_the_first_crontab_of_a_user(crontab: Path, checkoutctl: Checkoutctl) -> None:

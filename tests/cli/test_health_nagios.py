@@ -85,3 +85,13 @@ def test_help_is_help(checkoutctl: Checkoutctl) -> None:
     run = checkoutctl("health", "--nagios", "--help")
     assert run.returncode == 0
     assert "Usage:" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [(["--nagios=1"], {}), (["--nagios"], {"REDIS_HOST": "redis..internal"}), (["--nagios", "--no-such"], {})],
+)
+def test_whatever_is_wrong_is_unknown(words: list[str], env: dict[str, str], checkoutctl: Checkoutctl) -> None:
+    run = checkoutctl("health", *words, env=env)
+    assert (run.returncode, run.stdout.startswith("CHECKOUT UNKNOWN: ")) == (3, True), run
+    assert "Traceback" not in run.stderr

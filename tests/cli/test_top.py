@@ -9,6 +9,7 @@ import signal
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pexpect
@@ -29,7 +30,7 @@ Start = Callable[..., "pexpect.spawn[str]"]
 
 
 @pytest.fixture
-def on_terminal(checkoutctl: Checkoutctl) -> Iterator[Start]:
+def on_terminal(checkoutctl: Checkoutctl, tmp_path: Path) -> Iterator[Start]:
     """Starts ``checkoutctl`` on a terminal of its own, 80 by 24 unless said otherwise."""
     children: list[pexpect.spawn[str]] = []
 
@@ -37,7 +38,7 @@ def on_terminal(checkoutctl: Checkoutctl) -> Iterator[Start]:
         python, *arguments = checkoutctl.command(*words)
         environment: Any = checkoutctl.environment | {"TERM": "xterm-256color"} | (env or {})
         child: pexpect.spawn[str] = pexpect.spawn(
-            python, arguments, env=environment, encoding="utf-8", timeout=20, dimensions=size
+            python, arguments, env=environment, cwd=str(tmp_path), encoding="utf-8", timeout=20, dimensions=size
         )
         children.append(child)
         return child

@@ -18,7 +18,10 @@ from tests.servers import ValkeyServer
 TOKEN = "f00dcafe" * 4
 
 
-@pytest.mark.parametrize("token", ["short", "x" * 15, "with a newline\nin the middle of it", "nön-äscii-characters"])
+@pytest.mark.parametrize(
+    "token",
+    ["short", "x" * 15, "with a newline\nin the middle of it", "a space at the end of it ", "nön-äscii-characters"],
+)
 def test_a_token_that_is_none_is_refused(token: str, settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="shorter than 16"):
         plan(replace(settings, serve_token_value=token), "127.0.0.1", 8642, [])

@@ -161,6 +161,28 @@ def test_the_real_ends_count_and_not_the_earliest_that_the_index_knows(store: Ch
     assert [each.checkout_id for each in found.sightings] == [ids[1], ids[3], ids[2]]
 
 
+def test_a_later_end_that_redis_has_not_heard_of_counts(store: CheckoutStore) -> None:
+    ids = [store.create({}).session.checkout_id for _ in range(3)]
+    for place, checkout_id in enumerate(ids):
+        store.redis.ask(("PEXPIRE", key_of(checkout_id), 100_000 + place * 1000))
+    away = make_store(without_redis(store.settings))
+    away.update(ids[0], {"notes": "on the telephone"})  # 30 more minutes, of which Redis has not heard
+    found = ending_soon(store, 2, use_redis=True)
+    assert ([each.checkout_id for each in found.sightings], found.exact) == ([ids[1], ids[2]], True)
+
+
+def test_without_an_index_and_with_many_keys_of_others_a_count_is_bounded(store: CheckoutStore) -> None:
+    store.create({})
+    store.redis.ask(("DEL", INDEX))
+    keys = [part for number in range(30_000) for part in (f"other:{number}", 1)]
+    store.redis.ask(("MSET", *keys))
+    with mock.patch.object(store.redis, "scan", wraps=store.redis.scan):
+        count = store.index.count(store.clock.wall())
+    assert not count.exact
+    store.redis.ask(("FLUSHDB",))
+    assert store.index.count(store.clock.wall()).exact
+
+
 def test_the_dead_and_the_endless_are_none_of_them(store: CheckoutStore) -> None:
     living, dead, endless = (store.create({}).session.checkout_id for _ in range(3))
     store.redis.ask(("DEL", key_of(dead)))

@@ -81,6 +81,16 @@ def test_a_single_line_about_the_slow_log_is_not_dropped_for_the_other_list() ->
     assert "needs +slowlog|get" in shown(look_of(slow=None, why_no_slow="needs +slowlog|get"), Room(80, 24))
 
 
+def test_the_memorys_forecast_is_never_cut_for_its_bar() -> None:
+    memory = replace(look_of().memory[0], used=3 << 20, limit=512 << 20)
+    for width in range(80, 100):
+        assert "full in 509 minutes (8h)" in shown(look_of(memory=(memory,)), Room(width, 24))
+
+
+def test_that_it_is_paused_is_seen_in_a_narrow_window_too() -> None:
+    assert "paused" in frame(look_of(), Room(20, 8), ["paused"])[0].plain
+
+
 def test_nothing_is_cut_for_a_pipe() -> None:
     text = shown(look_of(slow=None, why_no_slow="x" * 300))
     assert "x" * 300 in text
@@ -103,10 +113,12 @@ def test_what_is_wrong_stands_on_top_with_what_to_type() -> None:
     look = look_of()
     shot = replace(look.snapshot, health=health(Status.DEGRADED, pending=3))
     lines = shown(replace(look, snapshot=shot), Room(80, 8), "paused").splitlines()
-    assert lines[0].startswith("DEGRADED")
-    assert lines[0].endswith("paused")
+    assert lines[0].startswith("DEGRADED  paused  20")
     assert lines[1].startswith("redis      away")
-    assert lines[4:6] == ["next       checkoutctl ping", "next       checkoutctl sync"]
+    assert lines[4] == "next       checkoutctl ping"
+    assert "checkoutctl sync" not in lines, "it could not hand over anything"
+    waiting = replace(look, snapshot=replace(look.snapshot, health=health(pending=3)))
+    assert "next       checkoutctl sync" in shown(waiting)
     assert "3 sessions wait for Redis" in shown(replace(look, snapshot=shot))
 
 

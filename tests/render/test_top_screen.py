@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from checkout_cli.operations.health import HealthReport, Status
 from checkout_cli.operations.top import TopLook
 from checkout_cli.render.top_screen import SHARE, Screen
 from checkout_cli.store.clock import Clock
-from tests.render.test_top_frame import look_of
+from tests.render.test_top_frame import health, look_of
 from tests.store.support import ManualClock, wait_until
 
 
 class Looks:
     """Counts looks; each says that it took so many seconds."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, report: HealthReport | None = None) -> None:
         self.number = 0
         self._seconds = seconds
+        self._report = report or health()
 
     def __call__(self) -> TopLook:
         self.number += 1
         look = look_of()
-        return replace(look, snapshot=replace(look.snapshot, seconds=self._seconds))
+        return replace(look, snapshot=replace(look.snapshot, seconds=self._seconds, health=self._report))
 
 
 def screen_of(looks: Looks, time_of: ManualClock) -> Screen:
@@ -56,6 +58,12 @@ def test_looks_that_take_long_are_fewer() -> None:
     screen = screen_of(looks, time_of)
     found = [advanced(screen, looks, time_of, seconds) for seconds in (0, 4, 4 / SHARE - 5, 1.5)]
     assert found == [1, 1, 1, 2]
+
+
+def test_waiting_for_a_server_that_does_not_answer_is_no_load() -> None:
+    looks, time_of = Looks(4.0, health(Status.DEGRADED)), ManualClock()
+    screen = screen_of(looks, time_of)
+    assert [advanced(screen, looks, time_of, seconds) for seconds in (0, 4, 2.1)] == [1, 2, 3]
 
 
 def test_while_paused_only_a_key_looks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -17,6 +18,7 @@ from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.job_lock import job_lock
 from checkout_cli.operations.roles import NEWEST, PASSWORD, RoleName, rule_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.conftest import Checkoutctl
 from tests.store.support import wait_until
 from tests.web.conftest import TOKEN, Served
 
@@ -278,3 +280,42 @@ def test_curl_as_in_the_specification(served: Served) -> None:
     line += ["-H", f"Authorization: Bearer {TOKEN}", "-d", '{"action": "get_stats"}']
     answer = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
     assert answer["success"] is True
+
+
+@pytest.mark.parametrize("origin", ["http://[SECRETVALUE]", "http://[", "null", "http://localhost:1@evil.example"])
+def test_a_malformed_origin_is_a_foreign_one(origin: str, served: Served) -> None:
+    answer = served.get("/live", headers={"Origin": origin})
+    assert (answer.status_code, answer.headers["cache-control"]) == (403, "no-store")
+
+
+def test_a_client_that_goes_away_and_one_that_sends_nonsense_leave_no_trace(serve: Serve) -> None:
+    served = serve()
+    half = 'Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a'
+    for request in (
+        f"POST /api/redis/cleanup HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{half}",
+        "GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "GET /live HTTP/1.1\r\nHost: localhost\r\nOrigin: http://[SECRETVALUE]\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ):
+        with socket.create_connection((HOST, served.port), timeout=5) as client:
+            client.sendall(request.encode())
+            client.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                client.recv(1000)
+    assert served.get("/live").status_code == 200
+    code, err = served.end()
+    assert (code, err.count("\n")) == (0, 1), err
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "http://x", "two words"])
+def test_a_name_that_is_none_is_not_allowed(name: str, checkoutctl: Checkoutctl) -> None:
+    run = checkoutctl("serve", "--allow-host", name)
+    assert run.returncode == 2
+    assert "--allow-host" in run.stderr
+
+
+@pytest.mark.parametrize("host", ["a..b", ".x", "x" * 300])
+def test_an_address_that_is_none_is_told(host: str, checkoutctl: Checkoutctl) -> None:
+    run = checkoutctl("serve", "--host", host, env={"CHECKOUT_SERVE_TOKEN": TOKEN})
+    assert run.returncode == 78
+    assert "Traceback" not in run.stderr

@@ -199,9 +199,23 @@ tests:
               description: checkoutctl sync --conflicts
   - interval: 1m
     input_series:
+      - {series: 'redis_up{job="a"}', values: '1x90'}
+    alert_rule_test:
+      - {eval_time: 50m, alertname: CheckoutCleanupMissing, exp_alerts: []}
+      - eval_time: 70m
+        alertname: CheckoutCleanupMissing
+        exp_alerts:
+          - exp_labels: {severity: warning, job: a}
+            exp_annotations:
+              summary: Redis knows of no clean-up
+              description: checkoutctl cleanup --expired; checkoutctl cron status
+  - interval: 1m
+    input_series:
+      - {series: 'redis_up', values: '1x90'}
       - {series: 'checkoutctl_cleanup_last_run_timestamp_seconds', values: '0x90'}
       - {series: 'checkoutctl_snapshot_timestamp_seconds', values: '0x90'}
     alert_rule_test:
+      - {eval_time: 70m, alertname: CheckoutCleanupMissing, exp_alerts: []}
       - {eval_time: 60m, alertname: CheckoutCleanupOverdue, exp_alerts: []}
       - eval_time: 70m
         alertname: CheckoutCleanupOverdue
