@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from checkout_cli.cli.context import DryRunOption, YesOption
+from checkout_cli.errors import ExitCode
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -59,7 +60,7 @@ def install(
         narrate(f"written: {wanted.path}; it holds in the next shell")
     else:
         narrate("nothing was changed")
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FINDING)
     if wanted.hint:
         narrate(f"next: {wanted.hint}")
 

@@ -111,21 +111,11 @@ def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:
     from checkout_cli.operations.cron_runs import statuses
     from checkout_cli.render.cron_view import show_statuses
 
-    now, found = time.time(), statuses(time.time())
-    try:
-        ours = crontab.changed(crontab.read(), None, force=True).block
-        wanted = block(Setting.here(context_of(typer_context).directory))
-        installed = (
-            "not installed"
-            if ours is None
-            else "installed"
-            if ours == wanted
-            else "installed, and edited or for another directory"
-        )
-    except crontab.CrontabUnavailable as error:
-        installed = str(error)
+    now = time.time()
+    found = statuses(now)
+    installed = crontab.installed(block(Setting.here(context_of(typer_context).directory)))
     show_statuses(found, installed=installed, now=now, as_json=as_json)
-    if installed == "not installed" or any(each.overdue for each in found):
+    if installed == crontab.NOT_INSTALLED or any(each.overdue for each in found):
         raise typer.Exit(ExitCode.FINDING)
 
 

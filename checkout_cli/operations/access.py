@@ -240,6 +240,7 @@ COMMANDS: dict[str, Entry] = {
     **_cache(DELIVERY, "delivery"),
     **_cache(COUPONS, "coupon"),
     "stats": _STATISTICS,
+    "top": _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything | _on(JOBS, "get")),
     "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "memory show": _MEMORY,
@@ -273,9 +274,6 @@ COMMANDS: dict[str, Entry] = {
     "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
-COMMANDS["top"] = (
-    _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything | _on(JOBS, "get"))
-)  # its parts
 COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its jobs
 
 LIBRARY: dict[str, Entry] = {

@@ -46,7 +46,7 @@ JOBS: Mapping[str, Job] = {
         Job("health", ("health",), 5),
     )
 }
-"""A clean-up and a hand-over hold locks, so that two of them never run at once: 75 means that another one does."""
+"""75 means that another run is under way: of any job on this machine, of a clean-up on any machine."""
 
 
 @dataclass(frozen=True)

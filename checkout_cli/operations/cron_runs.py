@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
+from checkout_cli.errors import ExitCode
 from checkout_cli.operations.cron_jobs import JITTER, JOBS, Job, Setting
 from checkout_cli.operations.state_file import StateFile
 
@@ -53,9 +56,16 @@ def run(
     sleep: Callable[[float], None] = time.sleep,
     wall: Callable[[], float] = time.time,
 ) -> Outcome:
-    """Wait a little, run the job's command, and note how it ended."""
+    """Wait a little, run the job's command, and note how it ended; nothing where this machine still runs it (75)."""
     sleep(random.uniform(0, jitter))  # noqa: S311  (no secret)
     started = wall()
+    with _alone(job, directory) as alone:
+        if not alone:
+            return Outcome(Run(int(started * 1000), 0.0, ExitCode.TRY_AGAIN), "", trouble=False)
+        return _run(job, setting, started, directory, wall)
+
+
+def _run(job: Job, setting: Setting, started: float, directory: Path | None, wall: Callable[[], float]) -> Outcome:
     command = [*setting.command, "--directory", str(setting.directory), *job.words]
     code, said = _ran(command)
     found = Run(int(wall() * 1000), round(wall() - started, 3), code)
@@ -66,6 +76,30 @@ def run(
         said += f"warning: when this ran cannot be noted: {error.strerror}\n"
         trouble = True
     return Outcome(found, said, trouble)
+
+
+@contextmanager
+def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
+    """Whether no other run of this job is under way here; a run that dies, however it does, holds it no longer."""
+    path = _file(job, directory).path.with_suffix(".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError:
+        yield True  # that nothing can be written there is told when the run is noted
+        return
+    with file:
+        yield _locked(file)
+
+
+def _locked(file: TextIO) -> bool:
+    import fcntl  # where there is cron
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _ran(command: Sequence[str]) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from checkout_cli.errors import CheckoutError, ExitCode
 from checkout_cli.operations.cron_jobs import BEGIN, END
 from checkout_cli.operations.private_file import write_private
 
+NOT_INSTALLED = "not installed"
 _TIMEOUT = 20.0
 _FOREIGN = re.compile(
     r"^#.*\b(?:managed by|ansible managed|puppet|chef|do not edit(?! this file - edit the master))", re.I | re.M
@@ -83,6 +84,17 @@ def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
     else:
         after = before + ("" if not before or before.endswith("\n") else "\n") + wanted
     return Change(before, after, old)
+
+
+def installed(wanted: str) -> str:
+    """How our block stands in the user's crontab, in words; ``NOT_INSTALLED`` where there is none."""
+    try:
+        ours = changed(read(), None, force=True).block
+    except CrontabUnavailable as error:
+        return str(error)
+    if ours is None:
+        return NOT_INSTALLED
+    return "installed" if ours == wanted else "installed, and edited or for another directory"
 
 
 def write(change: Change) -> Path | None:

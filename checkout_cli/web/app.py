@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -231,5 +232,6 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     if not isinstance(error, ClientDisconnect):
-        _log.error("%s in an endpoint", type(error).__name__)
+        place = traceback.extract_tb(error.__traceback__)[-1]  # and never the values there
+        _log.error("%s at %s:%s", type(error).__name__, place.filename, place.lineno)
     return refused(500, "something is wrong here; the server's log has more")

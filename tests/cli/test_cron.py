@@ -181,6 +181,19 @@ def test_systemd_reads_a_strange_path_as_it_is() -> None:
     assert 'ExecStart="/opt/a b/c\\\\d/$$x/checkoutctl" --directory "/srv/it\'s" cron run sync\n' in service
 
 
+def test_a_job_that_still_runs_here_is_not_started_again(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    setting = Setting((sys.executable, "-c", f"open({str(started)!r}, 'a').write('x')"), tmp_path)
+    with cron_runs._alone(JOBS["sync"], tmp_path) as alone:
+        assert alone
+        second = cron_runs.run(JOBS["sync"], setting, jitter=0, directory=tmp_path)
+        assert (second.run.exit_code, second.trouble, started.exists()) == (75, False, False)
+        assert cron_runs.statuses(time.time(), tmp_path)[1].last is None, "it is not noted as a run"
+        assert cron_runs.run(JOBS["health"], setting, jitter=0, directory=tmp_path).run.exit_code == 0
+    assert cron_runs.run(JOBS["sync"], setting, jitter=0, directory=tmp_path).run.exit_code == 0
+    assert started.read_text() == "xx"
+
+
 def test_a_run_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = cron_runs.run(

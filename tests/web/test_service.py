@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.requests import Request
 
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.web import service as module
+from checkout_cli.web.app import _broken
 from checkout_cli.web.service import Service
 
 
@@ -38,3 +40,13 @@ def test_a_look_that_fails_in_an_unknown_way_is_not_the_last_one(
 
     assert asyncio.run(asked()) > 0
     assert "a look for the metrics has failed: ZeroDivisionError: a mistake of ours" in caplog.text
+
+
+def test_a_mistake_of_ours_is_logged_with_its_place_and_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        int("phone 170 5550199")  # whose error repeats it
+    except ValueError as error:
+        answer = asyncio.run(_broken(Request({"type": "http"}), error))
+    assert answer.status_code == 500
+    assert f"ValueError at {__file__}:" in caplog.text
+    assert "5550199" not in caplog.text + bytes(answer.body).decode()
