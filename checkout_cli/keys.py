@@ -18,6 +18,8 @@ LEGACY_STATS = "checkout:stats"
 """The hash of counters that the shop's older programs keep; read, never written."""
 PENDING = "checkout:pending"
 """A SET of the ids of sessions that were written to Redis while the database was away."""
+CLAIM_PREFIX = "checkout:claim:"
+"""Claims to fill a session's key, in the slot of that key: the key itself stays missing for every program."""
 LOCK_PREFIX = "checkout:lock:"
 JOB_PREFIX = "checkout:job:"
 """When a job such as the clean-up ran last."""
@@ -42,6 +44,11 @@ def session_key(checkout_id: str) -> str:
 def checkout_id_of(session_key: str) -> str:
     """The reverse of :func:`session_key`."""
     return session_key.removeprefix(SESSION_PREFIX)
+
+
+def claim_key(checkout_id: str) -> str:
+    """The key of the claim to fill a session's key; the braces put it into the same slot of a cluster."""
+    return f"{CLAIM_PREFIX}{{{session_key(checkout_id)}}}"
 
 
 def lock_key(job: str) -> str:

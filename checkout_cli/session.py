@@ -1,8 +1,7 @@
 """A checkout session: its JSON, its payment status, and what every tier and command agrees on about both.
 
-A session's *body* is its JSON object as UTF-8 bytes, without the store's own ``version`` and ``stamp``. Bodies are
-changed field by field on the raw bytes (:func:`with_changes`), so that what we do not know survives untouched, to
-the last digit of a price.
+A session's *body* is its JSON object as UTF-8 bytes, without the store's own header. Bodies are changed field by field
+on the raw bytes (:func:`with_changes`), so that what we do not know survives untouched, to the last digit of a price.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ LARGEST_INTEGER = 2**53 - 1
 _SHOWN_PATH = 100
 _MAX_DIGITS = 40
 
-RESERVED_FIELDS = frozenset({"version", "stamp", "undrained"})
-"""The store's own fields in a session's JSON; callers cannot set them."""
+STORE_FIELD = "_store"
+"""The store's own field in a session's JSON, its header; callers cannot set it."""
 
 
 class TierName(StrEnum):
@@ -73,6 +72,9 @@ _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
 }
 """Money that was taken stays taken, and a cancelled checkout stays cancelled; a failed payment may be tried again."""
 
+FINAL_STATUSES = tuple(status for status in PaymentStatus if _NEXT[status] <= {status})
+"""Statuses that nothing follows."""
+
 
 class _Rank(IntEnum):
     MEMORY = 0
@@ -88,9 +90,9 @@ def at_least(durability: Durability, required: Durability) -> bool:
 class Session(msgspec.Struct, frozen=True):
     """One checkout session as it was read.
 
-    ``version`` is 0 for a session that the database does not have: another program's that we have not adopted, or one
-    that waits for the database. ``verified`` is false where the tier that answered could not be checked against the
-    database. ``undrained`` is how many of its writes wait for the database, where an operator looks.
+    ``version`` is 0 for an external writer's session that the database does not have. ``verified`` is false where the
+    tier that answered could not be checked against the database. ``dirty`` is how many of its writes the database may
+    lack, and ``external``: an external writer wrote it last, and no process of ours has taken that in yet.
     """
 
     checkout_id: str
@@ -98,7 +100,8 @@ class Session(msgspec.Struct, frozen=True):
     version: int
     tier: TierName
     verified: bool = True
-    undrained: int = 0
+    dirty: int = 0
+    external: bool = False
 
     @property
     def status(self) -> str:
@@ -175,6 +178,17 @@ def is_completed(fields: Mapping[str, Any]) -> bool:
     return bool(fields.get("databaseOrderId")) or fields.get("paymentStatus") == PaymentStatus.PAID
 
 
+def may_follow(before: object, after: object) -> bool:
+    """Whether a payment status may follow another, whoever writes it; a missing one counts as pending.
+
+    A status that is none of the shop's may be left for any of these, and never follows one of them.
+    """
+    before, after = before or PaymentStatus.PENDING, after or PaymentStatus.PENDING
+    if before == after or before not in _STATUSES:
+        return True
+    return after in _STATUSES and PaymentStatus(str(after)) in _NEXT[PaymentStatus(str(before))]
+
+
 def check_transition(before: object, after: object) -> None:
     """Refuse a payment status that may not follow ``before``.
 
@@ -226,16 +240,49 @@ def _raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
         raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
 
 
-def without_reserved(body: bytes) -> bytes:
-    """A foreign body without fields that happen to have the names of the store's own, the rest byte for byte.
+def without_header(value: bytes) -> tuple[bytes, str | None]:
+    """An external value's body, every member but the store's own byte for byte; and that one, where it is text.
 
     Raises:
         SessionCorrupt: the bytes are not one JSON object in UTF-8.
     """
+    body = value.strip(b" \t\r\n")
     fields = _raw_fields(body)
-    if RESERVED_FIELDS.isdisjoint(fields):
+    header = fields.pop(STORE_FIELD, None)
+    if header is None:
+        return body, None
+    member = json.loads(bytes(header))
+    return _encoder.encode(fields), member if isinstance(member, str) else None
+
+
+def with_members(body: bytes, members: Mapping[str, msgspec.Raw | None]) -> bytes:
+    """The body with some members replaced by the very bytes that are given, or left out (``None``).
+
+    Raises:
+        SessionCorrupt: the body itself is broken.
+    """
+    fields = {**_raw_fields(body), **members}
+    return _encoder.encode({name: raw for name, raw in fields.items() if raw is not None})
+
+
+def with_expiry(body: bytes, expires_at: int) -> bytes:
+    """The body with its ``expiresAt``, if it has one, moved to a moment (ms), for programs that go by it.
+
+    Raises:
+        SessionCorrupt: the body itself is broken.
+    """
+    if b'"expiresAt"' not in body or "expiresAt" not in _raw_fields(body):
         return body
-    return _encoder.encode({name: raw for name, raw in fields.items() if name not in RESERVED_FIELDS})
+    return with_members(body, {"expiresAt": msgspec.Raw(_encoder.encode(iso(expires_at)))})
+
+
+def members_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a body by their names, each value as its bytes.
+
+    Raises:
+        SessionCorrupt: the bytes are not one JSON object in UTF-8.
+    """
+    return _raw_fields(body)
 
 
 def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
@@ -262,9 +309,8 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     Raises:
         InvalidInput: naming the path of the first such field.
     """
-    reserved = sorted(RESERVED_FIELDS.intersection(fields))
-    if reserved:
-        raise InvalidInput(f"field {reserved[0]!r} belongs to the store", hint="leave it out")
+    if STORE_FIELD in fields:
+        raise InvalidInput(f"field {STORE_FIELD!r} belongs to the store", hint="leave it out")
     _check_value(fields, path="", depth=0)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import bindparam, select
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
-from checkout_cli.store import stamped
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.redis_commands import decoded
+from checkout_cli.store.redis_pending import is_dirty
 from checkout_cli.store.redis_tier import Look, RedisTier
 from checkout_cli.store.schema import sessions
 
@@ -127,8 +127,8 @@ class Backlog:
 
     def _written(self, look: Look) -> int | None:
         """When such a session was last written (ms): each write grants it the full TTL, and notes its end in it."""
-        copy = None if look.value is None else stamped.decode(look.value)
-        if copy is None or not copy.undrained:
+        copy = look.copy
+        if copy is None or not is_dirty(look):
             return None
         try:
             expires_at = milliseconds_of(decode(copy.body).get("expiresAt"))
@@ -155,5 +155,5 @@ def _has(look: Look, row: Row) -> bool:
     """Whether this version or a newer one lies at the key; of a deleted session, nothing may be there."""
     if row.deleted:
         return look.value is None and look.problem is None
-    copy = None if look.value is None else stamped.decode(look.value)
-    return copy is not None and copy.version >= row.version
+    copy = look.copy
+    return copy is not None and not copy.is_external and copy.version >= row.version

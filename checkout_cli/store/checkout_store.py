@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -35,18 +36,21 @@ from checkout_cli.session import (
     TierName,
     decode,
     milliseconds_of,
-    without_reserved,
+    with_expiry,
 )
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.bookkeeping import Bookkeeping, measured
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.deletion import Deletion
-from checkout_cli.store.drain_log import DrainLog
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.expiry import ExpiryField
+from checkout_cli.store.external_writers import ExternalWriters
+from checkout_cli.store.flush_log import FlushLog
+from checkout_cli.store.flusher import Flusher, Settled
+from checkout_cli.store.hand_over import Before, HandOver
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.memory_tier import MemoryTier
+from checkout_cli.store.protocol.ids import first_of, writes
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Count, Record, Sighting, Totals
 from checkout_cli.store.redis_alone import RedisAlone
@@ -62,6 +66,9 @@ WRITE_ATTEMPTS = 20
 PATIENCE = 0.002
 """Seconds that a write waits at most before its next attempt, times the attempts it has made."""
 
+REFRESHES = 3
+"""How often a write that Redis alone may acknowledge asks the database first, to have something to build upon."""
+
 _log = logging.getLogger("checkout_cli.store")
 
 
@@ -76,24 +83,40 @@ class CheckoutStore:
         *,
         clock: Clock | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_token: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """For callers with tiers of their own; everybody else uses :meth:`open`."""
+        """For callers with tiers of their own; everybody else uses :meth:`open`.
+
+        ``new_id`` names sessions, and ``new_token`` gives names of writes that nobody has used.
+        """
         self.settings = settings
         self.redis = redis
         self.index = RedisIndex(redis)
         self.database = database
         self.memory = MemoryTier()
         self.clock = clock or Clock()
-        self.drain_log = DrainLog(database)
+        self.external = ExternalWriters(database)
+        self.flush_log = FlushLog(database, self.external, new_token)
         self.bookkeeping = Bookkeeping(settings, redis, self.clock)
+        self._new_token = new_token
         self._versions = Versions(settings, self.clock, new_id)
-        self.redis_alone = RedisAlone(redis, self.drain_log, self._versions, self.clock)
-        self.hand_over = HandOver(settings, redis, database, self.redis_alone, self.clock)
-        self._publisher = Publisher(redis, database, self.hand_over, self.drain_log, self.clock)
-        self._deletion = Deletion(redis, database, self.hand_over, self._publisher, self.clock)
-        self._last_resort = LastResort(self.memory, self.drain_log, self._versions, self.clock)
-        self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self._publisher)
-        self._sightings = Sightings(redis, self.index, database, self.memory, self.clock)
+        self.hand_over = HandOver(settings, redis, database, self.clock)
+        self.flusher = Flusher(redis, database, self.flush_log, self.hand_over, self._versions, self.clock, new_token)
+        self.publisher = Publisher(
+            redis,
+            database,
+            self.hand_over,
+            self.flusher,
+            self.bookkeeping,
+            self.clock,
+            session_ttl=settings.session_ttl,
+        )
+        self.redis_alone = RedisAlone(redis, self.flusher, self._versions, new_token)
+        self._expiry = ExpiryField(redis, self._versions, self.clock)
+        self._deletion = Deletion(redis, database, self.hand_over, self.publisher, self.clock, new_token)
+        self._last_resort = LastResort(self.memory, self.flush_log, self._versions, self.clock)
+        self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self.publisher)
+        self._sightings = Sightings(redis, self.index, database, self.memory, self.flush_log, self.clock)
         self._ttl = int(settings.session_ttl * 1000)
 
     @classmethod
@@ -132,16 +155,14 @@ class CheckoutStore:
                 knows all sessions but those that another program wrote and nobody adopted: these are not found.
         """
         if self.settings.enable_checkout_sessions:
-            self.hand_over.renew()
-        trusted_until = self.hand_over.trusted_until(checkout_id)
-        opened = self._open_drained(checkout_id)
-        session = self._trusted(checkout_id, opened, trusted_until)
+            self._look_around()
+        before = self.hand_over.before(checkout_id)
+        opened = self._open(checkout_id)
+        session = self._trusted(checkout_id, opened, before)
         if session is not None:
             return session
-        if opened is not None and opened.undrained:  # the database can be read at most: what it has is older
-            return _unchecked(checkout_id, opened)
         try:
-            return self._from_database(checkout_id, opened)
+            return self._from_database(checkout_id, self._settled(checkout_id, opened, adopt=False))
         except DatabaseUnavailable as away:
             return self._unverified(checkout_id, opened, away)
 
@@ -157,23 +178,36 @@ class CheckoutStore:
             DurabilityUnavailable: what is left is less durable than ``require``.
             DatabaseUnavailable: the database is away; the write is not acknowledged.
         """
-        record = self._versions.first(fields, checkout_id)
-        write_id = str(uuid.uuid4())
+        write_id = first_of(self._new_token())
+        record = msgspec.structs.replace(self._versions.first(fields, checkout_id), write_id=write_id)
         opened = self._open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
             raise SessionExists(f"session {record.checkout_id} exists already")
-        if opened is not None and self._prefers_redis(require):
+        if (
+            opened is not None
+            and self._prefers_redis(require)
+            and self._is_free(record, chosen=checkout_id is not None)
+        ):
             written = self.redis_alone.create(record, opened, write_id, require)
             if written is not None:
                 return written
         try:
-            created = self._insert(record, write_id)
+            created = self._insert(record)
         except DatabaseUnavailable as away:
             return self._without_database.create(record, opened, write_id, require, away)
         if not created:
-            self._publisher.give_up(record.checkout_id, opened)
+            self.publisher.give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
-        return self._acknowledged(record, opened, None)
+        return self._acknowledged(record, Settled(opened) if opened is not None else None, None)
+
+    def _is_free(self, record: Record, *, chosen: bool) -> bool:
+        """Whether Redis alone may acknowledge a new session: nobody has had an id that its caller has chosen."""
+        if not chosen:
+            return True
+        try:
+            return self.database.read(record.checkout_id) is None
+        except DatabaseUnavailable:
+            return True  # what the database has of it makes it a conflict, once it is flushed
 
     @measured
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
@@ -187,25 +221,59 @@ class CheckoutStore:
             DatabaseUnavailable: the database is away; the write is not acknowledged.
         """
         accepted_id(checkout_id)
-        write_id = str(uuid.uuid4())
-        opened = self._open_drained(checkout_id)
-        if opened is not None and self._prefers_redis(require):
-            written = self.redis_alone.update(checkout_id, changes, opened, write_id, require)
+        if self._prefers_redis(require):
+            written = self._update_in_redis(checkout_id, changes, require)
             if written is not None:
                 return written
-        copy = None if opened is None or opened.undrained else opened.standing
-        seen = None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
+        opened = self._open(checkout_id)
+        attempted: str | None = None
+        write_id = first_of(self._new_token())
         try:
+            settled = self._settled(checkout_id, opened)
+            seen = self._standing(checkout_id, settled)
+            on_copy = seen is not None
             for attempt in range(WRITE_ATTEMPTS):
                 self._let_others_finish(attempt)
-                seen = seen or self._row_to_write(checkout_id, opened)
-                record = self._versions.next(seen, changes)
-                if self._replace(record, seen, write_id):
-                    return self._acknowledged(record, opened, seen)
-                seen = None  # it was stale: the database refused it, so begin again from the row
+                seen = seen or self._row_to_write(checkout_id, settled)
+                record = msgspec.structs.replace(self._versions.next(seen, changes), write_id=write_id)
+                attempted = write_id
+                if self._replace(record, seen):
+                    return self._acknowledged(record, settled, seen)
+                seen, on_copy = None, False  # it was stale: the database refused it, so begin again from the row
+                attempted = None
         except DatabaseUnavailable as away:
-            return self._without_database.update(checkout_id, changes, opened, write_id, require, away)
+            if attempted is not None and opened is not None and not on_copy:
+                raise  # whether it is there is not known, and Redis has nothing that it can be built upon
+            return self._without_database.update(
+                checkout_id, changes, opened, write_id, require, away, attempted=attempted is not None
+            )
         raise _outrun(checkout_id)
+
+    def _update_in_redis(
+        self, checkout_id: str, changes: Changes, require: Durability | None
+    ) -> Acknowledgement | None:
+        """An update that Redis alone acknowledges, on a value that is known to be current; ``None``: it cannot be."""
+        for _ in range(REFRESHES):
+            self._look_around()
+            before = self.hand_over.before(checkout_id)
+            opened = self._open(checkout_id)
+            if opened is None or opened.problem is not None:
+                return None
+            value = opened.value
+            try:
+                if value is not None and self.hand_over.doubt(checkout_id, value, opened.identity, before) is None:
+                    return self.redis_alone.update(checkout_id, changes, opened, require)
+                settled = self._settled(checkout_id, opened)
+                if not self._refreshed(checkout_id, settled):
+                    return None
+            except DatabaseUnavailable:
+                return self.redis_alone.update(checkout_id, changes, opened, require)
+        return None
+
+    def _refreshed(self, checkout_id: str, settled: Settled | None) -> bool:
+        """Whether the row was published, so that there is something to build upon."""
+        record = self._row_of(checkout_id, settled)
+        return record is not None and record.body is not None and self._publish(record, settled)
 
     def set_payment_status(
         self,
@@ -228,7 +296,7 @@ class CheckoutStore:
     def delete(self, checkout_id: str, *, seen: int | None = None, write_id: str | None = None) -> None:
         """Delete a session for good: its id stays dead. Only the database can promise that.
 
-        ``seen`` deletes that version only (0: another program's session); ``write_id`` names the deletion, so that
+        ``seen`` deletes that version only (0: an external writer's session without a row); ``write_id`` names the deletion, so that
         :meth:`restore` can tell it from any other.
 
         Raises:
@@ -236,25 +304,26 @@ class CheckoutStore:
             WriteConflict: it is another version than ``seen`` by now, or others were faster every time.
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
-        opened = self._open_drained(checkout_id)
-        name = write_id or str(uuid.uuid4())
+        opened = self._open(checkout_id)
+        name = write_id or first_of(self._new_token())
         try:
+            settled = self._settled(checkout_id, opened, adopt=False)
             for _ in range(WRITE_ATTEMPTS):
                 row = self._row(checkout_id)
                 if row is not None and row.body is None:
-                    self._publisher.publish(row, opened)
+                    self._publish(row, settled)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
                 if seen is not None and seen != (0 if row is None else row.version):
-                    self._publisher.give_up(checkout_id, opened)
+                    self.publisher.give_up(checkout_id, opened)
                     raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
                 if row is None:
-                    deleted = self._deletion.foreign(checkout_id, opened, name)
+                    deleted = self._deletion.external(checkout_id, settled, name)
                 else:
-                    deleted = self._deletion.bury(row, opened, name)
+                    deleted = self._deletion.bury(row, settled, name)
                 if deleted:
                     return None
         except DatabaseUnavailable as away:
-            self._publisher.give_up(checkout_id, opened)
+            self.publisher.give_up(checkout_id, opened)
             if opened is not None:
                 raise
             return self._last_resort.delete(checkout_id, away)
@@ -278,7 +347,7 @@ class CheckoutStore:
             return False
         restored = self._deletion.take_back(record, opened, deletion)
         if not restored:
-            self._publisher.give_up(record.checkout_id, opened)
+            self.publisher.give_up(record.checkout_id, opened)
         return restored
 
     # Reading: Redis, the database, and what is left without it
@@ -288,46 +357,77 @@ class CheckoutStore:
         if not self.settings.enable_checkout_sessions:
             return None
         if self.hand_over.is_fenced:
-            self.hand_over.renew()
+            self._look_around()
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
 
-    def _open_drained(self, checkout_id: str) -> Opened | None:
-        """*open*, after what the database lacks was brought to it; without the database it stays as it is."""
-        opened = self._open(checkout_id)
-        if opened is None or opened.value is None or not opened.undrained:
-            return opened
-        try:
-            self.redis_alone.drain(checkout_id, opened.value)
-        except DatabaseUnavailable:
-            return opened
-        return self._open(checkout_id)
+    def _look_around(self) -> None:
+        """Renew the lease if it has run out, and bring over what that look has found to be pending."""
+        due = self.hand_over.renew()
+        if due is not None:
+            self.publisher.look_around(due)
 
-    def _trusted(self, checkout_id: str, opened: Opened | None, trusted_until: float) -> Session | None:
+    def _settled(self, checkout_id: str, opened: Opened | None, *, adopt: bool = True) -> Settled | None:
+        """What was opened, once the database has accounted for it; ``None`` where Redis is away or switched off.
+
+        Raises:
+            DatabaseUnavailable: it cannot; nothing was changed but that an external value may have been taken in.
+        """
+        if opened is None or opened.is_settled:
+            return None if opened is None else Settled(opened)
+        try:
+            settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
+        except RedisUnavailable:
+            self.hand_over.void(checkout_id)
+            return None
+        if settled.flushed is not None and settled.flushed.record is None:
+            self.publisher.publish_settled(checkout_id, settled)  # only the conflict log has it: Redis must not
+        return settled
+
+    def _publish(self, record: Record, settled: Settled | None) -> bool:
+        """Bring Redis up to date with a row, and count what was flushed on the way."""
+        if settled is None:
+            return False
+        also = self.publisher.counts(settled.flushed)
+        return self.publisher.publish(record, settled.opened, accounted=settled.accounted, also=also)
+
+    def _trusted(self, checkout_id: str, opened: Opened | None, before: Before) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
-        copy = None if opened is None else opened.standing
-        if copy is None or copy.undrained or copy.identity == stamped.NO_IDENTITY:
+        value = None if opened is None else opened.value
+        if opened is None or value is None:
             return None
-        if not self.hand_over.trusts(checkout_id, copy.identity, trusted_until):
+        if self.hand_over.doubt(checkout_id, value, opened.identity, before) is not None:
             return None
-        fields = decode(copy.body)
+        fields = decode(value.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
-        return Session(checkout_id, fields, copy.version, TierName.REDIS)
+        if self.hand_over.sees_external_writers:
+            fields = self._expiry.renewed(checkout_id, opened, fields)
+        return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
 
-    def _from_database(self, checkout_id: str, opened: Opened | None) -> Session:
+    def _from_database(self, checkout_id: str, settled: Settled | None) -> Session:
         """The session as the database has it, and Redis brought up to date."""
-        record = self._row(checkout_id)
+        record = self._row_of(checkout_id, settled)
+        opened = None if settled is None else settled.opened
         if record is None:
             return self._without_row(checkout_id, opened)
-        body = self._living(record, opened)
+        body = self._living(record, settled)
         expires_at = self._versions.expiry(record.created_at)
-        self._publisher.publish(msgspec.structs.replace(record, expires_at=expires_at), opened)
+        if self.hand_over.sees_external_writers:
+            body = with_expiry(body, expires_at)
+        self._publish(msgspec.structs.replace(record, body=body, expires_at=expires_at), settled)
         self.hand_over.note_expiry(checkout_id, expires_at, at_once=opened is None)
         return Session(checkout_id, decode(body), record.version, TierName.DATABASE)
+
+    def _row_of(self, checkout_id: str, settled: Settled | None) -> Record | None:
+        """The database's row, as a flush has just left it, or as it is."""
+        flushed = None if settled is None else settled.flushed
+        if flushed is not None and flushed.wrote:
+            return flushed.record
+        return self._row(checkout_id)
 
     def _row(self, checkout_id: str) -> Record | None:
         """The database's row, after what only memory has was handed to it."""
@@ -336,49 +436,61 @@ class CheckoutStore:
         self._last_resort.hand_over(checkout_id)
         return self.database.read(checkout_id)
 
-    def _living(self, record: Record, opened: Opened | None) -> bytes:
+    def _living(self, record: Record, settled: Settled | None) -> bytes:
         """The body of a row whose session has not ended."""
+        opened = None if settled is None else settled.opened
         if record.body is None:
-            self._publisher.publish(record, opened)
+            self._publish(record, settled)
             raise SessionDeleted(f"session {record.checkout_id} was deleted")
         self._versions.check_age(record.checkout_id, record.created_at)
-        if record.expires_at <= self.clock.wall() and (opened is None or opened.value is None):
-            self._publisher.give_up(record.checkout_id, opened)
+        if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
+            self.publisher.give_up(record.checkout_id, opened)
             raise SessionExpired(f"session {record.checkout_id} has expired")
         return record.body
 
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
-        """No row stands behind it: a session of another program, or none."""
+        """No row stands behind it: an external writer's session, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"another program keeps something that is not a session at the key of {checkout_id!r}")
-        if opened is None or opened.value is None:
-            self._publisher.give_up(checkout_id, opened)
+            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}")
+        if opened is None or opened.raw is None or opened.value is None:
+            self.publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
-        if opened.copy is not None:
+        if opened.value.base or not opened.value.is_external:
             raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
-        fields = decode(without_reserved(opened.value))
+        fields = decode(opened.value.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
-        return Session(checkout_id, fields, 0, TierName.REDIS)
+        return Session(checkout_id, fields, 0, TierName.REDIS, external=True)
 
     def _unverified(self, checkout_id: str, opened: Opened | None, away: DatabaseUnavailable) -> Session:
         """The database is away: Redis' copy as it is, or memory's."""
         if opened is None or opened.value is None:
-            self._publisher.give_up(checkout_id, opened)
+            self.publisher.give_up(checkout_id, opened)
             return self._last_resort.get(checkout_id, away)
-        return _unchecked(checkout_id, opened)
+        value = opened.value
+        fields, dirty = decode(value.body), writes(value.ids)
+        return Session(
+            checkout_id, fields, value.version, TierName.REDIS, verified=False, dirty=dirty, external=value.is_external
+        )
 
     # Writing: the database's commit, then Redis
 
-    def _row_to_write(self, checkout_id: str, opened: Opened | None) -> Record:
-        """The row that the write begins from; version 0 is another program's session, about to be adopted."""
+    def _standing(self, checkout_id: str, settled: Settled | None) -> Record | None:
+        """What a write may begin from without asking the database first: a clean copy, or a row that was just flushed."""
+        if settled is None:
+            return None
+        if settled.flushed is not None:
+            return settled.flushed.record if settled.flushed.wrote else None
+        copy = settled.opened.standing
+        return None if copy is None else self._versions.seen(checkout_id, copy.version, copy.body)
+
+    def _row_to_write(self, checkout_id: str, settled: Settled | None) -> Record:
+        """The row that the write begins from."""
         record = self._row(checkout_id)
         if record is not None:
-            self._living(record, opened)
+            self._living(record, settled)
             return record
-        self._without_row(checkout_id, opened)
-        assert opened is not None  # noqa: S101  (a session without a row came from Redis)
-        assert opened.value is not None  # noqa: S101
-        return self._versions.seen(checkout_id, 0, without_reserved(opened.value))
+        self._without_row(checkout_id, None if settled is None else settled.opened)
+        raise _outrun(checkout_id)  # an external writer's session could not be taken in: its writer is faster
 
     def _prefers_redis(self, require: Durability | None) -> bool:
         """Whether the shop chose Redis' durability, and this caller does not insist on more."""
@@ -389,24 +501,25 @@ class CheckoutStore:
         if attempt > 1:
             self.clock.pause(random.uniform(0, PATIENCE) * attempt)  # noqa: S311  (no secret)
 
-    def _replace(self, record: Record, seen: Record, write_id: str) -> bool:
+    def _replace(self, record: Record, seen: Record) -> bool:
         """The database's commit: false where the session is no longer what was seen."""
-        if seen.version == 0:
-            return self._insert(record, write_id)
-        self.hand_over.note_unpublished(record.checkout_id, record.version)  # from here on Redis may be behind
-        return self.database.update(record, seen=seen.version, now=self.clock.wall(), write_id=write_id)
+        self.hand_over.note_unpublished(record)  # from here on Redis may be behind
+        now = self.clock.wall()
+        return self.database.update(record, seen=seen.version, now=now, write_id=record.write_id)
 
-    def _insert(self, record: Record, write_id: str) -> bool:
-        self.hand_over.note_unpublished(record.checkout_id, record.version)
-        return self.database.insert(record, now=self.clock.wall(), write_id=write_id)
+    def _insert(self, record: Record) -> bool:
+        self.hand_over.note_unpublished(record)
+        return self.database.insert(record, now=self.clock.wall(), write_id=record.write_id)
 
-    def _acknowledged(self, record: Record, opened: Opened | None, seen: Record | None) -> Acknowledgement:
+    def _acknowledged(self, record: Record, settled: Settled | None, seen: Record | None) -> Acknowledgement:
         """The database has it in place of ``seen``; now Redis, or else the row stays pending."""
         assert record.body is not None  # noqa: S101  (deletions are not acknowledged with a session)
         self.hand_over.note_written(record.checkout_id, record.expires_at)
         fields = decode(record.body)
-        also = () if opened is None else self.bookkeeping.commands(seen, fields)
-        published = self._publisher.publish(record, opened, also)
+        published = False
+        if settled is not None:
+            also = [*self.publisher.counts(settled.flushed), *self.bookkeeping.commands(seen, fields)]
+            published = self.publisher.publish(record, settled.opened, accounted=settled.accounted, also=also)
         tier = TierName.REDIS if published else TierName.DATABASE
         session = Session(record.checkout_id, fields, record.version, tier)
         return Acknowledgement(session, Durability.DATABASE, published)
@@ -463,14 +576,6 @@ class CheckoutStore:
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
         return self.redis.legacy_statistics()
-
-
-def _unchecked(checkout_id: str, opened: Opened) -> Session:
-    """Redis' copy as it is, where the database cannot say whether it is current."""
-    assert opened.value is not None  # noqa: S101  (the caller has seen it)
-    copy = opened.copy
-    version, body = (copy.version, copy.body) if copy else (0, without_reserved(opened.value))
-    return Session(checkout_id, decode(body), version, TierName.REDIS, verified=False)
 
 
 def _outrun(checkout_id: str) -> WriteConflict:

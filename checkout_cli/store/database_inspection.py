@@ -9,10 +9,10 @@ from sqlalchemy import inspect, select, text
 
 from checkout_cli.store.database_tier import DatabaseTier, latest_stamp
 from checkout_cli.store.records import Record
-from checkout_cli.store.schema import conflicts, quarantine, reigns, sessions
+from checkout_cli.store.schema import conflicts, reigns, sessions
 
 MOST_TOLD = 10
-"""Of the conflicts and the replaced values of one session."""
+"""Of the conflicts of one session."""
 
 
 class RowView(msgspec.Struct, frozen=True):
@@ -33,12 +33,12 @@ class RowView(msgspec.Struct, frozen=True):
         return self.published_version < self.version
 
 
-class Traces(NamedTuple):
-    """What else the database remembers of a session: when writes of it lost a conflict, and when values were replaced
-    in Redis that were no session (both ms)."""
+class Told(NamedTuple):
+    """A write of a session that went to the conflict log: when (ms), from where, and what of it was applied."""
 
-    conflicts: list[int]
-    quarantined: list[int]
+    detected_at: int
+    source: str
+    result: str
 
 
 def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
@@ -55,20 +55,16 @@ def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
     return RowView(**row._asdict() | {"body": None if row.body is None else row.body.encode()})
 
 
-def traces_of(database: DatabaseTier, checkout_id: str) -> Traces:
-    """What else there is of a session, the newest first.
+def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
+    """The conflicts of a session that nobody has settled, the newest first.
 
     Raises:
         DatabaseUnavailable: the database cannot be asked.
     """
-    lost = select(conflicts.c.detected_at).where(conflicts.c.checkout_id == checkout_id)
-    replaced = select(quarantine.c.seen_at).where(quarantine.c.checkout_id == checkout_id)
+    lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
+    newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
     with database.transaction() as connection:
-        found = (
-            connection.scalars(statement.order_by(moment.desc()).limit(MOST_TOLD)).all()
-            for statement, moment in ((lost, conflicts.c.detected_at), (replaced, quarantine.c.seen_at))
-        )
-        return Traces(*map(list, found))
+        return [Told(*row) for row in connection.execute(newest.limit(MOST_TOLD))]
 
 
 def is_replaced(database: DatabaseTier, identity: bytes) -> bool:

@@ -48,6 +48,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import schema_version
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
+from checkout_cli.store.external_writers import ExternalWrites, read_writes
 from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, reigns, sessions, totals
 
@@ -80,6 +81,7 @@ class Pending(msgspec.Struct, frozen=True):
     checkout_id: str
     version: int
     updated_at: int
+    write_id: str
 
 
 class DatabaseTier:
@@ -334,6 +336,15 @@ class DatabaseTier:
         statement = self._insert(table).values(values).on_conflict_do_nothing().execution_options(**_COUNTED)
         return bool(connection.execute(statement).rowcount == 1)
 
+    def insert_of(self, table: Table) -> Any:
+        """An INSERT of this database's dialect, which can be told what to do where the key is there already."""
+        return self._insert(table)
+
+    def lock_for_writing(self, connection: Connection) -> None:
+        """Begin to write at once where a reader cannot become a writer: SQLite refuses it to who has read before."""
+        if self._engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
     def columns_of(self, record: Record) -> dict[str, Any]:
         """The columns that a version sets."""
         return _values(record)
@@ -341,10 +352,13 @@ class DatabaseTier:
     def pending(self, limit: int) -> list[Pending]:
         """Versions that Redis may still lack, tombstones among them, at most ``limit``."""
         with self.transaction() as connection:
-            return [
-                Pending(row.checkout_id, row.version, row.updated_at)
-                for row in connection.execute(_PENDING, {"limit": limit})
-            ]
+            return [Pending(*row) for row in connection.execute(_PENDING, {"limit": limit}).all()]
+
+    def look(self, limit: int) -> tuple[list[Pending], ExternalWrites]:
+        """:meth:`pending`, and what external writers have done so far: what each process asks once in a while."""
+        with self.transaction() as connection:
+            rows = connection.execute(_PENDING, {"limit": limit}).all()
+            return [Pending(*row) for row in rows], read_writes(connection)
 
     def note_published(self, versions: Mapping[str, int], reign: Reign | None = None) -> None:
         """Note which versions Redis has; never backwards, and losing this note is harmless.
@@ -579,6 +593,7 @@ _COLUMNS = (
     sessions.c.body,
     sessions.c.created_at,
     sessions.c.expires_at,
+    sessions.c.write_id,
 )
 _READ = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
@@ -602,6 +617,7 @@ _UPDATE = (
             name: bindparam(name)
             for name in ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
         }
+        | {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
     )
 )
 _BURY = (
@@ -612,7 +628,12 @@ _BURY = (
         sessions.c.body.is_not(None),
     )
     .values(
-        version=sessions.c.version + 1, body=None, updated_at=bindparam("updated_at"), write_id=bindparam("write_id")
+        version=sessions.c.version + 1,
+        body=None,
+        previous_version=None,
+        previous_body=None,
+        updated_at=bindparam("updated_at"),
+        write_id=bindparam("write_id"),
     )
 )
 _UNBURY = (
@@ -634,7 +655,7 @@ _UNBURY = (
     )
 )
 _PENDING = (
-    select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at)
+    select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at, sessions.c.write_id)
     .where(sessions.c.published_version < sessions.c.version)
     .limit(bindparam("limit"))
 )
@@ -674,7 +695,7 @@ def latest_stamp(shard: str) -> Select[Any]:
 
 def _record(row: Any) -> Record:
     body = None if row.body is None else row.body.encode()
-    return Record(row.checkout_id, row.version, body, row.created_at, row.expires_at)
+    return Record(row.checkout_id, row.version, body, row.created_at, row.expires_at, row.write_id)
 
 
 def _values(record: Record) -> dict[str, Any]:

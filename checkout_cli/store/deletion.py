@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable
 
 import msgspec
 
@@ -10,7 +10,9 @@ from checkout_cli.errors import SessionNotFound
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.flusher import Settled
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import Opened, RedisTier
@@ -20,49 +22,73 @@ class Deletion:
     """Deletes for one store. Thread-safe. Its methods may raise ``DatabaseUnavailable``."""
 
     def __init__(
-        self, redis: RedisTier, database: DatabaseTier, hand_over: HandOver, publisher: Publisher, clock: Clock
+        self,
+        redis: RedisTier,
+        database: DatabaseTier,
+        hand_over: HandOver,
+        publisher: Publisher,
+        clock: Clock,
+        new_token: Callable[[], str],
     ) -> None:
         """``publisher`` takes the session out of Redis, or leaves the row pending."""
+        self._new_token = new_token
         self._redis = redis
         self._database = database
         self._hand_over = hand_over
         self._publisher = publisher
         self._clock = clock
 
-    def bury(self, row: Record, opened: Opened | None, write_id: str) -> bool:
+    def bury(self, row: Record, settled: Settled | None, write_id: str) -> bool:
         """Delete the session of a row; false where the row has another version by now."""
-        self._hand_over.note_unpublished(row.checkout_id, row.version + 1)
+        tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
+        self._hand_over.note_unpublished(tombstone)
         now = self._clock.wall()
         if not self._database.bury(row.checkout_id, seen=row.version, now=now, write_id=write_id):
             return False
-        self._publisher.publish(msgspec.structs.replace(row, version=row.version + 1, body=None), opened)
+        if settled is not None:
+            also = self._publisher.counts(settled.flushed)
+            self._publisher.publish(tombstone, settled.opened, accounted=settled.accounted, also=also)
         return True
 
-    def foreign(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
-        """Delete another program's session; false where somebody has adopted it meanwhile.
+    def external(self, checkout_id: str, settled: Settled | None, write_id: str) -> bool:
+        """Delete an external writer's session; false where somebody has adopted it meanwhile.
 
         Raises:
             SessionNotFound: there is none either.
         """
+        opened = None if settled is None else settled.opened
         if opened is None or not opened.found_something:
             self._publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
         if not is_accepted_id(checkout_id):
-            self._redis.remove(checkout_id)  # nobody can adopt it, so nothing can bring it back but its own program
+            self._remove(checkout_id, opened)  # nobody can adopt it, so nothing can bring it back but its own program
             return True
-        if not self._database.entomb(checkout_id, now=self._clock.wall(), write_id=write_id):
+        now = self._clock.wall()
+        if not self._database.entomb(checkout_id, now=now, write_id=write_id):
             return False
-        self._redis.remove(checkout_id)
-        self._hand_over.note_published(checkout_id, 1, opened.identity)
+        tombstone = Record(checkout_id, 1, None, now, now, write_id)
+        if opened.raw is None:
+            self._remove(checkout_id, opened)
+            self._hand_over.note_published(checkout_id, 1, opened.identity)
+        else:  # these bytes are what is deleted; others that came meanwhile go to the conflict log first
+            self._publisher.publish(tombstone, opened, accounted=opened.raw)
         return True
+
+    def _remove(self, checkout_id: str, opened: Opened) -> None:
+        """Take out what was opened, where no row will ever stand behind it."""
+        if opened.raw is None:
+            self._redis.remove(checkout_id)
+        else:
+            self._redis.discard(checkout_id, opened.raw)
 
     def take_back(self, record: Record, opened: Opened | None, deletion: str) -> bool:
         """Bring a session back in place of the tombstone of one deletion; false where that is not there any more.
 
         ``record.version`` is the one after the tombstone's: whoever still publishes that finds something newer.
         """
-        self._hand_over.note_unpublished(record.checkout_id, record.version)
-        now, write_id = self._clock.wall(), str(uuid.uuid4())
+        now, write_id = self._clock.wall(), first_of(self._new_token())
+        record = msgspec.structs.replace(record, write_id=write_id)
+        self._hand_over.note_unpublished(record)
         if not self._database.unbury(record, deletion=deletion, now=now, write_id=write_id):
             return False
         self._publisher.publish(record, opened)

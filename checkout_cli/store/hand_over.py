@@ -2,25 +2,28 @@
 
 A process trusts Redis only while it holds a lease: for T seconds after it began to look for rows that Redis may still
 lack (ARCHITECTURE.md, point 6). The look also writes down what this process knows, so that neither a read nor a
-write pays for it: which versions it has published, and how far reads have extended sessions.
+write pays for it: which versions it has published, and how far reads have extended sessions. And it learns there
+whether external writers were seen lately.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
 from cachetools import LRUCache
 
-from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, SessionCorrupt
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt
 from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier, Pending
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.external_writers import ExternalWrites
+from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
+from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.records import Record, Reign
-from checkout_cli.store.redis_alone import RedisAlone
 from checkout_cli.store.redis_commands import Command
 from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.reigns import Reigns
@@ -41,17 +44,23 @@ KNOWN_SESSIONS = 100_000
 _log = logging.getLogger("checkout_cli.store")
 
 
+class Before(NamedTuple):
+    """What this process knew of a session before it asked Redis: until when it had a lease, and what it distrusted."""
+
+    lease_until: float
+    distrusted: tuple[Distrust, ...]
+
+
 class HandOver:
     """One store's lease and notes. Thread-safe."""
 
-    def __init__(
-        self, settings: Settings, redis: RedisTier, database: DatabaseTier, redis_alone: RedisAlone, clock: Clock
-    ) -> None:
+    def __init__(self, settings: Settings, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
         """Looks at nothing yet, so that there is no lease."""
         self._redis = redis
         self._database = database
-        self._redis_alone = redis_alone
         self._clock = clock
+        self.external = ExternalWrites()
+        """What external writers have done, as of the last look."""
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
@@ -61,8 +70,8 @@ class HandOver:
         self._looking = threading.RLock()  # handing over makes notes, and many notes are written down at once
         self._noting = threading.Lock()
         self._lease_until = float("-inf")
-        self._pending: dict[str, int] = {}
-        self._unpublished: dict[str, int] = {}
+        self._pending: dict[str, Distrust] = {}
+        self._unpublished: dict[str, Distrust] = {}
         self._unpublished_at: dict[str, float] = {}
         self._published: dict[str, tuple[int, Reign | None]] = {}
         self._touched: dict[str, int] = {}
@@ -70,28 +79,32 @@ class HandOver:
 
     # Trust
 
-    def renew(self) -> None:
-        """Look for pending rows if the lease has run out. Without the database there is no lease, and no error."""
+    def renew(self) -> list[str] | None:
+        """Look for pending rows if the lease has run out. Without the database there is no lease, and no error.
+
+        Returns ids of rows that have been pending for a while, for the caller to publish; ``None``: nothing was looked
+        for, because the lease holds, or because a tier is away.
+        """
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
-            return
+            return None
         with self._looking:
             started = self._clock.elapsed()
             if started < self._lease_until:
-                return
+                return None
             self._lease_until = float("-inf")
             try:
                 self._write_down()
                 if self._reigns is not None:
                     self._recognize(self._reigns.current())
-                pending = self._database.pending(MOST_PENDING + 1)
+                pending, self.external = self._database.look(MOST_PENDING + 1)
             except (DatabaseUnavailable, RedisUnavailable):
-                return
-            self._pending = {row.checkout_id: row.version for row in pending}
+                return None
+            self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
             self._forget_old_writes(started)
-            self._hand_over(pending)
             # From the start of the look: what was committed while it ran may be missing in it.
             if len(pending) <= MOST_PENDING:
                 self._lease_until = started + self._span
+            return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
 
     def _forget_old_writes(self, looked_at: float) -> None:
         """What the look had to find if it is still pending need not be remembered: an outage would fill memory."""
@@ -109,27 +122,27 @@ class HandOver:
         """Whether this is not a primary that the database knows as the latest; never of a standalone Redis."""
         return self._reigns is not None and (identity is None or identity not in self._reigning)
 
-    def trusted_until(self, checkout_id: str) -> float:
-        """Until when what Redis has of a session from now on may be trusted, on this process's clock.
+    @property
+    def sees_external_writers(self) -> bool:
+        """Whether an external writer was seen within a day, as of the last look."""
+        return self.external.are_recent(self._clock.wall())
 
-        To be asked before Redis is: a lease, or a publish by another thread, that comes later says nothing of a value
-        that was read earlier.
+    def before(self, checkout_id: str) -> Before:
+        """What this process knows of a session now. To be asked before Redis is.
+
+        A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
         """
-        return float("-inf") if self._is_distrusted(checkout_id) else self._lease_until
+        return Before(self._lease_until, self._distrusted(checkout_id))
 
-    def trusts(self, checkout_id: str, identity: bytes, until: float) -> bool:
-        """Whether a copy in Redis that is stamped for the server of ``identity`` is current, at this very moment.
+    def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
+        """Why a value that the server of ``identity`` returned is not trusted, at this very moment; ``None``: it is."""
+        has_lease = self._clock.elapsed() < min(before.lease_until, self._lease_until)
+        distrusted = before.distrusted + self._distrusted(checkout_id)
+        return doubt(value, identity, distrusted, lease=has_lease and not self.is_fenced_off(identity))
 
-        ``until`` is what :meth:`trusted_until` said before the copy was read.
-        """
-        return (
-            self._clock.elapsed() < min(until, self._lease_until)
-            and not self.is_fenced_off(identity)
-            and not self._is_distrusted(checkout_id)
-        )
-
-    def _is_distrusted(self, checkout_id: str) -> bool:
-        return checkout_id in self._pending or checkout_id in self._unpublished
+    def _distrusted(self, checkout_id: str) -> tuple[Distrust, ...]:
+        pending, unpublished = self._pending.get(checkout_id), self._unpublished.get(checkout_id)
+        return tuple(each for each in (pending, unpublished) if each is not None)
 
     def _recognize(self, reigning: dict[bytes, Reign | None]) -> None:
         """Go by these primaries from now on: that a predecessor has a version says nothing of what they have."""
@@ -159,24 +172,27 @@ class HandOver:
             if self.is_fenced_off(identity):
                 return  # another thread has found a later primary meanwhile
             for distrusted in (self._unpublished, self._pending):
-                if distrusted.get(checkout_id, version + 1) <= version:  # an older version's publish proves nothing
+                known = distrusted.get(checkout_id)
+                if known is not None and known.version <= version:  # an older version's publish proves nothing
                     del distrusted[checkout_id]
             if checkout_id not in self._unpublished:
                 self._unpublished_at.pop(checkout_id, None)
             reign = self._reigning.get(identity) if identity is not None else None
-            known, _ = self._published.get(checkout_id, (0, None))
-            self._published[checkout_id] = (max(version, known), reign)
+            latest, _ = self._published.get(checkout_id, (0, None))
+            self._published[checkout_id] = (max(version, latest), reign)
             full = len(self._published) + len(self._touched) >= KEPT_NOTES
         if full:
             self.write_down()
 
-    def note_unpublished(self, checkout_id: str, version: int) -> None:
-        """A write of this process may not be in Redis: distrust the id until this version or a newer one is."""
+    def note_unpublished(self, record: Record) -> None:
+        """This process is about to commit a version: distrust what lacks it until it, or a newer one, is in Redis."""
         if not self._redis_in_use:
             return  # nobody reads what could be stale there
         with self._noting:
-            self._unpublished[checkout_id] = max(version, self._unpublished.get(checkout_id, 0))
-            self._unpublished_at[checkout_id] = self._clock.elapsed()
+            known = self._unpublished.get(record.checkout_id)
+            if known is None or known.version <= record.version:
+                self._unpublished[record.checkout_id] = Distrust(record.version, record.write_id)
+            self._unpublished_at[record.checkout_id] = self._clock.elapsed()
 
     def note_expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
         """A read extended a session until then (ms); written down once in a tenth of the TTL.
@@ -219,90 +235,54 @@ class HandOver:
                 self._touched = touched | self._touched
             raise
 
-    # Handing over
+    # Publishing
 
-    def _hand_over(self, pending: list[Pending]) -> None:
-        """Publish rows whose own writer has had time for it, and drain what Redis alone has; a few at a time."""
-        due = [row for row in pending if self._clock.wall() - row.updated_at > GRACE]
-        tasks: list[Callable[[], object]] = [
-            partial(self.publish_row, row.checkout_id) for row in due[:HANDED_OVER_AT_ONCE]
-        ]
-        tasks.append(partial(self._redis_alone.drain_some, HANDED_OVER_AT_ONCE))
-        for task in tasks:
-            try:
-                task()
-            except DatabaseUnavailable as error:
-                _log.debug("pending rows stay pending: %s", error)
-                return
-            except RedisUnavailable as error:  # in a cluster, another server may have the next one
-                _log.debug("a pending row stays pending: %s", error)
+    def publish(
+        self, record: Record, opened: Opened, *, accounted: bytes | None = None, also: Sequence[Command] = ()
+    ) -> tuple[Outcome, Opened]:
+        """Publish a version, and note it if Redis has nothing older now; returns what lies there then.
 
-    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> None:
-        """Publish what the database has of one session, whoever wrote it.
-
-        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
-        """
-        identity = self._redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
-        record = self._database.read(checkout_id)
-        if record is None:
-            return
-        # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
-        ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
-        try:
-            self.publish(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity, token), also)
-        except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
-            _log.warning("a session cannot be published: %s", error)
-
-    def publish(self, record: Record, opened: Opened, also: Sequence[Command] = ()) -> str:
-        """Publish a version and note it, ``also`` in the same exchange; if that fails, the id stays distrusted.
+        ``accounted`` are bytes that the database has accounted for in this operation; ``also`` goes in the same
+        exchange, once.
 
         Raises:
             RedisUnavailable: it may or may not be published.
             WrongKeyType: another program keeps something else at the key.
         """
-        if self.is_fenced_off(opened.identity):
-            raise RedisUnavailable("this primary is not the one that the database knows as the latest")
-        outcome = self._redis.publish(record, opened, self._clock.wall(), also=also)
-        self.note_published(record.checkout_id, record.version, opened.identity)
-        return outcome
+        self._refuse_fenced_off(opened)
+        outcome, now_there = self._redis.publish(record, opened, self._clock.wall(), accounted=accounted, also=also)
+        self._note_outcome(record, outcome, opened)
+        return outcome, now_there
 
-    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[str]:
-        """:meth:`publish` for many, those of one server in one round trip; ``problem`` for what cannot be published.
+    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
+        """:meth:`publish` for many, those of one server in one round trip.
 
         Raises:
             RedisUnavailable: some of them may or may not be published.
         """
         if self._redis.is_cluster:
             return [self._published_alone(record, opened) for record, opened in some]
-        outcomes: dict[str, str] = {}
+        outcomes: dict[str, Outcome] = {}
         for identity in {opened.identity for _, opened in some}:
-            if self.is_fenced_off(identity):
-                raise RedisUnavailable("this primary is not the one that the database knows as the latest")
             group = [(record, opened) for record, opened in some if opened.identity == identity]
-            outcomes |= self._publish_group(group, identity)
+            self._refuse_fenced_off(group[0][1])
+            for (record, opened), (outcome, _) in zip(
+                group, self._redis.publish_all(group, self._clock.wall()), strict=True
+            ):
+                self._note_outcome(record, outcome, opened)
+                outcomes[record.checkout_id] = outcome
         return [outcomes[record.checkout_id] for record, _ in some]
 
-    def _publish_group(self, group: Sequence[tuple[Record, Opened]], identity: bytes | None) -> dict[str, str]:
-        now = self._clock.wall()
-        pairs = [self._redis.publishing(record, opened, now) for record, opened in group]
-        commands = [command for pair in pairs for command in pair]
-        _, replies = self._redis.exchange(*commands, identity=identity, bound=True, lenient=True)
-        outcomes: dict[str, str] = {}
-        for place, (record, _) in enumerate(group):
-            outcome, indexed = replies[2 * place : 2 * place + 2]
-            if isinstance(outcome, SessionCorrupt):
-                outcomes[record.checkout_id] = "problem"
-                continue
-            if isinstance(outcome, CheckoutError):
-                raise outcome
-            if isinstance(indexed, CheckoutError):
-                self._redis.make_way_for(indexed, pairs[place][1])
-            self.note_published(record.checkout_id, record.version, identity)
-            outcomes[record.checkout_id] = outcome.decode()
-        return outcomes
-
-    def _published_alone(self, record: Record, opened: Opened) -> str:
+    def _published_alone(self, record: Record, opened: Opened) -> Outcome:
         try:
-            return self.publish(record, opened)
+            return self.publish(record, opened)[0]
         except SessionCorrupt:
-            return "problem"
+            return Outcome.EXTERNAL
+
+    def _refuse_fenced_off(self, opened: Opened) -> None:
+        if self.is_fenced_off(opened.identity):
+            raise RedisUnavailable("this primary is not the one that the database knows as the latest")
+
+    def _note_outcome(self, record: Record, outcome: Outcome, opened: Opened) -> None:
+        if outcome.is_published:
+            self.note_published(record.checkout_id, record.version, opened.identity)

@@ -11,8 +11,9 @@ import msgspec
 from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, WriteConflict
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
 from checkout_cli.store.clock import Clock
-from checkout_cli.store.drain_log import DrainLog, Undrained
+from checkout_cli.store.flush_log import Dirty, FlushLog, Source
 from checkout_cli.store.memory_tier import Kept, MemoryTier
+from checkout_cli.store.protocol.value import NO_IDENTITY, Value
 from checkout_cli.store.records import Record
 from checkout_cli.store.versions import Changes, Versions
 
@@ -20,10 +21,10 @@ from checkout_cli.store.versions import Changes, Versions
 class LastResort:
     """What the store does without any server. Thread-safe."""
 
-    def __init__(self, memory: MemoryTier, drain_log: DrainLog, versions: Versions, clock: Clock) -> None:
-        """``drain_log`` takes what is handed over."""
+    def __init__(self, memory: MemoryTier, flush_log: FlushLog, versions: Versions, clock: Clock) -> None:
+        """``flush_log`` takes what is handed over."""
         self._memory = memory
-        self._drain_log = drain_log
+        self._flush_log = flush_log
         self._versions = versions
         self._clock = clock
 
@@ -86,7 +87,11 @@ class LastResort:
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is None:
             return
-        self._drain_log.apply(Undrained(kept.record, kept.write_ids, TierName.MEMORY), self._clock.wall())
+        record = kept.record
+        assert record.body is not None  # noqa: S101  (memory keeps no tombstones)
+        value = Value(record.version, NO_IDENTITY, record.body, kept.write_ids)
+        dirty = Dirty(checkout_id, value, record.created_at, record.expires_at, Source.MEMORY)
+        self._flush_log.apply(dirty, self._clock.wall())
         self._memory.release(checkout_id, kept)
 
     def _keep(self, record: Record, write_id: str, seen: Kept | None) -> Acknowledgement:

@@ -1,27 +1,41 @@
-"""Bringing Redis up to date with what the database has committed.
+"""Bringing Redis up to date with what the database has committed, and the database with what lies in the way.
 
-Nothing here raises because Redis, or what lies in it, is difficult: the database has the session, its row stays
-pending, and whoever finds it publishes it.
+A publish never replaces or deletes what the database has not accounted for. Where it meets such a value, that is flushed
+first, and what the row is then is published.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 
-from checkout_cli.errors import AccessDenied, DatabaseUnavailable, RedisUnavailable, SlotMoved, WrongKeyType
-from checkout_cli.session import is_session
+import msgspec
+
+from checkout_cli.errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    RedisUnavailable,
+    SessionCorrupt,
+    SlotMoved,
+    WrongKeyType,
+)
+from checkout_cli.session import decode
+from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.drain_log import DrainLog
+from checkout_cli.store.flush_log import Flushed
+from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
-from checkout_cli.store.records import Record
+from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.redis_pending import is_dirty
+from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 
-REFILLS = 3
-"""How often another program's session is replaced while that program goes on writing it."""
+ATTEMPTS = 3
+"""How often what lies in the way is flushed while others go on writing."""
+AT_ONCE = 20
+"""Rows, and dirty values, that one look for pending rows brings over before a read goes on."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -30,61 +44,166 @@ class Publisher:
     """Publishes for one store. Thread-safe."""
 
     def __init__(
-        self, redis: RedisTier, database: DatabaseTier, hand_over: HandOver, drain_log: DrainLog, clock: Clock
+        self,
+        redis: RedisTier,
+        database: DatabaseTier,
+        hand_over: HandOver,
+        flusher: Flusher,
+        bookkeeping: Bookkeeping,
+        clock: Clock,
+        *,
+        session_ttl: float,
     ) -> None:
-        """``hand_over`` publishes a version; this decides what becomes of whatever lies in its way."""
+        """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
         self._redis = redis
         self._database = database
         self._hand_over = hand_over
-        self._drain_log = drain_log
+        self._flusher = flusher
+        self._bookkeeping = bookkeeping
         self._clock = clock
+        self._touch_after = int(session_ttl * 100)
 
-    def publish(self, record: Record, opened: Opened | None, also: Sequence[Command] = ()) -> bool:
+    def publish(
+        self,
+        record: Record,
+        opened: Opened | None,
+        *,
+        accounted: bytes | None = None,
+        also: Sequence[Command] = (),
+    ) -> bool:
         """Bring Redis up to date; false where it could not be, so that the row stays pending.
 
-        ``also`` goes along with the first attempt and no other, because it must not happen twice.
+        ``accounted`` are bytes at the key that the database has accounted for in this operation. ``also`` goes along
+        with the first attempt and no other, because it must not happen twice.
         """
         if opened is None or opened.problem is not None:
             return False
         try:
-            if opened.is_foreign:
-                self._supersede(record, opened, also)
-            else:
-                self._publish(record, opened, also)
-        except (RedisUnavailable, AccessDenied, WrongKeyType, DatabaseUnavailable) as error:
+            return self.bring(record, opened, accounted=accounted, also=also).is_published
+        except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
             self._hand_over.void(record.checkout_id)
             return False
-        return True
 
-    def _publish(self, record: Record, opened: Opened, also: Sequence[Command]) -> None:
-        try:
-            self._hand_over.publish(record, opened, also)
-        except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
-            self._hand_over.publish_row(record.checkout_id, opened.token, also)
+    def bring(
+        self, record: Record, opened: Opened, *, accounted: bytes | None = None, also: Sequence[Command] = ()
+    ) -> Outcome:
+        """:meth:`publish`, told exactly.
 
-    def _supersede(self, record: Record, opened: Opened, also: Sequence[Command]) -> None:
-        """Put the database's version in place of what another program wrote, whichever version that claims to be."""
-        assert opened.value is not None  # noqa: S101  (else it would not be another program's)
-        if not is_session(opened.value):
-            self._quarantine(record.checkout_id, opened.value)
-        self._redis.discard(record.checkout_id, opened.value)
-        if record.body is None:
-            self._hand_over.publish(record, opened, also)
-            return
-        for _ in range(REFILLS):  # the other programs must go on seeing their session, also if they write meanwhile
-            claimed = self._redis.claim(record.checkout_id)
-            row = self._database.read(record.checkout_id)  # after the claim, so that it cannot be older than a publish
-            if row is None or self._hand_over.publish(row, claimed, also) != "cleared":
+        Raises:
+            RedisUnavailable, DatabaseUnavailable: it may or may not be published.
+            SessionCorrupt: something that is no session lies at the key, and cannot be replaced.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                outcome, there = self._hand_over.publish(record, opened, accounted=accounted, also=also)
+            except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
+                return self.publish_row(record.checkout_id, opened.token, also)
+            if accounted is not None and outcome.is_published and self._redis.is_cluster:
+                self._flusher.pending.forget(record.checkout_id, there)
+            if outcome not in {Outcome.EXTERNAL, Outcome.DIRTY}:
+                return outcome
+            if there.problem is not None:
+                raise WrongKeyType(f"something that is no session lies at the key of {record.checkout_id!r}")
+            settled = self._flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
+            newer = self._newer(record, settled)
+            if newer is None:
+                return outcome
+            record, opened, accounted, also = newer, settled.opened, settled.accounted, self.counts(settled.flushed)
+        return Outcome.EXHAUSTED
+
+    def _newer(self, record: Record, settled: Settled) -> Record | None:
+        """The row after something was flushed, to be published with the end that was meant."""
+        row = settled.flushed.record if settled.flushed is not None else self._database.read(record.checkout_id)
+        return row and msgspec.structs.replace(row, expires_at=max(row.expires_at, record.expires_at))
+
+    def counts(self, flushed: Flushed | None) -> Sequence[Command]:
+        """What the publish of a flushed write is to count: only who committed a transition counts it."""
+        if flushed is None or not flushed.wrote or flushed.record is None or flushed.record.body is None:
+            return ()
+        was = None if flushed.before is None and not flushed.external else flushed.before or b"{}"
+        seen = None if was is None else msgspec.structs.replace(flushed.record, body=was)
+        return self._bookkeeping.commands(seen, decode(flushed.record.body))
+
+    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> Outcome:
+        """Publish what the database has of one session, whoever wrote it.
+
+        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
+
+        Raises:
+            RedisUnavailable, DatabaseUnavailable: it may or may not be published.
+        """
+        identity = self._redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
+        record = self._database.read(checkout_id)
+        if record is None:
+            return Outcome.MISSING
+        # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
+        ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
+        record = msgspec.structs.replace(record, expires_at=ends_at)
+        return self.bring(record, Opened(None, identity, token), also=also)
+
+    def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
+        """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
+
+        Where nothing dirty is there, the id is forgotten, and the answer is ``None``.
+
+        Raises:
+            RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
+            SessionCorrupt: the value cannot be read any more.
+        """
+        if look.problem is Problem.UNREACHABLE:
+            return None
+        identity = self._redis.identity(checkout_id)
+        opened = Opened(look.value, identity, value=look.copy)
+        if not is_dirty(look) and not opened.is_external:
+            self._flusher.pending.forget(checkout_id, opened)
+            return None
+        ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
+        settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at)
+        self.publish_settled(checkout_id, settled)
+        return settled.flushed
+
+    def publish_settled(self, checkout_id: str, settled: Settled) -> bool:
+        """Put the row in the place of what was settled; where there is no row, nothing."""
+        flushed = settled.flushed
+        if flushed is not None and flushed.record is not None:
+            also = self.counts(flushed)
+            return self.publish(flushed.record, settled.opened, accounted=settled.accounted, also=also)
+        if flushed is not None and settled.accounted is not None:
+            return self.discard(checkout_id, settled)
+        return False
+
+    def discard(self, checkout_id: str, settled: Settled) -> bool:
+        """Take a value out of Redis that the conflict log keeps, and behind which no row stands."""
+        ended = Record(checkout_id, 0, None, 0, self._clock.wall())
+        outcome, _ = self._redis.publish(ended, settled.opened, self._clock.wall(), accounted=settled.accounted)
+        return outcome.is_published
+
+    def look_around(self, due: Sequence[str]) -> None:
+        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time."""
+        for checkout_id in due[:AT_ONCE]:
+            try:
+                self.publish_row(checkout_id)
+            except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
+                _log.warning("a session cannot be published: %s", error)
+            except DatabaseUnavailable as error:
+                _log.debug("pending rows stay pending: %s", error)
                 return
-            also = ()
+            except RedisUnavailable as error:  # in a cluster, another server may have the next one
+                _log.debug("a pending row stays pending: %s", error)
+        try:
+            self._flush_some()
+        except (RedisUnavailable, DatabaseUnavailable) as error:
+            _log.debug("dirty sessions stay dirty: %s", error)
 
-    def _quarantine(self, checkout_id: str, value: bytes) -> None:
-        """Remember a value that is no session before it is replaced: a digest, because the bytes may be personal."""
-        digest = hashlib.sha256(value).hexdigest()
-        self._drain_log.quarantine(checkout_id, digest, len(value), self._clock.wall())
-        _log.warning("session %.8s… in Redis was no session: %d bytes, SHA-256 %s", checkout_id, len(value), digest)
+    def _flush_some(self) -> None:
+        checkout_ids = self._flusher.pending.some_ids(AT_ONCE)
+        for checkout_id, look in zip(checkout_ids, self._redis.look(checkout_ids), strict=True):
+            try:
+                self.flush_seen(checkout_id, look)
+            except SessionCorrupt as error:  # one broken value must not keep the others, nor who reads another session
+                _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def give_up(self, checkout_id: str, opened: Opened | None) -> None:
         """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import msgspec
 
 from checkout_cli.session import Session, TierName
+from checkout_cli.store.protocol.row import Row
 
 
 class Record(msgspec.Struct, frozen=True):
     """One version of a session, as a tier keeps it.
 
     ``body`` is the session's JSON without the store's own fields, or ``None`` in a tombstone. ``version`` is 0 where
-    no database row stands behind it (a foreign session). ``created_at`` and ``expires_at`` are milliseconds since the
-    epoch.
+    no database row stands behind it (an external writer's session). ``created_at`` and ``expires_at`` are milliseconds
+    since the epoch. ``write_id`` names the write that made it, where that is known.
     """
 
     checkout_id: str
@@ -23,6 +24,12 @@ class Record(msgspec.Struct, frozen=True):
     body: bytes | None
     created_at: int
     expires_at: int
+    write_id: str = ""
+
+    @property
+    def row(self) -> Row:
+        """What the protocol needs to know of it."""
+        return Row(self.version, self.write_id, self.body)
 
 
 class Problem(StrEnum):

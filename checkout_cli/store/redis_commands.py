@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-
-from checkout_cli.keys import PENDING
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -23,11 +22,11 @@ class Script:
 
     def call(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
         """The command that runs it on one key."""
-        return ("EVALSHA", self.digest, 1, key, *arguments)
+        return self.call_on([key], *arguments)
 
-    def call_pending(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
-        """The command that runs it on a session's key and ``checkout:pending`` together."""
-        return ("EVALSHA", self.digest, 2, key, PENDING, *arguments)
+    def call_on(self, keys: Sequence[bytes], *arguments: bytes | str | int | float) -> Command:
+        """The command that runs it on several keys; in a cluster, of one slot."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
 
 SCRIPTS: dict[str, Script] = {}

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from checkout_cli.errors import CheckoutError, WrongKeyType
-from checkout_cli.keys import session_key
-from checkout_cli.store.redis_commands import Command, Script, encoded, register
+from checkout_cli.store.redis_commands import Script, register
 from checkout_cli.store.redis_tier import RedisTier
 
-_REPLACE, _ADOPT_HASH = register(Script("replace")), register(Script("adopt_hash"))
+_ADOPT_HASH = register(Script("adopt_hash"))
 
 
 class SessionCopy(NamedTuple):
@@ -36,16 +35,9 @@ def put_sessions(redis: RedisTier, copies: Sequence[SessionCopy]) -> list[bool]:
     Raises:
         RedisUnavailable, CommandDenied: some may be put.
     """
-    replies = redis.ask_all(*map(_putting, copies), lenient=True) if copies else []
-    return [bool(_checked(reply)) for reply in replies]
-
-
-def _putting(copy: SessionCopy) -> Command:
-    key = encoded(session_key(copy.checkout_id))
-    if copy.seen is not None:
-        return _REPLACE.call(key, copy.seen, b"", copy.value, copy.ttl or 0, encoded(copy.checkout_id))
-    end: Command = () if copy.ttl is None else ("PX", copy.ttl)
-    return ("SET", key, copy.value, "NX", *end)
+    scripts = [redis.copying(copy.checkout_id, copy.seen, copy.value, copy.ttl or 0) for copy in copies]
+    replies = redis.ask_all(*scripts, lenient=True) if copies else []
+    return [bool(_checked(reply)[0]) for reply in replies]
 
 
 def lengthen_all(redis: RedisTier, lives: Sequence[tuple[str, int]]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
-from checkout_cli.keys import INDEX, PENDING, session_key
-from checkout_cli.session import decode, without_reserved
-from checkout_cli.store import stamped
+from checkout_cli.keys import INDEX, PENDING, claim_key, is_accepted_id, session_key
+from checkout_cli.session import decode
+from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_commands import encoded
 from checkout_cli.store.redis_tier import LARGEST_VALUE, RedisTier
@@ -21,10 +22,12 @@ class KeyState(StrEnum):
 
     MISSING = "missing"
     CLAIMED = "claimed"
-    """Somebody has just claimed the right to fill it."""
-    STAMPED = "session"
-    FOREIGN = "foreign session"
-    """Another program wrote it, and no stamp of ours is in it."""
+    """It is missing, and somebody has just claimed the right to fill it."""
+    OURS = "session"
+    TAMPERED = "external write"
+    """An external writer has written it, on top of the version that our header in it still names."""
+    UNSTAMPED = "external session"
+    """An external writer has written it, without our header."""
     BROKEN = "no session"
 
 
@@ -32,7 +35,8 @@ class KeyView(msgspec.Struct, frozen=True):
     """What Redis has under one id. Looking at it extends nothing.
 
     ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
-    ``stamp`` the one that the copy was published to. ``score`` is its moment in the index (ms), infinite in a legacy
+    ``stamp`` the one that the copy was published to. ``version`` is what a reader sees, ``base`` the row's that it grew
+    from, and ``ids`` name the writes since. ``score`` is its moment in the index (ms), infinite in a legacy
     one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
     """
 
@@ -42,9 +46,10 @@ class KeyView(msgspec.Struct, frozen=True):
     ttl: int | None = None
     size: int = 0
     version: int | None = None
+    base: int | None = None
     stamp: bytes | None = None
-    intact: bool = True
-    undrained: tuple[str, ...] = ()
+    questionable: bool = False
+    ids: tuple[str, ...] = ()
     fields: dict[str, Any] | None = None
     problem: Problem | None = None
     detail: str = ""
@@ -76,7 +81,8 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
         waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
     )
     if ttl == -2:
-        return view
+        claimed = is_accepted_id(checkout_id) and redis.ask(("EXISTS", encoded(claim_key(checkout_id))))
+        return msgspec.structs.replace(view, state=KeyState.CLAIMED) if claimed else view
     if isinstance(size, WrongKeyType):
         return _broken(view, Problem.WRONG_TYPE, "not a string")
     view = msgspec.structs.replace(view, size=size)
@@ -88,23 +94,22 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
 def _read(view: KeyView, value: bytes | None) -> KeyView:
     if value is None:
         return msgspec.structs.replace(view, ttl=None, size=0)
-    if value.startswith(stamped.FILL_MARKER):
-        return msgspec.structs.replace(view, state=KeyState.CLAIMED)
-    copy = stamped.decode(value)
+    copy = decode_value(value)
     try:
-        fields = decode(copy.body if copy else without_reserved(value))
+        fields = decode(copy.body)
     except SessionCorrupt as error:
         return _broken(view, Problem.CORRUPT, str(error))
-    if copy is None:
-        return msgspec.structs.replace(view, state=KeyState.FOREIGN, fields=fields)
+    if copy.kind is Kind.UNSTAMPED:
+        return msgspec.structs.replace(view, state=KeyState.UNSTAMPED, fields=fields)
     return msgspec.structs.replace(
         view,
-        state=KeyState.STAMPED,
+        state=KeyState.OURS if copy.kind is Kind.OURS else KeyState.TAMPERED,
         fields=fields,
         version=copy.version,
+        base=copy.base,
         stamp=copy.identity,
-        intact=copy.intact,
-        undrained=copy.undrained,
+        questionable=copy.questionable,
+        ids=copy.ids,
     )
 
 

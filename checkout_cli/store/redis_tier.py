@@ -16,25 +16,37 @@ from typing import Any
 import msgspec
 
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, lock_key, session_key
-from checkout_cli.session import TierName
+from checkout_cli.keys import (
+    INDEX,
+    LEGACY_INDEX,
+    LEGACY_INDEX_IN_CLUSTER,
+    LEGACY_STATS,
+    PENDING,
+    claim_key,
+    is_accepted_id,
+    lock_key,
+    session_key,
+)
+from checkout_cli.session import MAX_BODY_BYTES, TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
+from checkout_cli.store.protocol import value as values
+from checkout_cli.store.protocol.publishing import Found, Move, Outcome, Publication
+from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_cluster import RedisCluster
 from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
 from checkout_cli.store.redis_server import RedisServer
 
 FILL_TIME = 10_000
-"""For how long a fill marker holds, in milliseconds (ARCHITECTURE.md, point 2)."""
+"""For how long a fill claim holds, in milliseconds (ARCHITECTURE.md, point 2)."""
 LARGEST_VALUE = 1024 * 1024
-"""The largest value that an operator's look fetches, in bytes; our own sessions end at a quarter of it."""
+"""The largest value that is read as a session, in bytes; our own end at a quarter of it."""
 
 FIRST_CURSOR = "0"
 KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 
-_OPEN, _PUBLISH, _RELEASE = register(Script("open")), register(Script("publish")), register(Script("release"))
+_CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
 _DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
 _LENGTHEN, _ENDOW = register(Script("lengthen")), register(Script("endow"))
 
@@ -45,45 +57,74 @@ _log = logging.getLogger("checkout_cli.store")
 class Opened(msgspec.Struct, frozen=True):
     """What *open* found: the value, if any, on which server, and our claim to fill the key if there is none.
 
-    ``copy`` is the value as the store wrote it; ``None`` with a value means that another program did.
+    ``raw`` are its exact bytes, and ``value`` is what they are. With a ``problem``, neither can be had.
     """
 
-    value: bytes | None
+    raw: bytes | None
     identity: bytes | None
     token: bytes = b""
     problem: Problem | None = None
-    copy: stamped.Stamped | None = None
+    value: Value | None = None
 
     @property
     def found_something(self) -> bool:
-        """Whether anything but a claim lies at the key."""
-        return self.value is not None or self.problem is not None
+        """Whether anything lies at the key."""
+        return self.raw is not None or self.problem is not None
 
     @property
-    def is_foreign(self) -> bool:
-        """Whether another program wrote what lies at the key, or changed what we had written."""
-        return self.value is not None and (self.copy is None or not self.copy.intact)
+    def is_external(self) -> bool:
+        """Whether an external writer wrote it last."""
+        return self.value is not None and self.value.is_external
 
     @property
-    def undrained(self) -> tuple[str, ...]:
-        """The writes in the value that the database lacks."""
-        return self.copy.undrained if self.copy is not None else ()
+    def is_settled(self) -> bool:
+        """Whether the database has all that lies there: it is missing, or a clean value of ours."""
+        return self.value is None or not (self.value.is_external or self.value.is_dirty)
 
     @property
-    def standing(self) -> stamped.Stamped | None:
-        """The copy, if it was stamped for this very server and nobody has changed it since."""
-        copy = self.copy
-        return copy if copy is not None and copy.intact and copy.identity == self.identity else None
+    def standing(self) -> Value | None:
+        """A clean value, if it was published to this very server and nobody has changed it since."""
+        value = self.value
+        usable = value is not None and self.is_settled and not value.questionable and value.identity == self.identity
+        return value if usable else None
+
+    @property
+    def found(self) -> Found | None:
+        """The bytes and what they are, for the protocol."""
+        return None if self.raw is None or self.value is None else Found(self.raw, self.value)
+
+    def now_with(self, raw: bytes | None) -> Opened:
+        """The same key, now that other bytes are known to lie there."""
+        return _opened(raw, self.identity)
+
+
+def _opened(raw: bytes | None, identity: bytes | None, token: bytes = b"") -> Opened:
+    if raw is None:
+        return Opened(None, identity, token)
+    if len(raw) > LARGEST_VALUE:
+        return Opened(None, identity, problem=Problem.TOO_LARGE)
+    value = values.decode(raw)
+    if value.kind is Kind.UNREADABLE and len(raw) > MAX_BODY_BYTES:  # it could not be kept whole: it stays where it is
+        return Opened(None, identity, problem=Problem.TOO_LARGE)
+    return Opened(raw, identity, value=value)
+
+
+class Replaced(msgspec.Struct, frozen=True):
+    """Whether a value was put in the place of the expected bytes; if not, what lies there (``None``: nothing)."""
+
+    done: bool
+    present: bytes | None = None
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What lies at a session's key. ``ttl`` is in milliseconds, ``None`` for a key without one."""
+    """What lies at a session's key: its exact bytes, and what they are. ``ttl`` is in milliseconds, ``None``: no end."""
 
     value: bytes | None
     ttl: int | None
     size: int
     problem: Problem | None = None
     detail: str = ""
+    copy: Value | None = None
 
 
 UNKNOWN_TTL = -3
@@ -187,54 +228,131 @@ class RedisTier:
 
     def open(self, checkout_id: str) -> Opened:
         """Read a session and grant it the full TTL again; where it is missing, claim the right to fill the key."""
-        key = encoded(session_key(checkout_id))
         try:
-            identity, (value,) = self.exchange(("GETEX", key, "PX", self._ttl))
+            identity, (raw,) = self.exchange(("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl))
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        if value is not None and not value.startswith(stamped.FILL_MARKER):
-            return Opened(value, identity, copy=stamped.decode(value))
-        return self.claim(checkout_id)
+        return self.claim(checkout_id) if raw is None else _opened(raw, identity)
 
     def claim(self, checkout_id: str) -> Opened:
         """*open* where the key is expected to be missing: straight to the script."""
+        if not is_accepted_id(checkout_id):  # no row can be there to fill it from
+            identity, (raw,) = self.exchange(
+                ("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl), lenient=True
+            )
+            return self._claimed(identity, b"", raw if isinstance(raw, CheckoutError) else [raw, 0])
         token = self._tokens().encode()
-        key = encoded(session_key(checkout_id))
-        try:
-            identity, (reply,) = self.exchange(_OPEN.call(key, token, self._ttl, FILL_TIME))
-        except WrongKeyType:
-            return Opened(None, None, problem=Problem.WRONG_TYPE)
+        identity, (reply,) = self.exchange(self._claiming(checkout_id, token), lenient=True)
         return self._claimed(identity, token, reply)
 
+    def _claiming(self, checkout_id: str, token: bytes) -> Command:
+        keys = [encoded(session_key(checkout_id)), encoded(claim_key(checkout_id))]
+        return _CLAIM.call_on(keys, token, self._ttl, FILL_TIME)
+
     def publish(
-        self, record: Record, opened: Opened, now: int, *, make_way: bool = True, also: Sequence[Command] = ()
-    ) -> str:
+        self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None, also: Sequence[Command] = ()
+    ) -> tuple[Outcome, Opened]:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
-        ``now`` is the time in milliseconds; with ``make_way`` off, a legacy index stays where it is. Returns ``set``,
-        ``missing``, ``newer``, ``undrained`` or ``cleared``; what goes ``also`` may fail unheard.
+        ``now`` is the time in milliseconds; ``accounted`` are bytes that the database has accounted for in this very
+        operation. What goes ``also`` goes once, and may fail unheard. Returns the outcome, and what lies there now.
         """
-        script, index = self.publishing(record, opened, now)
-        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
+        publication = Publication(record.row, opened.identity, opened.found, accounted)
+        script, index = self._publishing(record, opened, now, publication)
+        reply = self.with_index(script, index, opened, also=also)
+        return self._published(record, opened, now, publication, reply)
 
-    @staticmethod
-    def publishing(record: Record, opened: Opened, now: int) -> tuple[Command, Command]:
-        """The script that publishes a version, and its change of the index."""
-        key = encoded(session_key(record.checkout_id))
+    def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
+        """:meth:`publish` for many whose *open* the same server answered, in one round trip where nothing has changed.
+
+        Not for a cluster, where a slot may move in between.
+
+        Raises:
+            RedisUnavailable: some of them may or may not be published.
+        """
+        if not some:
+            return []
+        publications = [Publication(record.row, opened.identity, opened.found) for record, opened in some]
+        pairs = [self._publishing(*each, now, one) for each, one in zip(some, publications, strict=True)]
+        commands = [command for pair in pairs for command in pair]
+        _, replies = self.exchange(*commands, identity=some[0][1].identity, bound=True, lenient=True)
+        results: list[tuple[Outcome, Opened]] = []
+        for place, (record, opened) in enumerate(some):
+            reply, indexed = replies[2 * place : 2 * place + 2]
+            if isinstance(reply, WrongKeyType):
+                results.append((Outcome.EXTERNAL, Opened(None, opened.identity, problem=Problem.WRONG_TYPE)))
+                continue
+            _raise(reply)
+            if isinstance(indexed, CheckoutError):
+                self.make_way_for(indexed, pairs[place][1])
+            results.append(self._published(record, opened, now, publications[place], reply))
+        return results
+
+    def _published(
+        self, record: Record, opened: Opened, now: int, publication: Publication, reply: Any
+    ) -> tuple[Outcome, Opened]:
+        """The outcome of a publish whose first script was answered so."""
+        replaced = _replaced(reply)
+        if replaced.done or replaced.present is None:
+            return Outcome.SET if replaced.done else Outcome.MISSING, opened.now_with(None)
+        opened = opened.now_with(replaced.present)
+        if opened.found is None:
+            return Outcome.EXTERNAL, opened
+        return self._publish_on(record, opened, now, publication.refused(opened.found))
+
+    def _publish_on(self, record: Record, opened: Opened, now: int, publication: Publication) -> tuple[Outcome, Opened]:
+        move = publication.next()
+        if isinstance(move, Outcome):
+            return move, opened
+        script, index = self._publishing(record, opened, now, publication)
+        return self._published(record, opened, now, publication, self.with_index(script, index, opened))
+
+    def _publishing(
+        self, record: Record, opened: Opened, now: int, publication: Publication
+    ) -> tuple[Command, Command]:
+        """The script that a publication sends next, and its change of the index."""
         member = encoded(record.checkout_id)
+        index: Command = ("ZADD", INDEX, "GT", record.expires_at, member)
         if record.body is None:
-            value, stamp, ttl = b"", b"", 0
-            index: Command = ("ZREM", INDEX, member)
-        else:
-            value, stamp = stamped.encode(record.version, opened.identity, record.body)
-            ttl = max(record.expires_at - now, 1)
-            index = ("ZADD", INDEX, "GT", record.expires_at, member)
-        return _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl), index
+            index = ("ZREM", INDEX, member)
+        new = b"" if record.body is None else values.encode(record.version, opened.identity, record.body)
+        ttl = max(record.expires_at - now, 1)
+        seen, move = publication.seen, publication.next()
+        if move is Move.SWAP and seen is not None:
+            entry = "remove" if seen.value.is_dirty and not seen.value.is_external else "keep"
+            return self._replacing(record.checkout_id, "swap", seen.raw, new, ttl, entry), index
+        token = opened.token if move is Move.FILL else b""  # without a token, the script only looks
+        return self._replacing(record.checkout_id, "fill", token, new, ttl, "keep"), index
 
-    def with_index(
-        self, script: Command, index: Command, opened: Opened, *, make_way: bool = True, also: Sequence[Command] = ()
-    ) -> Any:
+    def swap(self, checkout_id: str, opened: Opened, new: bytes, *, now: int, expires_at: int, dirty: bool) -> Replaced:
+        """Put ``new`` in the place of what was opened, or of nothing if the claim is ours; over the very same server.
+
+        Moments are in milliseconds. ``dirty``: the database may lack what is in ``new``, so that ``checkout:pending``
+        gets the id; in a cluster, that is the caller's business.
+        """
+        ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
+        how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
+        script = self._replacing(checkout_id, how, expected, new, ttl, entry)
+        index: Command = ("ZADD", INDEX, "GT", expires_at, encoded(checkout_id))
+        return _replaced(self.with_index(script, index, opened))
+
+    def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
+        """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.
+
+        ``ttl`` is in milliseconds; 0: it never ends.
+        """
+        if seen is None:
+            return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
+        return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
+
+    def _replacing(self, checkout_id: str, how: str, expected: bytes, new: bytes, ttl: int, entry: str) -> Command:
+        keys = [encoded(session_key(checkout_id)), encoded(claim_key(checkout_id))]
+        if entry != "keep" and not self.is_cluster:
+            keys.append(PENDING.encode())
+        return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
+
+    def with_index(self, script: Command, index: Command, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
         """A script's reply, its change of the index sent along, both over the very server that answered *open*.
 
         What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
@@ -244,7 +362,7 @@ class RedisTier:
             if isinstance(reply, CheckoutError):
                 _log.debug("not counted: %s", reply)
         _raise(outcome)
-        if isinstance(indexed, CheckoutError) and (make_way or not isinstance(indexed, WrongKeyType)):
+        if isinstance(indexed, CheckoutError):
             self.make_way_for(indexed, index)
         return outcome
 
@@ -269,10 +387,7 @@ class RedisTier:
         if self.is_cluster or not checkout_ids:
             return {name: self.claim(name) for name in checkout_ids}
         tokens = [self._tokens().encode() for _ in checkout_ids]
-        calls = [
-            _OPEN.call(encoded(session_key(name)), token, self._ttl, FILL_TIME)
-            for name, token in zip(checkout_ids, tokens, strict=True)
-        ]
+        calls = [self._claiming(name, token) for name, token in zip(checkout_ids, tokens, strict=True)]
         identity, replies = self.exchange(*calls, lenient=True)
         return {
             name: self._claimed(identity, token, reply)
@@ -285,16 +400,19 @@ class RedisTier:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
         _raise(reply)
         if reply[0] is None:
-            return Opened(None, identity, token if reply[1] else b"")
-        return Opened(reply[0], identity, copy=stamped.decode(reply[0]))
+            return _opened(None, identity, token if reply[1] else b"")
+        return _opened(reply[0], identity)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
-        self.ask(_RELEASE.call(encoded(session_key(checkout_id)), opened.token))
+        self.ask(_DISCARD.call(encoded(claim_key(checkout_id)), opened.token))
 
-    def discard(self, checkout_id: str, value: bytes) -> bool:
-        """Delete the key if it still holds exactly ``value``."""
-        return bool(self.ask(_DISCARD.call(encoded(session_key(checkout_id)), value)))
+    def discard(self, checkout_id: str, raw: bytes) -> bool:
+        """Delete a key that no row stands behind, and its index entry, if it still holds exactly these bytes."""
+        if not self.ask(_DISCARD.call(encoded(session_key(checkout_id)), raw)):
+            return False
+        self.ask_all(("ZREM", INDEX, encoded(checkout_id)), lenient=True)
+        return True
 
     def remove(self, checkout_id: str) -> bool:
         """Delete the key and its index entry, whatever is there; for sessions that no database row stands behind."""
@@ -341,10 +459,10 @@ class RedisTier:
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
         if size == 0 and ttl != -2:
-            return Look(b"", lifetime, 0)  # something is there, and it is empty: no session
-        if value is None or value.startswith(stamped.FILL_MARKER):
+            return Look(b"", lifetime, 0, copy=values.decode(b""))  # something is there, and it is empty: no session
+        if value is None:
             return Look(None, None, 0)
-        return Look(value, lifetime, len(value))
+        return Look(value, lifetime, len(value), copy=values.decode(value))
 
     def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
         """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end.
@@ -470,6 +588,11 @@ class RedisTier:
         if len(replies) == 1 and not lenient:
             _raise(replies[0])
         return who, replies
+
+
+def _replaced(reply: Any) -> Replaced:
+    done, *rest = reply
+    return Replaced(bool(done), rest[0] if rest else None)
 
 
 def _raise(reply: Any) -> None:

@@ -7,7 +7,7 @@ Times are milliseconds since the epoch.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -30,7 +30,9 @@ sessions = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("published_version", BigInteger, nullable=False),
-    Column("write_id", String(36), nullable=False),
+    Column("write_id", String(64), nullable=False),
+    Column("previous_version", BigInteger),
+    Column("previous_body", Text),
 )
 
 _PENDING = text("published_version < version")
@@ -70,33 +72,48 @@ locks = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
-drains = Table(
-    "checkout_drains",
+flushes = Table(
+    "checkout_flushes",
     metadata,
-    Column("write_id", String(36), primary_key=True),
+    Column("token", String(64), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
-    Column("version_after", BigInteger),
-    Column("drained_at", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("result", String(16), nullable=False),
+    Column("flushed_at", BigInteger, nullable=False),
 )
-"""Each write that was acknowledged while the database was away, once it is here: so that none is applied twice.
+"""What became of writes that Redis, memory or an external writer had before the database, so that none counts twice.
 
-``version_after`` is the version that it became, or NULL where it lost to another write (see ``conflicts``)."""
+A token stands for consecutive writes of one process, up to the one of ``number``; the hash of an external writer's
+bytes is a token too."""
 
-Index("checkout_drains_age", drains.c.drained_at)
+Index("checkout_flushes_age", flushes.c.flushed_at)
 
 conflicts = Table(
     "checkout_conflicts",
     metadata,
-    Column("write_id", String(36), primary_key=True),
+    Column("write_id", String(64), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
-    Column("tier", String(16), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("result", String(16), nullable=False),
     Column("base_version", BigInteger, nullable=False),
     Column("found_version", BigInteger),
-    Column("drained_body", Text, nullable=False),
+    Column("written", LargeBinary, nullable=False),
     Column("found_body", Text),
     Column("detected_at", BigInteger, nullable=False),
 )
-"""Writes that lost, with both contents: what was to be written, and what the database had by then."""
+"""Writes that could not stand as they were, with both contents: ``written``, and what the database had by then.
+
+``result`` says what of it was applied nevertheless. What is written is bytes: an external writer's may be no JSON."""
+
+Index("checkout_conflicts_session", conflicts.c.checkout_id)
+
+external = Table(
+    "checkout_external",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""How many writes of external writers were taken in, and when the last one was seen (ms)."""
 
 reigns = Table(
     "checkout_reigns",
@@ -108,13 +125,3 @@ reigns = Table(
 """Behind Sentinel and in a cluster, each primary that was ever used, in order: only the latest is trusted.
 
 In a cluster, that is the latest of its shard, and the stamp is the shard's name, a space, and the identity."""
-
-quarantine = Table(
-    "checkout_quarantine",
-    metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("checkout_id", String(128), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("seen_at", BigInteger, nullable=False),
-)
-"""Values in Redis that were no sessions and were replaced: a SHA-256 of their bytes, never the bytes."""

@@ -1,7 +1,8 @@
 """What operators see of sessions, without extending any life.
 
 Redis shows its copies with their real expiry; the database shows what Redis lacks or must not be believed. A value
-that is no session is shown as such.
+that is no session is shown as such. What an external writer has written, and what only Redis has, is shown as what it
+will be once it is flushed: looking decides that by the same rules, and writes nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from checkout_cli.errors import (
     WrongKeyType,
 )
 from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
-from checkout_cli.session import Session, TierName, decode, without_reserved
-from checkout_cli.store import stamped
+from checkout_cli.session import Session, TierName, decode
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.flush_log import FlushLog
 from checkout_cli.store.memory_tier import MemoryTier
+from checkout_cli.store.protocol.flushing import Flush
+from checkout_cli.store.protocol.ids import writes
+from checkout_cli.store.protocol.value import Kind, Value, digest_of
+from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Count, Problem, Record, Sighting
 from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_index import RedisIndex
@@ -36,6 +41,8 @@ from checkout_cli.store.redis_tier import Look, RedisTier
 PAGE = 50
 """Sessions that are fetched whole at a time."""
 MOST_PENDING_SHOWN = 1000
+EXPECTED = "expected"
+"""The token of a flush that is only thought of."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -44,9 +51,16 @@ class Sightings:
     """An operator's view over all tiers. Thread-safe."""
 
     def __init__(
-        self, redis: RedisTier, index: RedisIndex, database: DatabaseTier, memory: MemoryTier, clock: Clock
+        self,
+        redis: RedisTier,
+        index: RedisIndex,
+        database: DatabaseTier,
+        memory: MemoryTier,
+        flush_log: FlushLog,
+        clock: Clock,
     ) -> None:
-        """Looks at nothing yet."""
+        """``flush_log`` tells what a flush would do."""
+        self._flush_log = flush_log
         self._redis = redis
         self._index = index
         self._database = database
@@ -57,29 +71,27 @@ class Sightings:
 
     def of(self, checkout_id: str, *, use_redis: bool) -> Sighting:
         """One session, as the tier that is to be believed has it."""
-        copy, redis_away = self._copy(checkout_id) if use_redis else (None, None)
+        look, redis_away = self._look(checkout_id) if use_redis else (Look(None, None, 0), None)
         try:
             row = self._database.read(checkout_id) if is_accepted_id(checkout_id) else None
+            expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
         except DatabaseUnavailable as database_away:
-            return self._without_database(checkout_id, copy, database_away)
+            return self._without_database(checkout_id, self._seen(checkout_id, look), database_away)
         if row is not None and row.body is None:
             raise SessionDeleted(f"session {checkout_id} was deleted")
-        if copy is not None and _stands(copy, row):
-            return copy
-        if row is None:
+        found = self._judge(checkout_id, look, row, expected.get(checkout_id))
+        if found is None and row is None:
             return self._from_memory(checkout_id, redis_away)
-        if row.expires_at <= self._clock.wall() and copy is None:
+        if found is None:
             raise SessionExpired(f"session {checkout_id} has expired")
-        return row_seen(row, instead_of=copy)
+        return found
 
-    def _copy(self, checkout_id: str) -> tuple[Sighting | None, RedisUnavailable | None]:
+    def _look(self, checkout_id: str) -> tuple[Look, RedisUnavailable | None]:
         try:
             (look,) = self._redis.look([checkout_id])
         except RedisUnavailable as away:
-            return None, away
-        if look.problem is Problem.UNREACHABLE:
-            return None, RedisUnavailable(look.detail)
-        return self._seen(checkout_id, look), None
+            return Look(None, None, 0), away
+        return look, RedisUnavailable(look.detail) if look.problem is Problem.UNREACHABLE else None
 
     def _without_database(self, checkout_id: str, copy: Sighting | None, away: DatabaseUnavailable) -> Sighting:
         if copy is None:
@@ -157,15 +169,10 @@ class Sightings:
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return [], set()
-        now = self._clock.wall()
-        behind = [rows[row.checkout_id] for row in waiting if row.checkout_id in rows]
-        seen = {checkout_id: self._seen(checkout_id, look) for checkout_id, look in copies.items()}
-        lacking = [
-            row_seen(row, instead_of=seen[row.checkout_id])
-            for row in behind
-            if row.body is not None and row.expires_at > now and not _has(seen[row.checkout_id], row)
-        ]
-        return lacking, {row.checkout_id for row in behind if row.body is None}
+        behind = {row.checkout_id: rows[row.checkout_id] for row in waiting if row.checkout_id in rows}
+        judged = self._judged(list(behind), copies, behind)
+        lacking = [sighting for sighting in judged if sighting.tier is TierName.DATABASE]
+        return lacking, {name for name, row in behind.items() if row.body is None}
 
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
@@ -177,15 +184,46 @@ class Sightings:
         self, checkout_ids: Sequence[str], looks: Mapping[str, Look], rows: Mapping[str, Record]
     ) -> Iterator[Sighting]:
         """Each as the tier that is to be believed has it."""
-        now = self._clock.wall()
+        expected = self._expected(looks, rows)
         for checkout_id in checkout_ids:
-            copy, row = self._seen(checkout_id, looks[checkout_id]), rows.get(checkout_id)
+            row = rows.get(checkout_id)
             if row is not None and row.body is None:
                 continue
-            if copy is not None and _stands(copy, row):
-                yield copy
-            elif row is not None and (row.expires_at > now or copy is not None):
-                yield row_seen(row, instead_of=copy)
+            found = self._judge(checkout_id, looks[checkout_id], row, expected.get(checkout_id))
+            if found is not None:
+                yield found
+
+    def _judge(self, checkout_id: str, look: Look, row: Record | None, flush: Flush | None) -> Sighting | None:
+        """What one session is: Redis' copy, what a flush will make of that, the row, or nothing that is alive."""
+        copy = self._seen(checkout_id, look)
+        if copy is not None and copy.session is not None and flush is not None and flush.row is not None:
+            assert flush.row.body is not None  # noqa: S101  (a flush deletes nothing)
+            session = msgspec.structs.replace(copy.session, fields=decode(flush.row.body), version=flush.row.version)
+            return msgspec.structs.replace(copy, session=session)
+        if copy is not None and flush is None and _stands(copy, row):
+            return copy
+        if row is None or (row.expires_at <= self._clock.wall() and copy is None):
+            return None
+        return row_seen(row, instead_of=copy)
+
+    def _expected(self, looks: Mapping[str, Look], rows: Mapping[str, Record]) -> dict[str, Flush]:
+        """What flushing would make of values that are not settled, and behind which there is a row."""
+        unsettled: dict[str, Value] = {}
+        for name, row in rows.items():
+            look = looks[name]
+            value = look.copy
+            if value is None or look.value is None or row.body is None or value.kind is Kind.UNREADABLE:
+                continue
+            if value.is_external:
+                identity = self._redis.last_identity(name)
+                unsettled[name] = taken_in(value, digest_of(look.value), identity, EXPECTED)
+            elif value.is_dirty:
+                unsettled[name] = value
+        try:
+            return self._flush_log.expected_all(unsettled, rows)
+        except DatabaseUnavailable as away:
+            _log.debug("what is flushed cannot be told now: %s", away)
+            return {}
 
     def some(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
         """Several sessions, by their ids, each compared with its row."""
@@ -194,11 +232,11 @@ class Sightings:
         yield from self._judged(checkout_ids, looks, rows)
 
     def _is_doubtful(self, checkout_id: str, look: Look) -> bool:
-        """Whether the database must be asked: Redis has nothing, no session, or a copy stamped for another server."""
-        copy = stamped.decode(look.value) if look.value is not None else None
-        if copy is None or not copy.intact:
-            return True  # a foreign value counts only where no row stands behind it
-        return copy.identity != self._redis.last_identity(checkout_id)
+        """Whether the database must be asked: unless Redis has a clean copy that was published to this very server."""
+        value = look.copy
+        if value is None or value.is_external or value.is_dirty or value.questionable:
+            return True
+        return value.identity != self._redis.last_identity(checkout_id)
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         if not checkout_ids:
@@ -282,14 +320,15 @@ class Sightings:
             return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, look.problem, look.detail)
         if look.value is None:
             return None
-        copy = stamped.decode(look.value)
+        value = look.copy
+        assert value is not None  # noqa: S101  (it comes with the bytes)
         try:
-            fields = decode(copy.body if copy else without_reserved(look.value))
+            fields = decode(value.body)
         except SessionCorrupt as error:
             return Sighting(checkout_id, TierName.REDIS, None, expires_at, look.size, Problem.CORRUPT, str(error))
-        version = copy.version if copy and copy.intact else 0  # changed by another program: whatever it claims to be
-        undrained = len(copy.undrained) if copy else 0
-        session = Session(checkout_id, fields, version, TierName.REDIS, undrained=undrained)
+        session = Session(
+            checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids), external=value.is_external
+        )
         return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
 
 
@@ -298,10 +337,6 @@ def _stands(copy: Sighting, row: Record | None) -> bool:
     if row is None or row.body is None:
         return True
     return copy.session is not None and copy.session.version >= row.version
-
-
-def _has(copy: Sighting | None, row: Record) -> bool:
-    return copy is not None and _stands(copy, row)
 
 
 def row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:

@@ -35,6 +35,8 @@ class Versions:
         """``new_id`` names sessions that come without an id."""
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
+        self.tenth_of_ttl = self._ttl // 10
+        """Milliseconds by which what is kept of an expiry may be behind."""
         self._clock = clock
         self._new_id = new_id
 

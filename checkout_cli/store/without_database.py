@@ -55,14 +55,21 @@ class WithoutDatabase:
         write_id: str,
         require: Durability | None,
         away: DatabaseUnavailable,
+        *,
+        attempted: bool,
     ) -> Acknowledgement:
-        """Redis alone, else memory; where neither has anything to build upon, the write fails."""
+        """Redis alone, else memory; where neither has anything to build upon, the write fails.
+
+        ``attempted``: the database may have this very write, under ``write_id``, and have lost only its answer.
+        """
         if isinstance(away, DatabaseNotReady):
             self._publisher.give_up(checkout_id, opened)
             raise away
         if opened is None:
             return self._last_resort.update(checkout_id, changes, write_id, require, away)
-        written = self._redis_alone.update(checkout_id, changes, opened, write_id, require)
+        written = self._redis_alone.update(
+            checkout_id, changes, opened, require, attempted=write_id if attempted else None
+        )
         if written is None:
             self._publisher.give_up(checkout_id, opened)
             raise away

@@ -1,7 +1,8 @@
--- Nothing waits for the database at this key: take the id out of checkout:pending, unless a write has come meanwhile.
--- KEYS[1] the session's key, KEYS[2] checkout:pending; ARGV: the id. Returns 1 where it was taken out, else 0.
+-- Take an id out of checkout:pending, if the session's key still holds what was seen: nothing that is dirty.
+-- KEYS[1] the session's key, KEYS[2] checkout:pending; ARGV: 'missing' or 'value', the exact bytes, the id.
+-- Returns 1 where it was taken out, else 0.
 local value = redis.pcall('GET', KEYS[1])
-if type(value) == 'string' and string.find(value, '^{"version":%d+,"stamp":"[^"]*","undrained":%[') then
+if ARGV[1] == 'missing' and value or ARGV[1] == 'value' and value ~= ARGV[2] then
   return 0
 end
-return redis.call('SREM', KEYS[2], ARGV[1])
+return redis.call('SREM', KEYS[2], ARGV[3])

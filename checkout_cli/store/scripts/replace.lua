@@ -1,17 +1,41 @@
--- Write to Redis alone, while the database is away (ARCHITECTURE.md, point 8).
--- KEYS[1] the session's key, KEYS[2] checkout:pending (in a cluster it is elsewhere, and left out); ARGV: the exact bytes that were read, or '' to create;
--- our token for creating, the new value, TTL (ms), the id. Returns 1 where it was written, else 0.
--- Both keys change together: a value that nobody knows of would never reach the database.
+-- Put a value, or nothing, where exactly the expected one lies: the one way in which a session's key is written.
+-- KEYS[1] the session's key, KEYS[2] its claim, KEYS[3] checkout:pending (left out in a cluster, where it is elsewhere).
+-- ARGV: 1 'swap'; or where nothing is expected, 'fill' for the holder of the claim, and 'create' for whoever brings a
+-- session from another server; 2 the exact bytes that are expected, for a fill our claim's token; 3 the new value, or ''
+-- to delete; 4 its TTL (ms; 0: it never ends); 5 the session's id; 6 what becomes of its entry in checkout:pending:
+-- 'add', 'remove' or 'keep'.
+-- Returns {1} where it was done; {0, value} where something else lies there; {0} where nothing does.
+-- Whoever writes or deletes ends every claim, and so does who finds the key missing: a filler that read the database
+-- before this moment must not fill it with what it has read.
 local value = redis.call('GET', KEYS[1])
-if ARGV[1] ~= '' then
-  if value ~= ARGV[1] then
-    return 0
+if ARGV[1] ~= 'swap' then
+  if value then
+    return {0, value}
   end
-elseif not value or string.sub(value, 1, 6 + #ARGV[2]) ~= 'fill:' .. ARGV[2] .. ':' then
-  return 0
+  local ours = ARGV[1] == 'create' or ARGV[2] ~= '' and redis.call('GET', KEYS[2]) == ARGV[2]
+  redis.call('DEL', KEYS[2])
+  if not ours then
+    return {0}
+  end
+elseif value ~= ARGV[2] then
+  if value then
+    return {0, value}
+  end
+  redis.call('DEL', KEYS[2])
+  return {0}
 end
-if KEYS[2] then
-  redis.call('SADD', KEYS[2], ARGV[5])
+redis.call('DEL', KEYS[2])
+if KEYS[3] and ARGV[6] == 'add' then
+  redis.call('SADD', KEYS[3], ARGV[5])
 end
-redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-return 1
+if ARGV[3] == '' then
+  redis.call('DEL', KEYS[1])
+elseif ARGV[4] == '0' then
+  redis.call('SET', KEYS[1], ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+end
+if KEYS[3] and ARGV[6] == 'remove' then
+  redis.call('SREM', KEYS[3], ARGV[5])
+end
+return {1}

@@ -1,0 +1,124 @@
+"""Bringing to the database what it lacks: writes that only Redis has, and those of external writers.
+
+What lies at a session's key is *settled* when the database has accounted for all of it: it is a clean value, or these
+very bytes were flushed, or are kept in the conflict log. Only then may a publish replace it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from checkout_cli.errors import SessionCorrupt
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.clock import Clock
+from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.flush_log import Dirty, Flushed, FlushLog, Source
+from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
+from checkout_cli.store.protocol.writing import taken_in
+from checkout_cli.store.redis_pending import RedisPending
+from checkout_cli.store.redis_tier import Opened, RedisTier, Replaced
+from checkout_cli.store.versions import Versions
+
+ATTEMPTS = 3
+"""How often an external value is taken in while its writer goes on writing."""
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What lies at a key by now, and the exact bytes of it that the database has accounted for, if these are not clean.
+
+    ``flushed`` is what became of them, where they were flushed just now.
+    """
+
+    opened: Opened
+    accounted: bytes | None = None
+    flushed: Flushed | None = None
+
+
+class Flusher:
+    """Flushes for one store. Thread-safe. Its methods may raise ``RedisUnavailable`` or ``DatabaseUnavailable``."""
+
+    def __init__(
+        self,
+        redis: RedisTier,
+        database: DatabaseTier,
+        flush_log: FlushLog,
+        hand_over: HandOver,
+        versions: Versions,
+        clock: Clock,
+        new_token: Callable[[], str],
+    ) -> None:
+        """``new_token`` gives names that nobody has used."""
+        self._redis = redis
+        self._database = database
+        self._flush_log = flush_log
+        self._hand_over = hand_over
+        self._versions = versions
+        self._clock = clock
+        self._new_token = new_token
+        self.pending = RedisPending(redis)
+
+    def settle(self, checkout_id: str, opened: Opened, *, ends_at: int | None = None, adopt: bool = True) -> Settled:
+        """Bring what lies at a key to the database; what cannot be settled is returned as it is.
+
+        ``ends_at`` (ms) is when the key ends, if not a full TTL from now. Without ``adopt``, an external writer's
+        session that has no row is left alone.
+        """
+        for _ in range(ATTEMPTS):
+            if opened.value is None or opened.raw is None or opened.is_settled or not is_accepted_id(checkout_id):
+                return Settled(opened)
+            if opened.value.kind is Kind.UNREADABLE:
+                return self._kept_unreadable(checkout_id, opened, opened.raw)
+            if opened.value.kind is Kind.UNSTAMPED and not adopt and self._database.read(checkout_id) is None:
+                return Settled(opened)
+            if opened.value.is_external:
+                taken = encode_value(taken_in(opened.value, digest_of(opened.raw), opened.identity, self._new_token()))
+                replaced = self.put(checkout_id, opened, taken, self._end_of(opened.value, ends_at))
+                opened = opened.now_with(taken if replaced.done else replaced.present)
+                if not replaced.done:
+                    continue
+            assert opened.value is not None  # noqa: S101  (it is what was taken in, or was dirty)
+            flushed = self.flush(checkout_id, opened.value, ends_at=ends_at)
+            return Settled(opened, opened.raw, flushed)
+        return Settled(opened)
+
+    def flush(self, checkout_id: str, value: Value, *, ends_at: int | None = None) -> Flushed:
+        """Bring one dirty value of Redis to the database."""
+        created_at = _created_at(value) or self._clock.wall()
+        dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
+        flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._hand_over.note_unpublished)
+        if flushed.conflict:
+            _log.warning("session %.8s… was changed on both sides: see checkoutctl sync --conflicts", checkout_id)
+        return flushed
+
+    def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
+        """An external writer's bytes that are no session: kept in the conflict log, so that the row may replace them."""
+        row = self._database.read(checkout_id)
+        if row is None:
+            return Settled(opened)
+        self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
+        _log.warning("session %.8s… in Redis was no session: see checkoutctl sync --conflicts", checkout_id)
+        return Settled(opened, raw)
+
+    def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
+        """Put a dirty value in the place of what was opened, so that ``checkout:pending`` has its id."""
+        with self.pending.entered(checkout_id):
+            return self._redis.swap(checkout_id, opened, raw, now=self._clock.wall(), expires_at=expires_at, dirty=True)
+
+    def _end_of(self, value: Value, ends_at: int | None) -> int:
+        if ends_at is not None:
+            return ends_at
+        return max(self._versions.expiry(_created_at(value) or self._clock.wall()), self._clock.wall() + 1)
+
+
+def _created_at(value: Value) -> int | None:
+    try:
+        return milliseconds_of(decode(value.body).get("createdAt"))
+    except SessionCorrupt:
+        return None

@@ -1,0 +1,23 @@
+"""What the protocol needs to know of a session's row in the database."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One version of a session in the database; a tombstone has no body.
+
+    ``previous_body`` is the body of ``previous_version``, the one that it followed, where it was kept.
+    """
+
+    version: int
+    write_id: str
+    body: bytes | None
+    previous_version: int | None = None
+    previous_body: bytes | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.body is None

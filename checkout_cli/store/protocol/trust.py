@@ -1,0 +1,50 @@
+"""Whether a value in Redis may be served without asking the database (rule 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+from checkout_cli.store.protocol.ids import contains
+from checkout_cli.store.protocol.value import NO_IDENTITY, Value
+
+
+class Distrust(NamedTuple):
+    """A version that Redis may lack: values that neither are as new nor have that write in them are not trusted."""
+
+    version: int
+    write_id: str
+
+    def concerns(self, value: Value) -> bool:
+        """Whether a value may be older than this version."""
+        return value.base < self.version and not contains(value.ids, self.write_id)
+
+
+class Doubt(StrEnum):
+    """Why a value is not trusted."""
+
+    EXTERNAL = "an external writer wrote it"
+    NO_IDENTITY = "the server does not tell who it is"
+    OTHER_SERVER = "published to another server, or to this one before it was restarted"
+    QUESTIONABLE = "not compared with the database since an external writer or another server had it"
+    BEHIND = "the database has a newer version, or may have"
+    NO_LEASE = "pending rows were not looked for lately"
+
+
+def doubt(value: Value, identity: bytes | None, distrusted: Iterable[Distrust], *, lease: bool) -> Doubt | None:
+    """Why a value that the server of ``identity`` returned is not trusted; ``None``: it is.
+
+    ``lease``: this process has looked for pending rows within T, under the epoch of this very server.
+    """
+    if value.is_external:
+        return Doubt.EXTERNAL
+    if identity is None or value.identity == NO_IDENTITY:
+        return Doubt.NO_IDENTITY
+    if value.identity != identity:
+        return Doubt.OTHER_SERVER
+    if value.questionable:
+        return Doubt.QUESTIONABLE
+    if any(each.concerns(value) for each in distrusted):
+        return Doubt.BEHIND
+    return None if lease else Doubt.NO_LEASE

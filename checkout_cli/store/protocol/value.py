@@ -1,0 +1,131 @@
+"""A session's value in Redis (rules 1 and 3): our header as its first member, then the shop's own fields.
+
+``{"_store":"BASE FLAG IDENTITY CHECK IDS" ,…}``: BASE is the version of the row that the value grew from (0: none).
+FLAG is ``-``, or ``?`` for a value that nobody may trust. IDENTITY is the server that it was published to. CHECK covers
+all of these and every byte that follows the header. IDS are the writes that only Redis has; a value without any is
+clean. The blank before the comma is deliberate: no JSON serialiser writes it, so that a value that another program has
+read and written back shows, even where nothing else was changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from checkout_cli.errors import SessionCorrupt
+from checkout_cli.session import STORE_FIELD, is_session, without_header
+from checkout_cli.store.protocol.ids import MOST_IDS, writes
+
+NO_IDENTITY = b"-"
+"""Stands in the header where the server does not tell who it is; never equal to an identity."""
+
+_NUMBER, _IDENTITY, _CHECK, _ID = (
+    rb"\d{1,18}",
+    rb'[^ "\\]{1,160}',
+    rb"[0-9a-f]{16}",
+    rb"[0-9A-Za-z]{1,62}-[0-9a-f]{1,40}",
+)
+_FIELDS = rb"(%b) ([-?]) (%b) (%b)(?: (%b(?:,%b){0,%d}))?" % (_NUMBER, _IDENTITY, _CHECK, _ID, _ID, MOST_IDS - 1)
+_BEGINNING = re.compile(rb'\{"%b":"%b" ([,}])' % (STORE_FIELD.encode(), _FIELDS))
+_MEMBER = re.compile(_FIELDS)
+
+
+class Kind(StrEnum):
+    """Whose a value is."""
+
+    OURS = "ours"
+    TAMPERED = "tampered"
+    """An external writer kept our header, and has changed something, or only written it back."""
+    UNSTAMPED = "unstamped"
+    """An external writer wrote it without our header."""
+    UNREADABLE = "unreadable"
+    """An external writer wrote it, and it is no JSON object."""
+
+
+class Value(msgspec.Struct, frozen=True):
+    """What lies at a session's key. ``body`` is the session's JSON without our header.
+
+    ``base`` and ``ids`` of a tampered value are what its header still says; of any other external one 0 and none.
+    """
+
+    base: int
+    identity: bytes
+    body: bytes
+    ids: tuple[str, ...] = ()
+    questionable: bool = False
+    kind: Kind = Kind.OURS
+
+    @property
+    def version(self) -> int:
+        """The version that callers see: the row's, and one more for each write that the database lacks."""
+        return self.base + writes(self.ids)
+
+    @property
+    def is_external(self) -> bool:
+        """Whether an external writer wrote it last."""
+        return self.kind is not Kind.OURS
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether it holds writes of ours that the database may lack."""
+        return bool(self.ids)
+
+
+def encode(
+    base: int, identity: bytes | None, body: bytes, ids: Sequence[str] = (), *, questionable: bool = False
+) -> bytes:
+    """The bytes of a value of ours."""
+    who, flag, names = identity or NO_IDENTITY, b"?" if questionable else b"-", ",".join(ids).encode()
+    following = body[1:] if body[1:].lstrip()[:1] != b"}" else b""
+    check = _check(base, flag, who, names, following)
+    header = b"%d %b %b %b%b" % (base, flag, who, check, b" " + names if names else b"")
+    return b'{"%b":"%b" %b%b' % (STORE_FIELD.encode(), header, b"," if following else b"}", following)
+
+
+def encode_value(value: Value) -> bytes:
+    """The bytes of a value of ours."""
+    return encode(value.base, value.identity, value.body, value.ids, questionable=value.questionable)
+
+
+def decode(raw: bytes) -> Value:
+    """What bytes in Redis are."""
+    header = _BEGINNING.match(raw)
+    if header is not None:
+        following, names = raw[header.end() :], header[5] or b""
+        if (header[6] == b",") == bool(following) and header[4] == _check(
+            int(header[1]), header[2], header[3], names, following
+        ):
+            ids = tuple(names.decode().split(",")) if names else ()
+            body = b"{" + following if following else b"{}"
+            return Value(int(header[1]), header[3], body, ids, header[2] == b"?")
+    return _external(raw)
+
+
+def _external(raw: bytes) -> Value:
+    """A value that somebody else wrote: our header may be anywhere in it, or gone."""
+    if not is_session(raw):
+        return Value(0, NO_IDENTITY, raw, kind=Kind.UNREADABLE)
+    try:
+        body, member = without_header(raw)
+    except SessionCorrupt:
+        return Value(0, NO_IDENTITY, raw, kind=Kind.UNREADABLE)
+    header = None if member is None else _MEMBER.fullmatch(member.encode())
+    if header is None:
+        return Value(0, NO_IDENTITY, body, kind=Kind.UNSTAMPED)
+    ids = tuple(header[5].decode().split(",")) if header[5] else ()
+    return Value(int(header[1]), header[3], body, ids, header[2] == b"?", Kind.TAMPERED)
+
+
+def digest_of(raw: bytes) -> str:
+    """What the exact bytes of an external writer are known by."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def _check(base: int, flag: bytes, identity: bytes, names: bytes, following: bytes) -> bytes:
+    digest = hashlib.sha1(b"%d %b %b %b\n" % (base, flag, identity, names), usedforsecurity=False)
+    digest.update(following)
+    return digest.hexdigest()[:16].encode()
