@@ -19,9 +19,9 @@ from checkout_cli.cli.context import (
 from checkout_cli.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
-    from checkout_cli.store.drain_log import Conflict
+    from checkout_cli.store.flush_log import Conflict
 
-Side = Literal["database", "drained"]
+Side = Literal["database", "written"]
 
 
 def sync(
@@ -42,15 +42,15 @@ def sync(
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
-    """Hand over what Redis and the database lack of each other.
+    """Sync sessions that Redis or the database is missing.
 
-    While one of them is away, writes go to the other and wait. Programs that use the store hand them over a few at a
-    time; this does all of it now. It can run on several machines at once. Exit code 1: something still waits, or there
-    are conflicts. 69: a tier is away, so nothing could be handed over.
+    While one of them is unavailable, writes go to the other. Programs that use the store sync a few sessions at a time;
+    this does all of it now, and takes in what external writers have written to Redis. It can run on several machines
+    at once. Exit code 1: something is still pending, or there are conflicts. 69: a tier is unavailable.
 
-    A conflict is a write to Redis alone on a session that changed in the database meanwhile. Neither side is lost:
-    --conflicts shows both; --resolve with --keep drained writes the drained fields as one more version, and with
-    --keep database forgets them.
+    A conflict is a write that could not stand as it was: the session had changed meanwhile, or its payment status may
+    not follow. Both contents are kept: --conflicts shows them; --resolve with --keep written writes the written fields
+    as one more version, and with --keep database forgets them.
 
     Example: checkoutctl sync --quiet --max-seconds 50
     """
@@ -65,7 +65,7 @@ def sync(
         _hand_over(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
 
 
-_RESOLVE = "checkoutctl sync --resolve WRITE --keep database (or drained)"
+_RESOLVE = "checkoutctl sync --resolve WRITE --keep database (or written)"
 
 
 def _hand_over(

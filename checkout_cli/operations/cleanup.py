@@ -59,7 +59,7 @@ class CleanupReport:
     removed_from_database: int = 0
     removed_from_memory: int = 0
     tombstones: int = 0
-    drain_log: int = 0
+    flush_log: int = 0
     still_alive: int = 0
     adopted_from_legacy_index: int = 0
     entered_into_index: int = 0
@@ -287,8 +287,8 @@ class _CleanUp:
         retention = int(self._store.settings.session_max_age * 1000)
         for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
             self._report.tombstones += removed
-        for removed in self._in_batches(self._store.drain_log.purge, cutoff - retention):
-            self._report.drain_log += removed
+        for removed in self._in_batches(self._store.flush_log.purge, cutoff - retention):
+            self._report.flush_log += removed
 
     def _left_of(self, untold: set[str], cutoff: int) -> int:
         """Remove those that have ended even if the server that is away has noted no read of them; returns the rest."""
@@ -396,4 +396,4 @@ class _CleanUp:
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)
-        self._report.drain_log += self._store.drain_log.count(cutoff - retention)
+        self._report.flush_log += self._store.flush_log.count(cutoff - retention)

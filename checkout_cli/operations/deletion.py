@@ -38,10 +38,10 @@ from checkout_cli.operations.undo_file import (
     undo_path,
     write_undo,
 )
-from checkout_cli.session import PaymentStatus, decode, milliseconds_of, without_reserved
+from checkout_cli.session import PaymentStatus, decode, milliseconds_of
 from checkout_cli.settings import without_password
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis_commands import encoded
 from checkout_cli.store.redis_tier import Look
@@ -171,7 +171,7 @@ def delete_all(
     result = Deletion(plan)
     if not plan.number or not agreed(plan):
         return result
-    _drain(store, plan.checkout_ids)
+    _settle(store, plan.checkout_ids)
     versions = _write_down(store, plan, result)
     sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
     for number, checkout_id in enumerate(plan.checkout_ids, start=1):
@@ -194,13 +194,11 @@ def _delete(store: CheckoutStore, checkout_id: str, seen: int | None, result: De
         result.deleted.append(checkout_id)
 
 
-def _drain(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
+def _settle(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
     """Bring to the database what only Redis has: else the undo file would have a version that nobody issued."""
     for looks in _looked(store, checkout_ids):
         for checkout_id, look in looks.items():
-            copy = None if look.value is None else stamped.decode(look.value)
-            if copy is not None and copy.undrained and look.value is not None:
-                store.redis_alone.drain(checkout_id, look.value)
+            store.publisher.settle_seen(checkout_id, look)
 
 
 def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
@@ -362,7 +360,7 @@ def _content(undo: Undo, endless: int) -> Record | None:
     if undo.redis is None:
         return None
     try:
-        body = without_reserved(undo.redis.value)
+        body = decode_value(undo.redis.value).body
         created_at = milliseconds_of(decode(body).get("createdAt"))
     except SessionCorrupt:
         return None

@@ -52,6 +52,8 @@ NUMBERS = {
     Fate.EXPIRED: 40,
 }
 """How many sessions of each fate are written."""
+TAKEN_IN = 1
+"""The version that an external writer's session gets before our first write becomes the next one."""
 SHOW_TIME = 15.0
 """After so many seconds pauses are left out, so that a slow machine is not made slower."""
 COMMAND_TIMEOUT = 20.0
@@ -315,7 +317,7 @@ class Demonstration:
         self._promises[session.checkout_id] = _Promise(session.version, dict(session.fields))
 
     def _write_foreign(self, settings: Settings) -> None:
-        """What the shop's older programs leave: a value without version and stamp, and half of one."""
+        """What the shop's older programs leave: a value without our header, and half of one."""
         import msgspec
         import redis
 
@@ -342,7 +344,7 @@ class Demonstration:
                 fields = promise.fields | {field: value}
                 del fields["expiresAt"]  # the write moved it, and only the command knows to when
                 self._acknowledged += 1
-                self._promises[checkout_id] = _Promise((promise.version or 0) + 1, fields)
+                self._promises[checkout_id] = _Promise((promise.version or TAKEN_IN) + 1, fields)
 
     def _change_meanwhile(self, settings: Settings) -> ChangedMeanwhile:
         changed = 0

@@ -19,9 +19,9 @@ from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavaila
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.operations.sessions import Tell
 from checkout_cli.session import TierName
-from checkout_cli.store import stamped
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.redis_commands import Command, decoded, encoded
 
 PAGE = 200
@@ -184,11 +184,10 @@ class _Export:
         found: dict[str, Exported] = {}
         doubtful: list[str] = []
         for checkout_id, (_, moment), value in zip(ids, entries, self._values(ids), strict=True):
-            copy = stamped.decode(value) if isinstance(value, bytes) else None
+            copy = decode_value(value) if isinstance(value, bytes) else None
             if (
                 copy is not None
-                and copy.intact
-                and not copy.undrained
+                and not (copy.is_external or copy.is_dirty or copy.questionable)
                 and pending is not None
                 and checkout_id not in pending
                 and copy.identity == identity_of(checkout_id)

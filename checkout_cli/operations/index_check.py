@@ -7,7 +7,7 @@ read, and none is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,7 +22,6 @@ from checkout_cli.errors import (
 from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import encoded
 from checkout_cli.store.redis_index import Entry
@@ -33,8 +32,6 @@ EXAMPLES = 10
 """Sessions that are named of each kind."""
 TOLERANCE = 1000
 """Milliseconds by which an entry may be later than the end of its key."""
-LARGEST_CLAIM = 64
-"""Bytes; what is not larger may be a claim to fill the key, and no session."""
 
 _T = TypeVar("_T")
 
@@ -220,7 +217,7 @@ class _Check:
         unlisted = [name for name in present if name not in listed]
         endless = [name for name in present if ttls[name] == -1]
         sizes = self._sizes(dict.fromkeys([*unlisted, *endless]))
-        missing = self._really_missing([name for name in unlisted if name in sizes], sizes)
+        missing = self._index.missing([name for name in unlisted if name in sizes])
         endless = [name for name in endless if name in sizes]
         late = [
             Entry(name, now + ttls[name])
@@ -265,18 +262,6 @@ class _Check:
                 _sure(size)
         self._report.wrong_type.add(name for name, size in sizes.items() if isinstance(size, WrongKeyType))
         return {name: size for name, size in sizes.items() if isinstance(size, int) and size}
-
-    def _really_missing(self, checkout_ids: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
-        """Those that are no mere claims, and are still without an entry."""
-        small = [name for name in checkout_ids if sizes[name] <= LARGEST_CLAIM]
-        commands = [("GET", encoded(session_key(name))) for name in small]
-        values = self._redis.ask_all(*commands, lenient=True) if commands else []
-        claims = {
-            name
-            for name, value in zip(small, values, strict=True)
-            if isinstance(value, bytes) and value.startswith(stamped.FILL_MARKER)
-        }
-        return self._index.missing([name for name in checkout_ids if name not in claims])
 
     def _mend(
         self, missing: Sequence[str], endless: Sequence[str], late: Sequence[Entry], ttls: dict[str, int], now: int

@@ -26,8 +26,8 @@ from checkout_cli.operations.migration_checkpoint import (
     source_of,
     target_of,
 )
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_index import Entry
 from checkout_cli.store.redis_tier import Look, Opened
@@ -55,8 +55,8 @@ class State(StrEnum):
     UNTRUSTED = "untrusted"
     """The same version, stamped for an earlier run of the server."""
     MISSING = "missing"
-    UNDRAINED = "undrained"
-    FOREIGN = "foreign"
+    DIRTY = "dirty"
+    EXTERNAL = "external"
 
 
 @dataclass
@@ -84,22 +84,20 @@ class MigrationReport:
         if self.lost_lock:
             return ExitCode.TRY_AGAIN
         counts = self.checkpoint.counts
-        return ExitCode.FINDING if counts.undrained or counts.foreign or counts.left else ExitCode.OK
+        return ExitCode.FINDING if counts.dirty or counts.external or counts.left else ExitCode.OK
 
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:
     """What a look found, compared with the row."""
     if look.problem is Problem.UNREACHABLE:
         raise RedisUnavailable(look.detail)
-    if look.problem is not None:
-        return State.FOREIGN
-    if look.value is None:
+    copy = look.copy
+    if look.problem is not None or (copy is not None and copy.is_external):
+        return State.EXTERNAL
+    if copy is None:
         return State.MISSING
-    copy = stamped.decode(look.value)
-    if copy is None or not copy.intact:
-        return State.FOREIGN
-    if copy.undrained:
-        return State.UNDRAINED
+    if copy.is_dirty:
+        return State.DIRTY
     if copy.version < row.version:
         return State.OLDER
     return State.CURRENT if copy.version > row.version or copy.identity == identity else State.UNTRUSTED
@@ -264,14 +262,18 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
         raise RedisUnavailable("a server of the cluster does not answer")
     looks = dict(zip(names, store.redis.look(names), strict=True))
     states = {row.checkout_id: state_of(row, looks[row.checkout_id], identities[row.checkout_id]) for row in rows}
-    counts.undrained += sum(state is State.UNDRAINED for state in states.values())
-    counts.foreign += sum(state is State.FOREIGN for state in states.values())
+    counts.dirty += sum(state is State.DIRTY for state in states.values())
+    counts.external += sum(state is State.EXTERNAL for state in states.values())
     current = [row for row in rows if states[row.checkout_id] is State.CURRENT]
     with suppress(WrongKeyType):  # an older program's SET: a clean-up adopts it
         store.index.enter([Entry(row.checkout_id, row.expires_at) for row in current])
     counts.current += len(current)
     claims = store.redis.claim_all([name for name in names if states[name] is State.MISSING])
-    stale = {name: Opened(None, identities[name]) for name in names if states[name] in {State.OLDER, State.UNTRUSTED}}
+    stale = {
+        name: Opened(looks[name].value, identities[name], value=looks[name].copy)
+        for name in names
+        if states[name] in {State.OLDER, State.UNTRUSTED}
+    }
     ours = {name: opened for name, opened in claims.items() if opened.token}
     taken = [row for row in rows if row.checkout_id in claims and row.checkout_id not in ours]
     return taken + _publish(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
@@ -297,14 +299,14 @@ def _publish(
     for (record, way), outcome in zip(some, store.hand_over.publish_all(some), strict=True):
         if record.body is None:
             counts.ended += 1
-        elif outcome == "set":
+        elif outcome is Outcome.SET:
             _count_set(counts, claimed=bool(way.token))
-        elif outcome == "newer":
+        elif outcome is Outcome.NEWER:
             counts.current += 1
-        elif outcome == "undrained":
-            counts.undrained += 1
-        elif outcome == "problem":
-            counts.foreign += 1
+        elif outcome is Outcome.DIRTY:
+            counts.dirty += 1
+        elif outcome is Outcome.EXTERNAL:
+            counts.external += 1
         else:
             again.append(seen[record.checkout_id])
     return again

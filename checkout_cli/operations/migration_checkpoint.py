@@ -12,8 +12,8 @@ from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.operations.private_file import write_private
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import NO_IDENTITY
 from checkout_cli.store.redis_tier import RedisTier
-from checkout_cli.store.stamped import NO_IDENTITY
 
 DIRECTION = "database to Redis"
 FILE = "migration.json"
@@ -24,26 +24,26 @@ class Counts(msgspec.Struct):
     """What became of the sessions that were looked at.
 
     ``published``: Redis lacked them. ``updated``: Redis had an older version, or a copy that an earlier run of the
-    server left, which nobody trusts. ``current``: nothing was to be done. ``undrained``: Redis has writes that the
-    database lacks. ``foreign``: another program's value is there. ``left``: the shop writes or fills them itself now.
-    ``ended``: expired or deleted meanwhile. Only of a move to another Redis: ``drained``
-    were brought to the database first and are read from there, ``others`` are keys that are no sessions.
+    server left, which nobody trusts. ``current``: nothing was to be done. ``dirty``: Redis has writes that the
+    database lacks. ``external``: an external writer's value is there. ``left``: the shop writes or fills them itself
+    now. ``ended``: expired or deleted meanwhile. Only of a move to another Redis: ``flushed`` are those of which the
+    database got something first, ``others`` are keys that are no sessions.
     """
 
     published: int = 0
     updated: int = 0
     current: int = 0
-    undrained: int = 0
-    foreign: int = 0
+    dirty: int = 0
+    external: int = 0
     left: int = 0
     ended: int = 0
-    drained: int = 0
+    flushed: int = 0
     others: int = 0
 
     @property
     def done(self) -> int:
         """How many sessions were looked at."""
-        return sum(getattr(self, name) for name in self.__struct_fields__ if name != "others")
+        return sum(getattr(self, name) for name in self.__struct_fields__ if name not in {"flushed", "others"})
 
 
 class Checkpoint(msgspec.Struct, rename="camel"):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.operations.migration import PAGE, RATE, Progress, State, need_redis, silent, state_of
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import encode
 from checkout_cli.store.records import Record
 
 
@@ -90,7 +90,7 @@ def plan(store: CheckoutStore, *, rate: int = RATE, progress: Progress = silent)
 
 
 def _add(found: Plan, row: Record) -> None:
-    value, _ = stamped.encode(row.version, b"-" * 81, row.body or b"{}")
+    value = encode(row.version, b"-" * 81, row.body or b"{}")
     name = len(row.checkout_id.encode())
     found.body_bytes += len(value)
     found.needed += len(value) * 9 // 8 + 2 * name + KEY_OVERHEAD + INDEX_OVERHEAD  # values are rounded up to classes

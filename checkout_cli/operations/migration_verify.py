@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checkout_cli.operations.migration import ATTEMPTS, PAGE, Progress, State, need_redis, silent, state_of
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import Look
 
@@ -21,8 +21,8 @@ class Difference(StrEnum):
 
     MISSING = "missing in Redis"
     OLDER = "older in Redis"
-    UNDRAINED = "has writes that the database lacks"
-    FOREIGN = "another program's value"
+    DIRTY = "has writes that the database lacks"
+    EXTERNAL = "an external writer's value"
     BODY = "same version, other content"
     SHORT = "ends too early in Redis"
     ENDLESS = "never ends in Redis"
@@ -92,13 +92,13 @@ def _difference(row: Record, look: Look, state: State, now: int) -> Difference |
     plain = {
         State.MISSING: Difference.MISSING,
         State.OLDER: Difference.OLDER,
-        State.UNDRAINED: Difference.UNDRAINED,
-        State.FOREIGN: Difference.FOREIGN,
+        State.DIRTY: Difference.DIRTY,
+        State.EXTERNAL: Difference.EXTERNAL,
     }
     if state in plain:
         return plain[state]
-    copy = stamped.decode(look.value or b"")
-    if copy is not None and copy.version == row.version and copy.body != row.body:
+    copy, body = look.copy, row.body or b"{}"
+    if copy is not None and copy.version == row.version and not SessionBodies(row.checkout_id).same(copy.body, body):
         return Difference.BODY
     if copy is not None and copy.version > row.version:
         return Difference.BODY  # the database issues versions, so that nothing newer than it can be right

@@ -8,17 +8,16 @@ time runs out. And a name in ``checkout:pending`` at whose key nothing waits for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from checkout_cli.errors import ExitCode, RedisUnavailable
-from checkout_cli.keys import INDEX, PENDING, is_accepted_id
+from checkout_cli.keys import PENDING, is_accepted_id
 from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.index_check import Found, Progress, silent
 from checkout_cli.operations.job_lock import job_lock, new_owner
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import decoded, encoded
+from checkout_cli.store.redis_commands import decoded
+from checkout_cli.store.redis_pending import is_dirty
 from checkout_cli.store.redis_tier import Look
 
 BATCH = 200
@@ -117,10 +116,10 @@ class _Orphans:
         rows = self._store.database.present(ours)
         alone = [name for name in ours if name not in rows]
         for checkout_id, look in zip(alone, self._store.redis.look(alone), strict=True):
-            copy = None if look.value is None else stamped.decode(look.value)
-            if copy is None or copy.undrained:
-                continue  # another program's, or one that the database is still to get
-            if copy.identity == self._store.redis.last_identity(checkout_id) and copy.intact:
+            copy = look.copy
+            if copy is None or copy.is_external or copy.is_dirty:
+                continue  # an external writer's, or one that the database is still to get
+            if copy.identity == self._store.redis.last_identity(checkout_id):
                 self._report.believed.add([checkout_id])
             elif not self._store.database.present([checkout_id]):  # it may have been created while we looked
                 self._take_copy(checkout_id, look)
@@ -128,11 +127,8 @@ class _Orphans:
 
     def _take_copy(self, checkout_id: str, look: Look) -> None:
         assert look.value is not None  # noqa: S101  (the caller has read it)
-        if self._remove:
-            if not self._store.redis.discard(checkout_id, look.value):
-                return
-            with suppress(RedisUnavailable):  # a cluster's server of the index may be away: a clean-up finds the entry
-                self._store.redis.ask(("ZREM", INDEX, encoded(checkout_id)))
+        if self._remove and not self._store.redis.discard(checkout_id, look.value):
+            return
         self._report.copies.add([checkout_id])
         self._report.bytes += look.size
 
@@ -146,10 +142,9 @@ class _Orphans:
 
     def _look_at_names(self, names: Sequence[str]) -> None:
         for name, look in zip(names, self._store.redis.look(names), strict=True):
-            copy = None if look.value is None else stamped.decode(look.value)
-            if look.problem is not None or (copy is not None and copy.undrained):
+            if look.problem is not None or is_dirty(look):
                 continue
             if self._remove:
-                self._store.redis_alone.drain_seen(name, look)
+                self._store.publisher.flush_seen(name, look)
             self._report.names.add([name])
         self._step(len(names))

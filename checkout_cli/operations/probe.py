@@ -76,10 +76,11 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
 
 
 def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
+    from checkout_cli.store.protocol.publishing import Outcome
+
     opened = tier.claim(probe_id)
-    # An older program's index is not ours to move for a probe that leaves no trace.
-    outcome = tier.publish(_record(probe_id, clock.wall(), life), opened, clock.wall(), make_way=False)
-    if outcome != "set":
+    outcome, _ = tier.publish(_record(probe_id, clock.wall(), life), opened, clock.wall())
+    if outcome is not Outcome.SET:
         raise ProbeFailed(f"Redis did not take a new session: {outcome}")
 
 
@@ -99,7 +100,7 @@ def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> Proof:
         record = _record(probe_id, now)
         if not tier.insert(record, now=now, write_id=write_id):
             raise ProbeFailed("the database has the probe session already")
-        if tier.read(probe_id) != record:
+        if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
         expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock)
         buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=write_id)

@@ -19,7 +19,6 @@ from checkout_cli.errors import (
     DatabaseUnavailable,
     InvalidInput,
     RedisUnavailable,
-    SessionCorrupt,
     WrongKeyType,
 )
 from checkout_cli.keys import Family, checkout_id_of, family_of
@@ -39,10 +38,9 @@ from checkout_cli.operations.migration import (
 )
 from checkout_cli.operations.migration_checkpoint import Checkpoint, CheckpointFile, Counts, identities_of, place_of
 from checkout_cli.redis_url import parts_of
-from checkout_cli.session import decode
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_copies import SessionCopy, lengthen_all, put_hashes, put_sessions, read_hashes
@@ -125,7 +123,7 @@ def refuse_same(store: CheckoutStore, target: RedisTier, place: str) -> str:
     ours = identities_of(store.redis)
     with mode_of_target():
         theirs = identities_of(target)
-    known = set(ours) & set(theirs) - {stamped.NO_IDENTITY.decode()}
+    known = set(ours) & set(theirs) - {NO_IDENTITY.decode()}
     if known or place == place_of(store.settings):
         raise InvalidInput(
             f"{place} is the server that the sessions are on", hint="checkoutctl info server, on both: the run_id"
@@ -179,7 +177,7 @@ class Fate(StrEnum):
     REPLACE = auto()
     KEEP = auto()
     """What is there is the same, or newer."""
-    UNDRAINED = auto()
+    DIRTY = auto()
     DIFFERS = auto()
     """Another program's value on one of the sides: nobody can tell which is newer; or no session at all."""
     GONE = auto()
@@ -192,29 +190,20 @@ def fate_of(mine: Look, there: Look) -> Fate:
             raise RedisUnavailable(look.detail)
     if mine.value is None and mine.problem is None:
         return Fate.GONE
-    if mine.value is None or there.problem is not None or not _is_session(mine.value):
+    copy_here, copy_there = mine.copy, there.copy
+    if copy_here is None or copy_here.kind is Kind.UNREADABLE or there.problem is not None:
         return Fate.DIFFERS
-    copy_here = stamped.decode(mine.value)
-    if copy_here is not None and copy_here.undrained:
-        return Fate.UNDRAINED
-    if there.value is None:
+    if copy_here.is_dirty and not copy_here.is_external:
+        return Fate.DIRTY
+    if copy_there is None:
         return Fate.COPY
     if there.value == mine.value:
         return Fate.KEEP
-    copy_there = stamped.decode(there.value)
-    if copy_here is None or copy_there is None:
+    if copy_here.is_external or copy_there.is_external:
         return Fate.DIFFERS
-    if copy_there.undrained or copy_there.version >= copy_here.version:
+    if copy_there.is_dirty or copy_there.version >= copy_here.version:
         return Fate.KEEP
     return Fate.REPLACE
-
-
-def _is_session(value: bytes) -> bool:
-    try:
-        decode(value)
-    except SessionCorrupt:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -249,13 +238,12 @@ def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], c
 def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], counts: Counts) -> list[str]:
     """The same once; returns those that changed under our hands."""
     fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
-    looks, drained = _drained(store, names)
-    counts.drained += drained
-    counts.ended -= drained  # they are gone from here, and not ended
+    looks, flushed = _flushed(store, names)
+    counts.flushed += flushed
     for name, mine, there in zip(names, looks, look_there(target, names), strict=True):
         fates[fate_of(mine, there)].append(_Seen(name, mine, there))
-    counts.undrained += len(fates[Fate.UNDRAINED])
-    counts.foreign += len(fates[Fate.DIFFERS])
+    counts.dirty += len(fates[Fate.DIRTY])
+    counts.external += len(fates[Fate.DIFFERS])
     counts.ended += len(fates[Fate.GONE])
     counts.current += len(fates[Fate.KEEP])
     lengthen_all(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
@@ -269,17 +257,15 @@ def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], coun
     return [seen.checkout_id for seen, success in zip(wanted, put, strict=True) if not success]
 
 
-def _drained(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
-    """What the old server has, after what the database lacks was brought to it; and how many are there alone now."""
-    looks, drained = store.redis.look(names), 0
+def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
+    """What the old server has, after the database got what it lacked; and of how many sessions."""
+    looks, flushed = store.redis.look(names), 0
     for place, (name, look) in enumerate(zip(names, looks, strict=True)):
-        copy_here = None if look.value is None else stamped.decode(look.value)
-        if look.value is not None and copy_here is not None and copy_here.undrained:
-            with suppress(DatabaseUnavailable):  # it stays where it is, and is counted
-                store.redis_alone.drain(name, look.value)
+        with suppress(DatabaseUnavailable):  # it stays where it is, and is counted
+            if store.publisher.settle_seen(name, look) is not None:
                 looks[place] = store.redis.look([name])[0]
-                drained += looks[place].value is None
-    return looks, drained
+                flushed += 1
+    return looks, flushed
 
 
 def _ends_sooner(seen: _Seen) -> bool:

@@ -11,7 +11,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, RedisTier
 
-_FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.UNDRAINED: Difference.UNDRAINED}
+_FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DIRTY: Difference.DIRTY}
 
 
 def verify_at(
@@ -69,7 +69,7 @@ def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> d
 def _difference(mine: Look, there: Look) -> Difference | None:
     fate = fate_of(mine, there)
     if fate is Fate.DIFFERS:
-        return Difference.MISSING if there.value is None and there.problem is None else Difference.FOREIGN
+        return Difference.MISSING if there.value is None and there.problem is None else Difference.EXTERNAL
     if fate is not Fate.KEEP:
         return _FATES.get(fate)
     if mine.ttl is None or there.ttl is None:

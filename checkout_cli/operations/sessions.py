@@ -5,7 +5,6 @@ Looking never extends a session's life. Writing insists on a durable tier: a com
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import json
@@ -36,7 +35,6 @@ from checkout_cli.session import (
     Session,
     TierName,
     at_least,
-    iso,
     parse_strict,
 )
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -44,9 +42,6 @@ from checkout_cli.store.records import Sighting
 
 MOST_SORTED = 100_000
 """How many sessions are looked at for an order that the index does not have."""
-QUARANTINE_TOLD = 86_400_000
-"""For how long a list mentions a value that was no session, in milliseconds."""
-MOST_QUARANTINED = 5
 SHORTEST_PREFIX = 4
 MOST_CANDIDATES = 10
 """How many ids are named when the beginning of an id fits several."""
@@ -148,7 +143,6 @@ def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Ite
     """
     tier = wanted.tier or _tier_to_ask(store, tell)
     now = store.clock.wall()
-    _tell_of_quarantine(store, now, tell)
     if wanted.order is Order.NEWEST:
         found = (sighting for sighting in store.iterate(tier=tier) if wanted.matches(sighting, now))
         return itertools.islice(found, wanted.limit)
@@ -177,18 +171,6 @@ def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
 def waiting(store: CheckoutStore) -> PendingCounts:
     """How many sessions one tier has newer than the other, for whoever has just listed them; never raises."""
     return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
-
-
-def _tell_of_quarantine(store: CheckoutStore, now: int, tell: Tell) -> None:
-    """Values that were no sessions and are gone from Redis: the list itself cannot show them any more."""
-    if store.database.breaker.is_open:
-        return
-    with contextlib.suppress(DatabaseUnavailable):
-        for found in store.drain_log.quarantined(now - QUARANTINE_TOLD, MOST_QUARANTINED):
-            tell(
-                f"what Redis held for {found.checkout_id[:8]}… at {iso(found.seen_at)} was no session "
-                f"({found.size:,} bytes, SHA-256 {found.digest[:16]}…): the database's copy took its place"
-            )
 
 
 def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator[Sighting]:

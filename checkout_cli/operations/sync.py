@@ -22,13 +22,15 @@ from checkout_cli.errors import (
     RedisUnavailable,
     SessionCorrupt,
     TierUnavailable,
+    WriteConflict,
 )
 from checkout_cli.keys import is_accepted_id
-from checkout_cli.session import Durability, decode
+from checkout_cli.session import Durability
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.drain_log import Conflict, Drained
+from checkout_cli.store.flush_log import Conflict
 from checkout_cli.store.hand_over import GRACE
+from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import Look, Opened
 
@@ -80,7 +82,7 @@ def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool =
     """
     backlog = _backlog(store)
     now = store.clock.wall()
-    conflicts = _known(store.drain_log.conflict_count) if database else None
+    conflicts = _known(store.flush_log.conflict_count) if database else None
     if not store.settings.enable_checkout_sessions:
         return PendingCounts(0, 0, conflicts)
     alone = _known(backlog.for_database) if redis else None
@@ -122,9 +124,9 @@ class SyncReport:
 
     ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
     know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
-    be old. ``expired``: the session had ended. ``drained``: the database has it now, or had it. ``disputed``: it went
-    to the conflicts. ``lost``: gone from Redis before the database had it. ``stuck_number`` are those in ``stuck``,
-    and more that are not named.
+    be old. ``expired``: the session had ended. ``flushed``: the database has it now, or had it. ``external``: writes of
+    external writers that were taken in. ``disputed``: of both, those that went to the conflict log. ``lost``: gone from
+    Redis before the database had it. ``stuck_number`` are those in ``stuck``, and more that are not named.
     """
 
     now: int
@@ -136,7 +138,8 @@ class SyncReport:
     already: int = 0
     not_needed: int = 0
     expired: int = 0
-    drained: int = 0
+    flushed: int = 0
+    external: int = 0
     disputed: int = 0
     lost: int = 0
     stuck: list[Stuck] = field(default_factory=list)
@@ -148,7 +151,7 @@ class SyncReport:
     def handed_over(self) -> int:
         """Sessions that no longer wait."""
         to_redis = self.published + self.already + self.not_needed + self.expired
-        return to_redis + self.drained + self.disputed + self.lost
+        return to_redis + self.flushed + self.external + self.lost
 
     @property
     def exit_code(self) -> ExitCode:
@@ -194,7 +197,8 @@ class _Sync:
         if dry_run or report.unreachable:
             return report
         try:
-            self._drain()
+            self._flush()
+            self._take_in()
             self._publish()
         except _Stop:
             report.finished = False
@@ -212,7 +216,7 @@ class _Sync:
         except RedisUnavailable as away:
             report.unreachable.append(away)
         try:
-            report.conflicts = self._store.drain_log.conflict_count()
+            report.conflicts = self._store.flush_log.conflict_count()
             answers = not report.unreachable
             report.to_redis = self._backlog.for_redis(report.now, redis_answers=answers) if used else Waiting(0)
         except TierUnavailable as away:
@@ -228,14 +232,14 @@ class _Sync:
         if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
             raise _Stop
 
-    def _cannot(self, checkout_id: str, reason: SessionCorrupt) -> None:
+    def _cannot(self, checkout_id: str, reason: CheckoutError) -> None:
         self._report.stuck_number += 1
         if len(self._report.stuck) < MOST_NAMED:
             self._report.stuck.append(Stuck(checkout_id, str(reason)))
 
     # Redis → database
 
-    def _drain(self) -> None:
+    def _flush(self) -> None:
         if not self._store.settings.enable_checkout_sessions:
             return
         seen: set[str] = set()
@@ -243,28 +247,53 @@ class _Sync:
             page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in seen]
             seen.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
-                self._drain_one(checkout_id, look)
+                self._flush_one(checkout_id, look)
             self._step()
 
-    def _drain_one(self, checkout_id: str, look: Look) -> None:
+    def _flush_one(self, checkout_id: str, look: Look) -> None:
         try:
-            outcome = self._store.redis_alone.drain_seen(checkout_id, look)
+            flushed = self._store.publisher.flush_seen(checkout_id, look)
         except SessionCorrupt as error:
             self._cannot(checkout_id, error)
             return
-        if outcome is Drained.GONE:
-            self._report.lost += 1
-        elif outcome is Drained.CONFLICT:
-            self._report.disputed += 1
-        elif outcome is not None:  # else another process has just handed it over
-            self._report.drained += 1
+        if flushed is None:
+            self._report.lost += look.value is None and look.problem is None
+            return
+        self._report.disputed += flushed.conflict
+        if flushed.external:
+            self._report.external += 1
+        else:
+            self._report.flushed += 1
+
+    # External writers → database
+
+    def _take_in(self) -> None:
+        """Look at the beginning of each session's value, and take in what an external writer has written."""
+        store = self._store
+        if not store.settings.enable_checkout_sessions:
+            return
+        for page in store.index.newest():
+            suspects = store.redis.not_ours(page)
+            for checkout_id, look in zip(suspects, store.redis.look(suspects), strict=True):
+                self._take_in_one(checkout_id, look)
+            self._step()
+
+    def _take_in_one(self, checkout_id: str, look: Look) -> None:
+        try:
+            flushed = self._store.publisher.settle_seen(checkout_id, look)
+        except SessionCorrupt as error:
+            self._cannot(checkout_id, error)
+            return
+        if flushed is not None:
+            self._report.external += 1
+            self._report.disputed += flushed.conflict
 
     # Database → Redis
 
     def _publish(self) -> None:
         if not self._store.settings.enable_checkout_sessions:
             return
-        self._total += self._report.drained  # what has just come to the database is news to Redis
+        self._total += self._report.flushed  # what has just come to the database is news to Redis
         for page in self._backlog.rows():
             self._publish_page(page)
             self._store.hand_over.write_down()
@@ -280,7 +309,7 @@ class _Sync:
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
                 opened = Opened(None, identities[record.checkout_id])
-                outcome = self._store.hand_over.publish(record, opened)
+                outcome = self._store.publisher.bring(record, opened)
             except SessionCorrupt as error:  # another program keeps something else at this key
                 self._cannot(record.checkout_id, error)
             else:
@@ -297,12 +326,14 @@ class _Sync:
             for row in rows
         ]
 
-    def _note(self, record: Record, outcome: str, now: int) -> None:
-        if record.expires_at <= now:
+    def _note(self, record: Record, outcome: Outcome, now: int) -> None:
+        if not outcome.is_published:
+            self._cannot(record.checkout_id, WriteConflict(f"others write it faster than it is published ({outcome})"))
+        elif record.expires_at <= now:
             self._report.expired += 1
-        elif outcome == "set":
+        elif outcome is Outcome.SET:
             self._report.published += 1
-        elif outcome == "newer":
+        elif outcome is Outcome.NEWER:
             self._report.already += 1
         else:
             self._report.not_needed += 1
@@ -315,7 +346,7 @@ class Keep(StrEnum):
     """Which side of a conflict a person decides for."""
 
     DATABASE = "database"
-    DRAINED = "drained"
+    WRITTEN = "written"
 
 
 @dataclass(frozen=True)
@@ -329,7 +360,7 @@ class Conflicts:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a conflict: ``version`` is the one that the drained side became, if it did."""
+    """What became of a conflict: ``version`` is the one that the written side became, if it did."""
 
     conflict: Conflict
     keep: Keep
@@ -343,19 +374,19 @@ def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
     Raises:
         DatabaseUnavailable: the database cannot be asked.
     """
-    log = store.drain_log
+    log = store.flush_log
     return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
 
 
 def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
     """Settle a conflict; ``agreed`` is shown it and the time (ms), and decides.
 
-    ``Keep.DATABASE`` only forgets the conflict. ``Keep.DRAINED`` first writes the drained fields over those that the
+    ``Keep.DATABASE`` only forgets the conflict. ``Keep.WRITTEN`` first writes the written fields over those that the
     session has now, as one more version: a field that only the database has stays.
 
     Raises:
-        InvalidInput: no conflict, or several, are named so.
-        TransitionRefused: the payment may not go from where it is by now to where the drained side had it.
+        InvalidInput: no conflict, or several, are named so; or what was written is no session.
+        TransitionRefused: the payment may not go from where it is by now to where the written side had it.
         SessionNotFound: the session is no more, so there is nothing to write to.
         DatabaseUnavailable: nothing was settled.
     """
@@ -363,13 +394,18 @@ def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable
     if not agreed(conflict, store.clock.wall()):
         return Settled(conflict, keep, done=False)
     version = None
-    if keep is Keep.DRAINED:
-        wanted = decode(conflict.drained_body)
+    if keep is Keep.WRITTEN:
+        wanted = conflict.fields
+        if wanted is None:
+            raise InvalidInput(
+                f"what was written is no session: {len(conflict.written):,} bytes",
+                hint=f"checkoutctl sync --resolve {conflict.write_id} --keep database",
+            )
         written = store.update(
             conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
         )
         version = written.session.version
-    store.drain_log.settled(conflict.write_id)
+    store.flush_log.settled(conflict.write_id)
     return Settled(conflict, keep, done=True, version=version)
 
 
@@ -377,7 +413,7 @@ def _named(store: CheckoutStore, write_id: str) -> Conflict:
     hint = "checkoutctl sync --conflicts"
     if len(write_id) < SHORTEST_BEGINNING or not is_accepted_id(write_id.ljust(8, "0")):
         raise InvalidInput(f"not the id of a write: {write_id[:64]!r}", hint=hint)
-    named = store.drain_log.conflicts_named(write_id)
+    named = store.flush_log.conflicts_named(write_id)
     if len(named) != 1:
         raise InvalidInput(
             f"{'several conflicts begin' if named else 'no conflict begins'} with {write_id!r}", hint=hint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,9 +12,14 @@ from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.sessions import only_match
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_inspection import RowView, Traces, is_replaced, traces_of, view_row
+from checkout_cli.store.database_inspection import RowView, Told, conflicts_of, is_replaced, view_row
+from checkout_cli.store.protocol.flushing import Flush
+from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
+from checkout_cli.store.protocol.value import digest_of
+from checkout_cli.store.protocol.writing import taken_in
+from checkout_cli.store.records import Record
 from checkout_cli.store.redis_inspection import KeyState, KeyView, view_key
-from checkout_cli.store.stamped import NO_IDENTITY
+from checkout_cli.store.sightings import EXPECTED
 
 MISSING = object()
 """Stands for a field that one of the tiers does not have."""
@@ -24,13 +29,12 @@ class Trust(StrEnum):
     """Whether the shop may serve Redis' copy without asking the database, and if not, why."""
 
     TRUSTED = "trusted"
-    UNDRAINED = "not trusted: it holds writes that the database lacks"
-    PENDING = "not trusted: the database has a newer version, or may have"
-    CHANGED = "not trusted: another program has changed it"
-    OTHER_SERVER = "not trusted: stamped for another server, or for this one before it was restarted"
-    NO_IDENTITY = "not trusted: the server does not tell who it is"
+    BEHIND = f"not trusted: {Doubt.BEHIND}"
+    EXTERNAL = f"not trusted: {Doubt.EXTERNAL}"
+    OTHER_SERVER = f"not trusted: {Doubt.OTHER_SERVER}"
+    QUESTIONABLE = f"not trusted: {Doubt.QUESTIONABLE}"
+    NO_IDENTITY = f"not trusted: {Doubt.NO_IDENTITY}"
     REPLACED = "not trusted: another primary has taken this one's place"
-    FOREIGN = "not trusted: another program wrote it"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Trace:
     """What every tier has of one id at ``now`` (ms).
 
     ``key`` is ``None`` where Redis is away or switched off, and ``redis_away`` says which; the same of ``row`` and
-    ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one.
+    ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one;
+    ``expected`` is what flushing it would do to the row, if the database may lack something of it.
     """
 
     checkout_id: str
@@ -56,8 +61,9 @@ class Trace:
     redis_away: str = ""
     row: RowView | None = None
     database_away: str = ""
-    traces: Traces = field(default_factory=lambda: Traces([], []))
+    conflicts: tuple[Told, ...] = ()
     trust: Trust | None = None
+    expected: Flush | None = None
     differences: tuple[Difference, ...] = ()
 
     @property
@@ -70,7 +76,7 @@ class Trace:
         """Whether any tier has anything under this id."""
         key = self.key
         in_redis = key is not None and (key.state is not KeyState.MISSING or key.score is not None or key.waits)
-        return in_redis or self.row is not None or any(self.traces)
+        return in_redis or self.row is not None or bool(self.conflicts)
 
     @property
     def created_at(self) -> int | None:
@@ -113,10 +119,11 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         RedisUnavailable, DatabaseUnavailable: both are away.
     """
     key, redis_away = _in_redis(store, checkout_id)
-    row, traces, replaced, database_away = None, Traces([], []), False, ""
+    row, conflicts, expected, replaced, database_away = None, [], None, False, ""
     try:
         if is_accepted_id(checkout_id):  # else it was never written by us, and may be no text for a database
-            row, traces = view_row(store.database, checkout_id), traces_of(store.database, checkout_id)
+            row, conflicts = view_row(store.database, checkout_id), conflicts_of(store.database, checkout_id)
+            expected = _expected(store, checkout_id, key, row)
         if store.hand_over.is_fenced and key is not None and key.identity is not None:
             replaced = is_replaced(store.database, key.identity)
     except DatabaseUnavailable as away:
@@ -130,8 +137,9 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         redis_away,
         row,
         database_away,
-        traces,
+        tuple(conflicts),
         None if key is None or not key.is_copy else _trust(key, row, replaced=replaced),
+        expected,
         _differences(None if key is None else key.fields, _fields_of(row)),
     )
 
@@ -145,20 +153,26 @@ def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, s
         return None, str(away)
 
 
+def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
+    """What flushing Redis' value would do, by the very rules of the flush; nothing is written."""
+    value = None if key is None else key.value
+    if key is None or value is None or key.raw is None or row is None:
+        return None
+    if value.is_external:
+        value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
+    elif not value.is_dirty:
+        return None
+    record = Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+    return store.flush_log.expected(checkout_id, value, record)
+
+
 def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
-    if key.state is KeyState.FOREIGN:
-        return Trust.FOREIGN
-    if key.undrained:
-        return Trust.UNDRAINED
-    if not key.intact:
-        return Trust.CHANGED
-    if key.stamp == NO_IDENTITY or key.identity is None:
-        return Trust.NO_IDENTITY
-    if key.stamp != key.identity:
-        return Trust.OTHER_SERVER
-    if replaced:
-        return Trust.REPLACED
-    return Trust.PENDING if row is not None and row.is_pending else Trust.TRUSTED
+    assert key.value is not None  # noqa: S101  (it is a copy)
+    pending = [Distrust(row.version, row.write_id)] if row is not None and row.is_pending else []
+    reason = doubt(key.value, key.identity, pending, lease=True)
+    if reason is not None:
+        return Trust[reason.name]
+    return Trust.REPLACED if replaced else Trust.TRUSTED
 
 
 def _fields_of(row: RowView | None) -> dict[str, Any] | None:
@@ -174,5 +188,6 @@ def _differences(in_redis: Mapping[str, Any] | None, in_database: Mapping[str, A
     if in_redis is None or in_database is None:
         return ()
     names = dict.fromkeys([*in_database, *in_redis])
+    names.pop("expiresAt", None)  # no part of a version: reads move it
     pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
     return tuple(pair for pair in pairs if pair.in_redis != pair.in_database)

@@ -23,6 +23,7 @@ from checkout_cli.operations.trace import Trace, Trust, look_everywhere, trace
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.redis_inspection import KeyState, KeyView
 
 MOST_OF_A_USER = 20
@@ -37,7 +38,9 @@ class Cause(StrEnum):
     """What became of a session."""
 
     ALIVE = "alive"
-    FOREIGN = "alive, another program's"
+    EXTERNAL = "alive, an external writer's"
+    EXTERNAL_WRITE = "alive, an external write is newer than the database's version"
+    EXTERNAL_CONFLICT = "alive, an external write goes to the conflict log"
     WAITS_FOR_DATABASE = "alive, waits for the database"
     WAITS_FOR_REDIS = "alive, waits for Redis"
     ONLY_IN_DATABASE = "alive, only in the database"
@@ -59,7 +62,7 @@ class Cause(StrEnum):
 
 
 _GONE = frozenset({Cause.EXPIRED, Cause.TOO_OLD, Cause.DELETED, Cause.NEVER_SEEN})
-_WELL = frozenset({Cause.ALIVE, Cause.FOREIGN})
+_WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ class _Explanation:
             self._waiting_for_database,
             self._too_old,
             self._broken,
+            self._external_write,
             self._in_both,
             self._only_in_redis,
             self._only_in_database,
@@ -232,10 +236,10 @@ class _Explanation:
             ends = f"{'ends' if row.expires_at > found.now else 'ended'} {_when(found, row.expires_at)}"
             told = f"; published is {row.published_version}" if row.is_pending else ""
             yield f"database: version {row.version}{told}, written {_ago(found, row.updated_at)}, {ends}"
-        if found.traces.conflicts:
-            yield f"conflicts: {len(found.traces.conflicts)}, the last {_ago(found, found.traces.conflicts[0])}"
-        if found.traces.quarantined:
-            yield f"replaced: a value that was no session, {_ago(found, found.traces.quarantined[0])}"
+        if found.conflicts:
+            last = found.conflicts[0]
+            told = f"{_ago(found, last.detected_at)} ({last.source}, {last.result})"
+            yield f"conflicts: {len(found.conflicts)}, the last {told}"
 
     # Rules
 
@@ -253,9 +257,9 @@ class _Explanation:
 
     def _waiting_for_database(self) -> Answer | None:
         key = self._found.key
-        if key is None or not key.undrained:
+        if key is None or not key.dirty or key.state is not KeyState.OURS:
             return None
-        writes = "1 write of it waits" if len(key.undrained) == 1 else f"{len(key.undrained)} writes of it wait"
+        writes = "1 write of it waits" if key.dirty == 1 else f"{key.dirty} writes of it wait"
         away = "" if self._found.database_away else "; the next read or sync brings them there"
         return self._say(
             Cause.WAITS_FOR_DATABASE, f"it is alive, and {writes} for the database{away}", hint="checkoutctl sync"
@@ -289,18 +293,38 @@ class _Explanation:
             hint=f"checkoutctl sessions delete {self._found.checkout_id}",
         )
 
+    def _external_write(self) -> Answer | None:
+        key, row, flush = self._found.key, self._found.row, self._found.expected
+        external = key is not None and key.value is not None and key.value.is_external
+        if row is None or flush is None or not external or not self._row_lives(or_key_does=True):
+            return None
+        cause = Cause.EXTERNAL_CONFLICT if flush.conflict else Cause.EXTERNAL_WRITE
+        becomes = {
+            Result.APPLIED: "becomes the next version",
+            Result.PARTLY: "becomes the next version, but for its payment status or identity, which may not follow",
+            Result.MERGED: "is merged into the next version",
+            Result.CONFLICT: "changes nothing: both contents go to the conflict log",
+            Result.ALREADY: "changes nothing: the database has it already",
+        }[flush.result]
+        return self._say(
+            cause,
+            f"it is alive: an external writer has written it, and with the shop's next read or write, or a sync, that "
+            f"{becomes} (the database has version {row.version})",
+            hint="checkoutctl sync",
+        )
+
     def _in_both(self) -> Answer | None:
         key, row = self._found.key, self._found.row
         if key is None or row is None or not key.is_copy or not self._row_lives(or_key_does=True):
             return None
-        if key.state is KeyState.STAMPED and key.version is not None and key.version > row.version:
+        if key.state is KeyState.OURS and key.version is not None and key.version > row.version:
             return self._say(
                 Cause.AHEAD,
                 f"Redis has version {key.version}, the database only {row.version}: was the database restored "
                 "from a backup?",
                 hint="checkoutctl doctor --only database,sessions",
             )
-        if key.state is KeyState.STAMPED and key.intact and key.version == row.version:
+        if key.state is KeyState.OURS and key.version == row.version:
             trusted = "" if self._found.trust is Trust.TRUSTED else f"; {self._found.trust}"
             return self._say(Cause.ALIVE, f"it is alive in Redis and in the database, version {row.version}{trusted}")
         if self._found.trust is Trust.TRUSTED:
@@ -310,7 +334,7 @@ class _Explanation:
                 "program has put an old copy back",
                 hint=f"redis-cli DEL checkout:session:{self._found.checkout_id}; the next read brings the right one",
             )
-        older = "another program's value" if key.version is None or not key.intact else f"version {key.version}"
+        older = "an external writer's value" if key.state is not KeyState.OURS else f"version {key.version}"
         return self._say(
             Cause.WAITS_FOR_REDIS,
             f"it is alive: the database has version {row.version}, and Redis still {older}, which no read believes",
@@ -323,12 +347,12 @@ class _Explanation:
             return None
         if found.database_away:
             return self._say(Cause.ALIVE, "it is alive in Redis; what the database has cannot be told now")
-        if key.state is KeyState.FOREIGN:
+        if key.state is KeyState.UNSTAMPED:
             listed = "" if key.score is not None else ", and the index does not list it"
             hint = "" if key.score is not None else "checkoutctl sessions index repair"
             return self._say(
-                Cause.FOREIGN,
-                f"it is alive; another program wrote it, and the first write adopts it{listed}",
+                Cause.EXTERNAL,
+                f"it is alive; an external writer wrote it, and our first write adopts it{listed}",
                 hint=hint,
             )
         return self._say(
@@ -385,7 +409,7 @@ class _Explanation:
 
     def _left_over(self) -> Answer:
         key, found = self._found.key, self._found
-        if found.traces.conflicts:
+        if found.conflicts:
             return self._say(
                 Cause.LOST_CONFLICT,
                 "it is gone; a write of it lost against another, and both contents are kept",

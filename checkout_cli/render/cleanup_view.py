@@ -60,7 +60,7 @@ def _document(report: CleanupReport) -> dict[str, object]:
             "database": report.removed_from_database,
             "memory": report.removed_from_memory,
             "tombstones": report.tombstones,
-            "drainLog": report.drain_log,
+            "flushLog": report.flush_log,
         },
         "stillAlive": report.still_alive,
         "adoptedFromLegacyIndex": report.adopted_from_legacy_index,
@@ -82,8 +82,8 @@ def _lines(report: CleanupReport) -> list[str]:
     lines = [f"{verb} {removed}"]
     if report.tombstones:
         lines.append(f"{verb} {report.tombstones:,} tombstones of sessions that were deleted long ago")
-    if report.drain_log:
-        lines.append(f"{verb} {report.drain_log:,} entries of the drain log: writes that the database got long ago")
+    if report.flush_log:
+        lines.append(f"{verb} {report.flush_log:,} entries of the flush log: writes that the database got long ago")
     if report.still_alive:
         lines.append(f"{report.still_alive:,} were due and are still in use: kept")
     if report.adopted_from_legacy_index:

@@ -19,7 +19,7 @@ from checkout_cli.render.session_view import CSV_COLUMNS, summary
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
 
-_NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "undrained"})
+_NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "dirty"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)
 
 

@@ -90,13 +90,14 @@ def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
         total = max(checkpoint.total, checkpoint.counts.done)
         reason = "; another process has the lock now" if report.lost_lock else ""
         warn(f"{checkpoint.counts.done:,} of {total:,} done{reason}; the same command goes on")
-    if checkpoint.counts.undrained:
-        warn(f"{checkpoint.counts.undrained:,} with writes that the database lacks were left; checkoutctl sync")
+    if checkpoint.counts.dirty:
+        warn(f"{checkpoint.counts.dirty:,} with writes that the database lacks were left; checkoutctl sync")
     if checkpoint.counts.left:
         warn(f"{checkpoint.counts.left:,} were being filled by somebody else; in 10 seconds: checkoutctl migrate run")
-    if checkpoint.counts.foreign:
+    if checkpoint.counts.external:
         warn(
-            f"{checkpoint.counts.foreign:,} where another program's value lies were left; the shop's next read settles"
+            f"{checkpoint.counts.external:,} with an external writer's value were left; "
+            "the shop's next read, or checkoutctl sync, takes them in"
         )
 
 
@@ -104,10 +105,10 @@ def _counts(counts: Counts) -> str:
     text = (
         f"{counts.done:,} sessions: {counts.published:,} published, {counts.updated:,} updated, "
         f"{counts.current:,} current, {counts.ended:,} ended, "
-        f"{counts.undrained + counts.foreign + counts.left:,} left"
+        f"{counts.dirty + counts.external + counts.left:,} left"
     )
-    if counts.drained:
-        text += f", {counts.drained:,} brought to the database first"
+    if counts.flushed:
+        text += f", {counts.flushed:,} flushed to the database first"
     return f"{text}; {counts.others:,} other keys" if counts.others else text
 
 

@@ -25,7 +25,7 @@ from checkout_cli.render.output import (
     write_table,
 )
 from checkout_cli.render.safe import safe
-from checkout_cli.session import Durability, PaymentStatus, Session, TierName, iso
+from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.spans import span
 from checkout_cli.store.records import Sighting
 
@@ -62,11 +62,11 @@ CSV_COLUMNS = (
     "expiresInSeconds",
     "tier",
     "version",
-    "foreign",
+    "external",
     "size",
     "problem",
     "detail",
-    "undrained",
+    "dirty",
 )
 _BESIDE_CELL = 3
 """Characters between two columns of a table on a terminal."""
@@ -147,17 +147,12 @@ def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, 
         "expiresInSeconds": None if sighting.expires_at is None else max(0, (sighting.expires_at - now) // 1000),
         "tier": str(sighting.tier),
         "version": None if session is None else session.version,
-        "foreign": session is not None and _is_foreign(session),
+        "external": session is not None and session.external,
         "size": sighting.size,
         "problem": None if sighting.problem is None else str(sighting.problem),
         "detail": sighting.detail or None,
-        "undrained": 0 if session is None else session.undrained,
+        "dirty": 0 if session is None or session.external else session.dirty,
     }
-
-
-def _is_foreign(session: Session) -> bool:
-    """Whether another program wrote it; what the database does not have yet has no version either."""
-    return session.version == 0 and session.undrained == 0 and session.tier is not TierName.MEMORY
 
 
 def _status(session: Session, reveal: bool) -> str:
@@ -186,7 +181,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
         "" if created_at is None else span(now - created_at),
         expiry(sighting, now),
         row["tier"],
-        "foreign" if row["foreign"] else "waits for the database" if row["undrained"] else sighting.detail,
+        "external" if row["external"] else "waits for the database" if row["dirty"] else sighting.detail,
     ]
 
 
@@ -259,10 +254,10 @@ def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple
 
 
 def _version(whole: Mapping[str, Any]) -> str:
-    if whole["foreign"]:
-        return "none: written by another program"
+    if whole["external"]:
+        return f"{whole['version']}, by an external writer" if whole["version"] else "none: an external writer's"
     version = as_text(whole["version"]) if whole["version"] != 0 else "none yet"
-    waiting = whole["undrained"]
+    waiting = whole["dirty"]
     return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -18,9 +19,9 @@ from checkout_cli.spans import span
 if TYPE_CHECKING:
     from checkout_cli.operations.sync import Conflicts, Settled, SyncReport
     from checkout_cli.store.backlog import Waiting
-    from checkout_cli.store.drain_log import Conflict
+    from checkout_cli.store.flush_log import Conflict
 
-_SIDES = (Column("field"), Column("database"), Column("drained"))
+_SIDES = (Column("field"), Column("database"), Column("written"))
 _MISSING: Any = object()
 _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 """The store moves it with every use, so it says nothing about what the two sides wanted."""
@@ -104,7 +105,9 @@ def _document(report: SyncReport) -> dict[str, Any]:
                 "notNeeded": report.not_needed,
                 "expired": report.expired,
             },
-            "toDatabase": {"drained": report.drained, "conflicts": report.disputed, "lost": report.lost},
+            "toDatabase": {"flushed": report.flushed, "lost": report.lost},
+            "externalWrites": {"takenIn": report.external},
+            "conflicts": report.disputed,
         },
         "stuck": {
             "count": report.stuck_number,
@@ -135,9 +138,11 @@ def _lines(report: SyncReport) -> Iterator[str]:
     yield f"Redis to database: {_waiting(report.to_database, report.now)}"
     conflicts = report.conflicts
     yield f"conflicts: {'unknown' if conflicts is None else f'{conflicts:,}' if conflicts else 'none'}"
-    if report.drained or report.disputed:
-        disputed = f", {report.disputed:,} kept as conflicts" if report.disputed else ""
-        yield f"handed over to the database: {report.drained:,}{disputed}"
+    disputed = f", {report.disputed:,} kept as conflicts" if report.disputed else ""
+    if report.flushed or (disputed and not report.external):
+        yield f"flushed to the database: {report.flushed:,}{disputed}"
+    if report.external:
+        yield f"external writes taken in: {report.external:,}{disputed}"
     kinds = (
         (report.published, "published"),
         (report.already, "there already"),
@@ -201,14 +206,18 @@ def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
         return
     if found.number > len(found.conflicts):
         narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    narrate("  next: checkoutctl sync --resolve WRITE --keep database (or drained)")
+    narrate("  next: checkoutctl sync --resolve WRITE --keep database (or written)")
 
 
 def _title(conflict: Conflict, now: int) -> str:
     return (
-        f"write {conflict.write_id} of session {conflict.checkout_id}, from {conflict.tier}, "
+        f"write {conflict.write_id} of session {conflict.checkout_id}, from {_SOURCES[conflict.source]}, "
         f"{span(now - conflict.detected_at)} ago: it grew from {_version(conflict.base_version)}, {_found(conflict)}"
+        f"{'' if conflict.result == 'conflict' else f'; {conflict.result}'}"
     )
+
+
+_SOURCES = {"redis": "Redis", "memory": "memory", "external": "an external writer"}
 
 
 def _version(version: int) -> str:
@@ -228,7 +237,8 @@ def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
     return {
         "writeId": conflict.write_id,
         "checkoutId": conflict.checkout_id,
-        "tier": conflict.tier,
+        "source": conflict.source,
+        "result": conflict.result,
         "detectedAt": iso(conflict.detected_at),
         "baseVersion": conflict.base_version,
         "foundVersion": conflict.found_version,
@@ -237,12 +247,14 @@ def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
             {
                 "field": field,
                 "database": None if one is _MISSING else one,
-                "drained": None if other is _MISSING else other,
+                "written": None if other is _MISSING else other,
             }
             for field, one, other in differences(conflict, reveal=reveal)
         ],
         "database": None if conflict.found_body is None else fields_shown(found, reveal=reveal),
-        "drained": fields_shown(decode(conflict.drained_body), reveal=reveal),
+        "written": None if conflict.fields is None else fields_shown(conflict.fields, reveal=reveal),
+        "writtenBytes": len(conflict.written),
+        "writtenBase64": base64.b64encode(conflict.written).decode() if reveal and conflict.fields is None else None,
     }
 
 
@@ -255,12 +267,20 @@ def differences(conflict: Conflict, *, reveal: bool = False) -> list[tuple[str, 
 
     Found on the values themselves, so that two different values are told apart also where both are masked.
     """
-    found, drained = _database_fields(conflict), decode(conflict.drained_body)
+    found, written = _database_fields(conflict), conflict.fields
+    if written is None:
+        return [
+            (
+                "",
+                _MISSING if conflict.found_body is None else "a session",
+                f"{len(conflict.written):,} bytes, no session",
+            )
+        ]
     for name in _ALWAYS_DIFFERENT:
         found.pop(name, None)
-        drained.pop(name, None)
-    shown = fields_shown(found, reveal=reveal), fields_shown(drained, reveal=reveal)
-    return list(_different("", (found, drained), shown))
+        written.pop(name, None)
+    shown = fields_shown(found, reveal=reveal), fields_shown(written, reveal=reveal)
+    return list(_different("", (found, written), shown))
 
 
 def _different(path: str, values: tuple[Any, Any], shown: tuple[Any, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -298,7 +318,7 @@ def _text(value: Any) -> str:
 def describe_conflict(conflict: Conflict, now: int) -> list[str]:
     """A conflict in a few lines, for somebody who is about to settle it; personal data masked."""
     sides = [
-        f"  {field}: the database {_text(one) or 'nothing'}, drained {_text(other) or 'nothing'}"
+        f"  {field}: the database {_text(one) or 'nothing'}, written {_text(other) or 'nothing'}"
         for field, one, other in differences(conflict)
     ]
     return [_title(conflict, now), *sides]

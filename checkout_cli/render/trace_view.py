@@ -45,8 +45,11 @@ def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
         "checkoutId": trace.checkout_id,
         "redis": _key_document(trace, reveal=reveal),
         "database": _row_document(trace, reveal=reveal),
-        "conflicts": [iso(moment) for moment in trace.traces.conflicts],
-        "quarantined": [iso(moment) for moment in trace.traces.quarantined],
+        "conflicts": [
+            {"detectedAt": iso(told.detected_at), "source": told.source, "result": told.result}
+            for told in trace.conflicts
+        ],
+        "expected": _flush_document(trace),
         "differences": [
             dict(zip(("field", "redis", "database"), _difference(difference, reveal=reveal), strict=True))
             for difference in trace.differences
@@ -55,6 +58,15 @@ def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
             name: reason for name, reason in (("redis", trace.redis_away), ("database", trace.database_away)) if reason
         },
     }
+
+
+def _flush_document(trace: Trace) -> dict[str, Any] | None:
+    """What flushing Redis' value would do to the row."""
+    flush = trace.expected
+    if flush is None:
+        return None
+    version = None if flush.row is None else flush.row.version
+    return {"result": str(flush.result), "version": version, "conflict": flush.conflict}
 
 
 def _key_document(trace: Trace, *, reveal: bool) -> dict[str, Any] | None:
@@ -72,7 +84,8 @@ def _key_document(trace: Trace, *, reveal: bool) -> dict[str, Any] | None:
         "sizeBytes": key.size,
         "trusted": None if trace.trust is None else trace.trust.name == "TRUSTED",
         "trust": None if trace.trust is None else str(trace.trust),
-        "undrained": len(key.undrained),
+        "dirty": key.dirty,
+        "external": key.value is not None and key.value.is_external,
         "problem": None if key.problem is None else str(key.problem),
         "detail": key.detail or None,
         "indexed": key.score is not None,
@@ -107,8 +120,8 @@ def _facts(trace: Trace, *, reveal: bool) -> list[tuple[str, str, str]]:
         ("copy", "" if trace.trust is None else str(trace.trust), ""),
         ("waits", *_waits(trace)),
         ("index", _index(trace), ""),
-        ("conflicts", "", str(len(trace.traces.conflicts) or "")),
-        ("replaced", "", ", ".join(_moment(trace, moment) for moment in trace.traces.quarantined[:1])),
+        ("flush", _flush(trace), ""),
+        ("conflicts", "", str(len(trace.conflicts) or "")),
     ]
 
 
@@ -159,11 +172,19 @@ def _key_expiry(trace: Trace) -> str:
 
 def _waits(trace: Trace) -> tuple[str, str]:
     key, row = trace.key, trace.row
-    writes = 0 if key is None else len(key.undrained)
+    writes = 0 if key is None else key.dirty
     in_redis = f"{writes} {'write' if writes == 1 else 'writes'} for the database" if writes else ""
     if not writes and key is not None and key.waits:
         in_redis = "named in checkout:pending, and nothing waits"
     return in_redis, f"version {row.version} for Redis" if row is not None and row.is_pending else ""
+
+
+def _flush(trace: Trace) -> str:
+    flush = trace.expected
+    if flush is None:
+        return ""
+    becomes = "" if flush.row is None else f": version {flush.row.version}"
+    return f"{flush.result}{becomes}{', and a conflict' if flush.conflict and flush.row is not None else ''}"
 
 
 def _index(trace: Trace) -> str:

@@ -296,8 +296,8 @@ class CheckoutStore:
     def delete(self, checkout_id: str, *, seen: int | None = None, write_id: str | None = None) -> None:
         """Delete a session for good: its id stays dead. Only the database can promise that.
 
-        ``seen`` deletes that version only (0: an external writer's session without a row); ``write_id`` names the deletion, so that
-        :meth:`restore` can tell it from any other.
+        ``seen`` deletes that version only (0: an external writer's session without a row); ``write_id`` names the
+        deletion, so that :meth:`restore` can tell it from any other.
 
         Raises:
             SessionNotFound: no tier has it.
@@ -475,7 +475,7 @@ class CheckoutStore:
     # Writing: the database's commit, then Redis
 
     def _standing(self, checkout_id: str, settled: Settled | None) -> Record | None:
-        """What a write may begin from without asking the database first: a clean copy, or a row that was just flushed."""
+        """What a write may begin from without asking the database: a clean copy, or a row that was just flushed."""
         if settled is None:
             return None
         if settled.flushed is not None:

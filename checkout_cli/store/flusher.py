@@ -98,7 +98,7 @@ class Flusher:
         return flushed
 
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
-        """An external writer's bytes that are no session: kept in the conflict log, so that the row may replace them."""
+        """Keep an external writer's bytes that are no session, so that the row may replace them."""
         row = self._database.read(checkout_id)
         if row is None:
             return Settled(opened)

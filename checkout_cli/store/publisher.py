@@ -1,7 +1,7 @@
 """Bringing Redis up to date with what the database has committed, and the database with what lies in the way.
 
-A publish never replaces or deletes what the database has not accounted for. Where it meets such a value, that is flushed
-first, and what the row is then is published.
+A publish never replaces or deletes what the database has not accounted for. Where it meets such a value, that is
+flushed first, and what the row is then is published.
 """
 
 from __future__ import annotations
@@ -154,25 +154,38 @@ class Publisher:
         """
         if look.problem is Problem.UNREACHABLE:
             return None
-        identity = self._redis.identity(checkout_id)
-        opened = Opened(look.value, identity, value=look.copy)
-        if not is_dirty(look) and not opened.is_external:
-            self._flusher.pending.forget(checkout_id, opened)
+        if is_dirty(look) or (look.copy is not None and look.copy.is_external):
+            return self.settle_seen(checkout_id, look)
+        opened = Opened(look.value, self._redis.last_identity(checkout_id), value=look.copy)
+        self._flusher.pending.forget(checkout_id, opened)
+        return None
+
+    def settle_seen(self, checkout_id: str, look: Look) -> Flushed | None:
+        """Bring what was seen at a key to the database, and publish what it became; ``None`` where nothing was to do.
+
+        An external writer's session without a row is left alone: only a write of ours adopts it.
+
+        Raises:
+            RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
+        """
+        if look.value is None or look.copy is None or not (look.copy.is_external or look.copy.is_dirty):
             return None
+        identity = self._redis.identity(checkout_id)
         ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
-        settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at)
+        opened = Opened(look.value, identity, value=look.copy)
+        settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
         self.publish_settled(checkout_id, settled)
         return settled.flushed
 
     def publish_settled(self, checkout_id: str, settled: Settled) -> bool:
         """Put the row in the place of what was settled; where there is no row, nothing."""
-        flushed = settled.flushed
-        if flushed is not None and flushed.record is not None:
-            also = self.counts(flushed)
-            return self.publish(flushed.record, settled.opened, accounted=settled.accounted, also=also)
-        if flushed is not None and settled.accounted is not None:
+        if settled.accounted is None:
+            return False
+        record = self._database.read(checkout_id) if settled.flushed is None else settled.flushed.record
+        if record is None:
             return self.discard(checkout_id, settled)
-        return False
+        also = self.counts(settled.flushed)
+        return self.publish(record, settled.opened, accounted=settled.accounted, also=also)
 
     def discard(self, checkout_id: str, settled: Settled) -> bool:
         """Take a value out of Redis that the conflict log keeps, and behind which no row stands."""

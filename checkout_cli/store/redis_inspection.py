@@ -10,7 +10,8 @@ import msgspec
 from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
 from checkout_cli.keys import INDEX, PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.session import decode
-from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.protocol.ids import writes
+from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_commands import encoded
@@ -35,9 +36,8 @@ class KeyView(msgspec.Struct, frozen=True):
     """What Redis has under one id. Looking at it extends nothing.
 
     ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
-    ``stamp`` the one that the copy was published to. ``version`` is what a reader sees, ``base`` the row's that it grew
-    from, and ``ids`` name the writes since. ``score`` is its moment in the index (ms), infinite in a legacy
-    one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
+    ``value`` is what lies there, if it is a session, and ``raw`` its exact bytes. ``score`` is its moment in the index
+    (ms), infinite in a legacy one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
     """
 
     place: str
@@ -45,16 +45,23 @@ class KeyView(msgspec.Struct, frozen=True):
     state: KeyState
     ttl: int | None = None
     size: int = 0
-    version: int | None = None
-    base: int | None = None
-    stamp: bytes | None = None
-    questionable: bool = False
-    ids: tuple[str, ...] = ()
+    value: Value | None = None
+    raw: bytes | None = None
     fields: dict[str, Any] | None = None
     problem: Problem | None = None
     detail: str = ""
     score: float | None = None
     waits: bool = False
+
+    @property
+    def version(self) -> int | None:
+        """The version that a reader sees; ``None`` where the value names none."""
+        return None if self.value is None or self.value.kind is Kind.UNSTAMPED else self.value.version
+
+    @property
+    def dirty(self) -> int:
+        """How many writes it holds that the database may lack."""
+        return 0 if self.value is None else writes(self.value.ids)
 
     @property
     def is_copy(self) -> bool:
@@ -99,18 +106,9 @@ def _read(view: KeyView, value: bytes | None) -> KeyView:
         fields = decode(copy.body)
     except SessionCorrupt as error:
         return _broken(view, Problem.CORRUPT, str(error))
-    if copy.kind is Kind.UNSTAMPED:
-        return msgspec.structs.replace(view, state=KeyState.UNSTAMPED, fields=fields)
-    return msgspec.structs.replace(
-        view,
-        state=KeyState.OURS if copy.kind is Kind.OURS else KeyState.TAMPERED,
-        fields=fields,
-        version=copy.version,
-        base=copy.base,
-        stamp=copy.identity,
-        questionable=copy.questionable,
-        ids=copy.ids,
-    )
+    states = {Kind.OURS: KeyState.OURS, Kind.TAMPERED: KeyState.TAMPERED}
+    state = states.get(copy.kind, KeyState.UNSTAMPED)
+    return msgspec.structs.replace(view, state=state, fields=fields, value=copy, raw=value)
 
 
 def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:

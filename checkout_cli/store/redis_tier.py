@@ -117,7 +117,7 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What lies at a session's key: its exact bytes, and what they are. ``ttl`` is in milliseconds, ``None``: no end."""
+    """The exact bytes at a session's key, and what they are. ``ttl`` is in milliseconds; ``None``: no end."""
 
     value: bytes | None
     ttl: int | None
@@ -127,6 +127,8 @@ class Look(msgspec.Struct, frozen=True):
     copy: Value | None = None
 
 
+LONGEST_HEADER = 512
+"""Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
 
@@ -447,6 +449,22 @@ class RedisTier:
         wanted = [key for key, (size, _) in zip(keys, pairs, strict=True) if _fetchable(size)]
         values = iter(self.ask_all(*(("GET", key) for key in wanted), lenient=True) if wanted else [])
         return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in pairs]
+
+    def not_ours(self, checkout_ids: Sequence[str]) -> list[str]:
+        """Those at whose keys an external writer has written, as far as the first bytes tell; one round trip.
+
+        A JSON serialiser leaves none of our headers as it was. Who changes bytes behind it, as a script may, is found
+        by the next read.
+        """
+        if not checkout_ids:
+            return []
+        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        beginnings = self.ask_all(*(("GETRANGE", key, 0, LONGEST_HEADER - 1) for key in keys), lenient=True)
+        return [
+            name
+            for name, beginning in zip(checkout_ids, beginnings, strict=True)
+            if isinstance(beginning, bytes) and beginning and not values.looks_like_ours(beginning)
+        ]
 
     def _looked(self, size: Any, ttl: Any, value: Any) -> Look:
         lifetime = None if isinstance(ttl, CheckoutError) or ttl < 0 else int(ttl)

@@ -10,8 +10,8 @@ from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import to_read
 from checkout_cli.operations.doctor.sessions import SAMPLING, shortened
 from checkout_cli.sizes import size
-from checkout_cli.store import stamped
 from checkout_cli.store.database_inspection import has_expiry_index, sqlite_space
+from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.redis_tier import Look
 
 SLOW = 0.1
@@ -118,10 +118,10 @@ def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
     return older, newer
 
 
-def _copy(look: Look) -> stamped.Stamped | None:
-    """Our own intact copy; ``None`` for another program's, and for one that the database still lacks."""
-    copy = None if look.value is None else stamped.decode(look.value)
-    return None if copy is None or copy.undrained or not copy.intact else copy
+def _copy(look: Look) -> Value | None:
+    """Our own clean copy; ``None`` for an external writer's, and for one that the database still lacks."""
+    copy = look.copy
+    return None if copy is None or copy.is_dirty or copy.is_external else copy
 
 
 @check("database-space", Group.DATABASE, Need.DATABASE)

@@ -17,8 +17,8 @@ from checkout_cli.operations.doctor.check import Finding, Group, crit, ok, serve
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import keys_of
 from checkout_cli.operations.inspection import Inspector
-from checkout_cli.store import stamped
 from checkout_cli.store.bookkeeping import USER_FIELDS
+from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.redis_commands import decoded
 
 MOST_READ = 200
@@ -131,9 +131,8 @@ def card_data(patient: Patient, server: Inspector) -> Finding:
 
 def _path_of_card_data(value: bytes) -> str:
     """Where in a value card data stands; empty where there is none."""
-    copy = stamped.decode(value)
     try:
-        fields = msgspec.json.decode(value if copy is None else copy.body)
+        fields = msgspec.json.decode(decode_value(value).body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "a value that is no JSON" if holds_card_number(decoded(value)) else ""
     try:

@@ -14,7 +14,6 @@ from checkout_cli.keys import INDEX, Family, checkout_id_of, family_of, session_
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.session import MAX_BODY_BYTES
-from checkout_cli.store import stamped
 from checkout_cli.store.redis_commands import Command, decoded, encoded
 
 PAGES, PAGE = 20, 100
@@ -25,8 +24,6 @@ MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500
 """Keys in one pipeline."""
-LARGEST_CLAIM = 64
-"""Bytes; what is not larger may be a claim to fill the key, and no session."""
 MOST_BYTES = 2 << 20
 """Of values that are read in one go: other programs' sessions may be of any size."""
 
@@ -107,28 +104,13 @@ def _sessions(patient: Patient) -> list[SampledSession]:
     ids = [checkout_id_of(decoded(key)) for key in keys]
     missing = set(_missing(patient, ids))
     measures = dict(zip(ids, _measures(patient, keys), strict=True))
-    claims = _claims(patient, [name for name, (_, size) in measures.items() if size and size <= LARGEST_CLAIM])
     # Again, because a session that was created or deleted meanwhile was, for a moment, a key without an entry.
     missing = set(_missing(patient, sorted(missing)))
     return [
         SampledSession(name, ttl, size, name not in missing)
         for name, (ttl, size) in measures.items()
-        if ttl != -2 and name not in claims  # -2: it has ended since it was found
+        if ttl != -2  # -2: it has ended since it was found
     ]
-
-
-def _claims(patient: Patient, ids: Sequence[str]) -> set[str]:
-    """Those at whose keys somebody has only claimed the right to fill them."""
-    found: set[str] = set()
-    for start in range(0, len(ids), AT_ONCE):
-        part = ids[start : start + AT_ONCE]
-        values = patient.store.redis.ask_all(*(("GET", encoded(session_key(name))) for name in part), lenient=True)
-        found |= {
-            name
-            for name, value in zip(part, values, strict=True)
-            if isinstance(value, bytes) and value.startswith(stamped.FILL_MARKER)
-        }
-    return found
 
 
 def to_read(patient: Patient, number: int) -> list[str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import INDEX, SESSION_PREFIX
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient, ago
 from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions, to_read
 from checkout_cli.operations.sync import PendingCounts, pending_counts
-from checkout_cli.session import decode
-from checkout_cli.store import stamped
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
+from checkout_cli.store.protocol.value import Kind
 
 SAMPLING = ("dbsize", "scan", "pttl", "strlen", "get", "type", "zmscore")
 LATE = 1.05
@@ -127,7 +125,7 @@ def payload(patient: Patient) -> Finding:
     large = [session.checkout_id for session in sampled if (session.size or 0) > LARGE]
     ids = to_read(patient, READ)
     looks = dict(zip(ids, patient.store.redis.look(ids), strict=True))
-    corrupt = [name for name, look in looks.items() if look.value is not None and not _is_readable(look.value)]
+    corrupt = [name for name, look in looks.items() if look.copy is not None and look.copy.kind is Kind.UNREADABLE]
     numbers = {"sampled": len(sampled), "wrongType": len(foreign), "corrupt": len(corrupt), "large": len(large)}
     looked = f"of {len(sampled):,} sampled, {len(looks):,} of them read"
     if foreign or corrupt:
@@ -138,15 +136,6 @@ def payload(patient: Patient) -> Finding:
         evidence = f"{len(large)} {looked} have more than {LARGE // 1000} kB ({shortened(large)})"
         return warn(evidence, "checkoutctl memory families --biggest 20", **numbers)
     return ok(f"none unreadable or large {looked}", **numbers)
-
-
-def _is_readable(value: bytes) -> bool:
-    copy = stamped.decode(value)
-    try:
-        decode(value if copy is None else copy.body)
-    except SessionCorrupt:
-        return False
-    return True
 
 
 def _waiting(patient: Patient) -> PendingCounts:
@@ -193,7 +182,7 @@ def conflicts(patient: Patient) -> Finding:
 
     A write to Redis alone met a newer one in the database: both contents are kept until somebody settles it.
     """
-    number = patient.store.drain_log.conflict_count()
+    number = patient.store.flush_log.conflict_count()
     if number:
         return warn(f"{number:,} sessions were changed on both sides", "checkoutctl sync --conflicts", conflicts=number)
     return ok("none", conflicts=0)

@@ -26,8 +26,17 @@ IDENTITY = ("checkoutId", "createdAt")
 """What a session is known by, and how old it is; no writer changes it."""
 STATUS, ORDER = "paymentStatus", "databaseOrderId"
 _CART = frozenset(
-    ["items", "subtotal", "discount", "deliveryFee", "freeDeliveryQualified", "totalAmount", "cgstAmount"]
-    + ["sgstAmount", "couponCode"]
+    [
+        "items",
+        "subtotal",
+        "discount",
+        "deliveryFee",
+        "freeDeliveryQualified",
+        "totalAmount",
+        "cgstAmount",
+        "sgstAmount",
+        "couponCode",
+    ]
 )
 _ADDRESS = frozenset(["addressText", "selectedAddressId", "contactInfo", "distance", "duration", "deliveryZone"])
 
@@ -124,7 +133,7 @@ def _same_member(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same to a program that has one kind of number, and for which ``1`` is not true."""
+    """Whether two JSON values are the same to a program that has one kind of number; ``1`` is not true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

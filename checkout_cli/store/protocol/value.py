@@ -105,6 +105,11 @@ def decode(raw: bytes) -> Value:
     return _external(raw)
 
 
+def looks_like_ours(beginning: bytes) -> bool:
+    """Whether the first bytes of a value are a whole header of ours, as nobody else writes it."""
+    return _BEGINNING.match(beginning) is not None
+
+
 def _external(raw: bytes) -> Value:
     """A value that somebody else wrote: our header may be anywhere in it, or gone."""
     if not is_session(raw):
