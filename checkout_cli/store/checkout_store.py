@@ -446,6 +446,10 @@ class CheckoutStore:
         if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
             self.publisher.give_up(record.checkout_id, opened)
             raise SessionExpired(f"session {record.checkout_id} has expired")
+        if opened is not None and opened.raw is None and opened.problem is None:
+            if self._deletion.honour(record, opened):
+                raise SessionDeleted(f"session {record.checkout_id} was deleted by an external writer")
+            self.hand_over.note_refilled()
         return record.body
 
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:

@@ -20,6 +20,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.external_writers import ExternalWrites
+from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
 from checkout_cli.store.protocol.value import Value
@@ -74,7 +75,10 @@ class HandOver:
         self._unpublished: dict[str, Distrust] = {}
         self._unpublished_at: dict[str, float] = {}
         self._published: dict[str, tuple[int, Reign | None]] = {}
+        self.honours_deletes = settings.external_deletes == "honour"
+        self._proofs: dict[str, str] = {}
         self._touched: dict[str, int] = {}
+        self._refilled = 0
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
 
     # Trust
@@ -207,6 +211,12 @@ class HandOver:
         if at_once:
             self.write_down()
 
+    def note_refilled(self) -> None:
+        """A session whose key was missing is filled from its row: an external writer may have deleted it."""
+        if self.sees_external_writers:
+            with self._noting:
+                self._refilled += 1
+
     def note_written(self, checkout_id: str, expires_at: int) -> None:
         """The database has this expiry (ms) already."""
         with self._noting:
@@ -222,17 +232,23 @@ class HandOver:
 
     def _write_down(self) -> None:
         with self._noting:
-            published, touched = self._published, self._touched
-            self._published, self._touched = {}, {}
+            published, touched, proofs = self._published, self._touched, self._proofs
+            self._published, self._touched, self._proofs = {}, {}, {}
+            refilled, self._refilled = self._refilled, 0
         try:
             for reign in {reign for _, reign in published.values()}:
                 versions = {name: version for name, (version, noted_for) in published.items() if noted_for == reign}
                 self._database.note_published(versions, reign)
             self._database.touch(touched)
+            self._database.note_proofs(proofs)
+            if refilled:
+                self._database.note_refilled(refilled)
         except DatabaseUnavailable:
             with self._noting:
                 self._published = published | self._published
                 self._touched = touched | self._touched
+                self._proofs = proofs | self._proofs
+                self._refilled += refilled
             raise
 
     # Publishing
@@ -250,8 +266,12 @@ class HandOver:
             WrongKeyType: another program keeps something else at the key.
         """
         self._refuse_fenced_off(opened)
+        proof = self._redis.proof(record.checkout_id, opened.identity) if self.honours_deletes else ""
         outcome, now_there = self._redis.publish(record, opened, self._clock.wall(), accounted=accounted, also=also)
         self._note_outcome(record, outcome, opened)
+        if proof and outcome is Outcome.SET:
+            with self._noting:
+                self._proofs[record.checkout_id] = note_of(record.version, proof)
         return outcome, now_there
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
