@@ -112,7 +112,7 @@ class CheckoutStore:
             session_ttl=settings.session_ttl,
         )
         self.redis_alone = RedisAlone(redis, self.flusher, self._versions, new_token)
-        self._expiry = ExpiryField(redis, self._versions, self.clock)
+        self.expiry = ExpiryField(redis, self._versions, self.clock)
         self._deletion = Deletion(redis, database, self.hand_over, self.publisher, self.clock, new_token)
         self._last_resort = LastResort(self.memory, self.flush_log, self._versions, self.clock)
         self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self.publisher)
@@ -405,7 +405,7 @@ class CheckoutStore:
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
-            fields = self._expiry.renewed(checkout_id, opened, fields)
+            fields = self.expiry.renewed(checkout_id, opened, fields)
         return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
 
     def _from_database(self, checkout_id: str, settled: Settled | None) -> Session:
