@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+
 from cachetools import LRUCache
 
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt
 from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.external_writers import ExternalWrites
 from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
