@@ -163,8 +163,11 @@ def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: 
         value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
     elif not value.is_dirty:
         return None
-    record = row and Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
-    return store.flush_log.expected(checkout_id, value, record)
+    return store.flush_log.expected(checkout_id, value, None if row is None else _record(checkout_id, row))
+
+
+def _record(checkout_id: str, row: RowView) -> Record:
+    return Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
 
 
 def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:

@@ -63,7 +63,7 @@ class Cause(StrEnum):
 
 _BECOMES = {
     Result.APPLIED: "becomes the next version",
-    Result.PARTLY: "becomes the next version, but for what may not follow (payment, identity): the conflict log gets it",
+    Result.PARTLY: "becomes the next version, but for what may not follow (payment, identity), which is a conflict",
     Result.MERGED: "is merged into the next version",
     Result.CONFLICT: "changes nothing: both contents go to the conflict log",
     Result.ALREADY: "changes nothing: the database has it already",
@@ -296,7 +296,7 @@ class _Explanation:
         if self._row_lives():
             return self._say(
                 Cause.CORRUPT_COPY,
-                f"{what}; the next read or sync keeps these bytes in the conflict log, and serves what the database has",
+                f"{what}; the next read or sync keeps these bytes as a conflict, and serves what the database has",
                 hint=f"checkoutctl sessions show {self._found.checkout_id}",
             )
         return self._say(
@@ -461,7 +461,7 @@ class _Explanation:
             )
         return self._say(
             Cause.DANGLING,
-            "only its entry in the index is left: an external writer deleted the key, or it ended there by itself",
+            "only its entry in the index is left: an external writer deleted the key, or its time ran out",
             hint="checkoutctl sessions index repair",
         )
 

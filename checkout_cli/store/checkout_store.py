@@ -406,7 +406,9 @@ class CheckoutStore:
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
             fields = self.expiry.renewed(checkout_id, opened, fields)
-        return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+        if value.is_dirty:
+            return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+        return Session(checkout_id, fields, value.base, TierName.REDIS)
 
     def _from_database(self, checkout_id: str, settled: Settled | None) -> Session:
         """The session as the database has it, and Redis brought up to date."""
