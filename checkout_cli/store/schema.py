@@ -12,14 +12,14 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, St
 metadata = MetaData()
 
 versions = Table(
-    "checkout_schema",
+    "checkoutctl_schema",
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
 """One row: the version of all these tables."""
 
 sessions = Table(
-    "checkout_sessions",
+    "checkoutctl_sessions",
     metadata,
     Column("checkout_id", String(128), primary_key=True),
     Column("version", BigInteger, nullable=False),
@@ -37,14 +37,14 @@ _PENDING = text("published_version < version")
 
 # With status and completed in it, counting and the totals read this index alone and never the bodies.
 Index(
-    "checkout_sessions_expiry",
+    "checkoutctl_sessions_expiry",
     sessions.c.expires_at,
     sessions.c.checkout_id,
     sessions.c.status,
     sessions.c.completed,
 )
 Index(
-    "checkout_sessions_pending",
+    "checkoutctl_sessions_pending",
     sessions.c.checkout_id,
     sqlite_where=_PENDING,
     postgresql_where=_PENDING,
@@ -52,18 +52,18 @@ Index(
 _BURIED = text("body IS NULL")
 
 # A clean-up takes old tombstones in batches, and each batch would read all rows without it.
-Index("checkout_sessions_buried", sessions.c.updated_at, sqlite_where=_BURIED, postgresql_where=_BURIED)
+Index("checkoutctl_sessions_buried", sessions.c.updated_at, sqlite_where=_BURIED, postgresql_where=_BURIED)
 
 totals = Table(
-    "checkout_totals",
+    "checkoutctl_totals",
     metadata,
     Column("name", String(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""What clean-ups have removed from ``checkout_sessions``, so that the totals stay exact."""
+"""What clean-ups have removed from ``checkoutctl_sessions``, so that the totals stay exact."""
 
 locks = Table(
-    "checkout_locks",
+    "checkoutctl_locks",
     metadata,
     Column("job", String(64), primary_key=True),
     Column("owner", String(256), nullable=False),
@@ -71,7 +71,7 @@ locks = Table(
 )
 
 drains = Table(
-    "checkout_drains",
+    "checkoutctl_drains",
     metadata,
     Column("write_id", String(36), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
@@ -82,10 +82,10 @@ drains = Table(
 
 ``version_after`` is the version that it became, or NULL where it lost to another write (see ``conflicts``)."""
 
-Index("checkout_drains_age", drains.c.drained_at)
+Index("checkoutctl_drains_age", drains.c.drained_at)
 
 conflicts = Table(
-    "checkout_conflicts",
+    "checkoutctl_conflicts",
     metadata,
     Column("write_id", String(36), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
@@ -99,7 +99,7 @@ conflicts = Table(
 """Writes that lost, with both contents: what was to be written, and what the database had by then."""
 
 reigns = Table(
-    "checkout_reigns",
+    "checkoutctl_reigns",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("stamp", String(128), nullable=False, unique=True),
@@ -110,7 +110,7 @@ reigns = Table(
 In a cluster, that is the latest of its shard, and the stamp is the shard's name, a space, and the identity."""
 
 quarantine = Table(
-    "checkout_quarantine",
+    "checkoutctl_quarantine",
     metadata,
     Column("digest", String(64), primary_key=True),
     Column("checkout_id", String(128), nullable=False),

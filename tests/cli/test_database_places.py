@@ -22,8 +22,8 @@ from tests.store.support import wait_until
 Run = Callable[..., Outcome]
 Database = tuple[str, Callable[[Sequence[str]], None]]
 
-OLDER = ("DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
-NEWER = ("UPDATE checkout_schema SET version = 99",)
+OLDER = ("DROP TABLE checkoutctl_schema", "DROP INDEX checkoutctl_sessions_buried", "DROP INDEX checkoutctl_drains_age")
+NEWER = ("UPDATE checkoutctl_schema SET version = 99",)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_cleanup_leaves_redis_alone_where_the_database_is_newer(
         change(NEWER)
         assert run("cleanup", "--expired", url=url).code == 78
         assert client.type(INDEX) == b"set"
-        change(("UPDATE checkout_schema SET version = 2",))
+        change(("UPDATE checkoutctl_schema SET version = 2",))
         assert run("cleanup", "--expired", url=url).code == 0
         assert client.type(INDEX) == b"zset"
 
@@ -289,4 +289,4 @@ def test_options_of_the_url_are_kept(postgres_url: str, run: Run, postgres_serve
     postgres_server.execute("CREATE SCHEMA shop", database=postgres_url)
     url = f"{postgres_url}&options=-csearch_path%3Dshop"
     assert run("setup", "--yes", url=url).code == 0
-    postgres_server.execute("SELECT 1 FROM shop.checkout_sessions", database=postgres_url)
+    postgres_server.execute("SELECT 1 FROM shop.checkoutctl_sessions", database=postgres_url)

@@ -26,11 +26,11 @@ NOW = 1_800_000_000_000
 SESSIONS = [Record(f"session-{number}", 1, b'{"a":1}', NOW, NOW + 1000 * number) for number in range(5)]
 OLDER: dict[str, tuple[str, ...]] = {
     "unversioned": (),
-    "without the later tables": ("DROP TABLE checkout_quarantine", "DROP TABLE checkout_reigns"),
-    "without an index on expires_at": ("DROP INDEX checkout_sessions_expiry",),
+    "without the later tables": ("DROP TABLE checkoutctl_quarantine", "DROP TABLE checkoutctl_reigns"),
+    "without an index on expires_at": ("DROP INDEX checkoutctl_sessions_expiry",),
     "with the first index on expires_at": (
-        "DROP INDEX checkout_sessions_expiry",
-        "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id)",
+        "DROP INDEX checkoutctl_sessions_expiry",
+        "CREATE INDEX checkoutctl_sessions_expiry ON checkoutctl_sessions (expires_at, checkout_id)",
     ),
 }
 """What makes each older schema out of version 1."""
@@ -64,13 +64,18 @@ def make_version_one(database: DatabaseTier, *statements: str) -> None:
     for record in SESSIONS:
         assert database.insert(record, now=NOW, write_id="w")
     database.bury("session-4", seen=1, now=NOW, write_id="w")
-    run(database, "DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
+    run(
+        database,
+        "DROP TABLE checkoutctl_schema",
+        "DROP INDEX checkoutctl_sessions_buried",
+        "DROP INDEX checkoutctl_drains_age",
+    )
     run(database, *statements)
 
 
 def rows(database: DatabaseTier) -> list[Any]:
     with database.transaction() as connection:
-        found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkout_sessions"))
+        found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkoutctl_sessions"))
         return sorted(map(tuple, found))
 
 
@@ -119,7 +124,7 @@ def test_a_new_database_is_made_in_the_newest_version_at_once(opened: Open) -> N
 def test_tables_that_were_dropped_are_made_again(opened: Open) -> None:
     first = opened()
     first.create_schema()
-    run(first, "DROP TABLE checkout_quarantine")
+    run(first, "DROP TABLE checkoutctl_quarantine")
     assert first.upgrade_schema() == Upgrade(2, 2)
 
 
@@ -127,8 +132,8 @@ def test_tables_that_were_dropped_are_made_again(opened: Open) -> None:
 
 
 def add_a_note(connection: Connection) -> None:
-    if all(column["name"] != "note" for column in inspect(connection).get_columns("checkout_sessions")):
-        connection.execute(text("ALTER TABLE checkout_sessions ADD COLUMN note VARCHAR(8) DEFAULT 'none'"))
+    if all(column["name"] != "note" for column in inspect(connection).get_columns("checkoutctl_sessions")):
+        connection.execute(text("ALTER TABLE checkoutctl_sessions ADD COLUMN note VARCHAR(8) DEFAULT 'none'"))
 
 
 @pytest.fixture
@@ -150,7 +155,7 @@ def test_one_more_step_is_one_more_entry(
     assert first.upgrade_schema() == Upgrade(found, 3)
     assert rows(first) == before
     with first.transaction() as connection:
-        assert set(connection.scalars(text("SELECT note FROM checkout_sessions"))) == {"none"}
+        assert set(connection.scalars(text("SELECT note FROM checkoutctl_sessions"))) == {"none"}
     assert first.upgrade_schema() is None
 
 
@@ -159,7 +164,7 @@ def test_a_step_that_fails_leaves_everything_as_it_was(
 ) -> None:
     def fail_half_way(connection: Connection) -> None:
         add_a_note(connection)
-        connection.execute(text("DELETE FROM checkout_sessions"))
+        connection.execute(text("DELETE FROM checkoutctl_sessions"))
         database_away()
 
     first = opened()
@@ -231,7 +236,7 @@ def test_several_processes_make_a_new_database_at_once(opened: Open) -> None:
 def test_a_newer_database_is_refused_before_anything_is_written(opened: Open) -> None:
     first = opened()
     first.create_schema()
-    run(first, "UPDATE checkout_schema SET version = 3")
+    run(first, "UPDATE checkoutctl_schema SET version = 3")
     old = opened()
     for attempt in (
         lambda: old.insert(SESSIONS[0], now=NOW, write_id="w"),
@@ -243,14 +248,14 @@ def test_a_newer_database_is_refused_before_anything_is_written(opened: Open) ->
             attempt()
         assert "upgrade checkoutctl" in refusal.value.hint
     assert rows(first) == []
-    run(first, "UPDATE checkout_schema SET version = 2")
+    run(first, "UPDATE checkoutctl_schema SET version = 2")
     assert opened().insert(SESSIONS[0], now=NOW, write_id="w")
 
 
 def test_a_store_publishes_nothing_to_redis_for_a_newer_database(place: Settings) -> None:
     with CheckoutStore.open(place) as first:
         first.database.create_schema()
-        run(first.database, "UPDATE checkout_schema SET version = 3")
+        run(first.database, "UPDATE checkoutctl_schema SET version = 3")
     with CheckoutStore.open(place) as store:
         with pytest.raises(SchemaTooNew):
             store.create({}, checkout_id="session-1")
@@ -269,7 +274,7 @@ def test_the_version_is_asked_for_once(place: Settings, opened: Open) -> None:
 
     for number in range(3):
         database.read(f"session-{number}")
-    assert [("checkout_schema" in statement) for statement in asked] == [True, False, False, False]
+    assert [("checkoutctl_schema" in statement) for statement in asked] == [True, False, False, False]
 
 
 def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened: Open) -> None:
@@ -278,7 +283,7 @@ def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened
         database.read("session-1")
     other = opened()
     other.create_schema()
-    run(other, "UPDATE checkout_schema SET version = 3")
+    run(other, "UPDATE checkoutctl_schema SET version = 3")
     with pytest.raises(SchemaTooNew):
         database.read("session-1")
 
@@ -292,7 +297,7 @@ def test_a_role_that_may_not_see_the_version_is_served_as_before(
     """The owner granted it the tables one by one, and has upgraded since."""
     with closing(DatabaseTier(replace(settings, database_url=postgres_url, database_timeout=10.0))) as owner:
         make_version_one(owner)
-        run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkout_sessions TO shop")
+        run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkoutctl_sessions TO shop")
         owner.create_schema()
     with closing(DatabaseTier(replace(settings, database_url=postgres_role))) as shop:
         assert shop.read("session-1") == SESSIONS[1]

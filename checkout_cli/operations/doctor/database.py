@@ -56,8 +56,10 @@ def expiry_index(patient: Patient) -> Finding:
     """
     if has_expiry_index(patient.store.database):
         return ok("expires_at is indexed")
-    fix = "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id, status, completed)"
-    return warn("checkout_sessions has no index on expires_at", fix)
+    fix = (
+        "CREATE INDEX checkoutctl_sessions_expiry ON checkoutctl_sessions (expires_at, checkout_id, status, completed)"
+    )
+    return warn("checkoutctl_sessions has no index on expires_at", fix)
 
 
 @check("expired-rows", Group.DATABASE, Need.DATABASE)

@@ -122,7 +122,8 @@ def test_conflicts_wait_for_a_person(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
         connection.execute(
             text(
-                "INSERT INTO checkout_conflicts (write_id, checkout_id, tier, base_version, drained_body, detected_at)"
+                "INSERT INTO checkoutctl_conflicts"
+                " (write_id, checkout_id, tier, base_version, drained_body, detected_at)"
                 " VALUES ('w', 'session-0001', 'redis', 1, '{}', 1)"
             )
         )
@@ -144,7 +145,7 @@ def test_sessions_that_end_together_are_a_warning(look: Look, store: CheckoutSto
 
 def test_a_missing_index_is_told_with_the_line_that_makes_it(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
-        connection.execute(text("DROP INDEX checkout_sessions_expiry"))
+        connection.execute(text("DROP INDEX checkoutctl_sessions_expiry"))
     found = look("expiry-index")
     assert found.status is Status.WARN
     with store.database.transaction() as connection:
@@ -166,7 +167,7 @@ def test_expired_rows_that_pile_up_are_a_warning(
 ) -> None:
     monkeypatch.setattr(database_checks, "MANY", 3)
     with store.database.transaction() as connection:
-        connection.execute(text("UPDATE checkout_sessions SET expires_at = 1"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET expires_at = 1"))
     found = look("expired-rows")
     assert (found.status, found.numbers["rows"]) == (Status.WARN, 4)
 
@@ -176,14 +177,14 @@ def test_versions_that_differ_between_the_tiers_are_told(
     look: Look, store: CheckoutStore, change: int, status: Status
 ) -> None:
     with store.database.transaction() as connection:
-        statement = "UPDATE checkout_sessions SET version = version + :by, published_version = version + :by"
+        statement = "UPDATE checkoutctl_sessions SET version = version + :by, published_version = version + :by"
         connection.execute(text(statement), {"by": change})
     assert look("drift").status is status
 
 
 def test_a_row_that_waits_to_be_published_is_no_drift(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
-        connection.execute(text("UPDATE checkout_sessions SET version = version + 1"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET version = version + 1"))
     assert look("drift").status is Status.OK
 
 
