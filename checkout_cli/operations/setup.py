@@ -20,7 +20,7 @@ from checkout_cli.errors import (
     DatabaseDenied,
     ExitCode,
     RedisUnavailable,
-    SchemaTooNew,
+    TablesRefused,
     TierUnavailable,
 )
 from checkout_cli.operations import config_check, env_file, installation, probe
@@ -367,7 +367,7 @@ def _what(plan: EnvFilePlan) -> str:
 
 
 def _failed(name: str, error: CheckoutError, *, fix: str = "") -> Check:
-    told = isinstance(error, (DatabaseDenied, SchemaTooNew))
+    told = isinstance(error, (DatabaseDenied, TablesRefused))
     code = error.exit_code if told else ExitCode.FINDING
     return Check(name, Status.FAILED, str(error), fix or error.hint, code)
 

@@ -207,7 +207,7 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     text = str(cause).strip().split("\n", 1)[0]
     kind = type(cause).__name__.lower()
     if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
-        return DatabaseNotReady(f"the database {place} has no checkout tables yet")
+        return no_tables(engine)
     path: Path | None = getattr(engine, "sqlite_path", None)
     if path is not None and _missing(path):
         return DatabaseNotReady(f"there is no database {path} yet")
@@ -216,6 +216,13 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     if path is None and (refusal := _refused(text, engine)) is not None:
         return refusal
     return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def no_tables(engine: Engine) -> DatabaseNotReady:
+    """What to say where none of our tables is."""
+    schema = schema_of(engine)
+    where = f" in the schema {schema}" if schema else ""
+    return DatabaseNotReady(f"the database {place_of(engine)} has no checkout tables yet{where}")
 
 
 def _refused(text: str, engine: Engine) -> CheckoutError | None:
@@ -277,6 +284,12 @@ class Prepared:
         """Execute it; returns how many rows it changed."""
         parameters = values if self._order is None else tuple(values[name] for name in self._order)
         return connection.exec_driver_sql(self._text, parameters).rowcount
+
+
+def schema_of(engine: Engine) -> str:
+    """The schema that our tables are kept in; empty where the database chooses it, by its search path."""
+    names: Mapping[str | None, str] = engine.get_execution_options().get("schema_translate_map", {})
+    return names.get(None, "")
 
 
 def place_of(engine: Engine) -> str:

@@ -1,4 +1,7 @@
-"""The database's tables, as this program makes them; what an older one has made, ``schema_version`` brings up to this.
+"""The database's tables, as this program makes them.
+
+Their names are like nobody else's; what makes them ours is the record of ``own_tables``. The tables of an older program
+are brought up to these by ``schema_version``.
 
 A session is one row: its body, its version, and the version that Redis is known to have. The row of a deleted session
 stays as a tombstone (``body`` is NULL) until a clean-up finds it old enough, so that no late copy brings it back.
@@ -9,14 +12,21 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
 
+VERSION = 1
+"""The version of all these tables. A column that comes later has ``info={"since": 2}``."""
+
+PROGRAM = "checkoutctl"
+"""What our record says of whose tables these are."""
+
 metadata = MetaData()
 
 versions = Table(
     "checkoutctl_schema",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("program", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
 )
-"""One row: the version of all these tables."""
+"""Our record, of one row: that these tables are ours, and their version."""
 
 sessions = Table(
     "checkoutctl_sessions",

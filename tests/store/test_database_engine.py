@@ -224,6 +224,7 @@ def test_a_refused_connection_is_an_outage() -> None:
 def test_a_slow_statement_is_ended_by_the_server(postgres_url: str) -> None:
     sleep = sqlalchemy.text("SELECT pg_sleep(10)")
     database = tier(postgres_url)
+    database.create_schema()
     refused = pytest.raises(DatabaseUnavailable, match="statement timeout")
     with closing(database), within(TIMEOUT), refused, database.transaction() as connection:
         connection.execute(sleep)

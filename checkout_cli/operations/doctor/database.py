@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, SchemaTooNew
+from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import to_read
@@ -36,7 +36,7 @@ def database(patient: Patient) -> Finding:
         latency = patient.store.database.ping()
         outdated = patient.store.database.check_schema()
         complete = patient.store.database.schema_present()
-    except (DatabaseUnavailable, DatabaseDenied, SchemaTooNew) as away:
+    except (DatabaseUnavailable, DatabaseDenied, TablesRefused) as away:
         return crit(str(away), away.hint)
     if outdated is not None:
         return warn(str(outdated), outdated.hint)
