@@ -39,7 +39,6 @@ from checkout_cli.operations.undo_file import (
     write_undo,
 )
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of, without_reserved
-from checkout_cli.settings import without_password
 from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Record, Sighting
@@ -231,7 +230,7 @@ def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
         VERSION,
         plan.deletion,
         plan.now,
-        without_password(store.settings.database_url),
+        store.settings.database_place,
         store.settings.redis_place,
         plan.number,
     )
@@ -316,11 +315,11 @@ def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, prog
     for number, undo in enumerate(sessions, start=1):
         result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
         progress(number, header.sessions)
-    here = without_password(store.settings.database_url)
+    here = store.settings.database_place
     if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
             f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
-            hint="set DATABASE_URL to where the sessions were deleted",
+            hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
         )
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
     return result

@@ -27,7 +27,7 @@ from checkout_cli.operations import config_check, env_file, installation, probe
 from checkout_cli.operations.config_check import ConfigReport, Severity
 from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
-from checkout_cli.settings import Settings, without_password
+from checkout_cli.settings import Settings
 
 if TYPE_CHECKING:
     from checkout_cli.store.schema_version import Upgrade
@@ -278,7 +278,7 @@ class _Setup:
         """Whether the database answers and has our tables, which a set-up creates."""
         from checkout_cli.store.database_tier import DatabaseTier
 
-        place = without_password(settings.database_url)
+        place = settings.database_place
         try:
             with closing(DatabaseTier(settings)) as tier:
                 if not self._looked_only and (done := tier.upgrade_schema()) is not None:

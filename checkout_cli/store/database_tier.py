@@ -47,7 +47,7 @@ from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
 from checkout_cli.store import schema, schema_version
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database_engine import Prepared, create_file, make_engine, no_tables, transaction
+from checkout_cli.store.database_engine import Prepared, create_file, make_engine, no_tables, schema_of, transaction
 from checkout_cli.store.own_tables import own_tables
 from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, reigns, sessions, totals
@@ -95,7 +95,7 @@ class DatabaseTier:
         self._tables_are_ours = False
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
-        self._update = Prepared(_UPDATE, self._engine.dialect)
+        self._update = Prepared(_UPDATE, self._engine)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
@@ -512,7 +512,9 @@ class DatabaseTier:
     def place(self) -> str:
         """Where it is, without a password."""
         url = self._engine.url
-        return str(self.sqlite_path or url.render_as_string(hide_password=True))
+        schema = schema_of(self._engine)
+        shown = url.render_as_string(hide_password=True)
+        return str(self.sqlite_path or (f"{shown}, schema {schema}" if schema else shown))
 
     def aside(self, now: int) -> tuple[int, int, int]:
         """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""

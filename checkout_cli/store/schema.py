@@ -46,7 +46,7 @@ sessions = Table(
 _PENDING = text("published_version < version")
 
 # With status and completed in it, counting and the totals read this index alone and never the bodies.
-Index(
+expiry_index = Index(
     "checkoutctl_sessions_expiry",
     sessions.c.expires_at,
     sessions.c.checkout_id,

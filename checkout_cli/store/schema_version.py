@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Index, delete, func, insert, inspect, select, text
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.schema import CreateSchema
 
+from checkout_cli.errors import DatabaseDenied
 from checkout_cli.store import schema
-from checkout_cli.store.database_engine import transaction
+from checkout_cli.store.database_engine import place_of, schema_of, schema_statements, transaction
 from checkout_cli.store.own_tables import own_tables
 from checkout_cli.store.schema import PROGRAM, metadata, versions
 
@@ -68,6 +70,7 @@ def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
         for step in STEPS:
             if 0 < found.version < step.to:
                 step.change(connection)
+        _make_schema(connection)
         _complete(connection)
         connection.execute(delete(versions))
         connection.execute(insert(versions).values(program=PROGRAM, version=schema.VERSION))
@@ -84,11 +87,29 @@ def _wait_for_turn(connection: Connection, lock_timeout: float) -> None:
     connection.execute(text(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}"))
 
 
+def _make_schema(connection: Connection) -> None:
+    """Make the schema of our tables, where one is set and missing.
+
+    Raises:
+        DatabaseDenied: our role may not.
+    """
+    name, engine = schema_of(connection.engine), connection.engine
+    if not name or inspect(connection).has_schema(name):
+        return
+    if not connection.execute(select(func.has_database_privilege(func.current_database(), "CREATE"))).scalar():
+        raise DatabaseDenied(
+            f"the database {place_of(engine)} has no schema {name}, and our role may not make it",
+            hint=schema_statements(engine),
+        )
+    connection.execute(CreateSchema(name, if_not_exists=True))
+
+
 def _complete(connection: Connection) -> None:
     """Make all tables and indexes that are missing, and again each index that is on other columns."""
     metadata.create_all(connection)
+    seen, schema_name = inspect(connection), schema_of(connection.engine) or None
     for table in metadata.sorted_tables:
-        found = {index["name"]: index["column_names"] for index in inspect(connection).get_indexes(table.name)}
+        found = {index["name"]: index["column_names"] for index in seen.get_indexes(table.name, schema_name)}
         for index in table.indexes:
             _as_it_should_be(connection, index, found.get(index.name))
 

@@ -24,11 +24,12 @@ PAID = b'{"paymentStatus":"paid"}'
 SESSION = Record("session-1", 1, b'{"a":1,"price":10.50}', NOW, NOW + 1000)
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", "PostgreSQL", "a schema of PostgreSQL"])
 def where(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    if request.param == "PostgreSQL":
-        return replace(settings, database_url=request.getfixturevalue("emptied_database"))
-    return settings
+    if request.param == "SQLite":
+        return settings
+    schema = "" if request.param == "PostgreSQL" else "checkoutctl"
+    return replace(settings, database_url=request.getfixturevalue("emptied_database"), database_schema=schema)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from checkout_cli.operations.doctor.sample import to_read
 from checkout_cli.operations.doctor.sessions import SAMPLING, shortened
 from checkout_cli.sizes import size
 from checkout_cli.store import stamped
-from checkout_cli.store.database_inspection import has_expiry_index, sqlite_space
+from checkout_cli.store.database_inspection import missing_expiry_index, sqlite_space
 from checkout_cli.store.redis_tier import Look
 
 SLOW = 0.1
@@ -54,12 +54,9 @@ def expiry_index(patient: Patient) -> Finding:
 
     Without its index on expires_at every clean-up and every list reads the whole table.
     """
-    if has_expiry_index(patient.store.database):
-        return ok("expires_at is indexed")
-    fix = (
-        "CREATE INDEX checkoutctl_sessions_expiry ON checkoutctl_sessions (expires_at, checkout_id, status, completed)"
-    )
-    return warn("checkoutctl_sessions has no index on expires_at", fix)
+    if statement := missing_expiry_index(patient.store.database):
+        return warn("checkoutctl_sessions has no index on expires_at", statement)
+    return ok("expires_at is indexed")
 
 
 @check("expired-rows", Group.DATABASE, Need.DATABASE)

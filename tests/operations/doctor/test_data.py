@@ -19,7 +19,7 @@ from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.doctoring import examined, finding
 from tests.odd_servers import ODD_SERVERS, OddServer
-from tests.servers import ValkeyServer
+from tests.servers import PostgresServer, ValkeyServer
 
 GROUPS = (Group.SESSIONS, Group.DATABASE, Group.JOBS, Group.PRIVACY)
 CHECKS = [name for name, item in all_checks().items() if item.group in GROUPS]
@@ -151,6 +151,21 @@ def test_a_missing_index_is_told_with_the_line_that_makes_it(look: Look, store: 
     with store.database.transaction() as connection:
         connection.execute(text(found.fix))
     assert look("expiry-index").status is Status.OK
+
+
+@pytest.mark.parametrize("schema", ["", "shop"])
+def test_the_line_that_makes_an_index_names_the_schema_of_postgresql(
+    schema: str, store: CheckoutStore, postgres_url: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    settings = replace(store.settings, database_url=postgres_url, database_schema=schema)
+    with CheckoutStore.open(settings) as shared:
+        shared.database.create_schema()
+    postgres_server.execute(f"DROP INDEX {schema or 'public'}.checkoutctl_sessions_expiry", database=postgres_url)
+    found = finding(settings, "expiry-index", tmp_path)
+    assert found.status is Status.WARN
+    assert f"{schema or 'public'}.checkoutctl_sessions" in found.fix
+    postgres_server.execute(f"SET search_path = ''; {found.fix}", database=postgres_url)
+    assert finding(settings, "expiry-index", tmp_path).status is Status.OK
 
 
 def test_the_index_is_seen_in_postgresql_too(store: CheckoutStore, postgres_url: str, tmp_path: Path) -> None:
