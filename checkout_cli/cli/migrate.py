@@ -56,7 +56,7 @@ def migrate() -> None:
     5. Move the other processes over, one after the other.
     Proof: checkoutctl doctor --only external-writers says that none has written for a day.
 
-    6. Take the index over: checkoutctl sessions index adopt. From here on, an older program cannot enter sessions there.
+    6. Take the index over: checkoutctl sessions index adopt. An older program cannot enter sessions there any more.
     Proof: checkoutctl sessions index check. Back: start the older program; the store makes room for it again.
 
     7. Bring what only the database has: migrate plan, run, verify.

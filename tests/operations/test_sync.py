@@ -487,7 +487,7 @@ def test_a_clean_up_forgets_old_entries_of_the_drain_log(settings: Settings) -> 
         synchronize(store)
         time.advance(settings.session_max_age - 60)
         assert clean_up(store).drain_log == 0
-        set_drained_at = "UPDATE checkout_drains SET drained_at = 1000"
+        set_drained_at = "UPDATE checkoutctl_drains SET drained_at = 1000"
         with store.database.transaction() as connection:
             connection.exec_driver_sql(set_drained_at)
         assert clean_up(store, dry_run=True).drain_log == 1
