@@ -265,6 +265,12 @@ class Settings:
         "database",
         _choice("database", "redis"),
     )
+    external_deletes: str = _setting(
+        "CHECKOUT_EXTERNAL_DELETES",
+        "a session that another program deleted in Redis: refill it from the database, or honour a proven deletion",
+        "refill",
+        _choice("refill", "honour"),
+    )
     trust: float = _setting(
         "CHECKOUT_TRUST",
         "how long a process trusts Redis after it looked for pending rows, in seconds",

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import msgspec
+
 from checkout_cli.errors import (
     ExitCode,
     InvalidInput,
@@ -285,9 +287,12 @@ class Fate(StrEnum):
 
 @dataclass
 class Restoration:
-    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later."""
+    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
 
-    path: Path
+    ``path`` is the undo file, ``None`` where the database kept what is restored.
+    """
+
+    path: Path | None
     deleted_at: int
     made_for: str
     dry_run: bool
@@ -324,6 +329,25 @@ def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, prog
     return result
 
 
+def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
+    """Put back a session that an external writer deleted, with the end that it had.
+
+    Raises:
+        SessionNotFound: the database keeps no such deletion.
+        DatabaseUnavailable: the database is away.
+    """
+    kept = store.database.deleted_body(checkout_id)
+    if kept is None:
+        raise SessionNotFound(
+            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+        )
+    result = Restoration(None, store.clock.wall(), without_password(store.settings.database_url), dry_run)
+    record = msgspec.structs.replace(kept, version=kept.version + 1)
+    result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
+    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    return result
+
+
 def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Fate:
     record = _content(undo, header.deleted_at + int(store.settings.session_ttl * 1000))
     if record is None:
@@ -333,12 +357,16 @@ def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool
         return Fate.CHANGED
     if row.body is not None:
         return Fate.ALIVE
+    return _put_back(store, record, header.deletion, dry_run=dry_run)
+
+
+def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Fate:
     if record.expires_at <= store.clock.wall():
         return Fate.EXPIRED
     if dry_run:
         return Fate.RESTORED
     try:
-        done = store.restore(record, deletion=header.deletion)
+        done = store.restore(record, deletion=deletion)
     except SessionExpired:
         return Fate.EXPIRED
     return Fate.RESTORED if done else Fate.CHANGED

@@ -248,9 +248,13 @@ class _Explanation:
         if row is None or row.body is not None:
             return None
         more = ("Redis still has a copy, which no read believes",) if self._has_copy() else ()
+        when = f"{_ago(self._found, row.updated_at)} ({iso(row.updated_at)})"
+        if row.previous_version is not None:
+            restore = f"checkoutctl sessions restore {self._found.checkout_id}"
+            return self._say(Cause.DELETED, f"an external writer deleted it {when}", *more, hint=restore)
         return self._say(
             Cause.DELETED,
-            f"it was deleted {_ago(self._found, row.updated_at)} ({iso(row.updated_at)})",
+            f"it was deleted {when}",
             *more,
             hint="checkoutctl sessions restore FILE, with the undo file of that deletion",
         )

@@ -100,7 +100,7 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
     if as_json:
         write_json(
             {
-                "undoFile": str(restoration.path),
+                "undoFile": None if restoration.path is None else str(restoration.path),
                 "dryRun": restoration.dry_run,
                 "deletedAt": iso(restoration.deleted_at),
                 "degraded": restoration.degraded,

@@ -406,7 +406,9 @@ class CheckoutStore:
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
             fields = self._expiry.renewed(checkout_id, opened, fields)
-        return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+        if value.is_dirty:
+            return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+        return Session(checkout_id, fields, value.base, TierName.REDIS)
 
     def _from_database(self, checkout_id: str, settled: Settled | None) -> Session:
         """The session as the database has it, and Redis brought up to date."""
@@ -446,6 +448,10 @@ class CheckoutStore:
         if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
             self.publisher.give_up(record.checkout_id, opened)
             raise SessionExpired(f"session {record.checkout_id} has expired")
+        if opened is not None and opened.raw is None and opened.problem is None:
+            if self._deletion.honour(record, opened):
+                raise SessionDeleted(f"session {record.checkout_id} was deleted by an external writer")
+            self.hand_over.note_refilled()
         return record.body
 
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:

@@ -16,7 +16,10 @@ MOST_TOLD = 10
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """The row of a session, all of it; moments are in milliseconds. ``body`` is ``None`` in a tombstone."""
+    """The row of a session; moments are in milliseconds. ``body`` is ``None`` in a tombstone.
+
+    ``previous_version`` is the version that it followed; of a tombstone, only where an external writer deleted it.
+    """
 
     version: int
     published_version: int
@@ -26,6 +29,7 @@ class RowView(msgspec.Struct, frozen=True):
     updated_at: int
     expires_at: int
     write_id: str
+    previous_version: int | None
 
     @property
     def is_pending(self) -> bool:

@@ -48,7 +48,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import schema_version
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
-from checkout_cli.store.external_writers import ExternalWrites, read_writes
+from checkout_cli.store.external_writers import ExternalWrites, add_writes, read_writes
 from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, reigns, sessions, totals
 
@@ -266,6 +266,24 @@ class DatabaseTier:
             record.checkout_id, write_id, lambda connection: self._update.changed(connection, parameters) == 1
         )
 
+    def bury_deleted(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
+        """:meth:`bury` for an external writer's deletion: the tombstone keeps the body, so that it can be undone."""
+        parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
+
+        def write(connection: Connection) -> bool:
+            buried = connection.execute(_BURY_KEEPING, parameters).rowcount == 1
+            if buried:
+                add_writes(self, connection, {"deleted": 1})
+            return buried
+
+        return self._settled(checkout_id, write_id, write)
+
+    def deleted_body(self, checkout_id: str) -> Record | None:
+        """What an external writer's deletion took, with the tombstone's version and write id; else ``None``."""
+        with self.transaction() as connection:
+            row = connection.execute(_KEPT, {"checkout_id": checkout_id}).first()
+        return None if row is None else _record(row)
+
     def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
         """Turn version ``seen`` into a tombstone, one version further; false where it is not the version any more."""
         parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
@@ -371,6 +389,26 @@ class DatabaseTier:
         statement = _NOTE if reign is None else _NOTE.where(latest_stamp(reign.shard).scalar_subquery() == reign.stamp)
         with self.transaction() as connection:
             connection.execute(statement, parameters)
+
+    def note_proofs(self, notes: Mapping[str, str]) -> None:
+        """Keep with versions what was noted as they were published; each begins with its version."""
+        if notes:
+            parameters = [{"id": name, "proof": note} for name, note in sorted(notes.items())]
+            with self.transaction() as connection:
+                connection.execute(_PROVE, parameters)
+
+    def proof(self, checkout_id: str) -> str:
+        """What was noted as the row's version was published; empty where nothing was, or where it is pending again."""
+        statement = select(sessions.c.proof).where(
+            sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
+        )
+        with self.transaction() as connection:
+            return connection.execute(statement).scalar() or ""
+
+    def note_refilled(self, number: int) -> None:
+        """Count sessions that came back from the database while external writers are there."""
+        with self.transaction() as connection:
+            add_writes(self, connection, {"refilled": number})
 
     def touch(self, expiries: Mapping[str, int]) -> None:
         """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
@@ -636,6 +674,32 @@ _BURY = (
         write_id=bindparam("write_id"),
     )
 )
+_BURY_KEEPING = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("seen"),
+        sessions.c.body.is_not(None),
+    )
+    .values(
+        version=sessions.c.version + 1,
+        body=None,
+        previous_version=sessions.c.version,
+        previous_body=sessions.c.body,
+        updated_at=bindparam("updated_at"),
+        write_id=bindparam("write_id"),
+    )
+)
+_KEPT = select(
+    sessions.c.checkout_id,
+    sessions.c.version,
+    sessions.c.previous_body.label("body"),
+    sessions.c.created_at,
+    sessions.c.expires_at,
+    sessions.c.write_id,
+).where(
+    sessions.c.checkout_id == bindparam("checkout_id"), sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+)
 _UNBURY = (
     update(sessions)
     .where(
@@ -664,6 +728,7 @@ _NOTE = (
     .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
     .values(published_version=bindparam("v"))
 )
+_PROVE = update(sessions).where(sessions.c.checkout_id == bindparam("id")).values(proof=bindparam("proof"))
 _LATEST = sessions.c.created_at + bindparam("max_age")
 _TOUCH = (
     update(sessions)

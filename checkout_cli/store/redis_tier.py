@@ -30,6 +30,7 @@ from checkout_cli.keys import (
 from checkout_cli.session import MAX_BODY_BYTES, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.protocol import value as values
+from checkout_cli.store.protocol.deleting import proof_of
 from checkout_cli.store.protocol.publishing import Found, Move, Outcome, Publication
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.records import Problem, Record
@@ -434,6 +435,19 @@ class RedisTier:
     def endow(self, checkout_id: str, milliseconds: int) -> bool:
         """Give a session that never ends a time to live; false where it has one."""
         return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
+
+    def proof(self, checkout_id: str, identity: bytes | None) -> str:
+        """What shows, as long as it stays the same, that no key has gone by itself since: with it, a missing one was
+        deleted. Empty where that cannot be told, as after CONFIG RESETSTAT.
+        """
+        server = self._servers.server_of(encoded(session_key(checkout_id)))
+        try:
+            who, (stats, commands) = server.exchange([("INFO", "stats"), ("INFO", "commandstats")])
+        except RedisUnavailable:
+            return ""
+        if who is None or who != identity or not isinstance(stats, bytes) or not isinstance(commands, bytes):
+            return ""
+        return proof_of(who, stats, commands)
 
     # What operators see; nothing here extends a life
 

@@ -33,6 +33,7 @@ sessions = Table(
     Column("write_id", String(64), nullable=False),
     Column("previous_version", BigInteger),
     Column("previous_body", Text),
+    Column("proof", String(512)),
 )
 
 _PENDING = text("published_version < version")

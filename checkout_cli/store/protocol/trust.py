@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from checkout_cli.store.protocol.ids import contains
-from checkout_cli.store.protocol.value import NO_IDENTITY, Value
+from checkout_cli.store.protocol.value import NO_IDENTITY, Kind, Value
 
 
 class Distrust(NamedTuple):
@@ -37,7 +37,7 @@ def doubt(value: Value, identity: bytes | None, distrusted: Iterable[Distrust], 
 
     ``lease``: this process has looked for pending rows within T, under the epoch of this very server.
     """
-    if value.is_external:
+    if value.kind is not Kind.OURS:
         return Doubt.EXTERNAL
     if identity is None or value.identity == NO_IDENTITY:
         return Doubt.NO_IDENTITY
