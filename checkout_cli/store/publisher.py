@@ -27,9 +27,9 @@ from checkout_cli.store.flush_log import Flushed
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_pending import is_dirty
 from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 
 ATTEMPTS = 3
@@ -146,16 +146,19 @@ class Publisher:
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
 
-        Where nothing dirty is there, the id is forgotten, and the answer is ``None``.
+        Where nothing that the database may lack is there, the id is forgotten, and the answer is ``None``.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
-            SessionCorrupt: the value cannot be read any more.
+            SessionCorrupt: it is no session any more, and there is no row to put in its place.
         """
         if look.problem is Problem.UNREACHABLE:
             return None
-        if is_dirty(look) or (look.copy is not None and look.copy.is_external):
-            return self.settle_seen(checkout_id, look)
+        flushed = self.settle_seen(checkout_id, look)
+        if flushed is not None:
+            return flushed
+        if look.copy is not None and look.copy.kind is Kind.UNREADABLE:
+            raise SessionCorrupt(f"not a JSON object: {look.size} bytes")
         opened = Opened(look.value, self._redis.last_identity(checkout_id), value=look.copy)
         self._flusher.pending.forget(checkout_id, opened)
         return None
@@ -172,7 +175,7 @@ class Publisher:
             return None
         identity = self._redis.identity(checkout_id)
         ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
-        opened = Opened(look.value, identity, value=look.copy)
+        opened = Opened(None, identity).now_with(look.value)
         settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
         self.publish_settled(checkout_id, settled)
         return settled.flushed

@@ -130,6 +130,8 @@ class Look(msgspec.Struct, frozen=True):
 
 LONGEST_HEADER = 512
 """Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
+KEEP_TTL = -1
+"""Leaves a key's time to live as it is."""
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
 
@@ -339,6 +341,12 @@ class RedisTier:
         script = self._replacing(checkout_id, how, expected, new, ttl, entry)
         index: Command = ("ZADD", INDEX, "GT", expires_at, encoded(checkout_id))
         return _replaced(self.with_index(script, index, opened))
+
+    def rewrite(self, checkout_id: str, opened: Opened, new: bytes) -> Replaced:
+        """Put other bytes of the same version in the place of what was opened; its TTL and index entry stay."""
+        script = self._replacing(checkout_id, "swap", opened.raw or b"", new, KEEP_TTL, "keep")
+        _, (reply,) = self.exchange(script, identity=opened.identity, bound=True)
+        return _replaced(reply)
 
     def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
         """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.

@@ -17,7 +17,12 @@ from checkout_cli.operations import export as module
 from checkout_cli.operations.export import Exported, Position, export
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.operations.test_sync import create_in_redis_alone, set_columns, update_in_database_alone
+from tests.operations.test_sync import (
+    create_in_redis_alone,
+    set_columns,
+    update_in_database_alone,
+    write_externally,
+)
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
 
@@ -80,7 +85,8 @@ def test_many_that_end_at_the_same_moment_all_come(store: CheckoutStore, client:
 def test_where_redis_may_be_old_the_database_is_believed(store: CheckoutStore, client: redis.Redis) -> None:
     names = create(store, 6)
     update_in_database_alone(store.settings, names[0], totalAmount=100)  # Redis lacks it
-    client.set(session_key(names[1]), b'{"totalAmount":101}', keepttl=True)  # another program, and there is a row
+    client.set(session_key(names[1]), b'{"totalAmount":101}', keepttl=True)  # without our header: no base, a conflict
+    write_externally(store, names[5], totalAmount=105)  # with it: newer than the row
     client.delete(session_key(names[2]))  # evicted
     client.set(session_key(names[3]), b"{broken", keepttl=True)
     store.delete(names[4])
@@ -89,8 +95,9 @@ def test_where_redis_may_be_old_the_database_is_believed(store: CheckoutStore, c
     found = {session.checkout_id: session for session in exported(store)}
     assert set(found) == {*names, "foreign-01"} - {names[4]}
     totals = {name: json.loads(session.body)["totalAmount"] for name, session in found.items()}
-    assert totals == {names[0]: 100, names[1]: 1, names[2]: 2, names[3]: 3, names[5]: 5, "foreign-01": 7}
+    assert totals == {names[0]: 100, names[1]: 1, names[2]: 2, names[3]: 3, names[5]: 105, "foreign-01": 7}
     assert found["foreign-01"].version == 0
+    assert found[names[5]].version == 2
     assert found[names[2]].tier is TierName.DATABASE
 
 
