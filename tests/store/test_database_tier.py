@@ -8,6 +8,7 @@ from itertools import chain
 
 import msgspec
 import pytest
+from checkout_cli.store.drain_log import DrainLog
 from sqlalchemy import func, text
 
 from checkout_cli.errors import DatabaseUnavailable
@@ -15,7 +16,6 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.database_tier import DatabaseTier, Pending, by_end
-from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.records import Record, Totals
 from checkout_cli.store.schema import drains
 
