@@ -103,7 +103,17 @@ class DatabaseDenied(AccessDenied):
     default_hint = "check DATABASE_URL"
 
 
-class SchemaTooNew(ConfigurationError):
+class TablesRefused(ConfigurationError):
+    """The database's tables are not for this program to use; nothing is read from them or written to them."""
+
+
+class ForeignTable(TablesRefused):
+    """A table in the database bears a name of ours and is somebody else's."""
+
+    default_hint = "CHECKOUT_DATABASE_SCHEMA=checkoutctl checkoutctl setup"
+
+
+class SchemaTooNew(TablesRefused):
     """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
 
     default_hint = "upgrade checkoutctl on this machine: pip install --upgrade checkoutctl"

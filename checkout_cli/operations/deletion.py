@@ -42,7 +42,6 @@ from checkout_cli.operations.undo_file import (
     write_undo,
 )
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
-from checkout_cli.settings import without_password
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.protocol.value import digest_of
@@ -266,7 +265,7 @@ def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
         VERSION,
         plan.deletion,
         plan.now,
-        without_password(store.settings.database_url),
+        store.settings.database_place,
         store.settings.redis_place,
         plan.number,
     )
@@ -354,11 +353,11 @@ def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, prog
     for number, undo in enumerate(sessions, start=1):
         result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
         progress(number, header.sessions)
-    here = without_password(store.settings.database_url)
+    here = store.settings.database_place
     if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
             f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
-            hint="set DATABASE_URL to where the sessions were deleted",
+            hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
         )
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
     return result
@@ -376,7 +375,7 @@ def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False
         raise SessionNotFound(
             f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
         )
-    result = Restoration(None, store.clock.wall(), without_password(store.settings.database_url), dry_run)
+    result = Restoration(None, store.clock.wall(), store.settings.database_place, dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)
     result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open

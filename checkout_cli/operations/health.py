@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from checkout_cli.addresses import address_text, split_address
 from checkout_cli.domain.statistics import Statistics
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, SchemaTooNew, TierUnavailable
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
 from checkout_cli.operations.background import Background
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.ping import told_more
@@ -110,7 +110,7 @@ class HealthReport:
     @property
     def exit_code(self) -> ExitCode:
         """What a monitoring system should see."""
-        if self.configuration is not None or isinstance(self.database.problem, SchemaTooNew):
+        if self.configuration is not None or isinstance(self.database.problem, TablesRefused):
             return ExitCode.CONFIGURATION
         codes = {
             Status.HEALTHY: ExitCode.OK,

@@ -455,7 +455,7 @@ class _Explanation:
         if story.evicted:
             return self._say(
                 Cause.DANGLING,
-                "only its entry in the index is left, before its time: it was evicted, or an external writer deleted it",
+                "only its entry in the index is left, before its time: it was evicted, or another program deleted it",
                 _evictions_in_words(story),
                 hint="checkoutctl sessions index repair",
             )

@@ -155,8 +155,8 @@ class CheckoutStore:
             TierUnavailable: it may exist, and the tiers that would know are away. While only Redis is, the database
                 knows all sessions but those that another program wrote and nobody adopted: these are not found.
         """
-        if self.settings.enable_checkout_sessions:
-            self._look_around()
+        if self.settings.enable_checkout_sessions and (due := self.hand_over.renew()) is not None:
+            self.publisher.look_around(due)
         before = self.hand_over.before(checkout_id)
         opened = self._open(checkout_id)
         session = self._trusted(checkout_id, opened, before)
@@ -399,9 +399,9 @@ class CheckoutStore:
 
     def _trusted(self, checkout_id: str, opened: Opened | None, before: Before) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
-        value = None if opened is None else opened.value
-        if opened is None or value is None:
+        if opened is None or opened.value is None:
             return None
+        value = opened.value
         if self.hand_over.doubt(checkout_id, value, opened.identity, before) is not None:
             return None
         fields = decode(value.body)
@@ -409,7 +409,7 @@ class CheckoutStore:
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
             fields = self.expiry.renewed(checkout_id, opened, fields)
-        if value.is_dirty:
+        if value.ids:
             return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
         return Session(checkout_id, fields, value.base, TierName.REDIS)
 

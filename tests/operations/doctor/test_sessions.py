@@ -113,7 +113,7 @@ def test_the_fix_of_a_foreign_key_at_the_index_keeps_it_and_makes_an_index(look:
 @pytest.mark.parametrize(("age", "status"), [(30_000, Status.OK), (90_000, Status.WARN)])
 def test_a_version_may_wait_for_redis_for_a_minute(look: Look, store: CheckoutStore, age: int, status: Status) -> None:
     with store.database.transaction() as connection:
-        statement = "UPDATE checkout_sessions SET version = version + 1, updated_at = :then"
+        statement = "UPDATE checkoutctl_sessions SET version = version + 1, updated_at = :then"
         connection.execute(text(statement), {"then": store.clock.wall() - age})
     found = look("pending")
     assert (found.status, found.numbers["toRedis"]) == (status, 5)
