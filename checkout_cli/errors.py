@@ -159,7 +159,7 @@ class SessionCorrupt(CheckoutError):
 
 
 class WrongKeyType(SessionCorrupt):
-    """Another program keeps something that is not a string at this session's key."""
+    """Another program keeps something at this session's key that is not even read: no string, or one too large."""
 
 
 class TransitionRefused(CheckoutError):

@@ -460,7 +460,7 @@ class CheckoutStore:
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
         """No row stands behind it: an external writer's session, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}")
+            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
         if opened is None or opened.raw is None or opened.value is None:
             self.publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")

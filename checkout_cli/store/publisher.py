@@ -105,7 +105,9 @@ class Publisher:
             if outcome not in {Outcome.EXTERNAL, Outcome.DIRTY}:
                 return outcome
             if there.problem is not None:
-                raise WrongKeyType(f"something that is no session lies at the key of {record.checkout_id!r}")
+                raise WrongKeyType(
+                    f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
+                )
             settled = self._flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
             newer = self._newer(record, settled)
             if newer is None:

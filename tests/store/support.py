@@ -121,6 +121,13 @@ def under_another_identity(value: bytes) -> bytes:
     return encode_value(msgspec.structs.replace(decode(value), identity=b"another:server"))
 
 
+def look_around(store: CheckoutStore) -> None:
+    """Look for pending rows as a read does when its lease has run out, and bring over what has waited for a while."""
+    due = store.hand_over.renew()
+    assert due is not None, "the lease has not run out, or a tier is away"
+    store.publisher.look_around(due)
+
+
 def flush_all(store: CheckoutStore) -> None:
     """Bring to the database what only Redis has."""
     for _ in range(100):
