@@ -22,8 +22,9 @@ from checkout_cli.errors import CheckoutError, SessionNotFound
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import Value
 from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, make_store, wait_until
+from tests.store.support import ManualClock, copy_of, make_store, wait_until
 
 ID = "session-0001"
 PATIENCE = 10.0
@@ -274,6 +275,19 @@ def outcome(future: Future[Any]) -> Any:
 def trusted_again(shop: Shop, store: CheckoutStore, checkout_id: str = ID) -> bool:
     """Whether reads come to be answered by Redis alone: one may renew the lease, and one bring Redis up to date."""
     return any(shop.get(store, checkout_id).tier is TierName.REDIS for _ in range(3))
+
+
+def value_in_redis(store: CheckoutStore, checkout_id: str = ID) -> Value:
+    """What lies at a session's key."""
+    value = copy_of(store, checkout_id)
+    assert value is not None, "nothing lies there"
+    return value
+
+
+def hand_over(store: CheckoutStore) -> None:
+    """Look for what Redis and the database lack of each other, as a read with an expired lease does."""
+    store._look_around()
+    store.hand_over.write_down()
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def test_a_crash_in_a_drain_drains_once(
     store = shop.process()
     assert shop.create(store).durability is Durability.REDIS
     crash(shop.settings, step, "get")
-    assert (shop.get(store).version, store.drain_log.conflict_count(), store.redis_alone.count()) == (1, 0, 0)
+    assert (shop.get(store).version, store.flush_log.conflict_count(), store.flusher.pending.count()) == (1, 0, 0)
     assert store.totals().created == 1
 
 
@@ -198,7 +198,7 @@ def test_a_broken_value_is_replaced_by_the_database_and_its_digest_is_kept(
         assert shop.get(store).version == 1
     digest = hashlib.sha256(value).hexdigest()
     assert digest in caplog.text
-    (kept,) = store.drain_log.quarantined(0, 10)
+    (kept,) = store.flush_log.quarantined(0, 10)
     assert (kept.checkout_id, kept.digest, kept.size) == (ID, digest, len(value))
     assert trusted_again(shop, store)
     assert trusted_again(shop, store, "session-0002")
@@ -219,7 +219,7 @@ def test_a_healthy_session_of_another_program_is_never_quarantined(
     value = raw(store, ID) or b""
     put_raw(store, ID, value.replace(b'"mark1":1', b'"mark1":2'))
     shop.get(store)
-    assert store.drain_log.quarantined(0, 10) == []
+    assert store.flush_log.quarantined(0, 10) == []
 
 
 @pytest.mark.fault("corrupt, WRONGTYPE")
@@ -235,7 +235,7 @@ def test_an_update_over_a_broken_value_builds_on_the_database(
     put_raw(store, ID, b"\x00\x02")
     shop.delete(store)
     assert raw(store, ID) is None
-    assert len(store.drain_log.quarantined(0, 10)) == 2
+    assert len(store.flush_log.quarantined(0, 10)) == 2
 
 
 @pytest.mark.fault("corrupt, WRONGTYPE")

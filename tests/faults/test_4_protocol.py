@@ -285,10 +285,10 @@ def test_writes_on_both_sides_of_a_cut_end_with_the_database_winning_and_both_co
     else:
         shop.gone(cut)
         shop.gone(other)
-    (conflict,) = cut.drain_log.conflicts(10)
+    (conflict,) = cut.flush_log.conflicts(10)
     assert b"mark2" in conflict.drained_body
     assert (conflict.found_body is None) == (other_side == "delete")
-    assert cut.redis_alone.count() == 0
+    assert cut.flusher.pending.count() == 0
 
 
 @pytest.mark.fault("5 database cut for one process")
@@ -311,8 +311,8 @@ def test_a_drain_that_races_a_further_write_to_redis_loses_neither(
     clock.advance(6)
     for store in (drainer, cut):
         assert {"mark1", "mark2", "mark3"} <= set(shop.get(store).fields)
-    assert drainer.drain_log.conflict_count() == 0
-    assert drainer.redis_alone.count() == 0
+    assert drainer.flush_log.conflict_count() == 0
+    assert drainer.flusher.pending.count() == 0
 
 
 @pytest.mark.fault("5 database cut for one process")
@@ -339,8 +339,8 @@ def test_a_snapshot_that_revives_a_drained_value_changes_nothing(
             shop.gone(reader)
         else:
             assert shop.get(reader).version == (3 if after == "update" else 2)
-    assert other.drain_log.conflict_count() == 0
-    assert other.redis_alone.count() == 0
+    assert other.flush_log.conflict_count() == 0
+    assert other.flusher.pending.count() == 0
 
 
 # 6 A publish that was refused during a drain

@@ -143,11 +143,11 @@ def test_without_the_database_a_write_to_a_cluster_is_remembered_and_drained(
         for name in MANY:
             done = store.update(name, {"while": "away"})
             assert (done.durability, done.session.verified) == (Durability.REDIS, False)
-    assert other.redis_alone.count() == len(MANY)
-    while other.redis_alone.count():
+    assert other.flusher.pending.count() == len(MANY)
+    while other.flusher.pending.count():
         other.redis_alone.drain_some(100)
     assert {shop.get(other, name).fields["while"] for name in MANY} == {"away"}
-    assert other.drain_log.conflict_count() == 0
+    assert other.flush_log.conflict_count() == 0
 
 
 def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
@@ -170,7 +170,7 @@ def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
         for method in ("read", "update", "insert", "pending", "transaction"):
             patch.setattr(store.database, method, database_away)
         assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
-    assert other.redis_alone.some_ids(10) == [ID]
+    assert other.flusher.pending.some_ids(10) == [ID]
 
 
 def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
@@ -188,7 +188,7 @@ def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
         patch.setattr(other.redis, "look", redis_away)
         with pytest.raises(RedisUnavailable):
             other.redis_alone.drain_seen(ID, look)  # from before the write, so that there seems nothing to be drained
-    assert other.redis_alone.some_ids(10) == [ID]
+    assert other.flusher.pending.some_ids(10) == [ID]
 
 
 def test_a_session_whose_server_goes_away_between_two_looks_is_shown_as_unreachable(

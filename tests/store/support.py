@@ -12,11 +12,11 @@ from checkout_cli.keys import session_key
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import TierName, iso
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.protocol.value import Value, decode
 from checkout_cli.store.redis_tier import RedisTier
 from tests.ports import free_port
 from tests.servers import ValkeyServer
@@ -90,10 +90,10 @@ def put_raw(store: CheckoutStore, checkout_id: str, value: bytes, seconds: int =
     store.redis.ask(("SET", key_of(checkout_id), value, "EX", seconds))
 
 
-def copy_of(store: CheckoutStore, checkout_id: str) -> stamped.Stamped | None:
+def copy_of(store: CheckoutStore, checkout_id: str) -> Value | None:
     """What the store would know of the bytes at the key."""
     value = raw(store, checkout_id)
-    return None if value is None else stamped.decode(value)
+    return None if value is None else decode(value)
 
 
 def evict(store: CheckoutStore, checkout_id: str) -> None:
