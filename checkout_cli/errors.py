@@ -200,6 +200,16 @@ class RedisRefusing(RedisUnavailable):
     """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
 
 
+class SlotMoving(RedisRefusing):
+    """A session's slot moves between two servers of the cluster just now: its two keys cannot be used together.
+
+    Nothing was done, and nothing is wrong with either server.
+    """
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
+
+
 class CommandUnknown(RedisRefusing):
     """The server has no such command: it was renamed away, a managed service removed it, or the server is too old.
 

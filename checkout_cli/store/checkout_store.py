@@ -24,6 +24,7 @@ from checkout_cli.errors import (
     SessionExists,
     SessionExpired,
     SessionNotFound,
+    SlotMoving,
     WriteConflict,
     WrongKeyType,
 )
@@ -363,6 +364,8 @@ class CheckoutStore:
             self._look_around()
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
+        except SlotMoving:  # for this session, and nothing is wrong with the server
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
@@ -383,6 +386,8 @@ class CheckoutStore:
             return None if opened is None else Settled(opened)
         try:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
+        except SlotMoving:  # it stays where it is until a later read or write of the session
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None

@@ -17,6 +17,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
     SessionCorrupt,
     SlotMoved,
+    SlotMoving,
     WrongKeyType,
 )
 from checkout_cli.session import decode
@@ -80,6 +81,9 @@ class Publisher:
             return False
         try:
             return self.bring(record, opened, accounted=accounted, also=also).is_published
+        except SlotMoving as error:  # no reason to believe less of the server that has it
+            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
+            return False
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
@@ -220,7 +224,7 @@ class Publisher:
         for checkout_id, look in zip(checkout_ids, self._redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except SessionCorrupt as error:  # one broken value must not keep the others, nor who reads another session
+            except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def give_up(self, checkout_id: str, opened: Opened | None) -> None:
