@@ -163,7 +163,7 @@ _ORPHANS = (
     | (_on(INDEX, "zrem") | _on(PENDING, "sscan evalsha srem"))
 )
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
-_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
+_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall") | _on(JOBS, "get"))
 _MEMORY = Entry(
     _plain("info"),
     _MEASURE | _plain("config|get") | _on(SESSIONS, "strlen get") | _on(ALL, "object|idletime object|freq"),
@@ -240,7 +240,7 @@ COMMANDS: dict[str, Entry] = {
     **_cache(DELIVERY, "delivery"),
     **_cache(COUPONS, "coupon"),
     "stats": _STATISTICS,
-    "top": _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything | _on(JOBS, "get")),
+    "top": _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything),
     "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "memory show": _MEMORY,

@@ -10,6 +10,7 @@ from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import Command
 from checkout_cli.store.redis_tier import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
@@ -64,8 +65,17 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
     Raises:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
-    raw = store.redis.ask(("GET", heartbeat_key(job)))
+    return beat_of(store.redis.ask(question(job)))
+
+
+def question(job: str) -> Command:
+    """What to ask Redis for the last run, together with something else."""
+    return ("GET", heartbeat_key(job))
+
+
+def beat_of(reply: object) -> Heartbeat | None:
+    """The run that a reply tells of; ``None`` for an error, and for what another program has written there."""
     try:
-        return None if raw is None else msgspec.json.decode(raw, type=Heartbeat)
-    except msgspec.MsgspecError:
+        return msgspec.json.decode(reply, type=Heartbeat) if isinstance(reply, bytes) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
