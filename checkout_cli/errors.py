@@ -110,8 +110,6 @@ class TablesRefused(ConfigurationError):
 class ForeignTable(TablesRefused):
     """A table in the database bears a name of ours and is somebody else's."""
 
-    default_hint = "CHECKOUT_DATABASE_SCHEMA=checkoutctl checkoutctl setup"
-
 
 class SchemaTooNew(TablesRefused):
     """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
