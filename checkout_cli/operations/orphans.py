@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from checkout_cli.errors import ExitCode, RedisUnavailable
-from checkout_cli.keys import INDEX, PENDING, is_accepted_id
+from checkout_cli.keys import PENDING, is_accepted_id
 from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.index_check import Found, Progress, silent
 from checkout_cli.operations.job_lock import job_lock, new_owner
 from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import decoded, encoded
+from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_tier import Look
 
 BATCH = 200
@@ -132,7 +132,7 @@ class _Orphans:
             if not self._store.redis.discard(checkout_id, look.value):
                 return
             with suppress(RedisUnavailable):  # a cluster's server of the index may be away: a clean-up finds the entry
-                self._store.redis.ask(("ZREM", INDEX, encoded(checkout_id)))
+                self._store.index.remove([checkout_id])
         self._report.copies.add([checkout_id])
         self._report.bytes += look.size
 

@@ -77,8 +77,7 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
 
 def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
     opened = tier.claim(probe_id)
-    # An older program's index is not ours to move for a probe that leaves no trace.
-    outcome = tier.publish(_record(probe_id, clock.wall(), life), opened, clock.wall(), make_way=False)
+    outcome = tier.publish(_record(probe_id, clock.wall(), life), opened, clock.wall())
     if outcome != "set":
         raise ProbeFailed(f"Redis did not take a new session: {outcome}")
 

@@ -284,19 +284,14 @@ class HandOver:
 
     def _publish_group(self, group: Sequence[tuple[Record, Opened]], identity: bytes | None) -> dict[str, str]:
         now = self._clock.wall()
-        pairs = [self._redis.publishing(record, opened, now) for record, opened in group]
-        commands = [command for pair in pairs for command in pair]
-        _, replies = self._redis.exchange(*commands, identity=identity, bound=True, lenient=True)
+        publishing = [self._redis.publishing(record, opened, now) for record, opened in group]
         outcomes: dict[str, str] = {}
-        for place, (record, _) in enumerate(group):
-            outcome, indexed = replies[2 * place : 2 * place + 2]
+        for (record, _), outcome in zip(group, self._redis.with_index_all(publishing, identity), strict=True):
             if isinstance(outcome, SessionCorrupt):
                 outcomes[record.checkout_id] = "problem"
                 continue
             if isinstance(outcome, CheckoutError):
                 raise outcome
-            if isinstance(indexed, CheckoutError):
-                self._redis.make_way_for(indexed, pairs[place][1])
             self.note_published(record.checkout_id, record.version, identity)
             outcomes[record.checkout_id] = outcome.decode()
         return outcomes

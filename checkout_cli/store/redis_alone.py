@@ -18,7 +18,7 @@ from checkout_cli.errors import (
     SlotMoved,
     WriteConflict,
 )
-from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.keys import PENDING, session_key
 from checkout_cli.session import (
     Acknowledgement,
     Durability,
@@ -31,8 +31,9 @@ from checkout_cli.session import (
 from checkout_cli.store import stamped
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.drain_log import Drained, DrainLog, Undrained
+from checkout_cli.store.index_place import IndexChange
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis_commands import Script, decoded, encoded, register
 from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 from checkout_cli.store.versions import Changes, Versions
 
@@ -112,14 +113,14 @@ class RedisAlone:
         value, _ = stamped.encode(record.version, opened.identity, record.body, undrained)
         ttl = max(record.expires_at - self._clock.wall(), 1)
         script = _REPLACE.call_pending if self._in_one_place else _REPLACE.call
-        index: Command = ("ZADD", INDEX, "GT", record.expires_at, member)
+        change = IndexChange(record.checkout_id, record.expires_at)
         replace = script(key, opened.value or b"", opened.token, value, ttl, member)
         if self._in_one_place:
-            return bool(self._redis.with_index(replace, index, opened))
+            return bool(self._redis.with_index(replace, change, opened))
         # Entered before, so that nobody has to find it by chance; and after, because somebody may have looked at the
         # session in between, found nothing undrained yet, and taken the id out.
         self._redis.ask(("SADD", PENDING, member))
-        replaced = bool(self._redis.with_index(replace, index, opened))
+        replaced = bool(self._redis.with_index(replace, change, opened))
         if replaced:
             self._enter_again(member)
         return replaced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -24,6 +25,10 @@ class Script:
     def call(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
         """The command that runs it on one key."""
         return ("EVALSHA", self.digest, 1, key, *arguments)
+
+    def call_on(self, keys: Sequence[str], *arguments: bytes | str | int | float) -> Command:
+        """The command that runs it on several keys, all in one slot."""
+        return ("EVALSHA", self.digest, len(keys), *map(encoded, keys), *arguments)
 
     def call_pending(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
         """The command that runs it on a session's key and ``checkout:pending`` together."""

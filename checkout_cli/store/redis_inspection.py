@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
-from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.keys import PENDING, session_key
 from checkout_cli.session import decode, without_reserved
 from checkout_cli.store import stamped
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_commands import encoded
+from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import LARGEST_VALUE, RedisTier
 
 
@@ -32,8 +33,8 @@ class KeyView(msgspec.Struct, frozen=True):
     """What Redis has under one id. Looking at it extends nothing.
 
     ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
-    ``stamp`` the one that the copy was published to. ``score`` is its moment in the index (ms), infinite in a legacy
-    one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
+    ``stamp`` the one that the copy was published to. ``score`` is its moment in the index (ms), infinite where only an
+    older program's SET lists it, ``None`` where nothing does. ``waits`` is whether ``checkout:pending`` names it.
     """
 
     place: str
@@ -72,7 +73,7 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
         identity=identity,
         state=KeyState.MISSING,
         ttl=ttl if ttl >= 0 else None,
-        score=_score(redis, member),
+        score=_score(redis, checkout_id),
         waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
     )
     if ttl == -2:
@@ -112,16 +113,11 @@ def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
     return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
 
 
-def _score(redis: RedisTier, member: bytes) -> float | None:
-    """The moment in the index; infinite for a member of a legacy index, which has none."""
-    score, old = redis.ask_all(("ZSCORE", INDEX, member), ("SMISMEMBER", redis.legacy_index, member), lenient=True)
-    if isinstance(score, WrongKeyType):
-        listed = redis.ask_all(("SMISMEMBER", INDEX, member), lenient=True)[0]
-        return float("inf") if isinstance(listed, list) and listed[0] else None
-    _raise_unless(score)
-    if score is not None:
-        return float(score)
-    return float("inf") if isinstance(old, list) and old[0] else None
+def _score(redis: RedisTier, checkout_id: str) -> float | None:
+    try:
+        return RedisIndex(redis).moment(checkout_id)
+    except WrongKeyType:  # no index of ours has room there
+        return None
 
 
 def _raise_unless(reply: object, *expected: type[CheckoutError]) -> None:

@@ -11,15 +11,17 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, lock_key, session_key
+from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store import stamped
+from checkout_cli.store.index_place import IndexChange, IndexPlace
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_cluster import RedisCluster
 from checkout_cli.store.redis_commands import Command, Script, decoded, encoded, register
@@ -112,7 +114,7 @@ class RedisTier:
         kind = RedisCluster if self.is_cluster else RedisServer
         self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
         self.breaker = self._servers.breaker
-        self.legacy_index = LEGACY_INDEX_IN_CLUSTER if self.is_cluster else LEGACY_INDEX
+        self.index_place = IndexPlace(self.ask_all, max_age=settings.session_max_age, is_cluster=self.is_cluster)
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
 
@@ -206,60 +208,55 @@ class RedisTier:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
         return self._claimed(identity, token, reply)
 
-    def publish(
-        self, record: Record, opened: Opened, now: int, *, make_way: bool = True, also: Sequence[Command] = ()
-    ) -> str:
+    def publish(self, record: Record, opened: Opened, now: int, *, also: Sequence[Command] = ()) -> str:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
-        ``now`` is the time in milliseconds; with ``make_way`` off, a legacy index stays where it is. Returns ``set``,
-        ``missing``, ``newer``, ``undrained`` or ``cleared``; what goes ``also`` may fail unheard.
+        ``now`` is the time in milliseconds. Returns ``set``, ``missing``, ``newer``, ``undrained`` or ``cleared``; what
+        goes ``also`` may fail unheard.
         """
-        script, index = self.publishing(record, opened, now)
-        return str(self.with_index(script, index, opened, make_way=make_way, also=also).decode())
+        script, change = self.publishing(record, opened, now)
+        return str(self.with_index(script, change, opened, also=also).decode())
 
     @staticmethod
-    def publishing(record: Record, opened: Opened, now: int) -> tuple[Command, Command]:
+    def publishing(record: Record, opened: Opened, now: int) -> tuple[Command, IndexChange]:
         """The script that publishes a version, and its change of the index."""
         key = encoded(session_key(record.checkout_id))
-        member = encoded(record.checkout_id)
         if record.body is None:
-            value, stamp, ttl = b"", b"", 0
-            index: Command = ("ZREM", INDEX, member)
-        else:
-            value, stamp = stamped.encode(record.version, opened.identity, record.body)
-            ttl = max(record.expires_at - now, 1)
-            index = ("ZADD", INDEX, "GT", record.expires_at, member)
-        return _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl), index
+            script = _PUBLISH.call(key, record.version, b"", opened.token, b"", 0)
+            return script, IndexChange(record.checkout_id, None)
+        value, stamp = stamped.encode(record.version, opened.identity, record.body)
+        ttl = max(record.expires_at - now, 1)
+        script = _PUBLISH.call(key, record.version, stamp, opened.token, value, ttl)
+        return script, IndexChange(record.checkout_id, record.expires_at)
 
-    def with_index(
-        self, script: Command, index: Command, opened: Opened, *, make_way: bool = True, also: Sequence[Command] = ()
-    ) -> Any:
+    def with_index(self, script: Command, change: IndexChange, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
         """A script's reply, its change of the index sent along, both over the very server that answered *open*.
 
         What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
         """
-        _, (outcome, indexed, *others) = self.exchange(script, index, *also, identity=opened.identity, bound=True)
-        for reply in others:
+        entering = self.index_place.entering(change)
+        commands = (script, *entering.commands, *also)
+        _, (outcome, *replies) = self.exchange(*commands, identity=opened.identity, bound=True, lenient=True)
+        for reply in replies[len(entering.commands) :]:
             if isinstance(reply, CheckoutError):
                 _log.debug("not counted: %s", reply)
         _raise(outcome)
-        if isinstance(indexed, CheckoutError) and (make_way or not isinstance(indexed, WrongKeyType)):
-            self.make_way_for(indexed, index)
+        self.index_place.check(entering, replies[: len(entering.commands)])
         return outcome
 
-    def make_way_for(self, error: CheckoutError, index: Command) -> None:
-        """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
-
-        A clean-up moves its members over. Where something else is there, the session stays without an entry.
-        """
-        if self.is_cluster and isinstance(error, RedisUnavailable):
-            _log.info("a session stays without its entry in the index: %s", error)  # until a clean-up enters it
-            return
-        if not isinstance(error, WrongKeyType):
-            raise error
-        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, self.legacy_index)):
-            self.ask(index)
+    def with_index_all(self, some: Sequence[tuple[Command, IndexChange]], identity: bytes | None) -> list[Any]:
+        """:meth:`with_index` for many scripts in one round trip to one server; errors stay among the replies."""
+        parts = [(script, self.index_place.entering(change)) for script, change in some]
+        commands = [command for script, entering in parts for command in (script, *entering.commands)]
+        _, replies = self.exchange(*commands, identity=identity, bound=True, lenient=True)
+        outcomes, left = [], iter(replies)
+        for _, entering in parts:
+            outcome, *entered = islice(left, 1 + len(entering.commands))
+            if not isinstance(outcome, CheckoutError):
+                self.index_place.check(entering, entered)
+            outcomes.append(outcome)
+        return outcomes
 
     def claim_all(self, checkout_ids: Sequence[str]) -> dict[str, Opened]:
         """:meth:`claim` for many keys, in one round trip; in a cluster one after the other, as slots may move.
@@ -298,10 +295,11 @@ class RedisTier:
 
     def remove(self, checkout_id: str) -> bool:
         """Delete the key and its index entry, whatever is there; for sessions that no database row stands behind."""
-        deleted, _ = self.ask_all(
-            ("DEL", encoded(session_key(checkout_id))), ("ZREM", INDEX, encoded(checkout_id)), lenient=True
-        )
+        entering = self.index_place.entering(IndexChange(checkout_id, None))
+        deletion: Command = ("DEL", encoded(session_key(checkout_id)))
+        deleted, *entered = self.ask_all(deletion, *entering.commands, lenient=True)
         _raise(deleted)
+        self.index_place.check(entering, entered)
         return bool(deleted)
 
     def lengthen(self, checkout_id: str, milliseconds: int) -> int:
