@@ -122,7 +122,7 @@ class Entry:
 _SCRIPTS = _plain("script|load time")
 _LOOK = _on(SESSIONS, "strlen pttl get")
 _PLACE = _on((*OURS, INDEX_ASIDE), "type") | _on(INDEX, "zrange")
-_LISTED = _PLACE | _on(OURS, "zmscore zscore") | _on(SETS, "smismember")
+_LISTED = _PLACE | _on(OURS, "zmscore") | _on(SETS, "smismember")
 _MEMBERS = _LISTED | _on(SETS, "sscan") | _on(INDEX_BESIDE, "zscan")
 _COUNT = _MEMBERS | _on(OURS, "zcount zrange") | _on(SESSIONS, "exists pttl") | _plain("scan")
 _PENDING = _on(PENDING, "scard sscan") | _LOOK | _plain("ping")

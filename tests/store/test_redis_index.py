@@ -11,10 +11,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.index_moves import Adopted, IndexMoves
 from checkout_cli.store.records import Count
 from checkout_cli.store.redis_index import Entry, RedisIndex
-from tests.store.support import ManualClock, evict
-
-THEN = 1_700_000_000_000
-"""A moment of the year 2023, in milliseconds."""
+from tests.store.support import LONG_AGO, ManualClock, evict
 
 
 @pytest.fixture
@@ -45,26 +42,26 @@ def test_the_newest_come_first(store: CheckoutStore, clock: ManualClock) -> None
 
 def test_pages_miss_and_repeat_nothing(index: RedisIndex) -> None:
     names = [f"session-{number:05}" for number in range(redis_index.PAGE * 2 + 3)]
-    index.enter([Entry(name, float(THEN + number)) for number, name in enumerate(names)])
+    index.enter([Entry(name, float(LONG_AGO + number)) for number, name in enumerate(names)])
     assert [len(page) for page in index.newest() if page] == [redis_index.PAGE, redis_index.PAGE, 3]
     assert ids(index) == names[::-1]
 
 
 def test_a_session_that_is_created_between_two_pages_repeats_nothing(index: RedisIndex) -> None:
-    index.enter([Entry(f"session-{number:05}", float(THEN + number)) for number in range(redis_index.PAGE + 5)])
+    index.enter([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
     pages = index.newest()
     seen = next(pages)
-    index.enter([Entry("session-newer", THEN + 10.0**6)])
+    index.enter([Entry("session-newer", LONG_AGO + 10.0**6)])
     seen += chain.from_iterable(pages)
     assert sorted(seen) == sorted(set(seen))
     assert len(seen) == redis_index.PAGE + 5
 
 
 def test_a_session_that_ends_between_two_pages_hides_no_other(index: RedisIndex) -> None:
-    index.enter([Entry(f"session-{number:05}", float(THEN + number)) for number in range(redis_index.PAGE + 5)])
+    index.enter([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
     pages = index.newest()
     seen = next(pages)
-    index.settle([Entry(name, THEN + 10.0**6) for name in seen[:3]], [])
+    index.settle([Entry(name, LONG_AGO + 10.0**6) for name in seen[:3]], [])
     seen += chain.from_iterable(pages)
     assert len(set(seen)) == redis_index.PAGE + 5
 
@@ -117,8 +114,8 @@ def test_count_knows_who_slid_on_and_who_died(store: CheckoutStore, clock: Manua
 
 def test_count_says_when_it_was_cut_short(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_index, "COUNTED_DUE", 10)
-    store.index.enter([Entry(f"session-{number:05}", THEN) for number in range(600)])
-    assert not store.index.count(THEN).exact
+    store.index.enter([Entry(f"session-{number:05}", LONG_AGO) for number in range(600)])
+    assert not store.index.count(LONG_AGO).exact
 
 
 # What Redis lost, and what else lies there
