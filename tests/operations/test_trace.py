@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.errors import InvalidInput, SessionNotFound, TierUnavailable
+from checkout_cli.keys import INDEX, INDEX_ASIDE
 from checkout_cli.operations.trace import MISSING, Trust, trace
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -139,11 +140,11 @@ def test_a_lost_conflict_is_told(store: CheckoutStore) -> None:
     assert len(trace(store, ID).traces.conflicts) == 1
 
 
-@pytest.mark.parametrize("legacy", ["checkout:index", "checkout:index:legacy"])
-def test_a_member_of_a_legacy_index_is_listed(store: CheckoutStore, legacy: str) -> None:
+@pytest.mark.parametrize("key", [INDEX, INDEX_ASIDE])
+def test_what_only_an_older_programs_set_names_is_listed(store: CheckoutStore, key: str) -> None:
     store.create({}, checkout_id=ID)
-    store.redis.ask(("DEL", "checkout:index"))
-    store.redis.ask(("SADD", legacy, ID))
+    store.redis.ask(("DEL", INDEX))
+    store.redis.ask(("SADD", key, ID))
     found = trace(store, ID)
     assert found.key is not None
     assert found.key.score == float("inf")

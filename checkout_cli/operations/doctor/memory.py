@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.operations.doctor.check import Finding, Group, Skip, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
@@ -89,9 +90,14 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
 
 def _sessions(server: Inspector) -> int:
     """How many sessions the index has; none in a cluster's servers but the one that has the index."""
-    replies = server.ask_all(("ZCARD", INDEX), ("ZCARD", INDEX_BESIDE))
-    # Where one is an error (another program's key, another node's, denied), the number is only for the evidence.
-    return max(reply if isinstance(reply, int) else 0 for reply in replies)
+    return max(_entries(server, INDEX), _entries(server, INDEX_BESIDE))
+
+
+def _entries(server: Inspector, key: str) -> int:
+    try:
+        return int(server.ask("ZCARD", key))
+    except CheckoutError:  # another program's key, another node's, or denied: the number is only for the evidence
+        return 0
 
 
 @server_check("evictions", Group.MEMORY, "info")
