@@ -22,8 +22,8 @@ _log = logging.getLogger("checkout_cli.operations")
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
 
-    ``cursor`` is where the next run goes on with what is done a part at a time; ``server`` is the Redis server of which
-    a run has made sure that it lacks nothing.
+    ``cursor`` is where the next run goes on with what is done a part at a time, ``members`` the same in an older
+    program's SET; ``server`` is the Redis server of which a run has made sure that it lacks nothing.
     """
 
     finished_at: str
@@ -32,6 +32,7 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     sessions: int
     cursor: str = FIRST_CURSOR
     server: str = ""
+    members: str = FIRST_CURSOR
 
     @property
     def moment(self) -> int:
@@ -48,11 +49,12 @@ def beat(
     sessions: int,
     cursor: str = FIRST_CURSOR,
     server: str = "",
+    members: str = FIRST_CURSOR,
 ) -> None:
     """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
     if not store.settings.enable_checkout_sessions:
         return
-    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server)
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
     try:
         store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
     except CheckoutError as error:

@@ -106,6 +106,7 @@ class CheckoutStore:
         self.flusher = Flusher(redis, database, self.flush_log, self.hand_over, self._versions, self.clock, new_token)
         self.publisher = Publisher(
             redis,
+            self.index,
             database,
             self.hand_over,
             self.flusher,

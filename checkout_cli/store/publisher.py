@@ -27,10 +27,12 @@ from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.flush_log import Flushed
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_commands import Command
+from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 
 ATTEMPTS = 3
@@ -47,6 +49,7 @@ class Publisher:
     def __init__(
         self,
         redis: RedisTier,
+        index: RedisIndex,
         database: DatabaseTier,
         hand_over: HandOver,
         flusher: Flusher,
@@ -57,6 +60,7 @@ class Publisher:
     ) -> None:
         """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
         self._redis = redis
+        self._index = index
         self._database = database
         self._hand_over = hand_over
         self._flusher = flusher
@@ -203,7 +207,12 @@ class Publisher:
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
-        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time."""
+        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time.
+
+        Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
+        """
+        if self._hand_over.sees_external_writers:
+            self._make_room()
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
@@ -218,6 +227,14 @@ class Publisher:
             self._flush_some()
         except (RedisUnavailable, DatabaseUnavailable) as error:
             _log.debug("dirty sessions stay dirty: %s", error)
+
+    def _make_room(self) -> None:
+        moves = IndexMoves(self._redis, self._index)
+        try:
+            if moves.is_in_the_way():
+                next(moves.make_room())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.info("the index stays where it is: %s", error)
 
     def _flush_some(self) -> None:
         checkout_ids = self._flusher.pending.some_ids(AT_ONCE)
