@@ -17,8 +17,8 @@ def recorded(settings: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """By session, the content of each write that lost, as the conflict log has it; bytes that are no object are {}."""
     contents: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with CheckoutStore.open(Settings.load(environ=settings)) as store:
-        for conflict in store.drain_log.conflicts(ALL):
-            contents[conflict.checkout_id].append(_fields(conflict.drained_body))
+        for conflict in store.flush_log.conflicts(ALL):
+            contents[conflict.checkout_id].append(_fields(conflict.written))
     return contents
 
 
