@@ -110,8 +110,6 @@ class TablesRefused(ConfigurationError):
 class ForeignTable(TablesRefused):
     """A table in the database bears a name of ours and is somebody else's."""
 
-    default_hint = "CHECKOUT_DATABASE_SCHEMA=checkoutctl checkoutctl setup"
-
 
 class SchemaTooNew(TablesRefused):
     """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
@@ -159,7 +157,7 @@ class SessionCorrupt(CheckoutError):
 
 
 class WrongKeyType(SessionCorrupt):
-    """Another program keeps something that is not a string at this session's key."""
+    """Another program keeps something at this session's key that is not even read: no string, or one too large."""
 
 
 class TransitionRefused(CheckoutError):
@@ -198,6 +196,16 @@ class SlotMoved(RedisUnavailable):
 
 class RedisRefusing(RedisUnavailable):
     """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
+
+
+class SlotMoving(RedisRefusing):
+    """A session's slot moves between two servers of the cluster just now: its two keys cannot be used together.
+
+    Nothing was done, and nothing is wrong with either server.
+    """
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
 
 
 class CommandUnknown(RedisRefusing):

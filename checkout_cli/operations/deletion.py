@@ -27,7 +27,7 @@ from checkout_cli.errors import (
     WriteConflict,
     WrongKeyType,
 )
-from checkout_cli.keys import INDEX, is_accepted_id
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.sessions import Selection
 from checkout_cli.operations.undo_file import (
     KIND,
@@ -294,14 +294,14 @@ def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, U
 
 
 def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
-    """The moments in the index of those that it has; none where it is a legacy one, or away."""
+    """The moments in the index of those that it has; none where it is away."""
     if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
         return {}
     try:
-        raw = store.redis.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
+        scores = store.index.scores(checkout_ids)
     except (RedisUnavailable, WrongKeyType):
         return {}
-    return {name: float(score) for name, score in zip(checkout_ids, raw, strict=True) if score is not None}
+    return {name: score for name, score in zip(checkout_ids, scores, strict=True) if score is not None}
 
 
 # Restoring

@@ -21,6 +21,7 @@ from checkout_cli.errors import (
     InvalidInput,
     RedisUnavailable,
     SessionCorrupt,
+    SlotMoving,
     TierUnavailable,
     WriteConflict,
 )
@@ -256,7 +257,7 @@ class _Sync:
     def _flush_one(self, checkout_id: str, look: Look) -> None:
         try:
             flushed = self._store.publisher.flush_seen(checkout_id, look)
-        except SessionCorrupt as error:
+        except (SessionCorrupt, SlotMoving) as error:
             self._cannot(checkout_id, error)
             return
         if flushed is None:
@@ -288,7 +289,7 @@ class _Sync:
     def _take_in_one(self, checkout_id: str, look: Look) -> None:
         try:
             flushed = self._store.publisher.settle_seen(checkout_id, look)
-        except SessionCorrupt as error:
+        except (SessionCorrupt, SlotMoving) as error:
             self._cannot(checkout_id, error)
             return
         if flushed is not None:
@@ -318,7 +319,10 @@ class _Sync:
             try:
                 opened = Opened(None, identities[record.checkout_id])
                 outcome = self._store.publisher.bring(record, opened)
-            except SessionCorrupt as error:  # another program keeps something else at this key
+            except (
+                SessionCorrupt,
+                SlotMoving,
+            ) as error:  # another program keeps something else there, or its slot moves
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)

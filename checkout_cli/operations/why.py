@@ -497,7 +497,7 @@ def _score_in_words(key: KeyView, found: Trace) -> str:
     if key.score is None:
         return "not listed"
     if key.score == float("inf"):
-        return "listed, in a legacy index"
+        return "listed by an older program alone"
     return f"listed, to be looked at {_when(found, int(key.score))}"
 
 

@@ -8,8 +8,8 @@ from checkout_cli.keys import (
     COUPON_PREFIX,
     DELIVERY_PREFIX,
     INDEX,
-    LEGACY_INDEX,
-    LEGACY_INDEX_IN_CLUSTER,
+    INDEX_ASIDE,
+    INDEX_BESIDE,
     LEGACY_STATS,
     LOCK_PREFIX,
     MINUTE_PREFIX,
@@ -21,7 +21,7 @@ from checkout_cli.render.masking import MASKED, value_shown
 from checkout_cli.render.safe import safe
 from checkout_cli.store.redis_commands import decoded
 
-_NO_SECRETS = frozenset({INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, PENDING})
+_NO_SECRETS = frozenset({INDEX, INDEX_BESIDE, INDEX_ASIDE, LEGACY_STATS, PENDING})
 _NO_SECRETS_BEHIND = (DELIVERY_PREFIX, COUPON_PREFIX, LOCK_PREFIX, MINUTE_PREFIX)
 _CLAIM = f"{CLAIM_PREFIX}{{"
 _CLAIM_OF_SESSION = _CLAIM + SESSION_PREFIX

@@ -24,6 +24,7 @@ from checkout_cli.errors import (
     SessionExists,
     SessionExpired,
     SessionNotFound,
+    SlotMoving,
     WriteConflict,
     WrongKeyType,
 )
@@ -105,6 +106,7 @@ class CheckoutStore:
         self.flusher = Flusher(redis, database, self.flush_log, self.hand_over, self._versions, self.clock, new_token)
         self.publisher = Publisher(
             redis,
+            self.index,
             database,
             self.hand_over,
             self.flusher,
@@ -363,6 +365,8 @@ class CheckoutStore:
             self._look_around()
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
+        except SlotMoving:  # for this session, and nothing is wrong with the server
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
@@ -383,6 +387,8 @@ class CheckoutStore:
             return None if opened is None else Settled(opened)
         try:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
+        except SlotMoving:  # it stays where it is until a later read or write of the session
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
@@ -460,7 +466,7 @@ class CheckoutStore:
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
         """No row stands behind it: an external writer's session, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}")
+            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
         if opened is None or opened.raw is None or opened.value is None:
             self.publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")

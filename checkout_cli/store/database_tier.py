@@ -143,7 +143,7 @@ class DatabaseTier:
             yield connection
 
     def _insist_on_our_tables(self, connection: Connection) -> None:
-        """Once in the life of this tier, before its first statement on a table: it costs two questions.
+        """Look once in the life of this tier, before its first statement on a table: it costs two questions.
 
         Raises:
             DatabaseNotReady: there are no tables of ours.
@@ -563,10 +563,8 @@ class DatabaseTier:
     @property
     def place(self) -> str:
         """Where it is, without a password."""
-        url = self._engine.url
-        schema = schema_of(self._engine)
-        shown = url.render_as_string(hide_password=True)
-        return str(self.sqlite_path or (f"{shown}, schema {schema}" if schema else shown))
+        shown, within = self._engine.url.render_as_string(hide_password=True), schema_of(self._engine)
+        return str(self.sqlite_path or (f"{shown}, schema {within}" if within else shown))
 
     def aside(self, now: int) -> tuple[int, int, int]:
         """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""

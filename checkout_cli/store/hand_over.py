@@ -31,8 +31,6 @@ MOST_PENDING = 1000
 """With more pending rows than this there is no lease: reads ask the database until the rows are handed over."""
 GRACE = 2_000
 """Milliseconds for which a pending row is left to its own writer."""
-HANDED_OVER_AT_ONCE = 20
-"""Pending rows that one look publishes before the read goes on."""
 KEPT_NOTES = 500
 """Notes that are kept before they are written down without waiting for the next look."""
 LONGEST_WRITE = 300.0

@@ -79,7 +79,7 @@ def own_tables(connection: Connection) -> OwnTables:
         )
     for name, table in found.items():
         if lacking := lacking_columns(metadata.tables[name], table, version, connection):
-            raise foreign(connection.engine, table, f"its column {lacking[0]} is missing or of another type")
+            raise _foreign(connection.engine, table, f"its column {lacking[0]} is missing or of another type")
     return OwnTables(version, missing)
 
 
@@ -118,17 +118,17 @@ def _recorded_version(connection: Connection, found: dict[str, Found]) -> int:
     record = found.get(versions.name)
     if record is None:
         first = next(found[name] for name in metadata.tables if name in found)
-        raise foreign(connection.engine, first, f"there is no {versions.name} beside it")
+        raise _foreign(connection.engine, first, f"there is no {versions.name} beside it")
     if lacking := lacking_columns(versions, record, 1, connection):
-        raise foreign(connection.engine, record, f"its column {lacking[0]} is missing or of another type")
+        raise _foreign(connection.engine, record, f"its column {lacking[0]} is missing or of another type")
     recorded = select(func.max(versions.c.version)).where(versions.c.program == PROGRAM)
     version = connection.execute(recorded).scalar()
     if version is None:
-        raise foreign(connection.engine, record, f"it has no row of {PROGRAM}")
+        raise _foreign(connection.engine, record, f"it has no row of {PROGRAM}")
     return int(version)
 
 
-def foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
+def _foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
     """The refusal to touch a table of somebody else, with the way to tables of our own beside it."""
     return ForeignTable(
         f"the database {place_of(engine)} has a table {table.full_name} that checkoutctl did not make ({reason}): "

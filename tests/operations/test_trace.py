@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from checkout_cli.errors import InvalidInput, SessionNotFound, TierUnavailable
-from checkout_cli.keys import claim_key
+from checkout_cli.keys import INDEX, INDEX_ASIDE, claim_key
 from checkout_cli.operations.sync import synchronize
 from checkout_cli.operations.trace import MISSING, Trust, look_everywhere, trace
 from checkout_cli.session import PaymentStatus
@@ -206,11 +206,11 @@ def test_a_lost_conflict_is_told(store: CheckoutStore) -> None:
     assert [(told.source, told.result) for told in trace(store, ID).conflicts] == [(Source.REDIS, Result.CONFLICT)]
 
 
-@pytest.mark.parametrize("legacy", ["checkout:index", "checkout:index:legacy"])
-def test_a_member_of_a_legacy_index_is_listed(store: CheckoutStore, legacy: str) -> None:
+@pytest.mark.parametrize("key", [INDEX, INDEX_ASIDE])
+def test_what_only_an_older_programs_set_names_is_listed(store: CheckoutStore, key: str) -> None:
     store.create({}, checkout_id=ID)
-    store.redis.ask(("DEL", "checkout:index"))
-    store.redis.ask(("SADD", legacy, ID))
+    store.redis.ask(("DEL", INDEX))
+    store.redis.ask(("SADD", key, ID))
     found = trace(store, ID)
     assert found.key is not None
     assert found.key.score == float("inf")

@@ -29,6 +29,8 @@ from tests.servers import ValkeyServer
 SQLITE = "sqlite:///"
 
 ID = "session-0001"
+LONG_AGO = 1_700_000_000_000
+"""A moment (ms) that is long past, and that an entry of the index can have: one of less is somebody else's."""
 _FOREIGN = (
     b'{"checkoutId":"session-0001","subtotal":10.50,"weight":1.000000000000000000001,"big":12345678901234567890123,'
     b'"odd":{"deep":[1.0,2e3,null,"\\u00e9"]},"paymentStatus":"pending","createdAt":"%s"}'
@@ -119,6 +121,13 @@ def external_write(
 def under_another_identity(value: bytes) -> bytes:
     """A value of ours as if it had been published to another server: what a snapshot brings back."""
     return encode_value(msgspec.structs.replace(decode(value), identity=b"another:server"))
+
+
+def look_around(store: CheckoutStore) -> None:
+    """Look for pending rows as a read does when its lease has run out, and bring over what has waited for a while."""
+    due = store.hand_over.renew()
+    assert due is not None, "the lease has not run out, or a tier is away"
+    store.publisher.look_around(due)
 
 
 def flush_all(store: CheckoutStore) -> None:

@@ -27,7 +27,7 @@ _NUMBER, _IDENTITY, _CHECK, _ID = (
     rb"\d{1,18}",
     rb'[^ "\\]{1,160}',
     rb"[0-9a-f]{16}",
-    rb"[0-9A-Za-z]{1,62}-[0-9a-f]{1,40}",
+    rb"(?:[fr]-[0-9a-f]{1,40}|[0-9A-Za-z]{1,54}-\d{1,9})",  # no more than a column holds, whoever made it up
 )
 _FIELDS = rb"(%b) ([-?]) (%b) (%b)(?: (%b(?:,%b){0,%d}))?" % (_NUMBER, _IDENTITY, _CHECK, _ID, _ID, MOST_IDS - 1)
 _NAME = STORE_FIELD.encode()
