@@ -103,7 +103,15 @@ class DatabaseDenied(AccessDenied):
     default_hint = "check DATABASE_URL"
 
 
-class SchemaTooNew(ConfigurationError):
+class TablesRefused(ConfigurationError):
+    """The database's tables are not for this program to use; nothing is read from them or written to them."""
+
+
+class ForeignTable(TablesRefused):
+    """A table in the database bears a name of ours and is somebody else's."""
+
+
+class SchemaTooNew(TablesRefused):
     """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
 
     default_hint = "upgrade checkoutctl on this machine: pip install --upgrade checkoutctl"
@@ -188,6 +196,16 @@ class SlotMoved(RedisUnavailable):
 
 class RedisRefusing(RedisUnavailable):
     """Redis answers, and refuses this: out of memory, read-only, a failed save, or another error of its own."""
+
+
+class SlotMoving(RedisRefusing):
+    """A session's slot moves between two servers of the cluster just now: its two keys cannot be used together.
+
+    Nothing was done, and nothing is wrong with either server.
+    """
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
 
 
 class CommandUnknown(RedisRefusing):

@@ -172,8 +172,6 @@ BROKEN = {
     "unfinished": b'{"a":',
     "more after it": b'{"a":1} {"b":2}',
     "not UTF-8": b'{"a":"\xff"}',
-    "half a surrogate pair": b'{"a":"\\ud800"}',
-    "half a surrogate pair as a name": b'{"\\udfff":1}',
     "NaN": b'{"a":NaN}',
     "Infinity": b'{"a":-Infinity}',
     "a number beyond all": b'{"a":1e400}',
@@ -209,6 +207,8 @@ class TestDecoding:
 class TestReadingWhatIsHandedToUs:
     REFUSED: tuple[bytes, ...] = (
         *BROKEN.values(),
+        b'{"a":"\\ud800"}',
+        b'{"\\udfff":1}',
         b'{"a":1,"a":2}',
         b'{"a":{"b":1,"b":1}}',
         b'{"_store":"1 - x"}',

@@ -24,6 +24,7 @@ from checkout_cli.errors import (
     SessionExists,
     SessionExpired,
     SessionNotFound,
+    SlotMoving,
     WriteConflict,
     WrongKeyType,
 )
@@ -51,6 +52,7 @@ from checkout_cli.store.hand_over import Before, HandOver
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.ids import first_of, writes
+from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Count, Record, Sighting, Totals
 from checkout_cli.store.redis_alone import RedisAlone
@@ -104,6 +106,7 @@ class CheckoutStore:
         self.flusher = Flusher(redis, database, self.flush_log, self.hand_over, self._versions, self.clock, new_token)
         self.publisher = Publisher(
             redis,
+            self.index,
             database,
             self.hand_over,
             self.flusher,
@@ -112,7 +115,7 @@ class CheckoutStore:
             session_ttl=settings.session_ttl,
         )
         self.redis_alone = RedisAlone(redis, self.flusher, self._versions, new_token)
-        self._expiry = ExpiryField(redis, self._versions, self.clock)
+        self.expiry = ExpiryField(redis, self._versions, self.clock)
         self._deletion = Deletion(redis, database, self.hand_over, self.publisher, self.clock, new_token)
         self._last_resort = LastResort(self.memory, self.flush_log, self._versions, self.clock)
         self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self.publisher)
@@ -154,8 +157,8 @@ class CheckoutStore:
             TierUnavailable: it may exist, and the tiers that would know are away. While only Redis is, the database
                 knows all sessions but those that another program wrote and nobody adopted: these are not found.
         """
-        if self.settings.enable_checkout_sessions:
-            self._look_around()
+        if self.settings.enable_checkout_sessions and (due := self.hand_over.renew()) is not None:
+            self.publisher.look_around(due)
         before = self.hand_over.before(checkout_id)
         opened = self._open(checkout_id)
         session = self._trusted(checkout_id, opened, before)
@@ -293,15 +296,17 @@ class CheckoutStore:
             changes["databaseOrderId"] = order_id
         return self.update(checkout_id, changes, require=require)
 
-    def delete(self, checkout_id: str, *, seen: int | None = None, write_id: str | None = None) -> None:
+    def delete(
+        self, checkout_id: str, *, seen: int | None = None, digest: str | None = None, write_id: str | None = None
+    ) -> None:
         """Delete a session for good: its id stays dead. Only the database can promise that.
 
-        ``seen`` deletes that version only (0: an external writer's session without a row); ``write_id`` names the
-        deletion, so that :meth:`restore` can tell it from any other.
+        ``seen`` deletes that version only; 0 is an external writer's session without a row, and ``digest`` is of its
+        bytes. ``write_id`` names the deletion, so that :meth:`restore` can tell it from any other.
 
         Raises:
             SessionNotFound: no tier has it.
-            WriteConflict: it is another version than ``seen`` by now, or others were faster every time.
+            WriteConflict: it is another version than ``seen``, or other bytes, or others were faster every time.
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
         opened = self._open(checkout_id)
@@ -313,7 +318,7 @@ class CheckoutStore:
                 if row is not None and row.body is None:
                     self._publish(row, settled)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
-                if seen is not None and seen != (0 if row is None else row.version):
+                if seen is not None and not _is_as_seen(row, opened, seen, digest):
                     self.publisher.give_up(checkout_id, opened)
                     raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
                 if row is None:
@@ -360,6 +365,8 @@ class CheckoutStore:
             self._look_around()
         try:
             return self.redis.claim(checkout_id) if expect_missing else self.redis.open(checkout_id)
+        except SlotMoving:  # for this session, and nothing is wrong with the server
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
@@ -380,6 +387,8 @@ class CheckoutStore:
             return None if opened is None else Settled(opened)
         try:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
+        except SlotMoving:  # it stays where it is until a later read or write of the session
+            return None
         except RedisUnavailable:
             self.hand_over.void(checkout_id)
             return None
@@ -396,17 +405,17 @@ class CheckoutStore:
 
     def _trusted(self, checkout_id: str, opened: Opened | None, before: Before) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
-        value = None if opened is None else opened.value
-        if opened is None or value is None:
+        if opened is None or opened.value is None:
             return None
+        value = opened.value
         if self.hand_over.doubt(checkout_id, value, opened.identity, before) is not None:
             return None
         fields = decode(value.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
-            fields = self._expiry.renewed(checkout_id, opened, fields)
-        if value.is_dirty:
+            fields = self.expiry.renewed(checkout_id, opened, fields)
+        if value.ids:
             return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
         return Session(checkout_id, fields, value.base, TierName.REDIS)
 
@@ -582,6 +591,14 @@ class CheckoutStore:
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
         return self.redis.legacy_statistics()
+
+
+def _is_as_seen(row: Record | None, opened: Opened | None, seen: int, digest: str | None) -> bool:
+    """Whether a session is the version that was seen; without a row, whether its bytes are."""
+    if row is not None:
+        return row.version == seen
+    raw = None if opened is None else opened.raw
+    return seen == 0 and (digest is None or raw is None or digest_of(raw) == digest)
 
 
 def _outrun(checkout_id: str) -> WriteConflict:

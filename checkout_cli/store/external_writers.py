@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import case, select
+from sqlalchemy import case, delete, select
 from sqlalchemy.engine import Connection
 
 from checkout_cli.store.schema import external
@@ -45,6 +45,11 @@ class ExternalWriters:
         """What was counted so far."""
         with self._database.transaction() as connection:
             return read_writes(connection)
+
+    def forget_seen(self) -> None:
+        """Act as if none had been seen yet, until one is seen again."""
+        with self._database.transaction() as connection:
+            connection.execute(delete(external).where(external.c.name == _SEEN_AT))
 
     def note(self, connection: Connection, now: int, **counted: int) -> None:
         """Count writes that were seen ``now`` (ms), in the transaction that takes them in."""

@@ -20,7 +20,7 @@ DURABILITIES = {
         "the total loss of Redis, a crash of the writer",
     ),
     Durability.REDIS: (
-        "the database is unavailable, or `CHECKOUT_DURABILITY=redis`: one compare-and-set in Redis; flushed to the database afterwards",
+        "the database is unavailable, or `CHECKOUT_DURABILITY=redis`: one compare-and-set in Redis, flushed later",
         "a crash of the writer; Redis itself only as far as its own persistence",
     ),
     Durability.MEMORY: (

@@ -125,17 +125,19 @@ class HandOver:
 
         A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
         """
-        return self._lease_until, self._distrusted(checkout_id)
+        if self._pending or self._unpublished:
+            return self._lease_until, self._distrusted(checkout_id)
+        return self._lease_until, ()
 
     def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
         """Why a value that the server of ``identity`` returned is not trusted, at this very moment; ``None``: it is."""
         lease_until, distrusted = before
+        if self._pending or self._unpublished:
+            distrusted += self._distrusted(checkout_id)
         has_lease = self._clock.elapsed() < min(lease_until, self._lease_until) and not self.is_fenced_off(identity)
-        return doubt(value, identity, distrusted + self._distrusted(checkout_id), lease=has_lease)
+        return doubt(value, identity, distrusted, lease=has_lease)
 
     def _distrusted(self, checkout_id: str) -> tuple[Distrust, ...]:
-        if not (self._pending or self._unpublished):
-            return ()
         pending, unpublished = self._pending.get(checkout_id), self._unpublished.get(checkout_id)
         return tuple(each for each in (pending, unpublished) if each is not None)
 

@@ -17,6 +17,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
     SessionCorrupt,
     SlotMoved,
+    SlotMoving,
     WrongKeyType,
 )
 from checkout_cli.session import decode
@@ -26,10 +27,12 @@ from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.flush_log import Flushed
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_pending import is_dirty
+from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 
 ATTEMPTS = 3
@@ -46,6 +49,7 @@ class Publisher:
     def __init__(
         self,
         redis: RedisTier,
+        index: RedisIndex,
         database: DatabaseTier,
         hand_over: HandOver,
         flusher: Flusher,
@@ -56,6 +60,7 @@ class Publisher:
     ) -> None:
         """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
         self._redis = redis
+        self._index = index
         self._database = database
         self._hand_over = hand_over
         self._flusher = flusher
@@ -80,6 +85,9 @@ class Publisher:
             return False
         try:
             return self.bring(record, opened, accounted=accounted, also=also).is_published
+        except SlotMoving as error:  # no reason to believe less of the server that has it
+            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
+            return False
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
@@ -148,16 +156,19 @@ class Publisher:
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
 
-        Where nothing dirty is there, the id is forgotten, and the answer is ``None``.
+        Where nothing that the database may lack is there, the id is forgotten, and the answer is ``None``.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
-            SessionCorrupt: the value cannot be read any more.
+            SessionCorrupt: it is no session any more, and there is no row to put in its place.
         """
         if look.problem is Problem.UNREACHABLE:
             return None
-        if is_dirty(look) or (look.copy is not None and look.copy.is_external):
-            return self.settle_seen(checkout_id, look)
+        flushed = self.settle_seen(checkout_id, look)
+        if flushed is not None:
+            return flushed
+        if look.copy is not None and look.copy.kind is Kind.UNREADABLE:
+            raise SessionCorrupt(f"not a JSON object: {look.size} bytes")
         opened = Opened(look.value, self._redis.last_identity(checkout_id), value=look.copy)
         self._flusher.pending.forget(checkout_id, opened)
         return None
@@ -174,7 +185,7 @@ class Publisher:
             return None
         identity = self._redis.identity(checkout_id)
         ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
-        opened = Opened(look.value, identity, value=look.copy)
+        opened = Opened(None, identity).now_with(look.value)
         settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
         self.publish_settled(checkout_id, settled)
         return settled.flushed
@@ -196,7 +207,12 @@ class Publisher:
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
-        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time."""
+        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time.
+
+        Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
+        """
+        if self._hand_over.sees_external_writers:
+            self._make_room()
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
@@ -212,12 +228,20 @@ class Publisher:
         except (RedisUnavailable, DatabaseUnavailable) as error:
             _log.debug("dirty sessions stay dirty: %s", error)
 
+    def _make_room(self) -> None:
+        moves = IndexMoves(self._redis, self._index)
+        try:
+            if moves.is_in_the_way():
+                next(moves.make_room())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.info("the index stays where it is: %s", error)
+
     def _flush_some(self) -> None:
         checkout_ids = self._flusher.pending.some_ids(AT_ONCE)
         for checkout_id, look in zip(checkout_ids, self._redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except SessionCorrupt as error:  # one broken value must not keep the others, nor who reads another session
+            except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def give_up(self, checkout_id: str, opened: Opened | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from checkout_cli.errors import DurabilityUnavailable, SlotMoved, WriteConflict
+from checkout_cli.errors import DurabilityUnavailable, SlotMoved, SlotMoving, WriteConflict
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
 from checkout_cli.store.flusher import Flusher
 from checkout_cli.store.protocol.ids import MOST_IDS
@@ -42,7 +42,7 @@ class RedisAlone:
     def create(
         self, record: Record, opened: Opened, write_id: str, require: Durability | None
     ) -> Acknowledgement | None:
-        """Create a session in Redis; ``None`` where our claim no longer holds, or never did.
+        """Create a session in Redis; ``None`` where our claim no longer holds, or never did, or its slot is moving.
 
         Raises:
             DurabilityUnavailable: the caller requires more.
@@ -52,7 +52,10 @@ class RedisAlone:
             return None
         assert record.body is not None  # noqa: S101  (it is no tombstone)
         value = Value(0, opened.identity or b"-", record.body, (write_id,))
-        return self._write(record, value, opened)
+        try:
+            return self._write(record, value, opened)
+        except SlotMoving:
+            return None
 
     def update(
         self,
@@ -63,7 +66,7 @@ class RedisAlone:
         *,
         attempted: str | None = None,
     ) -> Acknowledgement | None:
-        """Change a session in Redis; ``None`` where what is there cannot be built upon.
+        """Change a session in Redis; ``None`` where what is there cannot be built upon, or its slot is moving.
 
         ``attempted`` names this very write where the database may have it already, on top of what was opened.
 
@@ -84,7 +87,10 @@ class RedisAlone:
                 raise WriteConflict(f"session {checkout_id} has too many writes that wait for the database")
             seen = self._versions.seen(checkout_id, value.version, value.body)
             record = self._versions.next(seen, changes)
-            done = self._write(record, self._next(checkout_id, record, opened, attempted), opened)
+            try:
+                done = self._write(record, self._next(checkout_id, record, opened, attempted), opened)
+            except SlotMoving:
+                return None
             if done is not None:
                 return done
             opened = self._redis.open(checkout_id)

@@ -25,6 +25,7 @@ from checkout_cli.errors import (
     RedisPoolExhausted,
     RedisRefusing,
     RedisUnavailable,
+    SlotMoving,
     WrongKeyType,
 )
 from checkout_cli.store.tls import (
@@ -45,7 +46,7 @@ _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
 _DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
 """How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
-_AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
+_AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
 
 def connection_pool(
@@ -235,6 +236,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
         return RedisLoading(f"Redis at {place} cannot serve now: {text}")
+    if isinstance(error, redis.exceptions.TryAgainError):
+        return SlotMoving(f"a slot of the cluster moves away from or to Redis at {place}")
     if code in _AWAY:
         return RedisUnavailable(f"Redis at {place} cannot serve now: {text}")
     if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):

@@ -22,8 +22,9 @@ from checkout_cli.errors import CheckoutError, SessionNotFound
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import Value
 from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, make_store, wait_until
+from tests.store.support import ManualClock, copy_of, make_store, wait_until
 
 ID = "session-0001"
 PATIENCE = 10.0
@@ -52,6 +53,8 @@ class Told:
 
     promises: list[Promise] = field(default_factory=list)
     doubtful: set[str] = field(default_factory=set)
+    external: set[str] = field(default_factory=set)
+    """Marks of external writers that stood in Redis when one of our processes came to it."""
     deleted_by: CheckoutStore | None = None
     deleted_at: float = 0.0
     deleted_everywhere: bool = False
@@ -128,12 +131,24 @@ class Shop:
         with self._bounded(), pytest.raises(SessionNotFound):
             store.get(checkout_id)
 
+    def new_mark(self, of: str = "mark") -> str:
+        """A field that no other write sets."""
+        with self._lock:
+            return f"{of}{next(self._marks)}"
+
+    def note_external(self, mark: str, checkout_id: str = ID) -> None:
+        """An external writer's write; it must end as a version, merged, or in the conflict log with both contents."""
+        self._of(checkout_id).external.add(mark)
+
+    def forget_external(self, mark: str, checkout_id: str = ID) -> None:
+        """No process of ours ever met that write in Redis, or it was deleted with its session."""
+        self._of(checkout_id).external.remove(mark)
+
     def _write(
         self, store: CheckoutStore, checkout_id: str, write: Callable[[str], Acknowledgement]
     ) -> Acknowledgement:
         told = self._of(checkout_id)
-        with self._lock:
-            mark = f"mark{next(self._marks)}"
+        mark = self.new_mark()
         with self._bounded():
             try:
                 done = write(mark)
@@ -186,6 +201,7 @@ class Shop:
 
     def _check_session(self, auditor: CheckoutStore, checkout_id: str, told: Told) -> None:
         row = auditor.database.read(checkout_id)
+        self._check_external(auditor, checkout_id, told)
         if told.deleted_by is not None:
             assert row is not None, "the tombstone is lost"
             assert row.body is None, "a deleted session lives in the database"
@@ -202,6 +218,15 @@ class Shop:
         assert row.version >= max(promise.version for promise in promised)
         read = auditor.get(checkout_id)
         assert {promise.mark for promise in promised} <= set(read.fields), "the last read is stale"
+
+    def _check_external(self, auditor: CheckoutStore, checkout_id: str, told: Told) -> None:
+        """What external writers wrote is in the row or in the conflict log."""
+        row = auditor.database.read(checkout_id)
+        kept = set() if row is None or row.body is None else set(decode(row.body))
+        conflicts = [each for each in auditor.flush_log.conflicts(1000) if each.checkout_id == checkout_id]
+        for conflict in conflicts:
+            kept |= set(conflict.fields or ())
+        assert told.external <= kept, f"external writes are lost: {sorted(told.external - kept)}"
 
     def _check_totals(self, auditor: CheckoutStore) -> None:
         """Exact figures come from the database: one for each session, however often its creation was tried."""
@@ -274,6 +299,19 @@ def outcome(future: Future[Any]) -> Any:
 def trusted_again(shop: Shop, store: CheckoutStore, checkout_id: str = ID) -> bool:
     """Whether reads come to be answered by Redis alone: one may renew the lease, and one bring Redis up to date."""
     return any(shop.get(store, checkout_id).tier is TierName.REDIS for _ in range(3))
+
+
+def value_in_redis(store: CheckoutStore, checkout_id: str = ID) -> Value:
+    """What lies at a session's key."""
+    value = copy_of(store, checkout_id)
+    assert value is not None, "nothing lies there"
+    return value
+
+
+def hand_over(store: CheckoutStore) -> None:
+    """Look for what Redis and the database lack of each other, as a read with an expired lease does."""
+    store._look_around()
+    store.hand_over.write_down()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def test_a_lost_write_is_noticed(shop: Shop) -> None:
     assert row is not None
     lost = (row.body or b"").replace(b'"mark2":1', b'"mark0":1').decode()
     with store.database._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE checkout_sessions SET body = ?", (lost,))
+        connection.exec_driver_sql("UPDATE checkoutctl_sessions SET body = ?", (lost,))
     with pytest.raises(AssertionError, match="writes are lost"):
         shop.check()
 
@@ -60,7 +60,7 @@ def test_without_the_lease_the_partition_test_fails(
     redis_proxy.refuse()
     shop.update(cut)
     clock.advance(1.01)
-    monkeypatch.setattr(other.hand_over, "trusts", lambda *_: True)
+    monkeypatch.setattr(other.hand_over, "doubt", lambda *_: None)
     with pytest.raises(AssertionError, match="stale read"):
         shop.get(other)
 
@@ -93,7 +93,7 @@ def test_a_deleted_session_that_is_read_is_noticed(shop: Shop, monkeypatch: pyte
     value = raw(store, ID) or b""
     shop.delete(store)
     put_raw(store, ID, value)
-    monkeypatch.setattr(other.hand_over, "trusts", lambda *_: True)
+    monkeypatch.setattr(other.hand_over, "doubt", lambda *_: None)
     with pytest.raises(AssertionError, match="deleted session was read"):
         shop.get(other)
 

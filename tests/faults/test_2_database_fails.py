@@ -18,9 +18,11 @@ from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.flushing import Result
+from checkout_cli.store.protocol.value import decode, encode
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import ProxiedPostgres, Scenario, proxied
-from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome, trusted_again
+from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome, trusted_again, value_in_redis
 from tests.faults.proxy import Proxy
 from tests.servers import PostgresServer
 from tests.store.support import ManualClock, put_raw, raw, wait_until, without_redis
@@ -92,7 +94,7 @@ def test_a_locked_postgresql_table_is_waited_for_only_so_long(
     store = shop.process()
     shop.create(store)
     with psycopg.connect(postgres_url) as other:
-        other.execute("LOCK TABLE checkout_sessions IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE checkoutctl_sessions IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
         with pytest.raises(DurabilityUnavailable):
             shop.update(store, require=Durability.DATABASE)
@@ -164,7 +166,7 @@ def test_a_postgresql_that_is_killed_in_a_commit_leaves_one_effect_or_none(
         assert set(done.session.fields) >= {"mark1", "mark2"}
         assert {"mark1", "mark2"} <= set(shop.get(store).fields)
         assert shop.get(store).version == 2
-        assert store.drain_log.conflict_count() == 0
+        assert store.flush_log.conflict_count() == 0
         shop.check()
 
 
@@ -220,49 +222,52 @@ def test_a_commit_whose_fate_nobody_can_tell_is_applied_once(
         checkpoint.release()
         done = outcome(writing)
     assert done.durability is Durability.REDIS, "committed, and nobody knows"
-    assert store.redis_alone.count() == 1
+    assert store.flusher.pending.count() == 1
     postgres.proxy.restore()
     clock.advance(6)
     read = shop.get(store)
     assert {"mark1", "mark2"} <= set(read.fields)
-    assert store.drain_log.conflict_count() == 0, "a write conflicts with itself"
-    assert store.redis_alone.count() == 0
+    assert store.flush_log.conflict_count() == 0, "a write conflicts with itself"
+    assert store.flusher.pending.count() == 0
 
 
 # Down
 
 
 @pytest.mark.fault("database or both down")
-def test_without_the_database_redis_alone_acknowledges_and_two_racing_drainers_apply_it_once(
+def test_without_the_database_redis_alone_acknowledges_and_two_racing_flushers_apply_it_once(
     shop: Shop, database: Database, clock: ManualClock, background: Background
 ) -> None:
     writer, first, second = shop.process(), shop.process(), shop.process()
     shop.create(writer)
     database.away()
     done = [shop.update(writer), shop.update(writer), shop.create(writer, "session-0002")]
-    assert {"mark1", "mark2", "mark3"} <= set(shop.get(writer).fields), "its own writes are not there"
+    assert [each.session.version for each in done] == [2, 3, 1]
+    unverified = shop.get(writer)
+    assert {"mark1", "mark2", "mark3"} <= set(unverified.fields), "its own writes are not there"
+    assert (unverified.verified, unverified.version, unverified.dirty) == (False, 3, 2)
     assert {each.durability for each in done} == {Durability.REDIS}
-    assert writer.redis_alone.count() == 2
+    assert writer.flusher.pending.count() == 2
     with pytest.raises(DurabilityUnavailable):
         shop.update(writer, require=Durability.DATABASE)
     with pytest.raises(DatabaseUnavailable):
         shop.delete(writer)
     database.back()
     clock.advance(6)
-    checkpoints = [Checkpoint(store.drain_log, "apply") for store in (first, second)]
+    checkpoints = [Checkpoint(store.flush_log, "apply") for store in (first, second)]
     reading = [background(shop.get, store) for store in (first, second)]
     for checkpoint in checkpoints:
         checkpoint.wait()
     for checkpoint in checkpoints:
         checkpoint.release()
     reads = [outcome(future) for future in reading]
-    assert [read.version for read in reads] == [2, 2], reads
+    assert [read.version for read in reads] == [3, 3], "a flush keeps the version that the writer was told"
     assert all({"mark1", "mark2", "mark3"} <= set(read.fields) for read in reads)
     for store in (writer, first, second):
         clock.advance(6)
         assert shop.get(store, "session-0002").version == 1
-    assert first.redis_alone.count() == 0
-    assert first.drain_log.conflict_count() == 0
+    assert first.flusher.pending.count() == 0
+    assert first.flush_log.conflict_count() == 0
     assert first.totals().created == 2
 
 
@@ -290,7 +295,7 @@ def test_with_both_down_memory_says_so_and_hands_over_once(
     clock.advance(6)
     read = shop.get(store)
     assert {"mark1", "mark2"} <= set(read.fields)
-    assert (read.version, len(store.memory)) == (1, 0)
+    assert (read.version, len(store.memory)) == (2, 0)
     assert {"mark1", "mark2"} <= set(shop.get(other).fields)
     assert other.totals().created == 1
 
@@ -314,8 +319,8 @@ def test_the_command_refuses_to_write_to_memory_alone(
 
 
 @pytest.mark.fault("database or both down")
-def test_a_crash_between_the_drain_and_its_clearing_away_drains_nothing_twice(
-    shop: Shop, database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+def test_a_crash_between_a_flush_and_its_publish_flushes_nothing_twice(
+    shop: Shop, database: Database, clock: ManualClock
 ) -> None:
     writer, crashing, other = shop.process(), shop.process(), shop.process()
     shop.create(writer)
@@ -325,16 +330,16 @@ def test_a_crash_between_the_drain_and_its_clearing_away_drains_nothing_twice(
     clock.advance(6)
     value = raw(writer, ID)
     assert value is not None
-    monkeypatch.setattr(crashing.redis_alone, "_take_out", lambda *_: None)
-    assert crashing.redis_alone.drain(ID, value) == "applied"
-    assert raw(writer, ID) == value, "it was taken out after all"
+    assert crashing.flusher.flush(ID, value_in_redis(writer)).result is Result.APPLIED
+    assert raw(writer, ID) == value, "it was published after all"
     other.update(ID, {"later": 1})
     read = shop.get(other)
     assert (read.version, read.fields["later"]) == (3, 1)
-    put_raw(writer, ID, value)  # as a snapshot would revive it
+    dirty = decode(value)
+    put_raw(writer, ID, encode(dirty.base, b"an-earlier:run", dirty.body, dirty.ids))  # as a snapshot would revive it
     assert shop.get(other).version == 3
     assert shop.get(writer).fields["later"] == 1
-    assert other.drain_log.conflict_count() == 0
+    assert other.flush_log.conflict_count() == 0
 
 
 @pytest.mark.fault("database or both down")
@@ -348,8 +353,9 @@ def test_durability_redis_by_choice_reaches_the_database_exactly_once(
     assert shop.update(first, require=Durability.DATABASE).durability is Durability.DATABASE
     read = shop.get(second)
     assert {"mark1", "mark2", "mark3"} <= set(read.fields)
-    assert first.drain_log.conflict_count() == 0
-    assert first.redis_alone.count() == 0
+    assert read.version == 3
+    assert first.flush_log.conflict_count() == 0
+    assert first.flusher.pending.count() == 0
     assert first.totals().created == 1
 
 

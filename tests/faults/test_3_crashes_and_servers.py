@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -18,15 +17,16 @@ import pytest
 
 import checkout_cli
 from checkout_cli.errors import AccessDenied, SessionCorrupt
-from checkout_cli.operations.sessions import Selection, list_sessions
+from checkout_cli.keys import claim_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
+from checkout_cli.store.redis_tier import FILL_TIME
 from tests.conftest import Checkoutctl
 from tests.faults import crashing
 from tests.faults.conftest import Scenario, settings_for
-from tests.faults.harness import GRACE, ID, Shop, trusted_again
+from tests.faults.harness import GRACE, ID, Shop, hand_over, trusted_again, value_in_redis
 from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, count_calls, key_of, make_store, put_raw, raw, wait_until
+from tests.store.support import ManualClock, count_calls, evict, key_of, make_store, put_raw, raw, wait_until
 
 
 def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:
@@ -67,25 +67,26 @@ def test_a_write_whose_process_died_after_the_commit_is_handed_over_by_another_p
         assert "crashed" in shop.get(other).fields
         assert trusted_again(shop, other) or call == "create"  # there the dead process' claim still holds
     clock.advance(GRACE)
-    other.hand_over.renew()
-    other.hand_over.write_down()
+    hand_over(other)
     assert other.database.pending(10) == [] or call == "create"
 
 
 @pytest.mark.fault("crash after commit")
 def test_the_claim_of_a_filler_that_died_costs_seconds_and_no_lifetime(
-    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, make_shop: Callable[..., Shop]
 ) -> None:
-    from checkout_cli.store import redis_tier
-
     shop = make_shop(scenario.settings)
     store = shop.process()
     shop.create(store)
     store.redis.ask(("DEL", key_of(ID)))
     crash(shop.settings, "database.read:before", "get")
-    assert (raw(store, ID) or b"").startswith(b"fill:")
-    assert shop.get(store).tier is TierName.DATABASE, "another's claim was taken for a session"
-    monkeypatch.setattr(redis_tier, "FILL_TIME", 1)  # as if ten seconds had passed by Redis' own clock
+    claim = claim_key(ID).encode()
+    assert 0 < store.redis.ask(("PTTL", claim)) <= FILL_TIME
+    assert raw(store, ID) is None, "the session's key is missing for every program"
+    assert shop.get(store).tier is TierName.DATABASE
+    assert raw(store, ID) is None, "it was filled without a claim"
+    store.redis.ask(("PEXPIRE", claim, 1))  # as if ten seconds had passed by Redis' own clock
+    wait_until(lambda: not store.redis.ask(("EXISTS", claim)))
     shop.get(store)
     assert trusted_again(shop, store)
 
@@ -134,7 +135,7 @@ def test_a_crash_before_the_lazy_note_costs_one_publish_and_then_nothing(
     published = count_calls(store.redis, "publish", monkeypatch)
     for _ in range(6):
         clock.advance(GRACE)
-        store.hand_over.renew()
+        hand_over(store)
     assert len(published) == 1
     assert store.database.pending(10) == []
     assert trusted_again(shop, store)
@@ -142,15 +143,18 @@ def test_a_crash_before_the_lazy_note_costs_one_publish_and_then_nothing(
 
 
 @pytest.mark.fault("10 crash at every step")
-@pytest.mark.parametrize("step", ["drain_log.apply:before", "drain_log.apply:after", "redis_alone._take_out:after"])
-def test_a_crash_in_a_drain_drains_once(
+@pytest.mark.parametrize(
+    "step", ["flush_log.apply:before", "flush_log.apply:after", "redis.publish:before", "redis.publish:after"]
+)
+def test_a_crash_in_a_flush_flushes_once(
     scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, step: str
 ) -> None:
     shop = make_shop(replace(scenario.settings, durability="redis"))
     store = shop.process()
     assert shop.create(store).durability is Durability.REDIS
     crash(shop.settings, step, "get")
-    assert (shop.get(store).version, store.drain_log.conflict_count(), store.redis_alone.count()) == (1, 0, 0)
+    assert (shop.get(store).version, store.flush_log.conflict_count(), store.flusher.pending.count()) == (1, 0, 0)
+    assert not value_in_redis(store).is_dirty, "a flush leaves a clean copy"
     assert store.totals().created == 1
 
 
@@ -182,7 +186,7 @@ def broken(kind: str, good: bytes) -> bytes:
 
 @pytest.mark.fault("corrupt, WRONGTYPE")
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_value_is_replaced_by_the_database_and_its_digest_is_kept(
+def test_a_broken_value_is_replaced_by_the_database_and_its_bytes_are_kept(
     scenario: Scenario, make_shop: Callable[..., Shop], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = make_shop(scenario.settings)
@@ -196,19 +200,22 @@ def test_a_broken_value_is_replaced_by_the_database_and_its_digest_is_kept(
     assert (listed[ID], listed["session-0002"]) == ("corrupt in Redis", "")
     with caplog.at_level(logging.WARNING, "checkout_cli.store"):
         assert shop.get(store).version == 1
-    digest = hashlib.sha256(value).hexdigest()
-    assert digest in caplog.text
-    (kept,) = store.drain_log.quarantined(0, 10)
-    assert (kept.checkout_id, kept.digest, kept.size) == (ID, digest, len(value))
+    assert "checkoutctl sync --conflicts" in caplog.text
+    (kept,) = store.flush_log.conflicts(10)
+    assert (kept.checkout_id, kept.source, kept.written, kept.fields) == (ID, "external", value, None)
+    row = store.database.read(ID)
+    assert row is not None
+    assert (kept.found_version, kept.found_body) == (1, row.body)
     assert trusted_again(shop, store)
     assert trusted_again(shop, store, "session-0002")
-    told: list[str] = []
-    assert len(list(list_sessions(store, Selection(), tell=told.append))) == 2
-    assert any(digest[:16] in line for line in told)
+    put_raw(store, ID, value)
+    shop.get(store)
+    assert store.flush_log.conflicts(10) == [kept], "the same bytes again are kept once"
+    assert (store.external.writes().taken_in, store.external.writes().conflicts) == (1, 1)
 
 
 @pytest.mark.fault("corrupt, WRONGTYPE")
-def test_a_healthy_session_of_another_program_is_never_quarantined(
+def test_a_healthy_session_of_an_external_writer_is_never_kept_as_bytes_that_are_none(
     scenario: Scenario, make_shop: Callable[..., Shop]
 ) -> None:
     shop = make_shop(scenario.settings)
@@ -216,10 +223,13 @@ def test_a_healthy_session_of_another_program_is_never_quarantined(
     shop.create(store)
     put_raw(store, ID, b'{"checkoutId":"session-0001","notes":"theirs"}')
     shop.get(store)
+    (kept,) = store.flush_log.conflicts(10)
+    assert kept.fields == {"checkoutId": ID, "notes": "theirs"}
     value = raw(store, ID) or b""
     put_raw(store, ID, value.replace(b'"mark1":1', b'"mark1":2'))
-    shop.get(store)
-    assert store.drain_log.quarantined(0, 10) == []
+    read = shop.get(store)
+    assert (read.version, read.fields["mark1"]) == (2, 2)
+    assert store.flush_log.conflicts(10) == [kept], "it grew from the row, and is its next version"
 
 
 @pytest.mark.fault("corrupt, WRONGTYPE")
@@ -235,7 +245,7 @@ def test_an_update_over_a_broken_value_builds_on_the_database(
     put_raw(store, ID, b"\x00\x02")
     shop.delete(store)
     assert raw(store, ID) is None
-    assert len(store.drain_log.quarantined(0, 10)) == 2
+    assert {kept.written for kept in store.flush_log.conflicts(10)} == {b"\x00\x01", b"\x00\x02"}
 
 
 @pytest.mark.fault("corrupt, WRONGTYPE")
@@ -246,9 +256,13 @@ def test_an_oversized_value_hurts_its_own_session_only(scenario: Scenario, make_
     shop.create(store, "session-0002")
     put_raw(store, ID, OVERSIZED)
     assert {sighting.checkout_id: sighting.detail for sighting in store.iterate()}[ID] == "too large in Redis"
-    shop.get(store)
-    shop.get(store, "session-0002")
+    assert shop.get(store).tier is TierName.DATABASE
+    assert shop.update(store).published is False
+    assert shop.get(store).version == 2
+    assert store.redis.ask(("STRLEN", key_of(ID))) == len(OVERSIZED), "it could not be kept, and so it stays"
+    assert trusted_again(shop, store, "session-0002")
     assert not store.redis.breaker.is_open
+    evict(store, ID)
     assert trusted_again(shop, store)
 
 

@@ -13,15 +13,29 @@ from redis.crc import key_slot
 
 from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.operations.index_adoption import adopt_index
+from checkout_cli.operations.sync import synchronize
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_moves import IndexMoves
+from checkout_cli.store.index_place import Place
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_cluster import RedisCluster
+from checkout_cli.store.redis_pending import is_dirty
 from tests.cluster import Cluster, node_id
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
-from tests.faults.harness import ID, Background, Shop, busy_with_a_script, trusted_again
+from tests.faults.harness import (
+    GRACE,
+    ID,
+    Background,
+    Shop,
+    busy_with_a_script,
+    hand_over,
+    trusted_again,
+    value_in_redis,
+)
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
 
@@ -114,7 +128,7 @@ def test_a_server_without_a_cluster_says_so(
     assert raised.value.hint == "set REDIS_MODE=standalone"
 
 
-def test_a_legacy_index_is_adopted_in_a_cluster_too(
+def test_an_older_programs_set_is_kept_in_a_cluster_and_adopted_when_it_is_retired(
     cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
 ) -> None:
     shop = make_shop(settings_of(cluster, sqlite_url))
@@ -123,31 +137,48 @@ def test_a_legacy_index_is_adopted_in_a_cluster_too(
     for name in ("foreign-0001", "foreign-0002"):
         store.redis.ask(("SET", session_key(name), b'{"items":[]}', "PX", 60_000))
     assert shop.create(store).published
-    list(store.index.adopt_legacy(store.clock.wall()))
-    assert {sighting.checkout_id for sighting in store.iterate()} == {ID, "foreign-0001", "foreign-0002"}
+    names = {ID, "foreign-0001", "foreign-0002"}
+    assert {sighting.checkout_id for sighting in store.iterate()} == names
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
+    other = shop.process()
+    assert other.redis.index_place.find().place is Place.BESIDE_SET
+    assert adopt_index(store, agreed=lambda _: True).finished
+    assert shop.create(other, "session-later").published
+    assert {member.decode() for member in store.redis.ask(("ZRANGE", INDEX, 0, -1))} == {*names, "session-later"}
+    list(IndexMoves(store.redis, store.index).make_room())
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == {*names, "session-later"}
+    shop.delete(other, "session-later")
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
+    assert {sighting.checkout_id for sighting in store.iterate()} == names
 
 
 # Without the database
 
 
-def test_without_the_database_a_write_to_a_cluster_is_remembered_and_drained(
-    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+def test_without_the_database_a_write_to_a_cluster_is_remembered_and_flushed(
+    cluster: Cluster,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shop = make_shop(settings_of(cluster, sqlite_url))
     store, other = shop.process(), shop.process()
     for name in MANY:
         shop.create(store, name)
     with monkeypatch.context() as patch:
-        for method in ("read", "update", "insert", "pending", "transaction"):
-            patch.setattr(store.database, method, database_away)
+        without_its_database(store, patch)
         for name in MANY:
             done = store.update(name, {"while": "away"})
-            assert (done.durability, done.session.verified) == (Durability.REDIS, False)
-    assert other.redis_alone.count() == len(MANY)
-    while other.redis_alone.count():
-        other.redis_alone.drain_some(100)
+            assert (done.durability, done.session.verified, done.session.version) == (Durability.REDIS, False, 2)
+    assert other.flusher.pending.count() == len(MANY)
+    while other.flusher.pending.count():
+        hand_over(other)
+        clock.advance(GRACE)
     assert {shop.get(other, name).fields["while"] for name in MANY} == {"away"}
-    assert other.drain_log.conflict_count() == 0
+    assert {shop.get(other, name).version for name in MANY} == {2}
+    assert not any(value_in_redis(other, name).is_dirty for name in MANY)
+    assert other.flush_log.conflict_count() == 0
 
 
 def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
@@ -160,17 +191,18 @@ def test_a_write_that_is_entered_while_somebody_forgets_the_id_is_not_forgotten(
 
     def forgotten_in_between(command: tuple[Any, ...]) -> Any:
         reply = ask(command)
-        if command[:2] == ("SADD", PENDING) and not other.redis.look([ID])[0].value.count(b"undrained"):  # type: ignore[union-attr]
-            (look,) = other.redis.look([ID])
-            assert other.redis_alone.drain_seen(ID, look) is not None, "it was not there to be forgotten"
+        (look,) = other.redis.look([ID])
+        if command[:2] == ("SADD", PENDING) and not is_dirty(look):
+            assert other.flusher.pending.some_ids(10) == [ID], "it was not there to be forgotten"
+            assert other.publisher.flush_seen(ID, look) is None
+            assert other.flusher.pending.some_ids(10) == [], "it was not forgotten"
         return reply
 
     with monkeypatch.context() as patch:
         patch.setattr(store.redis, "ask", forgotten_in_between)
-        for method in ("read", "update", "insert", "pending", "transaction"):
-            patch.setattr(store.database, method, database_away)
+        without_its_database(store, patch)
         assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
-    assert other.redis_alone.some_ids(10) == [ID]
+    assert other.flusher.pending.some_ids(10) == [ID]
 
 
 def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
@@ -181,14 +213,13 @@ def test_an_id_stays_among_the_pending_where_nobody_could_look_at_its_session(
     shop.create(store)
     (look,) = other.redis.look([ID])
     with monkeypatch.context() as patch:
-        for method in ("read", "update", "insert", "pending", "transaction"):
-            patch.setattr(store.database, method, database_away)
+        without_its_database(store, patch)
         assert store.update(ID, {"while": "away"}).durability is Durability.REDIS
     with monkeypatch.context() as patch:
         patch.setattr(other.redis, "look", redis_away)
         with pytest.raises(RedisUnavailable):
-            other.redis_alone.drain_seen(ID, look)  # from before the write, so that there seems nothing to be drained
-    assert other.redis_alone.some_ids(10) == [ID]
+            other.publisher.flush_seen(ID, look)  # from before the write, so that there seems nothing to be flushed
+    assert other.flusher.pending.some_ids(10) == [ID]
 
 
 def test_a_session_whose_server_goes_away_between_two_looks_is_shown_as_unreachable(
@@ -211,74 +242,236 @@ def test_a_session_whose_server_goes_away_between_two_looks_is_shown_as_unreacha
 
 @pytest.mark.fault("slot move")
 def test_a_slot_that_moves_in_the_middle_of_a_write_without_the_database_is_no_error_of_its_own(
-    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = make_shop(settings_of(cluster, sqlite_url))
-    store = shop.process()
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
     shop.create(store)
-    slot = key_slot(session_key(ID).encode())
-    source = cluster.owner(session_key(ID))
-    target = others_than(cluster, session_key(ID))[0]
     exchange = store.redis.with_index
 
     def moved_meanwhile(*arguments: Any, **options: Any) -> Any:
-        give_back(cluster, slot, source, target)
+        if not moving.is_open:
+            moving.begin()
+            moving.move_keys()
+            moving.end()
         return exchange(*arguments, **options)
 
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(store.redis, "with_index", moved_meanwhile)
-            for method in ("read", "update", "insert", "pending", "transaction"):
-                patch.setattr(store.database, method, database_away)
-            # What has moved was stamped for another server: without the database, nobody can tell if it is current.
-            with pytest.raises(DatabaseUnavailable):
-                store.update(ID, {"while": "away"})
-    finally:
-        give_back(cluster, slot, target, source)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "with_index", moved_meanwhile)
+        without_its_database(store, patch)
+        done = store.update(ID, {"while": "away"})
+    assert (done.durability, done.session.version) == (Durability.REDIS, 2)
+    assert value_in_redis(other).questionable, "nobody has compared it with the database since it was another server's"
+    assert shop.get(other).fields["while"] == "away"
+    assert not value_in_redis(other).is_dirty
+    assert other.flush_log.conflict_count() == 0
+
+
+@pytest.mark.fault("slot move")
+def test_a_write_without_the_database_to_a_slot_that_is_moving_is_refused_and_leaves_nothing(
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    shop.create(store)
+    moving.begin()
+    with monkeypatch.context() as patch:
+        without_its_database(store, patch)
+        with pytest.raises(DatabaseUnavailable):
+            store.update(ID, {"while": "away"})
+        moving.end_with_its_keys()
+        assert store.update(ID, {"while": "away again"}).durability is Durability.REDIS
+    assert shop.get(other).fields["while"] == "away again"
+    assert other.flush_log.conflict_count() == 0
+
+
+def without_its_database(store: CheckoutStore, patch: pytest.MonkeyPatch) -> None:
+    for method in ("read", "update", "insert", "look", "transaction"):
+        patch.setattr(store.database, method, database_away)
 
 
 # The matrix
 
 
+class MovingSlot:
+    """The slot of the test's session, on its way from one primary to another; at the end it is where it was."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.slot = key_slot(session_key(ID).encode())
+        self.source = cluster.owner(session_key(ID))
+        self.target = others_than(cluster, session_key(ID))[0]
+        self.is_open = False
+
+    def begin(self) -> None:
+        """From here on the slot has two homes, and all its keys are in the old one."""
+        self.cluster.begin_move(self.slot, self.source, self.target)
+        self.is_open = True
+
+    def move_keys(self) -> None:
+        """From here on, all keys that it has are in the new one."""
+        assert self.cluster.move_keys(self.slot, self.source, self.target) == [session_key(ID).encode()]
+
+    def end(self) -> None:
+        """The new owner is known to all."""
+        self.cluster.end_move(self.slot, self.source, self.target)
+
+    def end_with_its_keys(self) -> None:
+        """The same, after whatever is left in the old home."""
+        self.cluster.move_keys(self.slot, self.source, self.target)
+        self.end()
+
+    def restore(self) -> None:
+        if self.is_open:
+            self.cluster.move_keys(self.slot, self.source, self.target)
+            self.end()
+            give_back(self.cluster, self.slot, self.target, self.source)
+
+
+@pytest.fixture
+def moving(cluster: Cluster) -> Iterator[MovingSlot]:
+    slot = MovingSlot(cluster)
+    yield slot
+    slot.restore()
+
+
 @pytest.mark.fault("slot move")
-def test_a_slot_that_moves_costs_no_error_and_one_look_at_the_database(
-    cluster: Cluster,
+def test_a_slot_that_moves_costs_no_error_and_its_own_sessions_a_look_at_the_database(
+    moving: MovingSlot,
     sqlite_url: str,
     make_shop: Callable[..., Shop],
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shop = make_shop(settings_of(cluster, sqlite_url))
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
     reader, writer = shop.process(), shop.process()
     shop.create(writer)
     assert trusted_again(shop, reader)
-    slot = key_slot(session_key(ID).encode())
-    source = cluster.owner(session_key(ID))
-    target = others_than(cluster, session_key(ID))[0]
-    try:
-        cluster.begin_move(slot, source, target)
-        assert shop.get(reader).tier is TierName.REDIS, "the key has not moved yet"
-        assert shop.update(writer).published
-        assert cluster.move_keys(slot, source, target) == [session_key(ID).encode()]
-        rows = count_calls(reader.database, "read", monkeypatch)
-        for _ in range(3):
-            shop.get(reader)
-        assert len(rows) == 1, "the copy was stamped for the other server, once"
-        assert shop.update(writer).published, "while the slot has two homes"
-        assert trusted_again(shop, reader)
-        cluster.end_move(slot, source, target)
-        assert shop.get(reader).tier is TierName.REDIS
-        assert shop.update(writer).published
-        assert shop.get(reader).tier is TierName.REDIS
-        clock.advance(1.1)
-        shop.update(reader)
-        shop.get(writer)
-    finally:
-        give_back(cluster, slot, target, source)
+    moving.begin()
+    assert shop.get(reader).tier is TierName.REDIS, "the key has not moved yet"
+    moving.move_keys()
+    rows = count_calls(reader.database, "read", monkeypatch)
+    for _ in range(3):
+        shop.get(reader)
+    assert len(rows) == 3, "the copy was published to the other server, and cannot be again before the slot has moved"
+    moving.end()
+    for _ in range(3):
+        shop.get(reader)
+    assert len(rows) == 4, "once more"
     for store in (reader, writer):
         clock.advance(1.1)
         assert shop.update(store).published
         assert trusted_again(shop, store)
+
+
+@pytest.mark.fault("slot move")
+@pytest.mark.parametrize("moved", [False, True], ids=["before the key has moved", "after the key has moved"])
+@pytest.mark.parametrize("call", ["update", "delete"])
+def test_a_write_while_its_slot_moves_stays_pending_and_is_published_afterwards(
+    moving: MovingSlot,
+    sqlite_url: str,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    call: str,
+    moved: bool,
+) -> None:
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
+    writer, reader = shop.process(), shop.process()
+    shop.create(writer)
+    shop.get(reader)
+    moving.begin()
+    if moved:
+        moving.move_keys()
+    if call == "update":
+        assert shop.update(writer).published is False, "its two keys cannot be used together now"
+        assert shop.get(writer).version == 2, "its own write"
+    else:
+        shop.delete(writer, everywhere=False)
+        shop.gone(writer)
+    assert [row.version for row in reader.database.pending(10)] == [2]
+    clock.advance(1.01)
+    (shop.get if call == "update" else shop.gone)(reader)
+    moving.end_with_its_keys()
+    clock.advance(GRACE)
+    for store in (reader, writer):
+        hand_over(store)
+    assert reader.database.pending(10) == []
+    if call == "update":
+        assert value_in_redis(reader).base == 2
+        assert all(trusted_again(shop, store) for store in (reader, writer))
+    else:
+        assert reader.redis.ask(("EXISTS", session_key(ID))) == 0
+        shop.gone(reader)
+
+
+@pytest.mark.fault("slot move")
+def test_a_slot_that_moves_costs_the_other_sessions_of_its_servers_nothing(
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop]
+) -> None:
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
+    store = shop.process()
+    elsewhere = [ids_of(moving.cluster, server)[0] for server in (moving.source, moving.target)]
+    for name in (ID, *elsewhere):
+        shop.create(store, name)
+        assert trusted_again(shop, store, name)
+    moving.begin()
+    for step in (moving.move_keys, moving.end):
+        assert shop.update(store).published is False
+        shop.get(store)
+        for name in elsewhere:
+            assert shop.get(store, name).tier is TierName.REDIS, "a server was not believed because of one slot"
+            assert shop.update(store, name).published, "a server was given up because of one slot"
+        assert not any(server.breaker.is_open for server in store.redis.servers())
+        step()
+    assert shop.update(store).published
+
+
+@pytest.mark.fault("slot move")
+@pytest.mark.parametrize("call", ["create", "update"])
+def test_a_shop_that_prefers_redis_writes_to_the_database_while_the_slot_moves(
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock, call: str
+) -> None:
+    shop = make_shop(settings_of(moving.cluster, sqlite_url, durability="redis"))
+    store, other = shop.process(), shop.process()
+    if call == "update":
+        assert shop.create(store).durability is Durability.REDIS
+        assert shop.update(store).durability is Durability.REDIS
+    moving.begin()
+    done = getattr(shop, call)(store)
+    assert (done.durability, done.published) == (Durability.DATABASE, False)
+    version = done.session.version
+    assert version == (1 if call == "create" else 3)
+    moving.end_with_its_keys()
+    clock.advance(GRACE)
+    for reader in (other, store):
+        assert shop.get(reader).version == version
+        hand_over(reader)
+    assert shop.update(store).durability is Durability.REDIS
+    assert shop.get(other).version == version + 1
+    hand_over(other)
+    assert other.flush_log.conflict_count() == 0
+
+
+@pytest.mark.fault("slot move")
+def test_a_sync_during_a_move_names_the_sessions_of_the_slot_and_brings_over_the_others(
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
+    store, other = shop.process(), shop.process()
+    elsewhere = ids_of(moving.cluster, moving.source)[0]
+    for name in (ID, elsewhere):
+        shop.create(store, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "publish", redis_away)
+        for name in (ID, elsewhere):
+            assert shop.update(store, name).published is False
+    moving.begin()
+    report = synchronize(other)
+    assert ([stuck.checkout_id for stuck in report.stuck], report.published) == ([ID], 1)
+    assert (report.unreachable, report.finished) == ([], True)
+    moving.end_with_its_keys()
+    report = synchronize(other)
+    assert (report.stuck, report.published) == ([], 1)
 
 
 def give_back(cluster: Cluster, slot: int, holder: ValkeyServer, owner: ValkeyServer) -> None:
@@ -290,58 +483,50 @@ def give_back(cluster: Cluster, slot: int, holder: ValkeyServer, owner: ValkeySe
 @pytest.mark.fault("slot move")
 @pytest.mark.parametrize("completely", [False, True], ids=["begun", "done"])
 def test_a_slot_that_moves_in_the_middle_of_a_write_is_published_where_it_went(
-    cluster: Cluster,
+    moving: MovingSlot,
     sqlite_url: str,
     make_shop: Callable[..., Shop],
+    clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
     completely: bool,
 ) -> None:
-    shop = make_shop(settings_of(cluster, sqlite_url))
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
     reader, writer = shop.process(), shop.process()
     shop.create(writer)
-    slot = key_slot(session_key(ID).encode())
-    source = cluster.owner(session_key(ID))
-    target = others_than(cluster, session_key(ID))[0]
     update = writer.database.update
 
     def moved_meanwhile(*arguments: Any, **options: Any) -> bool:
         committed = update(*arguments, **options)
-        cluster.begin_move(slot, source, target)
-        assert cluster.move_keys(slot, source, target)
+        moving.begin()
+        moving.move_keys()
         if completely:
-            cluster.end_move(slot, source, target)
+            moving.end()
         return committed
 
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(writer.database, "update", moved_meanwhile)
-            assert shop.update(writer).published
-        assert shop.get(reader).version == 2
-        assert trusted_again(shop, reader)
-    finally:
-        if not completely:
-            cluster.end_move(slot, source, target)
-        give_back(cluster, slot, target, source)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.database, "update", moved_meanwhile)
+        assert shop.update(writer).published is completely
+    assert shop.get(reader).version == 2
+    if not completely:
+        moving.end()
+        clock.advance(GRACE)
+    assert trusted_again(shop, reader)
+    assert value_in_redis(reader).base == 2
 
 
 @pytest.mark.fault("slot move")
 def test_a_session_that_is_created_while_its_slot_moves_is_there_at_once(
-    cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
+    moving: MovingSlot, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
 ) -> None:
-    shop = make_shop(settings_of(cluster, sqlite_url))
+    shop = make_shop(settings_of(moving.cluster, sqlite_url))
     reader, writer = shop.process(), shop.process()
-    slot = key_slot(session_key(ID).encode())
-    source = cluster.owner(session_key(ID))
-    target = others_than(cluster, session_key(ID))[0]
-    try:
-        cluster.begin_move(slot, source, target)
-        assert shop.create(writer).published, "a key that is missing is the new owner's"
-        assert trusted_again(shop, reader)
-        shop.delete(writer)
-        shop.gone(reader)
-    finally:
-        cluster.end_move(slot, source, target)
-        give_back(cluster, slot, target, source)
+    moving.begin()
+    assert shop.create(writer).published is False
+    assert shop.get(reader).version == 1
+    moving.end_with_its_keys()
+    assert trusted_again(shop, reader)
+    shop.delete(writer)
+    shop.gone(reader)
 
 
 @pytest.mark.fault("slot move")
@@ -379,7 +564,7 @@ def test_a_slot_that_comes_back_in_the_middle_of_a_write_leaves_nothing_old_to_b
 
 
 @pytest.mark.fault("slot move")
-def test_a_primary_that_is_new_is_trusted_and_published_to_before_it_has_its_first_slot(
+def test_a_primary_that_is_new_is_trusted_and_published_to_as_soon_as_it_has_its_first_slot(
     own_cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], clock: ManualClock
 ) -> None:
     shop = make_shop(settings_of(own_cluster, sqlite_url))
@@ -393,6 +578,10 @@ def test_a_primary_that_is_new_is_trusted_and_published_to_before_it_has_its_fir
     for _ in range(2):
         clock.advance(1.1)
         shop.get(store)
+    assert shop.update(store).published is False
+    assert shop.get(store).version == 2
+    own_cluster.end_move(slot, source, newcomer)
+    clock.advance(1.1)
     assert shop.update(store).published
     assert trusted_again(shop, store)
 

@@ -29,6 +29,8 @@ from tests.servers import ValkeyServer
 SQLITE = "sqlite:///"
 
 ID = "session-0001"
+LONG_AGO = 1_700_000_000_000
+"""A moment (ms) that is long past, and that an entry of the index can have: one of less is somebody else's."""
 _FOREIGN = (
     b'{"checkoutId":"session-0001","subtotal":10.50,"weight":1.000000000000000000001,"big":12345678901234567890123,'
     b'"odd":{"deep":[1.0,2e3,null,"\\u00e9"]},"paymentStatus":"pending","createdAt":"%s"}'

@@ -1,0 +1,52 @@
+"""An external writer: a program on the same Redis that knows nothing of versions, nor of us."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from checkout_cli.keys import session_key
+from checkout_cli.session import STORE_FIELD
+from tests.faults.harness import ID, Shop
+
+TTL = 1800
+
+Fields = dict[str, Any]
+
+
+class ExternalWriter:
+    """Reads with GET and a JSON parser, and writes all of it back with SETEX, as the shop's older program does.
+
+    One that keeps our header has it among the fields that it read; one that drops it builds an object of its own.
+    Each write sets a field of its own, which the shop's reckoning looks for.
+    """
+
+    def __init__(self, shop: Shop, client: Any, *, keeps_header: bool) -> None:
+        self._shop = shop
+        self._client = client
+        self.keeps_header = keeps_header
+
+    def read(self, checkout_id: str = ID) -> Fields:
+        """The session as this program has it in its memory."""
+        value = self._client.get(session_key(checkout_id))
+        assert value is not None, "the external writer finds no session"
+        fields: Fields = json.loads(value)
+        if not self.keeps_header:
+            fields.pop(STORE_FIELD, None)
+        return fields
+
+    def write(self, read: Fields, checkout_id: str = ID, **fields: Any) -> str:
+        """Write back what was read, however long ago, with some fields set; returns the mark that was set too."""
+        mark = self._shop.new_mark("theirs")
+        text = json.dumps({**read, **fields, mark: 1}, separators=(",", ":"))
+        self._client.execute_command("SETEX", session_key(checkout_id), TTL, text)
+        self._shop.note_external(mark, checkout_id)
+        return mark
+
+    def update(self, checkout_id: str = ID, **fields: Any) -> str:
+        """Read and write back at once."""
+        return self.write(self.read(checkout_id), checkout_id, **fields)
+
+    def delete(self, checkout_id: str = ID) -> None:
+        """End a session, as the older program does after an order."""
+        self._client.delete(session_key(checkout_id))
