@@ -103,7 +103,15 @@ class DatabaseDenied(AccessDenied):
     default_hint = "check DATABASE_URL"
 
 
-class SchemaTooNew(ConfigurationError):
+class TablesRefused(ConfigurationError):
+    """The database's tables are not for this program to use; nothing is read from them or written to them."""
+
+
+class ForeignTable(TablesRefused):
+    """A table in the database bears a name of ours and is somebody else's."""
+
+
+class SchemaTooNew(TablesRefused):
     """A newer program has upgraded the database's tables: what this one would write there could be wrong."""
 
     default_hint = "upgrade checkoutctl on this machine: pip install --upgrade checkoutctl"
@@ -149,7 +157,7 @@ class SessionCorrupt(CheckoutError):
 
 
 class WrongKeyType(SessionCorrupt):
-    """Another program keeps something that is not a string at this session's key."""
+    """Another program keeps something at this session's key that is not even read: no string, or one too large."""
 
 
 class TransitionRefused(CheckoutError):

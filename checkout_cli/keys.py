@@ -10,10 +10,10 @@ from checkout_cli.errors import InvalidInput
 
 SESSION_PREFIX = "checkout:session:"
 INDEX = "checkout:index"
-LEGACY_INDEX = "checkout:index:legacy"
-"""Where a legacy SET of ids waits while its members are moved into the sorted set at ``INDEX``."""
-LEGACY_INDEX_IN_CLUSTER = "{checkout:index}:legacy"
-"""The same in a cluster, where a key can only be renamed within its slot."""
+INDEX_BESIDE = "checkout:expiry:{checkout:index}"
+"""Where our index lies while something else is at ``INDEX``; in the same slot, so that a cluster can rename it."""
+INDEX_ASIDE = "checkout:legacy:{checkout:index}"
+"""Where an older program's SET waits, in the same slot too, while an adoption moves its last members into our index."""
 LEGACY_STATS = "checkout:stats"
 """The hash of counters that the shop's older programs keep; read, never written."""
 PENDING = "checkout:pending"
@@ -97,7 +97,8 @@ class Family(StrEnum):
 _FAMILIES = (
     (SESSION_PREFIX, Family.SESSIONS),
     (INDEX, Family.INDEX),
-    (LEGACY_INDEX_IN_CLUSTER, Family.INDEX),
+    (INDEX_BESIDE, Family.INDEX),
+    (INDEX_ASIDE, Family.INDEX),
     (DELIVERY_PREFIX, Family.DELIVERY),
     (COUPON_PREFIX, Family.COUPON),
     (USER_PREFIX, Family.USERS),

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from checkout_cli import lone_surrogates
 from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
 
@@ -27,6 +28,7 @@ LONGEST_MOMENT = 64
 LARGEST_INTEGER = 2**53 - 1
 """Beyond it, programs that hold JSON numbers as doubles (the shop's own) would change the value."""
 
+_T = TypeVar("_T")
 _SHOWN_PATH = 100
 _MAX_DIGITS = 40
 
@@ -212,15 +214,17 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The fields of a body.
+    """The fields of a body, U+FFFD in place of each lone surrogate.
 
     Raises:
         SessionCorrupt: the bytes are not one JSON object in UTF-8.
     """
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+    except msgspec.DecodeError:
+        return _without_surrogates(_decoder, body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _corrupt(body) from error
 
 
 def is_session(value: bytes) -> bool:
@@ -233,11 +237,45 @@ def is_session(value: bytes) -> bool:
 
 
 def _raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The bytes of each value, by its name; lone surrogates stay in both."""
     try:
-        body.decode()  # the decoder skips over values without looking at their encoding
+        return _raw_decoded(body)
+    except msgspec.DecodeError:
+        return _raw_with_surrogates(body)
+
+
+def _raw_decoded(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        if not body.isascii():
+            body.decode()  # the decoder skips over values without looking at their encoding
         return _raw_decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _corrupt(body) from error
+
+
+def _raw_with_surrogates(body: bytes) -> dict[str, msgspec.Raw]:
+    _without_surrogates(_raw_decoder, body)  # else it is no object
+    return {name: msgspec.Raw(value) for name, value in lone_surrogates.members(body)}
+
+
+def _without_surrogates(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    """What a body that the decoder has refused holds, if it was for lone surrogates alone."""
+    try:
+        return decoder.decode(lone_surrogates.replaced(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SessionCorrupt(f"not a JSON object: {len(body)} bytes") from error
+        raise _corrupt(body) from error
+
+
+def _corrupt(body: bytes) -> SessionCorrupt:
+    return SessionCorrupt(f"not a JSON object: {len(body)} bytes")
+
+
+def _encoded(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(fields)
+    except UnicodeEncodeError:  # a lone surrogate in a name, which only another program can have given
+        pairs = ((lone_surrogates.name_written(name), _encoder.encode(value)) for name, value in fields.items())
+        return b"{%s}" % b",".join(b"%s:%s" % pair for pair in pairs)
 
 
 def without_header(value: bytes) -> tuple[bytes, str | None]:
@@ -252,7 +290,7 @@ def without_header(value: bytes) -> tuple[bytes, str | None]:
     if header is None:
         return body, None
     member = json.loads(bytes(header))
-    return _encoder.encode(fields), member if isinstance(member, str) else None
+    return _encoded(fields), member if isinstance(member, str) else None
 
 
 def with_members(body: bytes, members: Mapping[str, msgspec.Raw | None]) -> bytes:
@@ -262,7 +300,7 @@ def with_members(body: bytes, members: Mapping[str, msgspec.Raw | None]) -> byte
         SessionCorrupt: the body itself is broken.
     """
     fields = {**_raw_fields(body), **members}
-    return _encoder.encode({name: raw for name, raw in fields.items() if raw is not None})
+    return _encoded({name: raw for name, raw in fields.items() if raw is not None})
 
 
 def with_expiry(body: bytes, expires_at: int) -> bytes:
@@ -293,14 +331,27 @@ def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
         SessionCorrupt: the body itself is broken.
     """
     check_fields(changes)
-    fields: dict[str, Any] = {**_raw_fields(body), **changes}
-    changed = _encoder.encode(fields)
+    try:
+        fields: dict[str, Any] = {**_raw_decoded(body), **changes}
+    except msgspec.DecodeError:
+        fields = {**_raw_with_surrogates(body), **_changed(body, changes)}
+    changed = _encoded(fields)
     if len(changed) > MAX_BODY_BYTES:
         raise InvalidInput(
             f"the session would be {len(changed):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
             hint="store large content elsewhere and keep its id in the session",
         )
     return changed
+
+
+def _changed(body: bytes, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that are some: whoever hands back what was read would put U+FFFD in place of lone surrogates."""
+    present = decode(body)
+    return {
+        name: value
+        for name, value in changes.items()
+        if name not in present or _encoder.encode(value) != _encoder.encode(present[name])
+    }
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:

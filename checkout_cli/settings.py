@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -93,6 +94,13 @@ def _database_url(raw: str) -> str:
     scheme = raw.partition("://")[0].partition("+")[0]
     if scheme not in {"sqlite", "postgresql", "postgres"} or "://" not in raw:
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    return raw
+
+
+def _schema(raw: str) -> str:
+    theirs = raw.startswith("pg_") or raw == "information_schema"
+    if raw and (theirs or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw)):
+        raise ValueError("must be 1 to 63 of a-z, 0-9 and _, no digit first, and no name of PostgreSQL's own")
     return raw
 
 
@@ -214,6 +222,12 @@ class Settings:
         _default_database_url,
         _database_url,
     )
+    database_schema: str = _setting(
+        "CHECKOUT_DATABASE_SCHEMA",
+        "the PostgreSQL schema of our tables, which setup makes; empty: the first of the search path",
+        "",
+        _schema,
+    )
     timeout: float = _setting(
         "CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, _seconds(0.001, 60)
     )
@@ -264,6 +278,12 @@ class Settings:
         "what a write waits for: database, or redis (the database gets it later)",
         "database",
         _choice("database", "redis"),
+    )
+    external_deletes: str = _setting(
+        "CHECKOUT_EXTERNAL_DELETES",
+        "a session that another program deleted in Redis: refill it from the database, or honour a proven deletion",
+        "refill",
+        _choice("refill", "honour"),
     )
     trust: float = _setting(
         "CHECKOUT_TRUST",
@@ -339,6 +359,8 @@ class Settings:
             return "REDIS_SENTINELS", "a cluster has no Sentinels: with REDIS_MODE=cluster it must be empty"
         if self.is_cluster and self.redis_db:
             return "REDIS_DB", "a cluster has only database 0: with REDIS_MODE=cluster it must be 0"
+        if self.database_schema and self.database_url.startswith("sqlite"):
+            return "CHECKOUT_DATABASE_SCHEMA", "SQLite has no schemas: with a DATABASE_URL of SQLite it must be empty"
         if self.redis_socket:
             return self._socket_contradiction()
         return None
@@ -360,6 +382,12 @@ class Settings:
         if self.is_cluster:
             return ",".join(address_text(host, port) for host, port in self.cluster_nodes())
         return self.redis_socket or address_text(self.redis_host, self.redis_port)
+
+    @property
+    def database_place(self) -> str:
+        """Which database it is, without its password, and which schema where one is set."""
+        place = without_password(self.database_url)
+        return f"{place}, schema {self.database_schema}" if self.database_schema else place
 
     def password(self) -> str | None:
         """The Redis password, from its variable or its file; ``None`` where there is none."""

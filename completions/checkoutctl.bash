@@ -24,9 +24,10 @@ _checkoutctl_place() {
     'sessions delete') options='--user --status --older-than --undo-file -y --yes --dry-run --json --timeout -h --help' valued='--user --status --older-than --undo-file --timeout' operand='<ids>' ;;
     'sessions restore') options='--dry-run --json --timeout -h --help' valued='--timeout' operand='<files>' ;;
     'sessions extend') options='--by --json --timeout -h --help' valued='--by --timeout' operand='<ids>' ;;
-    'sessions index') commands='check repair' options='-h --help' ;;
+    'sessions index') commands='check repair adopt' options='-h --help' ;;
     'sessions index check') options='--json --timeout -h --help' valued='--timeout' ;;
     'sessions index repair') options='--fix-ttl --max-seconds -y --yes --dry-run --json --timeout -h --help' valued='--max-seconds --timeout' ;;
+    'sessions index adopt') options='--force --max-seconds -y --yes --dry-run --json --timeout -h --help' valued='--max-seconds --timeout' ;;
     'sync') options='--dry-run --max-seconds --conflicts --limit --reveal --resolve --keep -y --yes -q --quiet --json --timeout -h --help' valued='--max-seconds --limit --resolve --keep --timeout' ;;
     'migrate') commands='plan run verify status' options='-h --help' ;;
     'migrate plan') options='--rate --json --timeout -h --help' valued='--rate --timeout' ;;

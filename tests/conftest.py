@@ -17,7 +17,7 @@ from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
 from tests.in_process import Outcome, run_here
 from tests.odd_servers import OddServer, odd_server
-from tests.servers import REDIS_SERVER, PostgresServer, RedisServer, ValkeyServer
+from tests.servers import REDIS_SERVER, FakeServer, PostgresServer, RedisServer, ValkeyServer
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore
@@ -70,6 +70,20 @@ def any_redis_server(request: pytest.FixtureRequest) -> ValkeyServer:
     server: ValkeyServer = request.getfixturevalue(f"_shared_{request.param}")
     server.flush()
     return server
+
+
+@pytest.fixture(scope="session")
+def _shared_fake() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["valkey", "redis", "fake"])
+def any_server_port(request: pytest.FixtureRequest) -> int:
+    """The port of each kind of server, and of fakeredis, which does not tell who it is; shared and empty."""
+    server: ValkeyServer | FakeServer = request.getfixturevalue(f"_shared_{request.param}")
+    server.flush()
+    return server.port
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ RUNS = (
     Run("sessions export"),
     Run("sessions index check"),
     Run("sessions index repair --yes --fix-ttl"),
+    Run("sessions index adopt --yes"),
     Run("stats"),
     Run("stats --by status"),
     Run("users list"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.domain.users import Users
-from checkout_cli.keys import INDEX, LEGACY_STATS
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LEGACY_STATS
 from checkout_cli.operations.deletion import delete_all, plan_ids
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sync import pending_counts, synchronize
@@ -33,7 +33,7 @@ from tests.operations.test_sync import (
     update_in_database_alone,
 )
 from tests.servers import ValkeyServer
-from tests.store.support import make_store
+from tests.store.support import LONG_AGO, make_store
 
 FOREIGN = "basket:1"
 """A key of another program."""
@@ -72,7 +72,7 @@ class Scene:
             DeliveryCharges(store).charge(5, 20, lambda *_: {"fee": 1})
             Coupons(store).validate("SAVE10", {}, lambda *_: {"valid": True})
         with self.server.client() as client:
-            client.zadd(INDEX, {DEAD: 1, LIVING: 2})
+            client.zadd(INDEX, {DEAD: LONG_AGO, LIVING: LONG_AGO + 1})
             client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
             client.set(FOREIGN, "1")
 
@@ -82,18 +82,34 @@ class Scene:
         with self.server.client() as client:
             client.flushall()
 
-    def with_legacy_index(self) -> None:
-        """The plain SET of the shop's older programs instead of our index."""
+    def beside_a_set(self) -> None:
+        """The SET of an older program, and ours beside it."""
         self.fill()
         with self.server.client() as client:
-            client.delete(INDEX)
+            client.rename(INDEX, INDEX_BESIDE)
+            client.zrem(INDEX_BESIDE, LIVING)
             client.sadd(INDEX, LIVING, DEAD)
+            client.set("checkout:session:older-0001", "{}", px=60_000)
+            client.sadd(INDEX, "older-0001", "leaked-001")
+
+    def many_beside_a_set(self) -> None:
+        """The same, with more entries than one page has."""
+        self.beside_a_set()
+        with self.server.client() as client:
+            client.zadd(INDEX_BESIDE, {f"long-gone-{number:04}": LONG_AGO + number for number in range(1, 602)})
+
+    def beside_something_else(self) -> None:
+        """Another program's key where our index would be."""
+        self.fill()
+        with self.server.client() as client:
+            client.rename(INDEX, INDEX_BESIDE)
+            client.set(INDEX, "x")
 
     def interrupted_adoption(self) -> None:
-        """A clean-up that was moving a legacy SET when it ended, and an older program that has begun a new one."""
-        self.with_legacy_index()
+        """An adoption that has ended half-way, and an older program that has begun a new SET."""
+        self.beside_a_set()
         with self.server.client() as client:
-            client.rename(INDEX, "checkout:index:legacy")
+            client.rename(INDEX, INDEX_ASIDE)
             client.sadd(INDEX, LIVING, "another-01")
 
     def without_index(self) -> None:
@@ -119,13 +135,14 @@ class Scene:
         """More entries in the index than one page has."""
         self.fill()
         with self.server.client() as client:
-            client.zadd(INDEX, {f"long-gone-{number:04}": number for number in range(1, 602)})
+            client.zadd(INDEX, {f"long-gone-{number:04}": LONG_AGO + number for number in range(1, 602)})
 
     def half_adopted(self) -> None:
-        """Our index, and a legacy SET that is being moved into it."""
+        """Our index, a SET that was put aside, and what a process has left beside."""
         self.fill()
         with self.server.client() as client:
-            client.sadd("checkout:index:legacy", LIVING, DEAD)
+            client.sadd(INDEX_ASIDE, LIVING, DEAD, "another-01")
+            client.zadd(INDEX_BESIDE, {"left-00001": LONG_AGO})
 
     def evicting(self, policy: str = "allkeys-lru") -> None:
         """A server that would evict sessions, and has measured a pause."""
@@ -194,14 +211,14 @@ class Run:
 RUNS = (
     Run("ping", "--count 1"),
     Run("health"),
-    Run("health", state=Scene.with_legacy_index),
+    Run("health", state=Scene.beside_a_set),
     Run("health", state=Scene.without_index),
     Run("health", state=Scene.interrupted_adoption),
     Run("health", state=Scene.all_waiting),
     Run("health", state=Scene.half_adopted),
     Run("doctor", state=Scene.all_waiting),
     Run("doctor", state=Scene.evicting),
-    Run("doctor", state=Scene.with_legacy_index),
+    Run("doctor", state=Scene.beside_a_set),
     Run("doctor", state=Scene.half_adopted),
     Run("info"),
     Run("slowlog"),
@@ -226,7 +243,8 @@ RUNS = (
     Run("sessions list", "--limit 1 --tier redis"),
     Run("sessions list", state=Scene.many),
     Run("sessions list", state=Scene.half_adopted),
-    Run("sessions list", state=Scene.with_legacy_index),
+    Run("sessions list", state=Scene.many_beside_a_set),
+    Run("sessions list", state=Scene.beside_a_set),
     Run("sessions list", state=Scene.interrupted_adoption),
     Run("sessions list", state=Scene.without_index),
     Run("sessions list", state=Scene.all_waiting),
@@ -235,15 +253,17 @@ RUNS = (
     Run("sessions show", ALONE, state=Scene.all_waiting),
     Run("sessions trace", LIVING),
     Run("sessions trace", "living"),
-    Run("sessions trace", LIVING, state=Scene.with_legacy_index),
+    Run("sessions trace", LIVING, state=Scene.beside_a_set),
+    Run("sessions trace", "another-01", state=Scene.half_adopted),
     Run("sessions export", state=Scene.all_waiting),
-    Run("sessions export", state=Scene.with_legacy_index),
+    Run("sessions export", state=Scene.beside_a_set),
     Run("sessions export", state=Scene.interrupted_adoption),
     Run("sessions export", state=Scene.without_index),
     Run("sessions export", "--cursor r1-a"),
     Run("sessions index check"),
-    Run("sessions index check", state=Scene.with_legacy_index),
+    Run("sessions index check", state=Scene.beside_a_set),
     Run("sessions index check", state=Scene.half_adopted),
+    Run("sessions index check", state=Scene.beside_something_else),
     Run("sessions why", LIVING),
     Run("sessions why", "--user user-1"),
     Run("sessions why", ALONE, state=Scene.all_waiting),
@@ -267,7 +287,7 @@ RUNS = (
     Run("migrate plan", state=Scene.all_waiting),
     Run("migrate run", "--restart", state=Scene.all_waiting),
     Run("migrate run", "--restart", state=Scene.empty_redis),
-    Run("migrate run", "--restart", state=Scene.with_legacy_index),
+    Run("migrate run", "--restart", state=Scene.beside_a_set),
     Run("migrate verify"),
     Run("migrate run", "--to {other} --restart", state=Scene.all_waiting),
     Run("migrate run", "--to {other} --restart"),
@@ -275,13 +295,13 @@ RUNS = (
     Run("migrate status"),
     Run("cleanup", "--expired --dry-run"),
     Run("cleanup", "--expired"),
-    Run("cleanup", "--expired", state=Scene.with_legacy_index),
+    Run("cleanup", "--expired", state=Scene.beside_a_set),
     Run("cleanup", "--expired", state=Scene.interrupted_adoption),
     Run("cleanup", "--expired", state=Scene.without_index),
     Run("cleanup", "--expired --dry-run", state=Scene.interrupted_adoption),
     Run("setup", "--yes"),
     Run("sessions create", "--file - --id created-01", input='{"userId": "user-2"}'),
-    Run("sessions create", "--file - --id created-02", state=Scene.with_legacy_index, input="{}"),
+    Run("sessions create", "--file - --id created-02", state=Scene.beside_a_set, input="{}"),
     Run("sessions update", f"{LIVING} --set notes=x"),
     Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
     Run("sessions delete", f"{LIVING} --yes"),
@@ -289,6 +309,12 @@ RUNS = (
     Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
     Run("sessions index repair", "--yes --fix-ttl", state=Scene.apart),
     Run("sessions index repair", "--yes --fix-ttl", state=Scene.interrupted_adoption),
+    Run("sessions index adopt", "--dry-run", state=Scene.beside_a_set),
+    Run("sessions index adopt", "--yes", state=Scene.beside_a_set),
+    Run("sessions index adopt", "--yes", state=Scene.interrupted_adoption),
+    Run("sessions index adopt", "--yes", state=Scene.half_adopted),
+    Run("sessions update", f"{LIVING} --set notes=y", state=Scene.beside_something_else),
+    Run("sessions delete", f"{LIVING} --yes", state=Scene.beside_a_set),
     Run("cleanup", "--expired --index --orphans --yes", state=Scene.apart),
     Run("sessions restore", "{undo}", state=Scene.deleted),
     Run("sessions extend", f"{LIVING} --by 5m"),
@@ -304,7 +330,7 @@ RUNS = (
     Run("cron remove", "--dry-run"),
     Run("cron status"),
     Run("top", "--once"),
-    Run("top", "--once", state=Scene.with_legacy_index),
+    Run("top", "--once", state=Scene.beside_a_set),
     Run("top", "--once", state=Scene.without_index),
     Run("top", "--once", state=Scene.all_waiting),
     Run("cron run", "health --jitter 0"),

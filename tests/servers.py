@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -56,6 +57,32 @@ class RedisServer(ValkeyServer):
     def __init__(self, directory: Path, *arguments: str) -> None:
         assert REDIS_SERVER is not None, "redis-server is not installed"
         super().__init__(directory, *arguments, binary=Path(REDIS_SERVER))
+
+
+class FakeServer:
+    """fakeredis behind a port. It has no INFO, so that it does not tell who it is."""
+
+    def __init__(self) -> None:
+        from fakeredis import TcpFakeServer  # takes a while, and few tests need it
+
+        self._server = TcpFakeServer((HOST, 0))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.port = int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def flush(self) -> None:
+        """Empty the server."""
+        with redis.Redis(host=HOST, port=self.port, protocol=2) as client:
+            client.flushall()
 
 
 class PostgresServer:

@@ -26,7 +26,7 @@ LINES = [
     ("checkoutctl clea", {"cleanup"}),
     ("checkoutctl config ", {"check", "show"}),
     ("checkoutctl cleanup --expi", {"--expired"}),
-    ("checkoutctl sessions index ", {"check", "repair"}),
+    ("checkoutctl sessions index ", {"adopt", "check", "repair"}),
     ("checkoutctl --directory /tmp sessions sh", {"show"}),
     ("checkoutctl sessions list --status p", {"pending", "processing", "paid"}),
     ("checkoutctl sessions list -o c", {"csv"}),

@@ -43,22 +43,33 @@ def test_the_keys_are_those_of_the_specification() -> None:
     assert keys.session_key("abc") == "checkout:session:abc"
     assert keys.INDEX == "checkout:index"
     assert keys.lock_key("cleanup") == "checkout:lock:cleanup"
+    assert keys.claim_key("abc") == "checkout:claim:{checkout:session:abc}"
 
 
 def test_every_key_of_ours_stays_under_the_prefixes_of_the_specification() -> None:
     texts = [value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)]
     assert texts
-    prefixes = r"(checkout|stats|delivery:cache|coupon:cache|user:session):|\{checkout:index\}:"
+    prefixes = r"(checkout|stats|delivery:cache|coupon:cache|user:session):"
     assert all(re.match(prefixes, text) for text in texts)
 
 
-def test_in_a_cluster_a_legacy_index_can_be_renamed_because_its_new_name_has_the_same_slot() -> None:
-    assert key_slot(keys.INDEX.encode()) == key_slot(keys.LEGACY_INDEX_IN_CLUSTER.encode())
+def test_in_a_cluster_an_index_can_be_renamed_because_its_other_names_have_the_same_slot() -> None:
+    assert key_slot(keys.INDEX.encode()) == key_slot(keys.INDEX_BESIDE.encode()) == key_slot(keys.INDEX_ASIDE.encode())
+
+
+@given(st.text(ACCEPTED, min_size=8, max_size=128))
+def test_a_claim_lies_in_the_slot_of_the_session_that_it_is_for(checkout_id: str) -> None:
+    assert key_slot(keys.claim_key(checkout_id).encode()) == key_slot(keys.session_key(checkout_id).encode())
 
 
 def test_no_other_key_of_ours_can_be_taken_for_a_session() -> None:
-    for key in (keys.INDEX, keys.LEGACY_INDEX, keys.LEGACY_STATS, keys.lock_key("cleanup")):
+    others = (keys.lock_key("cleanup"), keys.heartbeat_key("cleanup"), keys.claim_key("abcdefgh"))
+    for key in (keys.INDEX, keys.INDEX_BESIDE, keys.INDEX_ASIDE, keys.LEGACY_STATS, keys.PENDING, *others):
         assert not key.startswith(keys.SESSION_PREFIX)
+
+
+def test_a_claim_is_counted_as_ours_and_not_as_a_session() -> None:
+    assert keys.family_of(keys.claim_key("abcdefgh").encode()) is keys.Family.OURS
 
 
 @given(st.text())

@@ -14,7 +14,7 @@ from checkout_cli.session import (
     LARGEST_INTEGER,
     MAX_BODY_BYTES,
     MAX_DEPTH,
-    RESERVED_FIELDS,
+    STORE_FIELD,
     Durability,
     PaymentStatus,
     Session,
@@ -25,14 +25,18 @@ from checkout_cli.session import (
     decode,
     is_completed,
     iso,
+    may_follow,
+    members_of,
     milliseconds_of,
     parse_strict,
     with_changes,
-    without_reserved,
+    with_expiry,
+    with_members,
+    without_header,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-NAMES = TEXT.filter(lambda name: name not in RESERVED_FIELDS)
+NAMES = TEXT.filter(lambda name: name != STORE_FIELD)
 NUMBERS = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXT,
@@ -81,10 +85,9 @@ class TestChangingABody:
         with pytest.raises(InvalidInput, match="at most 262,144"):
             with_changes(b"{}", {"a": "x" * (MAX_BODY_BYTES - frame + 1)})
 
-    @pytest.mark.parametrize("name", sorted(RESERVED_FIELDS))
-    def test_the_stores_own_fields_cannot_be_set(self, name: str) -> None:
-        with pytest.raises(InvalidInput, match=f"'{name}' belongs to the store"):
-            with_changes(b"{}", {name: 1})
+    def test_the_stores_own_field_cannot_be_set(self) -> None:
+        with pytest.raises(InvalidInput, match="'_store' belongs to the store"):
+            with_changes(b"{}", {STORE_FIELD: 1})
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b'{"a":1}x', b'{"a":"\xff"}', b"[" * 100_000])
     def test_a_broken_body_is_not_made_worse(self, body: bytes) -> None:
@@ -92,21 +95,72 @@ class TestChangingABody:
             with_changes(body, {"a": 1})
 
 
-class TestForeignBodies:
-    def test_without_the_stores_fields_they_stay_as_they_are(self) -> None:
-        body = b'{ "total" : 250.10, "total": 1 }'
-        assert without_reserved(body) is body
+class TestExternalBodies:
+    @pytest.mark.parametrize(
+        "body", [b'{ "total" : 250.10, "total": 1 }', b'{"version": 7, "stamp": "x", "undrained": []}', b"{}"]
+    )
+    def test_without_a_header_they_stay_as_they_are(self, body: bytes) -> None:
+        assert without_header(body) == (body, None)
 
-    def test_the_stores_fields_are_taken_out_and_the_rest_kept_byte_for_byte(self) -> None:
-        body = b'{"version": 7, "total": 250.10, "stamp": "x", "note": "\\u00e9", "undrained": []}'
-        assert without_reserved(body) == b'{"total":250.10,"note":"\\u00e9"}'
+    def test_white_space_around_the_object_is_no_part_of_it(self) -> None:
+        assert without_header(b' \r\n\t{"total":1}\n') == (b'{"total":1}', None)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            b'{"_store":"7 - x","total": 250.10, "note": "\\u00e9"}',
+            b'{"total": 250.10, "_store" : "7 - x", "note": "\\u00e9"}',
+            b'{"total": 250.10, "note": "\\u00e9", "\\u005fstore":"7 - \\u0078"}',
+        ],
+    )
+    def test_the_header_is_taken_out_wherever_it_is_and_the_rest_kept_byte_for_byte(self, value: bytes) -> None:
+        assert without_header(value) == (b'{"total":250.10,"note":"\\u00e9"}', "7 - x")
+
+    @pytest.mark.parametrize("header", [b"7", b"null", b"[]", b'{"a":"7 - x"}', b"true"])
+    def test_a_header_that_is_no_text_is_taken_out_too(self, header: bytes) -> None:
+        assert without_header(b'{"_store":%b,"total":1}' % header) == (b'{"total":1}', None)
+
+    def test_a_header_deeper_in_is_the_shops(self) -> None:
+        body = b'{"items":[{"_store":"7 - x"}]}'
+        assert without_header(body) == (body, None)
 
     @given(st.binary(max_size=200))
     def test_any_bytes_are_an_object_or_corrupt(self, body: bytes) -> None:
         try:
-            without_reserved(body)
+            without_header(body)
         except SessionCorrupt:
             return
+
+
+class TestMembers:
+    BODY = b'{"total":250.10,"note":"\\u00e9","items":[1.0]}'
+
+    def test_they_are_read_and_replaced_as_bytes(self) -> None:
+        members = members_of(self.BODY)
+        assert {name: bytes(raw) for name, raw in members.items()} == {
+            "total": b"250.10",
+            "note": b'"\\u00e9"',
+            "items": b"[1.0]",
+        }
+        replaced = with_members(b'{"total":1,"kept":2.50}', {"total": members["total"], "items": members["items"]})
+        assert replaced == b'{"total":250.10,"kept":2.50,"items":[1.0]}'
+
+    def test_one_that_is_given_as_missing_is_left_out(self) -> None:
+        assert with_members(self.BODY, {"total": None, "unknown": None}) == b'{"note":"\\u00e9","items":[1.0]}'
+
+    def test_the_expiry_moves_where_there_is_one_and_nothing_else_changes(self) -> None:
+        assert with_expiry(self.BODY, 1_705_314_600_000) == self.BODY
+        body = b'{"total":250.10,"expiresAt":"2024-01-01T00:00:00.000Z","x":1e2}'
+        assert with_expiry(body, 1_705_314_600_000) == body.replace(b"2024-01-01T00:00", b"2024-01-15T10:30")
+
+    def test_an_expiry_deeper_in_is_the_shops(self) -> None:
+        body = b'{"coupon":{"expiresAt":"never"}}'
+        assert with_expiry(body, 1_705_314_600_000) == body
+
+    def test_broken_bodies_are_not_changed(self) -> None:
+        for change in (members_of, lambda body: with_members(body, {}), lambda body: with_expiry(body, 1)):
+            with pytest.raises(SessionCorrupt):
+                change(b'{"expiresAt":')
 
 
 BROKEN = {
@@ -118,8 +172,6 @@ BROKEN = {
     "unfinished": b'{"a":',
     "more after it": b'{"a":1} {"b":2}',
     "not UTF-8": b'{"a":"\xff"}',
-    "half a surrogate pair": b'{"a":"\\ud800"}',
-    "half a surrogate pair as a name": b'{"\\udfff":1}',
     "NaN": b'{"a":NaN}',
     "Infinity": b'{"a":-Infinity}',
     "a number beyond all": b'{"a":1e400}',
@@ -155,9 +207,11 @@ class TestDecoding:
 class TestReadingWhatIsHandedToUs:
     REFUSED: tuple[bytes, ...] = (
         *BROKEN.values(),
+        b'{"a":"\\ud800"}',
+        b'{"\\udfff":1}',
         b'{"a":1,"a":2}',
         b'{"a":{"b":1,"b":1}}',
-        b'{"version":1}',
+        b'{"_store":"1 - x"}',
         b'{"a":9007199254740992}',
         b"{'a':1}",
         b'{"a":1,}',
@@ -279,6 +333,23 @@ class TestPaymentStatus:
     @pytest.mark.parametrize("before", [None, "", "refunded", 7, [], {}, ["paid"]])
     def test_a_foreign_status_stands_in_nobodys_way(self, before: object) -> None:
         check_transition(before, "paid")
+
+    @pytest.mark.parametrize(("before", "after"), list(itertools.product(PaymentStatus, repeat=2)))
+    def test_what_follows_is_the_same_whoever_writes_it(self, before: PaymentStatus, after: PaymentStatus) -> None:
+        assert may_follow(str(before), str(after)) is (before not in FINAL or before == after)
+
+    @pytest.mark.parametrize("missing", [None, ""])
+    def test_a_missing_status_counts_as_pending(self, missing: object) -> None:
+        assert may_follow(missing, "paid")
+        assert may_follow("processing", missing)
+        assert not may_follow("paid", missing)
+
+    @pytest.mark.parametrize("odd", ["refunded", 7, ["paid"], {"paid": True}])
+    def test_a_foreign_status_may_be_left_and_never_follows_one_of_ours(self, odd: object) -> None:
+        assert may_follow(odd, "paid")
+        assert may_follow(odd, odd)
+        assert may_follow(odd, "another of theirs")
+        assert not may_follow("pending", odd)
 
     @pytest.mark.parametrize("after", [None, "", "refunded", "PAID", 7, [], {}, ["paid"], "x" * 10_000])
     def test_what_is_no_status_is_refused_whatever_it_is(self, after: object) -> None:

@@ -91,6 +91,22 @@ WRONG: list[tuple[str, str]] = [
     *(("REDIS_TLS", value) for value in ("maybe", "2", "tru")),
     *(("REDIS_ENABLE_CHECKOUT_SESSIONS", value) for value in ("ja", "-1")),
     *(("DATABASE_URL", value) for value in ("mysql://h/d", "checkout.db", "sqlite", "/tmp/x.db", "http://h")),
+    *(
+        ("CHECKOUT_DATABASE_SCHEMA", value)
+        for value in (
+            "Shop",
+            "1shop",
+            "a-b",
+            "a.b",
+            "a b",
+            'a"b',
+            "é",
+            "a" * 64,
+            "pg_shop",
+            "pg_",
+            "information_schema",
+        )
+    ),
     *(("CHECKOUT_TIMEOUT", value) for value in ("0", "-1", "61", "nan", "inf", "soon")),
     *(("CHECKOUT_SESSION_TTL", value) for value in ("0.5", "86401")),
     ("LOG_FORMAT", "xml"),
@@ -109,6 +125,15 @@ class TestChecks:
         assert "must be" in message or "longer than a host name" in message
         assert len(message) < 300
         assert caught.value.exit_code == 78
+
+    @pytest.mark.parametrize("name", ["_" * 63, "pgshop_2", "checkoutctl"])
+    def test_a_schema_is_taken_beside_postgresql_and_refused_beside_sqlite(self, name: str, tmp_path: Path) -> None:
+        environ = {"CHECKOUT_DATABASE_SCHEMA": name}
+        with pytest.raises(ConfigurationError, match="SQLite has no schemas") as caught:
+            Settings.load(environ=environ, directory=tmp_path)
+        assert caught.value.exit_code == 78
+        environ["DATABASE_URL"] = "postgresql://localhost/shop"
+        assert Settings.load(environ=environ, directory=tmp_path).database_schema == name
 
     def test_everything_that_is_wrong_is_said_at_once(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as caught:

@@ -35,6 +35,38 @@ def migrate() -> None:
     New sessions go to Redis by themselves, and the database serves the others until they expire. This brings those
     over that still live, one version each, while the shop goes on.
 
+    Moving over, step by step, beside an older program on the same Redis: it may read and write the same sessions all
+    the way, for weeks. Each step names the command that proves it, and how to go back.
+
+    1. Look. Nothing is changed: no key, no table.
+    Proof: checkoutctl doctor. Back: nothing to do.
+
+    2. Set up: checkoutctl setup makes tables that no other program has (checkoutctl_...; in a schema of their own with
+    CHECKOUT_DATABASE_SCHEMA), and touches no key of the older program.
+    Proof: checkoutctl setup --check. Back: drop these tables.
+
+    3. Let one process of the shop use the store, with CHECKOUT_DURABILITY=database. Both programs see each other's
+    sessions; the SET at checkout:index stays the older program's, and is kept for it.
+    Proof: checkoutctl health; checkoutctl sessions why ID. Back: see below.
+
+    4. Sync from cron: checkoutctl cron install. It takes in what the older program has written, so that no write waits
+    for a shopper to come back.
+    Proof: checkoutctl sync exits with 0, and checkoutctl sync --conflicts shows no conflict.
+
+    5. Move the other processes over, one after the other.
+    Proof: checkoutctl doctor --only external-writers says that none has written for a day.
+
+    6. Take the index over: checkoutctl sessions index adopt. An older program cannot enter sessions there any more.
+    Proof: checkoutctl sessions index check. Back: start the older program; the store makes room for it again.
+
+    7. Bring what only the database has: migrate plan, run, verify.
+
+    Not beside an older program: CHECKOUT_DURABILITY=redis (it can overwrite what only Redis has), a second Redis for
+    some of the processes, and DEL of sessions by hand.
+
+    Back, from any step: stop the processes that use the store; run checkoutctl sync until it exits with 0, then
+    checkoutctl migrate run. Every session is in Redis then, as JSON that the older program reads and writes.
+
     Example: checkoutctl migrate plan
     """
 

@@ -28,6 +28,9 @@ def serve(
     GET /api/redis/health, /ready, /live and /metrics; POST /api/redis/cleanup, which needs the bearer token of
     CHECKOUT_SERVE_TOKEN or CHECKOUT_SERVE_TOKEN_FILE. SIGTERM ends it when the requests under way are answered.
 
+    /ready answers 200 while sessions are served, by the database alone too. For monitors that expect 503 while Redis is
+    unavailable: /ready?strict=1, or /api/redis/health?strict=1.
+
     Example: checkoutctl serve --port 8642
     """
     from checkout_cli.operations.serving import needs_extra, plan

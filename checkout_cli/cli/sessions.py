@@ -23,6 +23,7 @@ from checkout_cli.cli.context import (
 )
 from checkout_cli.cli.durations import duration
 from checkout_cli.errors import ExitCode
+from checkout_cli.keys import is_accepted_id
 
 app = typer.Typer(
     help="List, look at, create, change, delete and export sessions.\n\nExample: checkoutctl sessions list",
@@ -306,7 +307,14 @@ def delete(
 @app.command()
 def restore(
     typer_context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The undo file of a deletion.", show_default=False)],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|ID",
+            help="The undo file of a deletion, or the id of a session that an external writer deleted.",
+            show_default=False,
+        ),
+    ],
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
@@ -314,16 +322,20 @@ def restore(
     """Take a deletion back: each session to which nothing has happened since, with the end that it had.
 
     It can be run again after an interruption. Exit code 1 where a session was left alone because something has
-    happened under its id.
+    happened under its id. A deletion of an external writer, where CHECKOUT_EXTERNAL_DELETES=honour has taken it for
+    one, has no file: the database keeps the session as long as its tombstone.
 
     Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
     """
-    from checkout_cli.operations.deletion import restore_all
+    from checkout_cli.operations.deletion import restore_all, restore_one
     from checkout_cli.render.deletion_view import show_restoration
     from checkout_cli.render.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        restored = restore_all(store, file, dry_run=dry_run, progress=advance)
+        if Path(what).exists() or not is_accepted_id(what):
+            restored = restore_all(store, Path(what), dry_run=dry_run, progress=advance)
+        else:
+            restored = restore_one(store, what, dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
     if restored.exit_code:
         raise typer.Exit(restored.exit_code)

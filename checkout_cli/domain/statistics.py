@@ -9,14 +9,23 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    InvalidInput,
+    RedisUnavailable,
+    TierUnavailable,
+    WrongKeyType,
+)
 from checkout_cli.keys import minute_key
+from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
@@ -28,6 +37,10 @@ MOST_MINUTES = 60
 
 MINUTE = 60_000
 """In milliseconds."""
+
+MOST_COMPARED = 20_000
+"""Sessions, the newest first, of which a count by status asks Redis whether an external writer wrote them since."""
+COMPARED_AT_ONCE = 500
 
 CACHES = ("delivery", "coupon")
 TRANSITIONS = ("created", "completed", "failed", "cancelled", "updated")
@@ -212,13 +225,33 @@ class Statistics:
     def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
         """Sessions that were created in those minutes, by how their payment stands now.
 
-        Beside the statuses there are ``deleted``, and ``other`` for what another program calls its status.
+        Beside the statuses there are ``deleted``, and ``other`` for what another program calls its status. What an
+        external writer has written since counts as a flush will make it; that many are looked at: ``MOST_COMPARED``.
 
         Raises:
             DatabaseUnavailable: only the database knows.
         """
         starts = _starts(since_minutes, now)
-        return self._counts.by_status(starts[0], starts[-1] + MINUTE)
+        window = starts[0], starts[-1] + MINUTE
+        found = Counter(self._counts.by_status(*window))
+        with suppress(RedisUnavailable, AccessDenied):  # then what the database knows has to do
+            for was, becomes in self._externally_changed(*window):
+                found[was] -= 1
+                found[becomes] += 1
+        return {status: number for status, number in found.items() if number > 0}
+
+    def _externally_changed(self, since: int, until: int) -> Iterator[tuple[str, str]]:
+        """Of sessions that an external writer has written since: the row's status, and what a flush will make of it."""
+        if not self._store.settings.enable_checkout_sessions:
+            return
+        rows = dict(self._counts.created_ids(since, until, MOST_COMPARED))
+        ids = list(rows)
+        for start in range(0, len(ids), COMPARED_AT_ONCE):
+            suspects = self._store.redis.not_ours(ids[start : start + COMPARED_AT_ONCE])
+            for sighting in self._store.sightings(suspects):
+                if sighting.session is not None:
+                    status = sighting.session.status
+                    yield rows[sighting.checkout_id], status if status in tuple(PaymentStatus) else "other"
 
     def living_by_status(self, now: int) -> dict[str, int]:
         """Sessions that live now, by how their payment stands; ``other`` is what another program calls its status.

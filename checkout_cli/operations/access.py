@@ -14,8 +14,9 @@ from checkout_cli.keys import (
     COUPON_PREFIX,
     DELIVERY_PREFIX,
     INDEX,
+    INDEX_ASIDE,
+    INDEX_BESIDE,
     JOB_PREFIX,
-    LEGACY_INDEX,
     LEGACY_STATS,
     LOCK_PREFIX,
     MINUTE_PREFIX,
@@ -38,15 +39,19 @@ SESSIONS, LOCKS, JOBS = f"{SESSION_PREFIX}*", f"{LOCK_PREFIX}*", f"{JOB_PREFIX}*
 DELIVERY, COUPONS, USERS = f"{DELIVERY_PREFIX}*", f"{COUPON_PREFIX}*", f"{USER_PREFIX}*"
 STATISTICS = f"{MINUTE_PREFIX}*"
 CACHES = (DELIVERY, COUPONS)
-ALL = (*(SESSIONS, INDEX, LEGACY_INDEX, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
+OURS = (INDEX, INDEX_BESIDE)
+"""Where our index can lie."""
+SETS = (INDEX, INDEX_ASIDE)
+"""Where an older program's SET can lie."""
+ALL = (*(SESSIONS, *OURS, INDEX_ASIDE, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
     "get getrange hget hgetall hkeys hmget mget pttl smismember srandmember sscan "
     "zcount zmscore zrandmember zrange zrevrank zscan zscore"
 )
-_WRITING = "del hset hsetnx pexpire sadd set srem unlink zadd zrem"
-_BOTH = "evalsha getex hincrby renamenx"
+_WRITING = "del hset hsetnx pexpire sadd set srem zadd zrem zremrangebyrank"
+_BOTH = "evalsha getex hincrby rename"
 ACCESS = {
     **dict.fromkeys(_ABOUT.split(), Access.NONE),
     **dict.fromkeys(_READING.split(), Access.READ),
@@ -116,22 +121,16 @@ class Entry:
 
 _SCRIPTS = _plain("script|load time")
 _LOOK = _on(SESSIONS, "strlen pttl get")
-_LEGACY = _on(LEGACY_INDEX, "sscan")
-_COUNT = (
-    _on(INDEX, "type zcount zrange sscan zmscore scard")
-    | (_LEGACY | _on(LEGACY_INDEX, "scard"))
-    | _on(SESSIONS, "exists pttl")
-    | _plain("scan")
-)
+_PLACE = _on((*OURS, INDEX_ASIDE), "type") | _on(INDEX, "zrange")
+_LISTED = _PLACE | _on(OURS, "zmscore") | _on(SETS, "smismember")
+_MEMBERS = _LISTED | _on(SETS, "sscan") | _on(INDEX_BESIDE, "zscan")
+_COUNT = _MEMBERS | _on(OURS, "zcount zrange") | _on(SESSIONS, "exists pttl") | _plain("scan")
 _PENDING = _on(PENDING, "scard sscan") | _LOOK | _plain("ping")
-_LIST = (
-    _on(INDEX, "type zrange zrevrank zscore zcount sscan zmscore smismember")
-    | (_LEGACY | _on(LEGACY_INDEX, "smismember"))
-    | (_on(SESSIONS, "exists") | _PENDING | _plain("scan"))
-)
+_LIST = _MEMBERS | _on(OURS, "zrange zrevrank zscore zcount") | _on(SESSIONS, "exists") | _PENDING | _plain("scan")
 _LOCK = _on(LOCKS, "set get evalsha del pexpire") | _SCRIPTS
 _OPEN = _on(SESSIONS, "getex evalsha get set") | _SCRIPTS
-_PUBLISH = _OPEN | _on(SESSIONS, "del") | _on(INDEX, "zadd type renamenx") | _on(LEGACY_INDEX, "renamenx")
+_ENTER = _PLACE | _on(OURS, "zadd evalsha zrem type sadd srem") | _SCRIPTS
+_PUBLISH = _OPEN | _on(SESSIONS, "del") | _ENTER
 _DRAIN = _on(PENDING, "evalsha srem")
 _HAND_OVER = _on(PENDING, "srandmember") | _on(SESSIONS, "exists") | _LOOK | _DRAIN
 _NOTE = _on(STATISTICS, "evalsha hincrby pexpire") | _on(USERS, "evalsha hget hset hsetnx hincrby pexpire")
@@ -142,28 +141,27 @@ _READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
 _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
 _TRACE = Entry(
-    _LOOK
-    | (_on(INDEX, "zscore smismember") | _on(LEGACY_INDEX, "smismember"))
-    | (_on(PENDING, "smismember") | _plain("scan")),
+    _LOOK | _LISTED | (_on(PENDING, "smismember") | _plain("scan")),
     _IDENTITY,
 )
 _INDEX_CHECK = (
-    _on(INDEX, "type zscan zmscore scard zcard smismember")
-    | (_on(LEGACY_INDEX, "scard smismember"))
+    _MEMBERS
+    | (_on(OURS, "zscan zcard") | _on(SETS, "scard"))
     | (_on(SESSIONS, "pttl strlen get exists") | _plain("scan time"))
 )
-_INDEX_REPAIR = (
-    _INDEX_CHECK
-    | (_LOCK | _on(INDEX, "zadd evalsha zrem sadd sscan renamenx"))
-    | (_on(LEGACY_INDEX, "type sscan unlink renamenx") | _on(SESSIONS, "evalsha pexpire"))
+_SETTLE = _on(OURS, "evalsha type zmscore zrem zadd") | _on(INDEX, "srem sadd") | _SCRIPTS
+_FINISH = _SETTLE | _on(INDEX_ASIDE, "evalsha type srandmember srem") | _on(INDEX_BESIDE, "zrange zremrangebyrank")
+_INDEX_REPAIR = _INDEX_CHECK | _LOCK | _FINISH | _on(SESSIONS, "evalsha pexpire")
+_ADOPT = (
+    (_MEMBERS | _LOCK | _FINISH)
+    | (_on(OURS, "zcard rename") | _on(INDEX, "scard") | _on(INDEX_ASIDE, "rename exists"))
+    | _on(SESSIONS, "exists pttl")
 )
 _ORPHANS = (
-    (_LOCK | _LOOK | _plain("scan"))
-    | _on(SESSIONS, "evalsha get del")
-    | (_on(INDEX, "zrem") | _on(PENDING, "sscan evalsha srem"))
+    (_LOCK | _LOOK | _plain("scan")) | _on(SESSIONS, "evalsha get del") | (_ENTER | _on(PENDING, "sscan evalsha srem"))
 )
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
-_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall"))
+_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall") | _on(JOBS, "get"))
 _MEMORY = Entry(
     _plain("info"),
     _MEASURE | _plain("config|get") | _on(SESSIONS, "strlen get") | _on(ALL, "object|idletime object|freq"),
@@ -175,7 +173,7 @@ _DOCTOR = Entry(
     _plain("acl|list client|list cluster|info config|get dbsize info latency|latest scan slowlog|get slowlog|len time")
     | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
     | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
-    | (_on(INDEX, "memory|usage zcard type zrandmember zmscore smismember") | _on(LEGACY_INDEX, "smismember"))
+    | (_LISTED | _on(OURS, "zcard zrandmember") | _on(INDEX, "memory|usage"))
     | (_on(PENDING, "scard sscan") | _on(STATISTICS, "hgetall")),
 )
 
@@ -195,7 +193,7 @@ def _cache(keys: str, name: str) -> dict[str, Entry]:
 NOTHING = Entry()
 COMMANDS: dict[str, Entry] = {
     "setup --check": Entry(_plain("ping"), _IDENTITY),
-    "setup": Entry(_plain("ping") | _OPEN | _LOOK | _on(SESSIONS, "del") | _on(INDEX, "zadd zrem"), _IDENTITY),
+    "setup": Entry(_plain("ping") | _PUBLISH | _LOOK, _IDENTITY),
     "demo": NOTHING,  # on servers of its own
     "doctor": _DOCTOR,
     "ping": Entry(_plain("ping")),
@@ -209,9 +207,10 @@ COMMANDS: dict[str, Entry] = {
     "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
     "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
     "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
+    "sessions index adopt": Entry(_ADOPT, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _LIST | _on(INDEX, "zrem zmscore"), _IDENTITY, _HAND_OVER),
+    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _LIST, _IDENTITY, _HAND_OVER),
     "sessions restore": Entry(_PUBLISH, _IDENTITY, _HAND_OVER),
     "sessions extend": Entry(_LOOK | _on(SESSIONS, "evalsha pexpire") | _SCRIPTS, _IDENTITY),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
@@ -226,21 +225,18 @@ COMMANDS: dict[str, Entry] = {
         _HAND_OVER,
     ),
     "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
-    "migrate verify --to": Entry(_LOOK | _COUNT | _on(INDEX, "type smismember zmscore") | _plain("ping"), _IDENTITY),
+    "migrate verify --to": Entry(_LOOK | _COUNT | _plain("ping"), _IDENTITY),
     "migrate status": NOTHING,
-    "cleanup --dry-run": Entry(_COUNT | _on([INDEX, LEGACY_INDEX], "type smismember") | _plain("time"), _IDENTITY),
+    "cleanup --dry-run": Entry(_COUNT | _plain("time"), _IDENTITY),
     "cleanup": Entry(
-        (_COUNT | _LOCK)
-        | _on(INDEX, "zadd zrem zcard sadd smismember renamenx evalsha")
-        | _on(LEGACY_INDEX, "type smismember unlink renamenx")
-        | (_INDEX_REPAIR | _ORPHANS),
+        _COUNT | _INDEX_REPAIR | _ORPHANS,
         _IDENTITY | _on(JOBS, "get set"),
     ),
     "cache stats": _STATISTICS,
     **_cache(DELIVERY, "delivery"),
     **_cache(COUPONS, "coupon"),
     "stats": _STATISTICS,
-    "top": _HEALTH | _STATISTICS | Entry(_on(INDEX, "type zrange"), _SLOWLOG.everything | _on(JOBS, "get")),
+    "top": _HEALTH | _STATISTICS | Entry(_COUNT, _SLOWLOG.everything),
     "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "memory show": _MEMORY,
@@ -267,18 +263,17 @@ COMMANDS: dict[str, Entry] = {
     "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
     "serve": Entry(
         (_HEALTH.needs | _LIST | _COUNT | _LOCK | _STATISTICS.needs | _on(SESSIONS, "get mget") | _on(JOBS, "get set"))
-        | (_on(INDEX, "zadd zrem zcard sadd smismember renamenx evalsha") | _INDEX_REPAIR)
-        | _on(LEGACY_INDEX, "type smismember unlink renamenx"),
+        | _INDEX_REPAIR,
         _HEALTH.helps | _IDENTITY,
     ),
-    "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _on(INDEX, "zrem") | _plain("ping"), _IDENTITY),
+    "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _plain("ping"), _IDENTITY),
 }
 """By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
 COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its jobs
 
 LIBRARY: dict[str, Entry] = {
     "CheckoutStore": Entry(
-        _PUBLISH | _DRAIN | _COUNT | _on(INDEX, "zrem") | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
+        _PUBLISH | _DRAIN | _COUNT | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
         _IDENTITY | _plain("ping") | _NOTE | _on(LEGACY_STATS, "type hgetall"),
     ),
     "DeliveryCharges": Entry(_on(DELIVERY, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),

@@ -37,7 +37,7 @@ _SAMPLES = {
     "hset": "HSET {key} x x",
     "hsetnx": "HSETNX {key} x x",
     "pexpire": "PEXPIRE {key} none",
-    "renamenx": "RENAMENX {key} {key}",
+    "rename": "RENAME {key} {key}",
     "sadd": "SADD {key} x",
     "set": "SET {key} x XX",
     "smismember": "SMISMEMBER {key} x",
@@ -49,6 +49,7 @@ _SAMPLES = {
     "zmscore": "ZMSCORE {key} x",
     "zrange": "ZRANGE {key} 0 0",
     "zrem": "ZREM {key} x",
+    "zremrangebyrank": "ZREMRANGEBYRANK {key} 1 0",
     "zrevrank": "ZREVRANK {key} x",
     "zscore": "ZSCORE {key} x",
 }

@@ -2,8 +2,8 @@
 
 Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
 themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
-neither Redis nor the database has the session. On the way, a legacy index is adopted and sessions without an index
-entry are entered, some in each run (``sessions index repair`` looks at all of them).
+neither Redis nor the database has the session. On the way, sessions without an index entry are entered, and what an
+older program's SET names and our index lacks, some in each run (``sessions index repair`` looks at all of them).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from checkout_cli.errors import (
     RedisUnavailable,
     WrongKeyType,
 )
-from checkout_cli.keys import INDEX, SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
 from checkout_cli.operations.cursors import checked_cursor
 from checkout_cli.operations.heartbeat import Heartbeat, beat, last_beat
+from checkout_cli.operations.index_members import take_in
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.redis_commands import decoded
 from checkout_cli.store.redis_index import PAGE, Entry
 from checkout_cli.store.redis_tier import FIRST_CURSOR, UNKNOWN_TTL
@@ -37,6 +39,8 @@ ROWS_PER_ENTRY = 16
 
 KEYS_IN_ONE_RUN = 20_000
 """Keys that one run looks at for sessions without an index entry; among a million, that spares it ten seconds."""
+MEMBERS_IN_ONE_RUN = 20_000
+"""Members of an older program's SET with which one run has nothing to do, before it leaves the rest to the next one."""
 LARGEST_SCRIPT = 500
 """Entries that one script call settles: about one millisecond of Redis' time."""
 
@@ -48,10 +52,11 @@ Progress = Callable[[int, int], None]
 class CleanupReport:
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
-    ``cursor`` is where the next one goes on to look for sessions without an index entry; ``server`` is the Redis server
-    whose index has all rows of the database, as far as is known. ``missing`` are servers of a cluster that did not
-    answer. ``left`` sessions that are due may live there, or on one that cannot serve its slots yet, and wait for the
-    next run.
+    ``cursor`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
+    only an older program's SET names; ``server`` is the Redis server whose index has all rows of the database, as far
+    as is known. ``from_set`` were in that SET alone, or in one that an adoption had put aside. ``missing`` are servers
+    of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
+    slots yet, and wait for the next run.
     """
 
     dry_run: bool = False
@@ -61,12 +66,13 @@ class CleanupReport:
     tombstones: int = 0
     flush_log: int = 0
     still_alive: int = 0
-    adopted_from_legacy_index: int = 0
+    from_set: int = 0
     entered_into_index: int = 0
     without_expiry: int = 0
     finished: bool = True
     unreachable: list[str] = field(default_factory=list)
     cursor: str = field(default=FIRST_CURSOR, compare=False)
+    members: str = field(default=FIRST_CURSOR, compare=False)
     server: str = field(default="", compare=False)
     missing: tuple[str, ...] = ()
     left: int = 0
@@ -106,7 +112,8 @@ def clean_up(
         report = _CleanUp(store, lock, max_seconds, batch, progress).run()
     if not report.unreachable:
         spent = store.clock.elapsed() - started
-        removed, place = report.removed_from_index, {"cursor": report.cursor, "server": report.server}
+        removed = report.removed_from_index
+        place = {"cursor": report.cursor, "members": report.members, "server": report.server}
         beat(store, JOB, seconds=spent, finished=report.finished, sessions=removed, **place)
     return report
 
@@ -133,9 +140,10 @@ class _CleanUp:
         """All phases; each works without the other tier, and both away is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         try:
-            self._in_redis(self._adopt)
+            self._in_redis(self._finish_adoption)
             self._in_database(self._clean_database)
             self._in_redis(self._clean_index)
+            self._in_redis(self._take_members_in)
             self._in_redis(self._enter_unlisted)
         except _Stop:
             self._report.finished = False
@@ -208,10 +216,26 @@ class _CleanUp:
 
     # The index
 
-    def _adopt(self) -> None:
-        for moved in self._store.index.adopt_legacy(self._store.redis.time()):
-            self._report.adopted_from_legacy_index += moved
+    def _finish_adoption(self) -> None:
+        """Of our index' move to its own place, what an interrupted one has left to do."""
+        for moved in IndexMoves(self._store.redis, self._store.index).finish(self._store.redis.time()):
+            self._report.from_set += moved
             self._step(0)
+
+    def _take_members_in(self) -> None:
+        """Of an older program's SET, what is not in ours; until so many were there already, from the last run's end."""
+        last = self._last_beat()
+        cursor: str | None = FIRST_CURSOR if last is None else last.members
+        idle = 0
+        while cursor is not None and idle < MEMBERS_IN_ONE_RUN:
+            page = self._store.index.member_page(cursor)
+            done = take_in(self._store, page.lacking)
+            self._report.from_set += done.entered
+            self._report.removed_from_index += done.removed
+            idle += page.number - done.entered - done.removed
+            cursor = page.cursor
+            self._report.members = cursor or FIRST_CURSOR
+            self._step(page.number)
 
     def _clean_index(self) -> None:
         now = self._store.redis.time()
@@ -338,9 +362,7 @@ class _CleanUp:
 
     def _enter_unlisted(self) -> None:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
-        if self._store.index.kind() not in {"zset", "none"}:
-            return
-        identity, (listed,) = self._store.redis.exchange(("ZCARD", INDEX))
+        identity, (listed,) = self._store.redis.exchange(("ZCARD", self._store.index.layout().key))
         server, last = (identity or b"").decode(), self._last_beat()
         known = bool(listed and last is not None and server and last.server == server)
         cursor = FIRST_CURSOR if last is None else last.cursor
@@ -369,7 +391,9 @@ class _CleanUp:
     def _last_beat(self) -> Heartbeat | None:
         try:
             last = last_beat(self._store, JOB)
-            checked_cursor(FIRST_CURSOR if last is None else last.cursor)
+            if last is not None:
+                checked_cursor(last.cursor)
+                checked_cursor(last.members)
         except (AccessDenied, InvalidInput, RedisUnavailable):
             return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
         return last
@@ -381,12 +405,16 @@ class _CleanUp:
     # Preview
 
     def _preview_index(self) -> None:
-        now = self._store.redis.time()
+        layout, now = self._store.index.layout(), self._store.redis.time()
         self._total += self._store.index.count_due(now)
         for entries in self._store.index.all_due(now, self._batch):
             dead, _, _ = self._judge(entries, now)
             self._report.removed_from_index += len(dead)
             self._step(len(entries))
+        for number, lacking in self._store.index.unlisted(layout):
+            dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
+            self._report.removed_from_index += len(dead)
+            self._step(number)
 
     def _preview_database(self) -> None:
         cutoff = self._database_cutoff()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -105,7 +105,7 @@ def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping
     findings += _transport_findings(sound, resolved)
     findings += _lifetime_findings(sound)
     if not resolved["database_url"].problem:
-        findings += _database_findings(sound)
+        findings += _database_findings(replace(sound, database_schema=""))  # whether it may be set is said above
     return findings
 
 

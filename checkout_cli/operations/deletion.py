@@ -1,7 +1,8 @@
 """``sessions delete`` and ``sessions restore``: a person ends sessions for good, and may think better of it.
 
 Before the first session goes, all that every tier has of all of them is in an undo file. A session that has changed
-since then is left alone, and so is one that is to be restored where anything has happened under its id since.
+since then is left alone; so is one that is no longer what was selected, by whomever it was written; and so is one that
+is to be restored where anything has happened under its id since.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import msgspec
+
 from checkout_cli.errors import (
     ExitCode,
     InvalidInput,
@@ -24,7 +27,7 @@ from checkout_cli.errors import (
     WriteConflict,
     WrongKeyType,
 )
-from checkout_cli.keys import INDEX, is_accepted_id
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.sessions import Selection
 from checkout_cli.operations.undo_file import (
     KIND,
@@ -39,12 +42,13 @@ from checkout_cli.operations.undo_file import (
     write_undo,
 )
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
-from checkout_cli.settings import without_password
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis_commands import encoded
 from checkout_cli.store.redis_tier import Look
+from checkout_cli.store.sightings import row_seen
 
 MOST_DELETED = 100_000
 """Sessions that one command deletes; what goes beyond that is not meant."""
@@ -65,7 +69,8 @@ def silent(_done: int, _total: int) -> None:
 class Plan:
     """What would be deleted at ``now`` (ms): ``shown`` are the first of the sessions, ``value`` is of all baskets.
 
-    ``deletion`` is the name that every tombstone gets, so that a restore can tell them from any other.
+    ``deletion`` is the name that every tombstone gets, so that a restore can tell them from any other. ``wanted`` is
+    what the sessions were selected by, unless they were named.
     """
 
     now: int
@@ -76,6 +81,7 @@ class Plan:
     by_tier: dict[str, int]
     value: float
     undo_file: Path
+    wanted: Selection | None = None
 
     @property
     def number(self) -> int:
@@ -128,10 +134,12 @@ def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path |
     store.database.ping()  # only the database can delete for good, so there is no point in looking without it
     now = store.clock.wall()
     found = (sighting for sighting in store.iterate() if wanted.matches(sighting, now))
-    return _plan(store, found, undo_file)
+    return _plan(store, found, undo_file, wanted)
 
 
-def _plan(store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | None) -> Plan:
+def _plan(
+    store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | None, wanted: Selection | None = None
+) -> Plan:
     ids: list[str] = []
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
@@ -146,7 +154,7 @@ def _plan(store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | Non
     now = store.clock.wall()
     deletion = str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
-    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path)
+    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
 
 
 def _status(sighting: Sighting) -> str:
@@ -172,22 +180,50 @@ def delete_all(
     if not plan.number or not agreed(plan):
         return result
     _settle(store, plan.checkout_ids)
-    versions = _write_down(store, plan, result)
+    seen = _write_down(store, plan, result)
     sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
-    for number, checkout_id in enumerate(plan.checkout_ids, start=1):
-        _delete(store, checkout_id, versions.get(checkout_id), result)
-        progress(number, plan.number)
+    for start in range(0, plan.number, BATCH):
+        part = plan.checkout_ids[start : start + BATCH]
+        still_wanted = _still_wanted(store, plan, part)
+        for number, checkout_id in enumerate(part, start=start + 1):
+            _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
+            progress(number, plan.number)
     result.done = True
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
     return result
 
 
-def _delete(store: CheckoutStore, checkout_id: str, seen: int | None, result: Deletion) -> None:
-    if seen is None:  # it was gone when the undo file was written
+def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str]) -> set[str]:
+    """Those that are still what was selected: while a person thought about it, a shopper may have paid."""
+    if plan.wanted is None:
+        return set(checkout_ids)
+    found = _present(store, checkout_ids)
+    return {sighting.checkout_id for sighting in found if plan.wanted.matches(sighting, plan.now)}
+
+
+def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
+    """These sessions as they are now; as the database has them, where Redis is switched off or away."""
+    if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
+        with suppress(RedisUnavailable):
+            return list(store.sightings(checkout_ids))
+    rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
+    return [row_seen(row) for row in rows.values() if row.body is not None]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the undo file has of a session: its version, and what its bytes in Redis are known by."""
+
+    version: int
+    digest: str | None
+
+
+def _delete(store: CheckoutStore, checkout_id: str, seen: _Seen | None, result: Deletion) -> None:
+    if seen is None:  # it was gone when the undo file was written, or is not what was selected any more
         result.changed.append(checkout_id)
         return
     try:
-        store.delete(checkout_id, seen=seen, write_id=result.plan.deletion)
+        store.delete(checkout_id, seen=seen.version, digest=seen.digest, write_id=result.plan.deletion)
     except (WriteConflict, SessionNotFound):
         result.changed.append(checkout_id)
     else:
@@ -213,14 +249,14 @@ def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[
         yield dict(zip(part, looks, strict=True))
 
 
-def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, int]:
-    """Write the undo file; returns the version of each session in it."""
-    versions: dict[str, int] = {}
+def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Seen]:
+    """Write the undo file; returns what of each session is in it."""
+    written: dict[str, _Seen] = {}
 
     def lines() -> Iterator[Undo]:
         for looks in _looked(store, plan.checkout_ids):
             for checkout_id, undo in _undo(store, looks):
-                versions[checkout_id] = undo.version
+                written[checkout_id] = _Seen(undo.version, None if undo.redis is None else digest_of(undo.redis.value))
                 result.irreversible += _content(undo, plan.now) is None
                 yield undo
 
@@ -229,12 +265,12 @@ def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
         VERSION,
         plan.deletion,
         plan.now,
-        without_password(store.settings.database_url),
+        store.settings.database_place,
         store.settings.redis_place,
         plan.number,
     )
     write_undo(plan.undo_file, header, lines())
-    return versions
+    return written
 
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
@@ -258,14 +294,14 @@ def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, U
 
 
 def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
-    """The moments in the index of those that it has; none where it is a legacy one, or away."""
+    """The moments in the index of those that it has; none where it is away."""
     if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
         return {}
     try:
-        raw = store.redis.ask(("ZMSCORE", INDEX, *map(encoded, checkout_ids)))
+        scores = store.index.scores(checkout_ids)
     except (RedisUnavailable, WrongKeyType):
         return {}
-    return {name: float(score) for name, score in zip(checkout_ids, raw, strict=True) if score is not None}
+    return {name: score for name, score in zip(checkout_ids, scores, strict=True) if score is not None}
 
 
 # Restoring
@@ -285,9 +321,12 @@ class Fate(StrEnum):
 
 @dataclass
 class Restoration:
-    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later."""
+    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
 
-    path: Path
+    ``path`` is the undo file, ``None`` where the database kept what is restored.
+    """
+
+    path: Path | None
     deleted_at: int
     made_for: str
     dry_run: bool
@@ -314,12 +353,31 @@ def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, prog
     for number, undo in enumerate(sessions, start=1):
         result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
         progress(number, header.sessions)
-    here = without_password(store.settings.database_url)
+    here = store.settings.database_place
     if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
             f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
-            hint="set DATABASE_URL to where the sessions were deleted",
+            hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
         )
+    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    return result
+
+
+def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
+    """Put back a session that an external writer deleted, with the end that it had.
+
+    Raises:
+        SessionNotFound: the database keeps no such deletion.
+        DatabaseUnavailable: the database is away.
+    """
+    kept = store.database.deleted_body(checkout_id)
+    if kept is None:
+        raise SessionNotFound(
+            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+        )
+    result = Restoration(None, store.clock.wall(), store.settings.database_place, dry_run)
+    record = msgspec.structs.replace(kept, version=kept.version + 1)
+    result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
     return result
 
@@ -333,12 +391,16 @@ def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool
         return Fate.CHANGED
     if row.body is not None:
         return Fate.ALIVE
+    return _put_back(store, record, header.deletion, dry_run=dry_run)
+
+
+def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Fate:
     if record.expires_at <= store.clock.wall():
         return Fate.EXPIRED
     if dry_run:
         return Fate.RESTORED
     try:
-        done = store.restore(record, deletion=header.deletion)
+        done = store.restore(record, deletion=deletion)
     except SessionExpired:
         return Fate.EXPIRED
     return Fate.RESTORED if done else Fate.CHANGED

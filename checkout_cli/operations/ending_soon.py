@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_inspection import ending_first
+from checkout_cli.store.index_place import Layout
 from checkout_cli.store.records import Sighting
-from checkout_cli.store.redis_index import PAGE, Entry
+from checkout_cli.store.redis_index import COUNTED_DUE, PAGE, Entry
 from checkout_cli.store.sightings import row_seen
 
 MOST_LOOKED_AT = 4 * PAGE
@@ -29,10 +30,11 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
 
     Raises:
         TierUnavailable, AccessDenied: it cannot be asked.
-        WrongKeyType: what is at the index is none.
+        WrongKeyType: other programs' keys are where the index could be.
     """
     now = store.clock.wall()
-    if not use_redis or store.index.known_kind() != "zset":
+    layout = store.index.layout() if use_redis else None
+    if layout is None or layout.is_empty:
         return EndingSoon(tuple(row_seen(row) for row in ending_first(store.database, now, limit)))
     ends: dict[str, int] = {}
     exact = False
@@ -42,6 +44,9 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
         exact = len(page) < PAGE or _none_before(ends, limit, page[-1])
         if exact:
             break
+    unlisted, all_seen = _unlisted_ends(store, layout, now)
+    ends |= unlisted
+    exact = exact and all_seen
     chosen = heapq.nsmallest(2 * limit, ends, key=ends.__getitem__)
     found = sorted(store.sightings(chosen), key=_end)[:limit]
     if len(chosen) == 2 * limit and found and _end(found[-1]) > ends[chosen[-1]]:
@@ -53,6 +58,18 @@ def _ends(store: CheckoutStore, page: list[Entry], now: int) -> dict[str, int]:
     """When each living session really ends (ms)."""
     lifetimes = store.redis.remaining([entry.checkout_id for entry in page])
     return {entry.checkout_id: now + ttl for entry, ttl in zip(page, lifetimes, strict=True) if ttl >= 0}
+
+
+def _unlisted_ends(store: CheckoutStore, layout: Layout, now: int) -> tuple[dict[str, int], bool]:
+    """The same of what only an older program's SET names, and whether that is all of it."""
+    ends: dict[str, int] = {}
+    looked_at = 0
+    for number, lacking in store.index.unlisted(layout):
+        if looked_at >= COUNTED_DUE:
+            return ends, False
+        ends |= _ends(store, [Entry(name, now) for name in lacking], now)
+        looked_at += number
+    return ends, True
 
 
 def _none_before(ends: dict[str, int], limit: int, last: Entry) -> bool:

@@ -76,7 +76,7 @@ class EnvFilePlan:
         yield from (f"+{_masked(line.decode())}" for line in new)
 
 
-_WHERE_REDIS_IS = (
+_WHERE_IT_IS = (
     "redis_url",
     "redis_socket",
     "redis_username",
@@ -93,8 +93,10 @@ _WHERE_REDIS_IS = (
     "redis_sentinel_tls",
     "redis_sentinel_username",
     "redis_sentinel_password_file",
+    "database_schema",
 )
-"""Fields of the settings that are written down where they are in force: else Redis would not be found again."""
+"""Fields of the settings that are written down where they are in force: else Redis or our tables would not be found
+again."""
 
 
 def wanted() -> dict[str, Variable]:
@@ -129,7 +131,7 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
     if wrong:
         raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
-    in_force = [name for name in _WHERE_REDIS_IS if settings[name].is_set]
+    in_force = [name for name in _WHERE_IT_IS if settings[name].is_set]
     chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
     # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
     named = [name for name in (*wanted(), *chosen) if not settings[name].via and not _leads_nowhere(name, settings)]
@@ -151,7 +153,12 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
 
 
 def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapping[str, str]) -> bool:
-    """Whether a URL or a socket that is set elsewhere would stand beside other words for the same place."""
+    """Whether a URL or a socket that is set elsewhere would stand beside other words for the same place.
+
+    So would a schema beside an SQLite file.
+    """
+    if name == "database_schema":
+        return str(settings["database_url"].value).startswith("sqlite")
     if name == "redis_url":
         parts = [part for part, item in settings.items() if item.via and item.via == settings[name].variable.name]
         return any(present.get(VARIABLES[part].name) for part in parts)

@@ -16,11 +16,12 @@ from typing import NamedTuple
 import msgspec
 
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
-from checkout_cli.keys import INDEX, session_key
+from checkout_cli.keys import session_key
 from checkout_cli.operations.sessions import Tell
 from checkout_cli.session import TierName
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_place import Layout
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.redis_commands import Command, decoded, encoded
 
@@ -80,11 +81,11 @@ _CURSOR = re.compile(r"(?s)([rd])([0-9]{1,15})-(.*)")
 def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = PAGE, tell: Tell) -> Iterator[Page]:
     """All living sessions, page by page of at most so many.
 
-    After a cursor, one that was written since it was told may come a second time. Where a tier is away from the
-    beginning, the other's are exported, and ``tell`` is told.
+    After a cursor, one that was written since it was told may come a second time, and so may one that only an older
+    program's SET lists. Where a tier is away from the beginning, the other's are exported, and ``tell`` is told.
 
     Raises:
-        InvalidInput: the cursor is none of ours, or there is no sorted index to go on in.
+        InvalidInput: the cursor is none of ours, or there is no index to go on in.
         RedisUnavailable, DatabaseUnavailable: no tier can be asked, or one has gone meanwhile.
     """
     begin = None if cursor is None else Position.parse(cursor)
@@ -104,44 +105,56 @@ class _Export:
 
     def pages(self) -> Iterator[Page]:
         """The index, and then what only the database has."""
-        kind = self._index_kind()
-        if kind is not None and (self._begin is None or self._begin.in_index):
-            yield from self._in_redis(kind)
+        layout = self._layout()
+        if layout is not None and (self._begin is None or self._begin.in_index):
+            yield from self._in_redis(layout)
         if not self._database_away:
-            yield from self._in_database(listed=kind is not None)
+            yield from self._in_database(listed=layout is not None)
 
-    def _index_kind(self) -> str | None:
-        """What kind of index there is; ``None`` where Redis is not to be asked."""
+    def _layout(self) -> Layout | None:
+        """Where the index lies; ``None`` where Redis is not to be asked."""
         if not self._store.settings.enable_checkout_sessions:
             return None
         try:
-            kind = self._store.index.known_kind()
+            layout = self._store.index.layout()
         except RedisUnavailable as away:
             self._store.database.ping()
             self._tell(f"Redis is away ({away}); exporting from the database")
             return None
-        if kind != "zset" and self._begin is not None and self._begin.in_index:
-            raise InvalidInput("there is no sorted index to go on in", hint="checkoutctl sessions index repair")
-        return kind
+        if layout.is_empty and self._begin is not None and self._begin.in_index:
+            raise InvalidInput("there is no index to go on in", hint="checkoutctl sessions index repair")
+        return layout
 
     # Redis
 
-    def _in_redis(self, kind: str) -> Iterator[Page]:
+    def _in_redis(self, layout: Layout) -> Iterator[Page]:
         pending = self._pending()
-        latest = self._latest() if kind == "zset" else float("inf")
-        for entries in self._by_moment() if kind == "zset" else self._in_no_order():
-            late = {member for member, moment in entries if moment > latest}  # written since we began
+        latest = self._store.index.latest()
+        if layout.is_empty:
+            yield from self._without_moments(self._store.index.session_ids(), pending)
+            return
+        unlisted = (lacking for _, lacking in self._store.index.unlisted(layout))
+        yield from self._without_moments(unlisted, pending)
+        without_moment = set(self._sent)  # a clean-up may enter them meanwhile
+        for entries in self._by_moment():
+            late = {member for member, moment in entries if latest is None or moment > latest}  # written since we began
             if late:
                 late -= self._unsent(late)
-            fresh = [entry for entry in entries if entry[0] not in late]
+            fresh = [entry for entry in entries if entry[0] not in late and hash(entry[0]) not in without_moment]
             sessions, unreadable = self._read(fresh, pending)
             self._sent.extend(hash(member) for member, _ in fresh)
             member, moment = entries[-1]
             yield Page(sessions, unreadable, str(Position(True, int(moment), decoded(member))))
 
-    def _latest(self) -> float:
-        raw = self._store.redis.ask(("ZRANGE", INDEX, -1, -1, "WITHSCORES"))
-        return float(raw[1]) if raw else float("inf")
+    def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
+        """Sessions of which the index does not say when they can end: what goes on after them begins where we began."""
+        cursor = str(self._begin or Position(True, 0, ""))
+        for names in pages:
+            for start in range(0, len(names), self._page_size):
+                members = [encoded(name) for name in names[start : start + self._page_size]]
+                sessions, unreadable = self._read([(member, 0.0) for member in members], pending)
+                self._sent.extend(hash(encoded(session.checkout_id)) for session in sessions)
+                yield Page(sessions, unreadable, cursor)
 
     def _unsent(self, members: Iterable[bytes]) -> set[bytes]:
         """Those that have not gone out yet: one pass over the hashes, whatever their number."""
@@ -150,24 +163,16 @@ class _Export:
             wanted.pop(sent, None)
         return set(wanted.values())
 
-    def _in_no_order(self) -> Iterator[list[tuple[bytes, float]]]:
-        for ids in self._store.index.newest():
-            for start in range(0, len(ids), self._page_size):
-                yield [(encoded(name), 0.0) for name in ids[start : start + self._page_size]]
-
     def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
         """All entries in pages, those that can end first come first."""
         moment: float = 0
         seen: set[bytes] = set()
         if self._begin is not None:
             moment, last = self._begin.moment, encoded(self._begin.checkout_id)
-            same = self._store.redis.ask(("ZRANGE", INDEX, moment, moment, "BYSCORE"))
+            same = self._store.index.at_moment(moment)
             seen = {member for member in same if member <= last}  # those that end at the same moment are in this order
         while True:
-            number = self._page_size + len(seen)
-            command: Command = ("ZRANGE", INDEX, moment, "+inf", "BYSCORE", "LIMIT", 0, number, "WITHSCORES")
-            raw = self._store.redis.ask(command)
-            entries = [(member, float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+            entries = self._store.index.from_moment(moment, self._page_size + len(seen))
             fresh = [entry for entry in entries if entry[0] not in seen]
             if not fresh:
                 return

@@ -14,6 +14,7 @@ class Extension:
     """A session that ends later now; moments in milliseconds. ``capped``: it cannot live longer than its maximum age.
 
     ``in_redis`` and ``in_database`` are whether they have it with its new end; ``away`` is why one of them has not.
+    ``external``: an external writer wrote it last, so that its ``expiresAt`` was left alone.
     """
 
     checkout_id: str
@@ -23,13 +24,15 @@ class Extension:
     in_redis: bool
     in_database: bool
     away: tuple[str, ...] = ()
+    external: bool = False
 
 
 def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
     """Let a session live ``by`` seconds longer, at most up to its maximum age; never shorter than it would.
 
-    The shop's next read grants the full TTL from then, as always, and in Redis that may be less; the database keeps
-    the later end, and a read after the key has ended finds the session there.
+    Its ``expiresAt`` in Redis moves along, for programs that end a session then; an external writer's value keeps its
+    bytes. The shop's next read grants the full TTL from then, as always, and in Redis that may be less; the database
+    keeps the later end, and a read after the key has ended finds the session there.
 
     Raises:
         InvalidInput: ``by`` is no time, or the session has reached all the age that it may.
@@ -54,11 +57,13 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
             hint="CHECKOUT_SESSION_MAX_AGE is the limit: checkoutctl config show",
         )
     in_database, database_away = _in_database(store, checkout_id, until)
-    ttl, redis_away = _in_redis(store, checkout_id, until - now)
+    ttl, redis_away = _in_redis(store, checkout_id, until)
     if not in_database and ttl == -2:
         raise SessionNotFound(f"session {checkout_id} has just ended")
     away = tuple(reason for reason in (database_away, redis_away) if reason)
-    return Extension(checkout_id, seen.expires_at, until, until < wanted, ttl != -2, in_database, away)
+    return Extension(
+        checkout_id, seen.expires_at, until, until < wanted, ttl != -2, in_database, away, seen.session.external
+    )
 
 
 def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bool, str]:
@@ -73,11 +78,11 @@ def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bo
     return row is not None and row.body is not None and row.expires_at >= until, ""
 
 
-def _in_redis(store: CheckoutStore, checkout_id: str, milliseconds: int) -> tuple[int, str]:
+def _in_redis(store: CheckoutStore, checkout_id: str, until: int) -> tuple[int, str]:
     """The time to live of the key (ms; -2: there is none), and why that is not known."""
     if not store.settings.enable_checkout_sessions:
         return -2, ""
     try:
-        return store.redis.lengthen(checkout_id, milliseconds), ""
+        return store.expiry.extend(checkout_id, until), ""
     except RedisUnavailable as away:
         return -2, str(away)

@@ -14,8 +14,11 @@ from typing import TypeVar
 
 from checkout_cli.addresses import address_text, split_address
 from checkout_cli.domain.statistics import Statistics
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, SchemaTooNew, TierUnavailable
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.operations import heartbeat
 from checkout_cli.operations.background import Background
+from checkout_cli.operations.cleanup import JOB as CLEANUP
+from checkout_cli.operations.heartbeat import Heartbeat
 from checkout_cli.operations.inspection import Info
 from checkout_cli.operations.ping import told_more
 from checkout_cli.operations.sync import UNKNOWN, PendingCounts, pending_counts
@@ -76,12 +79,14 @@ class TierHealth:
 class RedisHealth(TierHealth):
     """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
 
-    ``missing`` are servers of a cluster that do not answer, while others do.
+    ``missing`` are servers of a cluster that do not answer, while others do. ``cleanup`` is the last clean-up that it
+    remembers.
     """
 
     serving: bool = False
     memory: RedisMemory | None = None
     missing: tuple[str, ...] = ()
+    cleanup: Heartbeat | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class HealthReport:
     @property
     def exit_code(self) -> ExitCode:
         """What a monitoring system should see."""
-        if self.configuration is not None or isinstance(self.database.problem, SchemaTooNew):
+        if self.configuration is not None or isinstance(self.database.problem, TablesRefused):
             return ExitCode.CONFIGURATION
         codes = {
             Status.HEALTHY: ExitCode.OK,
@@ -207,7 +212,8 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     try:
         store.redis.ping()  # connects
         latency = store.redis.ping()
-        sections = store.redis.ask_all(*(("INFO", name) for name in ("memory", "replication", "cluster")), lenient=True)
+        questions = [("INFO", name) for name in ("memory", "replication", "cluster")]
+        *sections, beat = store.redis.ask_all(*questions, heartbeat.question(CLEANUP), lenient=True)
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
     memory_section, replication, cluster = map(_section, sections)
@@ -215,8 +221,8 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     problem = _refusal(store.settings, replication, cluster, memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
-    missing = tuple(store.redis.missing_servers())
-    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing)
+    missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
+    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
 
 
 def _missing(redis: RedisTier) -> CheckoutError | None:

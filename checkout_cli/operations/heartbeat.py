@@ -10,6 +10,7 @@ from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis_commands import Command
 from checkout_cli.store.redis_tier import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
@@ -21,8 +22,8 @@ _log = logging.getLogger("checkout_cli.operations")
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
 
-    ``cursor`` is where the next run goes on with what is done a part at a time; ``server`` is the Redis server of which
-    a run has made sure that it lacks nothing.
+    ``cursor`` is where the next run goes on with what is done a part at a time, ``members`` the same in an older
+    program's SET; ``server`` is the Redis server of which a run has made sure that it lacks nothing.
     """
 
     finished_at: str
@@ -31,6 +32,7 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     sessions: int
     cursor: str = FIRST_CURSOR
     server: str = ""
+    members: str = FIRST_CURSOR
 
     @property
     def moment(self) -> int:
@@ -47,11 +49,12 @@ def beat(
     sessions: int,
     cursor: str = FIRST_CURSOR,
     server: str = "",
+    members: str = FIRST_CURSOR,
 ) -> None:
     """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
     if not store.settings.enable_checkout_sessions:
         return
-    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server)
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
     try:
         store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
     except CheckoutError as error:
@@ -64,8 +67,17 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
     Raises:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
-    raw = store.redis.ask(("GET", heartbeat_key(job)))
+    return beat_of(store.redis.ask(question(job)))
+
+
+def question(job: str) -> Command:
+    """What to ask Redis for the last run, together with something else."""
+    return ("GET", heartbeat_key(job))
+
+
+def beat_of(reply: object) -> Heartbeat | None:
+    """The run that a reply tells of; ``None`` for an error, and for what another program has written there."""
     try:
-        return None if raw is None else msgspec.json.decode(raw, type=Heartbeat)
-    except msgspec.MsgspecError:
+        return msgspec.json.decode(reply, type=Heartbeat) if isinstance(reply, bytes) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

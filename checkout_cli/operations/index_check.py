@@ -23,8 +23,11 @@ from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_moves import IndexMoves
+from checkout_cli.store.index_place import Layout, Place
 from checkout_cli.store.redis_commands import encoded
 from checkout_cli.store.redis_index import Entry
+from checkout_cli.store.redis_tier import FIRST_CURSOR
 
 BATCH = 500
 """Sessions in one step: about a millisecond of Redis' time."""
@@ -33,6 +36,7 @@ EXAMPLES = 10
 TOLERANCE = 1000
 """Milliseconds by which an entry may be later than the end of its key."""
 
+_NO_MOMENT = float("inf")
 _T = TypeVar("_T")
 
 Progress = Callable[[int, int], None]
@@ -68,10 +72,15 @@ class IndexReport:
 
     ``missing``: sessions without an entry. ``dangling``: entries of which no tier has a session; ``due`` of them have
     ended in the ordinary way. ``late``: entries that say of a session that it lives longer than its key does.
-    ``endless``: sessions that never end. ``wrong_type``: keys that hold no string. ``legacy``: members of a SET that
-    older programs keep there. ``unknown``: entries of which nobody can tell, because the tier that would know is away.
+    ``endless``: sessions that never end. ``wrong_type``: keys that hold no string. ``unknown``: entries of which nobody
+    can tell, because the tier that would know is away.
+
+    ``members`` is the size of an older program's SET; ``unlisted`` are those of which ours has no entry (they are
+    listed and counted all the same, until a clean-up takes them in), ``unfilled`` sessions of ours that the SET lacks.
+    ``unfinished`` is how many entries and members an interrupted move of the index has left where they were.
     """
 
+    place: Place = Place.OWN
     kind: str = "none"
     repaired: bool = False
     keys: int = 0
@@ -82,7 +91,10 @@ class IndexReport:
     late: Found = field(default_factory=Found)
     endless: Found = field(default_factory=Found)
     wrong_type: Found = field(default_factory=Found)
-    legacy: int = 0
+    members: int = 0
+    unlisted: Found = field(default_factory=Found)
+    unfilled: Found = field(default_factory=Found)
+    unfinished: int = 0
     unknown: int = 0
     endowed: int = 0
     finished: bool = True
@@ -91,9 +103,9 @@ class IndexReport:
     @property
     def is_sound(self) -> bool:
         """Whether nothing needs to be mended; what has just ended waits for a clean-up, and is no fault."""
-        faults = (self.missing, self.late, self.endless, self.wrong_type)
+        faults = (self.missing, self.late, self.endless, self.wrong_type, self.unfilled)
         early = self.dangling.number - self.due
-        return not (any(found.number for found in faults) or early or self.legacy or self.kind == "set")
+        return not (any(found.number for found in faults) or early or self.unfinished)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -109,7 +121,7 @@ def check_index(store: CheckoutStore, *, progress: Progress = silent) -> IndexRe
 
     Raises:
         RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: something that is no index is there.
+        WrongKeyType: another program's keys are where our index would have to lie.
     """
     return _Check(store, None, fix_ttl=False, max_seconds=None, progress=progress).run()
 
@@ -123,16 +135,17 @@ def repair_index(
     owner: str | None = None,
     progress: Progress = silent,
 ) -> IndexReport:
-    """Adopt a legacy SET, enter what is missing, take out what dangles, and bring forward what is late.
+    """Enter what is missing, take out what dangles, and bring forward what is late; finish an interrupted adoption.
 
-    With ``fix_ttl``, sessions that never end get the full time to live. With ``agreed``, the index is checked first,
-    and repaired only where something is wrong and ``agreed``, which is shown what.
+    An older program's SET stays, and is brought in line as well. With ``fix_ttl``, sessions that never end get the full
+    time to live. With ``agreed``, the index is checked first, and repaired only where something is wrong and
+    ``agreed``, which is shown what.
 
     Raises:
         InvalidInput: ``max_seconds`` is no time to work in.
         Locked: a clean-up or another repair runs now.
         RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: something that is no index is there.
+        WrongKeyType: another program's keys are where our index would have to lie.
     """
     if max_seconds is not None and not max_seconds > 0:
         raise InvalidInput("the time to repair in must be more than zero seconds", hint="--max-seconds 50")
@@ -170,33 +183,33 @@ class _Check:
     def run(self) -> IndexReport:
         """Everything; stops early when its time is up."""
         report = self._report
-        report.kind = self._index.known_kind()
-        report.legacy = self._legacy_members()
-        self._total = self._expected()
+        layout = self._index.layout()
+        report.place, report.kind = layout.place, layout.kind
+        self._measure(layout)
         try:
             if self._lock is not None:
-                for _ in self._index.adopt_legacy(self._redis.time()):
+                for _ in IndexMoves(self._redis, self._index).finish(self._redis.time()):
                     self._step(0)
             for page in self._index.session_ids():
                 for part in _parts(page):
                     self._look_at_keys(part)
-            if self._index.known_kind() == "zset":
-                for entries in self._index.entries():
-                    self._look_at_entries(entries)
+            for entries in self._index.entries():
+                self._look_at_entries(entries)
+            if layout.kind == "set":
+                self._look_at_members()
         except _Stop:
             report.finished = False
         report.away += [f"no answer from {place}" for place in self._redis.missing_servers()]
         return report
 
-    def _legacy_members(self) -> int:
-        keys = ([INDEX] if self._report.kind == "set" else []) + [self._redis.legacy_index]
-        counts = self._redis.ask_all(*(("SCARD", key) for key in keys), lenient=True)
-        return sum(count for count in counts if isinstance(count, int))
-
-    def _expected(self) -> int:
-        """About how many keys and entries there are, for the progress."""
-        (entries,) = self._redis.ask_all(("ZCARD", INDEX), lenient=True)
-        return 2 * entries if isinstance(entries, int) else 0
+    def _measure(self, layout: Layout) -> None:
+        """How much there is to look at, and what an interrupted move has left."""
+        keys = {layout.key: "zset", **layout.others}
+        sizes = self._redis.ask_all(*(("SCARD" if keys[key] == "set" else "ZCARD", key) for key in keys))
+        number = dict(zip(keys, sizes, strict=True))
+        self._total = 2 * number.pop(layout.key)
+        self._report.members = number.pop(INDEX, 0)
+        self._report.unfinished = sum(number.values())
 
     def _step(self, looked_at: int) -> None:
         self._done += looked_at
@@ -218,17 +231,19 @@ class _Check:
         endless = [name for name in present if ttls[name] == -1]
         sizes = self._sizes(dict.fromkeys([*unlisted, *endless]))
         missing = self._index.missing([name for name in unlisted if name in sizes])
+        only_in_set = [name for name in present if listed.get(name) == _NO_MOMENT]
         endless = [name for name in endless if name in sizes]
         late = [
             Entry(name, now + ttls[name])
             for name in present
-            if ttls[name] >= 0 and now + ttls[name] + TOLERANCE < listed.get(name, 0) < float("inf")
+            if ttls[name] >= 0 and now + ttls[name] + TOLERANCE < listed.get(name, 0) < _NO_MOMENT
         ]
         self._report.missing.add(missing)
+        self._report.unlisted.add(only_in_set)
         self._report.endless.add(endless)
         self._report.late.add(entry.checkout_id for entry in late)
         if self._lock is not None:
-            self._mend(missing, endless, late, ttls, now)
+            self._mend([*missing, *only_in_set], endless, late, ttls, now)
         self._step(len(checkout_ids))
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
@@ -237,17 +252,14 @@ class _Check:
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
-        """Those that have an entry, and its moment (ms); infinite where a legacy index has them."""
-        if self._index.kind() != "zset":
-            missing = set(self._index.missing(checkout_ids))
-            return {name: float("inf") for name in checkout_ids if name not in missing}
+        """Those that have an entry, and its moment (ms); infinite where only an older program's SET has them."""
         scores = dict(zip(checkout_ids, self._index.scores(checkout_ids), strict=True))
         unlisted = [name for name, score in scores.items() if score is None]
-        waiting = set(unlisted) - set(self._index.missing(unlisted))  # those that are still being adopted
+        elsewhere = set(unlisted) - set(self._index.missing(unlisted))
         return {
-            name: float("inf") if score is None else score
+            name: _NO_MOMENT if score is None else score
             for name, score in scores.items()
-            if score is not None or name in waiting
+            if score is not None or name in elsewhere
         }
 
     def _sizes(self, checkout_ids: Iterable[str]) -> dict[str, int]:
@@ -281,29 +293,64 @@ class _Check:
             now = self._redis.time()
             self._report.dangling.add(entry.checkout_id for entry in dangling)
             self._report.due += sum(entry.score <= now for entry in dangling)
+            self._look_for_members(part)
             if self._lock is not None and dangling:
                 self._index.unlist(dangling)
                 self._revive(dangling)
             self._step(len(part))
+
+    def _look_for_members(self, entries: Sequence[Entry]) -> None:
+        """Which of them an older program's SET lacks, though their sessions are there; filled in by a repair."""
+        names = [entry.checkout_id for entry in entries]
+        if self._report.kind != "set" or not (lacking := self._index.not_in_set(names)):
+            return
+        ttls = self._lifetimes(lacking)
+        lacking = self._index.not_in_set([name for name in lacking if ttls.get(name, -2) != -2])  # it may come by now
+        self._report.unfilled.add(lacking)
+        if self._lock is not None:
+            self._index.fill_set(lacking)
+
+    def _look_at_members(self) -> None:
+        """Members of the SET without a session and without an entry: what an older program leaks."""
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            page = self._index.member_page(cursor)
+            cursor = page.cursor
+            dangling = self._really_dangling_members(page.lacking)
+            self._report.dangling.add(dangling)
+            self._report.due += len(dangling)
+            if self._lock is not None:
+                self._index.settle([Entry(name, 0) for name in dangling], [])
+            self._step(page.number)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
         """Entries of which neither Redis nor the database has a session, and that are still there."""
         keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
         if not self._redis.is_cluster and self._redis.ask(("EXISTS", *keys)) == len(keys):
             return []  # the usual case, told by one command
-        ttls = self._lifetimes([entry.checkout_id for entry in entries])
-        self._report.unknown += len(entries) - len(ttls)
-        gone = [entry for entry in entries if ttls.get(entry.checkout_id) == -2]
+        names = self._nowhere([entry.checkout_id for entry in entries])
+        gone = [entry for entry in entries if entry.checkout_id in names]
+        scores = self._index.scores([entry.checkout_id for entry in gone])
+        return [entry for entry, score in zip(gone, scores, strict=True) if score == entry.score]
+
+    def _really_dangling_members(self, names: Sequence[str]) -> list[str]:
+        """The same of members of an older program's SET; they have no moment, and still none of ours."""
+        gone = self._nowhere(names)
+        names = [name for name in names if name in gone]
+        return [name for name, score in zip(names, self._index.scores(names), strict=True) if score is None]
+
+    def _nowhere(self, names: Sequence[str]) -> set[str]:
+        """Those of which neither Redis nor the database has a session; of others it is noted that nobody can tell."""
+        ttls = self._lifetimes(names)
+        self._report.unknown += len(names) - len(ttls)
+        gone = [name for name in names if ttls.get(name) == -2]
         try:
-            rows = self._living_rows([entry.checkout_id for entry in gone])
+            return set(gone) - set(self._living_rows(gone))
         except DatabaseUnavailable as away:
             self._report.unknown += len(gone)
             if str(away) not in self._report.away:
                 self._report.away.append(str(away))
-            return []
-        gone = [entry for entry in gone if entry.checkout_id not in rows]
-        scores = self._index.scores([entry.checkout_id for entry in gone])
-        return [entry for entry, score in zip(gone, scores, strict=True) if score == entry.score]
+            return set()
 
     def _living_rows(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         ours = [name for name in checkout_ids if is_accepted_id(name)]

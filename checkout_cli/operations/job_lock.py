@@ -54,7 +54,7 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     Raises:
         Locked: another process has it.
         TierUnavailable: neither Redis nor the database can be reached.
-        SchemaTooNew: a newer program has upgraded the database; a job of this one would write first and fail then.
+        TablesRefused: the database's tables are not for us; a job would write to Redis first and fail then.
     """
     with suppress(DatabaseUnavailable):
         store.database.ping()

@@ -18,8 +18,8 @@ from checkout_cli.keys import (
     COUPON_GENERATION,
     DELIVERY_GENERATION,
     INDEX,
-    LEGACY_INDEX,
-    LEGACY_INDEX_IN_CLUSTER,
+    INDEX_ASIDE,
+    INDEX_BESIDE,
     LEGACY_STATS,
     PENDING,
     minute_key,
@@ -108,7 +108,7 @@ def sample_keys(
 def known_keys(now: int) -> list[bytes]:
     """The keys of which there is one each, at a place that we know: ``now`` is in milliseconds."""
     single = [
-        *(INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, PENDING, LEGACY_STATS),
+        *(INDEX, INDEX_BESIDE, INDEX_ASIDE, PENDING, LEGACY_STATS),
         *(DELIVERY_GENERATION, COUPON_GENERATION),
     ]
     minute = now // 60_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from checkout_cli.errors import CheckoutError
 from checkout_cli.operations.cleanup import JOB, CleanupReport, clean_up
 from checkout_cli.operations.export import Exported, export
-from checkout_cli.operations.heartbeat import last_beat
+from checkout_cli.operations.heartbeat import Heartbeat, last_beat
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Count, Totals
 
@@ -19,11 +19,11 @@ MOST_SESSIONS = 500
 
 @dataclass(frozen=True)
 class ManagementStatistics:
-    """The totals since ever, the sessions that live, and the last clean-up (ms); ``None`` where nobody can tell."""
+    """The totals since ever, the sessions that live, and the last clean-up; ``None`` where none is remembered."""
 
     totals: Totals
     count: Count
-    last_cleanup: int | None
+    cleanup: Heartbeat | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def statistics(store: CheckoutStore) -> ManagementStatistics:
         beat = last_beat(store, JOB)
     except CheckoutError:  # it is in Redis alone, and the totals are not
         beat = None
-    return ManagementStatistics(store.totals(), store.count(), beat.moment if beat else None)
+    return ManagementStatistics(store.totals(), store.count(), beat)
 
 
 def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:

@@ -9,9 +9,7 @@ from typing import TypeVar
 
 from checkout_cli.domain.statistics import Statistics, StatisticsReport
 from checkout_cli.errors import CheckoutError
-from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.health import HealthReport
-from checkout_cli.operations.heartbeat import Heartbeat, last_beat
 from checkout_cli.operations.inspection import Info, Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -35,7 +33,6 @@ class Snapshot:
     servers: dict[str, Info]
     report: StatisticsReport | None
     statuses: dict[str, int] | None
-    cleanup: Heartbeat | None
 
 
 def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot:
@@ -44,17 +41,16 @@ def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot
     health = look()
     statistics = Statistics(store)
     enabled = store.settings.enable_statistics
-    servers, report, cleanup = {}, None, None
+    servers, report = {}, None
     if health.redis.connected:
         servers = _infos(store)
-        cleanup = _known(lambda: last_beat(store, JOB))
         if enabled:
             report = _known(lambda: statistics.read(MINUTES, now))
     elif enabled and health.database.connected:
         why = str(health.redis.problem)
         report = _known(lambda: statistics.without_redis(MINUTES, now, why))
     statuses = _known(lambda: statistics.living_by_status(now)) if health.database.connected else None
-    return Snapshot(now, time.perf_counter() - started, health, servers, report, statuses, cleanup)
+    return Snapshot(now, time.perf_counter() - started, health, servers, report, statuses)
 
 
 def _infos(store: CheckoutStore) -> dict[str, Info]:

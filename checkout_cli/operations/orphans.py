@@ -16,9 +16,9 @@ from checkout_cli.operations.cleanup import JOB
 from checkout_cli.operations.index_check import Found, Progress, silent
 from checkout_cli.operations.job_lock import job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis_commands import decoded
-from checkout_cli.store.redis_pending import is_dirty
-from checkout_cli.store.redis_tier import Look
+from checkout_cli.store.redis_tier import Look, Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""
@@ -142,9 +142,14 @@ class _Orphans:
 
     def _look_at_names(self, names: Sequence[str]) -> None:
         for name, look in zip(names, self._store.redis.look(names), strict=True):
-            if look.problem is not None or is_dirty(look):
+            if look.problem is not None or _may_wait(look):
                 continue
             if self._remove:
-                self._store.publisher.flush_seen(name, look)
+                self._store.flusher.pending.forget(name, Opened(look.value, None, value=look.copy))
             self._report.names.add([name])
         self._step(len(names))
+
+
+def _may_wait(look: Look) -> bool:
+    """Whether there may be a write of ours that the database lacks, also where an external writer has touched it."""
+    return look.copy is not None and (look.copy.is_dirty or look.copy.kind is Kind.UNREADABLE)

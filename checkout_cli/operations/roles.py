@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checkout_cli.errors import InvalidInput
-from checkout_cli.keys import LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER
 from checkout_cli.operations.access import COMMANDS, IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
 from checkout_cli.settings import Settings
 
@@ -16,7 +15,6 @@ PASSWORD = "PASSWORD"  # noqa: S105  (what stands for one)
 """What stands for the password in a rule."""
 NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
 """The versions of Redis whose rules differ; every Valkey is like the newest."""
-_MOVED = {LEGACY_INDEX: LEGACY_INDEX_IN_CLUSTER}
 _CLUSTER = frozenset(map(Need, ("cluster|slots", "cluster|myshardid", "cluster|info", "asking")))
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -73,7 +71,7 @@ _LOOKING = (
 )
 _CHANGING = (
     *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
-    *("sessions restore", "sessions extend", "sessions index repair"),
+    *("sessions restore", "sessions extend", "sessions index repair", "sessions index adopt"),
     *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
     *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
     *("serve", "cron run"),
@@ -105,15 +103,12 @@ ROLES = {
 
 
 def for_settings(entry: Entry, settings: Settings) -> Entry:
-    """An entry in a cluster, where the legacy index has another key, behind Sentinels, or for another database."""
+    """An entry in a cluster, behind Sentinels, or for another database."""
     if not entry.everything:
         return entry
     if settings.is_cluster:
-        needs, helps = (
-            frozenset(Need(need.command, _MOVED.get(need.keys, need.keys)) for need in some)
-            for some in (entry.needs | entry.fenced, entry.helps)
-        )
-        return Entry(needs | _CLUSTER, helps - needs)
+        needs = entry.needs | entry.fenced | _CLUSTER
+        return Entry(needs, entry.helps - needs)
     needs = entry.needs | entry.fenced if settings.redis_sentinels else entry.needs
     if settings.redis_db:
         needs |= {Need("select")}

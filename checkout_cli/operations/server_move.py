@@ -276,5 +276,5 @@ def _ends_sooner(seen: _Seen) -> bool:
 def _enter(store: CheckoutStore, target: RedisTier, some: Sequence[_Seen]) -> None:
     now = store.clock.wall()
     entries = [Entry(seen.checkout_id, now + seen.mine.ttl) for seen in some if seen.mine.ttl is not None]
-    with suppress(WrongKeyType):  # an older program's SET on the new server: a clean-up adopts it
+    with suppress(WrongKeyType):  # another program's keys are in the way there: a clean-up enters them
         RedisIndex(target).enter(entries)

@@ -20,14 +20,14 @@ from checkout_cli.errors import (
     DatabaseDenied,
     ExitCode,
     RedisUnavailable,
-    SchemaTooNew,
+    TablesRefused,
     TierUnavailable,
 )
 from checkout_cli.operations import config_check, env_file, installation, probe
 from checkout_cli.operations.config_check import ConfigReport, Severity
 from checkout_cli.operations.env_file import EnvFilePlan
 from checkout_cli.operations.installation import CLIENTS, SERVERS, Program, System
-from checkout_cli.settings import Settings, without_password
+from checkout_cli.settings import Settings
 
 if TYPE_CHECKING:
     from checkout_cli.store.schema_version import Upgrade
@@ -278,7 +278,7 @@ class _Setup:
         """Whether the database answers and has our tables, which a set-up creates."""
         from checkout_cli.store.database_tier import DatabaseTier
 
-        place = without_password(settings.database_url)
+        place = settings.database_place
         try:
             with closing(DatabaseTier(settings)) as tier:
                 if not self._looked_only and (done := tier.upgrade_schema()) is not None:
@@ -367,7 +367,7 @@ def _what(plan: EnvFilePlan) -> str:
 
 
 def _failed(name: str, error: CheckoutError, *, fix: str = "") -> Check:
-    told = isinstance(error, (DatabaseDenied, SchemaTooNew))
+    told = isinstance(error, (DatabaseDenied, TablesRefused))
     code = error.exit_code if told else ExitCode.FINDING
     return Check(name, Status.FAILED, str(error), fix or error.hint, code)
 

@@ -1,8 +1,8 @@
-"""``sync``: what one tier has and the other lacks, and handing it over.
+"""``sync``: bring to each tier what it lacks of the other, and to both what external writers have written to Redis.
 
 Whoever uses the store does this on the way, a few sessions at a time; this does all of it now. Each step can be done
 twice, or by two machines at once, without harm, so there is no lock: a version is published only over an older one,
-and a write is drained only if its id is not in the drain log.
+and a write is flushed only if the flush log does not know it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class SyncReport:
     know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
     be old. ``expired``: the session had ended. ``flushed``: the database has it now, or had it. ``external``: writes of
     external writers that were taken in. ``disputed``: of both, those that went to the conflict log. ``lost``: gone from
-    Redis before the database had it. ``stuck_number`` are those in ``stuck``, and more that are not named.
+    Redis, or overwritten there by an external writer, before the database had it. ``stuck_number`` are those in
+    ``stuck``, and more that are not named.
     """
 
     now: int
@@ -171,7 +172,9 @@ class _Stop(Exception):
 def synchronize(
     store: CheckoutStore, *, dry_run: bool = False, max_seconds: float | None = None, progress: Progress = silent
 ) -> SyncReport:
-    """Look at what is pending, and unless ``dry_run``, hand it over: first to the database, then to Redis.
+    """Look at what is pending, and unless ``dry_run``, sync it: first to the database, then to Redis.
+
+    Last come external writes, which nothing names: the beginning of each session's value tells them.
 
     Raises:
         TierUnavailable: neither Redis nor the database can be reached.
@@ -199,8 +202,8 @@ class _Sync:
             return report
         try:
             self._flush()
-            self._take_in()
             self._publish()
+            self._take_in()  # last: it looks at every session, and the others know which
         except _Stop:
             report.finished = False
         except (RedisUnavailable, DatabaseUnavailable) as away:
@@ -258,7 +261,8 @@ class _Sync:
             self._cannot(checkout_id, error)
             return
         if flushed is None:
-            self._report.lost += look.value is None and look.problem is None
+            is_external = look.copy is not None and look.copy.is_external
+            self._report.lost += look.problem is None and (look.value is None or is_external)
             return
         self._report.disputed += flushed.conflict
         if flushed.external:
@@ -274,10 +278,13 @@ class _Sync:
         if not store.settings.enable_checkout_sessions:
             return
         for page in store.index.newest():
-            suspects = store.redis.not_ours(page)
-            for checkout_id, look in zip(suspects, store.redis.look(suspects), strict=True):
-                self._take_in_one(checkout_id, look)
+            self._take_in_page(page)
             self._step()
+
+    def _take_in_page(self, checkout_ids: Sequence[str]) -> None:
+        suspects = self._store.redis.not_ours(checkout_ids)
+        for checkout_id, look in zip(suspects, self._store.redis.look(suspects), strict=True):
+            self._take_in_one(checkout_id, look)
 
     def _take_in_one(self, checkout_id: str, look: Look) -> None:
         try:
@@ -303,6 +310,7 @@ class _Sync:
     def _publish_page(self, page: Sequence[Row]) -> None:
         if self._store.hand_over.is_fenced:
             self._store.hand_over.renew()
+        self._take_in_page([row.checkout_id for row in page])  # else the publish does, and nobody counts it
         # Before the rows are read: a later restart must void these publishes.
         identities = self._store.redis.identities([row.checkout_id for row in page])
         now = self._store.clock.wall()

@@ -15,7 +15,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_inspection import RowView, Told, conflicts_of, is_replaced, view_row
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
-from checkout_cli.store.protocol.value import digest_of
+from checkout_cli.store.protocol.value import Kind, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_inspection import KeyState, KeyView, view_key
@@ -52,7 +52,8 @@ class Trace:
 
     ``key`` is ``None`` where Redis is away or switched off, and ``redis_away`` says which; the same of ``row`` and
     ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one;
-    ``expected`` is what flushing it would do to the row, if the database may lack something of it.
+    ``expected`` is what flushing it would do to the database, if that may lack something of it; what an external writer
+    has made, and no row stands behind, is left to the first write of ours.
     """
 
     checkout_id: str
@@ -156,14 +157,17 @@ def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, s
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
     """What flushing Redis' value would do, by the very rules of the flush; nothing is written."""
     value = None if key is None else key.value
-    if key is None or value is None or key.raw is None or row is None:
+    if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
         return None
     if value.is_external:
         value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
     elif not value.is_dirty:
         return None
-    record = Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
-    return store.flush_log.expected(checkout_id, value, record)
+    return store.flush_log.expected(checkout_id, value, None if row is None else _record(checkout_id, row))
+
+
+def _record(checkout_id: str, row: RowView) -> Record:
+    return Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
 
 
 def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:

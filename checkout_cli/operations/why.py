@@ -61,6 +61,14 @@ class Cause(StrEnum):
     UNKNOWN = "cannot be told now"
 
 
+_BECOMES = {
+    Result.APPLIED: "becomes the next version",
+    Result.PARTLY: "becomes the next version, but for what may not follow (payment, identity), which is a conflict",
+    Result.MERGED: "is merged into the next version",
+    Result.CONFLICT: "changes nothing: both contents go to the conflict log",
+    Result.ALREADY: "changes nothing: the database has it already",
+}
+"""What becomes of an external write."""
 _GONE = frozenset({Cause.EXPIRED, Cause.TOO_OLD, Cause.DELETED, Cause.NEVER_SEEN})
 _WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 
@@ -248,9 +256,13 @@ class _Explanation:
         if row is None or row.body is not None:
             return None
         more = ("Redis still has a copy, which no read believes",) if self._has_copy() else ()
+        when = f"{_ago(self._found, row.updated_at)} ({iso(row.updated_at)})"
+        if row.previous_version is not None:
+            restore = f"checkoutctl sessions restore {self._found.checkout_id}"
+            return self._say(Cause.DELETED, f"an external writer deleted it {when}", *more, hint=restore)
         return self._say(
             Cause.DELETED,
-            f"it was deleted {_ago(self._found, row.updated_at)} ({iso(row.updated_at)})",
+            f"it was deleted {when}",
             *more,
             hint="checkoutctl sessions restore FILE, with the undo file of that deletion",
         )
@@ -284,7 +296,7 @@ class _Explanation:
         if self._row_lives():
             return self._say(
                 Cause.CORRUPT_COPY,
-                f"{what}; the database has it, and reads get that",
+                f"{what}; the next read or sync keeps these bytes as a conflict, and serves what the database has",
                 hint=f"checkoutctl sessions show {self._found.checkout_id}",
             )
         return self._say(
@@ -295,21 +307,13 @@ class _Explanation:
 
     def _external_write(self) -> Answer | None:
         key, row, flush = self._found.key, self._found.row, self._found.expected
-        external = key is not None and key.value is not None and key.value.is_external
-        if row is None or flush is None or not external or not self._row_lives(or_key_does=True):
+        if key is None or key.value is None or not key.value.is_external or flush is None:
             return None
-        cause = Cause.EXTERNAL_CONFLICT if flush.conflict else Cause.EXTERNAL_WRITE
-        becomes = {
-            Result.APPLIED: "becomes the next version",
-            Result.PARTLY: "becomes the next version, but for its payment status or identity, which may not follow",
-            Result.MERGED: "is merged into the next version",
-            Result.CONFLICT: "changes nothing: both contents go to the conflict log",
-            Result.ALREADY: "changes nothing: the database has it already",
-        }[flush.result]
+        known = "has no row of it" if row is None else f"has version {row.version}"
         return self._say(
-            cause,
-            f"it is alive: an external writer has written it, and with the shop's next read or write, or a sync, that "
-            f"{becomes} (the database has version {row.version})",
+            Cause.EXTERNAL_CONFLICT if flush.conflict else Cause.EXTERNAL_WRITE,
+            f"it is alive: an external writer has written it, and the database {known}; with the shop's next read or "
+            f"write, or a sync, that {_BECOMES[flush.result]}",
             hint="checkoutctl sync",
         )
 
@@ -330,8 +334,8 @@ class _Explanation:
         if self._found.trust is Trust.TRUSTED:
             return self._say(
                 Cause.STALE,
-                f"it is alive, and reads may get version {key.version}, though the database has {row.version}: another "
-                "program has put an old copy back",
+                f"it is alive, and reads may get version {key.version}, though the database has {row.version}: an "
+                "external writer has put an old copy back",
                 hint=f"redis-cli DEL checkout:session:{self._found.checkout_id}; the next read brings the right one",
             )
         older = "an external writer's value" if key.state is not KeyState.OURS else f"version {key.version}"
@@ -457,7 +461,7 @@ class _Explanation:
             )
         return self._say(
             Cause.DANGLING,
-            "only its entry in the index is left: another program deleted the key, or it ended there by itself",
+            "only its entry in the index is left: an external writer deleted the key, or its time ran out",
             hint="checkoutctl sessions index repair",
         )
 
@@ -480,12 +484,12 @@ def _key_in_words(key: KeyView, found: Trace) -> str:
     if key.state is KeyState.MISSING:
         return "no key"
     if key.state is KeyState.CLAIMED:
-        return "a claim to fill the key: somebody is reading it just now"
+        return "no key, and a claim to fill it: somebody is reading it just now"
     ends_at = found.key_expires_at()
     ends = "without an end" if ends_at is None else f"ends {_when(found, ends_at)}"
     if key.state is KeyState.BROKEN:
         return f"{key.problem}, {key.size:,} bytes, {ends}"
-    version = "another program's" if key.version is None else f"version {key.version}"
+    version = "an external writer's" if key.version is None else f"version {key.version}"
     return f"{version}, {ends}, {found.trust}"
 
 
@@ -493,7 +497,7 @@ def _score_in_words(key: KeyView, found: Trace) -> str:
     if key.score is None:
         return "not listed"
     if key.score == float("inf"):
-        return "listed, in a legacy index"
+        return "listed by an older program alone"
     return f"listed, to be looked at {_when(found, int(key.score))}"
 
 

@@ -63,7 +63,7 @@ def _document(report: CleanupReport) -> dict[str, object]:
             "flushLog": report.flush_log,
         },
         "stillAlive": report.still_alive,
-        "adoptedFromLegacyIndex": report.adopted_from_legacy_index,
+        "enteredFromSet": report.from_set,
         "enteredIntoIndex": report.entered_into_index,
         "withoutExpiry": report.without_expiry,
         "finished": report.finished,
@@ -86,8 +86,8 @@ def _lines(report: CleanupReport) -> list[str]:
         lines.append(f"{verb} {report.flush_log:,} entries of the flush log: writes that the database got long ago")
     if report.still_alive:
         lines.append(f"{report.still_alive:,} were due and are still in use: kept")
-    if report.adopted_from_legacy_index:
-        lines.append(f"adopted {report.adopted_from_legacy_index:,} entries of a legacy index")
+    if report.from_set:
+        lines.append(f"entered {report.from_set:,} sessions that only an older program's SET listed")
     if report.entered_into_index:
         lines.append(f"entered {report.entered_into_index:,} sessions that the index did not have")
     if not report.finished:

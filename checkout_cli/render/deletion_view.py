@@ -100,7 +100,7 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
     if as_json:
         write_json(
             {
-                "undoFile": str(restoration.path),
+                "undoFile": None if restoration.path is None else str(restoration.path),
                 "dryRun": restoration.dry_run,
                 "deletedAt": iso(restoration.deleted_at),
                 "degraded": restoration.degraded,
@@ -134,6 +134,7 @@ def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
                 "capped": extension.capped,
                 "redis": extension.in_redis,
                 "database": extension.in_database,
+                "external": extension.external,
             }
         )
     else:
@@ -141,5 +142,7 @@ def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
         write_line(f"{safe(extension.checkout_id)} ends in {left} ({iso(extension.after)})")
     if extension.capped:
         narrate("that is its maximum age: no session lives longer")
+    if extension.external:
+        warn("an external writer wrote it last: expiresAt in its JSON stays, and that program may go by it")
     for reason in extension.away:
         warn(f"not extended there: {reason}")

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from checkout_cli.render.masking import ITEM_KINDS, MASKED, NUMBER, SESSION_KINDS, fields_shown, user_id_shown
+from checkout_cli.session import decode
 
 _ELLIPSIS = "…".encode()
 _Number = Union[int, float, bool, None, UnsetType]  # noqa: UP007  (it is made at run time)
@@ -84,4 +85,4 @@ def _hide(contact: Any) -> None:
 
 
 def _slowly(body: bytes) -> bytes:
-    return _encode(fields_shown(msgspec.json.decode(body)))
+    return _encode(fields_shown(decode(body)))

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from checkout_cli import lone_surrogates
 from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.operations.export import Exported, Page
@@ -106,10 +105,15 @@ def _second(seconds: int) -> str:
 
 
 def _in_one_line(body: bytes) -> str:
-    """A body as it is, unless another program has put it on several lines, or there is more than ASCII in it."""
+    """A body as it is, unless another program has put it on several lines, or there is more than ASCII in it.
+
+    Lone surrogates are replaced: few other JSON readers than JavaScript's take them.
+    """
+    if b"\\" in body:
+        body = lone_surrogates.replaced(body)
     if body.isascii() and b"\n" not in body and b"\r" not in body:
         return body.decode()
-    return json.dumps(msgspec.json.decode(body), separators=(",", ":"))
+    return json.dumps(decode(body), separators=(",", ":"))
 
 
 def _cells(row: Exported, now: int, columns: Iterable[str]) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.operations.health import HealthReport, RedisHealth, RedisMemory, Status, TierHealth
+from checkout_cli.operations.heartbeat import Heartbeat
 from checkout_cli.render.output import (
     Column,
     console,
@@ -23,6 +24,7 @@ from checkout_cli.render.safe import safe
 from checkout_cli.render.sync_view import pending_document, pending_text
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
+from checkout_cli.store.records import Count, Totals
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,9 +79,7 @@ def document(report: HealthReport) -> dict[str, Any]:
         "count": count.number if count else None,
         "tier": count.tier if count else None,
         "exact": count.exact if count else None,
-        "stats": None
-        if totals is None
-        else {"totalCreated": totals.created, "totalCompleted": totals.completed, "totalFailed": totals.failed},
+        "stats": statistics_document(totals, count, report.redis.cleanup),
     }
     if report.sessions.no_totals is not None:
         sessions["statsReason"] = report.sessions.no_totals
@@ -100,6 +100,17 @@ def document(report: HealthReport) -> dict[str, Any]:
         "sessions": sessions,
         "pending": pending_document(report.pending),
         "status": report.status,
+    }
+
+
+def statistics_document(totals: Totals | None, count: Count | None, cleanup: Heartbeat | None) -> dict[str, Any]:
+    """The shop's statistics of sessions; ``None`` is what cannot be known."""
+    return {
+        "totalCreated": totals.created if totals else None,
+        "totalCompleted": totals.completed if totals else None,
+        "totalFailed": totals.failed if totals else None,
+        "activeSessions": count.number if count else None,
+        "lastCleanup": iso(cleanup.moment) if cleanup and cleanup.moment else None,
     }
 
 

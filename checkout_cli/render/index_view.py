@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from checkout_cli.keys import INDEX
+from checkout_cli.operations.index_adoption import AdoptionReport
 from checkout_cli.operations.index_check import Found, IndexReport
 from checkout_cli.operations.orphans import OrphanReport
 from checkout_cli.render.output import narrate, partial_document, warn, write_json, write_line
 from checkout_cli.render.prompt import confirm
 from checkout_cli.render.safe import safe
 from checkout_cli.render.session_view import shortened
+from checkout_cli.session import iso
 from checkout_cli.sizes import size
+from checkout_cli.store.index_place import Place
 
 _HINT = "the same command with --yes, or with --dry-run to look only"
 
@@ -54,6 +58,7 @@ def index_document(report: IndexReport) -> dict[str, Any]:
     return {
         "repaired": report.repaired,
         "sound": report.is_sound,
+        "place": str(report.place),
         "kind": report.kind,
         "keys": report.keys,
         "entries": report.entries,
@@ -62,7 +67,12 @@ def index_document(report: IndexReport) -> dict[str, Any]:
         "late": _document(report.late),
         "endless": {**_document(report.endless), "fixed": report.endowed},
         "wrongType": _document(report.wrong_type),
-        "legacy": report.legacy,
+        "set": {
+            "members": report.members,
+            "unlisted": _document(report.unlisted),
+            "unfilled": _document(report.unfilled),
+        },
+        "unfinished": report.unfinished,
         "unknown": report.unknown,
         "finished": report.finished,
         "partial": bool(report.away),
@@ -76,8 +86,11 @@ def _document(found: Found) -> dict[str, Any]:
 def _lines(report: IndexReport) -> Iterator[str]:
     done = report.repaired
     early = report.dangling.number - report.due
-    if report.kind == "set" or report.legacy:
-        yield f"a legacy SET with {_count(report.legacy, 'id', 'ids')}{': adopted' if done else ''}"
+    if report.place is not Place.OWN:
+        yield _place_in_words(report.place, report.kind, report.members)
+    if report.unfinished:
+        left = _count(report.unfinished, "entry", "entries")
+        yield f"{left} waiting for the end of an interrupted adoption{': brought over' if done else ''}"
     if report.missing.number:
         yield _line(report.missing, "is not in the index", "are not in the index", "entered" if done else "")
     if early:
@@ -90,6 +103,12 @@ def _lines(report: IndexReport) -> Iterator[str]:
     if report.late.number:
         says = "earlier than the index says"
         yield _line(report.late, f"ends {says}", f"end {says}", "mended" if done else "")
+    if report.unlisted.number:
+        says = "in the older program's SET alone"
+        yield _line(report.unlisted, f"is {says}", f"are {says}", "entered" if done else "left to the next clean-up")
+    if report.unfilled.number:
+        says = "missing in the older program's SET"
+        yield _line(report.unfilled, f"is {says}", f"are {says}", "added" if done else "")
     if report.endless.number:
         fate = f"{report.endowed:,} given an end" if report.endowed else ""
         yield _line(report.endless, "never ends", "never end", fate)
@@ -98,6 +117,12 @@ def _lines(report: IndexReport) -> Iterator[str]:
         yield f"{keys} no string: another program's ({_named(report.wrong_type)})"
     if report.unknown:
         yield f"{_count(report.unknown, 'entry', 'entries')} could not be judged"
+
+
+def _place_in_words(place: Place, kind: str, members: int) -> str:
+    if place is Place.BESIDE_OTHER:
+        return f"{INDEX} holds a {kind} that is not ours: left alone, ours lies beside it"
+    return f"{INDEX} holds an older program's SET with {_count(members, 'id', 'ids')}: kept for it, ours lies beside it"
 
 
 def _line(found: Found, one: str, many: str, fate: str) -> str:
@@ -112,6 +137,66 @@ def _count(number: int, one: str, many: str) -> str:
 def _named(found: Found) -> str:
     more = ", …" if found.number > len(found.examples) else ""
     return ", ".join(safe(name) for name in shortened(found.examples)) + more
+
+
+# Adoption
+
+
+def adoption_agreement(*, yes: bool, dry_run: bool) -> Callable[[AdoptionReport], bool]:
+    """Shows what would change, and asks a person unless that is settled."""
+
+    def agreed(report: AdoptionReport) -> bool:
+        if report.layout.place is Place.BESIDE_SET:
+            narrate(_place_in_words(report.layout.place, report.layout.kind, report.members))
+            narrate("adopting removes that SET; an older program cannot enter its sessions into the index any more")
+        if dry_run:
+            return False
+        return yes or confirm(f"Put our index at {INDEX}?", hint=_HINT)
+
+    return agreed
+
+
+def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
+    """What was done, or would be, on stdout."""
+    if as_json:
+        write_json(_adoption_document(report))
+        return
+    for line in _adoption_lines(report):
+        write_line(line)
+    if report.done and not report.finished:
+        narrate("stopped before the end. next: checkoutctl sessions index adopt")
+
+
+def _adoption_document(report: AdoptionReport) -> dict[str, Any]:
+    return {
+        "adopted": report.done and report.finished,
+        "place": str(report.layout.place),
+        "kind": report.layout.kind,
+        "members": report.members,
+        "entries": report.entries,
+        "externalWriterSeenAt": None if report.seen_at is None else iso(report.seen_at),
+        "entered": report.taken.entered,
+        "removed": report.taken.removed,
+        "finished": report.finished,
+    }
+
+
+def _adoption_lines(report: AdoptionReport) -> Iterator[str]:
+    if report.done:
+        yield (
+            f"entered {_count(report.taken.entered, 'session', 'sessions')} that only the SET listed, "
+            f"removed {_count(report.taken.removed, 'id', 'ids')} without a session"
+        )
+        if report.finished:
+            yield f"our index lies at {INDEX}"
+    elif report.layout.place is Place.BESIDE_OTHER:
+        yield _place_in_words(report.layout.place, report.layout.kind, report.members)
+    elif not report.is_needed:
+        yield f"nothing to adopt: there is no older program's SET at {INDEX}"
+    elif report.layout.place is Place.BESIDE_SET:
+        yield f"would put our index with {_count(report.entries, 'entry', 'entries')} at {INDEX}"
+    else:
+        yield "would finish an interrupted adoption"
 
 
 # What no session stands behind

@@ -7,8 +7,8 @@ from checkout_cli.keys import (
     COUPON_PREFIX,
     DELIVERY_PREFIX,
     INDEX,
-    LEGACY_INDEX,
-    LEGACY_INDEX_IN_CLUSTER,
+    INDEX_ASIDE,
+    INDEX_BESIDE,
     LEGACY_STATS,
     LOCK_PREFIX,
     MINUTE_PREFIX,
@@ -20,7 +20,7 @@ from checkout_cli.render.masking import MASKED, value_shown
 from checkout_cli.render.safe import safe
 from checkout_cli.store.redis_commands import decoded
 
-_NO_SECRETS = frozenset({INDEX, LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER, LEGACY_STATS, PENDING})
+_NO_SECRETS = frozenset({INDEX, INDEX_BESIDE, INDEX_ASIDE, LEGACY_STATS, PENDING})
 _NO_SECRETS_BEHIND = (DELIVERY_PREFIX, COUPON_PREFIX, LOCK_PREFIX, MINUTE_PREFIX)
 _SESSION_ID_SHOWN = 8
 _LONGEST_PREFIX = 32

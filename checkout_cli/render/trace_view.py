@@ -194,7 +194,7 @@ def _index(trace: Trace) -> str:
     if key.score is None:
         return "not listed"
     if key.score == float("inf"):
-        return "listed, in a legacy index"
+        return "listed by an older program alone"
     return f"listed, to be looked at {_moment(trace, int(key.score))}"
 
 

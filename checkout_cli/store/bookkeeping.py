@@ -1,15 +1,16 @@
 """Counting what the database accepted, and tracking whose checkout it was.
 
-Both travel in the exchange of the write's own publish, and nowhere else: what fills a key, publishes a row for
-another, repeats a publish or drains a value counts nothing (ARCHITECTURE.md, point 13). So no accepted transition is
-counted twice. It is not counted at all where the publish is not attempted or never arrives: while Redis is away, where
-sessions are not kept in Redis, and for what Redis or memory accepted alone, also once it has been drained. Exact
-figures come from the database (:meth:`CheckoutStore.totals`).
+Both travel with the publish of the process whose transaction applied a write, or flushed it, and nowhere else: what
+fills a key, publishes a row for another, repeats a publish or flushes what was flushed before counts nothing
+(ARCHITECTURE.md, point 13). So no accepted transition is counted twice. It is not counted at all where the publish is
+not attempted or never arrives: while Redis is unavailable, where sessions are not kept in Redis, and for what memory
+accepted alone. Exact figures come from the database (:meth:`CheckoutStore.totals`).
 
-What is counted, in the minute of the write: ``created`` for each new session, ``updated`` for each accepted update,
-``completed``, ``failed`` and ``cancelled`` for each write that made a session so. Adopting another program's session
-is an update: nobody knows when that program created it, or whether it counted it. A deletion counts nothing, and takes
-nothing back. ``create:N`` and ``update:N`` are histograms of how long the calls took, as their callers saw it.
+What is counted, in the minute of the commit: ``created`` for each new session, ``updated`` for each accepted update,
+and once for all that one flush brings, ``completed``, ``failed`` and ``cancelled`` for each write that made a session
+so. Taking in another program's session is an update: nobody knows when that program created it, or whether it counted
+it. A deletion counts nothing, and takes nothing back. ``create:N`` and ``update:N`` are histograms of how long the
+calls took, as their callers saw it.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ from checkout_cli.store.hand_over import Before, HandOver
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.ids import first_of, writes
+from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Count, Record, Sighting, Totals
 from checkout_cli.store.redis_alone import RedisAlone
@@ -105,6 +106,7 @@ class CheckoutStore:
         self.flusher = Flusher(redis, database, self.flush_log, self.hand_over, self._versions, self.clock, new_token)
         self.publisher = Publisher(
             redis,
+            self.index,
             database,
             self.hand_over,
             self.flusher,
@@ -113,7 +115,7 @@ class CheckoutStore:
             session_ttl=settings.session_ttl,
         )
         self.redis_alone = RedisAlone(redis, self.flusher, self._versions, new_token)
-        self._expiry = ExpiryField(redis, self._versions, self.clock)
+        self.expiry = ExpiryField(redis, self._versions, self.clock)
         self._deletion = Deletion(redis, database, self.hand_over, self.publisher, self.clock, new_token)
         self._last_resort = LastResort(self.memory, self.flush_log, self._versions, self.clock)
         self._without_database = WithoutDatabase(self.redis_alone, self._last_resort, self.publisher)
@@ -155,8 +157,8 @@ class CheckoutStore:
             TierUnavailable: it may exist, and the tiers that would know are away. While only Redis is, the database
                 knows all sessions but those that another program wrote and nobody adopted: these are not found.
         """
-        if self.settings.enable_checkout_sessions:
-            self._look_around()
+        if self.settings.enable_checkout_sessions and (due := self.hand_over.renew()) is not None:
+            self.publisher.look_around(due)
         before = self.hand_over.before(checkout_id)
         opened = self._open(checkout_id)
         session = self._trusted(checkout_id, opened, before)
@@ -294,15 +296,17 @@ class CheckoutStore:
             changes["databaseOrderId"] = order_id
         return self.update(checkout_id, changes, require=require)
 
-    def delete(self, checkout_id: str, *, seen: int | None = None, write_id: str | None = None) -> None:
+    def delete(
+        self, checkout_id: str, *, seen: int | None = None, digest: str | None = None, write_id: str | None = None
+    ) -> None:
         """Delete a session for good: its id stays dead. Only the database can promise that.
 
-        ``seen`` deletes that version only (0: an external writer's session without a row); ``write_id`` names the
-        deletion, so that :meth:`restore` can tell it from any other.
+        ``seen`` deletes that version only; 0 is an external writer's session without a row, and ``digest`` is of its
+        bytes. ``write_id`` names the deletion, so that :meth:`restore` can tell it from any other.
 
         Raises:
             SessionNotFound: no tier has it.
-            WriteConflict: it is another version than ``seen`` by now, or others were faster every time.
+            WriteConflict: it is another version than ``seen``, or other bytes, or others were faster every time.
             DatabaseUnavailable: the database is away; nothing is acknowledged.
         """
         opened = self._open(checkout_id)
@@ -314,7 +318,7 @@ class CheckoutStore:
                 if row is not None and row.body is None:
                     self._publish(row, settled)
                     raise SessionDeleted(f"session {checkout_id} was deleted already")
-                if seen is not None and seen != (0 if row is None else row.version):
+                if seen is not None and not _is_as_seen(row, opened, seen, digest):
                     self.publisher.give_up(checkout_id, opened)
                     raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
                 if row is None:
@@ -401,17 +405,19 @@ class CheckoutStore:
 
     def _trusted(self, checkout_id: str, opened: Opened | None, before: Before) -> Session | None:
         """The session as Redis has it, if that is known to be current."""
-        value = None if opened is None else opened.value
-        if opened is None or value is None:
+        if opened is None or opened.value is None:
             return None
+        value = opened.value
         if self.hand_over.doubt(checkout_id, value, opened.identity, before) is not None:
             return None
         fields = decode(value.body)
         self._versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         self.hand_over.note_expiry(checkout_id, self.clock.wall() + self._ttl)
         if self.hand_over.sees_external_writers:
-            fields = self._expiry.renewed(checkout_id, opened, fields)
-        return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+            fields = self.expiry.renewed(checkout_id, opened, fields)
+        if value.ids:
+            return Session(checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids))
+        return Session(checkout_id, fields, value.base, TierName.REDIS)
 
     def _from_database(self, checkout_id: str, settled: Settled | None) -> Session:
         """The session as the database has it, and Redis brought up to date."""
@@ -451,12 +457,16 @@ class CheckoutStore:
         if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
             self.publisher.give_up(record.checkout_id, opened)
             raise SessionExpired(f"session {record.checkout_id} has expired")
+        if opened is not None and opened.raw is None and opened.problem is None:
+            if self._deletion.honour(record, opened):
+                raise SessionDeleted(f"session {record.checkout_id} was deleted by an external writer")
+            self.hand_over.note_refilled()
         return record.body
 
     def _without_row(self, checkout_id: str, opened: Opened | None) -> Session:
         """No row stands behind it: an external writer's session, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}")
+            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
         if opened is None or opened.raw is None or opened.value is None:
             self.publisher.give_up(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
@@ -581,6 +591,14 @@ class CheckoutStore:
     def legacy_statistics(self) -> dict[str, int] | None:
         """The counters of the shop's older programs, or ``None`` where they keep none."""
         return self.redis.legacy_statistics()
+
+
+def _is_as_seen(row: Record | None, opened: Opened | None, seen: int, digest: str | None) -> bool:
+    """Whether a session is the version that was seen; without a row, whether its bytes are."""
+    if row is not None:
+        return row.version == seen
+    raw = None if opened is None else opened.raw
+    return seen == 0 and (digest is None or raw is None or digest_of(raw) == digest)
 
 
 def _outrun(checkout_id: str) -> WriteConflict:

@@ -58,6 +58,15 @@ class DatabaseCounts:
         with self._database.transaction() as connection:
             return {row.state: row.number for row in connection.execute(statement)}
 
+    def created_ids(self, since: int, until: int, limit: int) -> list[tuple[str, str]]:
+        """Living sessions created in a window, the newest first: their ids and their payment statuses."""
+        newest = select(sessions.c.checkout_id, sessions.c.status).where(
+            *_created_within(since, until), sessions.c.body.is_not(None)
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(newest.order_by(sessions.c.created_at.desc()).limit(limit)).all()
+        return [(row.checkout_id, row.status) for row in rows]
+
     def living_by_status(self, now: int) -> dict[str, int]:
         """Sessions that live at ``now`` (ms) by their payment status; ``other`` stands for what is none of ours."""
         unended, buried = by_end(lambda end: end > now, sessions.c.status, func.count().label("number"))

@@ -49,11 +49,13 @@ def make_engine(settings: Settings) -> Engine:
     """An engine for ``DATABASE_URL``; connects to nothing yet.
 
     Raises:
-        ConfigurationError: the URL is wrong, or its driver is not installed.
+        ConfigurationError: the URL is wrong, a schema is set beside SQLite, or the driver is not installed.
     """
     url = _parsed(settings.database_url)
     timeout = settings.database_timeout
     if url.get_backend_name() == "sqlite":
+        if settings.database_schema:
+            raise ConfigurationError("SQLite has no schemas", hint="leave CHECKOUT_DATABASE_SCHEMA empty")
         return _sqlite_engine(url, timeout)
     url = url.set(drivername="postgresql+psycopg")
     milliseconds = math.ceil(timeout * 1000)
@@ -65,7 +67,13 @@ def make_engine(settings: Settings) -> Engine:
     }
     try:
         engine = sqlalchemy.create_engine(
-            url, connect_args=arguments, hide_parameters=True, pool_timeout=timeout, pool_size=10, max_overflow=10
+            url,
+            connect_args=arguments,
+            execution_options=_in_schema(settings.database_schema),
+            hide_parameters=True,
+            pool_timeout=timeout,
+            pool_size=10,
+            max_overflow=10,
         )
     except ModuleNotFoundError as error:
         raise ConfigurationError(
@@ -78,6 +86,11 @@ def make_engine(settings: Settings) -> Engine:
         return connect(*arguments, **options)
 
     return engine
+
+
+def _in_schema(schema: str) -> dict[str, Any]:
+    """Options by which every statement names the schema: a search path would be lost behind a connection pooler."""
+    return {"schema_translate_map": {None: schema}} if schema else {}
 
 
 def _bounded_connect(limit: float) -> Any:
@@ -207,7 +220,7 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     text = str(cause).strip().split("\n", 1)[0]
     kind = type(cause).__name__.lower()
     if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
-        return DatabaseNotReady(f"the database {place} has no checkout tables yet")
+        return no_tables(engine)
     path: Path | None = getattr(engine, "sqlite_path", None)
     if path is not None and _missing(path):
         return DatabaseNotReady(f"there is no database {path} yet")
@@ -216,6 +229,13 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     if path is None and (refusal := _refused(text, engine)) is not None:
         return refusal
     return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def no_tables(engine: Engine) -> DatabaseNotReady:
+    """What to say where none of our tables is."""
+    schema = schema_of(engine)
+    where = f" in the schema {schema}" if schema else ""
+    return DatabaseNotReady(f"the database {place_of(engine)} has no checkout tables yet{where}")
 
 
 def _refused(text: str, engine: Engine) -> CheckoutError | None:
@@ -249,16 +269,38 @@ def _reason(text: str) -> str:
 
 def _grant(text: str, engine: Engine) -> str:
     """The statement by which the owner lets our role do what it was just refused."""
-    role = engine.url.username or "the role of DATABASE_URL"
+    role, quote = _role(engine), engine.dialect.identifier_preparer.quote
+    schema = quote(_named_schema(engine))
     if " for schema " in text:
-        return f"GRANT USAGE, CREATE ON SCHEMA {text.rpartition(' for schema ')[2]} TO {role}"
+        return f"GRANT USAGE, CREATE ON SCHEMA {quote(text.rpartition(' for schema ')[2])} TO {role}"
     if " for database " in text:
-        return f"GRANT CONNECT ON DATABASE {engine.url.database} TO {role}"
+        return f"GRANT CONNECT ON DATABASE {quote(engine.url.database or '')} TO {role}"
     if " for sequence " in text:
-        return f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        return f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
     if "must be owner" in text:
         return "checkoutctl setup, as the role that owns the tables"
-    return f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    return f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+
+
+def schema_statements(engine: Engine) -> str:
+    """The statements by which somebody who may makes the schema of our tables, for our role."""
+    schema = engine.dialect.identifier_preparer.quote(schema_of(engine))
+    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {_role(engine)}"
+
+
+def _role(engine: Engine) -> str:
+    name = engine.url.username
+    return engine.dialect.identifier_preparer.quote(name) if name else "the role of DATABASE_URL"
+
+
+def to_type(engine: Engine, statement: sqlalchemy.Executable) -> str:
+    """A statement as a person types it, with the schema of its tables."""
+    return str(_compiled(engine, statement, _named_schema(engine)))
+
+
+def _compiled(engine: Engine, statement: sqlalchemy.Executable, schema: str) -> Any:
+    options = {**_in_schema(schema), "render_schema_translate": True} if schema else {}
+    return statement.compile(dialect=engine.dialect, **options)  # type: ignore[attr-defined]
 
 
 class Prepared:
@@ -267,9 +309,9 @@ class Prepared:
     It has a placeholder for every value, and none of a type that needs converting on its way to the driver.
     """
 
-    def __init__(self, statement: sqlalchemy.Update, dialect: sqlalchemy.Dialect) -> None:
-        """Compiled for ``dialect``."""
-        compiled: Any = statement.compile(dialect=dialect)
+    def __init__(self, statement: sqlalchemy.Update, engine: Engine) -> None:
+        """Compiled for ``engine``."""
+        compiled = _compiled(engine, statement, schema_of(engine))
         self._text = str(compiled)
         self._order: list[str] | None = compiled.positiontup
 
@@ -277,6 +319,19 @@ class Prepared:
         """Execute it; returns how many rows it changed."""
         parameters = values if self._order is None else tuple(values[name] for name in self._order)
         return connection.exec_driver_sql(self._text, parameters).rowcount
+
+
+def schema_of(engine: Engine) -> str:
+    """The schema that our tables are kept in; empty where the database chooses it, by its search path."""
+    names: Mapping[str | None, str] = engine.get_execution_options().get("schema_translate_map", {})
+    return names.get(None, "")
+
+
+def _named_schema(engine: Engine) -> str:
+    """The same, named also where the search path chooses it; empty only for SQLite, which has none."""
+    if engine.dialect.name == "sqlite":
+        return ""
+    return schema_of(engine) or engine.dialect.default_schema_name or "public"
 
 
 def place_of(engine: Engine) -> str:

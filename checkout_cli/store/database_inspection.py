@@ -6,17 +6,22 @@ from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import inspect, select, text
+from sqlalchemy.schema import CreateIndex
 
+from checkout_cli.store.database_engine import schema_of, to_type
 from checkout_cli.store.database_tier import DatabaseTier, latest_stamp
 from checkout_cli.store.records import Record
-from checkout_cli.store.schema import conflicts, reigns, sessions
+from checkout_cli.store.schema import conflicts, expiry_index, reigns, sessions
 
 MOST_TOLD = 10
 """Of the conflicts of one session."""
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """The row of a session, all of it; moments are in milliseconds. ``body`` is ``None`` in a tombstone."""
+    """The row of a session; moments are in milliseconds. ``body`` is ``None`` in a tombstone.
+
+    ``previous_version`` is the version that it followed; of a tombstone, only where an external writer deleted it.
+    """
 
     version: int
     published_version: int
@@ -26,6 +31,7 @@ class RowView(msgspec.Struct, frozen=True):
     updated_at: int
     expires_at: int
     write_id: str
+    previous_version: int | None
 
     @property
     def is_pending(self) -> bool:
@@ -87,15 +93,18 @@ class Space(NamedTuple):
     free: int
 
 
-def has_expiry_index(database: DatabaseTier) -> bool:
-    """Whether rows can be found by their expiry without reading all of them.
+def missing_expiry_index(database: DatabaseTier) -> str:
+    """The statement that makes the index by which rows are found by their expiry; empty where it is there.
 
     Raises:
         DatabaseUnavailable: the database cannot be asked.
     """
     with database.transaction() as connection:
-        indexes = inspect(connection).get_indexes(sessions.name)
-    return any(index["column_names"][:1] == [sessions.c.expires_at.name] for index in indexes)
+        engine = connection.engine
+        indexes = inspect(connection).get_indexes(sessions.name, schema_of(engine) or None)
+    if any(index["column_names"][:1] == [sessions.c.expires_at.name] for index in indexes):
+        return ""
+    return to_type(engine, CreateIndex(expiry_index))
 
 
 def created_lately(database: DatabaseTier, since: int, among: int) -> int:

@@ -45,10 +45,11 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.settings import Settings
-from checkout_cli.store import schema_version
+from checkout_cli.store import schema, schema_version
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database_engine import Prepared, create_file, make_engine, transaction
-from checkout_cli.store.external_writers import ExternalWrites, read_writes
+from checkout_cli.store.database_engine import Prepared, create_file, make_engine, no_tables, schema_of, transaction
+from checkout_cli.store.external_writers import ExternalWrites, add_writes, read_writes
+from checkout_cli.store.own_tables import own_tables
 from checkout_cli.store.records import Record, Reign, Totals
 from checkout_cli.store.schema import locks, reigns, sessions, totals
 
@@ -93,11 +94,10 @@ class DatabaseTier:
         """Connects to nothing yet."""
         self._settings = settings
         self._engine = engine or make_engine(settings)
-        self._version: int | None = None
-        self._version_known = False
+        self._tables_are_ours = False
         self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
-        self._update = Prepared(_UPDATE, self._engine.dialect)
+        self._update = Prepared(_UPDATE, self._engine)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
@@ -137,16 +137,34 @@ class DatabaseTier:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction, unless the database was away a moment ago; for this tier and the drain log."""
+        """One transaction on our tables, unless the database was away a moment ago; for this tier and the drain log."""
+        with self._connected() as connection:
+            self._insist_on_our_tables(connection)
+            yield connection
+
+    def _insist_on_our_tables(self, connection: Connection) -> None:
+        """Look once in the life of this tier, before its first statement on a table: it costs two questions.
+
+        Raises:
+            DatabaseNotReady: there are no tables of ours.
+            TablesRefused: those that are there are somebody else's, or a newer program's.
+        """
+        if not self._tables_are_ours:
+            if not own_tables(connection).version:
+                raise no_tables(self._engine)
+            self._tables_are_ours = True
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """One transaction on whatever is there."""
         self.breaker.check()
         try:
-            self._refuse_newer()
             with transaction(self._engine) as connection:
                 yield connection
         except (DatabaseNotReady, DatabaseDenied, ConfigurationError) as error:
             self.breaker.succeeded()  # it answers at once, so it may be asked again at once
             if isinstance(error, DatabaseNotReady):
-                self._version_known = False  # who makes the tables now may be newer than we are
+                self._tables_are_ours = False  # who makes the tables now may be newer than we are
             raise
         except DatabaseUnavailable as error:
             self.breaker.failed(error)
@@ -166,35 +184,26 @@ class DatabaseTier:
 
     # The tables' version
 
-    def _refuse_newer(self) -> None:
-        """Once in the life of this tier: it costs a question."""
-        if not self._version_known:
-            self._version = schema_version.found_version(self._engine)
-            self._version_known = True
-        schema_version.refuse_newer(self._version, self._engine)
-
     def check_schema(self) -> SchemaOutdated | None:
         """What to say of tables of an older version, which serve all the same.
 
         Raises:
-            SchemaTooNew: they are newer than this program.
+            TablesRefused: they are newer than this program, or not ours.
             DatabaseNotReady: there are none.
         """
         with self.transaction() as connection:
-            found = schema_version.version_of(connection)
-        if not found:
-            raise DatabaseNotReady("the database has no checkout tables yet")
-        if found == schema_version.current():
+            found = own_tables(connection).version
+        if found == schema.VERSION:
             return None
         return SchemaOutdated(
-            f"the database's tables are of version {found}, and this program's of version {schema_version.current()}"
+            f"the database's tables are of version {found}, and this program's of version {schema.VERSION}"
         )
 
     def upgrade_schema(self) -> schema_version.Upgrade | None:
         """Create what is missing of the database's file and tables, and upgrade older ones; ``None``: nothing to do.
 
         Raises:
-            SchemaTooNew: the tables are newer than this program.
+            TablesRefused: the tables are newer than this program, or not ours.
             DatabaseDenied: our role may not make tables.
             ConfigurationError: the file cannot be made.
         """
@@ -208,7 +217,7 @@ class DatabaseTier:
             done = schema_version.upgrade(engine, max(self._settings.database_timeout, LOCK_TIMEOUT))
         finally:
             engine.dispose()
-            self._version_known = False
+            self._tables_are_ours = False
         return done
 
     def create_schema(self) -> bool:
@@ -217,8 +226,8 @@ class DatabaseTier:
 
     def schema_present(self) -> bool:
         """Whether all our tables are there, in this program's version."""
-        with self.transaction() as connection:
-            return schema_version.is_complete(connection)
+        with self._connected() as connection:
+            return own_tables(connection).are_complete
 
     # The protocol
 
@@ -265,6 +274,24 @@ class DatabaseTier:
         return self._settled(
             record.checkout_id, write_id, lambda connection: self._update.changed(connection, parameters) == 1
         )
+
+    def bury_deleted(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
+        """:meth:`bury` for an external writer's deletion: the tombstone keeps the body, so that it can be undone."""
+        parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
+
+        def write(connection: Connection) -> bool:
+            buried = connection.execute(_BURY_KEEPING, parameters).rowcount == 1
+            if buried:
+                add_writes(self, connection, {"deleted": 1})
+            return buried
+
+        return self._settled(checkout_id, write_id, write)
+
+    def deleted_body(self, checkout_id: str) -> Record | None:
+        """What an external writer's deletion took, with the tombstone's version and write id; else ``None``."""
+        with self.transaction() as connection:
+            row = connection.execute(_KEPT, {"checkout_id": checkout_id}).first()
+        return None if row is None else _record(row)
 
     def bury(self, checkout_id: str, *, seen: int, now: int, write_id: str) -> bool:
         """Turn version ``seen`` into a tombstone, one version further; false where it is not the version any more."""
@@ -371,6 +398,26 @@ class DatabaseTier:
         statement = _NOTE if reign is None else _NOTE.where(latest_stamp(reign.shard).scalar_subquery() == reign.stamp)
         with self.transaction() as connection:
             connection.execute(statement, parameters)
+
+    def note_proofs(self, notes: Mapping[str, str]) -> None:
+        """Keep with versions what was noted as they were published; each begins with its version."""
+        if notes:
+            parameters = [{"id": name, "proof": note} for name, note in sorted(notes.items())]
+            with self.transaction() as connection:
+                connection.execute(_PROVE, parameters)
+
+    def proof(self, checkout_id: str) -> str:
+        """What was noted as the row's version was published; empty where nothing was, or where it is pending again."""
+        statement = select(sessions.c.proof).where(
+            sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
+        )
+        with self.transaction() as connection:
+            return connection.execute(statement).scalar() or ""
+
+    def note_refilled(self, number: int) -> None:
+        """Count sessions that came back from the database while external writers are there."""
+        with self.transaction() as connection:
+            add_writes(self, connection, {"refilled": number})
 
     def touch(self, expiries: Mapping[str, int]) -> None:
         """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
@@ -516,8 +563,8 @@ class DatabaseTier:
     @property
     def place(self) -> str:
         """Where it is, without a password."""
-        url = self._engine.url
-        return str(self.sqlite_path or url.render_as_string(hide_password=True))
+        shown, within = self._engine.url.render_as_string(hide_password=True), schema_of(self._engine)
+        return str(self.sqlite_path or (f"{shown}, schema {within}" if within else shown))
 
     def aside(self, now: int) -> tuple[int, int, int]:
         """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
@@ -636,6 +683,32 @@ _BURY = (
         write_id=bindparam("write_id"),
     )
 )
+_BURY_KEEPING = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id == bindparam("id"),
+        sessions.c.version == bindparam("seen"),
+        sessions.c.body.is_not(None),
+    )
+    .values(
+        version=sessions.c.version + 1,
+        body=None,
+        previous_version=sessions.c.version,
+        previous_body=sessions.c.body,
+        updated_at=bindparam("updated_at"),
+        write_id=bindparam("write_id"),
+    )
+)
+_KEPT = select(
+    sessions.c.checkout_id,
+    sessions.c.version,
+    sessions.c.previous_body.label("body"),
+    sessions.c.created_at,
+    sessions.c.expires_at,
+    sessions.c.write_id,
+).where(
+    sessions.c.checkout_id == bindparam("checkout_id"), sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+)
 _UNBURY = (
     update(sessions)
     .where(
@@ -664,6 +737,7 @@ _NOTE = (
     .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
     .values(published_version=bindparam("v"))
 )
+_PROVE = update(sessions).where(sessions.c.checkout_id == bindparam("id")).values(proof=bindparam("proof"))
 _LATEST = sessions.c.created_at + bindparam("max_age")
 _TOUCH = (
     update(sessions)

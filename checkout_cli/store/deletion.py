@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -12,10 +13,13 @@ from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.flusher import Settled
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.protocol.deleting import is_proven
 from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import Opened, RedisTier
+
+_log = logging.getLogger("checkout_cli.store")
 
 
 class Deletion:
@@ -80,6 +84,28 @@ class Deletion:
             self._redis.remove(checkout_id)
         else:
             self._redis.discard(checkout_id, opened.raw)
+
+    def honour(self, record: Record, opened: Opened | None) -> bool:
+        """Take a missing key for the deletion of an external writer, if that is chosen and proven.
+
+        The tombstone keeps the body: ``sessions restore --external`` takes it back.
+        """
+        if not self._hand_over.honours_deletes or opened is None or opened.raw is not None or not opened.token:
+            return False
+        now = self._clock.wall()
+        present = self._redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
+        noted = self._database.proof(record.checkout_id) if present else ""
+        fenced = self._hand_over.is_fenced_off(opened.identity)
+        if fenced or not is_proven(record.version, record.expires_at, noted, present, now):
+            return False
+        write_id = first_of(self._new_token())
+        tombstone = msgspec.structs.replace(record, version=record.version + 1, body=None, write_id=write_id)
+        self._hand_over.note_unpublished(tombstone)
+        if not self._database.bury_deleted(record.checkout_id, seen=record.version, now=now, write_id=write_id):
+            return False
+        self._publisher.publish(tombstone, opened)
+        _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
+        return True
 
     def take_back(self, record: Record, opened: Opened | None, deletion: str) -> bool:
         """Bring a session back in place of the tombstone of one deletion; false where that is not there any more.

@@ -12,8 +12,11 @@ from checkout_cli.errors import AccessDenied, RedisUnavailable
 from checkout_cli.session import iso, milliseconds_of, with_expiry
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.protocol.value import encode_value
-from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.redis_tier import Opened, RedisTier, Replaced
 from checkout_cli.store.versions import Versions
+
+ATTEMPTS = 3
+"""How often the field is moved again when a writer was faster."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -31,26 +34,47 @@ class ExpiryField:
         """The fields of a trusted value, with ``expiresAt`` moved where it is more than a tenth of the TTL behind."""
         known = milliseconds_of(fields.get("expiresAt"))
         ends_at = self._versions.expiry(milliseconds_of(fields.get("createdAt")) or self._clock.wall())
-        if (
-            known is None
-            or ends_at - known <= self._versions.tenth_of_ttl
-            or not self.move(checkout_id, opened, ends_at)
-        ):
+        if known is None or ends_at - known <= self._versions.tenth_of_ttl:
             return dict(fields)
-        return {**fields, "expiresAt": iso(ends_at)}
-
-    def move(self, checkout_id: str, opened: Opened, ends_at: int) -> bool:
-        """Write a value of ours again with the moment (ms) at which it ends; false where others were faster."""
-        value = opened.value
-        if value is None or value.is_external:
-            return False
-        moved = msgspec.structs.replace(value, body=with_expiry(value.body, ends_at))
-        if moved == value:
-            return False
         try:
-            return self._redis.swap(
-                checkout_id, opened, encode_value(moved), now=self._clock.wall(), expires_at=ends_at, dirty=False
-            ).done
+            replaced = self._move(checkout_id, opened, ends_at)
         except (RedisUnavailable, AccessDenied) as error:
             _log.debug("expiresAt stays behind: %s", error)
-            return False
+            return dict(fields)
+        return {**fields, "expiresAt": iso(ends_at)} if replaced.done else dict(fields)
+
+    def extend(self, checkout_id: str, until: int) -> int:
+        """Let a session live until a moment (ms) at least, never shorter than it would, and move its ``expiresAt``.
+
+        An external writer's value keeps its bytes. Returns the key's TTL (ms; -1: it never ends; -2: it is missing).
+
+        Raises:
+            RedisUnavailable, AccessDenied: it may or may not live longer.
+        """
+        identity = self._redis.identity(checkout_id)
+        ttl, ends_at = self._lengthened(checkout_id, until)
+        (look,) = self._redis.look([checkout_id])
+        opened = Opened(look.value, identity, value=look.copy)
+        for _ in range(ATTEMPTS):
+            replaced = self._move(checkout_id, opened, ends_at)
+            if replaced.done or replaced.present is None:
+                break
+            opened = opened.now_with(replaced.present)
+            ttl, ends_at = self._lengthened(checkout_id, until)  # whoever wrote has given it the usual TTL
+        return ttl
+
+    def _lengthened(self, checkout_id: str, until: int) -> tuple[int, int]:
+        """The key's TTL, which lasts until a moment at least, and when it ends (both ms)."""
+        now = self._clock.wall()
+        ttl = self._redis.lengthen(checkout_id, until - now)
+        return ttl, max(until, now + ttl)
+
+    def _move(self, checkout_id: str, opened: Opened, ends_at: int) -> Replaced:
+        """Write a value of ours again with the moment (ms) at which it ends; done where there is nothing to move."""
+        value = opened.value
+        if value is None or value.is_external:
+            return Replaced(done=True)
+        moved = msgspec.structs.replace(value, body=with_expiry(value.body, ends_at))
+        if moved == value:
+            return Replaced(done=True)
+        return self._redis.rewrite(checkout_id, opened, encode_value(moved))

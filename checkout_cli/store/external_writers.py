@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import case, select
+from sqlalchemy import case, delete, select
 from sqlalchemy.engine import Connection
 
 from checkout_cli.store.schema import external
@@ -18,11 +19,14 @@ _SEEN_AT = "seen_at"
 
 
 class ExternalWrites(NamedTuple):
-    """How many of their writes were taken in, how many of these were conflicts, and when the last was seen (ms; 0:
-    never)."""
+    """How many of their writes were taken in, and how many of these were conflicts; how many sessions whose keys were
+    missing came back from the database, and how many such keys were proven to be deleted; and when the last write was
+    seen (ms; 0: never)."""
 
     taken_in: int = 0
     conflicts: int = 0
+    refilled: int = 0
+    deleted: int = 0
     seen_at: int = 0
 
     def are_recent(self, now: int) -> bool:
@@ -42,24 +46,26 @@ class ExternalWriters:
         with self._database.transaction() as connection:
             return read_writes(connection)
 
-    def note(self, connection: Connection, now: int, *, taken_in: int = 0, conflicts: int = 0) -> None:
-        """Count, in the transaction that takes the write in."""
-        numbers = {"taken_in": taken_in, "conflicts": conflicts, _SEEN_AT: now}
-        statement = self._database.insert_of(external)
-        larger = case(
-            (external.c.number > statement.excluded.number, external.c.number), else_=statement.excluded.number
-        )
-        added = external.c.number + statement.excluded.number
-        upsert = statement.on_conflict_do_update(
-            index_elements=[external.c.name],
-            set_={"number": case((external.c.name == _SEEN_AT, larger), else_=added)},
-        )
-        connection.execute(upsert, [{"name": name, "number": numbers[name]} for name in sorted(numbers)])
-
-    def note_seen(self, now: int) -> None:
-        """An external writer's session was met (ms), and nothing of it was to be taken in."""
+    def forget_seen(self) -> None:
+        """Act as if none had been seen yet, until one is seen again."""
         with self._database.transaction() as connection:
-            self.note(connection, now)
+            connection.execute(delete(external).where(external.c.name == _SEEN_AT))
+
+    def note(self, connection: Connection, now: int, **counted: int) -> None:
+        """Count writes that were seen ``now`` (ms), in the transaction that takes them in."""
+        add_writes(self._database, connection, counted | {_SEEN_AT: now})
+
+
+def add_writes(database: DatabaseTier, connection: Connection, numbers: Mapping[str, int]) -> None:
+    """Count more, within another transaction; of ``seen_at``, the latest stays."""
+    statement = database.insert_of(external)
+    larger = case((external.c.number > statement.excluded.number, external.c.number), else_=statement.excluded.number)
+    added = external.c.number + statement.excluded.number
+    upsert = statement.on_conflict_do_update(
+        index_elements=[external.c.name],
+        set_={"number": case((external.c.name == _SEEN_AT, larger), else_=added)},
+    )
+    connection.execute(upsert, [{"name": name, "number": numbers[name]} for name in sorted(numbers)])
 
 
 def read_writes(connection: Connection) -> ExternalWrites:

@@ -169,23 +169,25 @@ class FlushLog:
         }
         self._database.insert_once(connection, conflicts, values)
 
-    def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record | None, now: int) -> None:
-        """Keep an external writer's bytes that are no session, so that they may be replaced."""
+    def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record, now: int) -> Flushed:
+        """Keep an external writer's bytes that are no session, so that the row may replace them."""
         values = {
             "write_id": EXTERNAL + digest_of(raw),
             "checkout_id": checkout_id,
             "source": Source.EXTERNAL,
             "result": Result.CONFLICT,
             "base_version": 0,
-            "found_version": None if row is None else row.version,
+            "found_version": row.version,
             "written": raw,
-            "found_body": None if row is None or row.body is None else row.body.decode(),
+            "found_body": None if row.body is None else row.body.decode(),
             "detected_at": now,
         }
         with self._database.transaction() as connection:
             self._database.lock_for_writing(connection)
-            if self._database.insert_once(connection, conflicts, values):
+            is_new = self._database.insert_once(connection, conflicts, values)
+            if is_new:
                 self._external_writers.note(connection, now, taken_in=1, conflicts=1)
+        return Flushed(Result.CONFLICT, row, row.body, is_new, external=True)
 
     def expected(self, checkout_id: str, value: Value, row: Record | None) -> Flush:
         """What flushing a value would do, for who only looks: nothing is written."""

@@ -102,9 +102,9 @@ class Flusher:
         row = self._database.read(checkout_id)
         if row is None:
             return Settled(opened)
-        self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
+        kept = self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
         _log.warning("session %.8s… in Redis was no session: see checkoutctl sync --conflicts", checkout_id)
-        return Settled(opened, raw)
+        return Settled(opened, raw, kept)
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
         """Put a dirty value in the place of what was opened, so that ``checkout:pending`` has its id."""

@@ -20,7 +20,7 @@ DURABILITIES = {
         "the total loss of Redis, a crash of the writer",
     ),
     Durability.REDIS: (
-        "the database is away, or `CHECKOUT_DURABILITY=redis`: one atomic write in Redis, remembered as undrained",
+        "the database is unavailable, or `CHECKOUT_DURABILITY=redis`: one compare-and-set in Redis, flushed later",
         "a crash of the writer; Redis itself only as far as its own persistence",
     ),
     Durability.MEMORY: (
@@ -34,8 +34,8 @@ _MODEL, _FAULTS = "tests/model/test_model.py", "tests/faults/test_{}.py"
 
 GUARANTEES = {
     "G1": Guarantee(
-        "No `database` write is lost or overwritten by an older one. What is deleted stays deleted, unless a person "
-        "takes that very deletion back (`sessions restore`), which is a new version.",
+        "No `database` write is lost or overwritten by an older one, nor by an external writer. What is deleted stays "
+        "deleted, unless a person takes that very deletion back (`sessions restore`), which is a new version.",
         (_MODEL, _FAULTS.format("1_redis_fails"), _FAULTS.format("3_crashes_and_servers"), "tests/store/test_races.py"),
     ),
     "G2": Guarantee(
@@ -51,7 +51,8 @@ GUARANTEES = {
     ),
     "G4": Guarantee(
         "A `redis` write reaches the database, or the conflict log with both contents, unless Redis loses the key "
-        "first: by a restart without persistence, a failover, an eviction, or its end of life.",
+        "first (by a restart without persistence, a failover, an eviction, or its end of life), or an external writer "
+        "overwrites it there.",
         (
             _MODEL,
             _FAULTS.format("2_database_fails"),
@@ -63,6 +64,13 @@ GUARANTEES = {
         "No accepted write is counted twice; counts can be too low where Redis loses data. The totals come from the "
         "database, and count each session once.",
         (_MODEL, "tests/store/test_counted_once.py", "tests/store/test_bookkeeping.py"),
+    ),
+    "G6": Guarantee(
+        "A write of an external program that stands in Redis when any process of ours reads or writes that session, or "
+        "`sync` looks at it, becomes the session's next version, is merged, or is in the conflict log with both "
+        "contents. None is dropped silently. Payment status moves only along the allowed transitions, whoever writes: "
+        "a refused step leaves the row's payment fields, and the rest applies.",
+        (_MODEL, "tests/store/test_foreign_programs.py", "tests/test_older_program.py"),
     ),
 }
 """By their short names."""

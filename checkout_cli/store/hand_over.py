@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -19,7 +18,7 @@ from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCo
 from checkout_cli.settings import Settings
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.external_writers import ExternalWrites
+from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
 from checkout_cli.store.protocol.value import Value
@@ -32,8 +31,6 @@ MOST_PENDING = 1000
 """With more pending rows than this there is no lease: reads ask the database until the rows are handed over."""
 GRACE = 2_000
 """Milliseconds for which a pending row is left to its own writer."""
-HANDED_OVER_AT_ONCE = 20
-"""Pending rows that one look publishes before the read goes on."""
 KEPT_NOTES = 500
 """Notes that are kept before they are written down without waiting for the next look."""
 LONGEST_WRITE = 300.0
@@ -44,11 +41,8 @@ KNOWN_SESSIONS = 100_000
 _log = logging.getLogger("checkout_cli.store")
 
 
-class Before(NamedTuple):
-    """What this process knew of a session before it asked Redis: until when it had a lease, and what it distrusted."""
-
-    lease_until: float
-    distrusted: tuple[Distrust, ...]
+Before = tuple[float, tuple[Distrust, ...]]
+"""What this process knew of a session before it asked Redis: until when it had a lease, and what it distrusted."""
 
 
 class HandOver:
@@ -59,8 +53,8 @@ class HandOver:
         self._redis = redis
         self._database = database
         self._clock = clock
-        self.external = ExternalWrites()
-        """What external writers have done, as of the last look."""
+        self.sees_external_writers = False
+        """Whether an external writer was seen within a day, as of the last look."""
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         self._touch_after = int(settings.session_ttl * 100)
@@ -74,7 +68,10 @@ class HandOver:
         self._unpublished: dict[str, Distrust] = {}
         self._unpublished_at: dict[str, float] = {}
         self._published: dict[str, tuple[int, Reign | None]] = {}
+        self.honours_deletes = settings.external_deletes == "honour"
+        self._proofs: dict[str, str] = {}
         self._touched: dict[str, int] = {}
+        self._refilled = 0
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
 
     # Trust
@@ -96,9 +93,10 @@ class HandOver:
                 self._write_down()
                 if self._reigns is not None:
                     self._recognize(self._reigns.current())
-                pending, self.external = self._database.look(MOST_PENDING + 1)
+                pending, external = self._database.look(MOST_PENDING + 1)
             except (DatabaseUnavailable, RedisUnavailable):
                 return None
+            self.sees_external_writers = external.are_recent(self._clock.wall())
             self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
             self._forget_old_writes(started)
             # From the start of the look: what was committed while it ran may be missing in it.
@@ -122,23 +120,22 @@ class HandOver:
         """Whether this is not a primary that the database knows as the latest; never of a standalone Redis."""
         return self._reigns is not None and (identity is None or identity not in self._reigning)
 
-    @property
-    def sees_external_writers(self) -> bool:
-        """Whether an external writer was seen within a day, as of the last look."""
-        return self.external.are_recent(self._clock.wall())
-
     def before(self, checkout_id: str) -> Before:
         """What this process knows of a session now. To be asked before Redis is.
 
         A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
         """
-        return Before(self._lease_until, self._distrusted(checkout_id))
+        if self._pending or self._unpublished:
+            return self._lease_until, self._distrusted(checkout_id)
+        return self._lease_until, ()
 
     def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
         """Why a value that the server of ``identity`` returned is not trusted, at this very moment; ``None``: it is."""
-        has_lease = self._clock.elapsed() < min(before.lease_until, self._lease_until)
-        distrusted = before.distrusted + self._distrusted(checkout_id)
-        return doubt(value, identity, distrusted, lease=has_lease and not self.is_fenced_off(identity))
+        lease_until, distrusted = before
+        if self._pending or self._unpublished:
+            distrusted += self._distrusted(checkout_id)
+        has_lease = self._clock.elapsed() < min(lease_until, self._lease_until) and not self.is_fenced_off(identity)
+        return doubt(value, identity, distrusted, lease=has_lease)
 
     def _distrusted(self, checkout_id: str) -> tuple[Distrust, ...]:
         pending, unpublished = self._pending.get(checkout_id), self._unpublished.get(checkout_id)
@@ -207,6 +204,12 @@ class HandOver:
         if at_once:
             self.write_down()
 
+    def note_refilled(self) -> None:
+        """A session whose key was missing is filled from its row: an external writer may have deleted it."""
+        if self.sees_external_writers:
+            with self._noting:
+                self._refilled += 1
+
     def note_written(self, checkout_id: str, expires_at: int) -> None:
         """The database has this expiry (ms) already."""
         with self._noting:
@@ -222,17 +225,23 @@ class HandOver:
 
     def _write_down(self) -> None:
         with self._noting:
-            published, touched = self._published, self._touched
-            self._published, self._touched = {}, {}
+            published, touched, proofs = self._published, self._touched, self._proofs
+            self._published, self._touched, self._proofs = {}, {}, {}
+            refilled, self._refilled = self._refilled, 0
         try:
             for reign in {reign for _, reign in published.values()}:
                 versions = {name: version for name, (version, noted_for) in published.items() if noted_for == reign}
                 self._database.note_published(versions, reign)
             self._database.touch(touched)
+            self._database.note_proofs(proofs)
+            if refilled:
+                self._database.note_refilled(refilled)
         except DatabaseUnavailable:
             with self._noting:
                 self._published = published | self._published
                 self._touched = touched | self._touched
+                self._proofs = proofs | self._proofs
+                self._refilled += refilled
             raise
 
     # Publishing
@@ -250,8 +259,12 @@ class HandOver:
             WrongKeyType: another program keeps something else at the key.
         """
         self._refuse_fenced_off(opened)
+        proof = self._redis.proof(record.checkout_id, opened.identity) if self.honours_deletes else ""
         outcome, now_there = self._redis.publish(record, opened, self._clock.wall(), accounted=accounted, also=also)
         self._note_outcome(record, outcome, opened)
+        if proof and outcome is Outcome.SET:
+            with self._noting:
+                self._proofs[record.checkout_id] = note_of(record.version, proof)
         return outcome, now_there
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:

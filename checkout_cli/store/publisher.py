@@ -27,10 +27,12 @@ from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.flush_log import Flushed
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_pending import is_dirty
+from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import Look, Opened, RedisTier
 
 ATTEMPTS = 3
@@ -47,6 +49,7 @@ class Publisher:
     def __init__(
         self,
         redis: RedisTier,
+        index: RedisIndex,
         database: DatabaseTier,
         hand_over: HandOver,
         flusher: Flusher,
@@ -57,6 +60,7 @@ class Publisher:
     ) -> None:
         """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
         self._redis = redis
+        self._index = index
         self._database = database
         self._hand_over = hand_over
         self._flusher = flusher
@@ -109,7 +113,9 @@ class Publisher:
             if outcome not in {Outcome.EXTERNAL, Outcome.DIRTY}:
                 return outcome
             if there.problem is not None:
-                raise WrongKeyType(f"something that is no session lies at the key of {record.checkout_id!r}")
+                raise WrongKeyType(
+                    f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
+                )
             settled = self._flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
             newer = self._newer(record, settled)
             if newer is None:
@@ -150,16 +156,19 @@ class Publisher:
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
 
-        Where nothing dirty is there, the id is forgotten, and the answer is ``None``.
+        Where nothing that the database may lack is there, the id is forgotten, and the answer is ``None``.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
-            SessionCorrupt: the value cannot be read any more.
+            SessionCorrupt: it is no session any more, and there is no row to put in its place.
         """
         if look.problem is Problem.UNREACHABLE:
             return None
-        if is_dirty(look) or (look.copy is not None and look.copy.is_external):
-            return self.settle_seen(checkout_id, look)
+        flushed = self.settle_seen(checkout_id, look)
+        if flushed is not None:
+            return flushed
+        if look.copy is not None and look.copy.kind is Kind.UNREADABLE:
+            raise SessionCorrupt(f"not a JSON object: {look.size} bytes")
         opened = Opened(look.value, self._redis.last_identity(checkout_id), value=look.copy)
         self._flusher.pending.forget(checkout_id, opened)
         return None
@@ -176,7 +185,7 @@ class Publisher:
             return None
         identity = self._redis.identity(checkout_id)
         ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
-        opened = Opened(look.value, identity, value=look.copy)
+        opened = Opened(None, identity).now_with(look.value)
         settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
         self.publish_settled(checkout_id, settled)
         return settled.flushed
@@ -198,7 +207,12 @@ class Publisher:
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
-        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time."""
+        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time.
+
+        Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
+        """
+        if self._hand_over.sees_external_writers:
+            self._make_room()
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
@@ -213,6 +227,14 @@ class Publisher:
             self._flush_some()
         except (RedisUnavailable, DatabaseUnavailable) as error:
             _log.debug("dirty sessions stay dirty: %s", error)
+
+    def _make_room(self) -> None:
+        moves = IndexMoves(self._redis, self._index)
+        try:
+            if moves.is_in_the_way():
+                next(moves.make_room())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.info("the index stays where it is: %s", error)
 
     def _flush_some(self) -> None:
         checkout_ids = self._flusher.pending.some_ids(AT_ONCE)

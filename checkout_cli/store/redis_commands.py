@@ -24,9 +24,10 @@ class Script:
         """The command that runs it on one key."""
         return self.call_on([key], *arguments)
 
-    def call_on(self, keys: Sequence[bytes], *arguments: bytes | str | int | float) -> Command:
+    def call_on(self, keys: Sequence[bytes | str], *arguments: bytes | str | int | float) -> Command:
         """The command that runs it on several keys; in a cluster, of one slot."""
-        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+        named = (key if isinstance(key, bytes) else encoded(key) for key in keys)
+        return ("EVALSHA", self.digest, len(keys), *named, *arguments)
 
 
 SCRIPTS: dict[str, Script] = {}

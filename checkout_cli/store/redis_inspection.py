@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 
 from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
-from checkout_cli.keys import INDEX, PENDING, claim_key, is_accepted_id, session_key
+from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.session import decode
 from checkout_cli.store.protocol.ids import writes
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_commands import encoded
+from checkout_cli.store.redis_index import RedisIndex
 from checkout_cli.store.redis_tier import LARGEST_VALUE, RedisTier
 
 
@@ -37,7 +38,8 @@ class KeyView(msgspec.Struct, frozen=True):
 
     ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
     ``value`` is what lies there, if it is a session, and ``raw`` its exact bytes. ``score`` is its moment in the index
-    (ms), infinite in a legacy one, ``None`` where it is not listed. ``waits`` is whether ``checkout:pending`` names it.
+    (ms), infinite where only an older program's SET lists it, ``None`` where nothing does. ``waits`` is whether
+    ``checkout:pending`` names it.
     """
 
     place: str
@@ -84,7 +86,7 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
         identity=identity,
         state=KeyState.MISSING,
         ttl=ttl if ttl >= 0 else None,
-        score=_score(redis, member),
+        score=_score(redis, checkout_id),
         waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
     )
     if ttl == -2:
@@ -115,16 +117,11 @@ def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
     return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
 
 
-def _score(redis: RedisTier, member: bytes) -> float | None:
-    """The moment in the index; infinite for a member of a legacy index, which has none."""
-    score, old = redis.ask_all(("ZSCORE", INDEX, member), ("SMISMEMBER", redis.legacy_index, member), lenient=True)
-    if isinstance(score, WrongKeyType):
-        listed = redis.ask_all(("SMISMEMBER", INDEX, member), lenient=True)[0]
-        return float("inf") if isinstance(listed, list) and listed[0] else None
-    _raise_unless(score)
-    if score is not None:
-        return float(score)
-    return float("inf") if isinstance(old, list) and old[0] else None
+def _score(redis: RedisTier, checkout_id: str) -> float | None:
+    try:
+        return RedisIndex(redis).moment(checkout_id)
+    except WrongKeyType:  # no index of ours has room there
+        return None
 
 
 def _raise_unless(reply: object, *expected: type[CheckoutError]) -> None:

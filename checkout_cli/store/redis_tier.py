@@ -11,15 +11,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import (
-    INDEX,
-    LEGACY_INDEX,
-    LEGACY_INDEX_IN_CLUSTER,
     LEGACY_STATS,
     PENDING,
     claim_key,
@@ -29,7 +27,9 @@ from checkout_cli.keys import (
 )
 from checkout_cli.session import MAX_BODY_BYTES, TierName
 from checkout_cli.settings import Settings
+from checkout_cli.store.index_place import IndexChange, IndexPlace
 from checkout_cli.store.protocol import value as values
+from checkout_cli.store.protocol.deleting import proof_of
 from checkout_cli.store.protocol.publishing import Found, Move, Outcome, Publication
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.records import Problem, Record
@@ -129,6 +129,8 @@ class Look(msgspec.Struct, frozen=True):
 
 LONGEST_HEADER = 512
 """Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
+KEEP_TTL = -1
+"""Leaves a key's time to live as it is."""
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
 
@@ -155,7 +157,7 @@ class RedisTier:
         kind = RedisCluster if self.is_cluster else RedisServer
         self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
         self.breaker = self._servers.breaker
-        self.legacy_index = LEGACY_INDEX_IN_CLUSTER if self.is_cluster else LEGACY_INDEX
+        self.index_place = IndexPlace(self.ask_all, max_age=settings.session_max_age, is_cluster=self.is_cluster)
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
 
@@ -277,18 +279,14 @@ class RedisTier:
             return []
         publications = [Publication(record.row, opened.identity, opened.found) for record, opened in some]
         pairs = [self._publishing(*each, now, one) for each, one in zip(some, publications, strict=True)]
-        commands = [command for pair in pairs for command in pair]
-        _, replies = self.exchange(*commands, identity=some[0][1].identity, bound=True, lenient=True)
         results: list[tuple[Outcome, Opened]] = []
-        for place, (record, opened) in enumerate(some):
-            reply, indexed = replies[2 * place : 2 * place + 2]
+        replies = self.with_index_all(pairs, some[0][1].identity)
+        for (record, opened), publication, reply in zip(some, publications, replies, strict=True):
             if isinstance(reply, WrongKeyType):
                 results.append((Outcome.EXTERNAL, Opened(None, opened.identity, problem=Problem.WRONG_TYPE)))
                 continue
             _raise(reply)
-            if isinstance(indexed, CheckoutError):
-                self.make_way_for(indexed, pairs[place][1])
-            results.append(self._published(record, opened, now, publications[place], reply))
+            results.append(self._published(record, opened, now, publication, reply))
         return results
 
     def _published(
@@ -312,12 +310,9 @@ class RedisTier:
 
     def _publishing(
         self, record: Record, opened: Opened, now: int, publication: Publication
-    ) -> tuple[Command, Command]:
+    ) -> tuple[Command, IndexChange]:
         """The script that a publication sends next, and its change of the index."""
-        member = encoded(record.checkout_id)
-        index: Command = ("ZADD", INDEX, "GT", record.expires_at, member)
-        if record.body is None:
-            index = ("ZREM", INDEX, member)
+        index = IndexChange(record.checkout_id, None if record.body is None else record.expires_at)
         new = b"" if record.body is None else values.encode(record.version, opened.identity, record.body)
         ttl = max(record.expires_at - now, 1)
         seen, move = publication.seen, publication.next()
@@ -336,8 +331,13 @@ class RedisTier:
         ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
         how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
         script = self._replacing(checkout_id, how, expected, new, ttl, entry)
-        index: Command = ("ZADD", INDEX, "GT", expires_at, encoded(checkout_id))
-        return _replaced(self.with_index(script, index, opened))
+        return _replaced(self.with_index(script, IndexChange(checkout_id, expires_at), opened))
+
+    def rewrite(self, checkout_id: str, opened: Opened, new: bytes) -> Replaced:
+        """Put other bytes of the same version in the place of what was opened; its TTL and index entry stay."""
+        script = self._replacing(checkout_id, "swap", opened.raw or b"", new, KEEP_TTL, "keep")
+        _, (reply,) = self.exchange(script, identity=opened.identity, bound=True)
+        return _replaced(reply)
 
     def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
         """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.
@@ -354,32 +354,33 @@ class RedisTier:
             keys.append(PENDING.encode())
         return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
-    def with_index(self, script: Command, index: Command, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
+    def with_index(self, script: Command, change: IndexChange, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
         """A script's reply, its change of the index sent along, both over the very server that answered *open*.
 
         What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
         """
-        _, (outcome, indexed, *others) = self.exchange(script, index, *also, identity=opened.identity, bound=True)
-        for reply in others:
+        entering = self.index_place.entering(change)
+        commands = (script, *entering.commands, *also)
+        _, (outcome, *replies) = self.exchange(*commands, identity=opened.identity, bound=True, lenient=True)
+        for reply in replies[len(entering.commands) :]:
             if isinstance(reply, CheckoutError):
                 _log.debug("not counted: %s", reply)
         _raise(outcome)
-        if isinstance(indexed, CheckoutError):
-            self.make_way_for(indexed, index)
+        self.index_place.check(entering, replies[: len(entering.commands)])
         return outcome
 
-    def make_way_for(self, error: CheckoutError, index: Command) -> None:
-        """A legacy SET is where the index belongs: move it aside, which is atomic, and enter the session after all.
-
-        A clean-up moves its members over. Where something else is there, the session stays without an entry.
-        """
-        if self.is_cluster and isinstance(error, RedisUnavailable):
-            _log.info("a session stays without its entry in the index: %s", error)  # until a clean-up enters it
-            return
-        if not isinstance(error, WrongKeyType):
-            raise error
-        if self.ask(("TYPE", INDEX)) == b"set" and self.ask(("RENAMENX", INDEX, self.legacy_index)):
-            self.ask(index)
+    def with_index_all(self, some: Sequence[tuple[Command, IndexChange]], identity: bytes | None) -> list[Any]:
+        """:meth:`with_index` for many scripts in one round trip to one server; errors stay among the replies."""
+        parts = [(script, self.index_place.entering(change)) for script, change in some]
+        commands = [command for script, entering in parts for command in (script, *entering.commands)]
+        _, replies = self.exchange(*commands, identity=identity, bound=True, lenient=True)
+        outcomes, left = [], iter(replies)
+        for _, entering in parts:
+            outcome, *entered = islice(left, 1 + len(entering.commands))
+            if not isinstance(outcome, CheckoutError):
+                self.index_place.check(entering, entered)
+            outcomes.append(outcome)
+        return outcomes
 
     def claim_all(self, checkout_ids: Sequence[str]) -> dict[str, Opened]:
         """:meth:`claim` for many keys, in one round trip; in a cluster one after the other, as slots may move.
@@ -413,15 +414,18 @@ class RedisTier:
         """Delete a key that no row stands behind, and its index entry, if it still holds exactly these bytes."""
         if not self.ask(_DISCARD.call(encoded(session_key(checkout_id)), raw)):
             return False
-        self.ask_all(("ZREM", INDEX, encoded(checkout_id)), lenient=True)
+        entering = self.index_place.entering(IndexChange(checkout_id, None))
+        if entering.commands:
+            self.index_place.check(entering, self.ask_all(*entering.commands, lenient=True))
         return True
 
     def remove(self, checkout_id: str) -> bool:
         """Delete the key and its index entry, whatever is there; for sessions that no database row stands behind."""
-        deleted, _ = self.ask_all(
-            ("DEL", encoded(session_key(checkout_id))), ("ZREM", INDEX, encoded(checkout_id)), lenient=True
-        )
+        entering = self.index_place.entering(IndexChange(checkout_id, None))
+        deletion: Command = ("DEL", encoded(session_key(checkout_id)))
+        deleted, *entered = self.ask_all(deletion, *entering.commands, lenient=True)
         _raise(deleted)
+        self.index_place.check(entering, entered)
         return bool(deleted)
 
     def lengthen(self, checkout_id: str, milliseconds: int) -> int:
@@ -434,6 +438,19 @@ class RedisTier:
     def endow(self, checkout_id: str, milliseconds: int) -> bool:
         """Give a session that never ends a time to live; false where it has one."""
         return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
+
+    def proof(self, checkout_id: str, identity: bytes | None) -> str:
+        """What shows, as long as it stays the same, that no key has gone by itself since: with it, a missing one was
+        deleted. Empty where that cannot be told, as after CONFIG RESETSTAT.
+        """
+        server = self._servers.server_of(encoded(session_key(checkout_id)))
+        try:
+            who, (stats, commands) = server.exchange([("INFO", "stats"), ("INFO", "commandstats")])
+        except RedisUnavailable:
+            return ""
+        if who is None or who != identity or not isinstance(stats, bytes) or not isinstance(commands, bytes):
+            return ""
+        return proof_of(who, stats, commands)
 
     # What operators see; nothing here extends a life
 

@@ -1,4 +1,7 @@
-"""The database's tables, as this program makes them; what an older one has made, ``schema_version`` brings up to this.
+"""The database's tables, as this program makes them.
+
+Their names are like nobody else's; what makes them ours is the record of ``own_tables``. The tables of an older program
+are brought up to these by ``schema_version``.
 
 A session is one row: its body, its version, and the version that Redis is known to have. The row of a deleted session
 stays as a tombstone (``body`` is NULL) until a clean-up finds it old enough, so that no late copy brings it back.
@@ -9,17 +12,24 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
+VERSION = 1
+"""The version of all these tables. A column that comes later has ``info={"since": 2}``."""
+
+PROGRAM = "checkoutctl"
+"""What our record says of whose tables these are."""
+
 metadata = MetaData()
 
 versions = Table(
-    "checkout_schema",
+    "checkoutctl_schema",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("program", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
 )
-"""One row: the version of all these tables."""
+"""Our record, of one row: that these tables are ours, and their version."""
 
 sessions = Table(
-    "checkout_sessions",
+    "checkoutctl_sessions",
     metadata,
     Column("checkout_id", String(128), primary_key=True),
     Column("version", BigInteger, nullable=False),
@@ -33,20 +43,21 @@ sessions = Table(
     Column("write_id", String(64), nullable=False),
     Column("previous_version", BigInteger),
     Column("previous_body", Text),
+    Column("proof", String(512)),
 )
 
 _PENDING = text("published_version < version")
 
 # With status and completed in it, counting and the totals read this index alone and never the bodies.
-Index(
-    "checkout_sessions_expiry",
+expiry_index = Index(
+    "checkoutctl_sessions_expiry",
     sessions.c.expires_at,
     sessions.c.checkout_id,
     sessions.c.status,
     sessions.c.completed,
 )
 Index(
-    "checkout_sessions_pending",
+    "checkoutctl_sessions_pending",
     sessions.c.checkout_id,
     sqlite_where=_PENDING,
     postgresql_where=_PENDING,
@@ -54,18 +65,18 @@ Index(
 _BURIED = text("body IS NULL")
 
 # A clean-up takes old tombstones in batches, and each batch would read all rows without it.
-Index("checkout_sessions_buried", sessions.c.updated_at, sqlite_where=_BURIED, postgresql_where=_BURIED)
+Index("checkoutctl_sessions_buried", sessions.c.updated_at, sqlite_where=_BURIED, postgresql_where=_BURIED)
 
 totals = Table(
-    "checkout_totals",
+    "checkoutctl_totals",
     metadata,
     Column("name", String(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""What clean-ups have removed from ``checkout_sessions``, so that the totals stay exact."""
+"""What clean-ups have removed from ``checkoutctl_sessions``, so that the totals stay exact."""
 
 locks = Table(
-    "checkout_locks",
+    "checkoutctl_locks",
     metadata,
     Column("job", String(64), primary_key=True),
     Column("owner", String(256), nullable=False),
@@ -73,7 +84,7 @@ locks = Table(
 )
 
 flushes = Table(
-    "checkout_flushes",
+    "checkoutctl_flushes",
     metadata,
     Column("token", String(64), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
@@ -86,10 +97,10 @@ flushes = Table(
 A token stands for consecutive writes of one process, up to the one of ``number``; the hash of an external writer's
 bytes is a token too."""
 
-Index("checkout_flushes_age", flushes.c.flushed_at)
+Index("checkoutctl_flushes_age", flushes.c.flushed_at)
 
 conflicts = Table(
-    "checkout_conflicts",
+    "checkoutctl_conflicts",
     metadata,
     Column("write_id", String(64), primary_key=True),
     Column("checkout_id", String(128), nullable=False),
@@ -105,10 +116,10 @@ conflicts = Table(
 
 ``result`` says what of it was applied nevertheless. What is written is bytes: an external writer's may be no JSON."""
 
-Index("checkout_conflicts_session", conflicts.c.checkout_id)
+Index("checkoutctl_conflicts_session", conflicts.c.checkout_id)
 
 external = Table(
-    "checkout_external",
+    "checkoutctl_external",
     metadata,
     Column("name", String(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
@@ -116,7 +127,7 @@ external = Table(
 """How many writes of external writers were taken in, and when the last one was seen (ms)."""
 
 reigns = Table(
-    "checkout_reigns",
+    "checkoutctl_reigns",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("stamp", String(128), nullable=False, unique=True),

@@ -123,7 +123,7 @@ class Sightings:
 
     def _everywhere(self) -> Iterator[Sighting]:
         try:
-            self._index.kind()  # in a cluster, only the server that has the index knows what to list
+            self._index.layout()  # in a cluster, only the server that has the index knows what to list
         except RedisUnavailable as away:
             _log.debug("listing from the database: %s", away)
             yield from self._in_database()
@@ -155,7 +155,7 @@ class Sightings:
             _log.debug("listing what Redis has: %s", away)
 
     def _not_listed(self, checkout_ids: Sequence[str]) -> list[str]:
-        if self._index.kind() != "none":
+        if not self._index.layout().is_empty:
             return self._index.missing(checkout_ids)
         lifetimes = self._redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
         return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl < -1]

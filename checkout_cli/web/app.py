@@ -21,8 +21,7 @@ from checkout_cli.errors import CheckoutError, ExitCode
 from checkout_cli.operations import management
 from checkout_cli.operations.health import HealthReport, Status
 from checkout_cli.render.export_masking import body_shown
-from checkout_cli.render.health_view import document
-from checkout_cli.session import iso
+from checkout_cli.render.health_view import document, statistics_document
 from checkout_cli.web.guard import Guard, Rules, refused
 from checkout_cli.web.metrics import exposition
 from checkout_cli.web.service import Service
@@ -142,13 +141,7 @@ async def _cleanup_expired(service: Service, _: Mapping[str, Any]) -> Response:
 
 async def _get_stats(service: Service, _: Mapping[str, Any]) -> Response:
     found = await service.run(management.statistics)
-    stats = {
-        "totalCreated": found.totals.created,
-        "totalCompleted": found.totals.completed,
-        "totalFailed": found.totals.failed,
-        "activeSessions": found.count.number,
-        "lastCleanup": None if found.last_cleanup is None else iso(found.last_cleanup),
-    }
+    stats = statistics_document(found.totals, found.count, found.cleanup)
     return JSONResponse({"success": True, "action": "get_stats", "stats": stats, "sessionCount": found.count.number})
 
 

@@ -169,7 +169,7 @@ class _Snapshot(Collector):
         yield reads
 
     def _cleanup(self) -> Iterator[Metric]:
-        beat = self._snapshot.cleanup
+        beat = self._snapshot.health.redis.cleanup
         if beat is None:
             return
         moment = beat.moment / 1000

@@ -84,10 +84,10 @@ def bench_bare_deletes() -> float:
 
 
 def _delete_bare(connection: sqlite3.Connection) -> None:
-    choose = "SELECT checkout_id FROM checkout_sessions ORDER BY expires_at LIMIT ?"
+    choose = "SELECT checkout_id FROM checkoutctl_sessions ORDER BY expires_at LIMIT ?"
     while ids := [row[0] for row in connection.execute(choose, (BATCH * ROWS_PER_ENTRY,))]:
         marks = ",".join("?" * len(ids))
-        connection.execute(f"DELETE FROM checkout_sessions WHERE checkout_id IN ({marks})", ids)  # noqa: S608  (marks)
+        connection.execute(f"DELETE FROM checkoutctl_sessions WHERE checkout_id IN ({marks})", ids)  # noqa: S608  (marks)
         connection.commit()
 
 

@@ -134,7 +134,7 @@ def _sqlalchemy_update(engine: Engine, checkout_id: str, moment: int) -> None:
 def _bare_update(connection: sqlite3.Connection, checkout_id: str, moment: int) -> None:
     """The row's columns as an update of the store changes them."""
     connection.execute(
-        "UPDATE checkout_sessions SET version = version + 1, body = json_set(body, '$.notes', ?), expires_at = ?,"
+        "UPDATE checkoutctl_sessions SET version = version + 1, body = json_set(body, '$.notes', ?), expires_at = ?,"
         " updated_at = ?, write_id = ? WHERE checkout_id = ? AND version > 0 AND body IS NOT NULL",
         (f"ring at {moment}", moment, moment, str(uuid.uuid4()), checkout_id),
     )
@@ -203,7 +203,7 @@ def percentiles(times: int, *contestants: Callable[[int], Any], percentile: int 
 def _bare_read(connection: sqlite3.Connection, checkout_id: str) -> None:
     """One row, by the bare driver."""
     connection.execute(
-        "SELECT checkout_id, version, body, created_at, expires_at FROM checkout_sessions WHERE checkout_id = ?",
+        "SELECT checkout_id, version, body, created_at, expires_at FROM checkoutctl_sessions WHERE checkout_id = ?",
         (checkout_id,),
     ).fetchone()
 

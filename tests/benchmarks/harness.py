@@ -190,7 +190,7 @@ for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
 end
 """
 _FILL_DATABASE = text("""
-INSERT INTO checkout_sessions
+INSERT INTO checkoutctl_sessions
 WITH RECURSIVE numbers(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n < :last)
 SELECT printf('%08x-0000-4000-8000-%012x', (n * 2654435761) % 4294967296, n), 1, :body, 'pending', 0,
        :created_at, :created_at, :expires_at - n, 1, 'benchmark'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.keys import INDEX, lock_key
+from checkout_cli.keys import INDEX, INDEX_BESIDE, lock_key
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -64,7 +64,7 @@ def test_its_json_has_a_schema_version(checkoutctl: Checkoutctl, store: Checkout
         "dryRun": False,
         "removed": {"index": 2, "database": 2, "memory": 0, "tombstones": 0, "drainLog": 0},
         "stillAlive": 0,
-        "adoptedFromLegacyIndex": 0,
+        "enteredFromSet": 0,
         "enteredIntoIndex": 0,
         "withoutExpiry": 0,
         "finished": True,
@@ -85,15 +85,15 @@ def test_a_second_one_is_skipped_with_one_line(checkoutctl: Checkoutctl, store: 
     assert store.redis.ask(("GET", lock_key("cleanup"))) == b"host:1:token"
 
 
-def test_a_legacy_set_is_adopted(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
+def test_an_older_programs_set_stays(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
     store.redis.ask(("DEL", INDEX))
-    store.redis.ask(("SADD", INDEX, "legacy-01", "legacy-02"))
-    put_raw(store, "legacy-01", b'{"checkoutId":"legacy-01"}')
+    store.redis.ask(("SADD", INDEX, "older-0001", "older-0002"))
+    put_raw(store, "older-0001", b'{"checkoutId":"older-0001"}')
     done = checkoutctl(*CLEANUP)
     assert done.returncode == 0
-    assert "adopted 2 entries of a legacy index" in done.stdout
-    assert "1 were due and are still in use: kept" in done.stdout
-    assert store.index.kind() == "zset"
+    assert "removed 1 expired sessions from the index" in done.stdout
+    assert "entered 1 sessions that only an older program's SET listed" in done.stdout
+    assert set(store.redis.ask(("SMEMBERS", INDEX))) == {b"older-0001", b"living-01"}
 
 
 def test_without_redis_it_cleans_the_database_and_says_so(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
@@ -123,11 +123,12 @@ def test_a_wrong_password_is_a_refusal(
     assert store.database.read("expired-1") is not None
 
 
-def test_something_that_is_no_index_is_a_finding(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
+def test_where_no_place_is_left_for_an_index_that_is_a_finding(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
     store.redis.ask(("SET", INDEX, "hello"))
+    store.redis.ask(("SET", INDEX_BESIDE, "hello"))
     done = checkoutctl(*CLEANUP)
     assert done.returncode == 1
-    assert "checkout:index holds a string, not an index" in done.stderr
+    assert "checkout:expiry:{checkout:index} holds a string, not an index" in done.stderr
     assert store.database.read("expired-1") is None
 
 

@@ -13,7 +13,9 @@ from sqlalchemy.engine import make_url
 
 from checkout_cli.keys import INDEX
 from checkout_cli.settings import Settings
+from checkout_cli.store import database_tier, schema, schema_version
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.own_tables import OwnTables
 from tests.faults.conftest import proxied
 from tests.in_process import Outcome, run_here
 from tests.servers import PostgresServer, ValkeyServer
@@ -22,8 +24,8 @@ from tests.store.support import wait_until
 Run = Callable[..., Outcome]
 Database = tuple[str, Callable[[Sequence[str]], None]]
 
-OLDER = ("DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
-NEWER = ("UPDATE checkout_schema SET version = 99",)
+OLDER = ("UPDATE checkoutctl_schema SET version = 1", "DROP INDEX checkoutctl_sessions_buried")
+NEWER = ("UPDATE checkoutctl_schema SET version = 99",)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def run(settings: Settings, tmp_path: Path) -> Run:
     home = tmp_path / "home"
     home.mkdir()
 
-    def run_it(*arguments: str, url: str, given: str = "") -> Outcome:
+    def run_it(*arguments: str, url: str, given: str = "", **more: str) -> Outcome:
         environment = {
             "REDIS_HOST": settings.redis_host,
             "REDIS_PORT": str(settings.redis_port),
@@ -40,6 +42,7 @@ def run(settings: Settings, tmp_path: Path) -> Run:
             "HOME": str(home),
             "XDG_STATE_HOME": str(home),
             "PATH": "",
+            **more,
         }
         return run_here(arguments, environment, home, given=given)
 
@@ -74,7 +77,15 @@ def one_line(outcome: Outcome) -> str:
 # Older and newer
 
 
-def test_an_older_schema_serves_and_is_told_of_until_setup_has_upgraded_it(database: Database, run: Run) -> None:
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose tables are of version 2."""
+    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema_version, "STEPS", (schema_version.Step(2, lambda _: None),))
+
+
+@pytest.mark.usefixtures("later")
+def test_an_older_schema_serves_and_is_told_of_until_setup_has_upgraded_it(run: Run, database: Database) -> None:
     url, change = database
     change(OLDER)
     health = run("health", "--json", url=url)
@@ -137,13 +148,130 @@ def test_a_cleanup_leaves_redis_alone_where_the_database_is_newer(
     url, change = database
     with valkey.client() as client:
         client.delete(INDEX)
-        client.sadd(INDEX, "living-0001")  # a legacy index, which a clean-up would adopt
+        client.sadd(INDEX, "leaked-001")  # which a clean-up would remove
         change(NEWER)
         assert run("cleanup", "--expired", url=url).code == 78
-        assert client.type(INDEX) == b"set"
-        change(("UPDATE checkout_schema SET version = 2",))
+        assert client.smembers(INDEX) == {b"leaked-001"}
+        change((f"UPDATE checkoutctl_schema SET version = {schema.VERSION}",))  # noqa: S608  (a number of ours)
         assert run("cleanup", "--expired", url=url).code == 0
-        assert client.type(INDEX) == b"zset"
+        assert not client.exists(INDEX)
+
+
+# The shop's own tables in the same database
+
+
+SHOPS = "CREATE TABLE {} (checkout_id varchar UNIQUE, user_id varchar, items jsonb, expires_at timestamptz)"
+WAY_OUT = "CHECKOUT_DATABASE_SCHEMA=checkoutctl checkoutctl setup"
+
+
+@pytest.fixture
+def foreign(postgres_url: str, postgres_server: PostgresServer) -> Iterator[str]:
+    """A database in which the shop has a table of our name, with a lock: whatever reaches it waits, and fails."""
+    import psycopg
+
+    postgres_server.execute(SHOPS.format("checkoutctl_sessions"), database=postgres_url)
+    with psycopg.connect(postgres_url) as shop:
+        shop.execute("LOCK TABLE checkoutctl_sessions IN ACCESS EXCLUSIVE MODE")
+        yield postgres_url
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("setup", "--check"), 78),
+        (("setup", "--yes"), 78),
+        (("health",), 78),
+        (("doctor", "--only", "database"), 1),
+        (("cleanup", "--expired"), 78),
+        (("cleanup", "--expired", "--dry-run"), 78),
+        (("migrate", "plan"), 78),
+        (("migrate", "run"), 78),
+        (("sync",), 78),
+        (("sessions", "list"), 78),
+        (("sessions", "create", "--file", "-"), 78),
+        (("sessions", "delete", "living-0001", "--yes"), 78),
+        (("stats", "--by", "status"), 78),
+        (("bench",), 78),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_table_of_our_name_that_the_shop_made_is_told_with_the_way_out_and_never_touched(
+    command: tuple[str, ...], code: int, foreign: str, run: Run
+) -> None:
+    told = run(*command, url=foreign, given="{}")
+    said = " ".join((told.out + told.err).split())
+    assert (told.code, "Traceback" in said) == (code, False), told
+    assert "has a table public.checkoutctl_sessions that checkoutctl did not make" in said
+    assert WAY_OUT in said
+    assert "timeout" not in said
+
+
+def test_a_command_that_took_the_shops_table_for_ours_would_wait_for_it(
+    foreign: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_tier, "own_tables", lambda _: OwnTables(schema.VERSION, frozenset()))
+    told = run("sessions", "list", "--tier", "database", url=foreign, CHECKOUT_DATABASE_TIMEOUT="0.2")
+    assert told.code == 69
+    assert "timeout" in told.err
+
+
+def test_the_way_out_works_when_typed_and_is_remembered(foreign: str, run: Run) -> None:
+    variable, value = WAY_OUT.split(maxsplit=1)[0].split("=")
+    done = run("setup", "--yes", url=foreign, **{variable: value})
+    assert done.code == 0, done
+    assert run("health", url=foreign).code == 0
+    assert run("sessions", "create", "--file", "-", url=foreign, given="{}").code == 0
+    assert json.loads(run("cleanup", "--expired", "--json", url=foreign).out)["finished"]
+
+
+def test_the_shops_own_table_of_sessions_is_no_obstacle(
+    postgres_url: str, postgres_server: PostgresServer, run: Run
+) -> None:
+    import psycopg
+
+    postgres_server.execute(SHOPS.format("checkout_sessions"), database=postgres_url)
+    with psycopg.connect(postgres_url) as shop:
+        shop.execute("LOCK TABLE checkout_sessions IN ACCESS EXCLUSIVE MODE")
+        assert "no checkout tables yet" in run("setup", "--check", url=postgres_url).out
+        assert run("setup", "--yes", url=postgres_url).code == 0
+        for command in (("setup", "--check"), ("health",), ("cleanup", "--expired"), ("migrate", "plan"), ("sync",)):
+            assert run(*command, url=postgres_url).code == 0
+
+
+# A schema of our own
+
+
+def test_a_role_that_may_not_make_the_schema_is_told_the_statements_which_help(
+    postgres_role: str, postgres_url: str, run: Run, postgres_server: PostgresServer
+) -> None:
+    code, line = setup_says(run("setup", "--yes", url=postgres_role, CHECKOUT_DATABASE_SCHEMA="order"))
+    statements = 'CREATE SCHEMA "order"; GRANT USAGE, CREATE ON SCHEMA "order" TO shop'
+    assert code == 4
+    assert statements in line
+    postgres_server.execute(statements, database=postgres_url)
+    assert run("setup", "--yes", url=postgres_role, CHECKOUT_DATABASE_SCHEMA="order").code == 0
+    assert run("health", url=postgres_role).code == 0
+
+
+def test_a_grant_names_the_schema(
+    postgres_role: str, postgres_url: str, run: Run, postgres_server: PostgresServer
+) -> None:
+    assert run("setup", "--yes", url=postgres_url, CHECKOUT_DATABASE_SCHEMA="apart").code == 0
+    for grant in (
+        "GRANT USAGE, CREATE ON SCHEMA apart TO shop",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA apart TO shop",
+    ):
+        refused = run("sessions", "list", url=postgres_role)
+        assert refused.code == 4
+        assert grant in one_line(refused)
+        postgres_server.execute(grant, database=postgres_url)
+    assert run("sessions", "list", url=postgres_role).code == 0
+
+
+def test_sqlite_has_no_schemas(run: Run, tmp_path: Path) -> None:
+    refused = run("sessions", "list", url=f"sqlite:///{tmp_path / 'checkout.db'}", CHECKOUT_DATABASE_SCHEMA="shop")
+    assert refused.code == 78
+    assert "CHECKOUT_DATABASE_SCHEMA SQLite has no schemas" in one_line(refused)
 
 
 # What PostgreSQL refuses
@@ -206,6 +334,7 @@ def test_a_role_without_a_right_on_the_tables_is_told_the_grant_which_helps(
     assert run("sessions", "update", "living-0001", "--set", "notes=x", url=postgres_role).code == 0
 
 
+@pytest.mark.usefixtures("later")
 def test_an_upgrade_by_a_role_that_owns_nothing_says_who_can(postgres_role: str, database: Database, run: Run) -> None:
     _, change = database
     change([*OLDER, "GRANT USAGE, CREATE ON SCHEMA public TO shop", "GRANT ALL ON ALL TABLES IN SCHEMA public TO shop"])
@@ -289,4 +418,4 @@ def test_options_of_the_url_are_kept(postgres_url: str, run: Run, postgres_serve
     postgres_server.execute("CREATE SCHEMA shop", database=postgres_url)
     url = f"{postgres_url}&options=-csearch_path%3Dshop"
     assert run("setup", "--yes", url=url).code == 0
-    postgres_server.execute("SELECT 1 FROM shop.checkout_sessions", database=postgres_url)
+    postgres_server.execute("SELECT 1 FROM shop.checkoutctl_sessions", database=postgres_url)

@@ -272,7 +272,7 @@ class TestDatabase:
             compiled = str(statement.compile(compile_kwargs={"literal_binds": True}))
             with store.database.transaction() as connection:
                 plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]
-            assert "checkout_sessions_expiry (expires_at>?)" in plan[0]
+            assert "checkoutctl_sessions_expiry (expires_at>?)" in plan[0]
 
 
 class TestTotals:

@@ -34,7 +34,7 @@ def test_a_lost_write_is_noticed(shop: Shop) -> None:
     assert row is not None
     lost = (row.body or b"").replace(b'"mark2":1', b'"mark0":1').decode()
     with store.database._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE checkout_sessions SET body = ?", (lost,))
+        connection.exec_driver_sql("UPDATE checkoutctl_sessions SET body = ?", (lost,))
     with pytest.raises(AssertionError, match="writes are lost"):
         shop.check()
 

@@ -138,7 +138,7 @@ class Commits:
 
         def armed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
             if self.lost is None and statement.startswith(
-                ("INSERT INTO checkout_sessions", "UPDATE checkout_sessions")
+                ("INSERT INTO checkoutctl_sessions", "UPDATE checkoutctl_sessions")
             ):
                 self.lost = self._proxy.lose_reply_to(b"COMMIT")
 

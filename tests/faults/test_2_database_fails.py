@@ -94,7 +94,7 @@ def test_a_locked_postgresql_table_is_waited_for_only_so_long(
     store = shop.process()
     shop.create(store)
     with psycopg.connect(postgres_url) as other:
-        other.execute("LOCK TABLE checkout_sessions IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE checkoutctl_sessions IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
         with pytest.raises(DurabilityUnavailable):
             shop.update(store, require=Durability.DATABASE)

@@ -48,7 +48,7 @@ def part(replicated: Replicated) -> None:
 
 def published_version(store: CheckoutStore) -> int:
     with store.database.transaction() as connection:
-        text = sqlalchemy.text("SELECT published_version FROM checkout_sessions WHERE checkout_id = :id")
+        text = sqlalchemy.text("SELECT published_version FROM checkoutctl_sessions WHERE checkout_id = :id")
         return int(connection.execute(text, {"id": ID}).scalar_one())
 
 
@@ -132,7 +132,7 @@ def test_a_shop_that_goes_on_during_a_failover_is_never_stale_and_soon_published
     assert replicated.primary_port() == replicated.second.port
     with writer.database.transaction() as connection:
         reigns = (
-            connection.execute(sqlalchemy.text("SELECT stamp FROM checkout_reigns ORDER BY number")).scalars().all()
+            connection.execute(sqlalchemy.text("SELECT stamp FROM checkoutctl_reigns ORDER BY number")).scalars().all()
         )
     assert len(set(reigns)) == len(reigns) >= 2
     with replicated.second.client() as client:

@@ -13,10 +13,13 @@ from redis.crc import key_slot
 
 from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.operations.index_adoption import adopt_index
 from checkout_cli.operations.sync import synchronize
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_moves import IndexMoves
+from checkout_cli.store.index_place import Place
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis_cluster import RedisCluster
 from checkout_cli.store.redis_pending import is_dirty
@@ -125,7 +128,7 @@ def test_a_server_without_a_cluster_says_so(
     assert raised.value.hint == "set REDIS_MODE=standalone"
 
 
-def test_a_legacy_index_is_adopted_in_a_cluster_too(
+def test_an_older_programs_set_is_kept_in_a_cluster_and_adopted_when_it_is_retired(
     cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop]
 ) -> None:
     shop = make_shop(settings_of(cluster, sqlite_url))
@@ -134,8 +137,19 @@ def test_a_legacy_index_is_adopted_in_a_cluster_too(
     for name in ("foreign-0001", "foreign-0002"):
         store.redis.ask(("SET", session_key(name), b'{"items":[]}', "PX", 60_000))
     assert shop.create(store).published
-    list(store.index.adopt_legacy(store.clock.wall()))
-    assert {sighting.checkout_id for sighting in store.iterate()} == {ID, "foreign-0001", "foreign-0002"}
+    names = {ID, "foreign-0001", "foreign-0002"}
+    assert {sighting.checkout_id for sighting in store.iterate()} == names
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
+    other = shop.process()
+    assert other.redis.index_place.find().place is Place.BESIDE_SET
+    assert adopt_index(store, agreed=lambda _: True).finished
+    assert shop.create(other, "session-later").published
+    assert {member.decode() for member in store.redis.ask(("ZRANGE", INDEX, 0, -1))} == {*names, "session-later"}
+    list(IndexMoves(store.redis, store.index).make_room())
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == {*names, "session-later"}
+    shop.delete(other, "session-later")
+    assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
+    assert {sighting.checkout_id for sighting in store.iterate()} == names
 
 
 # Without the database

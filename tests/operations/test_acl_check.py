@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.keys import INDEX, LEGACY_INDEX, PENDING
+from checkout_cli.keys import INDEX, INDEX_ASIDE, PENDING
 from checkout_cli.operations.acl_check import Capabilities, State, Way, check_access
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.roles import NEWEST, OLDER, PASSWORD, ROLES, RoleName, rule_of
@@ -110,16 +110,16 @@ def test_what_only_helps_reduces_a_command_and_does_not_stop_it(settings: Settin
 def test_nothing_is_run_and_nothing_changes(any_redis_server: ValkeyServer, settings: Settings) -> None:
     with any_redis_server.client() as client:
         client.zadd(INDEX, {"a-session": 5})
-        client.sadd(LEGACY_INDEX, "another")
+        client.sadd(INDEX_ASIDE, "another")
         client.sadd(PENDING, "a-third")
         client.script_flush()
-        digests = [client.dump(key) for key in (INDEX, LEGACY_INDEX, PENDING)]
+        digests = [client.dump(key) for key in (INDEX, INDEX_ASIDE, PENDING)]
         with listening(any_redis_server) as heard:
             for role in RoleName:
                 assert check(replace(settings, redis_port=any_redis_server.port), role).way is Way.TRANSACTION
         assert set(heard.counts) == {"info", "multi", "discard"}
         assert client.dbsize() == 3
-        assert [client.dump(key) for key in (INDEX, LEGACY_INDEX, PENDING)] == digests
+        assert [client.dump(key) for key in (INDEX, INDEX_ASIDE, PENDING)] == digests
 
 
 @pytest.mark.parametrize("withheld", ["multi", "discard"])
@@ -128,8 +128,8 @@ def test_without_transactions_nothing_is_written_either(
 ) -> None:
     with any_redis_server.client() as client:
         client.zadd(INDEX, {"a-session": 5})
-        client.sadd(LEGACY_INDEX, "another")
-        before = [client.dump(key) for key in (INDEX, LEGACY_INDEX)]
+        client.sadd(INDEX_ASIDE, "another")
+        before = [client.dump(key) for key in (INDEX, INDEX_ASIDE)]
         with user_with(any_redis_server, settings, "~*", "+@all", f"-{withheld}") as its:
             found = check(its)
         assert found.way is (Way.TRIAL if withheld == "multi" else Way.TRANSACTION)
@@ -137,7 +137,7 @@ def test_without_transactions_nothing_is_written_either(
         assert state_of(found, "sessions create") is (State.UNKNOWN if withheld == "multi" else State.WORKS)
         assert f"+{withheld}" in found.missing
         assert client.dbsize() == 2
-        assert [client.dump(key) for key in (INDEX, LEGACY_INDEX)] == before
+        assert [client.dump(key) for key in (INDEX, INDEX_ASIDE)] == before
 
 
 def test_a_dropped_connection_is_not_used_again_where_the_transaction_stays_open(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import AccessDenied, Locked, TierUnavailable
-from checkout_cli.keys import INDEX, LEGACY_INDEX, LOCK_PREFIX
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LOCK_PREFIX
 from checkout_cli.operations import cleanup
 from checkout_cli.operations.cleanup import CleanupReport, clean_up
 from checkout_cli.session import Durability
@@ -16,6 +16,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_index import Entry
 from tests.servers import ValkeyServer
 from tests.store.support import (
+    LONG_AGO,
     ManualClock,
     count_calls,
     database_away,
@@ -85,8 +86,9 @@ def everything(store: CheckoutStore) -> list[Any]:
     """What all tiers hold, to be compared."""
     keys = sorted(key for key in store.redis.ask(("KEYS", "*")) if not key.startswith(LOCK_PREFIX.encode()))
     rows = [record for page in store.database.newest() for record in page]
-    kind = store.index.kind()
-    return [keys, rows, kind, entries(store) if kind == "zset" else None, len(store.memory)]
+    kind = store.index.layout().kind
+    members = sorted(store.redis.ask(("SMEMBERS", INDEX))) if kind == "set" else []
+    return [keys, rows, kind, entries(store), members, len(store.memory)]
 
 
 def test_there_is_nothing_to_do(store: CheckoutStore) -> None:
@@ -161,7 +163,7 @@ def test_what_redis_evicted_and_the_database_has_is_kept(store: CheckoutStore, c
     row = store.database.read(names[0])
     assert row is not None
     evict(store, names[0])
-    store.redis.ask(("ZADD", INDEX, 5, names[0]))
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, names[0]))
     report = clean_up(store)
     assert (report.removed_from_index, report.still_alive) == (0, 1)
     assert entries(store)[names[0]] == row.expires_at
@@ -226,23 +228,121 @@ def test_many_old_tombstones_go_in_several_steps(
     assert len(steps) == 4  # 16 in each, and the last finds none
 
 
-# Legacy
+# Beside an older program
 
 
-def test_a_legacy_set_is_adopted_and_cleaned(store: CheckoutStore) -> None:
-    for number in range(20):
-        store.redis.ask(("SADD", INDEX, f"legacy-{number:03}"))
+def members(store: CheckoutStore) -> list[str]:
+    return sorted(member.decode() for member in store.redis.ask(("SMEMBERS", INDEX)))
+
+
+def test_a_set_stays_and_loses_its_dead_and_its_living_are_entered_beside_it(
+    store: CheckoutStore, clock: ManualClock
+) -> None:
+    store.redis.ask(("SADD", INDEX, *(f"older-{number:04}" for number in range(20))))
     for number in range(5):
-        put_raw(store, f"legacy-{number:03}", FOREIGN)
+        put_raw(store, f"older-{number:04}", FOREIGN, seconds=600)
+    ours = fill(store, 1)
     report = clean_up(store)
-    assert (report.adopted_from_legacy_index, report.removed_from_index, report.still_alive) == (20, 15, 5)
-    assert sorted(entries(store)) == [f"legacy-{number:03}" for number in range(5)]
-    assert store.redis.ask(("EXISTS", LEGACY_INDEX)) == 0
+    living = [f"older-{number:04}" for number in range(5)]
+    assert (report.from_set, report.removed_from_index) == (5, 15)
+    assert (members(store), sorted(entries(store))) == ([*living, *ours], [*living, *ours])
+    clock.advance(HOUR)  # by the servers' own clocks it is now
+    assert 0 < entries(store)["older-0000"] - clock.milliseconds < 700_000
+    assert clean_up(store).from_set == 0
+    assert members(store) == [*living, *ours]
 
 
-def test_a_dry_run_leaves_a_legacy_set_as_it_is(store: CheckoutStore) -> None:
-    store.redis.ask(("SADD", INDEX, "legacy-1", "legacy-2"))
-    put_raw(store, "legacy-1", FOREIGN)
+def test_what_has_expired_goes_from_the_set_too(store: CheckoutStore, clock: ManualClock) -> None:
+    store.redis.ask(("SADD", INDEX, "older-0001"))
+    put_raw(store, "older-0001", FOREIGN)
+    names = fill(store, 3)
+    expire(store, clock, names)
+    report = clean_up(store)
+    assert (report.removed_from_index, report.from_set) == (3, 1)
+    assert members(store) == sorted(entries(store)) == ["older-0001"]
+
+
+def test_a_member_whose_session_only_the_database_has_lives(store: CheckoutStore, clock: ManualClock) -> None:
+    clock.advance(HOUR)
+    (name,) = fill(store, 1)
+    evict(store, name)
+    store.redis.ask(("DEL", INDEX))
+    store.redis.ask(("SADD", INDEX, name, "dead-00001"))
+    report = clean_up(store)
+    assert (report.from_set, report.removed_from_index) == (1, 1)
+    assert entries(store)[name] > clock.milliseconds
+
+
+def test_without_the_database_no_member_is_taken_for_dead(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.redis.ask(("SADD", INDEX, "older-0001", "perhaps-01"))
+    put_raw(store, "older-0001", FOREIGN)
+    for method in ("now", "due", "count_due", "expiries", "living_ids", "purge_tombstones", "touch", "note_published"):
+        monkeypatch.setattr(store.database, method, database_away)
+    report = clean_up(store)
+    assert (report.from_set, report.removed_from_index) == (1, 0)
+    assert members(store) == ["older-0001", "perhaps-01"]
+
+
+def test_what_an_older_program_writes_at_that_very_moment_keeps_its_entries(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["older-0001", "older-0002"]
+    store.redis.ask(("SADD", INDEX, *names))
+    store.redis.ask(("ZADD", INDEX_BESIDE, LONG_AGO, "older-0002"))
+    expiries = store.database.expiries
+
+    def and_write(checkout_ids: Any, now: int) -> dict[str, int]:
+        found = expiries(checkout_ids, now)
+        for name in checkout_ids:
+            put_raw(store, name, FOREIGN)
+        return found
+
+    monkeypatch.setattr(store.database, "expiries", and_write)
+    clean_up(store)
+    assert members(store) == sorted(entries(store)) == names
+
+
+def test_a_run_looks_at_a_part_of_a_large_set_and_the_next_one_goes_on(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "MEMBERS_IN_ONE_RUN", 1)
+    names = [f"older-{number:05}" for number in range(3000)]
+    store.redis.ask(("SADD", INDEX, *names))
+    store.index.layout()
+    store.index.enter([Entry(name, store.clock.wall() + 2 * HOUR * 1000) for name in names])
+    pages = count_calls(store.index, "member_page", monkeypatch)
+    for _ in range(20):
+        clean_up(store)
+    cursors = [cursor for (cursor,) in pages]
+    assert len(cursors) == 20
+    assert cursors.count("0") in {3, 4}  # six pages or so, one in each run, and then from the beginning again
+    assert len(set(cursors)) > 4
+
+
+def test_all_that_leaked_goes_in_one_run(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "MEMBERS_IN_ONE_RUN", 1)
+    store.redis.ask(("SADD", INDEX, *(f"older-{number:05}" for number in range(3000))))
+    report = clean_up(store)
+    assert (report.removed_from_index, report.from_set) == (3000, 0)
+    assert store.redis.ask(("EXISTS", INDEX, INDEX_BESIDE)) == 0
+
+
+def test_an_interrupted_adoption_is_finished(store: CheckoutStore, clock: ManualClock) -> None:
+    clock.advance(HOUR)
+    store.create({}, checkout_id="session-0001")
+    put_raw(store, "older-0001", FOREIGN)
+    store.redis.ask(("SADD", INDEX_ASIDE, "older-0001", "dead-00001", "session-0001"))
+    report = clean_up(store)
+    assert (report.from_set, report.removed_from_index) == (2, 1)
+    assert sorted(entries(store)) == ["older-0001", "session-0001"]
+    assert store.redis.ask(("EXISTS", INDEX_ASIDE)) == 0
+
+
+def test_a_dry_run_leaves_a_set_as_it_is(store: CheckoutStore) -> None:
+    store.redis.ask(("SADD", INDEX, "older-0001", "older-0002"))
+    put_raw(store, "older-0001", FOREIGN)
     before = everything(store)
     report = clean_up(store, dry_run=True)
     assert (report.removed_from_index, report.still_alive) == (1, 1)
@@ -250,10 +350,10 @@ def test_a_dry_run_leaves_a_legacy_set_as_it_is(store: CheckoutStore) -> None:
 
 
 def test_foreign_sessions_without_an_entry_are_entered(store: CheckoutStore) -> None:
-    put_raw(store, "foreign-1", FOREIGN)
+    put_raw(store, "foreign-01", FOREIGN)
     store.create({}, checkout_id="session-1")
     assert clean_up(store).entered_into_index == 1
-    assert sorted(entries(store)) == ["foreign-1", "session-1"]
+    assert sorted(entries(store)) == ["foreign-01", "session-1"]
 
 
 def test_a_lost_index_is_built_again_from_keys_and_rows(store: CheckoutStore, clock: ManualClock) -> None:
@@ -266,18 +366,38 @@ def test_a_lost_index_is_built_again_from_keys_and_rows(store: CheckoutStore, cl
 
 
 def test_ids_that_are_no_text_are_cleaned_too(store: CheckoutStore) -> None:
-    store.redis.ask(("ZADD", INDEX, 1, b"\xff\xfe dead", 1, "odd id:\n*", 1, ""))
+    fill(store, 3)
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, b"\xff\xfe dead", LONG_AGO, "odd id:\n*", LONG_AGO, ""))
     assert clean_up(store).removed_from_index == 3
 
 
-def test_something_that_is_no_index_is_named_and_the_rest_is_cleaned(store: CheckoutStore, clock: ManualClock) -> None:
+@pytest.mark.parametrize("command", [("SET", INDEX, "hello"), ("ZADD", INDEX, "1", "alice-0001")])
+def test_somebody_elses_key_stays_as_it_is_and_all_is_cleaned(
+    store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock, command: tuple[str, ...]
+) -> None:
+    store.redis.ask(command)
+    before = store.redis.ask(("DUMP", INDEX))
     expire(store, clock, fill(store, 3))
-    store.redis.ask(("SET", INDEX, "hello"))
+    (alive,) = fill(store, 1, beginning="alive")
+    put_raw(store, "foreign-01", FOREIGN)
+    for dry_run in (True, False):
+        report = clean_up(another(), dry_run=dry_run)
+        assert (report.removed_from_database, report.removed_from_index, report.unreachable) == (3, 3, [])
+    assert store.redis.ask(("DUMP", INDEX)) == before
+    assert sorted(entries(store)) == [alive, "foreign-01"]
+
+
+def test_where_no_place_is_left_for_an_index_that_is_said_and_the_rest_is_cleaned(
+    store: CheckoutStore, clock: ManualClock
+) -> None:
+    expire(store, clock, fill(store, 3))
+    for key in (INDEX, INDEX_BESIDE):
+        store.redis.ask(("SET", key, "hello"))
     for dry_run in (True, False):
         report = clean_up(store, dry_run=dry_run)
         assert report.removed_from_database == 3
-        assert report.unreachable == ["checkout:index holds a string, not an index"]
-    assert store.redis.ask(("GET", INDEX)) == b"hello"
+        assert report.unreachable == ["checkout:expiry:{checkout:index} holds a string, not an index"]
+    assert store.redis.ask(("GET", INDEX_BESIDE)) == b"hello"
     assert store.redis.ask(("EXISTS", LOCK_PREFIX + "cleanup")) == 0
 
 
@@ -304,24 +424,24 @@ def test_without_the_database_the_index_keeps_who_may_live_there(
     store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = fill(store, 3)
-    put_raw(store, "foreign-1", FOREIGN)
-    store.redis.ask(("ZADD", INDEX, 5, "foreign-1"))
+    put_raw(store, "foreign-01", FOREIGN)
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, "foreign-01"))
     expire(store, clock, names)
     for method in ("now", "due", "count_due", "expiries", "living_ids", "purge_tombstones", "touch", "note_published"):
         monkeypatch.setattr(store.database, method, database_away)
     report = clean_up(store)
     assert (report.removed_from_index, report.removed_from_database, report.still_alive) == (0, 0, 1)
     assert len(report.unreachable) == 1
-    assert set(entries(store)) == {*names, "foreign-1"}
-    assert entries(store)["foreign-1"] > clock.milliseconds
+    assert set(entries(store)) == {*names, "foreign-01"}
+    assert entries(store)["foreign-01"] > clock.milliseconds
 
 
 def test_where_a_database_was_never_set_up_the_index_is_cleaned(
     another: Callable[..., CheckoutStore], settings: Settings
 ) -> None:
     store = another()
-    put_raw(store, "foreign-1", FOREIGN)
-    store.redis.ask(("ZADD", INDEX, 5, "foreign-1", 5, "foreign-2"))
+    put_raw(store, "foreign-01", FOREIGN)
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, "foreign-01", LONG_AGO, "foreign-02"))
     report = clean_up(store)
     assert (report.removed_from_index, report.still_alive) == (1, 1)
     assert "there is no database" in report.unreachable[0]
@@ -447,7 +567,7 @@ def test_a_session_that_is_written_while_it_is_judged_stays(
 ) -> None:
     clock.advance(HOUR)
     store.create({}, checkout_id="session-1")
-    store.redis.ask(("ZADD", INDEX, 5, "session-1"))
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, "session-1"))
     writer, judged = another(), store.index.settle
 
     def settle_late(dead: list[Entry], living: list[Any]) -> int:
@@ -489,7 +609,7 @@ def test_a_clock_that_runs_ahead_ends_no_living_session(store: CheckoutStore, cl
 
 
 def test_the_database_away_is_told_once(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.redis.ask(("ZADD", INDEX, 5, "gone-0001"))
+    store.redis.ask(("ZADD", INDEX, LONG_AGO, "gone-0001"))
     monkeypatch.setattr(store.database, "count_due", database_away)
     monkeypatch.setattr(store.database, "expiries", database_away)
     assert len(clean_up(store).unreachable) == 1

@@ -96,6 +96,12 @@ def test_what_a_cluster_does_not_have_is_an_error(tmp_path: Path, name: str, val
     assert only(errors).subject == name
 
 
+def test_a_schema_beside_sqlite_is_one_error(tmp_path: Path) -> None:
+    finding = only(findings_of(tmp_path, "CHECKOUT_DATABASE_SCHEMA=shop\n"))
+    assert (finding.severity, finding.subject) == ("error", "CHECKOUT_DATABASE_SCHEMA")
+    assert findings_of(tmp_path, DATABASE_URL="postgresql://localhost/shop") == []
+
+
 def test_a_url_to_another_machine_without_tls_is_a_warning(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "REDIS_URL=redis://:canary@cache/0\n"))
     assert (finding.subject, finding.severity) == ("REDIS_URL", "warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,10 +33,11 @@ from checkout_cli.operations.deletion import (
     restore_all,
 )
 from checkout_cli.operations.sessions import Selection
+from checkout_cli.operations.undo_file import read_undo
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.operations.test_sync import create_in_redis_alone, set_columns
+from tests.operations.test_sync import create_in_redis_alone, set_columns, write_externally
 from tests.servers import ValkeyServer
-from tests.store.support import make_store
+from tests.store.support import make_store, put_raw
 
 ID = "deleted-01"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -148,6 +150,92 @@ def test_what_has_changed_since_it_was_looked_at_is_left_alone(store: CheckoutSt
     assert store.get("deleted-02").fields["notes"] == "x"
 
 
+def pay(store: CheckoutStore, checkout_id: str = ID) -> None:
+    """What an external writer does: it marks a session as paid, on what it has read."""
+    write_externally(store, checkout_id, paymentStatus="paid", databaseOrderId="ORD-1")
+
+
+class TestWhatAnExternalWriterHasPaid:
+    def test_is_not_among_the_pending(self, store: CheckoutStore, undo: Path) -> None:
+        store.create({}, checkout_id=ID)
+        store.create({}, checkout_id="deleted-02")
+        pay(store)
+        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        assert plan.checkout_ids == ("deleted-02",)
+        assert delete_all(store, plan, agreed=lambda _: True).deleted == ["deleted-02"]
+        assert store.get(ID).fields["databaseOrderId"] == "ORD-1"
+
+    def test_is_deleted_and_restored_as_paid(self, store: CheckoutStore, undo: Path) -> None:
+        store.create({}, checkout_id=ID)
+        pay(store)
+        plan = plan_selection(store, Selection(status="paid"), undo_file=undo)
+        assert (plan.checkout_ids, plan.by_status) == ((ID,), {"paid": 1})
+        assert delete_all(store, plan, agreed=lambda _: True).deleted == [ID]
+        _, lines = read_undo(undo)
+        (line,) = lines
+        assert line.database is not None
+        assert json.loads(line.database.body)["paymentStatus"] == "paid"
+        assert restore(store, undo).fates[Fate.RESTORED] == [ID]
+        session = store.get(ID)
+        assert (session.status, session.fields["databaseOrderId"]) == ("paid", "ORD-1")
+
+    def test_is_left_alone_where_it_was_paid_while_a_person_thought_about_it(
+        self, store: CheckoutStore, undo: Path
+    ) -> None:
+        names = ["adopted-01", "theirs-001", "ours-00001", "pending-01"]
+        for name in names:
+            store.create({}, checkout_id=name)
+        store.database.erase("theirs-001")
+        put_raw(store, "theirs-001", b'{"paymentStatus":"pending"}')
+        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        assert sorted(plan.checkout_ids) == sorted(names)
+
+        def think(_: Plan) -> bool:
+            pay(store, "adopted-01")
+            pay(store, "theirs-001")
+            store.set_payment_status("ours-00001", "paid")
+            return True
+
+        result = delete_all(store, plan, agreed=think)
+        assert (result.deleted, sorted(result.changed)) == (["pending-01"], sorted(names[:3]))
+        assert result.exit_code is ExitCode.FINDING
+        assert {name: store.get(name).status for name in names[:3]} == dict.fromkeys(names[:3], "paid")
+
+    @pytest.mark.parametrize("with_row", [True, False])
+    def test_is_left_alone_where_it_was_paid_after_the_undo_file_was_written(
+        self, store: CheckoutStore, undo: Path, with_row: bool
+    ) -> None:
+        store.create({}, checkout_id=ID)
+        store.create({}, checkout_id="deleted-02")
+        if not with_row:
+            store.database.erase("deleted-02")
+            put_raw(store, "deleted-02", b'{"paymentStatus":"pending"}')
+
+        def pays(done: int, _total: int) -> None:
+            if done == 1:
+                pay(store, "deleted-02")
+
+        plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
+        result = delete_all(store, plan, agreed=lambda _: True, progress=pays)
+        assert (result.deleted, result.changed) == ([ID], ["deleted-02"])
+        assert store.get("deleted-02").status == "paid"
+
+
+def test_where_redis_is_away_the_selection_is_judged_by_the_database(store: CheckoutStore, undo: Path) -> None:
+    store.create({}, checkout_id=ID)
+    store.create({}, checkout_id="deleted-02")
+
+    with make_store(replace(store.settings, redis_port=1)) as cut_off:
+        plan = plan_selection(cut_off, Selection(status="pending"), undo_file=undo)
+
+        def think(_: Plan) -> bool:
+            store.set_payment_status("deleted-02", "paid")
+            return True
+
+        result = delete_all(cut_off, plan, agreed=think)
+    assert (result.deleted, result.changed, result.degraded) == ([ID], ["deleted-02"], True)
+
+
 def test_writes_that_only_redis_has_are_brought_to_the_database_first(store: CheckoutStore, undo: Path) -> None:
     create_in_redis_alone(store.settings, ID, notes="precious")
     assert delete(store, undo).deleted == [ID]
@@ -242,7 +330,7 @@ def test_what_was_deleted_comes_back_as_it_was(store: CheckoutStore, client: red
     assert restore(store, undo).fates[Fate.ALIVE] == [ID]  # once more changes nothing
 
 
-def test_another_programs_session_comes_back_as_ours(store: CheckoutStore, client: redis.Redis, undo: Path) -> None:
+def test_an_external_session_comes_back_as_ours(store: CheckoutStore, client: redis.Redis, undo: Path) -> None:
     client.set(session_key(ID), b'{"totalAmount":3,"odd":[1,2]}', px=600_000)
     delete(store, undo)
     assert not client.exists(session_key(ID))

@@ -41,11 +41,18 @@ def test_a_new_file_has_every_variable_of_the_document_and_the_database(tmp_path
         {"REDIS_MODE": "cluster", "REDIS_CLUSTER_NODES": "10.0.0.2:7000"},
         {"REDIS_SENTINELS": "10.0.0.2:26379", "REDIS_SENTINEL_SERVICE": "checkout"},
         {"REDIS_TLS": "true", "REDIS_USERNAME": "shop"},
+        {"DATABASE_URL": "postgresql://localhost/shop", "CHECKOUT_DATABASE_SCHEMA": "checkoutctl"},
     ],
 )
-def test_where_redis_is_found_is_written_down_too(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_where_redis_and_our_tables_are_found_is_written_down_too(tmp_path: Path, environ: dict[str, str]) -> None:
     set_up(tmp_path, **environ)
     assert environ.items() <= read_env_file(tmp_path / ".env.local").items()
+
+
+def test_a_schema_that_sqlite_does_not_have_is_not_written_down(tmp_path: Path) -> None:
+    set_up(tmp_path, CHECKOUT_DATABASE_SCHEMA="shop")
+    assert "CHECKOUT_DATABASE_SCHEMA" not in read_env_file(tmp_path / ".env.local")
+    Settings.load(environ={}, directory=tmp_path)
 
 
 def test_a_new_file_means_what_the_defaults_mean(tmp_path: Path) -> None:

@@ -12,12 +12,19 @@ import pytest
 import redis
 
 from checkout_cli.errors import InvalidInput, TierUnavailable
-from checkout_cli.keys import INDEX, session_key
+from checkout_cli.keys import INDEX, INDEX_BESIDE, session_key
 from checkout_cli.operations import export as module
+from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.export import Exported, Position, export
+from checkout_cli.operations.index_adoption import adopt_index
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.operations.test_sync import create_in_redis_alone, set_columns, update_in_database_alone
+from tests.operations.test_sync import (
+    create_in_redis_alone,
+    set_columns,
+    update_in_database_alone,
+    write_externally,
+)
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
 
@@ -80,7 +87,8 @@ def test_many_that_end_at_the_same_moment_all_come(store: CheckoutStore, client:
 def test_where_redis_may_be_old_the_database_is_believed(store: CheckoutStore, client: redis.Redis) -> None:
     names = create(store, 6)
     update_in_database_alone(store.settings, names[0], totalAmount=100)  # Redis lacks it
-    client.set(session_key(names[1]), b'{"totalAmount":101}', keepttl=True)  # another program, and there is a row
+    client.set(session_key(names[1]), b'{"totalAmount":101}', keepttl=True)  # without our header: no base, a conflict
+    write_externally(store, names[5], totalAmount=105)  # with it: newer than the row
     client.delete(session_key(names[2]))  # evicted
     client.set(session_key(names[3]), b"{broken", keepttl=True)
     store.delete(names[4])
@@ -89,8 +97,9 @@ def test_where_redis_may_be_old_the_database_is_believed(store: CheckoutStore, c
     found = {session.checkout_id: session for session in exported(store)}
     assert set(found) == {*names, "foreign-01"} - {names[4]}
     totals = {name: json.loads(session.body)["totalAmount"] for name, session in found.items()}
-    assert totals == {names[0]: 100, names[1]: 1, names[2]: 2, names[3]: 3, names[5]: 5, "foreign-01": 7}
+    assert totals == {names[0]: 100, names[1]: 1, names[2]: 2, names[3]: 3, names[5]: 105, "foreign-01": 7}
     assert found["foreign-01"].version == 0
+    assert found[names[5]].version == 2
     assert found[names[2]].tier is TierName.DATABASE
 
 
@@ -115,17 +124,65 @@ def test_what_only_redis_has_comes_too(store: CheckoutStore) -> None:
     assert ids(store) == ["waiting-01"]
 
 
-@pytest.mark.parametrize("kind", ["set", "none"])
-def test_without_a_sorted_index_all_come_once_all_the_same(
-    store: CheckoutStore, client: redis.Redis, kind: str
-) -> None:
+def test_without_an_index_all_come_once_all_the_same(store: CheckoutStore, client: redis.Redis) -> None:
     names = create(store, 7)
     client.delete(INDEX)
-    if kind == "set":
-        client.sadd(INDEX, *names[:5])
     assert sorted(ids(store)) == names
-    with pytest.raises(InvalidInput, match="no sorted index"):
+    with pytest.raises(InvalidInput, match="no index to go on in"):
         ids(store, cursor="r1-x")
+
+
+def test_beside_an_older_programs_set_all_come_once(store: CheckoutStore, client: redis.Redis) -> None:
+    names = create(store, 7)
+    client.rename(INDEX, INDEX_BESIDE)
+    client.sadd(INDEX, *names[:5])
+    client.zrem(INDEX_BESIDE, *names[:2])
+    for number in range(9):
+        client.set(session_key(f"older-{number:04}"), b'{"totalAmount":7}', px=600_000)
+        client.sadd(INDEX, f"older-{number:04}")
+    assert sorted(ids(store, page_size=3)) == sorted([*names, *(f"older-{number:04}" for number in range(9))])
+
+
+def test_one_that_a_clean_up_takes_in_meanwhile_comes_once(store: CheckoutStore, client: redis.Redis) -> None:
+    names = create(store, 7)
+    client.rename(INDEX, INDEX_BESIDE)
+    client.zrem(INDEX_BESIDE, names[0])
+    client.sadd(INDEX, *names)
+    found: list[str] = []
+    for page in export(store, page_size=3, tell=silent):
+        found += [session.checkout_id for session in page.sessions]
+        if names[0] in found:
+            clean_up(store)
+    assert sorted(found) == names
+    assert client.zscore(INDEX_BESIDE, names[0])
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+def test_beside_a_set_it_goes_on_where_it_stopped_and_misses_none(
+    store: CheckoutStore, client: redis.Redis, after: int
+) -> None:
+    names = create(store, 9)
+    client.rename(INDEX, INDEX_BESIDE)
+    client.sadd(INDEX, *names)
+    client.zrem(INDEX_BESIDE, *names[:4])
+    pages = list(islice(export(store, page_size=3, tell=silent), after))
+    first = [session.checkout_id for page in pages for session in page.sessions]
+    rest = ids(store, page_size=3, cursor=pages[-1].cursor)
+    assert {*first, *rest} == set(names)
+    assert set(first) & set(rest) <= set(names[:4])  # what has no moment may come again
+
+
+def test_while_the_index_is_adopted_none_is_missed(store: CheckoutStore, client: redis.Redis) -> None:
+    names = create(store, 12)
+    client.rename(INDEX, INDEX_BESIDE)
+    client.sadd(INDEX, *names)
+    found: list[str] = []
+    with make_store(store.settings) as another:
+        for place, page in enumerate(export(store, page_size=3, tell=silent)):
+            found += [session.checkout_id for session in page.sessions]
+            if place == 1:
+                assert adopt_index(another, agreed=lambda _: True).finished
+    assert sorted(found) == names
 
 
 def test_one_that_is_written_meanwhile_comes_once(store: CheckoutStore) -> None:
@@ -144,9 +201,10 @@ def test_it_goes_on_where_it_stopped(store: CheckoutStore, client: redis.Redis, 
     names = create(store, 12)
     client.zadd(INDEX, dict.fromkeys(names[2:7], store.clock.wall() + 600_002))
     client.zrem(INDEX, *names[9:])
-    pages = list(islice(export(store, tell=silent), after))
+    pages = list(islice(export(store, page_size=3, tell=silent), after))
+    assert len(pages) == min(after, 4)
     first = [session.checkout_id for page in pages for session in page.sessions]
-    rest = ids(store, cursor=pages[-1].cursor)
+    rest = ids(store, page_size=3, cursor=pages[-1].cursor)
     assert sorted([*first, *rest]) == names
 
 

@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode
+from checkout_cli.keys import heartbeat_key
+from checkout_cli.operations.cleanup import JOB, clean_up
 from checkout_cli.operations.health import GRACE, HealthCheck, HealthReport, RedisMemory, Status
 from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.records import Totals
+from checkout_cli.store.redis_server import RedisServer
 from tests.servers import ValkeyServer
+from tests.store.support import count_calls
 
 SLACK = 0.5
 """What a busy machine may add to a time-out."""
@@ -175,6 +179,44 @@ def test_the_counters_of_older_programs_are_shown_beside_ours(store: CheckoutSto
     with valkey.client() as client:
         client.hset("checkout:stats", mapping={"totalCreated": 7, "lastCleanup": "never"})
     assert looked(store.settings).sessions.legacy_totals == {"totalCreated": 7}
+
+
+def test_the_last_cleanup_is_told_and_costs_no_round_trip(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert looked(store.settings).redis.cleanup is None
+    clean_up(store)
+    sent = count_calls(RedisServer, "send", monkeypatch)
+    report = looked(store.settings)
+    assert report.redis.cleanup is not None
+    assert report.redis.cleanup.finished
+    asked = [exchange for exchange in sent if ("GET", heartbeat_key(JOB)) in exchange[1]]
+    assert [len(exchange[1]) for exchange in asked] == [4]  # with the sections of INFO
+
+
+@pytest.mark.parametrize("value", [b"", b"null", b'"never"', b'{"finishedAt":1}', b"\xff", b'{"x":' + b"[" * 100_000])
+def test_a_heartbeat_that_another_program_wrote_is_none(
+    store: CheckoutStore, valkey: ValkeyServer, value: bytes
+) -> None:
+    with valkey.client() as client:
+        client.set(heartbeat_key(JOB), value)
+    report = looked(store.settings)
+    assert (report.status, report.redis.cleanup) == (Status.HEALTHY, None)
+
+
+@pytest.mark.parametrize("rule", ["-get", "resetkeys %R~checkout:session:* %R~checkout:index %R~checkout:pending"])
+def test_where_the_heartbeat_may_not_be_read_the_rest_is_there(
+    store: CheckoutStore, valkey_server: StartServer, rule: str
+) -> None:
+    server = valkey_server()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "shy", "on", ">secret", "~*", "+@all", *rule.split())
+    report = looked(
+        dataclasses.replace(store.settings, redis_port=server.port, redis_username="shy", redis_password="secret")
+    )
+    assert (report.status, report.redis.cleanup) == (Status.HEALTHY, None)
+    assert report.redis.memory is not None
+    assert report.sessions.count is not None
 
 
 def test_a_wrong_type_at_the_index_is_no_crash(store: CheckoutStore, valkey: ValkeyServer) -> None:

@@ -11,14 +11,15 @@ import pytest
 import redis
 
 from checkout_cli.errors import ExitCode, InvalidInput, Locked, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, session_key
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
 from checkout_cli.operations import index_check as module
 from checkout_cli.operations.index_check import IndexReport, check_index, repair_index
 from checkout_cli.operations.job_lock import job_lock
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.index_place import Place
 from checkout_cli.store.redis_index import Entry
 from tests.servers import ValkeyServer
-from tests.store.support import make_store
+from tests.store.support import LONG_AGO, make_store
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 ID = "indexed-01"
@@ -39,7 +40,9 @@ def numbers(report: IndexReport) -> dict[str, int]:
         "late": report.late.number,
         "endless": report.endless.number,
         "wrong": report.wrong_type.number,
-        "legacy": report.legacy,
+        "unlisted": report.unlisted.number,
+        "unfilled": report.unfilled.number,
+        "unfinished": report.unfinished,
     }
     return {name: number for name, number in found.items() if number}
 
@@ -104,20 +107,75 @@ def test_without_the_database_nobody_can_tell_and_nothing_is_taken_out(
     assert client.zscore(INDEX, "gone-00001") is not None
 
 
-@pytest.mark.parametrize("legacy", [INDEX, "checkout:index:legacy"])
-def test_a_legacy_set_is_told_and_adopted_without_losing_a_member(
-    store: CheckoutStore, client: redis.Redis, legacy: str
-) -> None:
-    for number in range(3):
-        client.set(session_key(f"indexed-{number:02}"), b'{"totalAmount":1}', px=600_000)
-    client.sadd(legacy, "indexed-00", "indexed-01")
+def test_an_older_programs_set_is_sound_and_what_it_adds_is_told(store: CheckoutStore, client: redis.Redis) -> None:
+    for name in ("older-0001", "older-0002"):
+        client.set(session_key(name), b'{"totalAmount":1}', px=600_000)
+        client.sadd(INDEX, name)
+    store.create({}, checkout_id=ID)
+    report = check_index(store)
+    assert (report.place, report.kind, report.members) == (Place.BESIDE_SET, "set", 3)
+    assert (numbers(report), report.unlisted.examples) == ({"unlisted": 2}, ["older-0001", "older-0002"])
+    assert (report.is_sound, report.exit_code) == (True, ExitCode.OK)
+
+
+def test_a_repair_keeps_the_set_and_brings_both_in_line(store: CheckoutStore, client: redis.Redis) -> None:
+    for name in ("older-0001", "forgotten1"):
+        client.set(session_key(name), b'{"totalAmount":1}', px=600_000)
+    client.sadd(INDEX, "older-0001", "leaked-001")
+    store.create({}, checkout_id=ID)
+    client.srem(INDEX, ID)
+    before = {key: client.dump(key) for key in (INDEX, INDEX_BESIDE)}
     found = check_index(store)
-    assert (found.legacy, found.missing.examples, found.is_sound) == (2, ["indexed-02"], False)
+    assert numbers(found) == {"missing": 1, "dangling": 1, "due": 1, "unlisted": 1, "unfilled": 1}
+    assert found.exit_code is ExitCode.FINDING
+    assert {key: client.dump(key) for key in (INDEX, INDEX_BESIDE)} == before
+    repaired = repair_index(store)
+    assert (numbers(repaired), repaired.exit_code) == (numbers(found), ExitCode.OK)
+    assert client.smembers(INDEX) == {ID.encode(), b"older-0001", b"forgotten1"}
+    assert set(client.zrange(INDEX_BESIDE, 0, -1)) == client.smembers(INDEX)
+    moments = dict(client.zrange(INDEX_BESIDE, 0, -1, withscores=True))
+    assert 500_000 < moments[b"older-0001"] - store.clock.wall() <= 600_000
+    assert numbers(check_index(store)) == {}
+
+
+def test_what_an_older_program_has_deleted_is_not_put_into_its_set_again(
+    store: CheckoutStore, client: redis.Redis
+) -> None:
+    client.sadd(INDEX, "older-0001")
+    store.create({}, checkout_id=ID)
+    client.delete(session_key(ID))
+    client.srem(INDEX, ID)
     repair_index(store)
-    assert client.type(INDEX) == b"zset"
-    assert set(client.zrange(INDEX, 0, -1)) == {b"indexed-00", b"indexed-01", b"indexed-02"}
-    assert not client.exists("checkout:index:legacy")
+    assert ID.encode() not in client.smembers(INDEX)
+
+
+def test_what_an_interrupted_move_has_left_is_told_and_brought_over(store: CheckoutStore, client: redis.Redis) -> None:
+    for number in range(4):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    client.zrem(INDEX, "indexed-00", "indexed-01")
+    client.sadd(INDEX_ASIDE, "indexed-00", "indexed-02")
+    client.zadd(INDEX_BESIDE, {"indexed-01": store.clock.wall() + 1000})
+    found = check_index(store)
+    assert (found.unfinished, found.missing.number, found.is_sound) == (3, 0, False)
+    assert repair_index(store).exit_code is ExitCode.OK
+    assert set(client.zrange(INDEX, 0, -1)) == {f"indexed-{number:02}".encode() for number in range(4)}
+    assert not client.exists(INDEX_BESIDE, INDEX_ASIDE)
     assert check_index(store).is_sound
+
+
+@pytest.mark.parametrize("make", [("ZADD", INDEX, 5, "alice-0001"), ("SET", INDEX, "x")])
+def test_somebody_elses_key_stays_as_it_is(
+    store: CheckoutStore, client: redis.Redis, make: tuple[str | int, ...]
+) -> None:
+    client.execute_command(*make)
+    before = client.dump(INDEX)
+    store.create({}, checkout_id=ID)
+    client.set(session_key("forgotten1"), b'{"totalAmount":1}', px=600_000)
+    found = check_index(store)
+    assert (found.place, numbers(found)) == (Place.BESIDE_OTHER, {"missing": 1})
+    assert repair_index(store).exit_code is ExitCode.OK
+    assert client.dump(INDEX) == before
+    assert set(client.zrange(INDEX_BESIDE, 0, -1)) == {ID.encode(), b"forgotten1"}
 
 
 def test_a_claim_to_fill_a_key_is_no_session(store: CheckoutStore) -> None:
@@ -150,9 +208,10 @@ def test_two_never_run_at_once(store: CheckoutStore) -> None:
         repair_index(store)
 
 
-def test_what_is_no_index_is_refused(store: CheckoutStore, client: redis.Redis) -> None:
+def test_where_no_place_is_left_for_an_index_it_is_refused(store: CheckoutStore, client: redis.Redis) -> None:
     client.set(INDEX, "x")
-    with pytest.raises(WrongKeyType):
+    client.set(INDEX_BESIDE, "x")
+    with pytest.raises(WrongKeyType, match="holds a string, not an index"):
         check_index(store)
     with pytest.raises(InvalidInput):
         repair_index(store, max_seconds=0)
@@ -186,16 +245,16 @@ def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(
 def test_an_entry_that_was_written_since_it_was_seen_is_not_taken_out(
     store: CheckoutStore, client: redis.Redis
 ) -> None:
-    client.zadd(INDEX, {ID: 2000, "another-01": 1000})
-    assert store.index.unlist([Entry(ID, 1000.0), Entry("another-01", 1000.0), Entry("nowhere-01", 1.0)]) == 1
+    client.zadd(INDEX, {ID: LONG_AGO + 1000, "another-01": LONG_AGO})
+    assert store.index.unlist([Entry(ID, LONG_AGO), Entry("another-01", LONG_AGO), Entry("nowhere-01", 1.0)]) == 1
     assert client.zrange(INDEX, 0, -1) == [ID.encode()]
 
 
 def test_an_entry_is_brought_forward_and_never_back(store: CheckoutStore, client: redis.Redis) -> None:
-    client.zadd(INDEX, {ID: 1000})
-    assert store.index.bring_forward([Entry(ID, 2000.0), Entry("nowhere-01", 1.0)]) == 0
-    assert store.index.bring_forward([Entry(ID, 500.0)]) == 1
-    assert client.zscore(INDEX, ID) == 500
+    client.zadd(INDEX, {ID: LONG_AGO})
+    assert store.index.bring_forward([Entry(ID, LONG_AGO + 1000), Entry("nowhere-01", 1.0)]) == 0
+    assert store.index.bring_forward([Entry(ID, LONG_AGO - 500)]) == 1
+    assert client.zscore(INDEX, ID) == LONG_AGO - 500
 
 
 def test_a_key_that_got_an_end_meanwhile_keeps_it(store: CheckoutStore, client: redis.Redis) -> None:

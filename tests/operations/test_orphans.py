@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
 from checkout_cli.errors import DatabaseUnavailable, ExitCode
-from checkout_cli.keys import INDEX, PENDING, session_key
+from checkout_cli.keys import INDEX, PENDING, claim_key, session_key
 from checkout_cli.operations.orphans import OrphanReport, find_orphans, remove_orphans
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.operations.test_sync import create_in_redis_alone
+from checkout_cli.store.protocol.value import decode, encode_value
+from tests.operations.test_sync import create_in_redis_alone, write_externally
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
 
@@ -33,8 +34,8 @@ def orphan(store: CheckoutStore, client: redis.Redis) -> None:
     store.database.erase(ID)
     value = client.get(KEY)
     assert isinstance(value, bytes)
-    stamp = json.loads(value)["stamp"].split(":")[0].encode()
-    client.set(KEY, value.replace(stamp, b"0" * 40), keepttl=True)
+    elsewhere = msgspec.structs.replace(decode(value), identity=b"another:server")
+    client.set(KEY, encode_value(elsewhere), keepttl=True)
 
 
 def agree(_: OrphanReport) -> bool:
@@ -77,12 +78,24 @@ def test_what_has_a_row_or_is_another_programs_or_waits_is_no_orphan(store: Chec
 
 
 def test_a_pending_name_for_which_nothing_waits_is_removed(store: CheckoutStore, client: redis.Redis) -> None:
-    create_in_redis_alone(store.settings, "waiting-01")
-    client.sadd(PENDING, "nobody-001", "a-list-001")
+    create_in_redis_alone(store.settings, "waiting-01", "written-01", "broken-001")
+    write_externally(store, "written-01", notes="theirs")  # on top of our write, which is still named in it
+    client.set(session_key("broken-001"), "{", px=600_000)
+    client.sadd(PENDING, "nobody-001", "a-list-001", "theirs-001")
     client.rpush(session_key("a-list-001"), "x")
+    client.set(session_key("theirs-001"), "{}", px=600_000)
     report = remove_orphans(store, agreed=agree)
-    assert report.names.examples == ["nobody-001"]
-    assert client.smembers(PENDING) == {b"waiting-01", b"a-list-001"}
+    assert sorted(report.names.examples) == ["nobody-001", "theirs-001"]
+    assert client.smembers(PENDING) == {b"waiting-01", b"written-01", b"broken-001", b"a-list-001"}
+    assert client.get(session_key("theirs-001")) == b"{}"
+    assert store.database.read("written-01") is None  # it only takes names out
+
+
+def test_a_fill_claim_is_no_session_and_no_orphan(store: CheckoutStore, client: redis.Redis) -> None:
+    client.set(claim_key(ID), "somebody", px=600_000)
+    report = remove_orphans(store, agreed=agree)
+    assert (report.number, report.believed.number) == (0, 0)
+    assert client.exists(claim_key(ID))
 
 
 def test_a_copy_that_is_written_meanwhile_stays(

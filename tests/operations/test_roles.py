@@ -18,7 +18,6 @@ import typer
 
 from checkout_cli.cli.main import app
 from checkout_cli.errors import InvalidInput
-from checkout_cli.keys import LEGACY_INDEX, LEGACY_INDEX_IN_CLUSTER
 from checkout_cli.operations.access import ACCESS, ALL, COMMANDS, LIBRARY, Access, Need
 from checkout_cli.operations.doctor.check import CHECKS
 from checkout_cli.operations.doctor.check import Need as DoctorNeed
@@ -41,7 +40,7 @@ KINDS = [
 ]
 BEST_EFFORT = {"memory show", "memory families", "memory tune", "incident"}
 """Commands that also ask about keys that no role reaches, and go on without an answer."""
-OUT_OF_REACH = {FOREIGN, LEGACY_INDEX_IN_CLUSTER}
+OUT_OF_REACH = {FOREIGN}
 
 
 class Stage(Scene):
@@ -195,9 +194,10 @@ def test_the_application_uses_the_library_with_the_database_and_without_it(stage
     used: set[Need] = set()
     with stage.server.client(socket_timeout=5) as client:
         for state, use in (
-            (Scene.with_legacy_index, use_the_library),
+            (Scene.beside_a_set, use_the_library),
             (Scene.without_index, count_sessions),
             (Scene.interrupted_adoption, count_sessions),
+            (Scene.half_adopted, count_sessions),
         ):
             stage.empty()
             state(stage)
@@ -266,7 +266,7 @@ def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Pat
                 with server.client() as client:
                     denied |= {(words, str(entry["object"])) for entry in client.acl_log()}
                     client.acl_log_reset()
-        assert {(words, what) for words, what in denied if what not in {"acl|list", LEGACY_INDEX}} == set()
+        assert {(words, what) for words, what in denied if what != "acl|list"} == set()
 
 
 FORBIDDEN = (
@@ -386,7 +386,7 @@ def test_what_a_command_does_to_keys_is_what_the_server_says(valkey: ValkeyServe
         "srandmember",
     }
     arguments = many.get(command, "k" if command in few or "|" in command else "k a b")
-    if command in {"hget", "renamenx", "zrevrank", "zscore", "pexpire"}:
+    if command in {"hget", "rename", "zrevrank", "zscore", "pexpire"}:
         arguments = "k a"
     with valkey.client() as client:
         flags = client.execute_command("COMMAND GETKEYSANDFLAGS", *command.split("|"), *arguments.split())
@@ -409,8 +409,7 @@ def test_on_older_servers_the_rule_leaves_out_what_they_do_not_know(settings: Se
 
 def test_the_rule_fits_a_cluster_and_another_database(settings: Settings) -> None:
     cluster = rule_of(RoleName.APPLICATION, replace(settings, redis_mode="cluster")).text()
-    assert "~{checkout:index}:legacy" in cluster
-    assert " ~checkout:index:legacy" not in cluster
+    assert " ~checkout:expiry:{checkout:index} " in cluster
     assert "+cluster|slots" in cluster
     assert "+select" in rule_of(RoleName.READER, replace(settings, redis_db=3)).text()
     assert "+select" not in rule_of(RoleName.READER, settings).text()

@@ -25,15 +25,20 @@ from checkout_cli.operations.server_move import DIRECTION, move_to, target_setti
 from checkout_cli.operations.server_verify import verify_at
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import Kind, encode
 from checkout_cli.store.redis_tier import RedisTier
 from tests.cluster import Cluster
 from tests.conftest import Checkoutctl
 from tests.operations.test_migration import Killed, _no_lock
-from tests.operations.test_sync import beside_the_database, create_in_redis_alone, update_in_redis_alone
+from tests.operations.test_sync import (
+    beside_the_database,
+    create_in_redis_alone,
+    update_in_redis_alone,
+    write_externally,
+)
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
-from tests.store.support import make_store, put_raw, raw
+from tests.store.support import copy_of, make_store, put_raw, raw
 
 FAST = 100_000
 FOREIGN = b'{"checkoutId":"foreign-01","totalAmount":3,"paymentStatus":"pending"}'
@@ -120,7 +125,7 @@ def test_a_copy_is_not_believed_so_what_is_written_after_it_is_not_lost(move: Mo
     # The control: with the new server's own stamp, the old copy would have been believed.
     with move.there() as there:
         identity = there.redis.identity("session-0000")
-        old, _ = stamped.encode(1, identity, b'{"checkoutId":"session-0000","createdAt":"2099-01-01T00:00:00.000Z"}')
+        old = encode(1, identity, b'{"checkoutId":"session-0000","createdAt":"2099-01-01T00:00:00.000Z"}')
         put_raw(there, "session-0000", old)
         assert there.get("session-0000").version == 1
 
@@ -157,11 +162,11 @@ def test_what_only_redis_has_is_brought_to_the_database_and_not_to_two_places(mo
     move.store.hand_over.write_down()
     update_in_redis_alone(move.store.settings, "session-0000", notes="changed here")
     counts = move.run().checkpoint.counts
-    assert (counts.drained, counts.undrained, counts.ended) == (2, 0, 0)
+    assert (counts.flushed, counts.dirty, counts.ended) == (2, 0, 0)
     with move.there() as there:
         assert there.get("alone-0001").fields["notes"] == "only here"
         assert there.get("session-0000").fields["notes"] == "changed here"
-        assert there.drain_log.conflict_count() == 0
+        assert there.flush_log.conflict_count() == 0
 
 
 def test_while_the_database_cannot_take_it_it_stays_and_is_told(move: Move) -> None:
@@ -170,20 +175,36 @@ def test_while_the_database_cannot_take_it_it_stays_and_is_told(move: Move) -> N
         stuck = Move(waiting, move.server, move.file.path.parent)
         with closing(stuck.target):
             report = stuck.run()
-    assert (report.exit_code, report.checkpoint.counts.undrained) == (1, 1)
+    assert (report.exit_code, report.checkpoint.counts.dirty) == (1, 1)
     with move.server.client() as client:
         assert client.exists(session_key("alone-0001")) == 0
-    assert b"undrained" in (raw(move.store, "alone-0001") or b"")
+    copy = copy_of(move.store, "alone-0001")
+    assert copy is not None
+    assert copy.is_dirty
 
 
-def test_another_programs_session_is_copied_once_and_a_later_change_is_named(move: Move) -> None:
+def test_an_external_write_is_brought_to_the_database_first(move: Move) -> None:
+    fill(move.store, 1)
+    move.store.hand_over.write_down()
+    write_externally(move.store, "session-0000", paymentStatus="paid")
+    counts = move.run().checkpoint.counts
+    assert (counts.flushed, counts.published, counts.external) == (1, 1, 0)
+    assert move.differences() == {}
+    with move.there() as there:
+        copy = copy_of(there, "session-0000")
+        assert copy is not None
+        assert (copy.kind, copy.base, copy.is_dirty) == (Kind.OURS, 2, False)
+        assert there.get("session-0000").status == "paid"
+
+
+def test_an_external_session_is_copied_once_and_a_later_change_is_named(move: Move) -> None:
     put_raw(move.store, "foreign-01", FOREIGN)
     put_raw(move.store, "broken-001", b'{"half')
     report = move.run()
-    assert (report.exit_code, report.checkpoint.counts.published, report.checkpoint.counts.foreign) == (1, 1, 1)
+    assert (report.exit_code, report.checkpoint.counts.published, report.checkpoint.counts.external) == (1, 1, 1)
     put_raw(move.store, "foreign-01", FOREIGN.replace(b"3", b"4"))
-    assert move.run().checkpoint.counts.foreign == 2
-    assert move.differences() == {"foreign-01": Difference.FOREIGN, "broken-001": Difference.MISSING}
+    assert move.run().checkpoint.counts.external == 2
+    assert move.differences() == {"foreign-01": Difference.EXTERNAL, "broken-001": Difference.MISSING}
     with move.server.client() as client:
         assert client.get(session_key("foreign-01")) == FOREIGN
 

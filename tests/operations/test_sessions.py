@@ -401,7 +401,7 @@ def test_a_document_comes_from_a_file_or_a_stream(tmp_path: Path) -> None:
         b'{"a": 1, "a": 2}',
         b'{"a": NaN}',
         b'{"a": "\xff"}',
-        b'{"version": 1}',
+        b'{"_store": 1}',
         b"x" * 1024 * 1024,
     ],
 )
@@ -544,12 +544,19 @@ def test_a_payment_only_goes_where_it_may(store: CheckoutStore) -> None:
     assert store.peek("session-0").session.version == 1  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("text", ["version=7", "stamp=x", "undrained=[]", "big=99999999999999999999"])
+@pytest.mark.parametrize("text", ["_store=x", "_store.x=1", "big=99999999999999999999"])
 def test_the_stores_own_fields_and_what_json_cannot_hold_are_refused(store: CheckoutStore, text: str) -> None:
     store.create({}, checkout_id="session-0")
 
     with pytest.raises(InvalidInput):
         update(store, "session-0", [text])
+
+
+def test_a_shops_own_fields_may_have_the_names_that_the_stores_had(store: CheckoutStore) -> None:
+    store.create({}, checkout_id="session-0")
+    update(store, "session-0", ["version=7", "stamp=x", "undrained=[]"])
+    session = store.get("session-0")
+    assert (session.version, session.fields["version"], session.fields["stamp"]) == (2, 7, "x")
 
 
 def test_an_update_needs_something_to_set_and_an_exact_id(store: CheckoutStore) -> None:
@@ -569,4 +576,5 @@ def test_a_foreign_session_is_adopted_by_an_update(store: CheckoutStore, client:
     update(store, "foreign-1", ["notes=x"])
 
     value = json.loads(client.get(session_key("foreign-1")))  # type: ignore[arg-type]
-    assert (value["version"], value["loyalty"], value["notes"]) == (1, 7, "x")
+    assert (value["loyalty"], value["notes"]) == (7, "x")
+    assert store.get("foreign-1").version == 2  # theirs is the first, ours the second

@@ -20,7 +20,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     TransitionRefused,
 )
-from checkout_cli.keys import PENDING
+from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.sync import (
     MOST_NAMED,
@@ -31,12 +31,14 @@ from checkout_cli.operations.sync import (
     resolve,
     synchronize,
 )
-from checkout_cli.session import Durability, TierName
+from checkout_cli.session import MAX_BODY_BYTES, STORE_FIELD, Durability
 from checkout_cli.settings import Settings
 from checkout_cli.store.backlog import PAGE
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.drain_log import Conflict
-from checkout_cli.store.schema import sessions
+from checkout_cli.store.flush_log import Conflict, Source
+from checkout_cli.store.protocol.flushing import Result
+from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.schema import flushes, sessions
 from tests.servers import ValkeyServer
 from tests.store.support import (
     ManualClock,
@@ -98,14 +100,14 @@ def update_in_database_alone(settings: Settings, checkout_id: str, **fields: Any
         assert not writer.update(checkout_id, fields).published
 
 
-def make_conflict(store: CheckoutStore, checkout_id: str = ID, **drained: Any) -> Conflict:
+def make_conflict(store: CheckoutStore, checkout_id: str = ID, **written: Any) -> Conflict:
     """A session that was changed in Redis alone, while the database had a newer version already."""
     store.create({"notes": "first", "totalAmount": 1.50}, checkout_id=checkout_id)
     store.hand_over.write_down()
-    update_in_redis_alone(store.settings, checkout_id, **(drained or {"notes": "drained"}))
+    update_in_redis_alone(store.settings, checkout_id, **(written or {"notes": "written"}))
     update_in_database_alone(store.settings, checkout_id, notes="database")
     synchronize(store)
-    return store.drain_log.conflicts(1)[0]
+    return store.flush_log.conflicts(1)[0]
 
 
 def row_of(store: CheckoutStore, checkout_id: str) -> dict[str, Any]:
@@ -134,11 +136,11 @@ class TestToTheDatabase:
         assert report.to_database.number == 2
         assert report.to_database.since is not None
         assert 0 <= report.now - report.to_database.since < 60_000
-        assert (report.drained, report.disputed, report.lost) == (2, 0, 0)
+        assert (report.flushed, report.disputed, report.lost) == (2, 0, 0)
         assert report.exit_code is ExitCode.OK
         assert row_of(store, ID)["version"] == 1
         assert row_of(store, ID)["totalAmount"] == 3
-        assert store.redis_alone.count() == 0
+        assert store.flusher.pending.count() == 0
         assert synchronize(store).handed_over == 0
 
     def test_without_it_the_database_lacks_them(self, store: CheckoutStore) -> None:
@@ -149,22 +151,23 @@ class TestToTheDatabase:
         create_in_redis_alone(store.settings, ID, OTHER)
         evict(store, ID)
         report = synchronize(store)
-        assert (report.drained, report.lost) == (1, 1)
-        assert store.redis_alone.count() == 0
+        assert (report.flushed, report.lost) == (1, 1)
+        assert store.flusher.pending.count() == 0
 
-    def test_what_another_program_wrote_over_is_lost_and_stays_as_it_is(self, store: CheckoutStore) -> None:
+    def test_what_an_external_writer_wrote_over_is_lost_and_stays_as_it_is(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
         put_raw(store, ID, b'{"checkoutId":"session-0001"}')
         assert synchronize(store).lost == 1
         assert raw(store, ID) == b'{"checkoutId":"session-0001"}'
+        assert store.flusher.pending.count() == 0
 
     def test_a_write_that_comes_while_an_id_is_forgotten_stays_pending(self, store: CheckoutStore) -> None:
         store.redis.ask(("SADD", PENDING, ID))
         (look,) = store.redis.look([ID])
         create_in_redis_alone(store.settings, ID)
-        assert store.redis_alone.drain_seen(ID, look) is None
-        assert store.redis_alone.count() == 1
-        assert synchronize(store).drained == 1
+        assert store.publisher.flush_seen(ID, look) is None
+        assert store.flusher.pending.count() == 1
+        assert synchronize(store).flushed == 1
 
     def test_a_broken_value_is_stuck_and_keeps_nobody_else(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID, OTHER)
@@ -173,18 +176,124 @@ class TestToTheDatabase:
         put_raw(store, ID, value[:-1])
         report = synchronize(store)
         assert [stuck.checkout_id for stuck in report.stuck] == [ID]
-        assert report.drained == 1
+        assert report.flushed == 1
         assert report.exit_code is ExitCode.FINDING
         assert raw(store, ID) == value[:-1]
 
-    def test_a_lost_key_that_somebody_else_has_just_drained_is_not_lost(self, store: CheckoutStore) -> None:
+    def test_a_lost_key_that_somebody_else_has_just_flushed_is_not_lost(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
         (look,) = store.redis.look([ID])
         synchronize(store)
         (after,) = store.redis.look([ID])
-        assert store.redis_alone.drain_seen(ID, after) is None
-        assert store.redis_alone.drain_seen(ID, look) is not None  # already there: the drain log knows
+        assert store.publisher.flush_seen(ID, after) is None
+        assert store.publisher.flush_seen(ID, look) is not None  # already there: the flush log knows
         assert row_of(store, ID)["version"] == 1
+
+
+def write_externally(store: CheckoutStore, checkout_id: str, *, header: bool = True, **fields: Any) -> bytes:
+    """What a program writes that parses a session, changes it, and writes it whole; maybe without our header."""
+    value = json.loads(raw(store, checkout_id) or b"{}")
+    if not header:
+        value.pop(STORE_FIELD, None)
+    written = json.dumps({**value, **fields}, separators=(",", ":")).encode()
+    put_raw(store, checkout_id, written)
+    return written
+
+
+class TestExternalWriters:
+    def test_an_external_write_becomes_the_next_version_once(self, store: CheckoutStore) -> None:
+        store.create({"notes": "first"}, checkout_id=ID)
+        write_externally(store, ID, paymentStatus="paid", databaseOrderId="ORD-1")
+
+        report = synchronize(store)
+
+        assert (report.external, report.disputed, report.flushed, report.exit_code) == (1, 0, 0, ExitCode.OK)
+        assert (row_of(store, ID)["version"], row_of(store, ID)["paymentStatus"]) == (2, "paid")
+        copy = copy_of(store, ID)
+        assert copy is not None
+        assert (copy.kind, copy.base, copy.is_dirty) == (Kind.OURS, 2, False)
+        assert store.external.writes()[:2] == (1, 0)
+        assert store.flusher.pending.count() == 0
+        assert synchronize(store).handed_over == 0
+
+    def test_without_it_the_database_has_the_older_version(self, store: CheckoutStore) -> None:
+        store.create({}, checkout_id=ID)
+        write_externally(store, ID, notes="theirs")
+        assert row_of(store, ID)["version"] == 1
+
+    def test_the_same_bytes_again_are_no_new_version(self, store: CheckoutStore) -> None:
+        store.create({}, checkout_id=ID)
+        written = write_externally(store, ID, notes="theirs")
+        synchronize(store)
+        put_raw(store, ID, written)
+        synchronize(store)
+        assert row_of(store, ID)["version"] == 2
+
+    def test_a_payment_that_may_not_go_back_stays_and_the_rest_is_taken_in(self, store: CheckoutStore) -> None:
+        store.create({"paymentStatus": "pending"}, checkout_id=ID)
+        store.set_payment_status(ID, "paid", order_id="ORD-1")
+        write_externally(store, ID, paymentStatus="pending", notes="theirs")
+
+        report = synchronize(store)
+
+        assert (report.external, report.disputed, report.exit_code) == (1, 1, ExitCode.FINDING)
+        row = row_of(store, ID)
+        assert (row["paymentStatus"], row["databaseOrderId"], row["notes"]) == ("paid", "ORD-1", "theirs")
+        (conflict,) = list_conflicts(store, limit=2).conflicts
+        assert (conflict.source, conflict.result) == (Source.EXTERNAL, Result.PARTLY)
+        assert store.external.writes()[:2] == (1, 1)
+
+    def test_without_our_header_no_base_is_assumed_and_nothing_is_dropped_silently(self, store: CheckoutStore) -> None:
+        store.create({"notes": "first"}, checkout_id=ID)
+        write_externally(store, ID, header=False, notes="theirs")
+        report = synchronize(store)
+        assert (report.external, report.disputed) == (1, 1)
+        (conflict,) = list_conflicts(store, limit=2).conflicts
+        assert conflict.fields is not None
+        assert conflict.fields["notes"] == "theirs"
+        assert row_of(store, ID)["notes"] == "first"
+        assert store.get(ID).fields["notes"] == "first"
+
+    def test_a_session_that_only_they_have_is_left_alone(self, store: CheckoutStore) -> None:
+        store.create({}, checkout_id=OTHER)  # so that there is an index, and a row of another
+        put_raw(store, ID, b'{"checkoutId": "session-0001"}')
+        store.redis.ask(("ZADD", INDEX, store.clock.wall() + 60_000, ID))
+        assert synchronize(store).external == 0
+        assert raw(store, ID) == b'{"checkoutId": "session-0001"}'
+        assert store.database.read(ID) is None
+
+    def test_bytes_that_are_no_session_are_kept_and_the_row_takes_their_place(self, store: CheckoutStore) -> None:
+        store.create({"notes": "first"}, checkout_id=ID)
+        put_raw(store, ID, b"\xff\x00 half a sess")
+
+        report = synchronize(store)
+
+        assert (report.external, report.disputed, report.exit_code) == (1, 1, ExitCode.FINDING)
+        assert store.get(ID).fields["notes"] == "first"
+        copy = copy_of(store, ID)
+        assert copy is not None
+        assert (copy.kind, copy.base) == (Kind.OURS, 1)
+        (conflict,) = list_conflicts(store, limit=2).conflicts
+        assert (conflict.written, conflict.fields) == (b"\xff\x00 half a sess", None)
+        with pytest.raises(InvalidInput, match="no session") as refused:
+            resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
+        assert refused.value.hint.endswith("--keep database")
+        assert resolve(store, conflict.write_id, Keep.DATABASE, agreed=agreed).done
+        assert synchronize(store).exit_code is ExitCode.OK
+
+    def test_one_that_is_too_large_to_be_kept_stays_where_it_is(self, store: CheckoutStore) -> None:
+        store.create({}, checkout_id=ID)
+        large = b"x" * (MAX_BODY_BYTES + 1)
+        put_raw(store, ID, large)
+        assert synchronize(store).external == 0
+        assert raw(store, ID) == large
+        assert list_conflicts(store, limit=1).number == 0
+
+    def test_what_they_write_is_told_from_ours_by_its_beginning(self, store: CheckoutStore) -> None:
+        store.create({}, checkout_id=ID)
+        store.create({}, checkout_id=OTHER)
+        write_externally(store, OTHER)  # parsed and written back: nothing else has changed
+        assert store.redis.not_ours([ID, OTHER]) == [OTHER]
 
 
 class TestToRedis:
@@ -285,7 +394,7 @@ class TestBounds:
         assert report.exit_code is ExitCode.FINDING
         assert report.handed_over == 0
         assert store.database.read(ID) is None
-        assert store.redis_alone.count() == 1
+        assert store.flusher.pending.count() == 1
 
     def test_it_stops_when_the_time_is_up_and_the_next_run_goes_on(self, settings: Settings) -> None:
         time = ManualClock()
@@ -327,14 +436,14 @@ class TestBounds:
         assert report.to_database.number == 1
         assert (report.to_redis, report.conflicts) == (None, None)
         assert report.exit_code is ExitCode.UNAVAILABLE
-        assert store.redis_alone.count() == 1
+        assert store.flusher.pending.count() == 1
 
     def test_a_database_that_only_answers_reads_keeps_what_waits(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
         with beside_the_database(store.settings) as alone:
             report = synchronize(alone)
         assert report.exit_code is ExitCode.UNAVAILABLE
-        assert store.redis_alone.count() == 1
+        assert store.flusher.pending.count() == 1
 
     def test_with_both_away_it_is_an_error(self, settings: Settings) -> None:
         with (
@@ -384,7 +493,7 @@ class TestCounts:
         create_in_redis_alone(store.settings, ID)
         (sighting,) = store.iterate()
         assert sighting.session is not None
-        assert (sighting.session.version, sighting.session.undrained) == (0, 1)
+        assert (sighting.session.version, sighting.session.dirty) == (1, 1)
         assert pending_counts(store).to_database == 1
 
 
@@ -394,9 +503,9 @@ class TestConflicts:
         assert conflict.checkout_id == ID
         assert (conflict.base_version, conflict.found_version) == (1, 2)
         assert conflict.found_body is not None
-        assert json.loads(conflict.drained_body)["notes"] == "drained"
+        assert json.loads(conflict.written)["notes"] == "written"
         assert json.loads(conflict.found_body)["notes"] == "database"
-        assert conflict.tier == TierName.REDIS
+        assert (conflict.source, conflict.result) == (Source.REDIS, Result.CONFLICT)
         assert list_conflicts(store, limit=10).number == 1
         report = synchronize(store)
         assert report.conflicts == 1
@@ -404,11 +513,21 @@ class TestConflicts:
 
     def test_a_run_that_finds_one_says_so(self, store: CheckoutStore) -> None:
         store.create({}, checkout_id=ID)
-        update_in_redis_alone(store.settings, ID, notes="drained")
+        update_in_redis_alone(store.settings, ID, notes="written")
         update_in_database_alone(store.settings, ID, notes="database")
         report = synchronize(store)
-        assert (report.disputed, report.drained) == (1, 0)
+        assert (report.disputed, report.flushed) == (1, 1)
         assert report.exit_code is ExitCode.FINDING
+
+    def test_changes_of_different_fields_are_merged_and_no_conflict(self, store: CheckoutStore) -> None:
+        store.create({"notes": "first", "totalAmount": 1.50}, checkout_id=ID)
+        update_in_redis_alone(store.settings, ID, totalAmount=2)
+        update_in_database_alone(store.settings, ID, notes="database")
+        report = synchronize(store)
+        assert (report.flushed, report.disputed, report.exit_code) == (1, 0, ExitCode.OK)
+        row = row_of(store, ID)
+        assert (row["notes"], row["totalAmount"], row["version"]) == ("database", 2, 3)
+        assert store.get(ID).fields["totalAmount"] == 2
 
     def test_keeping_the_database_forgets_it(self, store: CheckoutStore) -> None:
         conflict = make_conflict(store)
@@ -417,19 +536,23 @@ class TestConflicts:
         assert row_of(store, ID)["notes"] == "database"
         assert synchronize(store).exit_code is ExitCode.OK
 
-    def test_keeping_the_drained_side_writes_one_more_version(self, store: CheckoutStore) -> None:
+    def test_keeping_the_written_side_writes_one_more_version(self, store: CheckoutStore) -> None:
         conflict = make_conflict(store)
-        settled = resolve(store, conflict.write_id[:8], Keep.DRAINED, agreed=agreed)
+        settled = resolve(store, conflict.write_id[:8], Keep.WRITTEN, agreed=agreed)
         assert settled.version == 3
-        assert row_of(store, ID)["notes"] == "drained"
-        assert store.get(ID).fields["notes"] == "drained"
+        assert row_of(store, ID)["notes"] == "written"
+        assert store.get(ID).fields["notes"] == "written"
         assert list_conflicts(store, limit=10).conflicts == []
 
     def test_a_payment_never_goes_back(self, store: CheckoutStore) -> None:
-        conflict = make_conflict(store, paymentStatus="failed")
+        store.create({}, checkout_id=ID)
+        update_in_redis_alone(store.settings, ID, paymentStatus="failed")
+        update_in_database_alone(store.settings, ID, paymentStatus="processing")
+        synchronize(store)
+        (conflict,) = store.flush_log.conflicts(2)
         store.set_payment_status(ID, "paid")
         with pytest.raises(TransitionRefused):
-            resolve(store, conflict.write_id, Keep.DRAINED, agreed=agreed)
+            resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert list_conflicts(store, limit=10).number == 1
         assert row_of(store, ID)["paymentStatus"] == "paid"
 
@@ -437,7 +560,7 @@ class TestConflicts:
         conflict = make_conflict(store)
         store.delete(ID)
         with pytest.raises(SessionNotFound):
-            resolve(store, conflict.write_id, Keep.DRAINED, agreed=agreed)
+            resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert resolve(store, conflict.write_id, Keep.DATABASE, agreed=agreed).done
 
     def test_who_does_not_agree_changes_nothing(self, store: CheckoutStore) -> None:
@@ -467,29 +590,28 @@ def test_on_postgresql_it_is_the_same(store: CheckoutStore, postgres_url: str) -
         away = dataclasses.replace(settings, database_url="postgresql://127.0.0.1:1/nowhere", database_timeout=0.2)
         with make_store(away) as writer:
             writer.create({}, checkout_id="session-0003")
-            writer.update(ID, {"notes": "drained"})
+            writer.update(ID, {"notes": "written"})
         update_in_database_alone(settings, ID, notes="database")
         update_in_database_alone(settings, OTHER, notes="database")
 
         report = synchronize(postgres)
 
-        assert (report.drained, report.disputed, report.published) == (1, 1, 1)
+        assert (report.flushed, report.disputed, report.published) == (2, 1, 1)
         conflict = list_conflicts(postgres, limit=10).conflicts[0]
-        assert resolve(postgres, conflict.write_id, Keep.DRAINED, agreed=agreed).version == 3
+        assert resolve(postgres, conflict.write_id, Keep.WRITTEN, agreed=agreed).version == 3
         assert synchronize(postgres).exit_code is ExitCode.OK
 
 
-def test_a_clean_up_forgets_old_entries_of_the_drain_log(settings: Settings) -> None:
+def test_a_clean_up_forgets_old_entries_of_the_flush_log(settings: Settings) -> None:
     time = ManualClock()
     with make_store(settings, time) as store:
         store.database.create_schema()
         create_in_redis_alone(settings, ID)
         synchronize(store)
         time.advance(settings.session_max_age - 60)
-        assert clean_up(store).drain_log == 0
-        set_drained_at = "UPDATE checkout_drains SET drained_at = 1000"
+        assert clean_up(store).flush_log == 0
         with store.database.transaction() as connection:
-            connection.exec_driver_sql(set_drained_at)
-        assert clean_up(store, dry_run=True).drain_log == 1
-        assert clean_up(store).drain_log == 1
-        assert store.drain_log.count(store.clock.wall()) == 0
+            connection.execute(update(flushes).values(flushed_at=1000))
+        assert clean_up(store, dry_run=True).flush_log == 1
+        assert clean_up(store).flush_log == 1
+        assert store.flush_log.count(store.clock.wall()) == 0

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from checkout_cli.domain.statistics import Source
-from checkout_cli.keys import INDEX, LOCK_PREFIX
+from checkout_cli.keys import INDEX, INDEX_BESIDE, LOCK_PREFIX
 from checkout_cli.operations import ending_soon as module
 from checkout_cli.operations.ending_soon import ending_soon
 from checkout_cli.operations.health import HealthCheck, Status
@@ -204,10 +204,25 @@ def test_a_look_at_very_many_due_entries_is_bounded_and_says_so(
     assert ([each.checkout_id for each in found.sightings], found.exact) == ([last], True)
 
 
-def test_a_legacy_index_is_no_order_so_the_database_answers(store: CheckoutStore) -> None:
+def test_what_only_an_older_programs_set_names_ends_soon_too(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = store.create({}).session.checkout_id
+    store.redis.ask(("RENAME", INDEX, INDEX_BESIDE))
+    for name, life in (("older-0001", 60_000), ("older-0002", 30_000)):
+        store.redis.ask(("SET", key_of(name), b'{"totalAmount":1}', "PX", life))
+        store.redis.ask(("SADD", INDEX, name))
+    found = ending_soon(store, 5, use_redis=True)
+    assert [seen.checkout_id for seen in found.sightings] == ["older-0002", "older-0001", later]
+    assert found.exact
+    store.redis.ask(("SADD", INDEX, *(f"older-{number:05}" for number in range(2000))))
+    monkeypatch.setattr(module, "COUNTED_DUE", 10)
+    assert not ending_soon(store, 5, use_redis=True).exact
+
+
+def test_without_any_index_the_database_answers(store: CheckoutStore) -> None:
     checkout_id = store.create({}).session.checkout_id
     store.redis.ask(("DEL", INDEX))
-    store.redis.ask(("SADD", INDEX, checkout_id))
     (seen,) = ending_soon(store, 5, use_redis=True).sightings
     assert (seen.checkout_id, seen.tier) == (checkout_id, TierName.DATABASE)
 

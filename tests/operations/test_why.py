@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.errors import ExitCode
+from checkout_cli.keys import claim_key
 from checkout_cli.operations.last_look import LastLook
+from checkout_cli.operations.sync import synchronize
 from checkout_cli.operations.why import Answer, Cause, UserAnswer, explain, explain_user
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.operations.test_sync import create_in_redis_alone, make_conflict, set_columns, update_in_database_alone
+from tests.operations.test_sync import (
+    create_in_redis_alone,
+    make_conflict,
+    set_columns,
+    update_in_database_alone,
+    write_externally,
+)
 from tests.servers import ValkeyServer
 from tests.store.support import make_store
 
@@ -103,11 +111,59 @@ def test_a_corrupt_copy_is_told_with_and_without_a_row(store: CheckoutStore, why
     assert why().cause is Cause.CORRUPT
 
 
-def test_another_programs_session_is_alive(store: CheckoutStore, why: Why) -> None:
+def test_an_external_session_is_alive(store: CheckoutStore, why: Why) -> None:
     store.redis.ask(("SET", KEY, b'{"totalAmount":1}', "PX", 60_000))
     answer = why()
-    assert (answer.cause, answer.exit_code) == (Cause.FOREIGN, ExitCode.OK)
+    assert (answer.cause, answer.exit_code) == (Cause.EXTERNAL, ExitCode.OK)
     assert "index does not list it" in answer.sentence
+
+
+def test_an_external_write_is_told_with_what_becomes_of_it(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    write_externally(store, ID, paymentStatus="paid")
+    answer = why()
+    assert (answer.cause, answer.exit_code, answer.hint) == (Cause.EXTERNAL_WRITE, ExitCode.OK, "checkoutctl sync")
+    assert "becomes the next version" in answer.sentence
+    synchronize(store)
+    assert why().cause is Cause.ALIVE
+
+
+@pytest.mark.parametrize(
+    ("fields", "header", "told"),
+    [
+        ({"paymentStatus": "pending", "notes": "theirs"}, True, "but for what may not follow"),
+        ({"notes": "theirs"}, False, "changes nothing: both contents go to the conflict log"),
+    ],
+)
+def test_an_external_write_that_cannot_stand_is_a_finding(
+    store: CheckoutStore, why: Why, fields: dict[str, str], header: bool, told: str
+) -> None:
+    create(store)
+    store.set_payment_status(ID, "paid")
+    write_externally(store, ID, header=header, **fields)
+    answer = why()
+    assert (answer.cause, answer.exit_code) == (Cause.EXTERNAL_CONFLICT, ExitCode.FINDING)
+    assert told in answer.sentence
+    synchronize(store)
+    assert store.flush_log.conflict_count() == 1
+
+
+def test_an_external_write_on_a_session_whose_row_is_gone_is_a_conflict(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    write_externally(store, ID, notes="theirs")
+    store.database.erase(ID)
+    answer = why()
+    assert answer.cause is Cause.EXTERNAL_CONFLICT
+    assert "has no row of it" in answer.sentence
+
+
+def test_a_claim_to_fill_the_key_explains_why_redis_has_nothing(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    store.redis.ask(("DEL", KEY))
+    store.redis.ask(("SET", claim_key(ID), "somebody", "PX", 60_000))
+    answer = why()
+    assert answer.cause is Cause.ALIVE
+    assert "a read is just bringing it to Redis" in answer.sentence
 
 
 def test_a_copy_whose_row_is_gone_is_an_orphan(store: CheckoutStore, why: Why) -> None:

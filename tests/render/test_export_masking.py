@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from checkout_cli.render import export_masking
 from checkout_cli.render.export_masking import body_shown
 from checkout_cli.render.masking import ITEM_KINDS, SESSION_KINDS, fields_shown
+from checkout_cli.session import decode
 
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text()
@@ -35,6 +36,11 @@ _session = st.fixed_dictionaries(
 def test_both_ways_say_the_same(fields: dict[str, Any]) -> None:
     body = json.dumps(fields).encode()
     assert json.loads(body_shown(body)) == json.loads(json.dumps(fields_shown(json.loads(body))))
+
+
+@pytest.mark.parametrize("body", [rb'{"notes":"\ud83d"}', rb'{"couponCode":"\ud83d"}', rb'{"\ud83d":1,"notes":null}'])
+def test_half_of_a_surrogate_pair_goes_the_slow_way(body: bytes) -> None:
+    assert json.loads(body_shown(body)) == fields_shown(decode(body))
 
 
 def test_a_usual_session_goes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:

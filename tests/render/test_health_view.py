@@ -15,7 +15,8 @@ from checkout_cli.operations.health import (
     Status,
     TierHealth,
 )
-from checkout_cli.render.health_view import document, show_health, show_watch
+from checkout_cli.operations.heartbeat import Heartbeat
+from checkout_cli.render.health_view import document, show_health, show_watch, statistics_document
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count, Totals
 
@@ -33,7 +34,13 @@ SPECIFIED = json.loads("""
 HEALTHY = HealthReport(
     timestamp=1_705_314_600_000,
     configuration=None,
-    redis=RedisHealth(True, 0.0002, serving=True, memory=RedisMemory(2**20, 2**28, "noeviction")),
+    redis=RedisHealth(
+        True,
+        0.0002,
+        serving=True,
+        memory=RedisMemory(2**20, 2**28, "noeviction"),
+        cleanup=Heartbeat("2024-01-15T10:25:00.000Z", 0.1, True, 0),
+    ),
     database=TierHealth(True, 0.0004),
     memory=TierHealth(True, 0.000002),
     sessions=SessionsHealth(Count(5, TierName.REDIS), Totals(100, 85, 15)),
@@ -80,6 +87,22 @@ def test_what_we_add_is_there_too() -> None:
     assert "error" not in shown["redis"]
 
 
+def test_the_statistics_have_the_live_sessions_and_the_last_cleanup_too() -> None:
+    assert document(HEALTHY)["sessions"]["stats"] == {
+        "totalCreated": 100,
+        "totalCompleted": 85,
+        "totalFailed": 15,
+        "activeSessions": 5,
+        "lastCleanup": "2024-01-15T10:25:00.000Z",
+    }
+
+
+def test_what_cannot_be_known_of_them_is_null() -> None:
+    assert document(AWAY)["sessions"]["stats"]["lastCleanup"] is None
+    assert set(document(UNCONFIGURED)["sessions"]["stats"].values()) == {None}
+    assert statistics_document(None, None, Heartbeat("yesterday", 0.1, True, 0))["lastCleanup"] is None
+
+
 def test_a_tier_that_is_away_has_an_error_and_a_hint() -> None:
     shown = document(AWAY)
     assert shown["redis"]["connected"] is False
@@ -93,7 +116,6 @@ def test_a_tier_that_is_away_has_an_error_and_a_hint() -> None:
 def test_a_wrong_configuration_lists_its_errors() -> None:
     shown = document(UNCONFIGURED)
     assert shown["environment"] == {"configured": False, "errors": ["REDIS_PORT is wrong", "REDIS_DB is wrong"]}
-    assert shown["sessions"]["stats"] is None
     assert shown["sessions"]["statsReason"] == "the configuration is wrong"
     assert shown["status"] == "unhealthy"
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from checkout_cli.store.drain_log import Conflict
 
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.operations.sync import Conflicts, Keep, PendingCounts, Settled, Stuck, SyncReport
@@ -21,7 +22,6 @@ from checkout_cli.render.sync_view import (
 )
 from checkout_cli.session import iso
 from checkout_cli.store.backlog import Waiting
-from checkout_cli.store.drain_log import Conflict
 
 NOW = 1_700_000_000_000
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"

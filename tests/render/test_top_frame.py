@@ -44,7 +44,7 @@ def look_of(**changes: object) -> TopLook:
     minutes = tuple(Minute(NOW + n * 60_000, n, n // 2, n % 3, 0, n) for n in range(15))
     caches = {"delivery": CacheCounts(hit=90, miss=10), "coupon": CacheCounts()}
     report = StatisticsReport(Source.REDIS, NOW, minutes, 3600, caches=caches)
-    shot = Snapshot(NOW, 0.02, health(), {}, report, {"paid": 30, "pending": 4}, None)
+    shot = Snapshot(NOW, 0.02, health(), {}, report, {"paid": 30, "pending": 4})
     memory = Memory("h:1", 50 << 20, 100 << 20, limit_known=True, policy="noeviction", growth=Growth(60, 1 << 20, 0))
     slow = (ShapeTotal("KEYS", "sessions", 3, 0.3, 0.2), ShapeTotal("EVAL", "", 1, 0.1, 0.1))
     ending = EndingSoon(tuple(map(sighting, range(10))))
@@ -127,7 +127,7 @@ def test_a_wrong_configuration_is_told_and_nothing_invented() -> None:
     report = HealthReport(
         NOW, wrong, RedisHealth(False), TierHealth(False), TierHealth(False), SessionsHealth(), Status.UNHEALTHY
     )
-    text = shown(TopLook(Snapshot(NOW, 0, report, {}, None, None, None)))
+    text = shown(TopLook(Snapshot(NOW, 0, report, {}, None, None)))
     assert "wrong      REDIS_PORT: not a port" in text
     assert "sessions" not in text
 

@@ -54,10 +54,13 @@ def shared_database(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def emptied_database(shared_database: str) -> Iterator[str]:
-    """That database, with empty tables afterwards."""
+    """That database, with empty tables afterwards, in whatever schema they are."""
     yield shared_database
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(shared_database).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        names = ", ".join(table.name for table in metadata.sorted_tables if table is not versions)
-        connection.execute(sqlalchemy.text(f"TRUNCATE {names}"))
+        seen = sqlalchemy.inspect(connection)
+        ours = set(metadata.tables) - {versions.name}
+        tables = [(place, name) for place in seen.get_schema_names() for name in seen.get_table_names(place)]
+        found = [f"{place}.{name}" for place, name in tables if name in ours]
+        connection.execute(sqlalchemy.text(f"TRUNCATE {', '.join(found)}"))
     engine.dispose()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import session_key
 from checkout_cli.operations.embedded import HOST
-from checkout_cli.session import TierName, iso
+from checkout_cli.session import STORE_FIELD, TierName, iso
+from checkout_cli.session import decode as decode_body
 from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
 from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.protocol.value import Value, decode
+from checkout_cli.store.protocol.value import Value, decode, encode_value
+from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import RedisTier
 from tests.ports import free_port
 from tests.servers import ValkeyServer
@@ -24,6 +29,8 @@ from tests.servers import ValkeyServer
 SQLITE = "sqlite:///"
 
 ID = "session-0001"
+LONG_AGO = 1_700_000_000_000
+"""A moment (ms) that is long past, and that an entry of the index can have: one of less is somebody else's."""
 _FOREIGN = (
     b'{"checkoutId":"session-0001","subtotal":10.50,"weight":1.000000000000000000001,"big":12345678901234567890123,'
     b'"odd":{"deep":[1.0,2e3,null,"\\u00e9"]},"paymentStatus":"pending","createdAt":"%s"}'
@@ -94,6 +101,56 @@ def copy_of(store: CheckoutStore, checkout_id: str) -> Value | None:
     """What the store would know of the bytes at the key."""
     value = raw(store, checkout_id)
     return None if value is None else decode(value)
+
+
+def external_write(
+    store: CheckoutStore, changes: dict[str, Any], checkout_id: str = ID, *, header: bool = True
+) -> bytes:
+    """Read, change and write a session as an older program does; without ``header`` as one that drops our member.
+
+    Returns the bytes that it wrote.
+    """
+    fields = json.loads(raw(store, checkout_id) or b"{}") | changes
+    if not header:
+        fields.pop(STORE_FIELD, None)
+    value = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    put_raw(store, checkout_id, value)
+    return value
+
+
+def under_another_identity(value: bytes) -> bytes:
+    """A value of ours as if it had been published to another server: what a snapshot brings back."""
+    return encode_value(msgspec.structs.replace(decode(value), identity=b"another:server"))
+
+
+def look_around(store: CheckoutStore) -> None:
+    """Look for pending rows as a read does when its lease has run out, and bring over what has waited for a while."""
+    due = store.hand_over.renew()
+    assert due is not None, "the lease has not run out, or a tier is away"
+    store.publisher.look_around(due)
+
+
+def flush_all(store: CheckoutStore) -> None:
+    """Bring to the database what only Redis has."""
+    for _ in range(100):
+        if not store.flusher.pending.count():
+            return
+        store.publisher.look_around([])
+    raise AssertionError("something is always dirty")
+
+
+def row_of(store: CheckoutStore, checkout_id: str = ID) -> Record:
+    """The row of a session that has one."""
+    record = store.database.read(checkout_id)
+    assert record is not None
+    return record
+
+
+def row_fields(store: CheckoutStore, checkout_id: str = ID) -> dict[str, Any]:
+    """The fields of a living row."""
+    body = row_of(store, checkout_id).body
+    assert body is not None
+    return decode_body(body)
 
 
 def evict(store: CheckoutStore, checkout_id: str) -> None:

@@ -21,9 +21,13 @@ from tests.store.support import (
     ManualClock,
     count_calls,
     database_away,
+    external_write,
+    flush_all,
     foreign_session,
     put_raw,
+    raw,
     redis_away,
+    row_of,
     without_redis,
 )
 
@@ -129,42 +133,73 @@ def test_each_write_grants_both_hashes_their_full_time_to_live(
 # Other programs' sessions
 
 
-def test_adopting_another_programs_session_is_an_update_and_no_creation(
+def test_taking_in_another_programs_session_is_an_update_and_no_creation(
     store: CheckoutStore, clock: ManualClock
 ) -> None:
     put_raw(store, ID, foreign_session(clock))
+    store.get(ID)
+    assert counted(store) == {}, "nothing was taken in"
     store.update(ID, {"notes": "ring", "userId": USER})
-    assert counted(store) == {"updated": 1}
+    assert counted(store) == {"updated": 1 + 1}, "what was taken in, and our change"
     assert user(store) == {}
 
 
-def test_an_adoption_counts_what_it_changes_itself(store: CheckoutStore, clock: ManualClock) -> None:
+def test_a_session_that_was_completed_when_it_was_taken_in_is_counted_by_who_took_it_in(store: CheckoutStore) -> None:
     put_raw(store, ID, b'{"paymentStatus":"paid","userId":"user-1"}')
     store.update(ID, {"databaseOrderId": "o-1"})
-    assert counted(store) == {"updated": 1}, "it was completed by the other program"
+    assert counted(store) == {"updated": 2, "completed": 1}
     put_raw(store, "session-0002", b'{"paymentStatus":["odd"],"userId":"user-1"}')
     store.update("session-0002", {"databaseOrderId": "o-2"})
-    assert counted(store) == {"updated": 2, "completed": 1}
-    assert user(store).keys() == {"firstSeen", "lastSeen", "checkoutsCompleted"}, "its status is none of ours"
+    assert counted(store) == {"updated": 4, "completed": 2}
+    assert user(store)["checkoutsCompleted"] == "2"
 
 
-def test_an_adoption_is_counted_once_though_the_other_program_goes_on_writing(
-    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+def test_a_status_that_is_none_of_ours_is_not_kept_of_a_user(store: CheckoutStore) -> None:
+    put_raw(store, ID, b'{"paymentStatus":["odd"],"userId":"user-1"}')
+    store.update(ID, {"databaseOrderId": "o-2"})
+    assert user(store).keys() == {"firstSeen", "lastSeen", "checkoutsCompleted"}
+
+
+def test_a_payment_that_another_program_made_is_counted_once_by_whoever_takes_it_in(
+    store: CheckoutStore, another: Callable[..., CheckoutStore]
 ) -> None:
-    put_raw(store, ID, foreign_session(clock))
+    store.create({"userId": USER}, checkout_id=ID)
+    written = external_write(store, {"paymentStatus": "paid", "databaseOrderId": "o-1"})
+    for process in (another(), store):
+        assert process.get(ID).version == 2
+    put_raw(store, ID, written)
+    assert another().get(ID).version == 2
+    assert counted(store) == {"created": 1, "updated": 1, "completed": 1}
+    assert user(store)["checkoutsCompleted"] == "1"
+    assert store.totals().completed == 1
+
+
+def test_a_payment_that_was_refused_is_not_counted(store: CheckoutStore) -> None:
+    store.create({"paymentStatus": "cancelled"}, checkout_id=ID)
+    external_write(store, {"paymentStatus": "paid", "notes": "theirs"})
+    store.get(ID)
+    assert counted(store) == {"created": 1, "cancelled": 1, "updated": 1}
+
+
+def test_a_write_is_counted_once_though_another_program_goes_on_writing(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({"userId": USER}, checkout_id=ID)
     publish, publishes = store.hand_over.publish, 0
 
-    def publish_over_a_foreign_write(*arguments: Any) -> str:
+    def publish_over_another_write(*arguments: Any, **options: Any) -> Any:
         nonlocal publishes
         publishes += 1
         if publishes < 3:
-            put_raw(store, ID, b'{"again":1}')
-        return publish(*arguments)
+            external_write(store, {"again": publishes})
+        return publish(*arguments, **options)
 
-    monkeypatch.setattr(store.hand_over, "publish", publish_over_a_foreign_write)
+    monkeypatch.setattr(store.hand_over, "publish", publish_over_another_write)
     store.update(ID, {"paymentStatus": "paid", "userId": USER})
     assert publishes == 3
-    assert counted(store) == {"updated": 1, "completed": 1}
+    assert row_of(store).version == 3, "the second of them grew from what a merge had changed: it is a conflict"
+    assert store.flush_log.conflict_count() == 1
+    assert counted(store) == {"created": 1, "updated": 2, "completed": 1}
     assert user(store)["checkoutsCompleted"] == "1"
 
 
@@ -238,7 +273,7 @@ def test_when_redis_is_back_the_times_of_the_last_minutes_are_counted_and_no_tra
 
 
 @pytest.mark.parametrize("how", ["away", "chosen"])
-def test_what_redis_accepted_alone_is_not_counted_then_nor_when_it_is_drained(
+def test_what_redis_accepted_alone_is_counted_once_by_whoever_flushes_it(
     another: Callable[..., CheckoutStore],
     settings: Settings,
     clock: ManualClock,
@@ -252,10 +287,16 @@ def test_what_redis_accepted_alone_is_not_counted_then_nor_when_it_is_drained(
             away.setattr(store.database, "insert", database_away)
         written = store.create({"userId": USER, "paymentStatus": "paid"}, checkout_id=ID)
     assert written.durability is Durability.REDIS
-    assert store.redis_alone.drain_some(10) != []
+    assert (counted(store), user(store)) == ({}, {})
+    dirty = raw(store, ID)
+    assert dirty is not None
+    flush_all(another())
+    put_raw(store, ID, dirty)
     other = another()
     assert other.get(ID).version == 1
-    assert (counted(store), user(store)) == ({}, {})
+    assert other.update(ID, {"notes": "ring"}).session.version == 2
+    assert counted(store) == {"created": 1, "completed": 1, "updated": 1}
+    assert user(store)["checkoutsStarted"] == user(store)["checkoutsCompleted"] == "1"
 
 
 def test_a_commit_whose_answer_was_lost_is_counted_once(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,13 @@ class TestPostgreSQL(WithRedis):
         yield from opened(replace(settings, database_url=emptied_database), clock)
 
 
+class TestASchemaOfPostgreSQL(WithRedis):
+    @pytest.fixture
+    def store(self, settings: Settings, emptied_database: str, clock: ManualClock) -> Iterator[CheckoutStore]:
+        apart = replace(settings, database_url=emptied_database, database_schema="checkoutctl")
+        yield from opened(apart, clock)
+
+
 class DatabaseAlone(StoreContract):
     write_tier = TierName.DATABASE
 

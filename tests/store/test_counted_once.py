@@ -14,6 +14,7 @@ from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import decode, iso
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.redis_commands import Script
 from tests.faults.proxy import Proxy
 from tests.servers import ValkeyServer
@@ -22,10 +23,12 @@ from tests.store.support import (
     ID,
     ManualClock,
     evict,
+    look_around,
     make_store,
     put_raw,
     raw,
     redis_away,
+    under_another_identity,
 )
 from tests.store.worker import Order, Worker
 
@@ -41,14 +44,13 @@ def a_key_is_filled_again(store: CheckoutStore, other: CheckoutStore, clock: Man
 def a_row_is_handed_over_by_another(store: CheckoutStore, other: CheckoutStore, clock: ManualClock) -> None:
     publish = store.redis.publish
 
-    def lose_the_answer(*arguments: Any, **options: Any) -> str:
+    def lose_the_answer(*arguments: Any, **options: Any) -> Any:
         publish(*arguments, **options)
-        return str(redis_away())
+        return redis_away()
 
     store.redis.publish = lose_the_answer  # type: ignore[method-assign]
     assert not store.create({"userId": USER, "paymentStatus": "paid"}, checkout_id=ID).published
     clock.advance(HANDED_OVER_BY_NOW)
-    other.hand_over.renew()
     assert other.get(ID).version == 1
 
 
@@ -56,7 +58,7 @@ def a_copy_comes_back_from_a_snapshot(store: CheckoutStore, other: CheckoutStore
     store.create({"userId": USER, "paymentStatus": "paid"}, checkout_id=ID)
     value = raw(store, ID)
     assert value is not None
-    put_raw(store, ID, value.replace(b'"stamp":"', b'"stamp":"old'))
+    put_raw(store, ID, under_another_identity(value))
     other.get(ID)
 
 
@@ -68,10 +70,10 @@ def play(scenario: Callable[..., None], store: CheckoutStore, other: CheckoutSto
     for process in (store, other):
         publish = process.redis.publish
 
-        def noted(*arguments: Any, _publish: Any = publish, **options: Any) -> str:
+        def noted(*arguments: Any, _publish: Any = publish, **options: Any) -> Any:
             nonlocal publishes
             publishes += 1
-            return str(_publish(*arguments, **options))
+            return _publish(*arguments, **options)
 
         process.redis.publish = noted  # type: ignore[method-assign]
     scenario(store, other, clock)
@@ -96,9 +98,11 @@ def test_negative_control_if_every_publish_counted_it_would_be_counted_twice(
     for process in (store, other):
         publish = process.redis.publish
 
-        def counting(record: Any, *arguments: Any, also: Any = (), _publish: Any = publish, _by: Any = process) -> str:
+        def counting(
+            record: Any, *arguments: Any, also: Any = (), _publish: Any = publish, _by: Any = process, **options: Any
+        ) -> Any:
             also = also or _by.bookkeeping.commands(None, decode(record.body))
-            return str(_publish(record, *arguments, also=also))
+            return _publish(record, *arguments, also=also, **options)
 
         process.redis.publish = counting  # type: ignore[method-assign]
     with pytest.raises(AssertionError, match=r"'c\w+': 2"):
@@ -112,29 +116,29 @@ def test_a_write_whose_publish_never_arrives_is_not_counted_nor_is_its_hand_over
     monkeypatch.setattr(store.redis, "publish", redis_away)
     store.create({"userId": USER}, checkout_id=ID)
     clock.advance(HANDED_OVER_BY_NOW)
-    other.hand_over.renew()
     other.get(ID)
     assert raw(store, ID) is not None
     assert (counted(store), user(store)) == ({}, {})
 
 
-@pytest.mark.parametrize("loss", ["newer", "missing"])
+@pytest.mark.parametrize("loss", [Outcome.NEWER, Outcome.MISSING])
 def test_a_late_publish_counts_though_it_is_not_applied(
-    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch, loss: str
+    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch, loss: Outcome
 ) -> None:
     store.create({"userId": USER}, checkout_id=ID)
     other, publish, outcomes = another(), store.redis.publish, []
 
-    def publish_late(*arguments: Any, **options: Any) -> str:
+    def publish_late(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(store.redis, "publish", publish)
-        other.update(ID, {"n": 3}) if loss == "newer" else evict(other, ID)
-        outcomes.append(publish(*arguments, **options))
-        return outcomes[-1]
+        other.update(ID, {"n": 3}) if loss is Outcome.NEWER else evict(other, ID)
+        outcome, there = publish(*arguments, **options)
+        outcomes.append(outcome)
+        return outcome, there
 
     monkeypatch.setattr(store.redis, "publish", publish_late)
     store.set_payment_status(ID, "failed")
     assert outcomes == [loss]
-    assert counted(store) == {"created": 1, "updated": 2 if loss == "newer" else 1, "failed": 1}
+    assert counted(store) == {"created": 1, "updated": 2 if loss is Outcome.NEWER else 1, "failed": 1}
     assert user(store)["checkoutsFailed"] == "1"
 
 
@@ -164,7 +168,7 @@ def test_a_write_is_counted_once_when_the_publish_arrives_and_its_reply_is_lost(
         assert not store.create({"userId": USER, "paymentStatus": "failed"}, checkout_id=ID).published
         assert lost.wait(5)
         clock.advance(HANDED_OVER_BY_NOW)
-        other.hand_over.renew()
+        look_around(other)
         store.get(ID)
     assert counted(other) == {"created": 1, "failed": 1}
     assert user(other)["checkoutsFailed"] == "1"
@@ -182,7 +186,6 @@ def test_a_write_to_a_frozen_redis_is_counted_when_it_thaws_and_not_again(
         assert not store.set_payment_status(ID, "failed").published
         server.resume()
         clock.advance(HANDED_OVER_BY_NOW)
-        store.hand_over.renew()
         assert store.get(ID).version == 2
         assert counted(store) == {"created": 1, "updated": 1, "failed": 1}
 
@@ -247,7 +250,7 @@ def test_a_server_that_has_forgotten_every_script_counts_once(store: CheckoutSto
     assert user(store)["checkoutsFailed"] == "1"
 
 
-@pytest.mark.parametrize("known", [["count"], ["track"], ["count", "track"], ["publish"], ["publish", "count"]])
+@pytest.mark.parametrize("known", [["count"], ["track"], ["count", "track"], ["replace"], ["replace", "count"]])
 def test_a_server_that_knows_only_some_of_the_scripts_counts_once(store: CheckoutStore, known: list[str]) -> None:
     store.create({"userId": USER}, checkout_id=ID)
 

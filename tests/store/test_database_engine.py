@@ -141,7 +141,7 @@ def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseTier) -
     insert(database)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        other.execute("UPDATE checkout_sessions SET version = 9")
+        other.execute("UPDATE checkoutctl_sessions SET version = 9")
         record = database.read("session-1")
         assert record is not None
         assert record.version == 1
@@ -224,6 +224,7 @@ def test_a_refused_connection_is_an_outage() -> None:
 def test_a_slow_statement_is_ended_by_the_server(postgres_url: str) -> None:
     sleep = sqlalchemy.text("SELECT pg_sleep(10)")
     database = tier(postgres_url)
+    database.create_schema()
     refused = pytest.raises(DatabaseUnavailable, match="statement timeout")
     with closing(database), within(TIMEOUT), refused, database.transaction() as connection:
         connection.execute(sleep)
@@ -234,7 +235,7 @@ def test_a_locked_row_costs_one_bounded_wait(postgres_url: str) -> None:
         database.create_schema()
         insert(database)
         with other.transaction() as connection:
-            connection.execute(sqlalchemy.text("SELECT * FROM checkout_sessions FOR UPDATE"))
+            connection.execute(sqlalchemy.text("SELECT * FROM checkoutctl_sessions FOR UPDATE"))
             with within(TIMEOUT), pytest.raises(DatabaseUnavailable, match="timeout"):
                 database.update(SESSION, seen=1, now=2, write_id="another")
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 import msgspec
 import pytest
+from checkout_cli.store.drain_log import DrainLog
 from sqlalchemy import func, text
 
 from checkout_cli.errors import DatabaseUnavailable
@@ -15,7 +16,6 @@ from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.database_tier import DatabaseTier, Pending, by_end
-from checkout_cli.store.drain_log import DrainLog
 from checkout_cli.store.records import Record, Totals
 from checkout_cli.store.schema import drains
 
@@ -24,11 +24,12 @@ PAID = b'{"paymentStatus":"paid"}'
 SESSION = Record("session-1", 1, b'{"a":1,"price":10.50}', NOW, NOW + 1000)
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", "PostgreSQL", "a schema of PostgreSQL"])
 def where(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    if request.param == "PostgreSQL":
-        return replace(settings, database_url=request.getfixturevalue("emptied_database"))
-    return settings
+    if request.param == "SQLite":
+        return settings
+    schema = "" if request.param == "PostgreSQL" else "checkoutctl"
+    return replace(settings, database_url=request.getfixturevalue("emptied_database"), database_schema=schema)
 
 
 @pytest.fixture
@@ -248,7 +249,7 @@ def test_counting_the_living_and_the_dead_reads_none_of_their_rows(settings: Set
             ):
                 raw = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
                 plan = " ".join(row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {raw}")))
-                assert "COVERING INDEX checkout_sessions_expiry" in plan or "checkout_sessions_buried" in plan
+                assert "COVERING INDEX checkoutctl_sessions_expiry" in plan or "checkoutctl_sessions_buried" in plan
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,7 @@ def test_the_drain_log_is_purged_in_batches(database: DatabaseTier) -> None:
 
 def test_old_tombstones_are_found_by_an_index(database: DatabaseTier) -> None:
     """Without it each batch would read all rows."""
-    question = "SELECT checkout_id FROM checkout_sessions WHERE body IS NULL AND updated_at <= 5 LIMIT 10"
+    question = "SELECT checkout_id FROM checkoutctl_sessions WHERE body IS NULL AND updated_at <= 5 LIMIT 10"
     with database.transaction() as connection:
         if connection.dialect.name == "sqlite":
             plan = connection.execute(text(f"EXPLAIN QUERY PLAN {question}")).all()
@@ -346,4 +347,4 @@ def test_old_tombstones_are_found_by_an_index(database: DatabaseTier) -> None:
             connection.execute(text("SET LOCAL enable_seqscan = off"))  # which a small table is read by
             connection.execute(text("SET LOCAL enable_bitmapscan = off"))
             plan = connection.execute(text(f"EXPLAIN {question}")).all()
-    assert "checkout_sessions_buried" in str(plan)
+    assert "checkoutctl_sessions_buried" in str(plan)

@@ -15,7 +15,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import hand_over
+from checkout_cli.store import hand_over, publisher
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.servers import ValkeyServer
 from tests.store.support import (
@@ -75,14 +75,14 @@ def test_a_lease_counts_from_the_start_of_the_look(
     store.create({"n": 1}, checkout_id=ID)
     store.hand_over.write_down()
     other = another()
-    pending = other.database.pending
+    look = other.database.look
 
     def slowly(limit: int) -> Any:
-        found = pending(limit)
+        found = look(limit)
         clock.advance(store.settings.trust)
         return found
 
-    monkeypatch.setattr(other.database, "pending", slowly)
+    monkeypatch.setattr(other.database, "look", slowly)
     assert other.get(ID).tier is TierName.DATABASE, "a look that takes longer than the lease gives none"
     pending_write(store, monkeypatch, 2)
     assert other.get(ID).fields["n"] == 2
@@ -177,7 +177,7 @@ def test_without_the_database_nothing_is_verified_and_redis_still_serves(
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
     assert store.get(ID).verified
-    for method in ("pending", "read", "update", "insert", "note_published", "touch", "transaction"):
+    for method in ("look", "read", "update", "insert", "note_published", "touch", "transaction"):
         monkeypatch.setattr(store.database, method, database_away)
     clock.advance(2)
     session = store.get(ID)
@@ -190,7 +190,7 @@ def test_without_the_database_nothing_is_verified_and_redis_still_serves(
     ):
         with pytest.raises(DurabilityUnavailable):
             insisting()
-    assert store.redis.ask(("EXISTS", key_of("session-0002"))) == 0, "no marker is left behind"
+    assert store.redis.ask(("KEYS", "*session-0002*")) == [], "no claim is left behind"
     written = store.update(ID, {"n": 2})
     assert (written.durability, written.session.verified) == (Durability.REDIS, False)
     assert store.create({}, checkout_id="session-0002").durability is Durability.REDIS
@@ -230,7 +230,7 @@ def test_a_long_outage_does_not_fill_memory(
     store.create({}, checkout_id="session-9999")
     assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 20
     clock.advance(hand_over.LONGEST_WRITE + 1)
-    monkeypatch.setattr(hand_over, "HANDED_OVER_AT_ONCE", 0)
+    monkeypatch.setattr(publisher, "AT_ONCE", 0)
     store.get("session-9999")
     assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 0
     assert store.get("session-0001").tier is TierName.DATABASE, "the look found it pending"

@@ -1,25 +1,25 @@
-"""The protocol of ARCHITECTURE.md on real servers: reads, fill markers, publishing, versions."""
+"""The protocol of ARCHITECTURE.md on real servers: reads, fill claims, publishing, versions."""
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
-from checkout_cli.errors import (
-    SessionDeleted,
-    SessionNotFound,
-)
+from checkout_cli.errors import SessionDeleted, SessionNotFound
+from checkout_cli.keys import PENDING, claim_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import Script
-from checkout_cli.store.redis_tier import FILL_TIME
+from checkout_cli.store.protocol.publishing import MOST_TRIES, Outcome
+from checkout_cli.store.protocol.value import encode
+from checkout_cli.store.records import Record
+from checkout_cli.store.redis_tier import FILL_TIME, Opened
 from tests.servers import ValkeyServer
 from tests.store.support import (
     ID,
@@ -31,6 +31,7 @@ from tests.store.support import (
     make_store,
     put_raw,
     raw,
+    row_of,
     trusted,
     wait_until,
 )
@@ -51,7 +52,7 @@ def test_a_trusted_read_is_one_round_trip_and_asks_no_database(
     store.get(ID)
     exchanges = count_calls(store.redis, "exchange", monkeypatch)
     monkeypatch.setattr(store.database, "read", database_away)
-    monkeypatch.setattr(store.database, "pending", database_away)
+    monkeypatch.setattr(store.database, "look", database_away)
     assert store.get(ID).tier is TierName.REDIS
     assert len(exchanges) == 1
 
@@ -95,21 +96,23 @@ def test_a_miss_while_the_database_is_away_keeps_the_index_entry_of_an_evicted_s
     assert store.index.missing([ID]) == []
 
 
-# Fill markers
+# Fill claims
 
 
-def marker_of(store: CheckoutStore) -> bytes:
-    value = raw(store, ID)
-    assert value is not None
-    assert value.startswith(b"fill:")
+def claim_of(store: CheckoutStore) -> bytes | None:
+    value: bytes | None = store.redis.ask(("GET", claim_key(ID)))
     return value
 
 
-def test_a_marker_is_no_json_so_that_others_see_a_miss(store: CheckoutStore) -> None:
-    store.redis.open(ID)
-    with pytest.raises(ValueError, match=r"Expecting value"):
-        json.loads(marker_of(store))
-    assert re.fullmatch(rb"fill:[0-9a-f]{16}:\d{13}", marker_of(store))
+def put_claim(store: CheckoutStore) -> None:
+    store.redis.ask(("SET", claim_key(ID), "somebody else's", "PX", FILL_TIME))
+
+
+def test_a_claim_leaves_the_sessions_key_missing_for_every_program(store: CheckoutStore) -> None:
+    opened = store.redis.open(ID)
+    assert claim_of(store) == opened.token
+    assert re.fullmatch(rb"[0-9a-f]{16}", opened.token)
+    assert raw(store, ID) is None
     with pytest.raises(SessionNotFound):
         store.peek(ID)
     assert list(store.iterate()) == []
@@ -122,94 +125,294 @@ def test_of_two_who_miss_one_may_fill(store: CheckoutStore, another: Callable[..
     assert first.value is second.value is None
 
 
-def test_a_filler_that_died_is_followed_after_ten_seconds_though_readers_slide_its_marker(
+def test_a_filler_that_died_is_followed_when_its_claim_ends_and_readers_do_not_slide_it(
     store: CheckoutStore, another: Callable[..., CheckoutStore]
 ) -> None:
     other = another()
     store.redis.open(ID)
-    other.redis.open(ID)
-    assert store.redis.ask(("PTTL", key_of(ID))) > 10_000, "a reader's GETEX has slid the marker"
-    old = re.sub(rb"\d+$", b"%d" % (store.redis.time() - FILL_TIME + 1000), marker_of(store))
-    put_raw(store, ID, old)
+    store.redis.ask(("PEXPIRE", claim_key(ID), 5_000))
     assert other.redis.open(ID).token == b""
-    put_raw(store, ID, re.sub(rb"\d+$", b"%d" % (store.redis.time() - FILL_TIME), old))
+    assert 0 < store.redis.ask(("PTTL", claim_key(ID))) <= 5_000
+    store.redis.ask(("PEXPIRE", claim_key(ID), 1))
+    wait_until(lambda: claim_of(store) is None)
     assert other.redis.open(ID).token
-    assert marker_of(store) != old
+    assert 5_000 < store.redis.ask(("PTTL", claim_key(ID))) <= FILL_TIME
 
 
-def test_who_lost_the_marker_fills_nothing(store: CheckoutStore, another: Callable[..., CheckoutStore]) -> None:
+def test_who_lost_the_claim_fills_nothing(store: CheckoutStore, another: Callable[..., CheckoutStore]) -> None:
     store.create({"n": 1}, checkout_id=ID)
-    record = store.database.read(ID)
-    assert record is not None
+    record = row_of(store)
     evict(store, ID)
     stalled = store.redis.open(ID)
     other = another()
     assert other.update(ID, {"n": 2}).published
-    assert store.redis.publish(record, stalled, 0) == "missing", "the other's publish removed the marker it did not own"
+    outcome, _ = store.redis.publish(record, stalled, 0)
+    assert outcome is Outcome.MISSING, "the other's publish ended the claim that it did not own"
     assert raw(store, ID) is None
     assert store.get(ID).fields["n"] == 2
 
 
-@pytest.mark.parametrize("value", [b"fill:", b"fill:x", b"fill:x:y", b"fill::", b"fill:x:99999999999999999999"])
-def test_a_marker_that_nobody_can_read_is_taken_over_or_ends(store: CheckoutStore, value: bytes) -> None:
-    put_raw(store, ID, value)
+def test_a_claim_of_an_id_that_no_row_can_have_is_never_made(store: CheckoutStore) -> None:
+    assert store.redis.open("odd:id").token == b""
+    assert store.redis.ask(("DBSIZE",)) == 0
+
+
+def test_a_claim_that_led_to_nothing_is_given_up_and_another_ones_is_not(
+    store: CheckoutStore, another: Callable[..., CheckoutStore]
+) -> None:
     opened = store.redis.open(ID)
-    assert opened.value is None
-    store.create({}, checkout_id=ID)
-    assert store.get(ID).version == 1
+    put_claim(store)
+    store.redis.release(ID, opened)
+    assert claim_of(store) == b"somebody else's"
+    with pytest.raises(SessionNotFound):
+        another().get(ID)
+    assert claim_of(store) == b"somebody else's"
+
+
+def overwrite(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    assert store.redis.publish(newer(record), seen, NOW)[0] is Outcome.SET
+
+
+def delete(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    assert store.redis.publish(newer(record, None), seen, NOW)[0] is Outcome.SET
+
+
+def find_missing(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    evict(store, ID)
+    assert store.redis.publish(newer(record), seen, NOW)[0] is Outcome.MISSING
+
+
+def find_missing_and_delete(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    evict(store, ID)
+    assert store.redis.publish(newer(record, None), seen, NOW)[0] is Outcome.MISSING
+
+
+def fill_without_a_claim(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    evict(store, ID)
+    assert store.redis.publish(newer(record), seen.now_with(None), NOW)[0] is Outcome.MISSING
+
+
+def write_dirty(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    assert store.redis.swap(ID, seen, b"{}", now=NOW, expires_at=NOW + 1000, dirty=True).done
+
+
+def fail_to_write_dirty(store: CheckoutStore, record: Record, seen: Opened) -> None:
+    evict(store, ID)
+    assert not store.redis.swap(ID, seen, b"{}", now=NOW, expires_at=NOW + 1000, dirty=True).done
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        overwrite,
+        delete,
+        find_missing,
+        find_missing_and_delete,
+        fill_without_a_claim,
+        write_dirty,
+        fail_to_write_dirty,
+    ],
+    ids=lambda script: script.__name__,
+)
+def test_whoever_writes_or_deletes_a_session_or_finds_it_missing_ends_every_claim(
+    store: CheckoutStore, script: Callable[[CheckoutStore, Record, Opened], None]
+) -> None:
+    """Else a stalled filler would bring back what it has read before that."""
+    store.create({"n": 1}, checkout_id=ID)
+    seen = store.redis.open(ID)
+    put_claim(store)
+    script(store, row_of(store), seen)
+    assert claim_of(store) is None
+
+
+def test_who_is_refused_leaves_claims_alone(store: CheckoutStore) -> None:
+    store.create({"n": 1}, checkout_id=ID)
+    seen = store.redis.open(ID)
+    put_raw(store, ID, b"another program's")
+    put_claim(store)
+    assert store.redis.publish(newer(row_of(store)), seen, NOW)[0] is Outcome.EXTERNAL
+    assert claim_of(store) is not None
 
 
 # Publishing
 
+NOW = 1_800_000_000_000
+ROW = Record(ID, 3, b'{"n":3}', NOW, NOW + 90_000, "w3-2")
+ACCOUNTED = b'{"n":"accounted for"}'
 
-VALUE = b'{"version":%d,"stamp":"%s","a":1}'
-MARKER = b"fill:mine:1"
+
+def newer(record: Record, body: bytes | None = b'{"n":9}') -> Record:
+    return msgspec.structs.replace(record, version=record.version + 1, body=body, expires_at=NOW + 90_000)
+
+
+def there(case: str, identity: bytes | None) -> bytes:
+    """What lies at the key."""
+    cases = {
+        "older": encode(2, identity, b"{}"),
+        "older, of another server": encode(2, b"another:server", b"{}"),
+        "older and questionable": encode(2, identity, b"{}", questionable=True),
+        "the same": encode(3, identity, b"{}"),
+        "the same, of another server": encode(3, b"another:server", b"{}"),
+        "the same and questionable": encode(3, identity, b"{}", questionable=True),
+        "newer": encode(4, identity, b"{}"),
+        "newer, of another server": encode(4, b"another:server", b"{}"),
+        "newer and questionable": encode(4, identity, b"{}", questionable=True),
+        "dirty, the row's own write": encode(1, identity, b"{}", ["w1-1", "w3-2"]),
+        "dirty, with the row's write in it": encode(1, identity, b"{}", ["w3-3"]),
+        "dirty, with the row's write and another": encode(1, identity, b"{}", ["w3-2", "w4-1"]),
+        "dirty, with an earlier write than the row's": encode(1, identity, b"{}", ["w3-1"]),
+        "dirty, grown from the row": encode(3, identity, b"{}", ["w4-1"]),
+        "dirty, grown from a newer row": encode(4, identity, b"{}", ["w4-1"], questionable=True),
+        "dirty, unrelated": encode(2, identity, b"{}", ["w4-1"]),
+        "tampered with": encode(2, identity, b"{}").replace(b'" ', b'"'),
+        "tampered with, newer": encode(9, identity, b"{}").replace(b'" ', b'"'),
+        "without our header": b'{"n":1}',
+        "no session": b"rubbish",
+        "empty": b"",
+        "accounted for": ACCOUNTED,
+    }
+    return cases[case]
+
+
+OUTCOMES = {
+    "older": Outcome.SET,
+    "older, of another server": Outcome.SET,
+    "older and questionable": Outcome.SET,
+    "the same": Outcome.NEWER,
+    "the same, of another server": Outcome.SET,
+    "the same and questionable": Outcome.SET,
+    "newer": Outcome.NEWER,
+    "newer, of another server": Outcome.NEWER,
+    "newer and questionable": Outcome.NEWER,
+    "dirty, the row's own write": Outcome.SET,
+    "dirty, with the row's write in it": Outcome.NEWER,
+    "dirty, with the row's write and another": Outcome.NEWER,
+    "dirty, with an earlier write than the row's": Outcome.DIRTY,
+    "dirty, grown from the row": Outcome.NEWER,
+    "dirty, grown from a newer row": Outcome.NEWER,
+    "dirty, unrelated": Outcome.DIRTY,
+    "tampered with": Outcome.EXTERNAL,
+    "tampered with, newer": Outcome.EXTERNAL,
+    "without our header": Outcome.EXTERNAL,
+    "no session": Outcome.EXTERNAL,
+    "empty": Outcome.EXTERNAL,
+    "accounted for": Outcome.SET,
+}
+SEEN = ("it was seen", "something else was seen", "nothing was seen", "nothing was seen, and claimed")
+
+
+@pytest.fixture
+def anywhere(
+    any_redis_server: ValkeyServer, settings: Settings, another: Callable[..., CheckoutStore]
+) -> CheckoutStore:
+    return another(replace(settings, redis_port=any_redis_server.port))
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("case", OUTCOMES)
+@pytest.mark.parametrize("deletion", [False, True])
+def test_each_outcome_of_a_publish(anywhere: CheckoutStore, case: str, seen: str, deletion: bool) -> None:
+    """It depends on what lies there when it is asked, and not on what was seen before."""
+    redis, identity = anywhere.redis, anywhere.redis.identity(ID)
+    value, row = there(case, identity), msgspec.structs.replace(ROW, body=None) if deletion else ROW
+    opened = redis.open(ID)
+    if "else" in seen:
+        put_raw(anywhere, ID, encode(1, identity, b'{"n":"else"}'))
+        opened = redis.open(ID)
+    put_raw(anywhere, ID, value, seconds=50)
+    if seen == "it was seen":
+        opened = redis.open(ID)
+        anywhere.redis.ask(("PEXPIRE", key_of(ID), 50_000))
+    if seen == "nothing was seen":
+        opened = msgspec.structs.replace(opened, token=b"")
+    outcome, now_there = redis.publish(row, opened, NOW, accounted=ACCOUNTED)
+    assert outcome is OUTCOMES[case]
+    after = raw(anywhere, ID)
+    if outcome is not Outcome.SET:
+        assert (after, now_there.raw) == (value, value)
+        assert anywhere.redis.ask(("PTTL", key_of(ID))) <= 50_000, "who writes nothing grants nothing"
+    elif deletion:
+        assert after is None
+    else:
+        assert after == encode(3, identity, b'{"n":3}')
+        assert 80_000 < anywhere.redis.ask(("PTTL", key_of(ID))) <= 90_000
+
+
+def test_in_one_round_trip_each_of_many_comes_to_the_same(
+    anywhere: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = anywhere.redis
+    names = dict(zip((f"session-{number:04}" for number in range(len(OUTCOMES))), OUTCOMES, strict=True))
+    some = []
+    for name, case in names.items():
+        put_raw(anywhere, name, there(case, redis.identity(name)))
+        some.append((msgspec.structs.replace(ROW, checkout_id=name), redis.open(name)))
+    outcomes = [outcome for outcome, _ in redis.publish_all(some, NOW)]
+    expected = [outcome if case != "accounted for" else Outcome.EXTERNAL for case, outcome in OUTCOMES.items()]
+    assert outcomes == expected
+    assert redis.publish_all([], NOW) == []
+    older = [(msgspec.structs.replace(row, version=4), redis.open(row.checkout_id)) for row, _ in some[:5]]
+    exchanges = count_calls(redis, "exchange", monkeypatch)
+    assert [outcome for outcome, _ in redis.publish_all(older, NOW)] == [Outcome.SET] * 5
+    assert len(exchanges) == 1
 
 
 @pytest.mark.parametrize(
-    ("there", "version", "token", "outcome", "after"),
+    ("deletion", "claimed", "outcome"),
     [
-        (None, 3, b"", "missing", None),
-        (None, 3, b"mine", "missing", None),
-        (MARKER, 3, b"mine", "set", "new"),
-        (MARKER, 3, b"", "cleared", None),
-        (MARKER, 3, b"min", "cleared", None),
-        (b"fill:mine2:1", 3, b"mine", "cleared", None),
-        (b"fill:other:1", 3, b"mine", "cleared", None),
-        (b'{"a":1}', 3, b"", "cleared", None),
-        (b"not json", 3, b"", "cleared", None),
-        (b"", 3, b"", "cleared", None),
-        (b'{"version": 9,"stamp":"s","a":1}', 3, b"", "cleared", None),
-        (VALUE % (2, b"old"), 3, b"", "set", "new"),
-        (VALUE % (2, b"new"), 3, b"", "set", "new"),
-        (VALUE % (3, b"old"), 3, b"", "set", "new"),
-        (VALUE % (3, b"new"), 3, b"", "newer", "same"),
-        (VALUE % (4, b"old"), 3, b"", "newer", "same"),
-        (VALUE % (10, b"old"), 9, b"", "newer", "same"),
-        (VALUE % (4, b"old"), 3, b"mine", "newer", "same"),
+        (False, True, Outcome.SET),
+        (False, False, Outcome.MISSING),
+        (True, True, Outcome.SET),
+        (True, False, Outcome.MISSING),
     ],
 )
-@pytest.mark.parametrize("deletion", [False, True])
-def test_each_outcome_of_a_publish(
-    store: CheckoutStore,
-    any_redis_server: ValkeyServer,
-    there: bytes | None,
-    version: int,
-    token: bytes,
-    outcome: str,
-    after: str | None,
-    deletion: bool,
+def test_only_who_holds_the_claim_fills_a_missing_key(
+    anywhere: CheckoutStore, deletion: bool, claimed: bool, outcome: Outcome
 ) -> None:
-    new = b"" if deletion else VALUE % (version, b"new")
-    with any_redis_server.client() as client:
-        if there is not None:
-            client.set("key", there, px=50_000)
-        told = client.eval(Script("publish").text, 1, "key", version, b"new", token, new, 90_000)
-        left = client.get("key")
-        assert told == outcome.encode()
-        assert left == {"new": new or None, "same": there, None: None}[after]
-        if outcome == "set" and not deletion:
-            assert 80_000 < client.pttl("key") <= 90_000
+    row = msgspec.structs.replace(ROW, body=None) if deletion else ROW
+    opened = anywhere.redis.open(ID)
+    if not claimed:
+        put_claim(anywhere)
+    assert anywhere.redis.publish(row, opened, NOW)[0] is outcome
+    filled = claimed and not deletion
+    assert raw(anywhere, ID) == (encode(3, opened.identity, b'{"n":3}') if filled else None)
+    assert claim_of(anywhere) is None
+
+
+def test_an_old_newer_is_not_believed_where_the_key_is_missing_by_now(anywhere: CheckoutStore) -> None:
+    put_raw(anywhere, ID, encode(4, anywhere.redis.identity(ID), b"{}"))
+    opened = anywhere.redis.open(ID)
+    evict(anywhere, ID)
+    assert anywhere.redis.publish(ROW, opened, NOW)[0] is Outcome.MISSING
+
+
+def test_who_is_overtaken_three_times_leaves_the_row_pending_and_what_is_there_alone(
+    anywhere: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis, identity = anywhere.redis, anywhere.redis.identity(ID)
+    put_raw(anywhere, ID, encode(1, identity, b'{"n":0}'))
+    opened, with_index, numbers = redis.open(ID), redis.with_index, iter(range(1, 100))
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        put_raw(anywhere, ID, encode(1, identity, b'{"n":%d}' % next(numbers)))
+        return with_index(*arguments, **options)
+
+    monkeypatch.setattr(redis, "with_index", overtaken)
+    outcome, _ = redis.publish(ROW, opened, NOW)
+    assert (outcome, outcome.is_published) == (Outcome.EXHAUSTED, False)
+    assert raw(anywhere, ID) == encode(1, identity, b'{"n":%d}' % MOST_TRIES)
+
+
+def test_a_row_that_takes_the_place_of_its_dirty_write_takes_its_id_out_of_the_pending(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database, "insert", database_away)
+        store.create({"n": 1}, checkout_id=ID)
+    assert store.redis.ask(("SMEMBERS", PENDING)) == [ID.encode()]
+    assert store.update(ID, {"n": 2}).published
+    assert store.redis.ask(("SMEMBERS", PENDING)) == []
+    assert store.get(ID).version == 2
 
 
 @pytest.mark.parametrize("loss", ["DEL", "FLUSHALL", "a tombstone"])
@@ -302,6 +505,6 @@ def test_a_stale_copy_never_costs_a_change(store: CheckoutStore, another: Callab
     old = raw(store, ID)
     assert old is not None
     another().update(ID, {"theirs": 1})
-    put_raw(store, ID, old)  # what a partition or a bug may leave behind, with a stamp that is right
+    put_raw(store, ID, old)  # what a partition or a bug may leave behind, with a header that is right
     assert store.update(ID, {"ours": 1}).session.version == 3
     assert store.get(ID).fields["theirs"] == 1

@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, inspect, text
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
-from checkout_cli.errors import CheckoutError, DatabaseNotReady, DatabaseUnavailable, SchemaTooNew
+from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable, SchemaTooNew
 from checkout_cli.keys import INDEX
 from checkout_cli.settings import Settings
-from checkout_cli.store import schema_version
+from checkout_cli.store import schema, schema_version
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.own_tables import own_tables
 from checkout_cli.store.records import Record
 from checkout_cli.store.schema_version import STEPS, Step, Upgrade
 from tests.store.support import copy_of, database_away
@@ -25,15 +26,15 @@ from tests.store.support import copy_of, database_away
 NOW = 1_800_000_000_000
 SESSIONS = [Record(f"session-{number}", 1, b'{"a":1}', NOW, NOW + 1000 * number) for number in range(5)]
 OLDER: dict[str, tuple[str, ...]] = {
-    "unversioned": (),
-    "without the later tables": ("DROP TABLE checkout_quarantine", "DROP TABLE checkout_reigns"),
-    "without an index on expires_at": ("DROP INDEX checkout_sessions_expiry",),
+    "as it was": (),
+    "without the later tables": ("DROP TABLE checkoutctl_quarantine", "DROP TABLE checkoutctl_reigns"),
+    "without an index on expires_at": ("DROP INDEX checkoutctl_sessions_expiry",),
     "with the first index on expires_at": (
-        "DROP INDEX checkout_sessions_expiry",
-        "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id)",
+        "DROP INDEX checkoutctl_sessions_expiry",
+        "CREATE INDEX checkoutctl_sessions_expiry ON checkoutctl_sessions (expires_at, checkout_id)",
     ),
 }
-"""What makes each older schema out of version 1."""
+"""What happened to each database of version 1 before it was upgraded."""
 
 Open = Callable[[], DatabaseTier]
 
@@ -59,18 +60,17 @@ def run(database: DatabaseTier, *statements: str) -> None:
 
 
 def make_version_one(database: DatabaseTier, *statements: str) -> None:
-    """The tables as they were before versions, with rows."""
+    """The first tables, with rows."""
     database.create_schema()
     for record in SESSIONS:
         assert database.insert(record, now=NOW, write_id="w")
     database.bury("session-4", seen=1, now=NOW, write_id="w")
-    run(database, "DROP TABLE checkout_schema", "DROP INDEX checkout_sessions_buried", "DROP INDEX checkout_drains_age")
     run(database, *statements)
 
 
 def rows(database: DatabaseTier) -> list[Any]:
     with database.transaction() as connection:
-        found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkout_sessions"))
+        found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkoutctl_sessions"))
         return sorted(map(tuple, found))
 
 
@@ -89,91 +89,92 @@ def structure(database: DatabaseTier) -> dict[str, Any]:
 
 def version(database: DatabaseTier) -> int:
     with database.transaction() as connection:
-        return schema_version.version_of(connection)
-
-
-@pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
-def test_every_older_schema_becomes_the_new_one_with_all_its_rows(older: tuple[str, ...], opened: Open) -> None:
-    first = opened()
-    first.create_schema()
-    new = structure(first)
-    make_version_one(first, *older)
-    before = rows(first)
-    other = opened()
-    assert len(other.read_many(["session-1", "session-2"])) == 2  # it serves as it is
-    assert "version 1" in str(other.check_schema())
-    assert other.upgrade_schema() == Upgrade(1, 2)
-    assert (structure(other), rows(other), version(other)) == (new, before, 2)
-    assert other.check_schema() is None
-    assert opened().upgrade_schema() is None
+        return own_tables(connection).version
 
 
 def test_a_new_database_is_made_in_the_newest_version_at_once(opened: Open) -> None:
     first = opened()
     with pytest.raises(DatabaseNotReady):
         first.check_schema()
-    assert first.upgrade_schema() == Upgrade(0, 2)
-    assert version(first) == 2
+    assert first.upgrade_schema() == Upgrade(0, schema.VERSION)
+    assert version(first) == schema.VERSION
+    assert first.check_schema() is None
+    assert opened().upgrade_schema() is None
 
 
-def test_tables_that_were_dropped_are_made_again(opened: Open) -> None:
+def test_tables_and_indexes_that_were_dropped_are_made_again(opened: Open) -> None:
     first = opened()
     first.create_schema()
-    run(first, "DROP TABLE checkout_quarantine")
-    assert first.upgrade_schema() == Upgrade(2, 2)
+    new = structure(first)
+    run(first, "DROP TABLE checkoutctl_quarantine", "DROP INDEX checkoutctl_sessions_expiry")
+    assert first.upgrade_schema() == Upgrade(schema.VERSION, schema.VERSION)
+    assert structure(first) == new
 
 
-# The next step
+# Steps
 
 
-def add_a_note(connection: Connection) -> None:
-    if all(column["name"] != "note" for column in inspect(connection).get_columns("checkout_sessions")):
-        connection.execute(text("ALTER TABLE checkout_sessions ADD COLUMN note VARCHAR(8) DEFAULT 'none'"))
+def test_the_steps_lead_to_the_version_of_the_tables_without_gaps() -> None:
+    assert [step.to for step in STEPS] == list(range(2, schema.VERSION + 1))
+
+
+Second = Callable[[Callable[[Connection], None]], None]
 
 
 @pytest.fixture
-def third(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Connection], None]], None]:
-    """Gives the program a third version."""
-    return lambda change: monkeypatch.setattr(schema_version, "STEPS", (*STEPS, Step(3, change)))
+def second(monkeypatch: pytest.MonkeyPatch) -> Second:
+    """Gives the program a second version, by one step."""
+
+    def give(change: Callable[[Connection], None]) -> None:
+        monkeypatch.setattr(schema, "VERSION", 2)
+        monkeypatch.setattr(schema_version, "STEPS", (Step(2, change),))
+
+    return give
 
 
-@pytest.mark.parametrize("found", [1, 2])
-def test_one_more_step_is_one_more_entry(
-    found: int, opened: Open, third: Callable[[Callable[[Connection], None]], None]
+def add_a_note(connection: Connection) -> None:
+    if all(column["name"] != "note" for column in inspect(connection).get_columns("checkoutctl_sessions")):
+        connection.execute(text("ALTER TABLE checkoutctl_sessions ADD COLUMN note VARCHAR(8) DEFAULT 'none'"))
+
+
+@pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
+def test_an_older_database_serves_and_one_step_brings_it_up_with_all_its_rows(
+    older: tuple[str, ...], opened: Open, second: Second
 ) -> None:
     first = opened()
     make_version_one(first)
-    if found == 2:
-        first.create_schema()
+    new = structure(first)
+    run(first, *older)
     before = rows(first)
-    third(add_a_note)
-    assert first.upgrade_schema() == Upgrade(found, 3)
-    assert rows(first) == before
-    with first.transaction() as connection:
-        assert set(connection.scalars(text("SELECT note FROM checkout_sessions"))) == {"none"}
-    assert first.upgrade_schema() is None
+    second(add_a_note)
+    other = opened()
+    assert len(other.read_many(["session-1", "session-2"])) == 2  # it serves as it is
+    assert "version 1" in str(other.check_schema())
+    assert other.upgrade_schema() == Upgrade(1, 2)
+    assert (rows(other), version(other), other.check_schema()) == (before, 2, None)
+    with other.transaction() as connection:
+        assert set(connection.scalars(text("SELECT note FROM checkoutctl_sessions"))) == {"none"}
+    run(other, "ALTER TABLE checkoutctl_sessions DROP COLUMN note")
+    assert structure(other) == new
+    assert opened().upgrade_schema() is None
 
 
-def test_a_step_that_fails_leaves_everything_as_it_was(
-    opened: Open, third: Callable[[Callable[[Connection], None]], None]
-) -> None:
+def test_a_step_that_fails_leaves_everything_as_it_was(opened: Open, second: Second) -> None:
     def fail_half_way(connection: Connection) -> None:
         add_a_note(connection)
-        connection.execute(text("DELETE FROM checkout_sessions"))
+        connection.execute(text("DELETE FROM checkoutctl_sessions"))
         database_away()
 
     first = opened()
     make_version_one(first)
     before = (structure(first), rows(first))
-    third(fail_half_way)
+    second(fail_half_way)
     with pytest.raises(DatabaseUnavailable):
         first.upgrade_schema()
     assert (structure(first), rows(first), version(first)) == (*before, 1)
 
 
-def test_of_several_processes_that_upgrade_at_once_one_does_it(
-    opened: Open, third: Callable[[Callable[[Connection], None]], None]
-) -> None:
+def test_of_several_processes_that_upgrade_at_once_one_does_it(opened: Open, second: Second) -> None:
     taken: list[int] = []
 
     def note(connection: Connection) -> None:
@@ -181,7 +182,7 @@ def test_of_several_processes_that_upgrade_at_once_one_does_it(
         add_a_note(connection)
 
     make_version_one(opened())
-    third(note)
+    second(note)
     done: list[Upgrade | None] = []
     errors: list[CheckoutError] = []
     barrier = threading.Barrier(4)
@@ -201,7 +202,7 @@ def test_of_several_processes_that_upgrade_at_once_one_does_it(
         thread.join()
     assert errors == []
     assert taken == [1]
-    assert [upgrade for upgrade in done if upgrade is not None] == [Upgrade(1, 3)]
+    assert [upgrade for upgrade in done if upgrade is not None] == [Upgrade(1, 2)]
     assert len(rows(opened())) == len(SESSIONS)
 
 
@@ -222,7 +223,7 @@ def test_several_processes_make_a_new_database_at_once(opened: Open) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    assert version(opened()) == 2
+    assert version(opened()) == schema.VERSION
 
 
 # Newer than this program
@@ -231,7 +232,7 @@ def test_several_processes_make_a_new_database_at_once(opened: Open) -> None:
 def test_a_newer_database_is_refused_before_anything_is_written(opened: Open) -> None:
     first = opened()
     first.create_schema()
-    run(first, "UPDATE checkout_schema SET version = 3")
+    run(first, "UPDATE checkoutctl_schema SET version = 99")
     old = opened()
     for attempt in (
         lambda: old.insert(SESSIONS[0], now=NOW, write_id="w"),
@@ -239,37 +240,23 @@ def test_a_newer_database_is_refused_before_anything_is_written(opened: Open) ->
         old.ping,
         old.create_schema,
     ):
-        with pytest.raises(SchemaTooNew, match="version 3, and this checkoutctl knows them up to version 2") as refusal:
+        with pytest.raises(SchemaTooNew, match="version 99, and this checkoutctl knows them") as refusal:
             attempt()
         assert "upgrade checkoutctl" in refusal.value.hint
     assert rows(first) == []
-    run(first, "UPDATE checkout_schema SET version = 2")
+    run(first, f"UPDATE checkoutctl_schema SET version = {schema.VERSION}")  # noqa: S608  (a number of ours)
     assert opened().insert(SESSIONS[0], now=NOW, write_id="w")
 
 
 def test_a_store_publishes_nothing_to_redis_for_a_newer_database(place: Settings) -> None:
     with CheckoutStore.open(place) as first:
         first.database.create_schema()
-        run(first.database, "UPDATE checkout_schema SET version = 3")
+        run(first.database, "UPDATE checkoutctl_schema SET version = 99")
     with CheckoutStore.open(place) as store:
         with pytest.raises(SchemaTooNew):
             store.create({}, checkout_id="session-1")
         assert copy_of(store, "session-1") is None
         assert store.redis.ask(("EXISTS", INDEX)) == 0
-
-
-def test_the_version_is_asked_for_once(place: Settings, opened: Open) -> None:
-    opened().create_schema()
-    asked: list[str] = []
-    database = opened()
-
-    @event.listens_for(database._engine, "before_cursor_execute")
-    def _note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        asked.append(statement)
-
-    for number in range(3):
-        database.read(f"session-{number}")
-    assert [("checkout_schema" in statement) for statement in asked] == [True, False, False, False]
 
 
 def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened: Open) -> None:
@@ -278,7 +265,7 @@ def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened
         database.read("session-1")
     other = opened()
     other.create_schema()
-    run(other, "UPDATE checkout_schema SET version = 3")
+    run(other, "UPDATE checkoutctl_schema SET version = 99")
     with pytest.raises(SchemaTooNew):
         database.read("session-1")
 
@@ -286,13 +273,15 @@ def test_a_database_that_was_made_by_a_newer_program_meanwhile_is_refused(opened
 # PostgreSQL's roles
 
 
-def test_a_role_that_may_not_see_the_version_is_served_as_before(
+def test_a_role_that_may_not_read_the_record_is_denied_with_the_grant_which_helps(
     postgres_role: str, postgres_url: str, settings: Settings
 ) -> None:
-    """The owner granted it the tables one by one, and has upgraded since."""
+    """What nobody lets us read cannot tell that the tables are ours."""
     with closing(DatabaseTier(replace(settings, database_url=postgres_url, database_timeout=10.0))) as owner:
         make_version_one(owner)
-        run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkout_sessions TO shop")
-        owner.create_schema()
-    with closing(DatabaseTier(replace(settings, database_url=postgres_role))) as shop:
-        assert shop.read("session-1") == SESSIONS[1]
+        run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkoutctl_sessions TO shop")
+        with closing(DatabaseTier(replace(settings, database_url=postgres_role))) as shop:
+            with pytest.raises(DatabaseDenied, match="checkoutctl_schema") as refusal:
+                shop.read("session-1")
+            run(owner, refusal.value.hint)
+            assert shop.read("session-1") == SESSIONS[1]

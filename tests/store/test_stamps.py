@@ -1,4 +1,4 @@
-"""Stamps: what a restarted server brings back is never believed."""
+"""Identities: what a restarted server brings back is never believed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol import value
 from tests.servers import ValkeyServer
 from tests.store.support import (
     ID,
     ManualClock,
     copy_of,
+    database_away,
+    external_write,
+    flush_all,
     make_store,
     put_raw,
     raw,
@@ -108,11 +111,55 @@ def test_a_write_that_began_before_a_restart_is_not_published_after_it(
         assert store.get(ID).fields["n"] == 2
 
 
-def test_without_the_checksum_a_foreign_change_under_our_stamp_would_be_believed(
-    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+def test_external_bytes_that_a_snapshot_brings_back_are_not_taken_in_again(
+    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock
 ) -> None:
-    """The negative control."""
-    monkeypatch.setattr(stamped, "_checksum", lambda _version, _body: 0)
+    server, there = snapshots
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        written = external_write(store, {"n": 2})
+        save(server)
+        assert store.get(ID).version == 2
+        assert store.update(ID, {"n": 3}).published
+        restart(server, clock)
+        assert raw(store, ID) == written, "the snapshot brought it back"
+        session = store.get(ID)
+        assert (session.version, session.fields["n"]) == (3, 3)
+        assert store.flush_log.conflicts(1) == []
+        assert trusted(store) is not None
+
+
+def test_a_dirty_value_that_a_snapshot_brings_back_is_flushed_once(
+    snapshots: tuple[ValkeyServer, Settings], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, there = snapshots
+    with make_store(there, clock) as store:
+        store.database.create_schema()
+        store.create({"n": 1}, checkout_id=ID)
+        with monkeypatch.context() as patch:
+            for method in ("update", "read", "transaction"):
+                patch.setattr(store.database, method, database_away)
+            assert store.update(ID, {"n": 2}).durability is Durability.REDIS
+        save(server)
+        flush_all(store)
+        assert store.update(ID, {"n": 3}).session.version == 3
+        restart(server, clock)
+        session = store.get(ID)
+        assert (session.version, session.fields["n"]) == (3, 3)
+        assert store.flush_log.conflicts(1) == []
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_checksum_tells_a_change_under_our_header(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """Without it, what nobody has compared with the database would be believed."""
+    if not guarded:
+        monkeypatch.setattr(value, "_check", lambda _before, _after: b"0" * 16)
     store.create({"subtotal": 5}, checkout_id=ID)
+    assert trusted(store) is not None
     put_raw(store, ID, (raw(store, ID) or b"").replace(b'"subtotal":5', b'"subtotal":6'))
-    assert store.get(ID).fields["subtotal"] == 6
+    session = store.get(ID)
+    assert session.fields["subtotal"] == 6
+    assert (session.tier, session.version) == ((TierName.DATABASE, 2) if guarded else (TierName.REDIS, 1))

@@ -195,7 +195,7 @@ def database_of(connection: sqlite3.Connection) -> tuple[str, str]:
     for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608  (a name out of the database's own list)
             columns = dict(row)
-            bodies.append(str(columns.pop("body", "")))
+            bodies += [str(columns.pop(name, "")) for name in ("body", "previous_body", "written", "found_body")]
             others.append(str(columns))
     assert others
     return "\n".join(others), "\n".join(bodies)

@@ -28,7 +28,7 @@ def version_check(store: CheckoutStore, patch: Patch) -> None:
     columns = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
     any_version = sqlalchemy.update(sessions).where(sessions.c.checkout_id == sqlalchemy.bindparam("id"))
     statement = any_version.values({name: sqlalchemy.bindparam(name) for name in columns})
-    patch(store.database, "_update", Prepared(statement, store.database._engine.dialect))
+    patch(store.database, "_update", Prepared(statement, store.database._engine))
 
 
 def stamp(store: CheckoutStore, patch: Patch) -> None:

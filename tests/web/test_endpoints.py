@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -13,12 +14,15 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from checkout_cli.cli.main import app
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.job_lock import job_lock
 from checkout_cli.operations.roles import NEWEST, PASSWORD, RoleName, rule_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
+from tests.readme import PATH as README
 from tests.store.support import wait_until
 from tests.web.conftest import TOKEN, Served
 
@@ -34,7 +38,13 @@ def test_health_is_the_specifications_document(served: Served) -> None:
     assert document["database"]["connected"] is True
     assert document["inMemory"]["connected"] is True
     assert document["sessions"]["count"] == 30
-    assert document["sessions"]["stats"] == {"totalCreated": 30, "totalCompleted": 0, "totalFailed": 0}
+    assert document["sessions"]["stats"] == {
+        "totalCreated": 30,
+        "totalCompleted": 0,
+        "totalFailed": 0,
+        "activeSessions": 30,
+        "lastCleanup": None,
+    }
     assert answer.headers["cache-control"] == "no-store"
 
 
@@ -46,6 +56,7 @@ def test_the_three_actions_answer_as_specified(served: Served) -> None:
     assert (counted["success"], counted["action"], counted["sessionCount"]) == (True, "get_stats", 30)
     assert counted["stats"]["totalCreated"] == 30
     assert counted["stats"]["lastCleanup"] is not None
+    wait_until(lambda: served.get("/api/redis/health").json()["sessions"]["stats"] == counted["stats"], 5)
     listed = served.post({"action": "get_all_sessions"}).json()
     assert (listed["success"], listed["action"], listed["count"]) == (True, "get_all_sessions", 30)
     assert {session["checkoutId"] for session in listed["sessions"]} == {f"session-{at:04}" for at in range(30)}
@@ -201,6 +212,18 @@ def test_without_redis_we_are_ready_and_degraded_and_strictly_not(serve: Serve) 
     assert served.get("/live").status_code == 200
     served.redis.start()
     wait_until(lambda: served.get("/ready?strict=1").status_code == 200, 10)
+
+
+def test_what_is_documented_for_strict_monitors_is_503_while_redis_is_stopped(serve: Serve) -> None:
+    documented = re.findall(r"localhost:8642(/\S+\?strict=1)", README.read_text(encoding="utf-8"))
+    told = re.findall(r"(/\S+\?strict=1)", CliRunner().invoke(app, ["serve", "--help"]).stdout)
+    assert documented == told == ["/ready?strict=1", "/api/redis/health?strict=1"]
+    served = serve()
+    assert [served.get(path).status_code for path in documented] == [200, 200]
+    served.redis.stop()
+    wait_until(lambda: served.get("/ready").json()["status"] == "degraded", 10)
+    assert [served.get(path).status_code for path in documented] == [503, 503]
+    assert [served.get(path.removesuffix("?strict=1")).status_code for path in documented] == [200, 200]
 
 
 def test_a_redis_that_hangs_costs_everybody_together_one_time_out(serve: Serve) -> None:

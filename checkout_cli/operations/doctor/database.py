@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 
-from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, SchemaTooNew
+from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.doctor.sample import to_read
 from checkout_cli.operations.doctor.sessions import SAMPLING, shortened
 from checkout_cli.sizes import size
-from checkout_cli.store.database_inspection import has_expiry_index, sqlite_space
+from checkout_cli.store.database_inspection import missing_expiry_index, sqlite_space
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.redis_tier import Look
 
@@ -36,7 +36,7 @@ def database(patient: Patient) -> Finding:
         latency = patient.store.database.ping()
         outdated = patient.store.database.check_schema()
         complete = patient.store.database.schema_present()
-    except (DatabaseUnavailable, DatabaseDenied, SchemaTooNew) as away:
+    except (DatabaseUnavailable, DatabaseDenied, TablesRefused) as away:
         return crit(str(away), away.hint)
     if outdated is not None:
         return warn(str(outdated), outdated.hint)
@@ -54,10 +54,9 @@ def expiry_index(patient: Patient) -> Finding:
 
     Without its index on expires_at every clean-up and every list reads the whole table.
     """
-    if has_expiry_index(patient.store.database):
-        return ok("expires_at is indexed")
-    fix = "CREATE INDEX checkout_sessions_expiry ON checkout_sessions (expires_at, checkout_id, status, completed)"
-    return warn("checkout_sessions has no index on expires_at", fix)
+    if statement := missing_expiry_index(patient.store.database):
+        return warn("checkoutctl_sessions has no index on expires_at", statement)
+    return ok("expires_at is indexed")
 
 
 @check("expired-rows", Group.DATABASE, Need.DATABASE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checkout_cli.errors import CheckoutError
-from checkout_cli.keys import INDEX
+from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.operations.doctor.check import Finding, Group, Skip, crit, ok, server_check, warn
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.inspection import Inspector
@@ -90,9 +90,13 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
 
 def _sessions(server: Inspector) -> int:
     """How many sessions the index has; none in a cluster's servers but the one that has the index."""
+    return max(_entries(server, INDEX), _entries(server, INDEX_BESIDE))
+
+
+def _entries(server: Inspector, key: str) -> int:
     try:
-        return int(server.ask("ZCARD", INDEX))
-    except CheckoutError:  # a legacy SET, another node's key, or denied: the number is only for the evidence
+        return int(server.ask("ZCARD", key))
+    except CheckoutError:  # another program's key, another node's, or denied: the number is only for the evidence
         return 0
 
 

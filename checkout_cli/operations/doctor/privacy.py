@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from checkout_cli import lone_surrogates
 from checkout_cli.card_data import refuse_card_data
 from checkout_cli.card_numbers import holds_card_number
 from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
@@ -132,7 +133,7 @@ def card_data(patient: Patient, server: Inspector) -> Finding:
 def _path_of_card_data(value: bytes) -> str:
     """Where in a value card data stands; empty where there is none."""
     try:
-        fields = msgspec.json.decode(decode_value(value).body)
+        fields = msgspec.json.decode(lone_surrogates.replaced(decode_value(value).body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "a value that is no JSON" if holds_card_number(decoded(value)) else ""
     try:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
-from checkout_cli.keys import INDEX, Family, checkout_id_of, family_of, session_key
+from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
 from checkout_cli.operations.doctor.patient import Patient
 from checkout_cli.operations.inspection import Inspector
 from checkout_cli.session import MAX_BODY_BYTES
+from checkout_cli.store.index_place import Layout
 from checkout_cli.store.redis_commands import Command, decoded, encoded
 
 PAGES, PAGE = 20, 100
@@ -88,9 +89,9 @@ def _scattered(server: Inspector) -> set[bytes]:
     return found
 
 
-def index_kind(patient: Patient) -> str:
-    """What Redis keeps at the index: ``zset``, ``set`` (legacy), ``none``, or something else's type."""
-    return patient.kept("index kind", patient.store.index.kind)
+def index_layout(patient: Patient) -> Layout:
+    """Where the index lies."""
+    return patient.kept("index layout", patient.store.index.layout)
 
 
 def sampled_sessions(patient: Patient) -> list[SampledSession]:
@@ -128,7 +129,7 @@ def to_read(patient: Patient, number: int) -> list[str]:
 
 def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
     index = patient.store.index
-    if index_kind(patient) not in {"zset", "set"}:
+    if index_layout(patient).is_empty:
         return []
     return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
 
@@ -154,14 +155,12 @@ def _whole(size: object) -> int:
 
 
 def sampled_entries(patient: Patient) -> list[SampledEntry]:
-    """Random entries of the index; none where it is no sorted set."""
+    """Random entries of our index."""
     return patient.kept("entries", lambda: _entries(patient))
 
 
 def _entries(patient: Patient) -> list[SampledEntry]:
-    if index_kind(patient) != "zset":
-        return []
-    raw = patient.store.redis.ask(("ZRANDMEMBER", INDEX, MEMBERS, "WITHSCORES"))
+    raw = patient.store.redis.ask(("ZRANDMEMBER", index_layout(patient).key, MEMBERS, "WITHSCORES"))
     ids = [decoded(member) for member in raw[::2]]
     redis = patient.store.redis
     asked = (("PTTL", encoded(session_key(name))) for name in ids)

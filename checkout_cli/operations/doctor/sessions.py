@@ -5,15 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from checkout_cli.keys import INDEX, SESSION_PREFIX
+from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
+from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
 from checkout_cli.operations.doctor.check import Finding, Group, Need, Skip, check, crit, ok, warn
 from checkout_cli.operations.doctor.patient import Patient, ago
-from checkout_cli.operations.doctor.sample import index_kind, sampled_entries, sampled_sessions, to_read
+from checkout_cli.operations.doctor.sample import index_layout, sampled_entries, sampled_sessions, to_read
+from checkout_cli.operations.external_writers import seen_lately
 from checkout_cli.operations.sync import PendingCounts, pending_counts
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
+from checkout_cli.store.index_place import Layout, Place
 from checkout_cli.store.protocol.value import Kind
 
-SAMPLING = ("dbsize", "scan", "pttl", "strlen", "get", "type", "zmscore")
+SAMPLING = ("dbsize", "scan", "pttl", "strlen", "get", "type", "zrange", "zmscore")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01
@@ -25,6 +28,10 @@ PATIENCE = 60_000
 """Milliseconds for which a write may wait for the other tier before that is worth a warning."""
 SAME_TIME, MANY_AT_ONCE, ENOUGH = 10_000, 0.20, 100
 """Milliseconds in which sessions end together, which share of them is too many, and of how many that says anything."""
+
+
+_ELSEWHERE = f"{{{INDEX}}}:other"
+"""Where another program's key is kept; in the same slot, so that a cluster can rename it."""
 
 
 def shortened(ids: Sequence[str]) -> str:
@@ -56,23 +63,42 @@ def session_ttl(patient: Patient) -> Finding:
     return ok(f"none {looked} is without one", **numbers)
 
 
-@check("index-kind", Group.SESSIONS, Need.REDIS, "type")
+@check("index-kind", Group.SESSIONS, Need.REDIS, "type", "zrange")
 def kind_of_index(patient: Patient) -> Finding:
-    """The index is the sorted set that it should be.
+    """The index lies where it should.
 
-    The shop's older programs keep a plain SET there; a clean-up adopts it without losing a member.
+    An older program keeps a SET of ids at checkout:index. It stays for as long as that program is in use, and ours lies
+    beside it: both are kept. Once the program is retired, `sessions index adopt` puts ours there. Anything else that is
+    there is another program's: it is left alone.
     """
-    kind = index_kind(patient)
-    if kind == "zset":
-        return ok("a sorted set")
-    if kind == "set":
-        return warn("a plain SET of an older program", "checkoutctl cleanup --expired")
-    if kind != "none":
-        fix = f"redis-cli RENAMENX {INDEX} {INDEX}:foreign; checkoutctl cleanup --expired"
-        return crit(f"{INDEX} holds a {kind}, which is no index", fix)
+    try:
+        layout = index_layout(patient)
+    except WrongKeyType as foreign:
+        return crit(str(foreign), f"redis-cli RENAMENX {INDEX_BESIDE} {_ELSEWHERE}; checkoutctl cleanup --expired")
+    if layout.place is Place.BESIDE_OTHER:
+        fix = f"redis-cli RENAMENX {INDEX} {_ELSEWHERE}; checkoutctl sessions index adopt"
+        return warn(f"{INDEX} holds another program's {layout.kind}, left alone; our index lies beside it", fix)
+    if layout.place is Place.BESIDE_SET:
+        return _beside_a_set(patient, layout)
+    if layout.others:
+        return warn("an adoption was interrupted", "checkoutctl sessions index adopt")
+    if layout.has_ours:
+        return ok("a sorted set, at its own place")
     if sampled_sessions(patient):
         return warn("there is none, and there are sessions", "checkoutctl cleanup --expired")
     return ok("none, and no sessions")
+
+
+def _beside_a_set(patient: Patient, layout: Layout) -> Finding:
+    there = "an older program's SET" if layout.kind == "set" else "nothing, where an older program's SET was"
+    try:
+        seen_at = seen_lately(patient.store)
+    except DatabaseUnavailable:
+        return ok(f"{INDEX} holds {there}, and ours lies beside it; when that program was seen last is not known now")
+    if seen_at is None:
+        return warn(f"{INDEX} holds {there}; that program was not seen for a day", "checkoutctl sessions index adopt")
+    seen = ago((patient.now() - seen_at) / 1000)
+    return ok(f"{INDEX} holds {there}, and ours lies beside it; that program was seen {seen} ago")
 
 
 @check("index-dangling", Group.SESSIONS, Need.REDIS, "zrandmember", *SAMPLING)
@@ -84,7 +110,7 @@ def index_dangling(patient: Patient) -> Finding:
     """
     entries = sampled_entries(patient)
     if not entries:
-        raise Skip("the index is empty, or no sorted set")
+        raise Skip("the index is empty")
     now = patient.now()
     due = sum(entry.score <= now for entry in entries)
     dangling = [entry.checkout_id for entry in entries if entry.ttl == -2 and entry.score > now]
@@ -103,7 +129,7 @@ def index_missing(patient: Patient) -> Finding:
     What it lacks is found by no list by expiry and no clean-up. Other programs may leave it out; a clean-up enters it.
     """
     sampled = sampled_sessions(patient)
-    if index_kind(patient) not in {"zset", "set"}:
+    if index_layout(patient).is_empty:
         raise Skip("there is no index")
     missing = [session.checkout_id for session in sampled if not session.indexed]
     numbers = {"sampled": len(sampled), "missing": len(missing)}

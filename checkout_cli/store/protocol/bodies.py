@@ -70,7 +70,7 @@ class SessionBodies:
 
     def follow(self, row: bytes, incoming: bytes) -> Joined:
         """The incoming body, with the row's payment where the status may not follow, and always the row's identity."""
-        before, after = decode(row), decode(incoming)
+        before, after = _state(row), _state(incoming)
         kept = [name for name in IDENTITY if name in before and not _same_member(name, before, after)]
         if not may_follow(before.get(STATUS), after.get(STATUS)):
             kept += [name for name in {**before, **after} if group_of(name) == STATUS]
@@ -110,7 +110,8 @@ class SessionBodies:
 
 
 def _state(body: bytes) -> dict[str, Any]:
-    return {name: value for name, value in decode(body).items() if name != EXPIRY}
+    """What a version consists of, each value by the very name of its member: :func:`decode` may replace characters."""
+    return {name: decode(b'{"":%b}' % bytes(raw))[""] for name, raw in members_of(body).items() if name != EXPIRY}
 
 
 def _with_members_of(source: bytes, target: bytes, names: list[str]) -> bytes:

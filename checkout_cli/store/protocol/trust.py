@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from checkout_cli.store.protocol.ids import contains
-from checkout_cli.store.protocol.value import NO_IDENTITY, Value
+from checkout_cli.store.protocol.value import NO_IDENTITY, Kind, Value
 
 
 class Distrust(NamedTuple):
@@ -32,12 +32,12 @@ class Doubt(StrEnum):
     NO_LEASE = "pending rows were not looked for lately"
 
 
-def doubt(value: Value, identity: bytes | None, distrusted: Iterable[Distrust], *, lease: bool) -> Doubt | None:
+def doubt(value: Value, identity: bytes | None, distrusted: Sequence[Distrust], *, lease: bool) -> Doubt | None:
     """Why a value that the server of ``identity`` returned is not trusted; ``None``: it is.
 
     ``lease``: this process has looked for pending rows within T, under the epoch of this very server.
     """
-    if value.is_external:
+    if value.kind is not Kind.OURS:
         return Doubt.EXTERNAL
     if identity is None or value.identity == NO_IDENTITY:
         return Doubt.NO_IDENTITY
@@ -45,6 +45,6 @@ def doubt(value: Value, identity: bytes | None, distrusted: Iterable[Distrust], 
         return Doubt.OTHER_SERVER
     if value.questionable:
         return Doubt.QUESTIONABLE
-    if any(each.concerns(value) for each in distrusted):
+    if distrusted and any(each.concerns(value) for each in distrusted):
         return Doubt.BEHIND
     return None if lease else Doubt.NO_LEASE

@@ -27,10 +27,11 @@ _NUMBER, _IDENTITY, _CHECK, _ID = (
     rb"\d{1,18}",
     rb'[^ "\\]{1,160}',
     rb"[0-9a-f]{16}",
-    rb"[0-9A-Za-z]{1,62}-[0-9a-f]{1,40}",
+    rb"(?:[fr]-[0-9a-f]{1,40}|[0-9A-Za-z]{1,54}-\d{1,9})",  # no more than a column holds, whoever made it up
 )
 _FIELDS = rb"(%b) ([-?]) (%b) (%b)(?: (%b(?:,%b){0,%d}))?" % (_NUMBER, _IDENTITY, _CHECK, _ID, _ID, MOST_IDS - 1)
-_BEGINNING = re.compile(rb'\{"%b":"%b" ([,}])' % (STORE_FIELD.encode(), _FIELDS))
+_NAME = STORE_FIELD.encode()
+_BEGINNING = re.compile(rb'\{"%b":"%b" ([,}])' % (_NAME, _FIELDS))
 _MEMBER = re.compile(_FIELDS)
 
 
@@ -79,11 +80,11 @@ def encode(
     base: int, identity: bytes | None, body: bytes, ids: Sequence[str] = (), *, questionable: bool = False
 ) -> bytes:
     """The bytes of a value of ours."""
-    who, flag, names = identity or NO_IDENTITY, b"?" if questionable else b"-", ",".join(ids).encode()
-    following = body[1:] if body[1:].lstrip()[:1] != b"}" else b""
-    check = _check(base, flag, who, names, following)
-    header = b"%d %b %b %b%b" % (base, flag, who, check, b" " + names if names else b"")
-    return b'{"%b":"%b" %b%b' % (STORE_FIELD.encode(), header, b"," if following else b"}", following)
+    before = b'{"%b":"%d %b %b ' % (_NAME, base, b"?" if questionable else b"-", identity or NO_IDENTITY)
+    following = body[1:]
+    behind = b"," + following if following.lstrip()[:1] != b"}" else b"}"
+    after = b'%b" %b' % (b" " + ",".join(ids).encode() if ids else b"", behind)
+    return b"".join((before, _check(before, after), after))
 
 
 def encode_value(value: Value) -> bytes:
@@ -94,15 +95,17 @@ def encode_value(value: Value) -> bytes:
 def decode(raw: bytes) -> Value:
     """What bytes in Redis are."""
     header = _BEGINNING.match(raw)
-    if header is not None:
-        following, names = raw[header.end() :], header[5] or b""
-        if (header[6] == b",") == bool(following) and header[4] == _check(
-            int(header[1]), header[2], header[3], names, following
-        ):
-            ids = tuple(names.decode().split(",")) if names else ()
-            body = b"{" + following if following else b"{}"
-            return Value(int(header[1]), header[3], body, ids, header[2] == b"?")
-    return _external(raw)
+    if header is None:
+        return _external(raw)
+    base, flag, identity, check, names, behind = header.groups()
+    start, end = header.span(4)
+    if _check(raw[:start], raw[end:]) != check:
+        return _external(raw)
+    body = b"{" + raw[header.end() :] if behind == b"," else b"{}"
+    if names is None and flag == b"-":  # nearly every value that is read
+        return Value(int(base), identity, body)
+    ids = () if names is None else tuple(names.decode().split(","))
+    return Value(int(base), identity, body, ids, flag == b"?")
 
 
 def looks_like_ours(beginning: bytes) -> bool:
@@ -130,7 +133,8 @@ def digest_of(raw: bytes) -> str:
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
-def _check(base: int, flag: bytes, identity: bytes, names: bytes, following: bytes) -> bytes:
-    digest = hashlib.sha1(b"%d %b %b %b\n" % (base, flag, identity, names), usedforsecurity=False)
-    digest.update(following)
+def _check(before: bytes, after: bytes) -> bytes:
+    """The checksum of all bytes of a value but its own."""
+    digest = hashlib.sha1(before, usedforsecurity=False)
+    digest.update(after)
     return digest.hexdigest()[:16].encode()

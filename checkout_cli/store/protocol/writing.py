@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checkout_cli.store.protocol.ids import EXTERNAL, RESTORED, extended, first_of
+from checkout_cli.store.protocol.ids import EXTERNAL, MOST_IDS, RESTORED, extended, first_of
 from checkout_cli.store.protocol.value import Value
 
 
@@ -11,7 +11,7 @@ def taken_in(value: Value, digest: str, identity: bytes | None, token: str) -> V
 
     ``digest`` is of its exact bytes; ``token`` is one that nobody has used.
     """
-    ids = (*value.ids, _external_id(value, digest, identity), first_of(token))
+    ids = (*_carried(value), _external_id(value, digest, identity), first_of(token))
     return Value(value.base, identity or b"-", value.body, ids, questionable=True)
 
 
@@ -24,11 +24,16 @@ def written(
     the same write, which then counts as two: ``digest`` is of its exact bytes.
     """
     if value.is_external:
-        ids = (*value.ids, _external_id(value, digest, identity), f"{token}-2")
+        ids = (*_carried(value), _external_id(value, digest, identity), f"{token}-2")
         return Value(value.base, identity or b"-", body, ids, questionable=True)
     elsewhere = value.identity != identity
     ids = extended(value.ids, issued=None if elsewhere else issued, token=token)
     return Value(value.base, identity or b"-", body, ids, questionable=value.questionable or elsewhere)
+
+
+def _carried(value: Value) -> tuple[str, ...]:
+    """The ids that an external value came with: of more than fit beside two new ones, the last."""
+    return value.ids[-(MOST_IDS - 2) :]
 
 
 def _external_id(value: Value, digest: str, identity: bytes | None) -> str:

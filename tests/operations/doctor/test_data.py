@@ -19,7 +19,7 @@ from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.doctoring import examined, finding
 from tests.odd_servers import ODD_SERVERS, OddServer
-from tests.servers import ValkeyServer
+from tests.servers import PostgresServer, ValkeyServer
 
 GROUPS = (Group.SESSIONS, Group.DATABASE, Group.JOBS, Group.PRIVACY)
 CHECKS = [name for name, item in all_checks().items() if item.group in GROUPS]
@@ -71,7 +71,7 @@ def test_a_session_that_lives_far_too_long_is_a_warning(look: Look, store: Check
 
 
 @pytest.mark.parametrize(
-    ("make", "status"), [("SADD", Status.WARN), ("LPUSH", Status.CRIT), (None, Status.WARN)], ids=str
+    ("make", "status"), [("SADD", Status.WARN), ("LPUSH", Status.WARN), (None, Status.WARN)], ids=str
 )
 def test_an_index_of_another_kind_is_told(look: Look, store: CheckoutStore, make: str | None, status: Status) -> None:
     store.redis.ask(("DEL", INDEX))
@@ -122,7 +122,8 @@ def test_conflicts_wait_for_a_person(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
         connection.execute(
             text(
-                "INSERT INTO checkout_conflicts (write_id, checkout_id, tier, base_version, drained_body, detected_at)"
+                "INSERT INTO checkoutctl_conflicts"
+                " (write_id, checkout_id, tier, base_version, drained_body, detected_at)"
                 " VALUES ('w', 'session-0001', 'redis', 1, '{}', 1)"
             )
         )
@@ -144,12 +145,27 @@ def test_sessions_that_end_together_are_a_warning(look: Look, store: CheckoutSto
 
 def test_a_missing_index_is_told_with_the_line_that_makes_it(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
-        connection.execute(text("DROP INDEX checkout_sessions_expiry"))
+        connection.execute(text("DROP INDEX checkoutctl_sessions_expiry"))
     found = look("expiry-index")
     assert found.status is Status.WARN
     with store.database.transaction() as connection:
         connection.execute(text(found.fix))
     assert look("expiry-index").status is Status.OK
+
+
+@pytest.mark.parametrize("schema", ["", "shop"])
+def test_the_line_that_makes_an_index_names_the_schema_of_postgresql(
+    schema: str, store: CheckoutStore, postgres_url: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    settings = replace(store.settings, database_url=postgres_url, database_schema=schema)
+    with CheckoutStore.open(settings) as shared:
+        shared.database.create_schema()
+    postgres_server.execute(f"DROP INDEX {schema or 'public'}.checkoutctl_sessions_expiry", database=postgres_url)
+    found = finding(settings, "expiry-index", tmp_path)
+    assert found.status is Status.WARN
+    assert f"{schema or 'public'}.checkoutctl_sessions" in found.fix
+    postgres_server.execute(f"SET search_path = ''; {found.fix}", database=postgres_url)
+    assert finding(settings, "expiry-index", tmp_path).status is Status.OK
 
 
 def test_the_index_is_seen_in_postgresql_too(store: CheckoutStore, postgres_url: str, tmp_path: Path) -> None:
@@ -166,7 +182,7 @@ def test_expired_rows_that_pile_up_are_a_warning(
 ) -> None:
     monkeypatch.setattr(database_checks, "MANY", 3)
     with store.database.transaction() as connection:
-        connection.execute(text("UPDATE checkout_sessions SET expires_at = 1"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET expires_at = 1"))
     found = look("expired-rows")
     assert (found.status, found.numbers["rows"]) == (Status.WARN, 4)
 
@@ -176,14 +192,14 @@ def test_versions_that_differ_between_the_tiers_are_told(
     look: Look, store: CheckoutStore, change: int, status: Status
 ) -> None:
     with store.database.transaction() as connection:
-        statement = "UPDATE checkout_sessions SET version = version + :by, published_version = version + :by"
+        statement = "UPDATE checkoutctl_sessions SET version = version + :by, published_version = version + :by"
         connection.execute(text(statement), {"by": change})
     assert look("drift").status is status
 
 
 def test_a_row_that_waits_to_be_published_is_no_drift(look: Look, store: CheckoutStore) -> None:
     with store.database.transaction() as connection:
-        connection.execute(text("UPDATE checkout_sessions SET version = version + 1"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET version = version + 1"))
     assert look("drift").status is Status.OK
 
 

@@ -153,8 +153,8 @@ def test_a_write_may_wait_for_the_database_for_a_minute(
 def _move_on(store: CheckoutStore) -> None:
     """Let the database have newer versions, as if Redis were known to have them."""
     with store.database.transaction() as connection:
-        connection.execute(text("UPDATE checkout_sessions SET version = version + 1"))
-        connection.execute(text("UPDATE checkout_sessions SET published_version = version"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET version = version + 1"))
+        connection.execute(text("UPDATE checkoutctl_sessions SET published_version = version"))
 
 
 def test_the_fix_of_drift_mends_it_where_a_sync_does_not(look: Look, store: CheckoutStore) -> None:

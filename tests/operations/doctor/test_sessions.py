@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -14,9 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from checkout_cli.keys import INDEX
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE
+from checkout_cli.operations import external_writers
 from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.doctor.check import Finding, Status
+from checkout_cli.operations.index_adoption import adopt_index
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.cluster import Cluster
@@ -98,22 +99,80 @@ def test_the_fix_of_sessions_without_an_end_gives_one_to_those_alone(
         assert client.dbsize() == 5
 
 
-def test_the_fix_of_a_foreign_key_at_the_index_keeps_it_and_makes_an_index(look: Look, store: CheckoutStore) -> None:
-    store.redis.ask(("DEL", INDEX))
+def steps(fix: str) -> list[list[str]]:
+    """What a fix types, one command after the other."""
+    return [step.split() for step in fix.split("; ")]
+
+
+def test_the_fix_of_a_foreign_key_at_the_index_keeps_it_and_puts_ours_there(look: Look, store: CheckoutStore) -> None:
+    store.redis.ask(("RENAME", INDEX, INDEX_BESIDE))
     store.redis.ask(("LPUSH", INDEX, "x"))
     found = look("index-kind")
-    rename = re.match(r"redis-cli (RENAMENX \S+ \S+); checkoutctl cleanup --expired$", found.fix)
-    assert found.status is Status.CRIT
-    assert rename is not None
-    store.redis.ask(tuple(rename[1].split()))
-    clean_up(store)
+    (_, *rename), adoption = steps(found.fix)
+    assert (found.status, rename[0]) == (Status.WARN, "RENAMENX")
+    assert adoption == ["checkoutctl", "sessions", "index", "adopt"]
+    assert "another program's list" in found.evidence
+    store.redis.ask(tuple(rename))
+    adopt_index(store, agreed=lambda _: True)
     assert look("index-kind").status is look("index-missing").status is Status.OK
+    assert store.redis.ask(("LRANGE", rename[2], 0, -1)) == [b"x"]
+
+
+def test_somebody_elses_sorted_set_is_told_and_stays_as_it_is(look: Look, store: CheckoutStore) -> None:
+    store.redis.ask(("RENAME", INDEX, INDEX_BESIDE))
+    store.redis.ask(("ZADD", INDEX, 3, "alice-0001"))
+    before = store.redis.ask(("DUMP", INDEX))
+    found = look("index-kind")
+    assert (found.status, "another program's zset" in found.evidence) == (Status.WARN, True)
+    assert look("index-missing").numbers == {"sampled": 5, "missing": 0}
+    assert look("index-dangling").numbers["sampled"] == 5
+    assert store.redis.ask(("DUMP", INDEX)) == before
+
+
+def test_where_no_place_is_left_for_the_index_that_is_critical_and_the_fix_makes_one(
+    look: Look, store: CheckoutStore
+) -> None:
+    for key in (INDEX, INDEX_BESIDE):
+        store.redis.ask(("DEL", key))
+        store.redis.ask(("SET", key, "x"))
+    found = look("index-kind")
+    (_, *rename), _ = steps(found.fix)
+    assert found.status is Status.CRIT
+    store.redis.ask(tuple(rename))
+    clean_up(store)
+    assert look("index-kind").status is Status.WARN
+    assert look("index-missing").status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("hours", "status", "offered"), [(3, Status.OK, False), (25, Status.WARN, True), (None, Status.WARN, True)]
+)
+def test_an_adoption_is_offered_once_no_older_program_was_seen_for_a_day(
+    look: Look, store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, hours: int | None, status: Status, offered: bool
+) -> None:
+    moment = None if hours is None else store.clock.wall() - hours * 3_600_000
+    monkeypatch.setattr(external_writers, "last_seen", lambda _: moment)
+    assert look("index-kind").status is Status.OK  # there is nothing to adopt
+    store.redis.ask(("RENAME", INDEX, INDEX_BESIDE))
+    store.redis.ask(("SADD", INDEX, *(f"session-{number:04}" for number in range(5))))
+    found = look("index-kind")
+    assert (found.status, found.fix == "checkoutctl sessions index adopt") == (status, offered)
+    assert "an older program's SET" in found.evidence
+    assert look("index-missing").status is Status.OK
+    if offered:
+        adopt_index(store, agreed=lambda _: True)
+        assert look("index-kind").status is Status.OK
+
+
+def test_an_interrupted_adoption_is_told(look: Look, store: CheckoutStore) -> None:
+    store.redis.ask(("SADD", INDEX_ASIDE, "session-0001"))
+    assert look("index-kind").fix == "checkoutctl sessions index adopt"
 
 
 @pytest.mark.parametrize(("age", "status"), [(30_000, Status.OK), (90_000, Status.WARN)])
 def test_a_version_may_wait_for_redis_for_a_minute(look: Look, store: CheckoutStore, age: int, status: Status) -> None:
     with store.database.transaction() as connection:
-        statement = "UPDATE checkout_sessions SET version = version + 1, updated_at = :then"
+        statement = "UPDATE checkoutctl_sessions SET version = version + 1, updated_at = :then"
         connection.execute(text(statement), {"then": store.clock.wall() - age})
     found = look("pending")
     assert (found.status, found.numbers["toRedis"]) == (status, 5)
