@@ -16,11 +16,13 @@ from checkout_cli.cli.context import (
     YesOption,
     context_of,
 )
+from checkout_cli.cli.transitions import WithTransitions
 from checkout_cli.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from checkout_cli.store.flush_log import Conflict
 
+COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
 
 
