@@ -94,7 +94,9 @@ class Flusher:
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
         flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._hand_over.note_unpublished)
         if flushed.conflict:
-            _log.warning("session %.8s… was changed on both sides: see checkoutctl sync --conflicts", checkout_id)
+            _log.warning(
+                "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts", checkout_id
+            )
         return flushed
 
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
