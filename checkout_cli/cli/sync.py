@@ -59,15 +59,14 @@ def sync(
     context = context_of(typer_context)
     if write is not None or keep is not None:
         if write is None or keep is None or conflicts:
-            raise InvalidInput("to settle a conflict, name it and the side to keep", hint=_RESOLVE)
+            raise InvalidInput(
+                "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
+            )
         _resolve(context, write, keep, _Consent(yes=yes, dry_run=dry_run), as_json=as_json, timeout=timeout)
     elif conflicts:
         _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
     else:
         _hand_over(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
-
-
-_RESOLVE = "checkoutctl sync --resolve WRITE --keep database (or written)"
 
 
 def _hand_over(

@@ -105,7 +105,7 @@ class Flusher:
         if row is None:
             return Settled(opened)
         kept = self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
-        _log.warning("session %.8s… in Redis was no session: see checkoutctl sync --conflicts", checkout_id)
+        _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
         return Settled(opened, raw, kept)
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
