@@ -8,16 +8,16 @@ from itertools import chain
 
 import msgspec
 import pytest
-from checkout_cli.store.drain_log import DrainLog
-from sqlalchemy import func, text
+from sqlalchemy import func, select, text
 
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.settings import Settings
 from checkout_cli.store import database_tier
 from checkout_cli.store.database_counts import DatabaseCounts
 from checkout_cli.store.database_tier import DatabaseTier, Pending, by_end
+from checkout_cli.store.external_writers import ExternalWriters, ExternalWrites
 from checkout_cli.store.records import Record, Totals
-from checkout_cli.store.schema import drains
+from checkout_cli.store.schema import sessions
 
 NOW = 1_800_000_000_000
 PAID = b'{"paymentStatus":"paid"}'
@@ -112,6 +112,50 @@ def test_of_threads_that_update_one_version_one_succeeds(database: DatabaseTier)
     assert sorted(done) == [False] * 7 + [True]
 
 
+def previous(database: DatabaseTier) -> tuple[int | None, str | None]:
+    """What the row knows of the version before."""
+    with database.transaction() as connection:
+        columns = select(sessions.c.previous_version, sessions.c.previous_body)
+        row = connection.execute(columns.where(sessions.c.checkout_id == "session-1")).one()
+        return row.previous_version, row.previous_body
+
+
+def test_a_row_keeps_the_version_that_it_followed_so_that_late_writes_can_be_merged(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert previous(database) == (None, None)
+    database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+    assert previous(database) == (1, '{"a":1,"price":10.50}')
+    database.update(newer(SESSION, 3, b'{"a":3}'), seen=2, now=NOW, write_id="w")
+    assert previous(database) == (2, '{"a":2}')
+    database.update(newer(SESSION, 9), seen=2, now=NOW, write_id="w")
+    assert previous(database) == (2, '{"a":2}')
+
+
+def test_of_what_was_deleted_nothing_is_kept(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+    database.bury("session-1", seen=2, now=NOW, write_id="d-1")
+    assert previous(database) == (None, None)
+    assert database.deleted_body("session-1") is None
+    database.unbury(newer(SESSION, 4), deletion="d-1", now=NOW, write_id="u-1")
+    assert previous(database) == (None, None)
+
+
+def test_of_what_an_external_writer_deleted_the_body_is_kept(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert not database.bury_deleted("session-1", seen=2, now=NOW, write_id="d-1")
+    assert database.bury_deleted("session-1", seen=1, now=NOW, write_id="d-1")
+    assert not database.bury_deleted("session-1", seen=2, now=NOW, write_id="d-2")
+    assert previous(database) == (1, '{"a":1,"price":10.50}')
+    kept = database.deleted_body("session-1")
+    assert kept is not None
+    assert (kept.version, kept.body, kept.write_id) == (2, SESSION.body, "d-1")
+    tombstone = database.read("session-1")
+    assert tombstone is not None
+    assert tombstone.body is None
+    assert database.totals() == Totals(1, 0, 0)
+
+
 def test_several_are_read_at_once(database: DatabaseTier) -> None:
     insert(database, named("session-1"), named("session-2"))
     assert sorted(database.read_many(["session-1", "session-2", "session-3"])) == ["session-1", "session-2"]
@@ -123,11 +167,11 @@ def test_several_are_read_at_once(database: DatabaseTier) -> None:
 
 def test_a_version_is_pending_until_it_is_noted_as_published(database: DatabaseTier) -> None:
     insert(database, SESSION)
-    assert database.pending(10) == [Pending("session-1", 1, NOW)]
+    assert database.pending(10) == [Pending("session-1", 1, NOW, "w")]
     database.note_published({"session-1": 1, "unknown-1": 5})
     assert database.pending(10) == []
     database.update(newer(SESSION, 2), seen=1, now=NOW + 5, write_id="w")
-    assert database.pending(10) == [Pending("session-1", 2, NOW + 5)]
+    assert database.pending(10) == [Pending("session-1", 2, NOW + 5, "w")]
     database.note_published({"session-1": 1})
     assert len(database.pending(10)) == 1
 
@@ -143,12 +187,56 @@ def test_a_tombstone_is_pending_too(database: DatabaseTier) -> None:
     insert(database, SESSION)
     database.note_published({"session-1": 1})
     database.bury("session-1", seen=1, now=NOW + 9, write_id="w")
-    assert database.pending(10) == [Pending("session-1", 2, NOW + 9)]
+    assert database.pending(10) == [Pending("session-1", 2, NOW + 9, "w")]
 
 
 def test_pending_rows_are_told_up_to_a_limit(database: DatabaseTier) -> None:
     insert(database, *(named(f"session-{number}") for number in range(5)))
     assert len(database.pending(3)) == 3
+    assert len(database.look(3)[0]) == 3
+
+
+def test_one_look_tells_the_pending_rows_and_what_external_writers_did(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    assert database.look(10) == ([Pending("session-1", 1, NOW, "w")], ExternalWrites())
+    writers = ExternalWriters(database)
+    for at, conflicts in ((NOW + 5, 0), (NOW + 3, 1)):
+        with database.transaction() as connection:
+            writers.note(connection, at, taken_in=1, conflicts=conflicts)
+    database.note_refilled(2)
+    seen = ExternalWrites(taken_in=2, conflicts=1, refilled=2, deleted=0, seen_at=NOW + 5)
+    with database.counting() as sent:
+        assert database.look(10) == ([Pending("session-1", 1, NOW, "w")], seen)
+        assert sent() == 2
+    assert writers.writes() == seen
+
+
+def test_processes_that_count_external_writes_at_once_lose_none(where: Settings) -> None:
+    with closing(DatabaseTier(where)) as first, closing(DatabaseTier(where)) as second:
+        first.create_schema()
+
+        def count(database: DatabaseTier) -> None:
+            for number in range(20):
+                with database.transaction() as connection:
+                    database.lock_for_writing(connection)
+                    ExternalWriters(database).note(connection, NOW + number, taken_in=1)
+
+        threads = [threading.Thread(target=count, args=(database,)) for database in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert ExternalWriters(first).writes()[:2] == (40, 0)
+
+
+def test_what_was_noted_with_a_version_is_told_until_the_next_one(database: DatabaseTier) -> None:
+    insert(database, SESSION)
+    database.note_proofs({"session-1": "1 proof", "unknown-1": "1 proof"})
+    assert database.proof("session-1") == "", "it is pending"
+    database.note_published({"session-1": 1})
+    assert (database.proof("session-1"), database.proof("session-2")) == ("1 proof", "")
+    database.update(newer(SESSION, 2), seen=1, now=NOW, write_id="w")
+    assert database.proof("session-1") == ""
 
 
 def test_processes_that_write_down_the_same_notes_do_not_block_each_other(where: Settings) -> None:
@@ -325,16 +413,6 @@ def test_old_tombstones_go_in_batches_and_are_all_counted(database: DatabaseTier
     assert [database.purge_tombstones(NOW + 10, 2) for _ in range(4)] == [2, 2, 1, 0]
     assert sorted(database.read_many(names)) == ["session-5", "session-6"]
     assert database.totals().created == 7
-
-
-def test_the_drain_log_is_purged_in_batches(database: DatabaseTier) -> None:
-    log = DrainLog(database)
-    with database.transaction() as connection:
-        for number in range(5):
-            drained = {"write_id": f"w{number}", "checkout_id": "session-1", "drained_at": NOW + number}
-            connection.execute(drains.insert().values(drained))
-    assert [log.purge(NOW + 3, 3) for _ in range(3)] == [3, 1, 0]
-    assert log.count(NOW + 10) == 1
 
 
 def test_old_tombstones_are_found_by_an_index(database: DatabaseTier) -> None:
