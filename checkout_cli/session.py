@@ -181,14 +181,29 @@ def is_completed(fields: Mapping[str, Any]) -> bool:
 
 
 def may_follow(before: object, after: object) -> bool:
-    """Whether a payment status may follow another, whoever writes it; a missing one counts as pending.
+    """Whether a payment status may stand where ``before`` stood, whoever wrote either of them.
 
-    A status that is none of the shop's may be left for any of these, and never follows one of them.
+    A missing one (``None``) counts as pending, and every status may stay as it is. One that is not the shop's may be
+    left for any of the shop's, and never comes after one of them.
     """
-    before, after = before or PaymentStatus.PENDING, after or PaymentStatus.PENDING
-    if before == after or before not in _STATUSES:
+    before = PaymentStatus.PENDING if before is None else before
+    after = PaymentStatus.PENDING if after is None else after
+    if before == after:
         return True
-    return after in _STATUSES and PaymentStatus(str(after)) in _NEXT[PaymentStatus(str(before))]
+    if after not in _STATUSES:
+        return False
+    return before not in _STATUSES or PaymentStatus(str(after)) in _NEXT[PaymentStatus(str(before))]
+
+
+def transitions() -> list[tuple[str, str]]:
+    """Each payment status with those that may follow it, in words."""
+    return [
+        (
+            status,
+            ", ".join(each for each in PaymentStatus if each in following and each != status) or "none: it is final",
+        )
+        for status, following in _NEXT.items()
+    ]
 
 
 def check_transition(before: object, after: object) -> None:
@@ -201,7 +216,7 @@ def check_transition(before: object, after: object) -> None:
     if after not in _STATUSES:
         shown = without_card_number(str(after))[:64]
         raise InvalidInput(f"not a payment status: {shown!r}", hint=f"one of: {', '.join(PaymentStatus)}")
-    if before in _STATUSES and PaymentStatus(str(after)) not in _NEXT[PaymentStatus(str(before))]:
+    if not may_follow(before, after):
         raise TransitionRefused(
             f"payment status cannot go from {before} to {after}",
             hint="a paid or cancelled checkout is final; start a new one",

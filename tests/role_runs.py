@@ -14,16 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.domain.users import Users
-from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LEGACY_STATS
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LEGACY_STATS, claim_key
 from checkout_cli.operations.deletion import delete_all, plan_ids
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.sync import pending_counts, synchronize
 from checkout_cli.session import Durability
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode, encode_value
 from checkout_cli.store.schema import metadata, versions
 from tests.operations.test_sync import (
     beside_the_database,
@@ -31,13 +34,15 @@ from tests.operations.test_sync import (
     make_conflict,
     set_columns,
     update_in_database_alone,
+    write_externally,
 )
 from tests.servers import ValkeyServer
-from tests.store.support import LONG_AGO, make_store
+from tests.store.support import LONG_AGO, make_store, put_raw
 
 FOREIGN = "basket:1"
 """A key of another program."""
 LIVING, DEAD, ALONE, STUCK, CONFLICT = "living-0001", "dead-00001", "alone-0001", "stuck-0001", "conflict-01"
+THEIRS, BROKEN = "theirs-001", "broken-0001"
 
 
 class Scene:
@@ -75,6 +80,7 @@ class Scene:
             client.zadd(INDEX, {DEAD: LONG_AGO, LIVING: LONG_AGO + 1})
             client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
             client.set(FOREIGN, "1")
+            client.set(claim_key("claimed-01"), "somebody", px=60_000)
 
     def empty_redis(self) -> None:
         """Sessions that only the database has."""
@@ -131,6 +137,17 @@ class Scene:
         with self.server.client() as client:
             client.sadd("checkout:pending", "gone-00001")  # its session has ended
 
+    def written_externally(self) -> None:
+        """External writes that no process of ours has seen: with a row, without one, and one that is no session."""
+        self.fill()
+        with CheckoutStore.open(self.settings) as store:
+            write_externally(store, LIVING, paymentStatus="paid")
+            store.create({}, checkout_id=BROKEN)
+            put_raw(store, BROKEN, b"{")
+            put_raw(store, THEIRS, b"{}")
+        with self.server.client() as client:
+            client.zadd(INDEX, {THEIRS: LONG_AGO, BROKEN: LONG_AGO})
+
     def many(self) -> None:
         """More entries in the index than one page has."""
         self.fill()
@@ -170,7 +187,8 @@ class Scene:
             client.set("checkout:session:small-0001", "{}", px=60_000)
             value = client.get("checkout:session:orphan-001")
             assert isinstance(value, bytes)
-            client.set("checkout:session:orphan-001", value.replace(b'"stamp":"', b'"stamp":"0'), keepttl=True)
+            elsewhere = msgspec.structs.replace(decode(value), identity=b"another:server")
+            client.set("checkout:session:orphan-001", encode_value(elsewhere), keepttl=True)
             store.database.erase("orphan-001")
 
     @property
@@ -189,7 +207,7 @@ class Scene:
         """An argument with what only the scene knows."""
         if word == "{conflict}":
             with CheckoutStore.open(self.settings) as store:
-                return store.drain_log.conflicts(1)[0].write_id
+                return store.flush_log.conflicts(1)[0].write_id
         return str(self.undo_file) if word == "{undo}" else word
 
 
@@ -248,6 +266,13 @@ RUNS = (
     Run("sessions list", state=Scene.interrupted_adoption),
     Run("sessions list", state=Scene.without_index),
     Run("sessions list", state=Scene.all_waiting),
+    Run("sessions list", state=Scene.written_externally),
+    Run("sessions show", LIVING, state=Scene.written_externally),
+    Run("sessions trace", LIVING, state=Scene.written_externally),
+    Run("sessions trace", "claimed-01"),
+    Run("sessions why", LIVING, state=Scene.written_externally),
+    Run("sessions export", state=Scene.written_externally),
+    Run("stats", "--by status", state=Scene.written_externally),
     Run("sessions show", LIVING),
     Run("sessions show", "living"),
     Run("sessions show", ALONE, state=Scene.all_waiting),
@@ -282,8 +307,9 @@ RUNS = (
     Run("setup", "--check"),
     Run("sync", "--dry-run", state=Scene.all_waiting),
     Run("sync", "--conflicts", state=Scene.all_waiting),
-    Run("sync", "--resolve {conflict} --keep drained --yes", state=Scene.all_waiting),
+    Run("sync", "--resolve {conflict} --keep written --yes", state=Scene.all_waiting),
     Run("sync", state=Scene.all_waiting),
+    Run("sync", state=Scene.written_externally),
     Run("migrate plan", state=Scene.all_waiting),
     Run("migrate run", "--restart", state=Scene.all_waiting),
     Run("migrate run", "--restart", state=Scene.empty_redis),
@@ -304,6 +330,9 @@ RUNS = (
     Run("sessions create", "--file - --id created-02", state=Scene.beside_a_set, input="{}"),
     Run("sessions update", f"{LIVING} --set notes=x"),
     Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
+    Run("sessions update", f"{LIVING} --set notes=x", state=Scene.written_externally),
+    Run("sessions delete", "--status paid --yes", state=Scene.written_externally),
+    Run("sessions extend", f"{LIVING} --by 5m", state=Scene.written_externally),
     Run("sessions delete", f"{LIVING} --yes"),
     Run("sessions delete", "--status pending --yes", state=Scene.all_waiting),
     Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
@@ -350,7 +379,7 @@ def use_the_library(settings: Settings) -> None:
         store.get("shop-alone")
         pending_counts(store, database=False)
     with make_store(settings) as store:
-        store.get("shop-alone")  # which drains it
+        store.get("shop-alone")  # which flushes it
         synchronize(store)
 
 
@@ -363,6 +392,8 @@ def count_sessions(settings: Settings) -> None:
 def _shop(store: CheckoutStore) -> None:
     store.count()
     store.create({"userId": "user-2", "totalAmount": 3.5}, checkout_id="shop-00001")
+    store.get("shop-00001")
+    write_externally(store, "shop-00001", notes="theirs")
     store.get("shop-00001")
     store.update("shop-00001", {"notes": "x"})
     store.set_payment_status("shop-00001", "processing")

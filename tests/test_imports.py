@@ -49,7 +49,8 @@ class TestStart:
         assert HEAVY.isdisjoint(imported(tmp_path, option))
 
     def test_help_of_a_command_imports_nothing_heavy(self, tmp_path: Path) -> None:
-        assert HEAVY.isdisjoint(imported(tmp_path, "cleanup", "--help"))
+        for words in (("cleanup",), ("sessions",), ("sessions", "list")):
+            assert HEAVY.isdisjoint(imported(tmp_path, *words, "--help"))
 
     def test_a_command_does_not_pay_for_the_others(self, tmp_path: Path) -> None:
         modules = modules_imported(tmp_path, "cleanup", "--help")
@@ -58,6 +59,8 @@ class TestStart:
 
     def test_completion_imports_neither_redis_nor_sqlalchemy(self, tmp_path: Path) -> None:
         variables = {"_CHECKOUTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "checkoutctl cle", "COMP_CWORD": "1"}
+        assert HEAVY.isdisjoint(imported(tmp_path, **variables))
+        variables |= {"COMP_WORDS": "checkoutctl sessions upd", "COMP_CWORD": "2"}
         assert HEAVY.isdisjoint(imported(tmp_path, **variables))
 
     def test_the_package_itself_imports_nothing_heavy(self) -> None:

@@ -22,6 +22,7 @@ from checkout_cli.cli.context import (
     output_of,
 )
 from checkout_cli.cli.durations import duration
+from checkout_cli.cli.transitions import WithTransitions
 from checkout_cli.errors import ExitCode
 from checkout_cli.keys import is_accepted_id
 
@@ -231,7 +232,7 @@ def create(
     show_written(written, what="created", as_json=as_json)
 
 
-@app.command()
+@app.command(cls=WithTransitions)
 def update(
     typer_context: typer.Context,
     checkout_id: IdArgument,
@@ -244,7 +245,8 @@ def update(
     """Set fields of a session, all of them in one version; every other field stays as it is.
 
     A value is JSON where it is valid JSON, else text: count=3 is a number, count='"3"' is text. A dotted path sets a
-    field inside an object. A payment status can only go where the payment may go. The session gets its full life again.
+    field inside an object. A payment status that may not follow the present one is refused (table below). The session
+    gets its full life again.
 
     Example: checkoutctl sessions update 4645c59d-c428-4017-af90-a43ee2787c34 --set contactInfo.name=Ada
     """

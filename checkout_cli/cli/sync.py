@@ -16,11 +16,13 @@ from checkout_cli.cli.context import (
     YesOption,
     context_of,
 )
+from checkout_cli.cli.transitions import WithTransitions
 from checkout_cli.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from checkout_cli.store.flush_log import Conflict
 
+COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
 
 
@@ -57,15 +59,14 @@ def sync(
     context = context_of(typer_context)
     if write is not None or keep is not None:
         if write is None or keep is None or conflicts:
-            raise InvalidInput("to settle a conflict, name it and the side to keep", hint=_RESOLVE)
+            raise InvalidInput(
+                "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
+            )
         _resolve(context, write, keep, _Consent(yes=yes, dry_run=dry_run), as_json=as_json, timeout=timeout)
     elif conflicts:
         _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
     else:
         _hand_over(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
-
-
-_RESOLVE = "checkoutctl sync --resolve WRITE --keep database (or written)"
 
 
 def _hand_over(

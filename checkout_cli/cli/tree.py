@@ -43,7 +43,8 @@ COMMANDS = {
 }
 """What each is for, in the order of the help, which needs nothing else of them.
 
-``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``.
+``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``, with its ``COMMAND_CLASS`` if it
+has one of its own.
 """
 
 
@@ -87,7 +88,7 @@ def _built(name: str) -> Any:
         command: Any = typer.main.get_group(module.app)
     else:
         single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-        single.command(name)(getattr(module, name))
+        single.command(name, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, name))
         command = typer.main.get_command(single)
     command.name = name
     _example_first(command)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Flag
 
 from checkout_cli.keys import (
+    CLAIM_PREFIX,
     COUPON_PREFIX,
     DELIVERY_PREFIX,
     INDEX,
@@ -36,6 +37,7 @@ class Access(Flag):
 
 
 SESSIONS, LOCKS, JOBS = f"{SESSION_PREFIX}*", f"{LOCK_PREFIX}*", f"{JOB_PREFIX}*"
+CLAIMS = f"{CLAIM_PREFIX}*"
 DELIVERY, COUPONS, USERS = f"{DELIVERY_PREFIX}*", f"{COUPON_PREFIX}*", f"{USER_PREFIX}*"
 STATISTICS = f"{MINUTE_PREFIX}*"
 CACHES = (DELIVERY, COUPONS)
@@ -43,7 +45,7 @@ OURS = (INDEX, INDEX_BESIDE)
 """Where our index can lie."""
 SETS = (INDEX, INDEX_ASIDE)
 """Where an older program's SET can lie."""
-ALL = (*(SESSIONS, *OURS, INDEX_ASIDE, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
+ALL = (*(SESSIONS, CLAIMS, *OURS, INDEX_ASIDE, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
@@ -128,11 +130,11 @@ _COUNT = _MEMBERS | _on(OURS, "zcount zrange") | _on(SESSIONS, "exists pttl") | 
 _PENDING = _on(PENDING, "scard sscan") | _LOOK | _plain("ping")
 _LIST = _MEMBERS | _on(OURS, "zrange zrevrank zscore zcount") | _on(SESSIONS, "exists") | _PENDING | _plain("scan")
 _LOCK = _on(LOCKS, "set get evalsha del pexpire") | _SCRIPTS
-_OPEN = _on(SESSIONS, "getex evalsha get set") | _SCRIPTS
+_OPEN = _on(SESSIONS, "getex evalsha get set") | _on(CLAIMS, "evalsha get set del") | _SCRIPTS
 _ENTER = _PLACE | _on(OURS, "zadd evalsha zrem type sadd srem") | _SCRIPTS
 _PUBLISH = _OPEN | _on(SESSIONS, "del") | _ENTER
-_DRAIN = _on(PENDING, "evalsha srem")
-_HAND_OVER = _on(PENDING, "srandmember") | _on(SESSIONS, "exists") | _LOOK | _DRAIN
+_FLUSH = _on(PENDING, "evalsha sadd srem")
+_HAND_OVER = _on(PENDING, "srandmember") | _on(SESSIONS, "exists") | _LOOK | _FLUSH
 _NOTE = _on(STATISTICS, "evalsha hincrby pexpire") | _on(USERS, "evalsha hget hset hsetnx hincrby pexpire")
 _TRACKED = _on(USERS, "type pttl hmget")
 _MEASURE = _on(ALL, "memory|usage pttl") | _on(INDEX, "strlen") | _plain("scan dbsize randomkey client|no-touch")
@@ -142,7 +144,7 @@ _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
 _TRACE = Entry(
     _LOOK | _LISTED | (_on(PENDING, "smismember") | _plain("scan")),
-    _IDENTITY,
+    _IDENTITY | _on(CLAIMS, "exists"),
 )
 _INDEX_CHECK = (
     _MEMBERS
@@ -161,6 +163,8 @@ _ORPHANS = (
     (_LOCK | _LOOK | _plain("scan")) | _on(SESSIONS, "evalsha get del") | (_ENTER | _on(PENDING, "sscan evalsha srem"))
 )
 _STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
+_STATUSES = Entry(helps=_LOOK | _on(SESSIONS, "getrange"))
+"""What external writers have written since."""
 _HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall") | _on(JOBS, "get"))
 _MEMORY = Entry(
     _plain("info"),
@@ -203,25 +207,27 @@ COMMANDS: dict[str, Entry] = {
     "sessions list": Entry(_LIST, _IDENTITY),
     "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
     "sessions trace": _TRACE,
-    "sessions why": Entry(_TRACE.needs | _LIST, _IDENTITY | _TRACKED),
+    "sessions why": Entry(_TRACE.needs | _LIST, _TRACE.helps | _TRACKED),
     "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
     "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
     "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
     "sessions index adopt": Entry(_ADOPT, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions update": Entry(_PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions delete": Entry(_PUBLISH | _DRAIN | _LOOK | _LIST, _IDENTITY, _HAND_OVER),
+    "sessions update": Entry(_PUBLISH | _FLUSH, _IDENTITY | _NOTE, _HAND_OVER),
+    "sessions delete": Entry(_PUBLISH | _FLUSH | _LOOK | _LIST, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions restore": Entry(_PUBLISH, _IDENTITY, _HAND_OVER),
-    "sessions extend": Entry(_LOOK | _on(SESSIONS, "evalsha pexpire") | _SCRIPTS, _IDENTITY),
+    "sessions extend": Entry(
+        _LOOK | _on(SESSIONS, "exists evalsha pexpire set") | _on(CLAIMS, "evalsha del") | _SCRIPTS, _IDENTITY
+    ),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
-    "sync": Entry(_PENDING | _PUBLISH | _DRAIN, _IDENTITY | _NOTE, _HAND_OVER),
+    "sync": Entry(_PENDING | _PUBLISH | _FLUSH | _LIST | _on(SESSIONS, "getrange"), _IDENTITY | _NOTE, _HAND_OVER),
     "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
     "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
     "migrate run --to": Entry(
-        (_LOOK | _PUBLISH | _DRAIN | _LOCK | _COUNT | _plain("ping"))
+        (_LOOK | _PUBLISH | _FLUSH | _LOCK | _COUNT | _plain("ping"))
         | _on(SESSIONS, "evalsha pexpire")
         | _on([USERS, STATISTICS, LEGACY_STATS], "hgetall pttl evalsha exists hset pexpire"),
-        _IDENTITY,
+        _IDENTITY | _NOTE,
         _HAND_OVER,
     ),
     "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
@@ -235,7 +241,7 @@ COMMANDS: dict[str, Entry] = {
     "cache stats": _STATISTICS,
     **_cache(DELIVERY, "delivery"),
     **_cache(COUPONS, "coupon"),
-    "stats": _STATISTICS,
+    "stats": _STATISTICS | _STATUSES,
     "top": _HEALTH | _STATISTICS | Entry(_COUNT, _SLOWLOG.everything),
     "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
@@ -273,12 +279,12 @@ COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its j
 
 LIBRARY: dict[str, Entry] = {
     "CheckoutStore": Entry(
-        _PUBLISH | _DRAIN | _COUNT | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
+        _PUBLISH | _FLUSH | _COUNT | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
         _IDENTITY | _plain("ping") | _NOTE | _on(LEGACY_STATS, "type hgetall"),
     ),
     "DeliveryCharges": Entry(_on(DELIVERY, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
     "Coupons": Entry(_on(COUPONS, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
     "Users": Entry(_TRACKED, _IDENTITY),
-    "Statistics": _STATISTICS,
+    "Statistics": _STATISTICS | _STATUSES,
 }
 """The same of the library's classes."""

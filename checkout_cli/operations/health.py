@@ -26,6 +26,7 @@ from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
+from checkout_cli.store.external_writers import ExternalWrites
 from checkout_cli.store.records import Count, Totals
 from checkout_cli.store.redis_tier import RedisTier
 
@@ -101,7 +102,10 @@ class SessionsHealth:
 
 @dataclass(frozen=True)
 class HealthReport:
-    """One look at everything; ``timestamp`` is in milliseconds since the epoch."""
+    """One look at everything; ``timestamp`` is in milliseconds since the epoch.
+
+    ``external`` is what external writers have written, as far as the database knows.
+    """
 
     timestamp: int
     configuration: ConfigurationError | None
@@ -111,6 +115,7 @@ class HealthReport:
     sessions: SessionsHealth
     status: Status
     pending: PendingCounts = UNKNOWN
+    external: ExternalWrites | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -176,6 +181,7 @@ class HealthCheck:
                 _sessions(store, redis, database),
                 _status(self._settings, redis, database),
                 pending_counts(store, redis=redis.connected, database=database.connected),
+                _tried(store.external.writes)[0] if database.connected else None,
             )
 
     def _memory(self, store: CheckoutStore) -> TierHealth:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkout_cli.operations.health import HealthReport, RedisHealth, RedisMemory, Status, TierHealth
 from checkout_cli.operations.heartbeat import Heartbeat
+from checkout_cli.render.external_view import external_document, external_text
 from checkout_cli.render.output import (
     Column,
     console,
@@ -99,6 +100,7 @@ def document(report: HealthReport) -> dict[str, Any]:
         "inMemory": _tier(report.memory),
         "sessions": sessions,
         "pending": pending_document(report.pending),
+        "externalWriters": external_document(report.external),
         "status": report.status,
     }
 
@@ -173,6 +175,8 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
         legacy = report.sessions.legacy_totals
         if legacy is not None:
             facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
+    if report.external is not None and report.external.are_recent(report.timestamp):
+        facts.append(("external writers", external_text(report.external, report.timestamp)))
     if report.pending.any:
         facts.append(("pending", pending_text(report.pending, report.timestamp)))
     return facts + [("next", step) for step in next_steps(report)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from checkout_cli.card_numbers import holds_card_number
 from checkout_cli.keys import (
+    CLAIM_PREFIX,
     COUPON_PREFIX,
     DELIVERY_PREFIX,
     INDEX,
@@ -22,6 +23,8 @@ from checkout_cli.store.redis_commands import decoded
 
 _NO_SECRETS = frozenset({INDEX, INDEX_BESIDE, INDEX_ASIDE, LEGACY_STATS, PENDING})
 _NO_SECRETS_BEHIND = (DELIVERY_PREFIX, COUPON_PREFIX, LOCK_PREFIX, MINUTE_PREFIX)
+_CLAIM = f"{CLAIM_PREFIX}{{"
+_CLAIM_OF_SESSION = _CLAIM + SESSION_PREFIX
 _SESSION_ID_SHOWN = 8
 _LONGEST_PREFIX = 32
 
@@ -31,6 +34,8 @@ def key_shown(key: bytes, *, reveal: bool = False) -> str:
     name = decoded(key)
     if reveal or name in _NO_SECRETS or (name.startswith(_NO_SECRETS_BEHIND) and _is_harmless(name)):
         return safe(name)
+    if name.startswith(_CLAIM_OF_SESSION):
+        return f"{CLAIM_PREFIX}{{{key_shown(key[len(_CLAIM) :].removesuffix(b'}'))}}}"
     if name.startswith(SESSION_PREFIX):
         checkout_id = name.removeprefix(SESSION_PREFIX)
         if "@" in checkout_id:  # a short address would be whole within the beginning of an id

@@ -61,4 +61,7 @@ def _figures(report: HealthReport) -> str:
         ("conflicts", report.pending.conflicts),
     )
     figures += [f"{name}={number};;;0" for name, number in waiting if number is not None]
+    if report.external is not None:  # both only grow
+        figures.append(f"external_writes={report.external.taken_in}c;;;0")
+        figures.append(f"external_conflicts={report.external.conflicts}c;;;0")
     return " ".join(figures)

@@ -206,7 +206,9 @@ def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
         return
     if found.number > len(found.conflicts):
         narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    narrate("  next: checkoutctl sync --resolve WRITE --keep database (or written)")
+    first = found.conflicts[0]
+    keep = "database" if first.fields is None else "written"
+    narrate(f"  next: checkoutctl sync --resolve {first.write_id} --keep {keep} --dry-run")
 
 
 def _title(conflict: Conflict, now: int) -> str:

@@ -94,7 +94,9 @@ class Flusher:
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
         flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._hand_over.note_unpublished)
         if flushed.conflict:
-            _log.warning("session %.8s… was changed on both sides: see checkoutctl sync --conflicts", checkout_id)
+            _log.warning(
+                "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts", checkout_id
+            )
         return flushed
 
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
@@ -103,7 +105,7 @@ class Flusher:
         if row is None:
             return Settled(opened)
         kept = self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
-        _log.warning("session %.8s… in Redis was no session: see checkoutctl sync --conflicts", checkout_id)
+        _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
         return Settled(opened, raw, kept)
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:

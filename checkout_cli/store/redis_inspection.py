@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, SessionCorrupt, WrongKeyType
+from checkout_cli.errors import AccessDenied, CheckoutError, SessionCorrupt, WrongKeyType
 from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.session import decode
 from checkout_cli.store.protocol.ids import writes
@@ -90,14 +90,22 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
         waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
     )
     if ttl == -2:
-        claimed = is_accepted_id(checkout_id) and redis.ask(("EXISTS", encoded(claim_key(checkout_id))))
-        return msgspec.structs.replace(view, state=KeyState.CLAIMED) if claimed else view
+        return msgspec.structs.replace(view, state=KeyState.CLAIMED) if _is_claimed(redis, checkout_id) else view
     if isinstance(size, WrongKeyType):
         return _broken(view, Problem.WRONG_TYPE, "not a string")
     view = msgspec.structs.replace(view, size=size)
     if size > LARGEST_VALUE:
         return _broken(view, Problem.TOO_LARGE, f"{size:,} bytes")
     return _read(view, redis.ask(("GET", key)))
+
+
+def _is_claimed(redis: RedisTier, checkout_id: str) -> bool:
+    """Whether somebody has the right to fill the key; not known to a user who may not look at claims."""
+    if not is_accepted_id(checkout_id):
+        return False
+    (claims,) = redis.ask_all(("EXISTS", encoded(claim_key(checkout_id))), lenient=True)
+    _raise_unless(claims, AccessDenied)
+    return isinstance(claims, int) and claims > 0
 
 
 def _read(view: KeyView, value: bytes | None) -> KeyView:

@@ -57,6 +57,7 @@ class _Snapshot(Collector):
         yield from self._tiers()
         yield from self._servers()
         yield from self._sessions()
+        yield from self._external_writers()
         yield from self._minutes()
         yield from self._cleanup()
 
@@ -147,6 +148,22 @@ class _Snapshot(Collector):
             yield GaugeMetricFamily(
                 "checkoutctl_conflicts", "Changes that a person has to settle.", health.pending.conflicts
             )
+
+    def _external_writers(self) -> Iterator[Metric]:
+        writes = self._snapshot.health.external
+        if writes is None:
+            return
+        counted = {
+            "writes": (writes.taken_in, "Writes of external writers that were taken in."),
+            "conflicts": (writes.conflicts, "Those of them that could not stand as they were."),
+            "refills": (writes.refilled, "Sessions with a missing key that came back from the database beside them."),
+            "deletes": (writes.deleted, "Deletions of theirs that were proven, and stand."),
+        }
+        for name, (number, meaning) in counted.items():
+            yield CounterMetricFamily(f"checkoutctl_external_{name}", meaning, number)
+        if writes.seen_at:
+            name, meaning = "checkoutctl_external_writer_seen_timestamp_seconds", "When the last such write was seen."
+            yield GaugeMetricFamily(name, meaning, writes.seen_at / 1000)
 
     def _minutes(self) -> Iterator[Metric]:
         report = self._snapshot.report

@@ -12,7 +12,7 @@ from tests.conftest import Checkoutctl
 from tests.servers import ValkeyServer
 
 LINE = re.compile(r"CHECKOUT (OK|WARNING|CRITICAL|UNKNOWN): [^|\n]+(?: \| (?P<figures>[^|\n]+))?\n")
-FIGURE = re.compile(r"[a-z_]+=[0-9.]+(?:s|B)?;;;0(?:;[0-9]*)?")
+FIGURE = re.compile(r"[a-z_]+=[0-9.]+(?:s|B|c)?;;;0(?:;[0-9]*)?")
 
 
 def told(checkoutctl: Checkoutctl, *words: str, **options: dict[str, str]) -> tuple[int, str]:
@@ -37,6 +37,8 @@ def test_all_is_well(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
         " database_latency=",
         " pending_redis=0;;;0",
         " conflicts=0;;;0",
+        " external_writes=0c;;;0",
+        " external_conflicts=0c;;;0",
     ):
         assert figure in line
 

@@ -14,9 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from checkout_cli import cli
+from checkout_cli import cli, session
 from checkout_cli.cli.main import app
 from checkout_cli.cli.tree import COMMANDS
+from checkout_cli.session import PaymentStatus, transitions
 
 ROOT = typer.main.get_command(app)
 SECRETIVE = re.compile(r"pass(word|phrase|wd)?$|secret|token|credential|auth")
@@ -113,6 +114,16 @@ def test_its_help_fits_into_80_columns_and_is_plain_text(path: tuple[str, ...], 
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("path", [("sync",), ("sessions", "update")], ids=" ".join)
+def test_the_help_has_the_very_table_of_payment_transitions(
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for status, following in transitions():
+        assert re.search(rf"^  {status} +{following}$", help_of(path), re.MULTILINE)
+    monkeypatch.setattr(session, "_NEXT", {PaymentStatus.PAID: frozenset({PaymentStatus.FAILED})})
+    assert help_of(path).endswith("\n  paid  failed\n")
 
 
 def test_a_secretive_option_would_be_found() -> None:

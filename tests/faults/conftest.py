@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
+from tests.cluster import Cluster
 from tests.faults.harness import Background, Shop
 from tests.faults.matrix import ROWS
 from tests.faults.proxy import Proxy
+from tests.faults.sentinel import SERVICE, Replicated
 from tests.servers import PostgresServer, ValkeyServer
 from tests.store.support import ManualClock
+
+if TYPE_CHECKING:
+    from tests.faults.moving import MovingSlot
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -182,3 +187,53 @@ def any_database_url(request: pytest.FixtureRequest) -> str:
     """Each kind of database that we support, without our tables."""
     url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgres": "postgres_url"}[request.param])
     return url
+
+
+# Several servers
+
+
+@pytest.fixture(scope="module")
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster) -> Cluster:
+    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
+    _shared_cluster.flush()
+    return _shared_cluster
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three primaries that a test may kill."""
+    with Cluster(tmp_path / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def moving(cluster: Cluster) -> Iterator[MovingSlot]:
+    """The slot of the test's session, which a test may move from one primary to another."""
+    from tests.faults.moving import MovingSlot
+
+    slot = MovingSlot(cluster)
+    yield slot
+    slot.restore()
+
+
+@pytest.fixture
+def replicated(tmp_path: Path) -> Iterator[Replicated]:
+    """A primary, its replica and a Sentinel."""
+    with Replicated(tmp_path) as servers:
+        yield servers
+
+
+@pytest.fixture
+def settings_behind_sentinel(replicated: Replicated, sqlite_url: str) -> Settings:
+    """Of a process that asks the Sentinel."""
+    return replace(
+        settings_for(replicated.first, sqlite_url),
+        redis_sentinels=f"{HOST}:{replicated.port}",
+        redis_sentinel_service=SERVICE,
+    )

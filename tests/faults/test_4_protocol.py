@@ -370,9 +370,9 @@ def test_a_publish_that_others_outrun_every_time_leaves_the_row_pending_until_it
     def outrun(*arguments: Any, **options: Any) -> Any:
         """Just before each script, the same old version is written again with another ``expiresAt``."""
         sent.append(arguments)
-        opened = other.redis.open(ID)
-        moment = clock.milliseconds + 1_800_000 + len(sent)
-        assert other._expiry.move(ID, opened, moment)
+        before = raw(other, ID)
+        other.expiry.extend(ID, clock.milliseconds + 1_800_000 + len(sent))
+        assert raw(other, ID) != before
         return send(*arguments, **options)
 
     with monkeypatch.context() as patch:

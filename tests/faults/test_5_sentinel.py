@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
-from tests.faults.conftest import settings_for
 from tests.faults.harness import GRACE, Background, Checkpoint, Shop, outcome, trusted_again
 from tests.faults.sentinel import SERVICE, Replicated
 from tests.store.support import ManualClock, wait_until
-
-
-@pytest.fixture
-def replicated(tmp_path: Path) -> Iterator[Replicated]:
-    with Replicated(tmp_path) as servers:
-        yield servers
-
-
-@pytest.fixture
-def settings_behind_sentinel(replicated: Replicated, sqlite_url: str) -> Settings:
-    return replace(
-        settings_for(replicated.first, sqlite_url),
-        redis_sentinels=f"{HOST}:{replicated.port}",
-        redis_sentinel_service=SERVICE,
-    )
 
 
 @pytest.mark.fault("failover")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
 import sqlalchemy
@@ -16,25 +14,9 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.records import Reign
-from tests.faults.conftest import settings_for
 from tests.faults.harness import ID, Shop, trusted_again
 from tests.faults.sentinel import SERVICE, Replicated
 from tests.store.support import ManualClock, wait_until
-
-
-@pytest.fixture
-def replicated(tmp_path: Path) -> Iterator[Replicated]:
-    with Replicated(tmp_path) as servers:
-        yield servers
-
-
-@pytest.fixture
-def settings(replicated: Replicated, sqlite_url: str) -> Settings:
-    return replace(
-        settings_for(replicated.first, sqlite_url),
-        redis_sentinels=f"{HOST}:{replicated.port}",
-        redis_sentinel_service=SERVICE,
-    )
 
 
 def part(replicated: Replicated) -> None:
@@ -70,9 +52,9 @@ def write_on_the_old_primary(shop: Shop, replicated: Replicated, clock: ManualCl
 
 @pytest.mark.fault("8 Sentinel")
 def test_what_the_old_primary_has_is_not_marked_as_published(
-    replicated: Replicated, settings: Settings, make_shop: Callable[..., Shop], clock: ManualClock
+    replicated: Replicated, settings_behind_sentinel: Settings, make_shop: Callable[..., Shop], clock: ManualClock
 ) -> None:
-    shop = make_shop(settings)
+    shop = make_shop(settings_behind_sentinel)
     moved = write_on_the_old_primary(shop, replicated, clock)
     assert published_version(moved) < 2
     assert shop.get(moved).version == 2
@@ -85,7 +67,7 @@ def test_what_the_old_primary_has_is_not_marked_as_published(
 @pytest.mark.fault("11 negative controls")
 def test_without_the_fence_the_new_primary_is_read_stale(
     replicated: Replicated,
-    settings: Settings,
+    settings_behind_sentinel: Settings,
     make_shop: Callable[..., Shop],
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -97,7 +79,7 @@ def test_without_the_fence_the_new_primary_is_read_stale(
 
     monkeypatch.setattr(HandOver, "is_fenced_off", lambda *_: False)
     monkeypatch.setattr(DatabaseTier, "note_published", whichever_reign)
-    shop = Shop(settings, clock)
+    shop = Shop(settings_behind_sentinel, clock)
     shop.process().database.create_schema()
     try:
         moved = write_on_the_old_primary(shop, replicated, clock)
@@ -110,9 +92,9 @@ def test_without_the_fence_the_new_primary_is_read_stale(
 
 @pytest.mark.fault("failover")
 def test_a_shop_that_goes_on_during_a_failover_is_never_stale_and_soon_published_again(
-    replicated: Replicated, settings: Settings, make_shop: Callable[..., Shop], clock: ManualClock
+    replicated: Replicated, settings_behind_sentinel: Settings, make_shop: Callable[..., Shop], clock: ManualClock
 ) -> None:
-    shop = make_shop(settings)
+    shop = make_shop(settings_behind_sentinel)
     writer, reader = shop.process(), shop.process()
     shop.create(writer)
     assert trusted_again(shop, reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from checkout_cli.keys import INDEX, PENDING, session_key
 from checkout_cli.operations.index_adoption import adopt_index
 from checkout_cli.operations.sync import synchronize
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.index_place import Place
@@ -36,46 +35,9 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
+from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than, settings_of
 from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
 from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
-
-MANY = [f"session-{number:04}" for number in range(30)]
-
-
-@pytest.fixture(scope="module")
-def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(_shared_cluster: Cluster) -> Cluster:
-    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
-    _shared_cluster.flush()
-    return _shared_cluster
-
-
-@pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three primaries that a test may kill."""
-    with Cluster(tmp_path / "cluster") as cluster:
-        yield cluster
-
-
-def settings_of(cluster: Cluster, database_url: str, **changes: Any) -> Settings:
-    first, *others = cluster.primaries
-    nodes = ",".join(f"127.0.0.1:{server.port}" for server in others)
-    return replace(settings_for(first, database_url), redis_mode="cluster", redis_cluster_nodes=nodes, **changes)
-
-
-def others_than(cluster: Cluster, *keys: str) -> list[ValkeyServer]:
-    owners = {cluster.owner(key).port for key in keys}
-    return [server for server in cluster.primaries if server.port not in owners]
-
-
-def ids_of(cluster: Cluster, server: ValkeyServer) -> list[str]:
-    return [name for name in MANY if cluster.owner(session_key(name)) is server]
-
 
 # Everyday life
 
@@ -293,48 +255,6 @@ def without_its_database(store: CheckoutStore, patch: pytest.MonkeyPatch) -> Non
 # The matrix
 
 
-class MovingSlot:
-    """The slot of the test's session, on its way from one primary to another; at the end it is where it was."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.slot = key_slot(session_key(ID).encode())
-        self.source = cluster.owner(session_key(ID))
-        self.target = others_than(cluster, session_key(ID))[0]
-        self.is_open = False
-
-    def begin(self) -> None:
-        """From here on the slot has two homes, and all its keys are in the old one."""
-        self.cluster.begin_move(self.slot, self.source, self.target)
-        self.is_open = True
-
-    def move_keys(self) -> None:
-        """From here on, all keys that it has are in the new one."""
-        assert self.cluster.move_keys(self.slot, self.source, self.target) == [session_key(ID).encode()]
-
-    def end(self) -> None:
-        """The new owner is known to all."""
-        self.cluster.end_move(self.slot, self.source, self.target)
-
-    def end_with_its_keys(self) -> None:
-        """The same, after whatever is left in the old home."""
-        self.cluster.move_keys(self.slot, self.source, self.target)
-        self.end()
-
-    def restore(self) -> None:
-        if self.is_open:
-            self.cluster.move_keys(self.slot, self.source, self.target)
-            self.end()
-            give_back(self.cluster, self.slot, self.target, self.source)
-
-
-@pytest.fixture
-def moving(cluster: Cluster) -> Iterator[MovingSlot]:
-    slot = MovingSlot(cluster)
-    yield slot
-    slot.restore()
-
-
 @pytest.mark.fault("slot move")
 def test_a_slot_that_moves_costs_no_error_and_its_own_sessions_a_look_at_the_database(
     moving: MovingSlot,
@@ -472,12 +392,6 @@ def test_a_sync_during_a_move_names_the_sessions_of_the_slot_and_brings_over_the
     moving.end_with_its_keys()
     report = synchronize(other)
     assert (report.stuck, report.published) == ([], 1)
-
-
-def give_back(cluster: Cluster, slot: int, holder: ValkeyServer, owner: ValkeyServer) -> None:
-    cluster.begin_move(slot, holder, owner)
-    cluster.move_keys(slot, holder, owner)
-    cluster.end_move(slot, holder, owner)
 
 
 @pytest.mark.fault("slot move")

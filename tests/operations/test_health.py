@@ -19,8 +19,10 @@ from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.clock import Clock
+from checkout_cli.store.external_writers import ExternalWrites
 from checkout_cli.store.records import Totals
 from checkout_cli.store.redis_server import RedisServer
+from tests.operations.test_sync import write_externally
 from tests.servers import ValkeyServer
 from tests.store.support import count_calls
 
@@ -217,6 +219,20 @@ def test_where_the_heartbeat_may_not_be_read_the_rest_is_there(
     assert (report.status, report.redis.cleanup) == (Status.HEALTHY, None)
     assert report.redis.memory is not None
     assert report.sessions.count is not None
+
+
+def test_external_writes_are_counted_where_the_database_answers(store: CheckoutStore) -> None:
+    assert looked(store.settings).external == ExternalWrites()
+    store.create({}, checkout_id="session-0001")
+    write_externally(store, "session-0001", paymentStatus="paid")
+    assert looked(store.settings).external == ExternalWrites()  # a look takes nothing in
+    store.get("session-0001")
+    external = looked(store.settings).external
+    assert external is not None
+    assert (external.taken_in, external.conflicts) == (1, 0)
+    assert abs(external.seen_at - store.clock.wall()) < 60_000
+    nowhere = dataclasses.replace(store.settings, database_url="postgresql://nobody@127.0.0.1:1/none")
+    assert looked(nowhere).external is None
 
 
 def test_a_wrong_type_at_the_index_is_no_crash(store: CheckoutStore, valkey: ValkeyServer) -> None:

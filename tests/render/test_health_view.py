@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from checkout_cli.operations.health import (
 from checkout_cli.operations.heartbeat import Heartbeat
 from checkout_cli.render.health_view import document, show_health, show_watch, statistics_document
 from checkout_cli.session import TierName
+from checkout_cli.store.external_writers import DAY, ExternalWrites
 from checkout_cli.store.records import Count, Totals
 
 SPECIFIED = json.loads("""
@@ -101,6 +103,25 @@ def test_what_cannot_be_known_of_them_is_null() -> None:
     assert document(AWAY)["sessions"]["stats"]["lastCleanup"] is None
     assert set(document(UNCONFIGURED)["sessions"]["stats"].values()) == {None}
     assert statistics_document(None, None, Heartbeat("yesterday", 0.1, True, 0))["lastCleanup"] is None
+
+
+def test_external_writers_are_told_while_they_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert document(HEALTHY)["externalWriters"] is None
+    seen = replace(HEALTHY, external=ExternalWrites(12, 1, 3, 0, HEALTHY.timestamp - 90_000))
+    assert document(seen)["externalWriters"] == {
+        "takenIn": 12,
+        "conflicts": 1,
+        "refilled": 3,
+        "deleted": 0,
+        "lastSeen": "2024-01-15T10:28:30.000Z",
+    }
+    show_health(seen, as_json=False)
+    assert "external writers: last seen 1m ago; 12 writes taken in, 1 conflict\n" in capsys.readouterr().out
+    never, long_ago = ExternalWrites(), ExternalWrites(12, 1, 3, 0, HEALTHY.timestamp - DAY)
+    for writes in (never, long_ago):
+        show_health(replace(HEALTHY, external=writes), as_json=False)
+        assert "external" not in capsys.readouterr().out
+    assert document(replace(HEALTHY, external=never))["externalWriters"]["lastSeen"] is None
 
 
 def test_a_tier_that_is_away_has_an_error_and_a_hint() -> None:

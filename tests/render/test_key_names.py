@@ -10,6 +10,10 @@ from checkout_cli.render.key_names import key_shown
     [
         (b"checkout:index", "checkout:index"),
         (b"checkout:session:4645c59d-c428-4017", "checkout:session:4645c59d…"),
+        (b"checkout:claim:{checkout:session:4645c59d-c428-4017}", "checkout:claim:{checkout:session:4645c59d…}"),
+        (b"checkout:claim:{checkout:session:ada@example.com}", "checkout:claim:{checkout:session:********}"),
+        (b"checkout:claim:ada@example.com", "checkout:********"),
+        (b"checkout:claim:{" * 5000, "checkout:clai…"),
         (b"user:session:4645c59d-c428", "user:session:4645…"),
         (b"user:session:ada@example.com", "user:session:********"),
         (b"delivery:cache:2.5:500", "delivery:cache:2.5:500"),

@@ -89,7 +89,11 @@ def test_where_nothing_is_our_index_is_at_its_own_place(unit: Unit) -> None:
     assert (layout.place, layout.key, layout.is_empty) == (Place.OWN, INDEX, True)
 
 
-@pytest.mark.parametrize("score", [1_000_000_000_001, _now() - 86_400_000 * 400, _now(), _now() + 86_400_000])
+@pytest.mark.parametrize(
+    "score",
+    [1_000_000_000_001, _now() - 86_400_000 * 400, _now(), _now() + 86_400_000],
+    ids=["2001", "a year ago", "now", "tomorrow"],  # the same in every process that runs a part of the tests
+)
 def test_a_sorted_set_of_ids_with_moments_is_ours(unit: Unit, score: float) -> None:
     unit.client.zadd(INDEX, {OURS: score})
     layout = unit.place.find()

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.web.rules import alert_rules
 from tests.conftest import Checkoutctl
+from tests.operations.test_sync import write_externally
 from tests.store.support import wait_until
 from tests.web.conftest import Served
 
@@ -43,6 +45,19 @@ def test_a_scrape_tells_of_tiers_servers_and_sessions(served: Served) -> None:
     assert found["checkoutctl_sessions_by_status", (("status", "pending"),)] == 30
     assert found["checkoutctl_pending_sessions", (("waits_for", "redis"),)] == 0
     assert abs(found["checkoutctl_snapshot_timestamp_seconds", ()] - time.time()) < 60
+
+
+def test_external_writes_and_their_conflicts_are_counters(served: Served, store: CheckoutStore) -> None:
+    found = samples(served.get("/metrics").text)
+    assert (found["checkoutctl_external_writes_total", ()], found["checkoutctl_external_conflicts_total", ()]) == (0, 0)
+    assert ("checkoutctl_external_writer_seen_timestamp_seconds", ()) not in found
+    write_externally(store, "session-0001", header=False, notes="theirs")
+    store.get("session-0001")
+    wait_until(lambda: samples(served.get("/metrics").text)["checkoutctl_external_writes_total", ()] == 1, 30)
+    found = samples(served.get("/metrics").text)
+    assert found["checkoutctl_external_conflicts_total", ()] == 1
+    assert found["checkoutctl_external_refills_total", ()] == found["checkoutctl_external_deletes_total", ()] == 0
+    assert abs(found["checkoutctl_external_writer_seen_timestamp_seconds", ()] - time.time()) < 60
 
 
 def test_no_id_and_no_personal_data_is_in_them(served: Served) -> None:
@@ -165,6 +180,7 @@ tests:
       - {series: 'redis_evicted_keys_total{server="a:1"}', values: '7x10 8x20'}
       - {series: 'checkoutctl_pending_oldest_seconds{waits_for="redis"}', values: '0+60x30'}
       - {series: 'checkoutctl_conflicts', values: '0x3 2x30'}
+      - {series: 'checkoutctl_external_conflicts_total', values: '7x10 8x20'}
     alert_rule_test:
       - {eval_time: 5m, alertname: CheckoutRedisMemory, exp_alerts: []}
       - eval_time: 13m
@@ -190,6 +206,14 @@ tests:
             exp_annotations:
               summary: What the other tier has, has waited for redis for 12m 0s
               description: checkoutctl sync
+      - {eval_time: 9m, alertname: CheckoutExternalConflicts, exp_alerts: []}
+      - eval_time: 13m
+        alertname: CheckoutExternalConflicts
+        exp_alerts:
+          - exp_labels: {severity: warning}
+            exp_annotations:
+              summary: Another program writes sessions in a way that cannot all stand
+              description: checkoutctl doctor --only external-writers, then checkoutctl sync --conflicts
       - eval_time: 10m
         alertname: CheckoutConflicts
         exp_alerts:

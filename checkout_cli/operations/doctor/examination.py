@@ -18,8 +18,8 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 _MODULES = (
-    *("connection", "certificates", "serving", "sessions", "memory", "database", "jobs", "privacy", "security"),
-    *("speed", "host"),
+    *("connection", "certificates", "serving", "sessions", "external", "memory", "database", "jobs", "privacy"),
+    *("security", "speed", "host"),
 )
 _SEVERITY = (Status.OK, Status.SKIPPED, Status.WARN, Status.CRIT)
 
@@ -178,6 +178,8 @@ def _remember(patient: Patient) -> str:
     Returns why that is not possible, if it is not.
     """
     try:
+        for place, reading in patient.readings.items():
+            patient.last_look.remember(COMMAND, place, reading)
         for server in patient.servers:
             server.forget()
             patient.last_look.remember(COMMAND, server.place, patient.reading(server))

@@ -43,6 +43,8 @@ class Patient:
         self.environ = environ
         self.last_look = last_look
         self.machine = machine or Machine()
+        self.readings: dict[str, Reading] = {}
+        """What checks have counted, by what it is of, beside the servers' counters: for the next examination."""
         self._kept: dict[str, object] = {}
 
     @property

@@ -206,11 +206,12 @@ def _backlog(patient: Patient) -> Backlog:
 def conflicts(patient: Patient) -> Finding:
     """No session waits for a person to decide.
 
-    A write to Redis alone met a newer one in the database: both contents are kept until somebody settles it.
+    A write that only Redis had, or an external writer's, could not stand as it was: the session had changed meanwhile,
+    or its payment status may not follow. Both contents are kept until somebody settles it.
     """
     number = patient.store.flush_log.conflict_count()
     if number:
-        return warn(f"{number:,} sessions were changed on both sides", "checkoutctl sync --conflicts", conflicts=number)
+        return warn(f"{number:,} writes could not stand", "checkoutctl sync --conflicts", conflicts=number)
     return ok("none", conflicts=0)
 
 

@@ -19,7 +19,9 @@ from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.doctoring import examined, finding
 from tests.odd_servers import ODD_SERVERS, OddServer
+from tests.operations.test_sync import make_conflict, write_externally
 from tests.servers import PostgresServer, ValkeyServer
+from tests.store.support import make_store
 
 GROUPS = (Group.SESSIONS, Group.DATABASE, Group.JOBS, Group.PRIVACY)
 CHECKS = [name for name, item in all_checks().items() if item.group in GROUPS]
@@ -119,16 +121,51 @@ def test_what_waits_is_told_in_both_directions(look: Look, store: CheckoutStore)
 
 
 def test_conflicts_wait_for_a_person(look: Look, store: CheckoutStore) -> None:
-    with store.database.transaction() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO checkoutctl_conflicts"
-                " (write_id, checkout_id, tier, base_version, drained_body, detected_at)"
-                " VALUES ('w', 'session-0001', 'redis', 1, '{}', 1)"
-            )
-        )
+    make_conflict(store, "session-0009")
     found = look("conflicts")
     assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
+    assert found.numbers == {"conflicts": 1}
+
+
+class TestExternalWriters:
+    def test_where_none_was_seen_that_is_said(self, look: Look) -> None:
+        found = look("external-writers")
+        assert (found.status, found.evidence, found.numbers["lastSeenSeconds"]) == (Status.OK, "none was seen", None)
+
+    def test_what_was_taken_in_is_counted_and_is_well(self, look: Look, store: CheckoutStore) -> None:
+        write_externally(store, "session-0001", notes="theirs")
+        assert look("external-writers").numbers["takenIn"] == 0  # a look takes nothing in
+        store.get("session-0001")
+        found = look("external-writers")
+        assert (found.status, found.numbers["takenIn"], found.numbers["conflicts"]) == (Status.OK, 1, 0)
+        assert found.evidence.startswith("last seen 0 s ago; 1 writes taken in, 0 of them conflicts")
+        assert found.numbers["lastSeenSeconds"] in range(60)
+
+    def test_new_conflicts_are_a_warning_and_old_ones_are_not(self, look: Look, store: CheckoutStore) -> None:
+        write_externally(store, "session-0001", header=False, notes="theirs")
+        store.get("session-0001")
+        found = look("external-writers")
+        assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
+        assert found.evidence.startswith("1 new conflicts (first look); ")
+        assert look("external-writers").status is Status.OK
+
+        write_externally(store, "session-0002", header=False, notes="theirs")
+        store.get("session-0002")
+        found = look("external-writers")
+        assert found.status is Status.WARN
+        assert found.evidence.startswith("1 new conflicts since the last run ")
+        assert found.numbers["conflicts"] == 2
+
+    def test_what_came_back_from_the_database_is_told(self, look: Look, store: CheckoutStore) -> None:
+        write_externally(store, "session-0001", paymentStatus="paid")
+        store.get("session-0001")
+        with make_store(store.settings) as shop:
+            shop.get("session-0002")  # its look for pending rows learns that an external writer is there
+            store.redis.ask(("DEL", "checkout:session:session-0001"))
+            assert shop.get("session-0001").status == "paid"
+        found = look("external-writers")
+        assert found.numbers["refilled"] == 1
+        assert "1 sessions with a missing key came back from the database" in found.evidence
 
 
 def test_sessions_that_end_together_are_a_warning(look: Look, store: CheckoutStore) -> None:

@@ -28,7 +28,7 @@ def test_a_database_that_lacks_some_of_its_tables_is_critical_until_they_are_mad
         own.database.create_schema()
         assert finding(settings, "database", tmp_path).status is Status.OK
         with own.database.transaction() as connection:
-            connection.execute(text("DROP TABLE checkoutctl_quarantine"))
+            connection.execute(text("DROP TABLE checkoutctl_conflicts"))
         found = finding(settings, "database", tmp_path)
         assert (found.status, found.fix) == (Status.CRIT, "checkoutctl setup")
         own.database.create_schema()

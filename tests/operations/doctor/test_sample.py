@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -15,8 +16,8 @@ from checkout_cli.operations.doctor import sample
 from checkout_cli.operations.doctor.check import Finding, Status
 from checkout_cli.operations.sync import synchronize
 from checkout_cli.session import iso, milliseconds_of
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode, encode_value
 from tests.cluster import Cluster
 from tests.doctoring import finding
 from tests.odd_servers import OddServer
@@ -139,13 +140,12 @@ def test_a_write_may_wait_for_the_database_for_a_minute(
         fast.create({}, checkout_id="fast-session")
     key = "checkout:session:fast-session"
     value = store.redis.ask(("GET", key))
-    copy = stamped.decode(value)
-    assert copy is not None
-    assert copy.undrained
+    copy = decode(value)
+    assert copy.is_dirty
     ended = json.loads(copy.body)["expiresAt"]
     body = copy.body.replace(ended.encode(), iso((milliseconds_of(ended) or 0) - age).encode())
-    older, _ = stamped.encode(copy.version, copy.identity, body, copy.undrained)
-    store.redis.ask(("SET", key, older, "KEEPTTL"))
+    older = msgspec.structs.replace(copy, body=body)
+    store.redis.ask(("SET", key, encode_value(older), "KEEPTTL"))
     found = look("pending")
     assert (found.status, found.numbers["toDatabase"]) == (status, 1)
 
@@ -174,10 +174,8 @@ def test_copies_of_another_server_are_no_drift_because_nobody_trusts_them(look: 
     _move_on(store)
     for number in range(5):
         key = f"checkout:session:session-{number:04}"
-        copy = stamped.decode(store.redis.ask(("GET", key)))
-        assert copy is not None
-        value, _ = stamped.encode(copy.version, b"another:server", copy.body)
-        store.redis.ask(("SET", key, value, "KEEPTTL"))
+        elsewhere = msgspec.structs.replace(decode(store.redis.ask(("GET", key))), identity=b"another:server")
+        store.redis.ask(("SET", key, encode_value(elsewhere), "KEEPTTL"))
     assert look("drift").status is Status.OK
     assert store.get("session-0001").version == 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, claim_key
 from checkout_cli.operations import external_writers
 from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.doctor.check import Finding, Status
@@ -38,7 +38,7 @@ def look(store: CheckoutStore, tmp_path: Path) -> Look:
 
 def test_a_claim_to_fill_a_key_is_no_session_that_the_index_lacks(look: Look, store: CheckoutStore) -> None:
     store.redis.claim("not-there-yet")
-    assert store.redis.ask(("GET", "checkout:session:not-there-yet")).startswith(b"fill:")
+    assert store.redis.ask(("EXISTS", claim_key("not-there-yet")))
     found = look("index-missing")
     assert (found.status, found.numbers["sampled"]) == (Status.OK, 5)
     store.redis.ask(("SET", "checkout:session:not-there-yet", "{}"))  # as short, and a session
