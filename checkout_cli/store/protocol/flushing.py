@@ -98,7 +98,7 @@ def _known(value: Value, row: Row | None, logged: Mapping[str, Logged]) -> Resul
     if before is not None and before.number >= number_of(last):
         partly_or_not = before.result in {Result.PARTLY, Result.CONFLICT}
         return before.result if partly_or_not else Result.ALREADY
-    if row is not None and row.write_id == last:
+    if row is not None and row.write_id == last and row.version == value.version:
         return Result.ALREADY
     if _is_taken_in(value) and value.ids[-2].startswith(RESTORED) and token_of(value.ids[-2]) in logged:
         return Result.ALREADY
