@@ -140,5 +140,8 @@ def _after(row: Row, version: int, write_id: str, body: bytes) -> Row:
 
 
 def _logged(flush: Flush, value: Value) -> Flush:
-    log = tuple((token_of(each), Logged(number_of(each), flush.result)) for each in value.ids)
+    numbers: dict[str, int] = {}
+    for each in value.ids:  # a header may claim the same token twice, and the log has it once
+        numbers[token_of(each)] = max(number_of(each), numbers.get(token_of(each), 0))
+    log = tuple((token, Logged(number, flush.result)) for token, number in numbers.items())
     return msgspec.structs.replace(flush, log=log)
