@@ -186,7 +186,8 @@ def may_follow(before: object, after: object) -> bool:
     A missing one (``None``) counts as pending, and every status may stay as it is. One that is not the shop's may be
     left for any of the shop's, and never comes after one of them.
     """
-    before, after = (PaymentStatus.PENDING if status is None else status for status in (before, after))
+    before = PaymentStatus.PENDING if before is None else before
+    after = PaymentStatus.PENDING if after is None else after
     if before == after:
         return True
     if after not in _STATUSES:

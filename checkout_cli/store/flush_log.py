@@ -51,18 +51,17 @@ class Dirty(msgspec.Struct, frozen=True):
 
 
 class Flushed(msgspec.Struct, frozen=True):
-    """What became of a dirty value: the row as it is now, if there is one, and its body before (``None``: no row)."""
+    """What became of a dirty value: the row as it is now, if there is one, and its body before (``None``: no row).
+
+    ``wrote``: this very flush made that version, and not one before it.
+    """
 
     result: Result
     record: Record | None
     before: bytes | None
     conflict: bool
     external: bool = False
-
-    @property
-    def wrote(self) -> bool:
-        """Whether this very flush made a version."""
-        return self.result in {Result.APPLIED, Result.PARTLY, Result.MERGED}
+    wrote: bool = False
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -123,7 +122,7 @@ class FlushLog:
             if flush.row is not None and record is not None:
                 committing(record)
         was = None if row is None else row.body
-        return Flushed(flush.result, record, was, flush.conflict, dirty.is_external)
+        return Flushed(flush.result, record, was, flush.conflict, dirty.is_external, flush.row is not None)
 
     def _known(self, connection: Connection, value: Value) -> dict[str, Logged]:
         rows = connection.execute(_KNOWN, {"tokens": [token_of(each) for each in value.ids]})

@@ -41,6 +41,8 @@ from checkout_cli.store.tls import (
 if TYPE_CHECKING:
     from checkout_cli.settings import Settings
 
+_IDENTITY = re.compile(rb"[!#-\[\]-~]{1,63}:[!#-\[\]-~]{1,63}")
+"""What can stand in a value's header as it is; a server that says something else does not tell who it is."""
 _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
 _DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
@@ -193,7 +195,7 @@ def _connected(connection: Any) -> None:
 
 
 def identity_over(connection: Any) -> bytes | None:
-    """Ask the server behind a connection who it is: ``run_id`` and ``master_replid``; ``None`` where INFO is denied."""
+    """Who the server behind a connection is: its ``run_id`` and ``master_replid``; ``None`` where it does not tell."""
     connection.send_packed_command(
         connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
     )
@@ -208,7 +210,8 @@ def identity_over(connection: Any) -> bytes | None:
     connection.is_replica = _info_value(sections[1], b"role") == b"slave"
     run_id = _info_value(sections[0], b"run_id")
     replication_id = _info_value(sections[1], b"master_replid")
-    return run_id + b":" + replication_id if run_id and replication_id else None
+    identity = run_id + b":" + replication_id
+    return identity if _IDENTITY.fullmatch(identity) else None
 
 
 def _info_value(section: Any, name: bytes) -> bytes:

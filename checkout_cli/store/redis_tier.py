@@ -151,7 +151,7 @@ class RedisTier:
         """Connects to nothing yet.
 
         ``elapsed`` counts seconds and ``jitter`` gives a number from 0 to 1, both for the breakers; ``tokens`` names
-        our fill markers.
+        our fill claims.
         """
         self.is_cluster = settings.is_cluster
         kind = RedisCluster if self.is_cluster else RedisServer

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
 import pytest
 
-from checkout_cli.store import redis_tier
+from checkout_cli.store import flusher, redis_tier
+from checkout_cli.store.flush_log import FlushLog
 from checkout_cli.store.protocol import publishing
 from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.protocol.value import Value
+from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis_commands import SCRIPTS, Script
 from checkout_cli.store.redis_tier import Opened, RedisTier
@@ -26,6 +30,20 @@ def let_claims_outlive_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def swap_whatever_lies_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A swap compares nothing."""
     _alter(monkeypatch, (b"elseif value ~= ARGV[2] then", b"elseif not value then"))
+
+
+def trust_what_was_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An external value counts as ours as soon as it is taken in, and before it was compared with the database."""
+
+    def unquestioned(*arguments: Any) -> Value:
+        return msgspec.structs.replace(taken_in(*arguments), questionable=False)
+
+    monkeypatch.setattr(flusher, "taken_in", unquestioned)
+
+
+def forget_what_was_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flush log remembers nothing."""
+    monkeypatch.setattr(FlushLog, "_known", lambda *_: {})
 
 
 def _alter(monkeypatch: pytest.MonkeyPatch, *changes: tuple[bytes, bytes]) -> None:

@@ -68,7 +68,7 @@ class Shop:
         self.clock = clock
         self.told: dict[str, Told] = {}
         self.longest = 0.0
-        self._marks = itertools.count(1)
+        self._marks = {"mark": itertools.count(1), "theirs": itertools.count(1)}
         self._lock = threading.Lock()
         self._stores: list[CheckoutStore] = []
 
@@ -134,7 +134,7 @@ class Shop:
     def new_mark(self, of: str = "mark") -> str:
         """A field that no other write sets."""
         with self._lock:
-            return f"{of}{next(self._marks)}"
+            return f"{of}{next(self._marks[of])}"
 
     def note_external(self, mark: str, checkout_id: str = ID) -> None:
         """An external writer's write; it must end as a version, merged, or in the conflict log with both contents."""

@@ -16,7 +16,7 @@ from checkout_cli.session import Durability, TierName, decode
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.flush_log import Conflict
 from checkout_cli.store.hand_over import LONGEST_WRITE
-from tests.faults.altered import overwrite_external_values
+from tests.faults.altered import forget_what_was_flushed, overwrite_external_values, trust_what_was_taken_in
 from tests.faults.conftest import ProxiedPostgres, Scenario
 from tests.faults.external_writer import ExternalWriter
 from tests.faults.harness import (
@@ -32,7 +32,7 @@ from tests.faults.harness import (
 )
 from tests.faults.test_3_crashes_and_servers import crash
 from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, evict, raw, save
+from tests.store.support import ManualClock, evict, put_raw, raw, save
 
 KEEPS = pytest.mark.parametrize("keeps", [True, False], ids=["keeps the header", "drops the header"])
 
@@ -393,6 +393,152 @@ def test_a_write_over_what_was_not_flushed_yet_keeps_it(
     settles(shop, clock, reader, writer)
 
 
+# While it is taken in
+
+
+@pytest.mark.fault("external writer: flush")
+@KEEPS
+@pytest.mark.parametrize("stalls", ["before the swap", "before the commit", "before the publish"])
+def test_two_processes_that_meet_a_write_at_once_take_it_in_once(
+    scenario: Scenario,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    background: Background,
+    program: Program,
+    keeps: bool,
+    stalls: str,
+) -> None:
+    shop = make_shop(scenario.settings)
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    mark = program(shop, scenario.redis, keeps).update()
+    steps = {"swap": ("redis", "swap"), "commit": ("flush_log", "apply"), "publish": ("redis", "publish")}
+    tier, name = steps[stalls.rpartition(" ")[2]]
+    checkpoints = [Checkpoint(getattr(store, tier), name) for store in (first, second)]
+    calling = [background(shop.get, first), background(shop.update, second)]
+    for checkpoint in checkpoints:
+        checkpoint.wait()
+    for checkpoint in checkpoints:
+        checkpoint.release()
+    for call in calling:
+        assert not isinstance(outcome(call), Exception)
+    assert_taken_in(first, mark, keeps=keeps)
+    assert first.external.writes().taken_in == 1
+    assert row_of(first)[0] == (3 if keeps else 2)
+    settles(shop, clock, first, second)
+
+
+@pytest.mark.fault("external writer: flush")
+@KEEPS
+@pytest.mark.parametrize("stalls", ["before the commit", "before the publish"])
+def test_a_further_write_while_the_one_before_is_taken_in_follows_it(
+    scenario: Scenario,
+    make_shop: Callable[..., Shop],
+    clock: ManualClock,
+    background: Background,
+    program: Program,
+    keeps: bool,
+    stalls: str,
+) -> None:
+    shop = make_shop(scenario.settings)
+    store, reader = shop.process(), shop.process()
+    shop.create(store)
+    external = program(shop, scenario.redis, keeps)
+    first = external.update()
+    stalled = (store.flush_log, "apply") if "commit" in stalls else (store.redis, "publish")
+    checkpoint = Checkpoint(*stalled)
+    reading = background(shop.get, store)
+    checkpoint.wait()
+    second = external.update()  # of what was taken in, with what we have written beside it
+    checkpoint.release()
+    outcome(reading)
+    shop.get(reader)
+    version, fields = row_of(reader)
+    if keeps:
+        assert ({first, second} <= set(fields), version) == (True, 3)
+        assert conflicts_of(reader) == []
+    else:
+        assert version == 1
+        kept = [{first, second} & set(each.fields or {}) for each in conflicts_of(reader)]
+        assert sorted(kept, key=len) == [{first}, {first, second}]
+    settles(shop, clock, reader, store)
+
+
+@pytest.mark.fault("external writer: update")
+@KEEPS
+def test_the_same_bytes_twice_take_nothing_of_ours_back(
+    scenario: Scenario, make_shop: Callable[..., Shop], clock: ManualClock, program: Program, keeps: bool
+) -> None:
+    shop = make_shop(scenario.settings)
+    store, other = shop.process(), shop.process()
+    shop.create(store)
+    external = program(shop, scenario.redis, keeps)
+    mark = external.update()
+    value = raw(store, ID) or b""
+    shop.get(store)
+    shop.update(other)
+    version, fields = row_of(other)
+    put_raw(store, ID, value)  # a second webhook, or the first one again: nobody can tell
+    read = shop.get(store)
+    assert {"mark1", "mark2"} <= set(read.fields)
+    assert row_of(store) == (version, fields)
+    assert (mark in fields) is keeps
+    (conflict,) = conflicts_of(store)
+    assert mark in (conflict.fields or {}), "not taken in, and not kept"
+    settles(shop, clock, store, other)
+
+
+@pytest.fixture
+def while_taken_in(
+    scenario: Scenario, make_shop: Callable[..., Shop], background: Background, program: Program
+) -> Callable[[], Shop]:
+    """An old session that an external writer wrote back over a published version is met by one process, then another.
+
+    The first one has taken it in, and not asked the database yet what it is worth.
+    """
+
+    def play() -> Shop:
+        shop = make_shop(scenario.settings)
+        writer, taker, reader = shop.process(), shop.process(), shop.process()
+        shop.create(writer)
+        external = program(shop, scenario.redis, True)
+        seen = external.read()
+        assert shop.update(writer).published is True
+        hand_over(writer)
+        for store in (taker, reader):
+            assert shop.get(store).version == 2
+        external.write(seen)
+        checkpoint = Checkpoint(taker.flush_log, "apply")
+        taking = background(shop.get, taker)
+        checkpoint.wait()
+        assert value_in_redis(reader).is_dirty
+        try:
+            shop.get(reader)
+        finally:
+            checkpoint.release()
+            outcome(taking)
+        return shop
+
+    return play
+
+
+@pytest.mark.fault("external writer: flush")
+def test_what_is_only_taken_in_is_trusted_by_nobody(while_taken_in: Callable[[], Shop], clock: ManualClock) -> None:
+    shop = while_taken_in()
+    reader = shop.process()
+    assert row_of(reader)[0] == 3
+    settles(shop, clock, reader)
+
+
+@pytest.mark.fault("11 negative controls")
+def test_if_what_is_only_taken_in_were_trusted_it_would_be_read_stale(
+    while_taken_in: Callable[[], Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust_what_was_taken_in(monkeypatch)
+    with pytest.raises(AssertionError, match="a stale read from redis: it lacks"):
+        while_taken_in()
+
+
 # A process that dies while it takes a write in
 
 STEPS = [
@@ -501,6 +647,28 @@ def test_a_restored_external_value_is_taken_in_once_and_takes_nothing_back(
         shop.forget_external(mark) if keeps else None
     else:
         settles(shop, clock, second, first)
+
+
+@pytest.mark.fault("11 negative controls")
+@KEEPS
+def test_if_nobody_remembered_what_was_flushed_a_restored_value_would_be_taken_in_again(
+    own_scenario: Scenario, make_shop: Callable[..., Shop], program: Program, clock: ManualClock, keeps: bool
+) -> None:
+    shop = make_shop(own_scenario.settings)
+    first, second = shop.process(), shop.process()
+    shop.create(first)
+    program(shop, own_scenario.redis, keeps).update()
+    save(own_scenario.redis)
+    shop.get(first)
+    shop.update(second)
+    before = (row_of(second)[0], len(conflicts_of(second)))
+    with pytest.MonkeyPatch.context() as patch:
+        forget_what_was_flushed(patch)
+        own_scenario.redis.kill()
+        own_scenario.redis.start()
+        clock.advance(6)
+        shop.get(second)
+    assert (row_of(second)[0], len(conflicts_of(second))) == (before[0], before[1] + 1), "a second conflict"
 
 
 @pytest.mark.fault("external writer: snapshot restart")

@@ -1,4 +1,4 @@
-"""Looks of operators classify what external writers have written, and write nothing: every key and row is compared."""
+"""Operators' looks classify what external writers have written, and write nothing: keys and rows are compared."""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ class Call:
     durability: str = ""
     published: bool = False
     verified: bool = False
+    dirty: int = 0
+    """How many of its writes the database lacks: what is merged there, or stands against it, gets another number."""
 
     @property
     def is_promise(self) -> bool:
@@ -143,8 +145,8 @@ class History:
         )
 
     def _content(self, told: _Told, call: Call) -> str | None:
-        """One version has one content, whoever tells it."""
-        certain = call.is_promise or (call.kind == "get" and call.verified)
+        """One version of the database has one content, whoever tells it."""
+        certain = call.is_promise or (call.kind == "get" and call.verified and not call.dirty)
         if not certain or call.error or call.version == 0:
             return None
         known = told.contents.setdefault(call.version, call.marks)

@@ -181,6 +181,23 @@ def test_a_payment_that_was_refused_is_not_counted(store: CheckoutStore) -> None
     assert counted(store) == {"created": 1, "cancelled": 1, "updated": 1}
 
 
+def test_a_write_that_was_refused_in_part_is_counted_once_though_it_comes_back(
+    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({}, checkout_id=ID)
+    store.set_payment_status(ID, "paid")
+    external_write(store, {"paymentStatus": "pending", "notes": "theirs"})
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "publish", redis_away)
+        assert store.get(ID).version == 3
+    dirty = raw(store, ID)
+    assert dirty is not None
+    flush_all(another())
+    put_raw(store, ID, dirty)
+    assert another().get(ID).version == 3
+    assert counted(store) == {"created": 1, "updated": 1, "completed": 1}, "only who commits counts, if it can"
+
+
 def test_a_write_is_counted_once_though_another_program_goes_on_writing(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

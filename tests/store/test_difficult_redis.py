@@ -18,6 +18,7 @@ from checkout_cli.errors import (
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import Durability, TierName
 from checkout_cli.settings import Settings
+from checkout_cli.store import redis_connection
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
 from tests.servers import ValkeyServer
@@ -26,6 +27,7 @@ from tests.store.support import (
     ManualClock,
     copy_of,
     evict,
+    external_write,
     key_of,
     make_store,
     put_raw,
@@ -124,6 +126,21 @@ def test_a_server_that_does_not_say_who_it_is_is_never_trusted_and_still_serves(
         assert store.get(ID).fields["n"] == 2
         store.delete(ID)
         assert raw(store, ID) is None
+
+
+@pytest.mark.parametrize("who", [b"", b"two words", b'a"b', b"a\\b", b"\xff", b"x" * 200, b"a\x00b"])
+def test_a_server_that_says_who_it_is_in_no_usable_way_is_never_trusted_and_still_serves(
+    store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch, who: bytes
+) -> None:
+    monkeypatch.setattr(redis_connection, "_info_value", lambda _section, _name: who)
+    odd = another()
+    assert odd.create({"n": 1}, checkout_id=ID).published
+    assert odd.get(ID).tier is TierName.DATABASE
+    external_write(odd, {"n": 2})
+    assert odd.get(ID).version == 2
+    assert odd.update(ID, {"n": 3}).published
+    odd.delete(ID)
+    assert raw(odd, ID) is None
 
 
 def test_a_wrong_password_is_no_outage(

@@ -24,10 +24,10 @@ from checkout_cli.store.schema_version import STEPS, Step, Upgrade
 from tests.store.support import copy_of, database_away
 
 NOW = 1_800_000_000_000
-SESSIONS = [Record(f"session-{number}", 1, b'{"a":1}', NOW, NOW + 1000 * number) for number in range(5)]
+SESSIONS = [Record(f"session-{number}", 1, b'{"a":1}', NOW, NOW + 1000 * number, "w") for number in range(5)]
 OLDER: dict[str, tuple[str, ...]] = {
     "as it was": (),
-    "without the later tables": ("DROP TABLE checkoutctl_quarantine", "DROP TABLE checkoutctl_reigns"),
+    "without the later tables": ("DROP TABLE checkoutctl_conflicts", "DROP TABLE checkoutctl_reigns"),
     "without an index on expires_at": ("DROP INDEX checkoutctl_sessions_expiry",),
     "with the first index on expires_at": (
         "DROP INDEX checkoutctl_sessions_expiry",
@@ -106,7 +106,7 @@ def test_tables_and_indexes_that_were_dropped_are_made_again(opened: Open) -> No
     first = opened()
     first.create_schema()
     new = structure(first)
-    run(first, "DROP TABLE checkoutctl_quarantine", "DROP INDEX checkoutctl_sessions_expiry")
+    run(first, "DROP TABLE checkoutctl_conflicts", "DROP INDEX checkoutctl_sessions_expiry")
     assert first.upgrade_schema() == Upgrade(schema.VERSION, schema.VERSION)
     assert structure(first) == new
 

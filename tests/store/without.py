@@ -10,9 +10,15 @@ import msgspec
 import sqlalchemy
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store import redis_commands, redis_connection, redis_tier
+from checkout_cli.store import flush_log, flusher, redis_commands, redis_connection, redis_tier
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_engine import Prepared
+from checkout_cli.store.protocol import bodies, publishing, value, writing
+from checkout_cli.store.protocol.flushing import decide
+from checkout_cli.store.protocol.publishing import Found, Outcome, judge
+from checkout_cli.store.protocol.row import Row
+from checkout_cli.store.protocol.value import Value
+from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.redis_commands import Script
 from checkout_cli.store.redis_tier import Opened
 from checkout_cli.store.schema import sessions
@@ -23,6 +29,9 @@ Patch = Callable[[Any, str, Any], None]
 FOREVER = 1e9
 
 
+# Versions and identities
+
+
 def version_check(store: CheckoutStore, patch: Patch) -> None:
     """The UPDATE takes whatever version it finds."""
     columns = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
@@ -31,16 +40,16 @@ def version_check(store: CheckoutStore, patch: Patch) -> None:
     patch(store.database, "_update", Prepared(statement, store.database._engine))
 
 
-def stamp(store: CheckoutStore, patch: Patch) -> None:
+def identity(store: CheckoutStore, patch: Patch) -> None:
     """Every server is called the same."""
-    patch(redis_connection, "_info_value", lambda _section, _name: b"always the same")
+    patch(redis_connection, "_info_value", lambda _section, _name: b"the-same")
 
 
-def moment_of_the_stamp(store: CheckoutStore, patch: Patch) -> None:
+def moment_of_the_identity(store: CheckoutStore, patch: Patch) -> None:
     """The server's identity is asked for when publishing, not in the operation's first step."""
     publish = store.redis.publish
 
-    def with_identity_of_now(record: Any, opened: Opened, now: int, **options: Any) -> str:
+    def with_identity_of_now(record: Any, opened: Opened, now: int, **options: Any) -> Any:
         try:
             identity = store.redis.identity(record.checkout_id)
         except RedisUnavailable:  # the connection of before the restart
@@ -49,63 +58,6 @@ def moment_of_the_stamp(store: CheckoutStore, patch: Patch) -> None:
         return publish(record, msgspec.structs.replace(opened, identity=identity), now, **options)
 
     patch(store.redis, "publish", with_identity_of_now)
-
-
-def lease(store: CheckoutStore, patch: Patch) -> None:
-    """Who has looked for pending rows once trusts Redis for ever."""
-    patch(store.hand_over, "_span", FOREVER)
-
-
-def moment_of_the_lease(store: CheckoutStore, patch: Patch) -> None:
-    """The lease is timed from the end of the look."""
-    renew = store.hand_over.renew
-
-    def timed_from_the_end() -> None:
-        before = store.hand_over._lease_until
-        renew()
-        if store.hand_over._lease_until > before:
-            store.hand_over._lease_until = store.clock.elapsed() + store.settings.trust
-
-    patch(store.hand_over, "renew", timed_from_the_end)
-
-
-def publish_rules(store: CheckoutStore, patch: Patch) -> None:
-    """A publish may create a missing key."""
-    _script(patch, b"return 'missing'", b"return put()")
-
-
-def fill_marker(store: CheckoutStore, patch: Patch) -> None:
-    """A publish takes any fill marker for its own."""
-    own = b"ARGV[3] ~= '' and string.sub(value, 6, 6 + #ARGV[3]) == ARGV[3] .. ':'"
-    _script(patch, own, b"true")
-
-
-def own_distrust(store: CheckoutStore, patch: Patch) -> None:
-    """A process trusts Redis as before though its own publish failed."""
-    patch(store.hand_over, "note_unpublished", lambda _id, _version: None)
-    patch(store.hand_over, "void", lambda _: None)
-
-
-def restamping(store: CheckoutStore, patch: Patch) -> None:
-    """A publish replaces lower versions only."""
-    _script(patch, b"or (version == ours and stamp ~= ARGV[2])", b"")
-
-
-def tombstone(store: CheckoutStore, patch: Patch) -> None:
-    """A deletion leaves no row."""
-    bury = store.database.bury
-
-    def bury_and_forget(checkout_id: str, **options: Any) -> bool:
-        done = bury(checkout_id, **options)
-        store.database.erase(checkout_id)
-        return done
-
-    patch(store.database, "bury", bury_and_forget)
-
-
-def drain_log(store: CheckoutStore, patch: Patch) -> None:
-    """Nobody remembers what was drained."""
-    patch(store.drain_log, "_log", lambda *_: True)
 
 
 def write_id(store: CheckoutStore, patch: Patch) -> None:
@@ -121,28 +73,189 @@ def write_id(store: CheckoutStore, patch: Patch) -> None:
     patch(store.database, "_has_write", lambda checkout_id, _: has_write(checkout_id, "the caller's own"))
 
 
-def _script(patch: Patch, old: bytes, new: bytes) -> None:
-    changed = Script("publish")
-    assert old in changed.text, "the script has changed: this control switches nothing off"
-    changed.text = changed.text.replace(old, new)
+# Trust
+
+
+def lease(store: CheckoutStore, patch: Patch) -> None:
+    """Who has looked for pending rows once trusts Redis for ever."""
+    patch(store.hand_over, "_span", FOREVER)
+
+
+def moment_of_the_lease(store: CheckoutStore, patch: Patch) -> None:
+    """The lease is timed from the end of the look."""
+    renew = store.hand_over.renew
+
+    def timed_from_the_end() -> Any:
+        before = store.hand_over._lease_until
+        due = renew()
+        if store.hand_over._lease_until > before:
+            store.hand_over._lease_until = store.clock.elapsed() + store.settings.trust
+        return due
+
+    patch(store.hand_over, "renew", timed_from_the_end)
+
+
+def own_distrust(store: CheckoutStore, patch: Patch) -> None:
+    """A process trusts Redis as before though its own publish failed."""
+    patch(store.hand_over, "note_unpublished", lambda _record: None)
+    patch(store.hand_over, "void", lambda _: None)
+
+
+def checksum(store: CheckoutStore, patch: Patch) -> None:
+    """A value with a header of ours is ours."""
+    patch(value, "_check", lambda _before, _after: b"0" * 16)
+
+
+def questionable(store: CheckoutStore, patch: Patch) -> None:
+    """An external value counts as ours as soon as it is taken in, before it was compared with the database."""
+
+    def unquestioned(*arguments: Any) -> Value:
+        return msgspec.structs.replace(taken_in(*arguments), questionable=False)
+
+    patch(flusher, "taken_in", unquestioned)
+
+
+# Publishing
+
+
+def fill_claim(store: CheckoutStore, patch: Patch) -> None:
+    """Any publish may fill a missing key."""
+    _script(patch, (b"ARGV[2] ~= '' and redis.call('GET', KEYS[2]) == ARGV[2]", b"true"))
+
+
+def missing_keys(store: CheckoutStore, patch: Patch) -> None:
+    """A publish brings back a key that has gone since it was seen."""
+    _script(patch, (b"elseif value ~= ARGV[2] then", b"elseif value and value ~= ARGV[2] then"))
+
+
+def end_of_claims(store: CheckoutStore, patch: Patch) -> None:
+    """Who finds the key missing leaves the claims of others as they are."""
+    ends = b"  redis.call('DEL', KEYS[2])\n"
+    _script(
+        patch,
+        (ends + b"  if not ours", b"  if not ours"),
+        (ends + b"  return {0}\nend\n", b"  return {0}\nend\n"),
+    )
+
+
+def exact_bytes(store: CheckoutStore, patch: Patch) -> None:
+    """A publish compares nothing with what it has seen."""
+    _script(patch, (b"elseif value ~= ARGV[2] then", b"elseif not value then"))
+
+
+def fresh_answers(store: CheckoutStore, patch: Patch) -> None:
+    """Who found nothing before its commit, and no claim, has nothing to publish."""
+    publish = store.redis.publish
+
+    def hasty(record: Any, opened: Opened, *arguments: Any, **options: Any) -> Any:
+        if opened.raw is None and not opened.token:
+            return Outcome.MISSING, opened
+        return publish(record, opened, *arguments, **options)
+
+    patch(store.redis, "publish", hasty)
+
+
+def publishing_again(store: CheckoutStore, patch: Patch) -> None:
+    """A publish replaces lower versions only."""
+
+    def lower_only(found: Found, row: Row, *arguments: Any) -> Outcome:
+        same = found.value.base == row.version and not (found.value.is_dirty or found.value.is_external)
+        return Outcome.NEWER if same else judge(found, row, *arguments)
+
+    patch(publishing, "judge", lower_only)
+
+
+def external_values(store: CheckoutStore, patch: Patch) -> None:
+    """A publish takes what an external writer has written for old."""
+    _judge(patch, Outcome.EXTERNAL)
+
+
+def dirty_values(store: CheckoutStore, patch: Patch) -> None:
+    """A publish takes what only Redis has for old."""
+    _judge(patch, Outcome.DIRTY)
+
+
+def tombstone(store: CheckoutStore, patch: Patch) -> None:
+    """A deletion leaves no row."""
+    bury = store.database.bury
+
+    def bury_and_forget(checkout_id: str, **options: Any) -> bool:
+        done = bury(checkout_id, **options)
+        store.database.erase(checkout_id)
+        return done
+
+    patch(store.database, "bury", bury_and_forget)
+
+
+# Flushing
+
+
+def flushed_before(store: CheckoutStore, patch: Patch) -> None:
+    """Nobody remembers what was flushed."""
+    patch(store.flush_log, "_known", lambda *_: {})
+
+
+def base_rule(store: CheckoutStore, patch: Patch) -> None:
+    """A flush takes every value for one that grew from the row."""
+
+    def on_any_row(dirty: Value, row: Row | None, *arguments: Any) -> Any:
+        base = 0 if row is None else row.version
+        return decide(msgspec.structs.replace(dirty, base=base), row, *arguments)
+
+    patch(flush_log, "decide", on_any_row)
+
+
+def transitions(store: CheckoutStore, patch: Patch) -> None:
+    """A payment status may follow any other."""
+    patch(bodies, "may_follow", lambda *_: True)
+
+
+def restored_bytes(store: CheckoutStore, patch: Patch) -> None:
+    """Bytes that came back with a restart count as written again."""
+    patch(writing, "_external_id", lambda _value, digest, _identity: writing.EXTERNAL + digest)
+
+
+def _judge(patch: Patch, overwritten: Outcome) -> None:
+    def careless(*arguments: Any) -> Outcome:
+        outcome = judge(*arguments)
+        return Outcome.SET if outcome is overwritten else outcome
+
+    patch(publishing, "judge", careless)
+
+
+def _script(patch: Patch, *changes: tuple[bytes, bytes]) -> None:
+    changed = Script("replace")
+    for old, new in changes:
+        assert changed.text.count(old) == 1, "the script has changed: this control switches nothing off"
+        changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
-    patch(redis_tier, "_PUBLISH", redis_commands.register(changed))
+    patch(redis_tier, "_REPLACE", redis_commands.register(changed))
 
 
 MECHANISMS: dict[str, Callable[[CheckoutStore, Patch], None]] = {
     mechanism.__name__.replace("_", " "): mechanism
     for mechanism in (
         version_check,
-        stamp,
-        moment_of_the_stamp,
+        identity,
+        moment_of_the_identity,
+        write_id,
         lease,
         moment_of_the_lease,
-        publish_rules,
-        fill_marker,
         own_distrust,
-        restamping,
+        checksum,
+        questionable,
+        fill_claim,
+        missing_keys,
+        end_of_claims,
+        exact_bytes,
+        fresh_answers,
+        publishing_again,
+        external_values,
+        dirty_values,
         tombstone,
-        drain_log,
-        write_id,
+        flushed_before,
+        base_rule,
+        transitions,
+        restored_bytes,
     )
 }

@@ -56,7 +56,7 @@ def perform(store: CheckoutStore, order: Order) -> dict[str, Any]:
         answer = answer.session
     marks = frozenset(name for name in answer.fields if name.startswith("mark"))
     told |= {"version": answer.version, "marks": marks, "status": answer.status}
-    return told | {"tier": str(answer.tier), "verified": answer.verified}
+    return told | {"tier": str(answer.tier), "verified": answer.verified, "dirty": answer.dirty}
 
 
 def _answer(store: CheckoutStore, order: Order) -> Acknowledgement | Session | str | None:
