@@ -36,6 +36,7 @@ class Call:
     durability: str = ""
     published: bool = False
     verified: bool = False
+    dirty: int = 0
 
     @property
     def is_promise(self) -> bool:
@@ -143,8 +144,8 @@ class History:
         )
 
     def _content(self, told: _Told, call: Call) -> str | None:
-        """One version has one content, whoever tells it."""
-        certain = call.is_promise or (call.kind == "get" and call.verified)
+        """One version has one content, whoever tells it; but for those that the database is still to get."""
+        certain = call.is_promise or (call.kind == "get" and call.verified and not call.dirty)
         if not certain or call.error or call.version == 0:
             return None
         known = told.contents.setdefault(call.version, call.marks)
