@@ -183,34 +183,32 @@ class CheckoutStore:
         """
         write_id = first_of(self._new_token())
         record = msgspec.structs.replace(self._versions.first(fields, checkout_id), write_id=write_id)
+        chosen = checkout_id is not None or fields.get("checkoutId") is not None
         opened = self._open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
             raise SessionExists(f"session {record.checkout_id} exists already")
-        if (
-            opened is not None
-            and self._prefers_redis(require)
-            and self._is_free(record, chosen=checkout_id is not None)
-        ):
-            written = self.redis_alone.create(record, opened, write_id, require)
+        if opened is not None and self._prefers_redis(require):
+            free = self._is_free(record.checkout_id) if chosen else True
+            written = None
+            if free is not False:
+                written = self.redis_alone.create(record, opened, write_id, require, questionable=free is None)
             if written is not None:
                 return written
         try:
             created = self._insert(record)
         except DatabaseUnavailable as away:
-            return self._without_database.create(record, opened, write_id, require, away)
+            return self._without_database.create(record, opened, write_id, require, away, chosen=chosen)
         if not created:
             self.publisher.give_up(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
         return self._acknowledged(record, Settled(opened) if opened is not None else None, None)
 
-    def _is_free(self, record: Record, *, chosen: bool) -> bool:
-        """Whether Redis alone may acknowledge a new session: nobody has had an id that its caller has chosen."""
-        if not chosen:
-            return True
+    def _is_free(self, checkout_id: str) -> bool | None:
+        """Whether nobody has had an id that its caller has chosen; ``None``: only the database knows, and is away."""
         try:
-            return self.database.read(record.checkout_id) is None
+            return self.database.read(checkout_id) is None
         except DatabaseUnavailable:
-            return True  # what the database has of it makes it a conflict, once it is flushed
+            return None
 
     @measured
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:

@@ -40,9 +40,12 @@ class RedisAlone:
         self._lock = threading.Lock()
 
     def create(
-        self, record: Record, opened: Opened, write_id: str, require: Durability | None
+        self, record: Record, opened: Opened, write_id: str, require: Durability | None, *, questionable: bool
     ) -> Acknowledgement | None:
         """Create a session in Redis; ``None`` where our claim no longer holds, or never did, or its slot is moving.
+
+        ``questionable``: the database could not be asked whether the id is free, so nobody may trust what is written.
+        What it has of that id makes it a conflict, once it is flushed.
 
         Raises:
             DurabilityUnavailable: the caller requires more.
@@ -51,7 +54,7 @@ class RedisAlone:
         if not opened.token:
             return None
         assert record.body is not None  # noqa: S101  (it is no tombstone)
-        value = Value(0, opened.identity or b"-", record.body, (write_id,))
+        value = Value(0, opened.identity or b"-", record.body, (write_id,), questionable=questionable)
         try:
             return self._write(record, value, opened)
         except SlotMoving:

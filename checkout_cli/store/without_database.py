@@ -31,15 +31,20 @@ class WithoutDatabase:
         write_id: str,
         require: Durability | None,
         away: DatabaseUnavailable,
+        *,
+        chosen: bool,
     ) -> Acknowledgement:
-        """Redis alone, else memory. The write's id is the same: the database may have it, and lost only the answer."""
+        """Redis alone, else memory. The write's id is the same: the database may have it, and lost only the answer.
+
+        ``chosen``: the session's id is its caller's, so that the database may know of another one that has had it.
+        """
         if isinstance(away, DatabaseNotReady):
             self._publisher.give_up(record.checkout_id, opened)
             raise away  # nobody has set it up: that is to be reported, not to be survived
         if opened is None:
             return self._last_resort.create(record, write_id, require, away)
         try:
-            written = self._redis_alone.create(record, opened, write_id, require)
+            written = self._redis_alone.create(record, opened, write_id, require, questionable=chosen)
         except DurabilityUnavailable:
             self._publisher.give_up(record.checkout_id, opened)
             raise

@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,13 +21,15 @@ from typing import Any
 
 from checkout_cli.keys import session_key
 from checkout_cli.operations.embedded import HOST
+from checkout_cli.operations.sync import synchronize
+from checkout_cli.session import decode
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.faults.conftest import proxied
+from tests.faults.external_writer import ExternalWriter
 from tests.faults.proxy import Proxy
 from tests.servers import PostgresServer, ValkeyServer
-from tests.store.history import READS, Call, History
-from tests.store.test_state_machine import kept
+from tests.store.history import READS, Call, History, Kept
 from tests.store.worker import Order, perform
 
 KINDS = ("get",) * 12 + ("update",) * 6 + ("create", "pay", "peek")
@@ -71,10 +73,18 @@ def _call(store: CheckoutStore, process: str, order: Order) -> Call:
 
 
 class Injector:
-    """Makes one fault after the other, and notes when Redis lost what it alone may have had."""
+    """Makes one fault after the other, and notes when Redis lost what it alone may have had.
 
-    def __init__(self, server: ValkeyServer, redis: list[Proxy], database: list[Proxy], chance: random.Random) -> None:
-        self.server, self.redis, self.database, self.chance = server, redis, database, chance
+    It is the external writer too. What that has written, a process of ours meets at once, so that nothing excuses its
+    loss.
+    """
+
+    def __init__(
+        self, server: ValkeyServer, url: str, redis: list[Proxy], database: list[Proxy], chance: random.Random
+    ) -> None:
+        self.server, self.url, self.redis, self.database, self.chance = server, url, redis, database, chance
+        self.external: dict[str, str] = {}
+        """The marks of the external writer, and under which id each was met."""
         self.made: Counter[str] = Counter()
         self.losses: list[tuple[float, str | None]] = []
         self.started = time.monotonic()
@@ -91,7 +101,7 @@ class Injector:
             self.database_away,
             self.redis_and_database_away,
             self.publish_answers_lost,
-            self.foreign_writes,
+            self.external_writes,
         ]
         for fault in itertools.chain.from_iterable(self.chance.sample(faults, len(faults)) for _ in itertools.count()):
             if time.monotonic() > self.started + seconds - 2:
@@ -164,14 +174,27 @@ class Injector:
         for proxy in self.redis:
             proxy.restore()
 
-    def foreign_writes(self) -> None:
-        for _ in range(10):
-            name = self.some_name()
-            value = b'{"checkoutId":"%s","subtotal":1,"foreign":true}' % name.encode()
-            with self.server.client(socket_timeout=5) as client:
-                client.set(session_key(name), value, ex=1800, xx=True)
-            self.lost(name)
-            time.sleep(0.02)
+    def external_writes(self) -> None:
+        with (
+            CheckoutStore.open(_settings(self.server.port, self.url)) as store,
+            self.server.client(socket_timeout=5) as client,
+        ):
+            for number in range(10):
+                program, name = ExternalWriter(self, client, keeps_header=number % 2 == 0), self.some_name()
+                seen = program.find(name)
+                if seen is None:
+                    continue
+                time.sleep(self.chance.uniform(0, 0.02))  # others write meanwhile, and it does not know
+                program.write(seen, name)
+                self.lost(name)  # what Redis alone had, it may have overwritten
+                perform(store, Order("get", name))
+                time.sleep(0.02)
+
+    def new_mark(self, of: str) -> str:
+        return f"{of}{len(self.external)}"
+
+    def note_external(self, mark: str, checkout_id: str) -> None:
+        self.external[mark] = checkout_id
 
     def some_name(self) -> str:
         age = time.monotonic() - self.started
@@ -205,7 +228,7 @@ def shop(processes: int, seconds: float, seed: int) -> Iterator[tuple[ValkeyServ
             pipes.append(ours)
         for pipe in pipes:
             assert pipe.recv() == "ready"
-        yield server, url, pipes, Injector(server, redis, database, random.Random(seed))
+        yield server, url, pipes, Injector(server, url, redis, database, random.Random(seed))
 
 
 def _settings(redis_port: int, database_url: str) -> Settings:
@@ -241,13 +264,31 @@ def judge(calls: list[Call], injector: Injector, settings: Settings) -> tuple[li
             history.attempted_deletion(call.checkout_id, call.began)
     verdicts = [f"{call.checkout_id}: {verdict}" for call in calls if (verdict := history.add(call)) is not None]
     with CheckoutStore.open(settings) as auditor:
-        for _ in range(1000):
-            if not auditor.redis_alone.count():
-                break
-            auditor.redis_alone.drain_some(100)
-        names = {call.checkout_id for call in calls}
-        verdicts += history.reckon({name: kept(auditor, name) for name in names})
-        return verdicts, auditor.drain_log.conflict_count()
+        report = synchronize(auditor)
+        assert report.finished, report
+        assert not report.unreachable, report
+        in_the_end = {name: kept(auditor, name) for name in {call.checkout_id for call in calls}}
+        verdicts += history.reckon({name: found for name, (found, _) in in_the_end.items()})
+        for mark, name in injector.external.items():
+            found, fields = in_the_end[name]
+            if found.marks is not None and mark not in fields:  # a deleted session took it along
+                verdicts.append(f"{name}: lost: {mark} of an external writer is neither in the database nor a conflict")
+        return verdicts, auditor.flush_log.conflict_count()
+
+
+def kept(auditor: CheckoutStore, name: str) -> tuple[Kept, set[str]]:
+    """What the database has of a session in the end; and all fields that its row and its conflicts have."""
+    row = auditor.database.read(name)
+    conflicts = [each.fields or {} for each in auditor.flush_log.conflicts(100_000) if each.checkout_id == name]
+    lost = tuple(_content(fields) for fields in conflicts)
+    if row is None or row.body is None:
+        return Kept(None if row is None else row.version, None, "", lost), set().union(*conflicts)
+    fields = decode(row.body)
+    return Kept(row.version, *_content(fields), lost), set(fields).union(*conflicts)
+
+
+def _content(fields: Mapping[str, Any]) -> tuple[frozenset[str], str]:
+    return frozenset(name for name in fields if name.startswith("mark")), str(fields.get("paymentStatus"))
 
 
 def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: int, asked: argparse.Namespace) -> None:
@@ -271,6 +312,7 @@ def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: 
         "stale": str(stale),
         "lost": str(lost),
         "other violations": str(len(verdicts) - stale - lost),
+        "external writes": f"{len(injector.external)}   each met at once by a process of ours",
         "conflicts": f"{conflicts}   both contents are kept",
     }
     for name, text in rows.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from checkout_cli.keys import INDEX, INDEX_BESIDE
-from checkout_cli.operations import external_writers
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
+from tests.operations.test_sync import note_seen
 
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
 
@@ -134,10 +134,8 @@ def test_an_adoption_answers_with_one_document(beside: CheckoutStore, checkoutct
     }
 
 
-def test_while_the_older_program_is_in_use_it_says_so(
-    beside: CheckoutStore, checkoutctl: Checkoutctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(external_writers, "last_seen", lambda _: beside.clock.wall() - 3_600_000)
+def test_while_the_older_program_is_in_use_it_says_so(beside: CheckoutStore, checkoutctl: Checkoutctl) -> None:
+    note_seen(beside, beside.clock.wall() - 3_600_000)
     refused = checkoutctl.here("sessions", "index", "adopt", "--yes")
     assert refused.code == 1
     assert "another program was seen within a day, and uses the SET at checkout:index" in refused.err

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from checkout_cli.keys import session_key
 from checkout_cli.session import STORE_FIELD
-from tests.faults.harness import ID, Shop
+from tests.faults.harness import ID
 
 TTL = 1800
 
 Fields = dict[str, Any]
 
 
+class Book(Protocol):
+    """Who reckons with what an external writer writes."""
+
+    def new_mark(self, of: str) -> str:
+        """A field that no other write sets."""
+
+    def note_external(self, mark: str, checkout_id: str) -> None:
+        """It was written."""
+
+
 class ExternalWriter:
     """Reads with GET and a JSON parser, and writes all of it back with SETEX, as the shop's older program does.
 
     One that keeps our header has it among the fields that it read; one that drops it builds an object of its own.
-    Each write sets a field of its own, which the shop's reckoning looks for.
+    Each write sets a field of its own, which the reckoning looks for.
     """
 
-    def __init__(self, shop: Shop, client: Any, *, keeps_header: bool) -> None:
-        self._shop = shop
+    def __init__(self, book: Book, client: Any, *, keeps_header: bool) -> None:
+        self._book = book
         self._client = client
         self.keeps_header = keeps_header
 
     def read(self, checkout_id: str = ID) -> Fields:
         """The session as this program has it in its memory."""
+        fields = self.find(checkout_id)
+        assert fields is not None, "the external writer finds no session"
+        return fields
+
+    def find(self, checkout_id: str) -> Fields | None:
+        """The same, where there is one."""
         value = self._client.get(session_key(checkout_id))
-        assert value is not None, "the external writer finds no session"
+        if value is None:
+            return None
         fields: Fields = json.loads(value)
         if not self.keeps_header:
             fields.pop(STORE_FIELD, None)
@@ -37,10 +54,10 @@ class ExternalWriter:
 
     def write(self, read: Fields, checkout_id: str = ID, **fields: Any) -> str:
         """Write back what was read, however long ago, with some fields set; returns the mark that was set too."""
-        mark = self._shop.new_mark("theirs")
+        mark = self._book.new_mark("theirs")
         text = json.dumps({**read, **fields, mark: 1}, separators=(",", ":"))
         self._client.execute_command("SETEX", session_key(checkout_id), TTL, text)
-        self._shop.note_external(mark, checkout_id)
+        self._book.note_external(mark, checkout_id)
         return mark
 
     def update(self, checkout_id: str = ID, **fields: Any) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.errors import RedisUnavailable, SessionNotFound
+from checkout_cli.errors import RedisUnavailable, SessionDeleted, SessionNotFound
 from checkout_cli.keys import claim_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import MOST_TRIES
+from checkout_cli.store.protocol.value import encode
 from tests.faults.altered import (
     believe_what_open_found,
     let_claims_outlive_a_missing_key,
@@ -719,6 +720,79 @@ def test_a_snapshot_that_revives_a_flushed_value_changes_nothing(
             assert shop.get(reader).version == (3 if after == "update" else 2)
     assert other.flush_log.conflict_count() == 0
     assert other.flusher.pending.count() == 0
+
+
+@pytest.fixture(params=["deleted", "evicted"])
+def created_unasked(
+    request: pytest.FixtureRequest, forked: tuple[Shop, CheckoutStore], postgres: ProxiedPostgres
+) -> tuple[Shop, CheckoutStore, CheckoutStore, str]:
+    """An id that only the database knows to be taken, and under which Redis alone has acknowledged a session."""
+    shop, cut = forked
+    other = shop.process()
+    shop.create(other)
+    shop.get(cut)  # without which the first thing that it asked the database for would be its tables' version
+    if request.param == "deleted":
+        shop.delete(other)
+    else:
+        assert shop.update(other).published is True
+        evict(other, ID)
+    other.hand_over.write_down()
+    reader = shop.process()
+    reader.hand_over.renew()
+    postgres.proxy.refuse()
+    done = cut.create({"theirs": 1}, checkout_id=ID)
+    assert (done.durability, done.session.verified) == (Durability.REDIS, False)
+    return shop, cut, reader, request.param
+
+
+@pytest.mark.fault("5 database cut for one process")
+def test_what_was_created_without_asking_the_database_is_verified_by_nobody(
+    created_unasked: tuple[Shop, CheckoutStore, CheckoutStore, str], postgres: ProxiedPostgres, clock: ManualClock
+) -> None:
+    shop, cut, reader, how = created_unasked
+    assert cut.get(ID).verified is False
+    assert cut.update(ID, {"more": 1}).session.verified is False
+    for store in (reader, shop.process()):
+        if how == "deleted":
+            shop.gone(store)
+        else:
+            assert shop.get(store).version == 2
+    postgres.proxy.restore()
+    clock.advance(6)
+    if how == "deleted":
+        shop.gone(cut)
+    else:
+        assert "theirs" not in shop.get(cut).fields
+    (conflict,) = cut.flush_log.conflicts(10)
+    assert conflict.fields is not None
+    assert {"theirs", "more"} <= set(conflict.fields), "acknowledged, and neither there nor kept"
+    assert cut.flusher.pending.count() == 0
+
+
+@pytest.mark.fault("11 negative controls")
+def test_if_what_was_created_unasked_were_not_in_question_it_would_be_read(
+    created_unasked: tuple[Shop, CheckoutStore, CheckoutStore, str], postgres: ProxiedPostgres
+) -> None:
+    shop, cut, reader, how = created_unasked
+    value = value_in_redis(cut)
+    put_raw(cut, ID, encode(value.base, value.identity, value.body, value.ids))
+    with pytest.raises(AssertionError, match="a deleted session was read" if how == "deleted" else "a stale read"):
+        shop.get(reader)
+    postgres.proxy.restore()
+
+
+@pytest.mark.fault("5 database cut for one process")
+@pytest.mark.parametrize("given", ["as an argument", "as a field"])
+def test_a_shop_that_prefers_redis_asks_the_database_for_an_id_that_its_caller_gives(
+    scenario: Scenario, make_shop: Callable[..., Shop], given: str
+) -> None:
+    shop = make_shop(replace(scenario.settings, durability="redis"))
+    store, other = shop.process(), shop.process()
+    shop.create(store, require=Durability.DATABASE)
+    shop.delete(store)
+    with pytest.raises(SessionDeleted):
+        other.create({"checkoutId": ID}, checkout_id=ID if given == "as an argument" else None)
+    assert raw(other, ID) is None
 
 
 # 6 A publish that was refused during a flush

@@ -15,7 +15,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis_commands import encoded
 from tests.cluster import Cluster
 from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, evict, make_store, wait_until
+from tests.store.support import LONG_AGO, ManualClock, evict, make_store, wait_until
 
 NAMES = [f"session-{number:04}" for number in range(60)]
 TTL = 1800
@@ -58,7 +58,7 @@ def test_what_a_dead_primary_may_have_waits_and_the_rest_goes(cluster: Cluster, 
         for name in NAMES:
             store.create({}, checkout_id=name)
             evict(store, name)
-        store.redis.ask(("ZADD", INDEX, *(part for name in NAMES for part in (1, encoded(name)))))
+        store.redis.ask(("ZADD", INDEX, *(part for name in NAMES for part in (LONG_AGO, encoded(name)))))
     dead: ValkeyServer = next(server for server in cluster.primaries if server is not cluster.owner(INDEX))
     waiting = {name for name in NAMES if cluster.owner(session_key(name)) is dead}
     assert 5 < len(waiting) < 40

@@ -13,7 +13,6 @@ import redis
 
 from checkout_cli.errors import ExitCode, InvalidInput, Locked, RedisUnavailable
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
-from checkout_cli.operations import external_writers
 from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.index_adoption import AdoptionReport, StillInUse, adopt_index
 from checkout_cli.operations.job_lock import job_lock
@@ -21,6 +20,7 @@ from checkout_cli.store import index_moves
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.index_place import Place
+from tests.operations.test_sync import note_seen
 from tests.servers import ValkeyServer
 from tests.store.support import LONG_AGO, database_away, make_store
 
@@ -88,10 +88,10 @@ def test_it_is_asked_for_and_a_refusal_changes_nothing(store: CheckoutStore, cli
 
 @pytest.mark.parametrize(("age", "refused"), [(0, True), (DAY - 60_000, True), (DAY + 60_000, False), (None, False)])
 def test_while_another_program_was_seen_within_a_day_it_needs_force(
-    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, age: int | None, refused: bool
+    store: CheckoutStore, client: redis.Redis, age: int | None, refused: bool
 ) -> None:
-    moment = None if age is None else store.clock.wall() - age
-    monkeypatch.setattr(external_writers, "last_seen", lambda _: moment)
+    if age is not None:
+        note_seen(store, store.clock.wall() - age)
     sadd(client, "older-0001")
     if refused:
         with pytest.raises(StillInUse) as raised:

@@ -200,6 +200,12 @@ def write_externally(store: CheckoutStore, checkout_id: str, *, header: bool = T
     return written
 
 
+def note_seen(store: CheckoutStore, moment: int) -> None:
+    """As if an external writer's last write had been taken in at that moment (ms)."""
+    with store.database.transaction() as connection:
+        store.external.note(connection, moment, taken_in=1)
+
+
 class TestExternalWriters:
     def test_an_external_write_becomes_the_next_version_once(self, store: CheckoutStore) -> None:
         store.create({"notes": "first"}, checkout_id=ID)

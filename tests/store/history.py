@@ -37,6 +37,7 @@ class Call:
     published: bool = False
     verified: bool = False
     dirty: int = 0
+    """How many of its writes the database lacks: what is merged there, or stands against it, gets another number."""
 
     @property
     def is_promise(self) -> bool:
@@ -144,7 +145,7 @@ class History:
         )
 
     def _content(self, told: _Told, call: Call) -> str | None:
-        """One version has one content, whoever tells it; but for those that the database is still to get."""
+        """One version of the database has one content, whoever tells it."""
         certain = call.is_promise or (call.kind == "get" and call.verified and not call.dirty)
         if not certain or call.error or call.version == 0:
             return None

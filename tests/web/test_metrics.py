@@ -47,12 +47,13 @@ def test_a_scrape_tells_of_tiers_servers_and_sessions(served: Served) -> None:
     assert abs(found["checkoutctl_snapshot_timestamp_seconds", ()] - time.time()) < 60
 
 
-def test_external_writes_and_their_conflicts_are_counters(served: Served, store: CheckoutStore) -> None:
+def test_external_writes_and_their_conflicts_are_counters(served: Served) -> None:
     found = samples(served.get("/metrics").text)
     assert (found["checkoutctl_external_writes_total", ()], found["checkoutctl_external_conflicts_total", ()]) == (0, 0)
     assert ("checkoutctl_external_writer_seen_timestamp_seconds", ()) not in found
-    write_externally(store, "session-0001", header=False, notes="theirs")
-    store.get("session-0001")
+    with CheckoutStore.open(served.settings) as store:
+        write_externally(store, "session-0001", header=False, notes="theirs")
+        store.get("session-0001")
     wait_until(lambda: samples(served.get("/metrics").text)["checkoutctl_external_writes_total", ()] == 1, 30)
     found = samples(served.get("/metrics").text)
     assert found["checkoutctl_external_conflicts_total", ()] == 1

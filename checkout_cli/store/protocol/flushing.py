@@ -98,7 +98,7 @@ def _known(value: Value, row: Row | None, logged: Mapping[str, Logged]) -> Resul
     if before is not None and before.number >= number_of(last):
         partly_or_not = before.result in {Result.PARTLY, Result.CONFLICT}
         return before.result if partly_or_not else Result.ALREADY
-    if row is not None and row.write_id == last:
+    if row is not None and row.write_id == last and row.version == value.version:
         return Result.ALREADY
     if _is_taken_in(value) and value.ids[-2].startswith(RESTORED) and token_of(value.ids[-2]) in logged:
         return Result.ALREADY
@@ -140,5 +140,8 @@ def _after(row: Row, version: int, write_id: str, body: bytes) -> Row:
 
 
 def _logged(flush: Flush, value: Value) -> Flush:
-    log = tuple((token_of(each), Logged(number_of(each), flush.result)) for each in value.ids)
+    numbers: dict[str, int] = {}
+    for each in value.ids:  # a header may claim the same token twice, and the log has it once
+        numbers[token_of(each)] = max(number_of(each), numbers.get(token_of(each), 0))
+    log = tuple((token, Logged(number, flush.result)) for token, number in numbers.items())
     return msgspec.structs.replace(flush, log=log)

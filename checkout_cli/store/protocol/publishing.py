@@ -53,7 +53,7 @@ def judge(found: Found, row: Row, identity: bytes | None, accounted: bytes | Non
     if value.is_external:
         return Outcome.EXTERNAL
     if value.is_dirty:
-        if value.ids[-1] == row.write_id:
+        if value.ids[-1] == row.write_id and value.version == row.version:
             return Outcome.SET
         return Outcome.NEWER if value.base >= row.version or contains(value.ids, row.write_id) else Outcome.DIRTY
     same_again = value.base == row.version and (value.identity != identity or value.questionable)

@@ -23,12 +23,11 @@ from checkout_cli.store.protocol.ids import MOST_IDS, writes
 NO_IDENTITY = b"-"
 """Stands in the header where the server does not tell who it is; never equal to an identity."""
 
-_NUMBER, _IDENTITY, _CHECK, _ID = (
-    rb"\d{1,18}",
-    rb'[^ "\\]{1,160}',
-    rb"[0-9a-f]{16}",
-    rb"(?:[fr]-[0-9a-f]{1,40}|[0-9A-Za-z]{1,54}-\d{1,9})",  # no more than a column holds, whoever made it up
-)
+_NUMBER = rb"(?:0|[1-9][0-9]{0,17})"
+"""Each number in one way only: what is ours is ours byte for byte."""
+_IDENTITY, _CHECK = rb'[^ "\\]{1,160}', rb"[0-9a-f]{16}"
+_ID = rb"(?:[0-9A-Za-z]{1,53}-[1-9][0-9]{0,9}|[fr]-[0-9a-f]{40})"
+"""A header may claim anything, but no version that a database cannot hold."""
 _FIELDS = rb"(%b) ([-?]) (%b) (%b)(?: (%b(?:,%b){0,%d}))?" % (_NUMBER, _IDENTITY, _CHECK, _ID, _ID, MOST_IDS - 1)
 _NAME = STORE_FIELD.encode()
 _BEGINNING = re.compile(rb'\{"%b":"%b" ([,}])' % (_NAME, _FIELDS))

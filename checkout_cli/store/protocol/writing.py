@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from checkout_cli.store.protocol.ids import EXTERNAL, MOST_IDS, RESTORED, extended, first_of
-from checkout_cli.store.protocol.value import Value
+from checkout_cli.store.protocol.value import NO_IDENTITY, Value
 
 
 def taken_in(value: Value, digest: str, identity: bytes | None, token: str) -> Value:
     """An external value as a dirty one of ours, with the same body (rule 9): questionable until it was flushed.
 
-    ``digest`` is of its exact bytes; ``token`` is one that nobody has used.
+    ``digest`` is of its exact bytes; ``token`` is one that nobody has used. With more ids than a header may have, it is
+    as if it had no header.
     """
-    ids = (*_carried(value), _external_id(value, digest, identity), first_of(token))
-    return Value(value.base, identity or b"-", value.body, ids, questionable=True)
+    ids = (_external_id(value, digest, identity), first_of(token))
+    if len(value.ids) + len(ids) > MOST_IDS:
+        return Value(0, identity or NO_IDENTITY, value.body, ids, questionable=True)
+    return Value(value.base, identity or NO_IDENTITY, value.body, (*value.ids, *ids), questionable=True)
 
 
 def written(
@@ -24,16 +27,11 @@ def written(
     the same write, which then counts as two: ``digest`` is of its exact bytes.
     """
     if value.is_external:
-        ids = (*_carried(value), _external_id(value, digest, identity), f"{token}-2")
-        return Value(value.base, identity or b"-", body, ids, questionable=True)
+        ids = (*value.ids, _external_id(value, digest, identity), f"{token}-2")
+        return Value(value.base, identity or NO_IDENTITY, body, ids, questionable=True)
     elsewhere = value.identity != identity
     ids = extended(value.ids, issued=None if elsewhere else issued, token=token)
-    return Value(value.base, identity or b"-", body, ids, questionable=value.questionable or elsewhere)
-
-
-def _carried(value: Value) -> tuple[str, ...]:
-    """The ids that an external value came with: of more than fit beside two new ones, the last."""
-    return value.ids[-(MOST_IDS - 2) :]
+    return Value(value.base, identity or NO_IDENTITY, body, ids, questionable=value.questionable or elsewhere)
 
 
 def _external_id(value: Value, digest: str, identity: bytes | None) -> str:

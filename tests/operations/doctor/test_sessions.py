@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import text
 
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, claim_key
-from checkout_cli.operations import external_writers
 from checkout_cli.operations.cleanup import clean_up
 from checkout_cli.operations.doctor.check import Finding, Status
 from checkout_cli.operations.index_adoption import adopt_index
@@ -22,6 +21,7 @@ from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.cluster import Cluster
 from tests.doctoring import examined, finding
+from tests.operations.test_sync import note_seen
 from tests.servers import ValkeyServer
 
 Look = Callable[[str], Finding]
@@ -148,10 +148,10 @@ def test_where_no_place_is_left_for_the_index_that_is_critical_and_the_fix_makes
     ("hours", "status", "offered"), [(3, Status.OK, False), (25, Status.WARN, True), (None, Status.WARN, True)]
 )
 def test_an_adoption_is_offered_once_no_older_program_was_seen_for_a_day(
-    look: Look, store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, hours: int | None, status: Status, offered: bool
+    look: Look, store: CheckoutStore, hours: int | None, status: Status, offered: bool
 ) -> None:
-    moment = None if hours is None else store.clock.wall() - hours * 3_600_000
-    monkeypatch.setattr(external_writers, "last_seen", lambda _: moment)
+    if hours is not None:
+        note_seen(store, store.clock.wall() - hours * 3_600_000)
     assert look("index-kind").status is Status.OK  # there is nothing to adopt
     store.redis.ask(("RENAME", INDEX, INDEX_BESIDE))
     store.redis.ask(("SADD", INDEX, *(f"session-{number:04}" for number in range(5))))
