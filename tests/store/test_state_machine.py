@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -36,11 +37,12 @@ EXAMPLES = int(os.environ.get("CHECKOUT_STATEFUL_EXAMPLES", "0"))
 WITHOUT = os.environ.get("CHECKOUT_STATEFUL_WITHOUT", "")
 PROCESSES = 3
 SESSIONS = 2
-DRAINS = 50
-FOREIGN = {
-    "an old copy": None,
-    "another program's session": b'{"checkoutId":"x","subtotal":1,"foreign":true}',
-    "a higher version": b'{"version":999,"stamp":"someone:00000000","subtotal":1}',
+FLUSHES = 50
+EXTERNAL = {
+    "what it has just read": None,
+    "what it read before": None,
+    "a session of its own": b'{"checkoutId":"x","subtotal":1,"external":true}',
+    "a higher version": b'{"_store":"999 - someone:else 0123456789abcdef","subtotal":1}',
     "rubbish": b"\x00\xff not a session",
 }
 
@@ -261,12 +263,17 @@ class Machine(RuleBasedStateMachine):
             proxy.restore()
 
     @precondition(lambda self: self.reachable)
-    @rule(session=_sessions, what=st.sampled_from(sorted(FOREIGN)), steps=_steps)
-    def a_foreign_program_writes(self, session: int, what: str, steps: list[Step]) -> None:
-        name = self.name_of(session)
-        value = FOREIGN[what] or self.old.get(name)
+    @rule(session=_sessions, what=st.sampled_from(sorted(EXTERNAL)), steps=_steps)
+    def an_external_writer_writes(self, session: int, what: str, steps: list[Step]) -> None:
+        name, told = self.name_of(session), f"an external writer writes {what}"
+        value = EXTERNAL[what]
+        if what == "what it has just read":
+            self.note(f"{told} {name}")  # so that it overwrites nothing
+            value = read_and_written(self.ask("GET", session_key(name)))
+        else:
+            self.loses(told, name)
+            value = value or read_and_written(self.old.get(name))
         if value is not None:
-            self.loses(f"a foreign program writes {what}", name)
             self.ask("SET", session_key(name), value, "PX", 1_800_000)
         self.take_steps(steps)
 
@@ -346,10 +353,10 @@ class Machine(RuleBasedStateMachine):
         self.everybody_looks()
         self.everybody_looks()
         with make_store(place.settings(self.server.port, place.database_url), self.clock) as auditor:
-            for _ in range(DRAINS):
-                if not auditor.redis_alone.count():
+            for _ in range(FLUSHES):
+                if not auditor.flusher.pending.count():
                     break
-                auditor.redis_alone.drain_some(100)
+                auditor.publisher.look_around([])
             names = [self.name_of(session) for session in range(SESSIONS)]
             verdicts = self.history.reckon({name: kept(auditor, name) for name in names})
         assert not verdicts, self.report(verdicts)
@@ -361,11 +368,19 @@ class Machine(RuleBasedStateMachine):
             self.call(process, Order("get", self.name_of(session)))
 
 
+def read_and_written(value: bytes | None) -> bytes | None:
+    """A session as a program writes it back after it has read it."""
+    try:
+        return json.dumps({**json.loads(value or b""), "external": True}, separators=(",", ":")).encode()
+    except ValueError:
+        return None
+
+
 def kept(auditor: CheckoutStore, name: str) -> Kept:
     """What the database has of a session in the end."""
     row = auditor.database.read(name)
-    conflicts = [conflict for conflict in auditor.drain_log.conflicts(1000) if conflict.checkout_id == name]
-    lost = tuple(_content(conflict.drained_body) for conflict in conflicts)
+    conflicts = [conflict for conflict in auditor.flush_log.conflicts(1000) if conflict.checkout_id == name]
+    lost = tuple(_content(conflict.written) for conflict in conflicts if conflict.fields is not None)
     if row is None or row.body is None:
         return Kept(None if row is None else row.version, None, "", lost)
     return Kept(row.version, *_content(row.body), lost)

@@ -19,7 +19,8 @@ from tests.store.without import MECHANISMS
 
 PATIENCE = 20.0
 """Seconds after which a worker that does not answer is a failure."""
-HITCHES = ("", "stall after open", "stall before publish", "lose the publish", "lose the publish's answer")
+STALLS = ("stall after open", "stall before swap", "stall before flush", "stall before publish")
+HITCHES = ("", *STALLS, "lose the publish", "lose the publish's answer")
 """What may come between the steps of a call."""
 
 
@@ -126,6 +127,8 @@ class _Process:
         self._hook(self.store.redis, "publish", self._publish)
         for name in ("open", "claim"):
             self._hook(self.store.redis, name, self._open)
+        self._hook(self.store.redis, "swap", self._stalling("stall before swap"))
+        self._hook(self.store.flush_log, "apply", self._stalling("stall before flush"))
         return {}
 
     def call(self, order: Order) -> dict[str, Any]:
@@ -150,6 +153,13 @@ class _Process:
         opened = original(*arguments, **options)
         self._stall("stall after open")
         return opened
+
+    def _stalling(self, where: str) -> Callable[..., Any]:
+        def hook(original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            self._stall(where)
+            return original(*arguments, **options)
+
+        return hook
 
     def _publish(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         self._stall("stall before publish")
