@@ -42,7 +42,7 @@ from tests.store.support import LONG_AGO, make_store, put_raw
 FOREIGN = "basket:1"
 """A key of another program."""
 LIVING, DEAD, ALONE, STUCK, CONFLICT = "living-0001", "dead-00001", "alone-0001", "stuck-0001", "conflict-01"
-THEIRS, BROKEN = "theirs-001", "broken-0001"
+THEIRS, BROKEN, CLAIMED = "theirs-001", "broken-0001", "claimed-01"
 
 
 class Scene:
@@ -80,7 +80,7 @@ class Scene:
             client.zadd(INDEX, {DEAD: LONG_AGO, LIVING: LONG_AGO + 1})
             client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
             client.set(FOREIGN, "1")
-            client.set(claim_key("claimed-01"), "somebody", px=60_000)
+            client.set(claim_key(CLAIMED), "somebody", px=60_000)
 
     def empty_redis(self) -> None:
         """Sessions that only the database has."""
@@ -269,7 +269,7 @@ RUNS = (
     Run("sessions list", state=Scene.written_externally),
     Run("sessions show", LIVING, state=Scene.written_externally),
     Run("sessions trace", LIVING, state=Scene.written_externally),
-    Run("sessions trace", "claimed-01"),
+    Run("sessions trace", CLAIMED),
     Run("sessions why", LIVING, state=Scene.written_externally),
     Run("sessions export", state=Scene.written_externally),
     Run("stats", "--by status", state=Scene.written_externally),

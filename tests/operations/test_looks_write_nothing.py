@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.keys import INDEX, claim_key
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.schema import metadata
 from tests.in_process import Outcome, run_here
 from tests.operations.test_sync import create_in_redis_alone
-from tests.role_runs import ALONE, BROKEN, LIVING, THEIRS, Scene
+from tests.role_runs import ALONE, BROKEN, CLAIMED, LIVING, THEIRS, Scene
 from tests.servers import ValkeyServer
 
 LOOKS = (
@@ -103,3 +104,26 @@ def test_they_show_what_the_external_writer_has_made_of_it(scene: Scene, tmp_pat
     assert (exported[LIVING]["session"]["paymentStatus"], exported[LIVING]["version"]) == ("paid", 3)
     (statistics,) = run(scene, "stats --by status --json", tmp_path).documents
     assert statistics["statuses"]["paid"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sessions list",
+        "sessions list --tier redis --status unreadable",
+        "sessions export",
+        "sessions delete --status unreadable --dry-run",
+        "sessions index check",
+        "cleanup --expired --index --orphans --dry-run",
+    ],
+)
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_fill_claim_is_listed_by_none_of_them(scene: Scene, tmp_path: Path, words: str, indexed: bool) -> None:
+    with scene.server.client() as client:
+        assert client.exists(claim_key(CLAIMED))
+        if not indexed:
+            client.delete(INDEX)  # so that keys are scanned for
+    done = run(scene, words, tmp_path)
+    assert done.code in {0, 1}, done
+    assert CLAIMED not in done.out + done.err
+    assert "claim" not in done.out + done.err
