@@ -86,11 +86,13 @@ def test_every_command_line_exists_with_its_options() -> None:
         words = shlex.split(line, comments=True)[1:]
         command, depth = root, 0
         while hasattr(command, "commands"):
-            if command.invoke_without_command and (depth == len(words) or words[depth].startswith("-")):
+            if words[depth:] == ["--help"] or (
+                command.invoke_without_command and (depth == len(words) or words[depth].startswith("-"))
+            ):
                 break
             assert words[depth] in command.commands, line
             command, depth = command.commands[words[depth]], depth + 1
-        known = {name for parameter in command.params for name in parameter.opts}
+        known = {"--help"} | {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words[depth:] if word.startswith("--")} <= known, line
 
 

@@ -24,7 +24,6 @@ from checkout_cli.cli.context import (
 from checkout_cli.cli.durations import duration
 from checkout_cli.cli.transitions import WithTransitions
 from checkout_cli.errors import ExitCode
-from checkout_cli.keys import is_accepted_id
 
 app = typer.Typer(
     help="List, look at, create, change, delete and export sessions.\n\nExample: checkoutctl sessions list",
@@ -310,7 +309,7 @@ def delete(
 def restore(
     typer_context: typer.Context,
     what: Annotated[
-        str,
+        Path,
         typer.Argument(
             metavar="FILE|ID",
             help="The undo file of a deletion, or the id of a session that an external writer deleted.",
@@ -329,15 +328,16 @@ def restore(
 
     Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
     """
+    from checkout_cli.keys import is_accepted_id
     from checkout_cli.operations.deletion import restore_all, restore_one
     from checkout_cli.render.deletion_view import show_restoration
     from checkout_cli.render.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        if Path(what).exists() or not is_accepted_id(what):
-            restored = restore_all(store, Path(what), dry_run=dry_run, progress=advance)
+        if what.exists() or not is_accepted_id(str(what)):
+            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
         else:
-            restored = restore_one(store, what, dry_run=dry_run)
+            restored = restore_one(store, str(what), dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
     if restored.exit_code:
         raise typer.Exit(restored.exit_code)

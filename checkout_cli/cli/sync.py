@@ -66,17 +66,17 @@ def sync(
     elif conflicts:
         _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
     else:
-        _hand_over(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
+        _sync(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
 
 
-def _hand_over(
+def _sync(
     context: Context, max_seconds: float | None, *, dry_run: bool, quiet: bool, as_json: bool, timeout: float
 ) -> None:
     from checkout_cli.operations.sync import synchronize
     from checkout_cli.render.progress import progress
     from checkout_cli.render.sync_view import show_sync
 
-    with context.store(timeout) as store, progress("Handing over", quiet=quiet or as_json) as advance:
+    with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
         report = synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
     show_sync(report, as_json=as_json, quiet=quiet)
     raise typer.Exit(report.exit_code)

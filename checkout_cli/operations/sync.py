@@ -36,11 +36,11 @@ from checkout_cli.store.records import Record
 from checkout_cli.store.redis_tier import Look, Opened
 
 MOST_NAMED = 20
-"""Sessions that are named, of those that cannot be handed over."""
+"""Sessions that are named, of those that cannot be synced."""
 SHORTEST_BEGINNING = 4
 
 Progress = Callable[[int, int], None]
-"""Told after each step how many of how many sessions were handed over."""
+"""Told after each step how many of how many sessions were synced."""
 
 
 def silent(_done: int, _total: int) -> None:
@@ -108,12 +108,12 @@ def _known(question: Callable[[], Any]) -> Any:
         return None
 
 
-# Handing over
+# A run
 
 
 @dataclass(frozen=True)
 class Stuck:
-    """A session that cannot be handed over, and why."""
+    """A session that cannot be synced, and why."""
 
     checkout_id: str
     reason: str

@@ -1,4 +1,4 @@
-"""How handing over looks, and conflicts: both sides of each, field by field."""
+"""How a sync looks, and conflicts: both sides of each, field by field."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pending_text(pending: PendingCounts, now: int | None = None) -> str:
 
 
 def narrate_pending(pending: PendingCounts) -> None:
-    """Say on stderr that something waits, and what hands it over."""
+    """Say on stderr that something waits, and what brings it there."""
     if pending.any:
         narrate(f"{pending_text(pending)}; checkoutctl sync")
 
@@ -76,7 +76,7 @@ def _wait(number: int) -> str:
     return "waits" if number == 1 else "wait"
 
 
-# Handing over
+# A sync
 
 
 def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
@@ -138,11 +138,12 @@ def _lines(report: SyncReport) -> Iterator[str]:
     yield f"Redis to database: {_waiting(report.to_database, report.now)}"
     conflicts = report.conflicts
     yield f"conflicts: {'unknown' if conflicts is None else f'{conflicts:,}' if conflicts else 'none'}"
-    disputed = f", {report.disputed:,} kept as conflicts" if report.disputed else ""
-    if report.flushed or (disputed and not report.external):
-        yield f"flushed to the database: {report.flushed:,}{disputed}"
+    if report.flushed:
+        yield f"flushed to the database: {report.flushed:,}"
     if report.external:
-        yield f"external writes taken in: {report.external:,}{disputed}"
+        yield f"external writes taken in: {report.external:,}"
+    if report.disputed:
+        yield f"kept as conflicts: {report.disputed:,}"
     kinds = (
         (report.published, "published"),
         (report.already, "there already"),
@@ -151,7 +152,7 @@ def _lines(report: SyncReport) -> Iterator[str]:
     )
     details = [f"{number:,} {kind}" for number, kind in kinds if number]
     if details:
-        yield f"handed over to Redis: {', '.join(details)}"
+        yield f"synced to Redis: {', '.join(details)}"
     if not report.finished:
         yield "stopped before the end: the next run goes on"
 
@@ -167,16 +168,19 @@ def _waiting(side: Waiting | None, now: int) -> str:
 
 def _problems(report: SyncReport) -> Iterator[str]:
     for away in report.unreachable:
-        yield f"not handed over: {away}"
+        yield f"not synced: {away}"
     if report.lost:
         gone = "is" if report.lost == 1 else "are"
-        yield f"{_sessions(report.lost)} {gone} gone from Redis, expired or evicted, before the database had all of it"
+        yield (
+            f"{_sessions(report.lost)} {gone} gone from Redis (expired, evicted, or overwritten by an external writer) "
+            "before the database had all of it"
+        )
     if report.stuck_number:
         reasons = zip(_names(report), report.stuck, strict=True)
         named = ", ".join(f"{name} ({_reason(stuck.reason)})" for name, stuck in reasons)
         more = report.stuck_number - len(report.stuck)
         rest = f", and {more:,} more" if more else ""
-        yield f"{_sessions(report.stuck_number)} cannot be handed over: {named}{rest}"
+        yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
     conflicts = (report.conflicts or 0) + report.disputed
     if conflicts:
         yield f"{_counted(conflicts, 'conflict')} {_wait(conflicts)} for a person; checkoutctl sync --conflicts"

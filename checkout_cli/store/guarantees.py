@@ -70,7 +70,7 @@ GUARANTEES = {
         "`sync` looks at it, becomes the session's next version, is merged, or is in the conflict log with both "
         "contents. None is dropped silently. Payment status moves only along the allowed transitions, whoever writes: "
         "a refused step leaves the row's payment fields, and the rest applies.",
-        (_MODEL, "tests/store/test_foreign_programs.py", "tests/test_older_program.py"),
+        (_MODEL, "tests/store/test_external_writers.py", "tests/beside/test_rolling.py"),
     ),
 }
 """By their short names."""

@@ -84,7 +84,7 @@ def test_where_a_tier_is_away_it_exits_69_and_shows_what_waits(store: CheckoutSt
     without_redis = checkoutctl("sync", env=NO_REDIS)
     assert without_redis.returncode == 69
     assert "Redis to database: unknown" in without_redis.stdout
-    assert "not handed over" in without_redis.stderr
+    assert "not synced" in without_redis.stderr
     without_database = checkoutctl("sync", env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"})
     assert without_database.returncode == 69
     assert "Redis to database: 1 session waits" in without_database.stdout

@@ -1,4 +1,4 @@
-"""Handing over what one tier has and the other lacks, on real servers; conflicts, and a person who settles them."""
+"""Syncing what one tier has and the other lacks, on real servers; conflicts, and a person who settles them."""
 
 from __future__ import annotations
 

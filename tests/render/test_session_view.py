@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 
 from checkout_cli.errors import CheckoutError
@@ -58,10 +59,21 @@ def test_the_list_in_a_pipe_is_plain_and_untruncated(capsys: Captured) -> None:
     ]
 
 
-def test_a_foreign_session_is_marked(capsys: Captured) -> None:
-    show_list([seen(version=0)], "table", now=NOW, limit=50)
+def external(version: int, **fields: Any) -> Sighting:
+    sighting = seen(version=version, **fields)
+    assert sighting.session is not None
+    return msgspec.structs.replace(sighting, session=msgspec.structs.replace(sighting.session, external=True))
 
-    assert capsys.readouterr().out.splitlines()[1].endswith("redis  foreign")
+
+@pytest.mark.parametrize(("version", "told"), [(0, "none: an external writer's"), (3, "3, by an external writer")])
+def test_what_an_external_writer_wrote_last_is_marked(capsys: Captured, version: int, told: str) -> None:
+    show_list([external(version)], "table", now=NOW, limit=50)
+    assert capsys.readouterr().out.splitlines()[1].endswith("redis  external")
+    show_session(external(version), NOW)
+    assert told in capsys.readouterr().out
+    assert session_view.summary(external(version), NOW)["external"] is True
+    show_list([seen(version=3)], "table", now=NOW, limit=50)
+    assert "external" not in capsys.readouterr().out
 
 
 def test_the_note_column_is_left_out_where_nobody_needs_it(capsys: Captured) -> None:
@@ -88,11 +100,11 @@ def test_json_has_every_column_by_name(capsys: Captured) -> None:
         "expiresInSeconds": 90,
         "tier": "redis",
         "version": 3,
-        "foreign": False,
+        "external": False,
         "size": 900,
         "problem": None,
         "detail": None,
-        "undrained": 0,
+        "dirty": 0,
     }
     assert (second["status"], second["problem"], second["expiresAt"]) == (None, "corrupt", None)
 
@@ -305,16 +317,16 @@ def test_errors_in_a_stream_are_not_swallowed(capsys: Captured) -> None:
     assert capsys.readouterr().out == f"{ID}\n"
 
 
-def test_a_session_that_waits_for_the_database_is_told_from_another_programs(capsys: Captured) -> None:
-    session = Session(ID, {}, 0, TierName.REDIS, undrained=1)
+def test_a_session_that_waits_for_the_database_is_told_from_an_external_one(capsys: Captured) -> None:
+    session = Session(ID, {}, 1, TierName.REDIS, dirty=1)
     waiting = Sighting(ID, TierName.REDIS, session, NOW + 90_000, 9)
-    assert not session_view.summary(waiting, NOW)["foreign"]
+    assert not session_view.summary(waiting, NOW)["external"]
     show_list([waiting], "table", now=NOW, limit=50)
     assert capsys.readouterr().out.splitlines()[1].endswith("redis  waits for the database")
     show_session(waiting, NOW)
-    assert "none yet, and 1 write for the database" in capsys.readouterr().out
+    assert "1, and 1 write for the database" in capsys.readouterr().out
     kept = Sighting(ID, TierName.MEMORY, Session(ID, {}, 0, TierName.MEMORY), None, 9)
-    assert not session_view.summary(kept, NOW)["foreign"]
+    assert not session_view.summary(kept, NOW)["external"]
 
 
 @pytest.mark.parametrize(

@@ -170,9 +170,9 @@ def _waiting(patient: Patient) -> PendingCounts:
 
 @check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "scard")
 def pending(patient: Patient) -> Finding:
-    """Nothing waits to be handed over from one tier to the other.
+    """No session waits for the other tier.
 
-    After an outage whatever uses the store hands sessions over as it meets them; a sync does all of it. With
+    After an outage, whatever uses the store syncs sessions as it meets them; `sync` does all of it. With
     CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute. Nor does a version that
     Redis missed wait longer for it, where sessions are used.
     """
