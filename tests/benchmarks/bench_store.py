@@ -77,13 +77,13 @@ def bench_publish() -> Result:
     with place() as where, bare_client(where) as client:
         redis, now = where.store.redis, where.store.clock.wall()
         body = b'{"checkoutId":"session-0001","notes":"%s"}' % (b"x" * 4_000)
-        first = Record("session-0001", 1, body, now, now + TTL * 1000, "first-1")
+        first = Record("session-0001", 1, body, now, now + TTL, "first-1")
         assert redis.publish(first, redis.claim("session-0001"), now)[0] is Outcome.SET, "nothing would be replaced"
         opened = [redis.open("session-0001")]
 
         def publish_alone(number: int) -> float:
             seen = opened.pop()
-            record = Record("session-0001", number + 2, body, now, now + TTL * 1000, f"write-{number + 1}")
+            record = Record("session-0001", number + 2, body, now, now + TTL, f"write-{number + 1}")
             started = time.perf_counter()
             outcome, _ = redis.publish(record, seen, now)
             took = time.perf_counter() - started
@@ -93,7 +93,7 @@ def bench_publish() -> Result:
 
         def set_alone(_: int) -> float:
             started = time.perf_counter()
-            client.set("plain", body, px=TTL * 1000)
+            client.set("plain", body, px=TTL)
             return time.perf_counter() - started
 
         times = [(publish_alone(number), set_alone(number)) for number in range(WRITES)]
