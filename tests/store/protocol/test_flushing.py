@@ -94,6 +94,15 @@ def test_a_value_becomes_the_next_version_only_of_the_row_that_it_grew_from(valu
         assert value.version > row.version
 
 
+@given(DIRTY, ROWS.filter(lambda row: row.body is not None))
+def test_bodies_are_compared_with_the_one_that_both_grew_from_or_with_none(value: Value, row: Row) -> None:
+    found = flush(value, row)
+    if found.result is Result.MERGED and (not value.base or value.base != row.previous_version):
+        assert found.row is not None
+        assert row.body is not None
+        assert found.row.body == BODIES.merge(None, row.body, value.body).body
+
+
 @given(DIRTY)
 def test_without_a_row_only_what_grew_from_none_begins_one(value: Value) -> None:
     found = flush(value, None)

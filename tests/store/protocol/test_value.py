@@ -78,6 +78,14 @@ def test_so_does_a_byte_more_or_less(value: Value, data: st.DataObject) -> None:
         assert less == raw or decode(less).is_external
 
 
+@given(VALUES.filter(lambda value: len(value.body) > 2), st.data())
+def test_so_does_a_blank_more_in_the_session_itself(value: Value, data: st.DataObject) -> None:
+    raw = encode_value(value)
+    place = data.draw(st.integers(len(raw) - len(value.body) + 1, len(raw)))
+    blank = data.draw(st.sampled_from([b" ", b"\n", b"\t"]))
+    assert decode(raw[:place] + blank + raw[place:]).is_external
+
+
 @given(VALUES)
 def test_a_number_is_written_in_one_way_only(value: Value) -> None:
     """``01`` is the same number as ``1``, and not the same bytes."""
