@@ -23,6 +23,11 @@ def test_every_room_and_every_module_beside_them_is_named() -> None:
     assert [name for name in sorted(rooms | modules) if f"`{name}`" not in TEXT] == []
 
 
+def test_every_module_of_the_core_is_named() -> None:
+    modules = {each.name for each in (PACKAGE / "store" / "protocol").glob("*.py")} - {"__init__.py", "row.py"}
+    assert [name for name in sorted(modules) if f"`store/protocol/{name}`" not in TEXT] == []
+
+
 def test_the_code_refers_to_points_that_there_are() -> None:
     points = set(re.findall(r"^([0-9]+)\. \*\*", TEXT, re.MULTILINE))
     assert points == {str(number) for number in range(1, 14)}

@@ -137,7 +137,7 @@ class DatabaseTier:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction on our tables, unless the database was away a moment ago; for this tier and the drain log."""
+        """One transaction on our tables, unless the database was away a moment ago; for this tier and the flush log."""
         with self._connected() as connection:
             self._insist_on_our_tables(connection)
             yield connection

@@ -53,7 +53,7 @@ def register(script: Script) -> Script:
 
 
 def encoded(text: str) -> bytes:
-    """Text as the bytes that are in Redis, also where a foreign program's were not UTF-8."""
+    """Text as the bytes that are in Redis, also where an external writer's were not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -20,11 +20,13 @@ from checkout_cli.store.redis_tier import FIRST_CURSOR, RedisTier
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
+LOOKED_AT = 2000
+"""Members of an older program's SET to ask for at a time where nothing is changed: about a millisecond."""
 COUNTED_DUE = 20_000
 """Sessions that a count looks at one by one before it says that it is not exact: due entries, and again members of an
 older program's SET that ours lacks."""
-COUNTED_MEMBERS = 100_000
-"""Members of such a SET that a count compares with ours: a tenth of a second."""
+COUNTED_MEMBERS = 50_000
+"""Members of such a SET that a count compares with ours, in about a tenth of a second."""
 
 _SETTLE, _UNLIST, _ABSORB = register(Script("settle")), register(Script("unlist")), register(Script("absorb"))
 
@@ -122,7 +124,7 @@ class RedisIndex:
         for key, kind in layout.others.items():
             cursor: str | None = FIRST_CURSOR
             while cursor is not None:
-                names, cursor = self._member_page(key, kind, cursor)
+                names, cursor = self._member_page(key, kind, cursor, LOOKED_AT)
                 lacking = self._lacking_unless_moved(layout, compared, names)
                 if lacking is None:
                     yield from self.unlisted(self._place.known())
@@ -141,10 +143,10 @@ class RedisIndex:
             return None
         return None if lacking and self._place.find().key != layout.key else lacking
 
-    def _member_page(self, key: str, kind: str, cursor: str) -> tuple[list[str], str | None]:
+    def _member_page(self, key: str, kind: str, cursor: str, number: int) -> tuple[list[str], str | None]:
         command = "SSCAN" if kind == "set" else "ZSCAN"
         try:
-            following, raw = self._tier.ask((command, key, cursor, "COUNT", PAGE))
+            following, raw = self._tier.ask((command, key, cursor, "COUNT", number))
         except WrongKeyType:
             return [], None  # an adoption has moved it into ours at this very moment
         members = raw if kind == "set" else raw[::2]
@@ -155,7 +157,7 @@ class RedisIndex:
         layout = self._place.known()
         if layout.kind != "set":
             return MemberPage(0, [], None)
-        names, following = self._member_page(INDEX, "set", cursor)
+        names, following = self._member_page(INDEX, "set", cursor, PAGE)
         return MemberPage(len(names), self._lacking([(layout.key, "zset")], names), following)
 
     def session_ids(self) -> Iterator[list[str]]:
@@ -236,7 +238,7 @@ class RedisIndex:
         return float(raw[1]) if raw else None
 
     def all_due(self, now: int, limit: int) -> Iterator[list[Entry]]:
-        """All due entries in batches, for who only looks."""
+        """All due entries in batches; nothing is changed."""
         offset = 0
         while entries := self.due(now, limit=limit, offset=offset):
             yield entries

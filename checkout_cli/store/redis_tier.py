@@ -302,9 +302,9 @@ class RedisTier:
         return self._publish_on(record, opened, now, publication.refused(opened.found))
 
     def _publish_on(self, record: Record, opened: Opened, now: int, publication: Publication) -> tuple[Outcome, Opened]:
-        move = publication.next()
-        if isinstance(move, Outcome):
-            return move, opened
+        outcome = publication.next()
+        if isinstance(outcome, Outcome):
+            return outcome, opened
         script, index = self._publishing(record, opened, now, publication)
         return self._published(record, opened, now, publication, self.with_index(script, index, opened))
 

@@ -24,6 +24,8 @@ from checkout_cli.keys import session_key
 from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.records import Record
 from checkout_cli.store.redis_connection import connection_pool
 from checkout_cli.store.schema import sessions
 from tests.benchmarks.harness import (
@@ -68,6 +70,35 @@ def bench_get() -> Result:
             lambda number: client.getex(keys[number % SESSIONS], px=1_800_000),
         )
         return Result(f"get, trusted, {size} bytes / bare getex", ours, bare, bar=1.25)
+
+
+def bench_publish() -> Result:
+    """A publish of 4 kB over what lies there, with its index entry, against redis-py's own SET of the same bytes."""
+    with place() as where, bare_client(where) as client:
+        redis, now = where.store.redis, where.store.clock.wall()
+        body = b'{"checkoutId":"session-0001","notes":"%s"}' % (b"x" * 4_000)
+        first = Record("session-0001", 1, body, now, now + TTL, "first-1")
+        assert redis.publish(first, redis.claim("session-0001"), now)[0] is Outcome.SET, "nothing would be replaced"
+        opened = [redis.open("session-0001")]
+
+        def publish_alone(number: int) -> float:
+            seen = opened.pop()
+            record = Record("session-0001", number + 2, body, now, now + TTL, f"write-{number + 1}")
+            started = time.perf_counter()
+            outcome, _ = redis.publish(record, seen, now)
+            took = time.perf_counter() - started
+            assert outcome is Outcome.SET
+            opened.append(redis.open("session-0001"))
+            return took
+
+        def set_alone(_: int) -> float:
+            started = time.perf_counter()
+            client.set("plain", body, px=TTL)
+            return time.perf_counter() - started
+
+        times = [(publish_alone(number), set_alone(number)) for number in range(WRITES)]
+        ours, bare = (statistics.median(some) for some in zip(*times, strict=True))
+        return Result("publish, 4 kB / bare set of the same bytes", ours, bare, bar=1.5)
 
 
 def bench_create() -> Result:
@@ -210,7 +241,7 @@ def _bare_read(connection: sqlite3.Connection, checkout_id: str) -> None:
 
 def main() -> None:
     """Measure, and print the table."""
-    show("The store: medians", [bench_get(), bench_create(), *bench_update()])
+    show("The store: medians", [bench_get(), bench_publish(), bench_create(), *bench_update()])
     show("Without Redis", [*bench_outage(), *bench_first_call()])
 
 

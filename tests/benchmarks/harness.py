@@ -28,9 +28,9 @@ from checkout_cli.keys import INDEX, SESSION_PREFIX
 from checkout_cli.operations.demo_data import legacy_session
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.settings import Settings
-from checkout_cli.store import stamped
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_engine import make_engine
+from checkout_cli.store.protocol.value import encode
 from tests.servers import ValkeyServer
 
 TTL = 3_600_000
@@ -215,7 +215,7 @@ def fill(
     now = where.store.clock.wall()
     expires_at = now - 1000 if expired else now + TTL
     body = json.dumps(kilobyte_session(), separators=(",", ":"), ensure_ascii=False).encode()
-    value, _ = stamped.encode(1, where.store.redis.identity("any-session"), body)
+    value = encode(1, where.store.redis.identity("any-session"), body)
     if in_redis:
         with where.client() as client:
             content = b"" if expired else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -40,6 +41,15 @@ class Explorer(Generic[State]):
 
     def explore(self, initial: State) -> Explored:
         """Visit everything that can be reached from ``initial``, nearest first, until something is broken."""
+        collects = gc.isenabled()
+        gc.disable()  # nothing here refers to itself, and there is very much of it
+        try:
+            return self._explore(initial)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _explore(self, initial: State) -> Explored:
         came_from: dict[State, tuple[State, str] | None] = {initial: None}
         frontier = [initial]
         while frontier:

@@ -141,7 +141,7 @@ def test_writes_that_wait_for_the_database_are_told(store: CheckoutStore) -> Non
     assert found.key is not None
     assert (found.key.version, found.key.dirty) == (1, 1)
     assert found.key.waits
-    assert found.trust is Trust.TRUSTED  # with a lease: the database has nothing newer
+    assert found.trust is Trust.QUESTIONABLE  # only the database knows whether the id was free
     assert found.row is None
     assert found.expected is not None
     assert (found.expected.result, found.expected.conflict) == (Result.APPLIED, False)

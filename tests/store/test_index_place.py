@@ -12,10 +12,13 @@ import redis
 
 from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE
+from checkout_cli.session import TierName
 from checkout_cli.settings import Settings
+from checkout_cli.store import redis_index
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.index_moves import Adopted, IndexMoves
 from checkout_cli.store.index_place import Entering, IndexChange, IndexPlace, Place
+from checkout_cli.store.records import Count
 from checkout_cli.store.redis_commands import SCRIPTS, Command
 from checkout_cli.store.redis_connection import translated
 from checkout_cli.store.redis_index import Entry
@@ -444,3 +447,33 @@ def test_in_a_cluster_whose_server_of_the_index_is_away_a_session_is_written_wit
     assert caplog.text.count("stays without its entry") == 3
     with pytest.raises(RedisUnavailable):
         IndexPlace(redis_away, max_age=86_400, is_cluster=False).entering(IndexChange(OURS, 5))
+
+
+# A SET with very many members
+
+
+def test_a_count_looks_at_a_bounded_number_of_members_and_says_so(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.sadd(INDEX, *(f"leaked-{number:05}" for number in range(9000)))
+    store.create({}, checkout_id=OURS)
+    assert store.index.count(store.clock.wall()) == Count(1, TierName.REDIS)
+    monkeypatch.setattr(redis_index, "COUNTED_DUE", 4000)
+    asked = count_calls(store.redis, "exchange", monkeypatch)
+    count = store.index.count(store.clock.wall())
+    assert (count.number, count.exact) == (1, False)
+    assert len(asked) < 20
+    monkeypatch.setattr(redis_index, "COUNTED_DUE", 20_000)
+    monkeypatch.setattr(redis_index, "COUNTED_MEMBERS", 4000)
+    assert not store.index.count(store.clock.wall()).exact
+    assert next(store.index.newest()) == [OURS]  # the first page of a list does not wait for the SET
+
+
+def test_a_large_set_is_listed_page_by_page_and_each_member_once(store: CheckoutStore, client: redis.Redis) -> None:
+    names = [f"older-{number:05}" for number in range(9000)]
+    client.sadd(INDEX, *names)
+    store.index.layout()
+    store.index.enter([Entry(name, _now() + 1000) for name in names[:4000]])
+    pages = list(store.index.newest())
+    assert max(map(len, pages)) < 2 * redis_index.LOOKED_AT
+    assert sorted(name for page in pages for name in page) == names
