@@ -62,7 +62,7 @@ def test_its_json_has_a_schema_version(checkoutctl: Checkoutctl, store: Checkout
     assert json.loads(done.stdout) == {
         "schemaVersion": 1,
         "dryRun": False,
-        "removed": {"index": 2, "database": 2, "memory": 0, "tombstones": 0, "drainLog": 0},
+        "removed": {"index": 2, "database": 2, "memory": 0, "tombstones": 0, "flushLog": 0},
         "stillAlive": 0,
         "enteredFromSet": 0,
         "enteredIntoIndex": 0,

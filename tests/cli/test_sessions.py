@@ -172,7 +172,7 @@ def test_what_is_no_session_is_a_row_and_never_a_crash(
     assert "corrupt" in done.stdout
     assert "wrong type" in done.stdout
     assert r"odd\x1b[31m:*\nid" in done.stdout
-    assert "foreign" in done.stdout
+    assert "external" in done.stdout
     assert shown.returncode == 1
     assert "not a JSON object: 11 bytes" in shown.stdout
     assert odd.returncode == 0

@@ -63,7 +63,7 @@ def test_after_an_outage_of_the_database_all_is_handed_over(store: CheckoutStore
     assert checkoutctl("sync", "--dry-run").returncode == 1
     run = checkoutctl("sync", "--json")
     assert run.returncode == 0
-    assert json.loads(run.stdout)["handedOver"]["toDatabase"]["drained"] == 1
+    assert json.loads(run.stdout)["handedOver"]["toDatabase"]["flushed"] == 1
     assert row_of(store, ID)["version"] == 1
     assert checkoutctl("sessions", "list").stderr == ""
 
@@ -102,9 +102,9 @@ def test_two_at_once_hand_everything_over_exactly_once(store: CheckoutStore, che
     processes = [checkoutctl.start("sync", "--json", "--timeout", "10") for _ in range(2)]
     answers = [process.communicate(timeout=50) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
-    handed_over = [json.loads(out)["handedOver"]["toDatabase"] for out, _ in answers]
-    assert sum(one["drained"] for one in handed_over) >= len(ids)
-    assert all((one["lost"], one["conflicts"]) == (0, 0) for one in handed_over)
+    handed_over = [json.loads(out)["handedOver"] for out, _ in answers]
+    assert sum(one["toDatabase"]["flushed"] for one in handed_over) >= len(ids)
+    assert all((one["toDatabase"]["lost"], one["conflicts"]) == (0, 0) for one in handed_over)
     rows = store.database.read_many(ids)
     assert {row.version for row in rows.values()} == {1}
     assert len(rows) == len(ids)
@@ -119,19 +119,19 @@ def test_conflicts_are_shown_masked_and_settled(store: CheckoutStore, checkoutct
     assert "notes  ********  ********" in shown.stdout
     revealed = checkoutctl("sync", "--conflicts", "--json", "--reveal")
     (listed,) = json.loads(revealed.stdout)["conflicts"]
-    assert listed["differences"] == [{"field": "notes", "database": "database", "drained": "drained"}]
+    assert listed["differences"] == [{"field": "notes", "database": "database", "written": "written"}]
     assert "revealing personal data" in revealed.stderr
 
-    asking = checkoutctl("sync", "--resolve", conflict.write_id, "--keep", "drained")
+    asking = checkoutctl("sync", "--resolve", conflict.write_id, "--keep", "written")
     assert asking.returncode == 2
     assert "--yes" in asking.stderr
-    looking = checkoutctl("sync", "--resolve", conflict.write_id, "--keep", "drained", "--dry-run")
+    looking = checkoutctl("sync", "--resolve", conflict.write_id, "--keep", "written", "--dry-run")
     assert looking.returncode == 0
     assert row_of(store, ID)["notes"] == "database"
-    settled = checkoutctl("sync", "--resolve", conflict.write_id[:8], "--keep", "drained", "--yes", "--json")
+    settled = checkoutctl("sync", "--resolve", conflict.write_id[:8], "--keep", "written", "--yes", "--json")
     assert settled.returncode == 0
     assert json.loads(settled.stdout)["version"] == 3
-    assert row_of(store, ID)["notes"] == "drained"
+    assert row_of(store, ID)["notes"] == "written"
     assert checkoutctl("sync", "--conflicts").returncode == 0
 
 

@@ -215,7 +215,7 @@ def test_what_only_an_older_programs_set_names_ends_soon_too(
     found = ending_soon(store, 5, use_redis=True)
     assert [seen.checkout_id for seen in found.sightings] == ["older-0002", "older-0001", later]
     assert found.exact
-    store.redis.ask(("SADD", INDEX, *(f"older-{number:05}" for number in range(2000))))
+    store.redis.ask(("SADD", INDEX, *(f"older-{number:05}" for number in range(5000))))
     monkeypatch.setattr(module, "COUNTED_DUE", 10)
     assert not ending_soon(store, 5, use_redis=True).exact
 
