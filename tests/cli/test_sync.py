@@ -108,7 +108,7 @@ def test_two_at_once_hand_everything_over_exactly_once(store: CheckoutStore, che
     rows = store.database.read_many(ids)
     assert {row.version for row in rows.values()} == {1}
     assert len(rows) == len(ids)
-    assert store.redis_alone.count() == 0
+    assert store.flusher.pending.count() == 0
 
 
 def test_conflicts_are_shown_masked_and_settled(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
