@@ -232,7 +232,8 @@ class CheckoutStore:
         try:
             settled = self._settled(checkout_id, opened)
             seen = self._standing(checkout_id, settled)
-            on_copy = seen is not None
+            # Not on a row that was flushed just now: Redis still has what that was made of, and one id names one state.
+            on_copy = seen is not None and (settled is None or settled.flushed is None)
             for attempt in range(WRITE_ATTEMPTS):
                 self._let_others_finish(attempt)
                 seen = seen or self._row_to_write(checkout_id, settled)
