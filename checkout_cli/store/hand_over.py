@@ -265,6 +265,7 @@ class HandOver:
         if proof and outcome is Outcome.SET:
             with self._noting:
                 self._proofs[record.checkout_id] = note_of(record.version, proof)
+            self.write_down()  # the process that will find the key missing may be another one, and soon
         return outcome, now_there
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:

@@ -14,11 +14,15 @@ ALL = 1_000_000
 
 
 def recorded(settings: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """By session, the content of each write that lost, as the conflict log has it; bytes that are no object are {}."""
+    """By session, both contents of each conflict: the one written, and the row's, which may have had to give way to it.
+
+    Bytes that are no object are {}.
+    """
     contents: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with CheckoutStore.open(Settings.load(environ=settings)) as store:
         for conflict in store.flush_log.conflicts(ALL):
-            contents[conflict.checkout_id].append(_fields(conflict.written))
+            both = (conflict.written, conflict.found_body or b"")
+            contents[conflict.checkout_id] += map(_fields, both)
     return contents
 
 

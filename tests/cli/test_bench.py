@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from checkout_cli.keys import SESSION_PREFIX
 from checkout_cli.operations.bench.stage import PREFIX
 from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -22,10 +23,9 @@ SHORT = ("bench", "--seconds", "2", "--shoppers", "3")
 
 
 def remains(store: CheckoutStore, server: ValkeyServer) -> tuple[int, int]:
-    """Rows and sessions of a benchmark; the marker of a creation that was interrupted is none, and ends after 10 s."""
+    """Rows and sessions of a benchmark; the claim of a creation that was interrupted is none, and ends after 10 s."""
     with server.client(socket_timeout=5) as client:
-        values = [client.get(key) or b"fill:" for key in client.scan_iter(f"*{PREFIX}*")]
-        sessions = sum(not value.startswith(b"fill:") for value in values)
+        sessions = len(list(client.scan_iter(f"{SESSION_PREFIX}{PREFIX}*")))
         return number_starting_with(store.database, PREFIX), sessions
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.errors import DurabilityUnavailable, InvalidInput, SessionDeleted
+from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, InvalidInput, SessionDeleted
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.session import Durability, TierName, iso, milliseconds_of
 from checkout_cli.settings import Settings
@@ -32,6 +32,7 @@ from tests.store.support import (
     key_of,
     put_raw,
     raw,
+    redis_away,
     row_fields,
     row_of,
     under_another_identity,
@@ -518,6 +519,31 @@ def test_nothing_is_lost_if_the_database_goes_away_when_it_was_taken_in(
     assert store.get(ID).version == 2
     assert row_fields(store).items() >= PAID.items()
     assert conflicts(store) == []
+
+
+def test_a_write_whose_answer_is_lost_goes_to_redis_only_on_the_copy_that_it_was_built_on(
+    store: CheckoutStore, away: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({}, checkout_id=ID)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.redis, "publish", redis_away)
+        store.update(ID, {"subtotal": 7})
+    away.update(ID, {"notes": "while away"})  # on version 1
+    unheard = another()
+    update = unheard.database.update
+
+    def update_unheard(*arguments: Any, **options: Any) -> bool:
+        assert update(*arguments, **options)
+        raise DatabaseUnavailable("the answer to the COMMIT is lost")
+
+    monkeypatch.setattr(unheard.database, "update", update_unheard)
+    with pytest.raises(DatabaseUnavailable):
+        unheard.update(ID, {"couponCode": "SAVE5"})  # on version 3, which the flush has made of both
+    there = copy_of(store, ID)
+    assert there is not None
+    assert row_of(store).write_id not in there.ids, "one id names one state"
+    fields = another().get(ID).fields
+    assert fields.items() >= {"subtotal": 7, "notes": "while away", "couponCode": "SAVE5"}.items()
 
 
 # Bytes that come back

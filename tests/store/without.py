@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store import flush_log, flusher, redis_commands, redis_connection, redis_tier
+from checkout_cli.store import flush_log, flusher, redis_connection, redis_server, redis_tier
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database_engine import Prepared
 from checkout_cli.store.protocol import bodies, publishing, value, writing
@@ -229,7 +229,8 @@ def _script(patch: Patch, *changes: tuple[bytes, bytes]) -> None:
         assert changed.text.count(old) == 1, "the script has changed: this control switches nothing off"
         changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
-    patch(redis_tier, "_REPLACE", redis_commands.register(changed))
+    patch(redis_server, "SCRIPTS", redis_server.SCRIPTS | {changed.digest: changed})
+    patch(redis_tier, "_REPLACE", changed)
 
 
 MECHANISMS: dict[str, Callable[[CheckoutStore, Patch], None]] = {

@@ -106,7 +106,8 @@ class SessionBodies:
         news = ours.get(STATUS) != status or (bool(theirs.get(ORDER)) and not ours.get(ORDER))
         names = [name for name in theirs if group_of(name) == STATUS] if moves and news else []
         joined = _with_members_of(incoming, row, names)
-        return Joined(joined, complete=self.same(joined, incoming))
+        replaced = [name for name in names if name != STATUS and name in ours]  # perhaps a write of ours since
+        return Joined(joined, complete=self.same(joined, incoming) and not _differ(ours, theirs, replaced))
 
 
 def _state(body: bytes) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class Logged(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A body that was made of two, and whether all of the incoming one is in it."""
+    """A body that was made of two.
+
+    It is complete if all of the incoming one is in it, and nothing of the row's had to give way to it.
+    """
 
     body: bytes
     complete: bool

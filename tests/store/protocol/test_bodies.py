@@ -174,9 +174,18 @@ class TestMergeWithoutABase:
             assert after in {"paid", "cancelled"}
 
     @given(BODIES, BODIES)
-    def test_it_is_complete_only_if_it_says_what_the_incoming_body_says(self, row: bytes, incoming: bytes) -> None:
+    def test_it_is_complete_if_it_says_what_the_incoming_body_says_and_nothing_of_the_row_gave_way(
+        self, row: bytes, incoming: bytes
+    ) -> None:
         joined = SESSION.merge(None, row, incoming)
-        assert joined.complete is same(joined.body, incoming)
+        before, after = ({**fields, STATUS: None} for fields in (decode(row), decode(joined.body)))
+        kept = all(canonical(before[name]) == canonical(after.get(name)) for name in before)
+        assert joined.complete is (same(joined.body, incoming) and kept)
+
+    def test_what_a_payment_replaces_of_the_row_is_told(self) -> None:
+        row = body_of({"paymentStatus": "processing", "paymentAttempts": 1})
+        incoming = body_of({"paymentStatus": "paid", "paymentAttempts": 0})
+        assert SESSION.merge(None, row, incoming) == (incoming, False)
 
     def test_a_payment_with_its_order_reaches_a_session_that_was_pending(self) -> None:
         row = body_of({"paymentStatus": "pending", "notes": "ours"})
