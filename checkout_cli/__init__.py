@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings as Settings
     from checkout_cli.errors import CheckoutError as CheckoutError
     from checkout_cli.session import Acknowledgement as Acknowledgement
     from checkout_cli.session import Durability as Durability
     from checkout_cli.session import PaymentStatus as PaymentStatus
     from checkout_cli.session import Session as Session
     from checkout_cli.session import TierName as TierName
-    from checkout_cli.settings import Settings as Settings
     from checkout_cli.store.checkout_store import CheckoutStore as CheckoutStore
 
 __version__ = "0.1.0"
@@ -27,7 +27,7 @@ _HOMES = {
     "PaymentStatus": "checkout_cli.session",
     "Session": "checkout_cli.session",
     "TierName": "checkout_cli.session",
-    "Settings": "checkout_cli.settings",
+    "Settings": "checkout_cli.config.settings",
     "CheckoutStore": "checkout_cli.store.checkout_store",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput
+from checkout_cli.privacy.card_data import without_card_number
 
 SESSION_PREFIX = "checkout:session:"
 INDEX = "checkout:index"

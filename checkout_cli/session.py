@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from checkout_cli import lone_surrogates
-from checkout_cli.card_data import without_card_number
 from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
+from checkout_cli.privacy.card_data import without_card_number
 
 MAX_BODY_BYTES = 256 * 1024
 """The largest session that we write; a session of a shop is about 1 kB."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
-from tests.in_process import Outcome, run_here
-from tests.odd_servers import OddServer, odd_server
-from tests.servers import REDIS_SERVER, FakeServer, PostgresServer, RedisServer, ValkeyServer
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
+from tests.support.in_process import Outcome, run_here
+from tests.support.odd_servers import OddServer, odd_server
+from tests.support.servers import REDIS_SERVER, FakeServer, PostgresServer, RedisServer, ValkeyServer
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore

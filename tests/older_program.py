@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from checkout_cli.addresses import split_address
+from checkout_cli.config.addresses import split_address
 from checkout_cli.session import iso, milliseconds_of
 from tests.beside.lines import serve
 

@@ -10,8 +10,8 @@ import typer
 
 from checkout_cli.cli.main import app
 from checkout_cli.cli.tree import COMMANDS
+from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ExitCode
-from checkout_cli.settings import VARIABLES
 from checkout_cli.store.guarantees import DURABILITIES, GUARANTEES
 
 PATH = Path(__file__).parent.parent / "README.md"

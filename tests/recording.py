@@ -20,14 +20,14 @@ from pathlib import Path
 
 import pexpect
 
+from checkout_cli.commands.demo.data import EXPIRED_LIFE, Fate, invented_sessions, order_id
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain import DeliveryCharges
-from checkout_cli.operations.demo_data import EXPIRED_LIFE, Fate, invented_sessions, order_id
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import PaymentStatus
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.readme import put
-from tests.servers import ValkeyServer
+from tests.support.servers import ValkeyServer
 
 SEED = 5
 SIZE = (40, 80)

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.commands.acl.needs import COMMANDS
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons
-from checkout_cli.operations.access import COMMANDS
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.in_process import run_here
-from tests.operations.test_roles import name_of
-from tests.role_runs import LIVING, RUNS, Run, Scene
-from tests.servers import ValkeyServer
+from tests.commands.acl.test_roles import name_of
+from tests.support.in_process import run_here
+from tests.support.role_runs import LIVING, RUNS, Run, Scene
+from tests.support.servers import ValkeyServer
 
 PERSONAL = {
     "userEmail": "canary.bird@shop.example",

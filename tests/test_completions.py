@@ -15,8 +15,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from checkout_cli.commands.completion.files import installation, usual_shell
 from checkout_cli.errors import InvalidInput
-from checkout_cli.operations.completion_files import installation, usual_shell
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
 

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -54,8 +55,14 @@ class TestStart:
 
     def test_a_command_does_not_pay_for_the_others(self, tmp_path: Path) -> None:
         modules = modules_imported(tmp_path, "cleanup", "--help")
-        assert "checkout_cli.cli.cleanup" in modules
-        assert modules.isdisjoint({"checkout_cli.cli.sessions", "checkout_cli.cli.health", "checkout_cli.cli.config"})
+        assert "checkout_cli.commands.cleanup.command" in modules
+        assert modules.isdisjoint(
+            {
+                "checkout_cli.commands.sessions.command",
+                "checkout_cli.commands.health.command",
+                "checkout_cli.commands.config.command",
+            }
+        )
 
     def test_completion_imports_neither_redis_nor_sqlalchemy(self, tmp_path: Path) -> None:
         variables = {"_CHECKOUTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "checkoutctl cle", "COMP_CWORD": "1"}
@@ -103,18 +110,25 @@ class TestContracts:
     @pytest.mark.parametrize(
         ("module", "statement", "contract"),
         [
-            ("store/breaker.py", "import checkout_cli.render.safe", "Imports point down"),
+            ("store/breaker.py", "import checkout_cli.terminal.safe", "Imports point down"),
             ("store/breaker.py", "import checkout_cli.domain", "Imports point down"),
-            ("operations/cleanup.py", "import checkout_cli.cli.context", "Imports point down"),
-            ("errors.py", "import checkout_cli.settings", "Imports point down"),
-            ("store/memory_tier.py", "import checkout_cli.store.database_tier", "Tiers know nothing of each other"),
+            ("commands/cleanup/expired.py", "import checkout_cli.cli.main", "Imports point down"),
+            ("jobs/cursors.py", "import checkout_cli.files.state_file", "Imports point down"),
+            ("errors.py", "import checkout_cli.config.settings", "Imports point down"),
+            ("commands/sync/sync.py", "import checkout_cli.commands.health.health", "Nothing is imported in a circle"),
+            (
+                "commands/memory/limits.py",
+                "import checkout_cli.commands.memory.tune",
+                "Nothing is imported in a circle",
+            ),
+            ("store/memory_tier.py", "import checkout_cli.store.database.tier", "Tiers know nothing of each other"),
             ("store/protocol/trust.py", "import redis", "The store's protocol does no I/O"),
-            ("store/protocol/row.py", "import checkout_cli.store.database_tier", "The store's protocol does no I/O"),
+            ("store/protocol/row.py", "import checkout_cli.store.database.tier", "The store's protocol does no I/O"),
             ("store/protocol/value.py", "import time", "The store's protocol does no I/O"),
-            ("operations/cleanup.py", "import rich", "Operations, the domain and the store never render"),
-            ("store/breaker.py", "import typer", "Operations, the domain and the store never render"),
-            ("cli/cleanup.py", "import redis", "Commands hold no Redis, SQL or Rich"),
-            ("cli/cleanup.py", "import sqlalchemy", "Commands hold no Redis, SQL or Rich"),
+            ("jobs/cursors.py", "import rich", "Nothing below the terminal renders"),
+            ("store/breaker.py", "import typer", "Nothing below the terminal renders"),
+            ("commands/cleanup/command.py", "import redis", "Commands hold no Redis, SQL or Rich"),
+            ("commands/cleanup/command.py", "import sqlalchemy", "Commands hold no Redis, SQL or Rich"),
         ],
     )
     def test_a_forbidden_import_breaks_one(self, module: str, statement: str, contract: str, copy: Path) -> None:
@@ -125,9 +139,88 @@ class TestContracts:
         assert re.search(rf"^{contract}.* BROKEN$", done.stdout, re.MULTILINE)
 
 
+COMMAND, VIEW, OPERATION = "command", "view", "operation"
+MAY_USE = {COMMAND: {COMMAND, VIEW, OPERATION}, VIEW: {VIEW, OPERATION}, OPERATION: {OPERATION}}
+"""What each kind of module in a command's folder may import of these folders."""
+
+
+def kind_of(module: str) -> str:
+    """What a module in a command's folder is, by its name; over HTTP, ``serve/app.py`` is the command."""
+    name = module.rpartition(".")[2]
+    if name in {"command", "app", "running"} or name.endswith("_command"):
+        return COMMAND
+    return VIEW if name == "view" or name.endswith("_view") else OPERATION
+
+
+def upward(package: Path) -> list[str]:
+    """The imports in ``commands`` that go from an operation to a view or a terminal, or from either to a command."""
+    sys.path.insert(0, str(package.parent))
+    try:
+        graph = grimp.build_graph("checkout_cli", include_external_packages=True, cache_dir=None)
+    finally:
+        sys.path.remove(str(package.parent))
+    found = []
+    for module in (name for name in graph.modules if name.startswith("checkout_cli.commands.")):
+        kind = kind_of(module)
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported.startswith("checkout_cli.commands."):
+                other = kind_of(imported)
+                allowed = other in MAY_USE[kind] and (
+                    other != COMMAND or imported.split(".")[2] == module.split(".")[2]
+                )
+            else:
+                shown = imported.startswith(("rich", "checkout_cli.terminal"))
+                typed = imported.startswith(("typer", "checkout_cli.arguments"))
+                allowed = not (typed and kind != COMMAND) and not (shown and kind == OPERATION)
+            if not allowed:
+                found.append(f"{module} -> {imported}")
+    return found
+
+
+class TestFolders:
+    def test_operations_never_render_and_nobody_uses_the_command_of_another(self) -> None:
+        assert upward(ROOT / "checkout_cli") == []
+
+    @pytest.mark.parametrize(
+        ("module", "imported"),
+        [
+            ("commands/cleanup/expired.py", "checkout_cli.commands.cleanup.view"),
+            ("commands/cleanup/expired.py", "checkout_cli.terminal.output"),
+            ("commands/cleanup/expired.py", "rich"),
+            ("commands/cleanup/view.py", "typer"),
+            ("commands/sync/command.py", "checkout_cli.commands.cleanup.command"),
+        ],
+    )
+    def test_such_an_import_would_be_noticed(self, module: str, imported: str, tmp_path: Path) -> None:
+        shutil.copytree(ROOT / "checkout_cli", tmp_path / "checkout_cli", ignore=shutil.ignore_patterns("__pycache__"))
+        path = tmp_path / "checkout_cli" / module
+        path.write_text(path.read_text(encoding="utf-8") + f"\nimport {imported}\n", encoding="utf-8")
+        place = str(path.parents[2])
+        script = f"from pathlib import Path; from tests.test_imports import upward; print(upward(Path({place!r})))"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        name = module.removesuffix(".py").replace("/", ".")
+        assert f"checkout_cli.{name} -> {imported}" in done.stdout
+
+
 class TestCommandFiles:
-    @pytest.mark.parametrize("path", sorted((ROOT / "checkout_cli" / "cli").glob("*.py")), ids=lambda path: path.name)
+    @pytest.mark.parametrize(
+        "path",
+        sorted(
+            [*(ROOT / "checkout_cli").glob("cli/*.py"), *(ROOT / "checkout_cli" / "commands").glob("*/*command.py")]
+        ),
+        ids=lambda path: f"{path.parent.name}/{path.name}",
+    )
     def test_nothing_heavy_is_imported_at_the_top_of_a_command(self, path: Path) -> None:
-        light = {"checkout_cli", "checkout_cli.cli", "checkout_cli.errors"}
         tops = re.findall(r"^(?:from|import) (checkout_cli[\w.]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        assert [name for name in tops if name not in light and not name.startswith("checkout_cli.cli.")] == []
+        light = {"checkout_cli", "checkout_cli.errors"}
+        rooms = ("checkout_cli.cli.", "checkout_cli.arguments.")
+        assert [
+            name for name in tops if name not in light and not name.startswith(rooms) and not name.endswith("command")
+        ] == []

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from checkout_cli.cli.main import app
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.guarantees import GUARANTEES
 from tests.readme import PARTS, PATH, part
 from tests.recording import record, shape

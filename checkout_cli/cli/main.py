@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.cli.context import Context
+from checkout_cli.arguments.context import Context
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
 
@@ -72,7 +72,7 @@ def root(
         flags["debug"] = "redis:*"
     typer_context.obj = Context(flags, directory or Path.cwd())
     if no_color:
-        from checkout_cli.render.output import set_color
+        from checkout_cli.terminal.output import set_color
 
         set_color(False)
 
@@ -89,12 +89,12 @@ def main() -> None:
             _as_plugin()
         app(prog_name="checkoutctl")
     except CheckoutError as error:
-        from checkout_cli.render.output import report
+        from checkout_cli.terminal.output import report
 
         report(error)
         sys.exit(error.exit_code)
     except OSError as error:  # such as a full disk under stdout while Typer writes its help
-        from checkout_cli.render.output import narrate
+        from checkout_cli.terminal.output import narrate
 
         narrate(f"error: {error}")
         sys.exit(ExitCode.FINDING)
@@ -112,7 +112,7 @@ def _as_plugin() -> NoReturn:
     try:
         code = app(prog_name="checkoutctl", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a mistake of ours is UNKNOWN too, and no WARNING)
-        from checkout_cli.render.nagios_view import show_unknown
+        from checkout_cli.commands.health.nagios_view import show_unknown
 
         code = show_unknown(str(getattr(error, "message", error)) or type(error).__name__)
     sys.exit(code)
@@ -133,7 +133,7 @@ def _finish_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        from checkout_cli.render.output import drop_stdout, narrate, reader_has_gone
+        from checkout_cli.terminal.output import drop_stdout, narrate, reader_has_gone
 
         drop_stdout()
         if not reader_has_gone(error):

@@ -43,8 +43,8 @@ COMMANDS = {
 }
 """What each is for, in the order of the help, which needs nothing else of them.
 
-``checkout_cli.cli.NAME`` holds each: a group as ``app``, a single command as ``NAME``, with its ``COMMAND_CLASS`` if it
-has one of its own.
+``checkout_cli.commands.NAME.command`` holds each: a group as ``app``, a single command as ``NAME``, with its
+``COMMAND_CLASS`` if it has one of its own.
 """
 
 
@@ -83,7 +83,7 @@ class _Commands(Mapping[str, Any]):
 
 @cache
 def _built(name: str) -> Any:
-    module = import_module(f"checkout_cli.cli.{name}")
+    module = import_module(f"checkout_cli.commands.{name}.command")
     if hasattr(module, "app"):
         command: Any = typer.main.get_group(module.app)
     else:

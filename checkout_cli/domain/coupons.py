@@ -8,15 +8,15 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from checkout_cli.card_data import without_card_number
-from checkout_cli.card_numbers import holds_card_number
 from checkout_cli.domain.cache import Cache, check_json, plain_json
 from checkout_cli.domain.entries import CacheEntry
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import COUPON_GENERATION, COUPON_PREFIX, coupon_key
+from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.card_numbers import holds_card_number
 from checkout_cli.session import check_fields
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import encoded
+from checkout_cli.store.redis.commands import encoded
 
 LONGEST_CODE = 64
 MARKS = frozenset("-_.+%&@#!$")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any
 
-from checkout_cli.card_data import without_card_number
 from checkout_cli.domain.cache import Cache, check_json
 from checkout_cli.domain.entries import CacheEntry
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import DELIVERY_GENERATION, DELIVERY_PREFIX, delivery_key
+from checkout_cli.privacy.card_data import without_card_number
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import encoded
+from checkout_cli.store.redis.commands import encoded
 
 Number = int | float | Decimal | str
 

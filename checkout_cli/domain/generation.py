@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from checkout_cli.domain.entries import Problem
-from checkout_cli.store.redis_commands import Command, Script, register
+from checkout_cli.store.redis.commands import Command, Script, register
 
 MOST_SCOPES = 64
 """Invalidations of a single coupon or range that are told apart; beyond, the oldest invalidate everything older."""

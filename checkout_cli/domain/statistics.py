@@ -27,10 +27,10 @@ from checkout_cli.errors import (
 from checkout_cli.keys import minute_key
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_counts import DatabaseCounts
+from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.records import Totals
-from checkout_cli.store.redis_commands import Command, decoded
+from checkout_cli.store.redis.commands import Command, decoded
 
 MOST_MINUTES = 60
 """How far back anything is read: each minute is one small key, and all are fetched in one round trip."""

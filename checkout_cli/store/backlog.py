@@ -10,11 +10,11 @@ from sqlalchemy import bindparam, select
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
-from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.redis_commands import decoded
-from checkout_cli.store.redis_pending import is_dirty
-from checkout_cli.store.redis_tier import Look, RedisTier
-from checkout_cli.store.schema import sessions
+from checkout_cli.store.database.schema import sessions
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.pending import is_dirty
+from checkout_cli.store.redis.tier import Look, RedisTier
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""

@@ -22,15 +22,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import minute_key, user_key
 from checkout_cli.session import PaymentStatus, decode, is_completed, iso
-from checkout_cli.settings import Settings
-from checkout_cli.store.clock import Clock
 from checkout_cli.store.histogram import bucket_of
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_commands import Command, Script, encoded, register
-from checkout_cli.store.redis_tier import RedisTier
+from checkout_cli.store.redis.commands import Command, Script, encoded, register
+from checkout_cli.store.redis.tier import RedisTier
 
 USER_FIELDS = ("firstSeen", "lastSeen", "checkoutsStarted", "checkoutsCompleted", "checkoutsFailed", "lastStatus")
 """All that is ever kept of a user: two moments, three numbers, and one of the payment statuses."""

@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import msgspec
 
+from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     DatabaseUnavailable,
     RedisUnavailable,
@@ -39,14 +41,12 @@ from checkout_cli.session import (
     milliseconds_of,
     with_expiry,
 )
-from checkout_cli.settings import Settings
 from checkout_cli.store.bookkeeping import Bookkeeping, measured
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.database.external_writers import ExternalWriters
+from checkout_cli.store.database.flush_log import FlushLog
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.deletion import Deletion
 from checkout_cli.store.expiry import ExpiryField
-from checkout_cli.store.external_writers import ExternalWriters
-from checkout_cli.store.flush_log import FlushLog
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import Before, HandOver
 from checkout_cli.store.last_resort import LastResort
@@ -55,9 +55,9 @@ from checkout_cli.store.protocol.ids import first_of, writes
 from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Count, Record, Sighting, Totals
+from checkout_cli.store.redis.index import RedisIndex
+from checkout_cli.store.redis.tier import Opened, RedisTier
 from checkout_cli.store.redis_alone import RedisAlone
-from checkout_cli.store.redis_index import RedisIndex
-from checkout_cli.store.redis_tier import Opened, RedisTier
 from checkout_cli.store.sightings import Sightings
 from checkout_cli.store.versions import Changes, Versions
 from checkout_cli.store.without_database import WithoutDatabase

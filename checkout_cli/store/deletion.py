@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionNotFound
 from checkout_cli.keys import is_accepted_id
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Settled
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.protocol.deleting import is_proven
 from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.redis.tier import Opened, RedisTier
 
 _log = logging.getLogger("checkout_cli.store")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import AccessDenied, RedisUnavailable
 from checkout_cli.session import iso, milliseconds_of, with_expiry
-from checkout_cli.store.clock import Clock
 from checkout_cli.store.protocol.value import encode_value
-from checkout_cli.store.redis_tier import Opened, RedisTier, Replaced
+from checkout_cli.store.redis.tier import Opened, RedisTier, Replaced
 from checkout_cli.store.versions import Versions
 
 ATTEMPTS = 3

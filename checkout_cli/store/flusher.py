@@ -11,17 +11,17 @@ from collections.abc import Callable
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.flush_log import Dirty, Flushed, FlushLog, Source
+from checkout_cli.store.database.flush_log import Dirty, Flushed, FlushLog, Source
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import taken_in
-from checkout_cli.store.redis_pending import RedisPending
-from checkout_cli.store.redis_tier import Opened, RedisTier, Replaced
+from checkout_cli.store.redis.pending import RedisPending
+from checkout_cli.store.redis.tier import Opened, RedisTier, Replaced
 from checkout_cli.store.versions import Versions
 
 ATTEMPTS = 3

@@ -57,7 +57,7 @@ GUARANTEES = {
             _MODEL,
             _FAULTS.format("2_database_fails"),
             "tests/store/test_state_machine.py",
-            "tests/operations/test_sync.py",
+            "tests/commands/sync/test_sync.py",
         ),
     ),
     "G5": Guarantee(

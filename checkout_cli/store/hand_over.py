@@ -14,18 +14,18 @@ from collections.abc import Sequence
 
 from cachetools import LRUCache
 
+from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt
-from checkout_cli.settings import Settings
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.epochs import Reigns
 from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.records import Record, Reign
-from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_tier import Opened, RedisTier
-from checkout_cli.store.reigns import Reigns
+from checkout_cli.store.redis.commands import Command
+from checkout_cli.store.redis.tier import Opened, RedisTier
 
 MOST_PENDING = 1000
 """With more pending rows than this there is no lease: reads ask the database until the rows are handed over."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, WriteConflict
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.flush_log import Dirty, FlushLog, Source
+from checkout_cli.store.database.flush_log import Dirty, FlushLog, Source
 from checkout_cli.store.memory_tier import Kept, MemoryTier
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value
 from checkout_cli.store.records import Record

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -22,18 +23,17 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import decode
 from checkout_cli.store.bookkeeping import Bookkeeping
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.flush_log import Flushed
+from checkout_cli.store.database.flush_log import Flushed
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Flusher, Settled
 from checkout_cli.store.hand_over import HandOver
-from checkout_cli.store.index_moves import IndexMoves
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis_commands import Command
-from checkout_cli.store.redis_index import RedisIndex
-from checkout_cli.store.redis_tier import Look, Opened, RedisTier
+from checkout_cli.store.redis.commands import Command
+from checkout_cli.store.redis.index import RedisIndex
+from checkout_cli.store.redis.index_moves import IndexMoves
+from checkout_cli.store.redis.tier import Look, Opened, RedisTier
 
 ATTEMPTS = 3
 """How often what lies in the way is flushed while others go on writing."""

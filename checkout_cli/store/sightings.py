@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -25,18 +26,17 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
 from checkout_cli.session import Session, TierName, decode
-from checkout_cli.store.clock import Clock
-from checkout_cli.store.database_tier import DatabaseTier
-from checkout_cli.store.flush_log import FlushLog
+from checkout_cli.store.database.flush_log import FlushLog
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.ids import writes
 from checkout_cli.store.protocol.value import Kind, Value, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Count, Problem, Record, Sighting
-from checkout_cli.store.redis_commands import decoded
-from checkout_cli.store.redis_index import RedisIndex
-from checkout_cli.store.redis_tier import Look, RedisTier
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.index import RedisIndex
+from checkout_cli.store.redis.tier import Look, RedisTier
 
 PAGE = 50
 """Sessions that are fetched whole at a time."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from checkout_cli.card_data import refuse_card_data
+from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, SessionExpired
 from checkout_cli.keys import accepted_id
+from checkout_cli.privacy.card_data import refuse_card_data
 from checkout_cli.session import (
     PaymentStatus,
     check_fields,
@@ -20,8 +22,6 @@ from checkout_cli.session import (
     milliseconds_of,
     with_changes,
 )
-from checkout_cli.settings import Settings
-from checkout_cli.store.clock import Clock
 from checkout_cli.store.records import Record
 
 Changes = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]

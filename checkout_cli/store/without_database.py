@@ -10,8 +10,8 @@ from checkout_cli.session import Acknowledgement, Durability
 from checkout_cli.store.last_resort import LastResort
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
+from checkout_cli.store.redis.tier import Opened
 from checkout_cli.store.redis_alone import RedisAlone
-from checkout_cli.store.redis_tier import Opened
 from checkout_cli.store.versions import Changes
 
 

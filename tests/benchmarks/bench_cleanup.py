@@ -18,8 +18,8 @@ from typing import Any
 
 import redis
 
+from checkout_cli.commands.cleanup.expired import BATCH, ROWS_PER_ENTRY, CleanupReport, clean_up
 from checkout_cli.keys import INDEX, SESSION_PREFIX
-from checkout_cli.operations.cleanup import BATCH, ROWS_PER_ENTRY, CleanupReport, clean_up
 from checkout_cli.session import iso
 from tests.benchmarks.harness import Place, Result, bare_database, duration, fill, kilobyte_session, once, place, show
 

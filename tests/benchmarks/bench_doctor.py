@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checkout_cli.operations.doctor.examination import all_checks, examine
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.last_look import LastLook
+from checkout_cli.commands.doctor.examination import all_checks, examine
+from checkout_cli.files.last_look import LastLook
+from checkout_cli.servers.embedded import HOST
 from tests.benchmarks.harness import Place, Result, duration, fill, once, peak_memory, place, show
 
 SESSIONS = 1_000_000

@@ -10,9 +10,9 @@ import sys
 
 import redis
 
+from checkout_cli.commands.cleanup.expired import clean_up
+from checkout_cli.commands.sessions.index_adoption import adopt_index
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, SESSION_PREFIX
-from checkout_cli.operations.cleanup import clean_up
-from checkout_cli.operations.index_adoption import adopt_index
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.benchmarks.bench_cleanup import LOGGED_FROM
 from tests.benchmarks.harness import (

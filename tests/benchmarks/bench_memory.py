@@ -17,14 +17,14 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from checkout_cli.commands.memory.groups import measure_families, sample_families
+from checkout_cli.commands.memory.groups_report import FamiliesReport
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import Family
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.families_report import FamiliesReport
-from checkout_cli.operations.memory_families import measure_families, sample_families
-from checkout_cli.settings import Settings
-from checkout_cli.store.redis_tier import RedisTier
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.redis.tier import RedisTier
 from tests.benchmarks.harness import Result, duration, once, peak_memory, show
-from tests.servers import RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 KEYS = 1_000_000
 SAMPLE = 20_000

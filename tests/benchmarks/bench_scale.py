@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from checkout_cli.commands.cleanup.expired import clean_up
+from checkout_cli.commands.sessions.index import check_index
 from checkout_cli.keys import INDEX, SESSION_PREFIX
-from checkout_cli.operations.cleanup import clean_up
-from checkout_cli.operations.index_check import check_index
 from checkout_cli.session import iso
 from tests.benchmarks.bench_cleanup import clean_up_as_the_shop
 from tests.benchmarks.harness import Place, Result, fill, kilobyte_session, once, place, show
@@ -34,7 +34,7 @@ end
 """
 _SHOPPER = """
 import random, sys, time
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 settings = Settings(redis_host=sys.argv[1], redis_port=int(sys.argv[2]), database_url=sys.argv[3],
                     timeout=5.0, database_timeout=30.0)

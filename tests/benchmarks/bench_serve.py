@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.harness import fill, place
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 CLIENTS, SECONDS, SESSIONS = 200, 20.0, 10_000
 TOKEN = "f00dcafe" * 4

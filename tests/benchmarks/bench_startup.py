@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from tests.benchmarks.harness import Result, in_turn, show
-from tests.servers import ValkeyServer
+from tests.support.servers import ValkeyServer
 
 ROUNDS = 31
 

@@ -20,14 +20,14 @@ import redis
 from sqlalchemy import bindparam, func, update
 from sqlalchemy.engine import Engine
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_connection import connection_pool
-from checkout_cli.store.schema import sessions
+from checkout_cli.store.redis.connection import connection_pool
 from tests.benchmarks.harness import (
     TTL,
     Place,

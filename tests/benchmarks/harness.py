@@ -24,14 +24,14 @@ from typing import Any
 import redis
 from sqlalchemy import text
 
+from checkout_cli.commands.demo.data import legacy_session
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, SESSION_PREFIX
-from checkout_cli.operations.demo_data import legacy_session
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_engine import make_engine
+from checkout_cli.store.database.engine import make_engine
 from checkout_cli.store.protocol.value import encode
-from tests.servers import ValkeyServer
+from tests.support.servers import ValkeyServer
 
 TTL = 3_600_000
 """Milliseconds for which sessions that were filled in live: longer than any benchmark runs."""

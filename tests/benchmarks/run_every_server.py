@@ -8,8 +8,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.every_server import COMMANDS, run
-from tests.odd_servers import ODD_SERVERS, odd_server
+from tests.support.every_server import COMMANDS, run
+from tests.support.odd_servers import ODD_SERVERS, odd_server
 
 
 def main() -> None:

@@ -19,18 +19,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from checkout_cli.commands.sync.sync import synchronize
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.sync import synchronize
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import decode
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.faults.conftest import proxied
 from tests.faults.external_writer import ExternalWriter
-from tests.faults.proxy import Proxy
-from tests.servers import PostgresServer, ValkeyServer
 from tests.store.history import READS, Call, History, Kept
 from tests.store.worker import Order, perform
+from tests.support.proxy import Proxy
+from tests.support.servers import PostgresServer, ValkeyServer
 
 KINDS = ("get",) * 12 + ("update",) * 6 + ("create", "pay", "peek")
 SESSIONS_AT_ONCE = 6

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.beside import rolling, together
 from tests.beside.places import KINDS, Place, before_postgres
-from tests.servers import PostgresServer
+from tests.support.servers import PostgresServer
 
 SQLITE, POSTGRES = "sqlite", "postgresql"
 KEPT, DROPPED = 0.0, 1.0

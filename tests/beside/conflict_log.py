@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 ALL = 1_000_000

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.in_process import run_here
+from tests.support.in_process import run_here
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0

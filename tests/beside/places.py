@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.cluster import Cluster
 from tests.faults.conftest import proxied
-from tests.faults.sentinel import SERVICE, Replicated
-from tests.servers import ValkeyServer
-from tests.store.support import save, wait_until
+from tests.support.cluster import Cluster
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.servers import ValkeyServer
+from tests.support.stores import save, wait_until
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from tests.beside.parties import Party, process_environment
 from tests.beside.places import Place
 from tests.beside.rolling import HEADER_DROPPED, HEADER_KEPT, How, roll

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import iso, milliseconds_of
-from checkout_cli.settings import Settings
 from tests.beside.parties import Party, older_program, process_environment
 from tests.beside.places import Place
 from tests.beside.rolling import How, roll
 from tests.conftest import Checkoutctl
 from tests.older_program import FIELDS, INDEX, PREFIX, STATISTICS, OlderProgram, parse, stringify
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, make_store
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, make_store
 
 ID = "session-0001"
 KEY = PREFIX + ID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
 

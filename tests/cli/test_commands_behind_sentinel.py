@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.cli.context import DEFAULT_TIMEOUT
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons, DeliveryCharges
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.faults.sentinel import SERVICE, Replicated
-from tests.in_process import Outcome, run_here
-from tests.operator_runs import RUNS, Run
-from tests.servers import ValkeyServer
+from tests.support.in_process import Outcome, run_here
+from tests.support.operator_runs import RUNS, Run
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.servers import ValkeyServer
 
 SESSIONS = [f"living-{number:04}" for number in range(10)]
 TIMEOUT = 0.5

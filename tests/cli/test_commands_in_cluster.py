@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from checkout_cli.cli.context import DEFAULT_TIMEOUT
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.keys import INDEX, PENDING, session_key
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.cluster import Cluster
-from tests.in_process import Outcome, run_here
-from tests.operator_runs import RUNS, Run
-from tests.servers import ValkeyServer
-from tests.store.support import wait_until
+from tests.support.cluster import Cluster
+from tests.support.in_process import Outcome, run_here
+from tests.support.operator_runs import RUNS, Run
+from tests.support.servers import ValkeyServer
+from tests.support.stores import wait_until
 
 SESSIONS = [f"living-{number:04}" for number in range(30)]
 TIMEOUT = "0.5"

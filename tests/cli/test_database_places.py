@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX
-from checkout_cli.settings import Settings
-from checkout_cli.store import database_tier, schema, schema_version
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.own_tables import OwnTables
+from checkout_cli.store.database import migrations as schema_version
+from checkout_cli.store.database import schema
+from checkout_cli.store.database import tier as database_tier
+from checkout_cli.store.database.own_tables import OwnTables
 from tests.faults.conftest import proxied
-from tests.in_process import Outcome, run_here
-from tests.servers import PostgresServer, ValkeyServer
-from tests.store.support import wait_until
+from tests.support.in_process import Outcome, run_here
+from tests.support.servers import PostgresServer, ValkeyServer
+from tests.support.stores import wait_until
 
 Run = Callable[..., Outcome]
 Database = tuple[str, Callable[[Sequence[str]], None]]

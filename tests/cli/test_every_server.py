@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.every_server import COMMANDS, LONGEST, run
-from tests.in_process import Outcome
-from tests.odd_servers import ODD_SERVERS, odd_server
+from tests.support.every_server import COMMANDS, LONGEST, run
+from tests.support.in_process import Outcome
+from tests.support.odd_servers import ODD_SERVERS, odd_server
 
 ANSWERS = {0, 1}
 REFUSALS = {4, 69}

@@ -11,7 +11,7 @@ import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.conftest import Checkoutctl
-from tests.store.support import put_raw, raw
+from tests.support.stores import put_raw, raw
 
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
 MEMBERS = (

@@ -11,12 +11,12 @@ from unittest import mock
 import pytest
 
 from checkout_cli.errors import ExitCode
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.store import tls
-from tests.certificates import OPENSSL, Authority, Certificate, locked, server_options
-from tests.in_process import Outcome, run_here
-from tests.ports import free_port
-from tests.servers import REDIS_SERVER, RedisServer
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.redis import tls
+from tests.support.certificates import OPENSSL, Authority, Certificate, locked, server_options
+from tests.support.in_process import Outcome, run_here
+from tests.support.ports import free_port
+from tests.support.servers import REDIS_SERVER, RedisServer
 
 KEY_PASSWORD = "0p3n-s3s4me"
 

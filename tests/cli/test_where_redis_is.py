@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.machine import Machine
-from checkout_cli.settings import Settings
-from checkout_cli.store.redis_tier import RedisTier
-from tests.doctoring import finding
-from tests.in_process import Outcome, run_here
-from tests.ports import free_port
-from tests.servers import ValkeyServer
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.servers.machine import Machine
+from checkout_cli.store.redis.tier import RedisTier
+from tests.support.doctoring import finding
+from tests.support.in_process import Outcome, run_here
+from tests.support.ports import free_port
+from tests.support.servers import ValkeyServer
 
 StartServer = Callable[..., ValkeyServer]
 
@@ -130,7 +130,7 @@ def test_a_socket_that_we_may_not_use_is_a_denial(path: str, tmp_path: Path, mon
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("checkout_cli.operations.ping.Ping._dial", refuse)
+    monkeypatch.setattr("checkout_cli.commands.ping.ping.Ping._dial", refuse)
     outcome = run(tmp_path, "ping", REDIS_SOCKET=path)
     assert outcome.code == ExitCode.DENIED
     assert "unixsocketperm" in outcome.err

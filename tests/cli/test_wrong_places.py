@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.cluster import Cluster
-from tests.faults.sentinel import Replicated
-from tests.in_process import Outcome, run_here
-from tests.servers import ValkeyServer
+from tests.support.cluster import Cluster
+from tests.support.in_process import Outcome, run_here
+from tests.support.sentinel import Replicated
+from tests.support.servers import ValkeyServer
 
 NEEDS_REDIS = (
     "info server",

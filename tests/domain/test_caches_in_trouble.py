@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.errors import AccessDenied, RedisUnavailable
 from checkout_cli.keys import minute_key
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import answering, never_asked
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, count_calls, make_store, redis_away, without_redis
+from tests.support.caches import answering, never_asked
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, count_calls, make_store, redis_away, without_redis
 
 
 def counts(store: CheckoutStore, name: str = "delivery") -> dict[str, int]:

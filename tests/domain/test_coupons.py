@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.coupons import LONGEST_CODE, MARKS, Coupons, normalised
 from checkout_cli.errors import InvalidInput
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import answering, never_asked
-from tests.store.support import ManualClock, make_store
+from tests.support.caches import answering, never_asked
+from tests.support.stores import ManualClock, make_store
 
 VALID, REFUSED = {"valid": True, "discount": 5}, {"valid": False, "reason": "expired"}
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.delivery import DEAREST, FARTHEST, DeliveryCharges
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import DELIVERY_GENERATION
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import answering, never_asked
+from tests.support.caches import answering, never_asked
 
 
 @pytest.fixture

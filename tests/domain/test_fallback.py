@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.fallback import Fallback
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import minute_key
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import PATIENCE, SlowComputation, answering, in_thread, never_asked
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, make_store
+from tests.support.caches import PATIENCE, SlowComputation, answering, in_thread, never_asked
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, make_store
 
 
 def failing(error: CheckoutError) -> Callable[..., Any]:

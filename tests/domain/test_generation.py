@@ -9,7 +9,7 @@ from checkout_cli.domain.entries import Problem
 from checkout_cli.domain.generation import MOST_SCOPES, Generation, Stamp, parsed
 from checkout_cli.keys import DELIVERY_GENERATION
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import answering, never_asked
+from tests.support.caches import answering, never_asked
 
 FOREIGN = {
     "upper case": b"ABC 1 2",

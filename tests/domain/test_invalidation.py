@@ -8,16 +8,23 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.generation import MOST_SCOPES
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.keys import COUPON_GENERATION, DELIVERY_GENERATION
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import PATIENCE, SlowComputation, answering, in_thread, never_asked, without_generation_check
-from tests.servers import ValkeyServer
-from tests.store.support import save, without_redis
+from tests.support.caches import (
+    PATIENCE,
+    SlowComputation,
+    answering,
+    in_thread,
+    never_asked,
+    without_generation_check,
+)
+from tests.support.servers import ValkeyServer
+from tests.support.stores import save, without_redis
 
 OLD, NEW = 3.9, 4.9
 VALID, REFUSED = {"valid": True, "discount": 5}, {"valid": False}

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.single_flight import SingleFlight
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.domain.support import PATIENCE, SlowComputation, answering, in_thread, never_asked
-from tests.store.support import without_redis
+from tests.support.caches import PATIENCE, SlowComputation, answering, in_thread, never_asked
+from tests.support.stores import without_redis
 
 WAITING = 8
 

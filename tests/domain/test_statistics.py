@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.statistics import CacheCounts, Source, Statistics, StatisticsReport, whole_minutes
 from checkout_cli.errors import AccessDenied, DatabaseUnavailable, InvalidInput, RedisUnavailable, TierUnavailable
 from checkout_cli.keys import minute_key, session_key
 from checkout_cli.session import PaymentStatus
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Totals
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, make_store, without_database, without_redis
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, make_store, without_database, without_redis
 
 MINUTE = 60_000
 
@@ -266,7 +266,7 @@ class TestDatabase:
     def test_only_rows_that_expire_after_the_window_began_are_looked_at(self, store: CheckoutStore) -> None:
         from sqlalchemy import text
 
-        from checkout_cli.store import database_counts
+        from checkout_cli.store.database import counts as database_counts
 
         for statement in (database_counts._created(0, 1), database_counts._ended(0, 1)):
             compiled = str(statement.compile(compile_kwargs={"literal_binds": True}))

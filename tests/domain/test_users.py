@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.domain.users import Oddity, User, Users
 from checkout_cli.errors import AccessDenied, RedisUnavailable
 from checkout_cli.keys import user_key
 from checkout_cli.session import PaymentStatus
-from checkout_cli.settings import Settings
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_commands import encoded
-from tests.servers import ValkeyServer
-from tests.store.support import make_store
+from checkout_cli.store.redis.commands import encoded
+from tests.support.servers import ValkeyServer
+from tests.support.stores import make_store
 
 SEEN = "2026-11-23T00:10:00.000Z"
 

@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from checkout_cli.store import flusher, redis_tier
-from checkout_cli.store.flush_log import FlushLog
+from checkout_cli.store import flusher
+from checkout_cli.store.database.flush_log import FlushLog
 from checkout_cli.store.protocol import publishing
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_commands import SCRIPTS, Script
-from checkout_cli.store.redis_tier import Opened, RedisTier
+from checkout_cli.store.redis import tier as redis_tier
+from checkout_cli.store.redis.commands import SCRIPTS, Script
+from checkout_cli.store.redis.tier import Opened, RedisTier
 
 
 def let_claims_outlive_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:

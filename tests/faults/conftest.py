@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
-from tests.cluster import Cluster
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from tests.faults.harness import Background, Shop
 from tests.faults.matrix import ROWS
-from tests.faults.proxy import Proxy
-from tests.faults.sentinel import SERVICE, Replicated
-from tests.servers import PostgresServer, ValkeyServer
-from tests.store.support import ManualClock
+from tests.support.cluster import Cluster
+from tests.support.proxy import Proxy
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.servers import PostgresServer, ValkeyServer
+from tests.support.stores import ManualClock
 
 if TYPE_CHECKING:
     from tests.faults.moving import MovingSlot

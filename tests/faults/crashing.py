@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 CRASHED = 86

@@ -18,13 +18,13 @@ from typing import Any, Self
 import pytest
 from redis.exceptions import RedisError, ResponseError
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, SessionNotFound
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Value
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, copy_of, make_store, wait_until
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, copy_of, make_store, wait_until
 
 ID = "session-0001"
 PATIENCE = 10.0

@@ -7,12 +7,12 @@ from typing import Any
 
 from redis.crc import key_slot
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
-from checkout_cli.settings import Settings
-from tests.cluster import Cluster
 from tests.faults.conftest import settings_for
 from tests.faults.harness import ID
-from tests.servers import ValkeyServer
+from tests.support.cluster import Cluster
+from tests.support.servers import ValkeyServer
 
 MANY = [f"session-{number:04}" for number in range(30)]
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability
 from tests.faults.conftest import Scenario
 from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome
-from tests.faults.proxy import Proxy
-from tests.store.support import ManualClock, evict, put_raw, raw
+from tests.support.proxy import Proxy
+from tests.support.stores import ManualClock, evict, put_raw, raw
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_each_fault_of_the_proxy_happens_and_ends(echo: tuple[str, int]) -> None
 def test_a_write_that_redis_alone_took_is_no_promise_of_the_databases(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.store.support import database_away
+    from tests.support.stores import database_away
 
     store = shop.process()
     shop.create(store)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.errors import DatabaseUnavailable
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
 from tests.faults.conftest import ProxiedPostgres, Scenario, settings_for
 from tests.faults.harness import (
@@ -23,9 +23,9 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
-from tests.faults.proxy import Proxy
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, evict, raw, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, evict, raw, wait_until
 
 
 @pytest.mark.fault("kill -9, old snapshot")

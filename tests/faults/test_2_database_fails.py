@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import decode, encode
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import ProxiedPostgres, Scenario, proxied
 from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome, trusted_again, value_in_redis
-from tests.faults.proxy import Proxy
-from tests.servers import PostgresServer
-from tests.store.support import ManualClock, put_raw, raw, wait_until, without_redis
+from tests.support.proxy import Proxy
+from tests.support.servers import PostgresServer
+from tests.support.stores import ManualClock, put_raw, raw, wait_until, without_redis
 
 
 class Database:

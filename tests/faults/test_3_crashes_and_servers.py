@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 
 import checkout_cli
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, SessionCorrupt
 from checkout_cli.keys import claim_key
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
-from checkout_cli.store.redis_tier import FILL_TIME
+from checkout_cli.store.redis.tier import FILL_TIME
 from tests.conftest import Checkoutctl
 from tests.faults import crashing
 from tests.faults.conftest import Scenario, settings_for
 from tests.faults.harness import GRACE, ID, Shop, hand_over, trusted_again, value_in_redis
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, count_calls, evict, key_of, make_store, put_raw, raw, wait_until
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, count_calls, evict, key_of, make_store, put_raw, raw, wait_until
 
 
 def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:

@@ -33,9 +33,9 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
-from tests.faults.proxy import Proxy
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, count_calls, evict, key_of, put_raw, raw, redis_away, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, count_calls, evict, key_of, put_raw, raw, redis_away, wait_until
 
 LOSSES = ["nothing", "DEL", "eviction", "FLUSHALL", "killed, empty", "killed, snapshot"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from tests.faults.harness import GRACE, Background, Checkpoint, Shop, outcome, trusted_again
-from tests.faults.sentinel import SERVICE, Replicated
-from tests.store.support import ManualClock, wait_until
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.stores import ManualClock, wait_until
 
 
 @pytest.mark.fault("failover")

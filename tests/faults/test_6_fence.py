@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 import pytest
 import sqlalchemy
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_tier import DatabaseTier
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.records import Reign
 from tests.faults.harness import ID, Shop, trusted_again
-from tests.faults.sentinel import SERVICE, Replicated
-from tests.store.support import ManualClock, wait_until
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.stores import ManualClock, wait_until
 
 
 def part(replicated: Replicated) -> None:

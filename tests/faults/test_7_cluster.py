@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
+from checkout_cli.commands.sessions.index_adoption import adopt_index
+from checkout_cli.commands.sync.sync import synchronize
 from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, session_key
-from checkout_cli.operations.index_adoption import adopt_index
-from checkout_cli.operations.sync import synchronize
 from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.index_moves import IndexMoves
-from checkout_cli.store.index_place import Place
 from checkout_cli.store.records import Problem
-from checkout_cli.store.redis_cluster import RedisCluster
-from checkout_cli.store.redis_pending import is_dirty
-from tests.cluster import Cluster, node_id
+from checkout_cli.store.redis.cluster import RedisCluster
+from checkout_cli.store.redis.index_moves import IndexMoves
+from checkout_cli.store.redis.index_place import Place
+from checkout_cli.store.redis.pending import is_dirty
 from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
 from tests.faults.harness import (
@@ -36,8 +35,9 @@ from tests.faults.harness import (
     value_in_redis,
 )
 from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than, settings_of
-from tests.servers import REDIS_SERVER, RedisServer, ValkeyServer
-from tests.store.support import ManualClock, count_calls, database_away, redis_away, wait_until
+from tests.support.cluster import Cluster, node_id
+from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.stores import ManualClock, count_calls, database_away, redis_away, wait_until
 
 # Everyday life
 
@@ -805,6 +805,6 @@ def keep_on(store: CheckoutStore, server: ValkeyServer) -> None:
 def test_without_following_redirections_a_moved_slot_would_be_an_error(
     cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_cli.store.redis_cluster.MOST_REDIRECTIONS", 0)
+    monkeypatch.setattr("checkout_cli.store.redis.cluster.MOST_REDIRECTIONS", 0)
     shop = make_shop(settings_of(cluster, sqlite_url))
     assert shop.create(shop.process()).published is False

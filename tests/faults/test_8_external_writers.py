@@ -14,7 +14,7 @@ import pytest
 from checkout_cli.errors import DatabaseUnavailable, SessionNotFound
 from checkout_cli.session import Durability, TierName, decode
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.flush_log import Conflict
+from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.hand_over import LONGEST_WRITE
 from tests.faults.altered import forget_what_was_flushed, overwrite_external_values, trust_what_was_taken_in
 from tests.faults.conftest import ProxiedPostgres, Scenario
@@ -31,8 +31,8 @@ from tests.faults.harness import (
     value_in_redis,
 )
 from tests.faults.test_3_crashes_and_servers import crash
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, evict, put_raw, raw, save
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, evict, put_raw, raw, save
 
 KEEPS = pytest.mark.parametrize("keeps", [True, False], ids=["keeps the header", "drops the header"])
 

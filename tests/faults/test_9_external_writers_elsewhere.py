@@ -10,11 +10,10 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability
-from checkout_cli.settings import Settings
-from tests.cluster import Cluster
 from tests.faults.external_writer import ExternalWriter
 from tests.faults.harness import (
     GRACE,
@@ -28,10 +27,11 @@ from tests.faults.harness import (
     value_in_redis,
 )
 from tests.faults.moving import MovingSlot, settings_of
-from tests.faults.sentinel import SERVICE, Replicated
 from tests.faults.test_6_fence import part
 from tests.faults.test_8_external_writers import KEEPS, assert_taken_in, conflicts_of, row_of, settles
-from tests.store.support import ManualClock, count_calls, wait_until
+from tests.support.cluster import Cluster
+from tests.support.sentinel import SERVICE, Replicated
+from tests.support.stores import ManualClock, count_calls, wait_until
 
 Program = Callable[[Shop, bool], ExternalWriter]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from checkout_cli.settings import Settings
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.schema import metadata, versions
-from tests.servers import PostgresServer
-from tests.store.support import ManualClock, make_store
+from checkout_cli.store.database.schema import metadata, versions
+from tests.support.servers import PostgresServer
+from tests.support.stores import ManualClock, make_store
 
 
 @pytest.fixture

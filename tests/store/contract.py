@@ -22,7 +22,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import Durability, PaymentStatus, Session, TierName, iso
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.support import ManualClock
+from tests.support.stores import ManualClock
 
 ID = "session-0001"
 UNKNOWN_FIELDS: Mapping[str, Any] = {

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, SessionNotFound, TransitionRefused
 from checkout_cli.keys import minute_key, user_key
 from checkout_cli.session import Durability, iso
-from checkout_cli.settings import Settings
 from checkout_cli.store.bookkeeping import MINUTES_KEPT
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.books import USER, counted, hash_at, meanwhile, minutes, times, user
-from tests.store.support import (
+from tests.support.books import USER, counted, hash_at, meanwhile, minutes, times, user
+from tests.support.stores import (
     ID,
     ManualClock,
     count_calls,

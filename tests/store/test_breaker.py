@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable, TierUnavailable
-from checkout_cli.settings import Settings
 from checkout_cli.store.breaker import FIRST_WAIT, LONGEST_WAIT, Breaker
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, count_calls, make_store
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, count_calls, make_store
 
 AWAY = RedisUnavailable("Redis is away", hint="look at it")
 

@@ -8,19 +8,13 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import SessionNotFound
 from checkout_cli.keys import minute_key
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.histogram import bucket_of
-from tests.store.books import hash_at, minutes, times
-from tests.store.support import (
-    ID,
-    ManualClock,
-    count_calls,
-    redis_away,
-    without_redis,
-)
+from tests.support.books import hash_at, minutes, times
+from tests.support.stores import ID, ManualClock, count_calls, redis_away, without_redis
 
 # How long calls take
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CardDataRefused, InvalidInput
 from checkout_cli.keys import session_key
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis_tier import RedisTier
-from tests.store.support import ID, make_store
+from checkout_cli.store.redis.tier import RedisTier
+from tests.support.stores import ID, make_store
 
 CARD = "4111 1111-1111 1111"
 DIGITS = "4111111111111111"

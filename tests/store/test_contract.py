@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     CheckoutError,
     DatabaseUnavailable,
@@ -17,11 +18,10 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import SESSION_PREFIX
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.servers import ValkeyServer
 from tests.store.contract import StoreContract
-from tests.store.support import ManualClock, make_store, without_database, without_redis
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, make_store, without_database, without_redis
 
 
 def opened(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:

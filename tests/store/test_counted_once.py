@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import decode, iso
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import Outcome
-from checkout_cli.store.redis_commands import Script
-from tests.faults.proxy import Proxy
-from tests.servers import ValkeyServer
-from tests.store.books import HANDED_OVER_BY_NOW, USER, counted, meanwhile, user
-from tests.store.support import (
+from checkout_cli.store.redis.commands import Script
+from tests.store.worker import Order, Worker
+from tests.support.books import HANDED_OVER_BY_NOW, USER, counted, meanwhile, user
+from tests.support.proxy import Proxy
+from tests.support.servers import ValkeyServer
+from tests.support.stores import (
     ID,
     ManualClock,
     evict,
@@ -30,7 +31,6 @@ from tests.store.support import (
     redis_away,
     under_another_identity,
 )
-from tests.store.worker import Order, Worker
 
 # Only the writer's own publish
 

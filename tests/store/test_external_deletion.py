@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 import redis
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import SessionDeleted, SessionExpired
 from checkout_cli.keys import session_key
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, evict, external_write, raw, redis_away, row_of
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, evict, external_write, raw, redis_away, row_of
 
 ID = "external-session"
 VALUE = f'{{"checkoutId":"{ID}","items":[]}}'

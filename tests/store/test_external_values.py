@@ -10,25 +10,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, InvalidInput, SessionCorrupt, SessionExpired, WrongKeyType
 from checkout_cli.session import MAX_BODY_BYTES, STORE_FIELD, iso
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.flush_log import Conflict
+from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.ids import MOST_IDS
 from checkout_cli.store.records import Problem
-from tests.store.support import (
-    ID,
-    ManualClock,
-    copy_of,
-    external_write,
-    flush_all,
-    put_raw,
-    raw,
-    row_fields,
-    row_of,
-)
+from tests.support.stores import ID, ManualClock, copy_of, external_write, flush_all, put_raw, raw, row_fields, row_of
 
 NO_SESSIONS = {
     "nothing": b"",

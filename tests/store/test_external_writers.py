@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, InvalidInput, SessionDeleted
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability, TierName, iso, milliseconds_of
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.flush_log import Conflict
+from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import Kind
-from tests.store.support import (
+from tests.support.stores import (
     ID,
     ManualClock,
     copy_of,

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     DatabaseUnavailable,
     DurabilityUnavailable,
     SessionDeleted,
 )
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store import hand_over, publisher
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.servers import ValkeyServer
-from tests.store.support import (
+from tests.support.servers import ValkeyServer
+from tests.support.stores import (
     ID,
     ManualClock,
     copy_of,

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     SessionDeleted,
     SessionExists,
 )
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.support import (
+from tests.support.stores import (
     ID,
     ManualClock,
     count_calls,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.support import ID, copy_of, evict, put_raw, raw, without_database
+from tests.support.stores import ID, copy_of, evict, put_raw, raw, without_database
 
 MEMBERS = (
     rb'"userId":"ada\ud83d","notes":"cake \ud83d","\udf82":{"k\ud83d":["\uDF82",250.10]},"paymentStatus":"pending"'

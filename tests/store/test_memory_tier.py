@@ -5,12 +5,12 @@ import threading
 import msgspec
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DurabilityUnavailable
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.records import Record
-from tests.store.support import ID, make_store, without_database, without_redis
+from tests.support.stores import ID, make_store, without_database, without_redis
 
 NOW = 1_000_000
 WRITES = ("write-1",)

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, SessionNotFound
 from checkout_cli.session import Durability
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode
 from tests.faults.harness import Shop, trusted_again
-from tests.servers import ValkeyServer
-from tests.store.support import (
+from tests.store.without import MECHANISMS
+from tests.support.servers import ValkeyServer
+from tests.support.stores import (
     ID,
     ManualClock,
     database_away,
@@ -37,7 +38,6 @@ from tests.store.support import (
     row_of,
     save,
 )
-from tests.store.without import MECHANISMS
 
 
 @dataclass

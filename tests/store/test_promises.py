@@ -18,16 +18,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisUnavailable, SessionDeleted, SessionExists, SessionNotFound
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import STORE_FIELD, Durability, decode
-from checkout_cli.settings import Settings
-from checkout_cli.store import flusher, redis_connection
+from checkout_cli.store import flusher
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.protocol import publishing, value
 from checkout_cli.store.protocol.publishing import Outcome
-from tests.servers import ValkeyServer
-from tests.store.support import ManualClock, key_of, make_store, save
+from checkout_cli.store.redis import connection as redis_connection
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, key_of, make_store, save
 
 IDS = ("session-0", "session-1")
 PROCESSES = some.integers(0, 1)

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import SessionDeleted, SessionNotFound
 from checkout_cli.keys import PENDING, claim_key
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import MOST_TRIES, Outcome
 from checkout_cli.store.protocol.value import encode
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis_tier import FILL_TIME, Opened
-from tests.servers import ValkeyServer
-from tests.store.support import (
+from checkout_cli.store.redis.tier import FILL_TIME, Opened
+from tests.support.servers import ValkeyServer
+from tests.support.stores import (
     ID,
     ManualClock,
     count_calls,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.session import Durability
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Reign
-from tests.store.support import ID, database_away, flush_all, redis_away, row_fields, row_of, trusted
+from tests.support.stores import ID, database_away, flush_all, redis_away, row_fields, row_of, trusted
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     DurabilityUnavailable,
     RedisUnavailable,
@@ -17,12 +18,11 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import PENDING
 from checkout_cli.session import Durability, TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.ids import MOST_IDS
 from checkout_cli.store.protocol.value import Value
-from tests.servers import ValkeyServer
-from tests.store.support import (
+from tests.support.servers import ValkeyServer
+from tests.support.stores import (
     ID,
     ManualClock,
     copy_of,

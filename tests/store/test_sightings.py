@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionExpired, SessionNotFound, TierUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.session import TierName
-from checkout_cli.settings import Settings
 from checkout_cli.store import sightings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
-from tests.store.support import (
+from tests.support.stores import (
     ID,
     ManualClock,
     count_calls,

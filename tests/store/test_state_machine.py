@@ -21,17 +21,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
-from checkout_cli.operations.embedded import HOST
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import PaymentStatus, decode
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.faults.conftest import proxied
-from tests.faults.proxy import Proxy
-from tests.servers import ValkeyServer
 from tests.store.history import Call, History, Kept
-from tests.store.support import ManualClock, make_store
 from tests.store.worker import HITCHES, Order, Worker
+from tests.support.proxy import Proxy
+from tests.support.servers import ValkeyServer
+from tests.support.stores import ManualClock, make_store
 
 EXAMPLES = int(os.environ.get("CHECKOUT_STATEFUL_EXAMPLES", "0"))
 WITHOUT = os.environ.get("CHECKOUT_STATEFUL_WITHOUT", "")

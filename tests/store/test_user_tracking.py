@@ -11,18 +11,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.session import Durability, iso
-from checkout_cli.settings import Settings
 from checkout_cli.store.bookkeeping import USER_FIELDS, tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.store.books import USER, counted, user
-from tests.store.support import (
-    ID,
-    ManualClock,
-    make_store,
-    put_raw,
-)
+from tests.support.books import USER, counted, user
+from tests.support.stores import ID, ManualClock, make_store, put_raw
 
 # Whom it tracks, and what of them
 

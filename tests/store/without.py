@@ -10,18 +10,22 @@ import msgspec
 import sqlalchemy
 
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store import flush_log, flusher, redis_connection, redis_server, redis_tier
+from checkout_cli.store import flusher
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database_engine import Prepared
+from checkout_cli.store.database import flush_log
+from checkout_cli.store.database.engine import Prepared
+from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.protocol import bodies, publishing, value, writing
 from checkout_cli.store.protocol.flushing import decide
 from checkout_cli.store.protocol.publishing import Found, Outcome, judge
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.protocol.writing import taken_in
-from checkout_cli.store.redis_commands import Script
-from checkout_cli.store.redis_tier import Opened
-from checkout_cli.store.schema import sessions
+from checkout_cli.store.redis import connection as redis_connection
+from checkout_cli.store.redis import server as redis_server
+from checkout_cli.store.redis import tier as redis_tier
+from checkout_cli.store.redis.commands import Script
+from checkout_cli.store.redis.tier import Opened
 
 Patch = Callable[[Any, str, Any], None]
 """``setattr``, or a test's ``monkeypatch.setattr``."""

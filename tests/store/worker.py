@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisUnavailable
 from checkout_cli.session import Acknowledgement, Session
-from checkout_cli.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.store.history import Call
-from tests.store.support import ManualClock, make_store
 from tests.store.without import MECHANISMS
+from tests.support.stores import ManualClock, make_store
 
 PATIENCE = 20.0
 """Seconds after which a worker that does not answer is a failure."""

@@ -1,0 +1,1 @@
+"""One folder for each word that is typed after ``checkoutctl``: the command, its operations and its views."""

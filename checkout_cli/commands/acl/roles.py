@@ -1,0 +1,167 @@
+"""The three roles and the least ACL rule of each, computed from what their commands need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from checkout_cli.commands.acl.needs import COMMANDS, IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import InvalidInput
+
+PASSWORD = "PASSWORD"  # noqa: S105  (what stands for one)
+"""What stands for the password in a rule."""
+NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
+"""The versions of Redis whose rules differ; every Valkey is like the newest."""
+_CLUSTER = frozenset(map(Need, ("cluster|slots", "cluster|myshardid", "cluster|info", "asking")))
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+class RoleName(StrEnum):
+    """Whom a user is for."""
+
+    READER = "reader"
+    OPERATOR = "operator"
+    APPLICATION = "application"
+
+
+@dataclass(frozen=True)
+class Role:
+    """Commands that belong together; ``withheld`` are grants that these would use, and why they do without."""
+
+    name: RoleName
+    purpose: str
+    entries: Mapping[str, Entry]
+    withheld: Mapping[str, str] = field(default_factory=dict)
+
+    def granted(self, settings: Settings) -> dict[str, Entry]:
+        """What of each entry the role grants, with these settings."""
+        return {name: self._granted(for_settings(entry, settings)) for name, entry in self.entries.items()}
+
+    def _granted(self, entry: Entry) -> Entry:
+        needs, helps = (
+            frozenset(need for need in some if not self.withholds(need)) for some in (entry.needs, entry.helps)
+        )
+        return Entry(needs, helps)
+
+    def needs(self, settings: Settings) -> Needs:
+        """All that its user is granted."""
+        return frozenset(need for entry in self.granted(settings).values() for need in entry.everything)
+
+    def withholds(self, need: Need) -> bool:
+        """Whether its user does without."""
+        return need.command in self.withheld
+
+
+_PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
+_HASHES = "shows the password hashes of all users"
+_ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
+_LOOKING = (
+    *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
+    *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
+    *("sessions trace", "sessions why", "sessions export", "sessions index check"),
+    *("stats", "top", "users list", "users show", "cache stats"),
+    *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
+    *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
+    *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
+    *("cron print", "cron install", "cron remove", "cron status"),
+    *("completion show", "completion install", "acl", "acl reader", "acl operator", "acl application", "acl check"),
+)
+_CHANGING = (
+    *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
+    *("sessions restore", "sessions extend", "sessions index repair", "sessions index adopt"),
+    *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
+    *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
+    *("serve", "cron run"),
+)
+NO_ROLE = {
+    "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
+    "demo": "it uses servers of its own",
+}
+"""Commands that no role has, and why."""
+
+ROLES = {
+    role.name: role
+    for role in (
+        Role(
+            RoleName.READER,
+            "looks, and changes nothing: dashboards, monitoring, the curious",
+            {name: COMMANDS[name] for name in _LOOKING},
+            {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
+        ),
+        Role(
+            RoleName.OPERATOR,
+            "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
+            {name: COMMANDS[name] for name in (*_LOOKING, *_CHANGING)},
+            {"acl|list": _HASHES},
+        ),
+        Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),
+    )
+}
+
+
+def for_settings(entry: Entry, settings: Settings) -> Entry:
+    """An entry in a cluster, behind Sentinels, or for another database."""
+    if not entry.everything:
+        return entry
+    if settings.is_cluster:
+        needs = entry.needs | entry.fenced | _CLUSTER
+        return Entry(needs, entry.helps - needs)
+    needs = entry.needs | entry.fenced if settings.redis_sentinels else entry.needs
+    if settings.redis_db:
+        needs |= {Need("select")}
+    needs, helps = (frozenset(need for need in some if need.command not in IN_CLUSTER) for some in (needs, entry.helps))
+    return Entry(needs, helps - needs)
+
+
+# Rules
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The least rule of a role for a user of a name; ``version`` is the oldest Redis that it is for."""
+
+    role: Role
+    user: str
+    needs: Needs
+
+    def text(self, version: tuple[int, int] = NEWEST) -> str:
+        """The rule of a user that has had none, without its beginning: what ``user NAME`` is followed by."""
+        return " ".join(("on", f">{PASSWORD}", "resetchannels", *grants(self.needs, version)))
+
+    def command(self, version: tuple[int, int] = NEWEST) -> str:
+        """The line for ``redis-cli``. A user who exists keeps none of the passwords and grants he had (``reset``)."""
+        return f"ACL SETUSER {self.user} reset {self.text(version)}"
+
+    def line(self, version: tuple[int, int] = NEWEST) -> str:
+        """The line for the server's ``users.acl`` or ``redis.conf``."""
+        return f"user {self.user} {self.text(version)}"
+
+
+def rule_of(role: RoleName, settings: Settings, user: str | None = None) -> Rule:
+    """The least rule of a role, for a user of this name (default: ``checkout-ROLE``).
+
+    Raises:
+        InvalidInput: no user can have such a name.
+    """
+    name = f"checkout-{role}" if user is None else user
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"not a name for a user: {name[:64]!r}", hint="1 to 64 letters, digits and - _ . @")
+    return Rule(ROLES[role], name, ROLES[role].needs(settings))
+
+
+def grants(needs: Iterable[Need], version: tuple[int, int] = NEWEST) -> list[str]:
+    """Needs as parts of a rule: key patterns, then commands. Before 7.0, patterns do not tell reading from writing."""
+    known = [need for need in needs if SINCE.get(need.command, version) <= version]
+    accesses: dict[str, Access] = {}
+    for need in known:
+        if need.keys:
+            accesses[need.keys] = accesses.get(need.keys, Access.NONE) | need.access
+    patterns = [_pattern(keys, accesses[keys] if version >= OLDER else Access.BOTH) for keys in sorted(accesses)]
+    return patterns + [f"+{command}" for command in sorted({need.command for need in known})]
+
+
+def _pattern(keys: str, access: Access) -> str:
+    return {Access.BOTH: "~", Access.WRITE: "%W~"}.get(access, "%R~") + keys

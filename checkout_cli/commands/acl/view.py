@@ -1,0 +1,147 @@
+"""How roles, their rules and what a user may do look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkout_cli.commands.acl.check import Capabilities, State, Way
+from checkout_cli.commands.acl.needs import Need
+from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
+from checkout_cli.terminal.output import Column, narrate, partial_document, warn, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
+
+_ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
+_LOOKS = (" --check", " --dry-run", " --advise")
+_CHECKED = (Column("command"), Column("state"), Column("not granted"))
+_VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
+_OLDER = {
+    "7.0": "Redis 7.0, which lacks some commands",
+    "6.2": "Redis 6.2, whose key patterns do not tell reading from writing",
+}
+
+
+def show_roles(*, as_json: bool) -> None:
+    """All roles, what each may do, and what none may."""
+    if as_json:
+        write_json({"roles": [_role(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
+        return
+    write_table(_ROLES, [(role.name, role.purpose, _may(role)) for role in ROLES.values()])
+    for name, reason in NO_ROLE.items():
+        narrate(f"{name} is in no role: {reason}")
+    narrate("next: checkoutctl acl operator")
+
+
+def _may(role: Role) -> str:
+    """What a role may run, in words; what another role may as well is not told again."""
+    names = _names(role)
+    for other in ROLES.values():
+        others = _names(other)
+        if other is not role and set(other.entries) < set(role.entries):
+            more = [name for name in names if name not in others]
+            return f"all that {other.name} may, and {', '.join(more)}"
+    return ", ".join(names)
+
+
+def _names(role: Role) -> list[str]:
+    """A role's commands; one that may write may also be asked to look only."""
+    return [name for name in role.entries if not (name.endswith(_LOOKS) and name.partition(" --")[0] in role.entries)]
+
+
+def show_rule(rule: Rule, *, as_json: bool) -> None:
+    """The rule as lines that can be typed, the one for this day's servers first."""
+    if as_json:
+        write_json(
+            {
+                **_role(rule.role),
+                "user": rule.user,
+                "setuser": rule.command(),
+                "aclFile": rule.line(),
+                "olderServers": {
+                    name: {"setuser": rule.command(version), "aclFile": rule.line(version)}
+                    for name, version in _VERSIONS.items()
+                    if version != NEWEST
+                },
+            }
+        )
+        return
+    write_line(rule.command())
+    write_line()
+    write_line("# in users.acl or redis.conf:")
+    write_line(rule.line())
+    for name, reason in _OLDER.items():
+        write_line()
+        write_line(f"# for {reason}:")
+        write_line(rule.command(_VERSIONS[name]))
+    narrate(f"{rule.role.name}: {rule.role.purpose}")
+    for command, reason in rule.role.withheld.items():
+        narrate(f"  without +{command}: {reason}")
+    if Need("config|get") in rule.needs:
+        narrate("  with +config|get it can read requirepass and masterauth: leave that out where they are set")
+    narrate(
+        f"Put a password of your own in place of {PASSWORD}; type it in redis-cli, where '>' and '*' are just letters."
+    )
+    narrate("SCAN lists the names of all keys, also of other programs; what is in those stays out of reach.")
+
+
+def _role(role: Role) -> dict[str, Any]:
+    return {
+        "role": role.name,
+        "purpose": role.purpose,
+        "commands": list(role.entries),
+        "withheld": {f"+{command}": reason for command, reason in role.withheld.items()},
+    }
+
+
+def show_check(found: Capabilities, *, as_json: bool) -> None:
+    """Every command of the role and what it lacks on stdout; how to mend it last."""
+    if as_json:
+        write_json(_check(found))
+        return
+    rows = [
+        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.untold))))
+        for one in found.commands
+    ]
+    write_table(_CHECKED, rows)
+    if found.repair is not None:
+        write_line()
+        write_line(found.repair)
+    _narrate(found)
+
+
+def _narrate(found: Capabilities) -> None:
+    number = sum(one.state is State.WORKS for one in found.commands)
+    narrate(f"user {found.user}: {number} of {len(found.commands)} commands of the role {found.role.name} work in full")
+    if not found.has_users:
+        warn("this server is older than Redis 6: it has no users, and everybody may run everything")
+    if found.absent:
+        narrate(f"this server has no {', '.join(name.replace('|', ' ').upper() for name in found.absent)}")
+    if found.way is Way.TRIAL:
+        warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
+    for command, reason in found.role.withheld.items():
+        narrate(f"not asked for +{command}: {reason}")
+    if found.away:
+        warn(f"no answer from {safe(', '.join(found.away))}: what is granted there is not known")
+
+
+def _check(found: Capabilities) -> dict[str, Any]:
+    return {
+        "user": found.user,
+        "role": found.role.name,
+        "complete": found.complete,
+        "method": found.way,
+        "commands": [
+            {
+                "command": one.name,
+                "state": one.state,
+                "missing": list(one.missing),
+                "reduced": list(one.reduced),
+                "unknown": list(one.untold),
+            }
+            for one in found.commands
+        ],
+        "missing": list(found.missing),
+        "setuser": found.repair,
+        "absent": list(found.absent),
+        "usersSupported": found.has_users,
+        **partial_document(found.away),
+    }

@@ -1,0 +1,25 @@
+"""How fast something went: medians and tails of measured times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from checkout_cli.commands.ping.ping import percentile
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Times of calls, in seconds; every one is a time that was measured."""
+
+    calls: int
+    p50: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, times: Sequence[float]) -> Self:
+        """Of at least one time."""
+        ordered = sorted(times)
+        return cls(len(ordered), percentile(ordered, 50) or 0.0, percentile(ordered, 99) or 0.0, ordered[-1])

@@ -1,0 +1,308 @@
+"""One run: look, clear what an earlier one left, measure with Redis and without, cut Redis off, and clear up."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from checkout_cli.commands.bench.alone import SESSIONS, Compared, Side, change, compare, read
+from checkout_cli.commands.bench.claims import Claim, faster_retrieval, less_load, more_users, uptime
+from checkout_cli.commands.bench.crew import Crew
+from checkout_cli.commands.bench.pace import Pace
+from checkout_cli.commands.bench.relay import KilledServer, Outage, Relay
+from checkout_cli.commands.bench.shopper import Tally
+from checkout_cli.commands.bench.stage import PREFIX, Target, checkouts, look, own, remove_all
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import CheckoutError, ExitCode, InvalidInput, SessionNotFound
+from checkout_cli.jobs.job_lock import job_lock, new_owner
+from checkout_cli.servers.embedded import HOST, EmbeddedServer, uninterrupted
+from checkout_cli.session import TierName
+from checkout_cli.store.checkout_store import CheckoutStore
+
+JOB = "bench"
+_ALONE, _TRAFFIC, _OUTAGE = 0.125, 0.2, 0.35
+"""The shares of the time: of reading and of changing alone, of the shoppers without and with Redis, of the outage."""
+_AWAY = (1 / 3, 2 / 3)
+"""From when to when Redis is away, as shares of that part."""
+_STEPS = 6
+
+Narrate = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What many shoppers did at once, and what it cost; ``busy`` is our own processes' share of their cores."""
+
+    steps: int
+    failed: int
+    seconds: float
+    pace: Pace
+    queries: int
+    busy: float
+    served: dict[TierName, int]
+
+    @property
+    def per_second(self) -> float:
+        """Steps that were served, a second."""
+        return (self.steps - self.failed) / self.seconds
+
+    @property
+    def queries_per_step(self) -> float:
+        """Statements that the database was sent for each step."""
+        return self.queries / self.steps
+
+    @classmethod
+    def of(cls, tally: Tally, processes: int) -> Traffic:
+        """The sums of all processes."""
+        served = sum(tally.parts, start=type(tally.parts[0])())
+        return cls(
+            served.total(),
+            served[None],
+            tally.took,
+            Pace.of(tally.times),
+            tally.queries,
+            min(tally.busy / (tally.took * processes), 1.0),
+            {tier: served[tier] for tier in (TierName.REDIS, TierName.DATABASE)},
+        )
+
+
+@dataclass(frozen=True)
+class Availability:
+    """What shoppers saw of an outage; times are in seconds from its beginning.
+
+    ``parts`` are the numbers of steps over time that Redis served, that the database served, and that failed;
+    ``lost`` the sessions that are not as they were acknowledged.
+    """
+
+    how: str
+    seconds: float
+    away: tuple[float, float]
+    steps: int
+    failed: int
+    reasons: dict[str, int]
+    longest: float
+    parts: list[tuple[int, int, int]]
+    checked: int
+    lost: list[str]
+
+    @property
+    def served(self) -> float:
+        """The share of the steps that did not fail."""
+        return 1 - self.failed / self.steps
+
+
+@dataclass
+class BenchReport:
+    """All that was measured. What needs Redis is ``None`` where it cannot be reached."""
+
+    target: Target
+    seconds: float
+    shoppers: int
+    processes: int = 0
+    retrieval: Compared | None = None
+    updates: Compared | None = None
+    without: Traffic | None = None
+    with_redis: Traffic | None = None
+    outage: Availability | None = None
+    no_outage: str = ""
+    removed: int = 0
+    not_removed: CheckoutError | None = None
+    claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 where a session was lost, Redis was not there to be measured, or something of ours is left."""
+        lost = self.outage is not None and bool(self.outage.lost)
+        return ExitCode.FINDING if lost or self.target.redis is None or self.not_removed else ExitCode.OK
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+@contextlib.contextmanager
+def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:
+    """A server and a database of our own, which are gone afterwards; what else the settings say stays.
+
+    Raises:
+        EmbeddedUnavailable: it is not installed.
+        RedisUnavailable: it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="checkoutctl-bench-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        with EmbeddedServer(directory, "--save", "", "--appendonly", "yes") as server:
+            defaults = Settings(
+                redis_host=HOST,
+                redis_port=server.port,
+                database_url=f"sqlite:///{directory / 'checkout.db'}",
+                timeout=settings.timeout,
+                database_timeout=settings.database_timeout,
+            )
+            with CheckoutStore.open(defaults) as store:
+                store.database.create_schema()
+            yield defaults, KilledServer(server, defaults)
+
+
+def examine(settings: Settings) -> Target:
+    """What is about to be measured; changes nothing.
+
+    Raises:
+        InvalidInput: Redis is at its limit, and a benchmark would make it evict sessions or refuse writes.
+        DatabaseUnavailable, AccessDenied: there is nothing to measure.
+    """
+    with CheckoutStore.open(own(settings)) as store:
+        target = look(store)
+    if target.is_full:
+        raise InvalidInput(
+            f"Redis has only {target.headroom or 0:,} bytes left under its limit, too few for a benchmark",
+            hint="checkoutctl memory show",
+        )
+    return target
+
+
+def bench(
+    settings: Settings,
+    target: Target,
+    *,
+    seconds: float,
+    shoppers: int,
+    server: KilledServer | None = None,
+    seed: int | None = None,
+    progress: Narrate = silent,
+) -> BenchReport:
+    """Measure for about so many seconds; every session of ours is removed afterwards, however it ends.
+
+    ``server`` is a server of our own, which may be killed.
+
+    Raises:
+        Locked: another benchmark runs on these servers.
+        TierUnavailable: one of the two went away under it.
+        ShopperLost: a process of ours did.
+    """
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    prefix = f"{PREFIX}{seed:08x}-"
+    report = BenchReport(target, seconds, shoppers)
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(CheckoutStore.open(own(settings, use_redis=False)))]
+        if target.redis is not None:
+            stores.append(stack.enter_context(CheckoutStore.open(own(settings))))
+        with job_lock(stores[-1], JOB, new_owner()):
+            if target.redis is not None:
+                remove_all(stores[-1])
+            try:
+                with Crew(shoppers, prefix, seed) as crew:
+                    report.processes = crew.processes
+                    sides = [_created(store, prefix, f"{seed}:{number}") for number, store in enumerate(stores)]
+                    _measure(report, sides, crew, settings, server, progress)
+            finally:
+                _clear(report, stores[-1], prefix)
+    report.claims = _claims(report)
+    return report
+
+
+def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
+    try:
+        with uninterrupted():  # an impatient second Ctrl-C would leave sessions of ours
+            report.removed = remove_all(store, prefix)
+    except CheckoutError as error:
+        report.not_removed = error
+
+
+def _measure(
+    report: BenchReport,
+    sides: Sequence[Side],
+    crew: Crew,
+    settings: Settings,
+    server: KilledServer | None,
+    progress: Narrate,
+) -> None:
+    seconds = report.seconds
+    progress(1, _STEPS)
+    report.retrieval = compare(read, sides, seconds * _ALONE)
+    progress(2, _STEPS)
+    report.updates = compare(change, sides, seconds * _ALONE)
+    progress(3, _STEPS)
+    report.without = Traffic.of(crew.shop(own(settings, use_redis=False), seconds * _TRAFFIC), crew.processes)
+    if report.target.redis is None:
+        report.no_outage = "there is no Redis"
+        return
+    progress(4, _STEPS)
+    report.with_redis = Traffic.of(crew.shop(own(settings), seconds * _TRAFFIC), crew.processes)
+    progress(5, _STEPS)
+    if settings.is_cluster or settings.redis_sentinels:
+        report.no_outage = "in a cluster or behind Sentinels there is no one way to Redis that could be cut"
+        return
+    with contextlib.ExitStack() as stack:
+        outage: Outage = server or stack.enter_context(Relay(settings))
+        report.outage = _through(outage, crew, sides[-1][0], seconds * _OUTAGE)
+    progress(6, _STEPS)
+
+
+def _created(store: CheckoutStore, prefix: str, seed: str) -> Side:
+    new = checkouts(prefix, random.Random(seed), store.clock.wall())  # noqa: S311  (no secret)
+    found = [next(new) for _ in range(SESSIONS)]
+    for checkout in found:
+        store.create(checkout.fields, checkout_id=checkout.checkout_id)
+    return store, found
+
+
+def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -> Availability:
+    """Let the shoppers shop while Redis goes away and comes back, and look for what they were promised."""
+    away: list[float] = []
+
+    def cut_and_mend() -> None:
+        begun = time.perf_counter()
+        for share, act in zip(_AWAY, (outage.cut, outage.mend), strict=True):
+            time.sleep(max(begun + share * seconds - time.perf_counter(), 0))
+            away.append(time.perf_counter() - begun)
+            act()
+
+    tally = crew.shop(own(outage.settings), seconds, cut_and_mend)
+    steps = sum(part.total() for part in tally.parts)
+    return Availability(
+        outage.how,
+        seconds,
+        (away[0], away[1]),
+        steps,
+        sum(part[None] for part in tally.parts),
+        dict(tally.reasons),
+        max(tally.times),
+        [(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
+        len(tally.promises),
+        [name for name, version in tally.promises.items() if not _kept(store, name, version)],
+    )
+
+
+def _kept(store: CheckoutStore, checkout_id: str, version: int) -> bool:
+    """Whether a session is at least at the version that a shopper was promised last."""
+    try:
+        return store.get(checkout_id).version >= version
+    except SessionNotFound:
+        return False
+
+
+def _claims(report: BenchReport) -> list[Claim]:
+    retrieval, without, with_redis = report.retrieval, report.without, report.with_redis
+    assert retrieval is not None  # noqa: S101  (measured first)
+    assert without is not None  # noqa: S101
+    share = None if with_redis is None else with_redis.served[TierName.REDIS] / max(with_redis.steps, 1)
+    outage = report.outage
+    why = report.no_outage
+    if outage is not None:
+        gone = (outage.away[1] - outage.away[0]) / outage.seconds
+        why = f"Redis was away for {gone:.0%} of the time; the longest step took {outage.longest:.2f} s"
+    return [
+        faster_retrieval(retrieval.database.p50, None if retrieval.redis is None else retrieval.redis.p50, share),
+        more_users(
+            without.per_second,
+            None if with_redis is None else with_redis.per_second,
+            0.0 if with_redis is None else with_redis.busy,
+        ),
+        less_load(without.queries_per_step, None if with_redis is None else with_redis.queries_per_step),
+        uptime(None if outage is None else outage.served, why),
+    ]

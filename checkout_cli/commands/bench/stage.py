@@ -1,0 +1,145 @@
+"""What a benchmark may touch: sessions of its own name on the user's servers, and all of them are removed again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from checkout_cli.commands.demo.data import Fate, invented_sessions
+from checkout_cli.config.addresses import is_loopback
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.session import Durability
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.own_rows import number_starting_with, starting_with
+
+PREFIX = "checkoutctl-bench-"
+"""How the id of every session of ours begins."""
+LIFE = 300.0
+"""The time to live of our sessions, in seconds: what a killed run leaves in Redis ends by itself."""
+NEEDED = 64 * 1024 * 1024
+"""Bytes that Redis must have free: far more than a run fills, so that nothing of the shop's is evicted for it."""
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is about to be measured. ``redis`` is ``None`` where it cannot be reached, and ``no_redis`` says why.
+
+    ``sessions`` is how many live checkouts are there that are not ours, and ``leftovers`` how many rows a killed run
+    has left.
+    """
+
+    redis: str | None
+    no_redis: str
+    database: str
+    is_local: bool
+    sessions: int
+    leftovers: int
+    headroom: int | None
+
+    @property
+    def is_production(self) -> bool:
+        """Whether it may be a shop's: on another machine, or with checkouts in it."""
+        return not self.is_local or self.sessions > 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether Redis has too little room left for a benchmark."""
+        return self.headroom is not None and self.headroom < NEEDED
+
+
+def own(settings: Settings, *, use_redis: bool = True) -> Settings:
+    """The user's settings for our sessions: no statistics and no tracked users, which would outlast the run."""
+    return replace(
+        settings,
+        enable_checkout_sessions=use_redis,
+        enable_user_sessions=False,
+        enable_statistics=False,
+        durability=str(Durability.DATABASE),
+        session_ttl=LIFE,
+        session_max_age=max(settings.session_max_age, LIFE),
+        debug="",
+    )
+
+
+def look(store: CheckoutStore) -> Target:
+    """Ask the servers what they are and what they have.
+
+    Raises:
+        DatabaseUnavailable: without the database there is nothing to compare with.
+        AccessDenied: Redis does not know the user or the password.
+    """
+    settings = store.settings
+    store.database.ping()
+    leftovers = number_starting_with(store.database, PREFIX)
+    place, away, headroom = None, "", None
+    try:
+        store.redis.ping()
+        place = ", ".join(server.place for server in store.redis.servers())
+        headroom = _headroom(store)
+    except RedisUnavailable as error:
+        away = str(error)
+    hosts = [] if settings.redis_socket else [settings.redis_host, *(host for host, _ in settings.sentinels())]
+    return Target(
+        place,
+        away,
+        store.database.place,
+        store.database.is_local and all(map(is_loopback, hosts)),
+        max(store.count().number - number_starting_with(store.database, PREFIX, alive_at=store.clock.wall()), 0),
+        leftovers,
+        headroom,
+    )
+
+
+def _headroom(store: CheckoutStore) -> int | None:
+    """The bytes that the fullest server has left under its limit; ``None`` without a limit, or where nobody tells."""
+    rooms = []
+    for server in store.redis.servers():
+        try:
+            info = Inspector(server).info()
+        except (CommandDenied, CommandUnknown):
+            continue
+        limit, used = info.integer("maxmemory"), info.integer("used_memory")
+        if limit and used is not None:
+            rooms.append(max(limit - used, 0))
+    return min(rooms, default=None)
+
+
+def remove_all(store: CheckoutStore, prefix: str = PREFIX) -> int:
+    """Remove every session of ours from both tiers, those of a killed run too; returns how many there were.
+
+    ``prefix`` can be that of one run: without Redis, nobody knows what others have left there.
+
+    The row goes last: it is what tells a later run that there is something to remove.
+
+    Raises:
+        TierUnavailable: one of the two is away; what is left ends by itself, or with the next run.
+    """
+    removed = 0
+    while names := starting_with(store.database, prefix, _PAGE):
+        if store.settings.enable_checkout_sessions:
+            for name in names:
+                store.redis.remove(name)
+        store.database.erase(*names)
+        removed += len(names)
+    return removed
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A session that is to be created."""
+
+    checkout_id: str
+    fields: dict[str, Any]
+
+
+def checkouts(prefix: str, chance: random.Random, now: int) -> Iterator[Checkout]:
+    """New sessions without end, as a shop has them, and no real person in them; ``now`` is in milliseconds."""
+    while True:
+        for session in invented_sessions({Fate.BROWSING: 50}, chance, now):
+            fields = {name: value for name, value in session.fields.items() if name != "createdAt"}
+            yield Checkout(f"{prefix}{session.checkout_id}", fields)

@@ -1,0 +1,225 @@
+"""How a benchmark looks: bars side by side, the outage over time, and what the documentation claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.commands.memory.groups_view import spark
+from checkout_cli.commands.memory.view import bar
+from checkout_cli.terminal.output import Column, console, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from checkout_cli.commands.bench.alone import Compared
+    from checkout_cli.commands.bench.claims import Claim
+    from checkout_cli.commands.bench.pace import Pace
+    from checkout_cli.commands.bench.run import Availability, BenchReport, Traffic
+    from checkout_cli.commands.bench.stage import Target
+
+_SIDES = ("database only", "with Redis")
+_VERDICTS = {True: "holds here", False: "does not hold here", None: "not measured"}
+
+
+def show_target(target: Target) -> None:
+    """What would be loaded, before somebody is asked."""
+    narrate(f"Redis:    {target.redis or 'cannot be reached: ' + target.no_redis}")
+    narrate(f"database: {target.database}")
+    narrate(f"{target.sessions:,} live checkouts are there")
+
+
+def question(seconds: float, shoppers: int) -> str:
+    """What somebody agrees to."""
+    return (
+        f"For {seconds:g} s, create and remove checkouts there as {shoppers:,} busy shoppers, "
+        f"over up to {shoppers:,} connections to each?"
+    )
+
+
+def show_report(report: BenchReport, *, as_json: bool) -> None:
+    """Everything that was measured; warnings where something is wrong."""
+    if as_json:
+        write_json(_document(report))
+    else:
+        for line in _lines(report):
+            write_line(line)
+        _write_claims(report.claims)
+    if report.target.redis is None:
+        warn(f"only the database was measured: {report.target.no_redis}")
+    if report.outage is not None and report.outage.lost:
+        lost = report.outage.lost
+        warn(f"{len(lost):,} acknowledged sessions are not as they were acknowledged: {safe(', '.join(lost[:3]))}")
+    if report.not_removed is not None:
+        warn(f"not all sessions of the benchmark could be removed: {report.not_removed}; the next run does it")
+
+
+# For people
+
+
+def _lines(report: BenchReport) -> Iterator[str]:
+    target = report.target
+    yield f"Redis {safe(target.redis or 'away')}, database {safe(target.database)}"
+    yield f"{report.shoppers:,} shoppers in {report.processes} processes; {report.seconds:g} s of measuring"
+    for title, compared in (("reading a session", report.retrieval), ("changing a session", report.updates)):
+        if compared is not None:
+            yield from _compared(title, compared)
+    yield from _traffic(report)
+    if report.outage is not None:
+        yield from _outage(report.outage)
+    elif report.no_outage:
+        yield f"\navailability: not measured: {report.no_outage}"
+    yield f"\n{report.removed:,} sessions of the benchmark were removed"
+    if target.leftovers and target.redis is not None:
+        yield f"{target.leftovers:,} that an earlier one had left were removed too"
+    yield ""
+
+
+def _compared(title: str, compared: Compared) -> Iterator[str]:
+    paces = [pace for pace in (compared.database, compared.redis) if pace is not None]
+    ratio = "" if compared.ratio is None else f", {_times(compared.ratio)} as fast with Redis"
+    yield f"\n{title}, one after the other{ratio}:"
+    slowest = max(pace.p50 for pace in paces)
+    for side, pace in zip(_SIDES, paces, strict=False):
+        figures = f"p50 {_ms(pace.p50)} ms, p99 {_ms(pace.p99)} ms"
+        yield f"  {side:<14}{bar(pace.p50 / slowest)} {figures}, {pace.calls:,} calls"
+
+
+def _traffic(report: BenchReport) -> Iterator[str]:
+    sides = [traffic for traffic in (report.without, report.with_redis) if traffic is not None]
+    if not sides:
+        return
+    yield "\nmany shoppers at once, steps a second:"
+    most = max(traffic.per_second for traffic in sides) or 1
+    for side, traffic in zip(_SIDES, sides, strict=False):
+        failed = f", {traffic.failed:,} failed" if traffic.failed else ""
+        figures = f"{traffic.per_second:,.0f}/s, p50 {_ms(traffic.pace.p50)} ms, p99 {_ms(traffic.pace.p99)} ms{failed}"
+        yield f"  {side:<14}{bar(traffic.per_second / most)} {figures}"
+    yield "the database's queries for each step:"
+    most = max(traffic.queries_per_step for traffic in sides) or 1
+    for side, traffic in zip(_SIDES, sides, strict=False):
+        yield f"  {side:<14}{bar(traffic.queries_per_step / most)} {traffic.queries_per_step:.2f}"
+
+
+def _outage(outage: Availability) -> Iterator[str]:
+    plain = console().options.ascii_only
+    yield f"\nRedis {outage.how}, from {outage.away[0]:.1f} s to {outage.away[1]:.1f} s of {outage.seconds:.1f} s:"
+    for place, side in enumerate(("by Redis", "by the database", "failed")):
+        numbers = [part[place] for part in outage.parts]
+        yield f"  {side:<16}{spark(numbers, ascii_only=plain)} {sum(numbers):,}"
+    reasons = ", ".join(f"{number:,} {name}" for name, number in sorted(outage.reasons.items()))
+    failures = f" (failed: {reasons})" if reasons else ""
+    yield f"  {outage.served:.3%} of {outage.steps:,} steps were served{failures}"
+    yield f"  {len(outage.lost):,} of {outage.checked:,} acknowledged sessions were lost"
+
+
+def _write_claims(claims: list[Claim]) -> None:
+    columns = [Column("the documentation says"), Column("measured", number=True), Column("verdict")]
+    write_table(columns, [[claim.text, _measured(claim), _VERDICTS[claim.holds]] for claim in claims])
+    for claim in claims:
+        if claim.why and claim.measured is not None:
+            write_line(f"{claim.id}: {claim.why}")
+
+
+def _measured(claim: Claim) -> str:
+    if claim.measured is None:
+        return "-"
+    if claim.id in {"retrieval", "users"}:
+        return _times(claim.measured)
+    return f"{claim.measured:.3%}" if claim.id == "uptime" else f"{claim.measured:.0%}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}x" if ratio < 10 else f"{ratio:,.0f}x"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}" if seconds < 0.01 else f"{seconds * 1000:.1f}"
+
+
+# As JSON
+
+
+def _document(report: BenchReport) -> dict[str, Any]:
+    return {
+        "redis": report.target.redis,
+        "database": report.target.database,
+        "seconds": report.seconds,
+        "shoppers": report.shoppers,
+        "processes": report.processes,
+        "retrieval": _compared_document(report.retrieval),
+        "updates": _compared_document(report.updates),
+        "traffic": {
+            "databaseOnly": _traffic_document(report.without),
+            "withRedis": _traffic_document(report.with_redis),
+        },
+        "outage": _outage_document(report.outage),
+        "noOutage": report.no_outage or None,
+        "claims": [
+            {
+                "id": claim.id,
+                "claim": claim.text,
+                "atLeast": claim.bar,
+                "measured": None if claim.measured is None else round(claim.measured, 5),
+                "holds": claim.holds,
+                "why": claim.why or None,
+            }
+            for claim in report.claims
+        ],
+        "removed": report.removed,
+        "notRemoved": None if report.not_removed is None else str(report.not_removed),
+    }
+
+
+def _compared_document(compared: Compared | None) -> dict[str, Any] | None:
+    if compared is None:
+        return None
+    return {
+        "databaseOnly": _pace(compared.database),
+        "withRedis": None if compared.redis is None else _pace(compared.redis),
+        "ratio": None if compared.ratio is None else round(compared.ratio, 3),
+    }
+
+
+def _pace(pace: Pace) -> dict[str, Any]:
+    return {
+        "calls": pace.calls,
+        "p50Ms": round(pace.p50 * 1000, 4),
+        "p99Ms": round(pace.p99 * 1000, 4),
+        "longestMs": round(pace.longest * 1000, 4),
+    }
+
+
+def _traffic_document(traffic: Traffic | None) -> dict[str, Any] | None:
+    if traffic is None:
+        return None
+    return {
+        "steps": traffic.steps,
+        "failed": traffic.failed,
+        "stepsPerSecond": round(traffic.per_second, 1),
+        "queries": traffic.queries,
+        "queriesPerStep": round(traffic.queries_per_step, 4),
+        "servedBy": {str(tier): number for tier, number in traffic.served.items()},
+        "ownProcessesBusy": round(traffic.busy, 3),
+        **_pace(traffic.pace),
+    }
+
+
+def _outage_document(outage: Availability | None) -> dict[str, Any] | None:
+    if outage is None:
+        return None
+    return {
+        "how": outage.how,
+        "seconds": round(outage.seconds, 3),
+        "awayFromSeconds": round(outage.away[0], 3),
+        "awayToSeconds": round(outage.away[1], 3),
+        "steps": outage.steps,
+        "failed": outage.failed,
+        "reasons": outage.reasons,
+        "served": round(outage.served, 6),
+        "longestMs": round(outage.longest * 1000, 2),
+        "overTime": [
+            {"byRedis": redis, "byDatabase": database, "failed": failed} for redis, database, failed in outage.parts
+        ],
+        "sessionsChecked": outage.checked,
+        "sessionsLost": len(outage.lost),
+    }

@@ -1,0 +1,341 @@
+"""``checkoutctl cache``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    DryRunOption,
+    JsonOption,
+    OutputOption,
+    RevealOption,
+    TimeoutOption,
+    YesOption,
+    audit,
+    context_of,
+    output_of,
+)
+from checkout_cli.arguments.durations import duration
+from checkout_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from checkout_cli.commands.cache.entries import Invalidation, Replacement
+
+app = typer.Typer(
+    help="Look at, correct and invalidate what is cached: delivery charges and coupons.\n\n"
+    "Example: checkoutctl cache stats",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+delivery = typer.Typer(
+    help="Delivery charges, by distance and order value.\n\nExample: checkoutctl cache delivery get 5.2 24.50",
+    no_args_is_help=True,
+)
+coupon = typer.Typer(
+    help="Answers about coupons, by code.\n\nExample: checkoutctl cache coupon get WELCOME10", no_args_is_help=True
+)
+app.add_typer(delivery, name="delivery")
+app.add_typer(coupon, name="coupon")
+
+DistanceArgument = Annotated[str, typer.Argument(metavar="DISTANCE", help="In kilometres.", show_default=False)]
+ValueArgument = Annotated[str, typer.Argument(metavar="VALUE", help="The order's value.", show_default=False)]
+CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The coupon; case does not matter.")]
+LimitOption = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
+]
+CursorOption = Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")]
+
+
+@delivery.command("get")
+def delivery_get(
+    typer_context: typer.Context,
+    distance: DistanceArgument,
+    value: ValueArgument,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show a cached delivery charge: its age, its time to live, and whether it would be served now.
+
+    Exit code 3 where there is none, and 1 where there is one that would not be served.
+
+    Example: checkoutctl cache delivery get 5.2 24.50
+    """
+    from checkout_cli.commands.cache.entries import look_at_delivery
+    from checkout_cli.commands.cache.view import show_entry
+
+    with context_of(typer_context).store(timeout) as store:
+        found = look_at_delivery(store, distance, value)
+    show_entry(found, as_json=as_json)
+    if not found.served:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@coupon.command("get")
+def coupon_get(
+    typer_context: typer.Context,
+    code: CodeArgument,
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show the cached answers about a coupon: one for each context that it was asked in, the newest first.
+
+    For each its age, its time to live, and whether it would be served now. What an answer says of the shopper is masked
+    unless --reveal. Exit code 3 where there is none, and 1 where none would be served.
+
+    Example: checkoutctl cache coupon get WELCOME10
+    """
+    from checkout_cli.commands.cache.entries import look_at_coupon
+    from checkout_cli.commands.cache.view import show_entry
+
+    with context_of(typer_context).store(timeout) as store:
+        found = look_at_coupon(store, code)
+    if reveal:
+        audit("cache coupon get", "the answers about one coupon")
+    show_entry(found, as_json=as_json, reveal=reveal)
+    if not found.served:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@delivery.command("set")
+def delivery_set(
+    typer_context: typer.Context,
+    distance: DistanceArgument,
+    value: ValueArgument,
+    charge: Annotated[str, typer.Argument(metavar="CHARGE", help="The charge as JSON; - for stdin.")],
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Put a delivery charge into the cache, which shoppers then see until it expires or is invalidated.
+
+    Shows what it replaces and asks; without a terminal it needs --yes.
+
+    Example: checkoutctl cache delivery set 5.2 24.50 '{"charge": 3.9}' --dry-run
+    """
+    from checkout_cli.commands.cache.entries import replace_delivery
+    from checkout_cli.commands.cache.view import show_replacement
+
+    document = _document(charge)
+    with context_of(typer_context).store(timeout) as store:
+        agreed = _Consent(yes=yes, dry_run=dry_run)
+        replaced = replace_delivery(store, distance, value, document, agreed=agreed.to_replace)
+    show_replacement(replaced, dry_run=dry_run, as_json=as_json)
+    if not (replaced.done or dry_run):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@coupon.command("set")
+def coupon_set(
+    typer_context: typer.Context,
+    code: CodeArgument,
+    answer: Annotated[str, typer.Argument(metavar="ANSWER", help="The answer as JSON; - for stdin.")],
+    asked: Annotated[
+        str, typer.Option("--context", metavar="JSON", help="What the shop asks with; the answer is for that alone.")
+    ] = "{}",
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Put an answer about a coupon into the cache, which shoppers then see until it expires or is invalidated.
+
+    It needs a boolean "valid", and is served to who asks with this very context only. Shows what it replaces and asks;
+    without a terminal it needs --yes.
+
+    Example: checkoutctl cache coupon set WELCOME10 '{"valid": false}' --context '{"total": 24.5}' --dry-run
+    """
+    from checkout_cli.commands.cache.entries import replace_coupon
+    from checkout_cli.commands.cache.view import show_replacement
+
+    document, context = _document(answer), asked.encode("utf-8", "surrogateescape")
+    with context_of(typer_context).store(timeout) as store:
+        if reveal:
+            audit("cache coupon set", "an answer about one coupon")
+        agreed = _Consent(yes=yes, dry_run=dry_run, reveal=reveal)
+        replaced = replace_coupon(store, code, context, document, agreed=agreed.to_replace)
+    show_replacement(replaced, dry_run=dry_run, as_json=as_json, reveal=reveal)
+    if not (replaced.done or dry_run):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+def _document(argument: str) -> bytes:
+    """What was handed over as JSON: the argument, or all of stdin."""
+    from checkout_cli.commands.cache.entries import read_document
+    from checkout_cli.terminal.output import is_terminal, narrate
+
+    if argument != "-":
+        return argument.encode("utf-8", "surrogateescape")
+    if is_terminal(sys.stdin):
+        narrate("reading JSON from the terminal; end it with Ctrl-D")
+    return read_document(sys.stdin.buffer)
+
+
+class _Consent:
+    """Shows what is about to change for shoppers, and asks a person unless that is settled."""
+
+    def __init__(self, *, yes: bool, dry_run: bool, reveal: bool = False) -> None:
+        self._yes = yes
+        self._dry_run = dry_run
+        self._reveal = reveal
+
+    def to_replace(self, replacement: Replacement) -> bool:
+        from checkout_cli.commands.cache.view import describe_replacement
+
+        return self._settled(describe_replacement(replacement, reveal=self._reveal), "Put it into the cache?")
+
+    def to_invalidate(self, invalidation: Invalidation) -> bool:
+        from checkout_cli.commands.cache.view import describe_invalidation
+
+        return self._settled(describe_invalidation(invalidation), "Invalidate?")
+
+    def _settled(self, lines: list[str], question: str) -> bool:
+        from checkout_cli.terminal.output import narrate
+        from checkout_cli.terminal.prompt import confirm
+
+        for line in lines:
+            narrate(line)
+        if self._dry_run or self._yes:
+            return not self._dry_run
+        return confirm(question, hint="the same command with --yes, or with --dry-run to look only")
+
+
+@delivery.command("list")
+def delivery_list(
+    typer_context: typer.Context,
+    limit: LimitOption = 50,
+    cursor: CursorOption = "0",
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """List cached delivery charges, in no order, and say which would not be served.
+
+    One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
+
+    Example: checkoutctl cache delivery list --limit 200 --output csv
+    """
+    from checkout_cli.commands.cache.entries import list_delivery
+    from checkout_cli.commands.cache.view import show_listing
+
+    shape = output_of(output, as_json=as_json)
+    with context_of(typer_context).store(timeout) as store:
+        listing = list_delivery(store, limit=limit, cursor=cursor)
+    show_listing(listing, shape)
+
+
+@coupon.command("list")
+def coupon_list(
+    typer_context: typer.Context,
+    limit: LimitOption = 50,
+    cursor: CursorOption = "0",
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """List coupons with cached answers, in no order, and say which would not be served.
+
+    One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
+
+    Example: checkoutctl cache coupon list --output ids
+    """
+    from checkout_cli.commands.cache.entries import list_coupons
+    from checkout_cli.commands.cache.view import show_listing
+
+    shape = output_of(output, as_json=as_json)
+    with context_of(typer_context).store(timeout) as store:
+        listing = list_coupons(store, limit=limit, cursor=cursor)
+    if reveal:
+        audit("cache coupon list", f"answers about {len(listing.entries)} coupons")
+    show_listing(listing, shape, reveal=reveal)
+
+
+@delivery.command("invalidate")
+def delivery_invalidate(
+    typer_context: typer.Context,
+    distance_from: Annotated[
+        str | None, typer.Option(metavar="KM", help="Only from this distance on, which is included.")
+    ] = None,
+    distance_to: Annotated[
+        str | None, typer.Option(metavar="KM", help="Only up to this distance, which is included.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Invalidate delivery charges for every program at once: all of them, or those of a range of distances.
+
+    What is being computed at this moment is never served either. Shows how many it affects and asks; without a
+    terminal it needs --yes.
+
+    Example: checkoutctl cache delivery invalidate --distance-from 5 --distance-to 10 --dry-run
+    """
+    from checkout_cli.commands.cache.entries import invalidate_delivery
+
+    agreed = _Consent(yes=yes, dry_run=dry_run)
+    with context_of(typer_context).store(timeout) as store:
+        invalidated = invalidate_delivery(store, distance_from, distance_to, agreed=agreed.to_invalidate)
+    _show_invalidated(invalidated, dry_run=dry_run, as_json=as_json)
+
+
+@coupon.command("invalidate")
+def coupon_invalidate(
+    typer_context: typer.Context,
+    code: Annotated[
+        str | None, typer.Argument(metavar="CODE", help="The coupon; all of them where none is given.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Invalidate the answers about a coupon for every program at once, or those about all coupons.
+
+    What is being computed at this moment is never served either. Shows how many it affects and asks; without a
+    terminal it needs --yes.
+
+    Example: checkoutctl cache coupon invalidate WELCOME10 --yes
+    """
+    from checkout_cli.commands.cache.entries import invalidate_coupons
+
+    agreed = _Consent(yes=yes, dry_run=dry_run)
+    with context_of(typer_context).store(timeout) as store:
+        invalidated = invalidate_coupons(store, code, agreed=agreed.to_invalidate)
+    _show_invalidated(invalidated, dry_run=dry_run, as_json=as_json)
+
+
+def _show_invalidated(invalidated: Invalidation, *, dry_run: bool, as_json: bool) -> None:
+    from checkout_cli.commands.cache.view import show_invalidation
+
+    show_invalidation(invalidated, dry_run=dry_run, as_json=as_json)
+    if not (invalidated.done or dry_run):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def stats(
+    typer_context: typer.Context,
+    since: Annotated[str, typer.Option(metavar="DURATION", help="How far to look back, 60m at most.")] = "15m",
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show how often each cache was hit, missed, stale or unreachable of late.
+
+    Programs add their counts about once a second; a cache that nobody asked has no rate.
+
+    Example: checkoutctl cache stats --since 5m
+    """
+    from checkout_cli.commands.cache.statistics import cache_statistics
+    from checkout_cli.commands.cache.statistics_view import show_statistics
+
+    with context_of(typer_context).store(timeout) as store:
+        found = cache_statistics(store, duration(since))
+    show_statistics(found, as_json=as_json)

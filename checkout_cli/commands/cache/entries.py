@@ -1,0 +1,350 @@
+"""What an operator does with the caches: look at what is served, correct it, invalidate it.
+
+All of it needs Redis: nothing here falls back, computes, or touches the counts of hits and misses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from checkout_cli.domain.cache import Cache
+from checkout_cli.domain.coupons import Coupons
+from checkout_cli.domain.delivery import DeliveryCharges
+from checkout_cli.domain.entries import Answer, CacheEntry
+from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, WrongKeyType
+from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.keys import pattern_of
+from checkout_cli.session import strict_json
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.commands import decoded, encoded
+from checkout_cli.store.redis.tier import FIRST_CURSOR
+
+STEP = 1000
+"""Keys that Redis looks at in one step of a scan: a fraction of a millisecond."""
+SMALLEST_STEP = 10
+MOST_KEYS = 100_000
+"""Keys that one command looks at, so that a list or a preview is bounded however much else is in Redis."""
+EXAMPLES = 5
+LARGEST_DOCUMENT = 64 * 1024
+"""Bytes of a value that a person puts into a cache."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry as it was seen at ``now`` (ms); ``enabled`` is whether the settings let the cache be used at all."""
+
+    entry: CacheEntry
+    now: int
+    enabled: bool
+
+    @property
+    def served(self) -> bool:
+        """Whether somebody who asks now is given it; of a coupon, one of its answers."""
+        return self.enabled and any(answer.problem is None for answer in self.entry.answers)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
+
+    ``missing`` are the servers of a cluster that did not answer.
+    """
+
+    cache: str
+    entries: tuple[CacheEntry, ...]
+    cursor: str | None
+    looked_at: int
+    now: int
+    enabled: bool
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What shoppers are given, and what they shall be given for ``lifetime`` seconds; ``done`` where they are.
+
+    ``before`` is ``None`` where there was nothing. ``context`` is the digest of what a coupon's answer is for.
+    """
+
+    cache: str
+    key: str
+    before: Answer | None
+    after: Any
+    lifetime: float
+    enabled: bool
+    context: str | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Invalidation:
+    """What is to be invalidated, and whether it was. ``scope`` is in words, empty for everything.
+
+    ``count`` is of keys, whether or not they would still have been served; ``None`` where Redis does not let us count.
+    Where it is not ``exact``, there are at least so many.
+    """
+
+    cache: str
+    scope: str
+    count: int | None
+    exact: bool
+    examples: tuple[str, ...]
+    done: bool = False
+
+
+# Looking
+
+
+def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
+    """The cached charge of a distance and an order value.
+
+    Raises:
+        InvalidInput: one of them is none.
+        CacheEntryNotFound: nothing is cached for them.
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    charges = DeliveryCharges(store)
+    entry = charges.look(distance, value)
+    if entry is None:
+        raise CacheEntryNotFound(
+            f"no charge is cached at {charges.key(distance, value)}", hint="checkoutctl cache delivery list"
+        )
+    return Found(entry, store.clock.wall(), store.settings.enable_delivery_cache)
+
+
+def look_at_coupon(store: CheckoutStore, code: str) -> Found:
+    """The cached answers about a coupon.
+
+    Raises:
+        InvalidInput: it is no code.
+        CacheEntryNotFound: nothing is cached about it.
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    coupons = Coupons(store)
+    entry = coupons.look(code)
+    if entry is None:
+        raise CacheEntryNotFound(f"no answer is cached at {coupons.key(code)}", hint="checkoutctl cache coupon list")
+    return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
+
+
+def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> Listing:
+    """Cached delivery charges, in no order, from where ``cursor`` says; ``0`` is the beginning.
+
+    Raises:
+        InvalidInput: it is no cursor.
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    return _list(store, DeliveryCharges(store), limit, cursor)
+
+
+def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> Listing:
+    """The same for coupons."""
+    return _list(store, Coupons(store), limit, cursor)
+
+
+def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> Listing:
+    found: dict[str, CacheEntry] = {}
+    looked_at, step = 0, min(max(limit, SMALLEST_STEP), STEP)
+    following: str | None = checked_cursor(cursor)
+    while following is not None and len(found) < limit and looked_at < MOST_KEYS:
+        keys, following = _step(store, cache, following, step)
+        looked_at += step
+        found.update({entry.key: entry for entry in cache.look_at_all(keys)})
+        step = step if keys else STEP  # among a million sessions, cached entries are far between
+    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
+    return Listing(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
+
+
+def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
+    """The cache's keys among the next ``step`` keys or so, and the cursor for more."""
+    keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
+    prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
+    return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
+
+
+# Replacing
+
+
+def read_document(stream: BinaryIO) -> bytes:
+    """A value that somebody hands over; never reads more than it may have.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    try:
+        return stream.read(LARGEST_DOCUMENT + 1)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read stdin: {error}", hint="give the JSON as an argument") from error
+
+
+def parse_document(document: bytes, what: str) -> Any:
+    """The value in a JSON document, numbers as they are.
+
+    Raises:
+        InvalidInput: empty, too large, too deep, not UTF-8, not JSON, a name twice, NaN.
+    """
+    if len(document) > LARGEST_DOCUMENT:
+        raise InvalidInput(f"{what} is larger than {LARGEST_DOCUMENT:,} bytes", hint="cache what is needed of it")
+    try:
+        return strict_json(document)
+    except RecursionError as error:
+        raise InvalidInput(f"{what} is nested too deeply", hint="flatten it") from error
+    except ValueError as error:
+        raise InvalidInput(
+            f"{what} is not JSON: {error}", hint="""quote it for the shell: '{"valid": true}'"""
+        ) from error
+
+
+def replace_delivery(
+    store: CheckoutStore, distance: str, value: str, document: bytes, *, agreed: Callable[[Replacement], bool]
+) -> Replacement:
+    """Cache a charge for everybody; ``agreed`` is shown what it replaces, and decides.
+
+    Raises:
+        InvalidInput: the distance, the value or the charge is none; nothing was written.
+        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
+    """
+    charges, charge = DeliveryCharges(store), parse_document(document, "the charge")
+    charges.check(charge)
+    before = charges.look(distance, value)
+    replacement = Replacement(
+        charges.name,
+        charges.key(distance, value),
+        None if before is None else _only_answer(before),
+        charge,
+        store.settings.delivery_ttl,
+        store.settings.enable_delivery_cache,
+    )
+    if not agreed(replacement):
+        return replacement
+    charges.put(distance, value, charge)
+    return replace(replacement, done=True)
+
+
+def replace_coupon(
+    store: CheckoutStore, code: str, context: bytes, document: bytes, *, agreed: Callable[[Replacement], bool]
+) -> Replacement:
+    """Cache an answer about a coupon for everybody who asks with this very context; else as with a charge.
+
+    Raises:
+        InvalidInput: the code, the context or the answer is none; nothing was written.
+        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
+    """
+    coupons = Coupons(store)
+    asked, answer = parse_document(context, "the context"), parse_document(document, "the answer")
+    coupons.check(answer)
+    digest = coupons.digest(asked)
+    before = coupons.look(code)
+    replacement = Replacement(
+        coupons.name,
+        coupons.key(code),
+        None if before is None else _answer_for(before, digest),
+        answer,
+        store.settings.coupon_ttl if answer["valid"] else store.settings.coupon_invalid_ttl,
+        store.settings.enable_coupon_cache,
+        context=digest,
+    )
+    if not agreed(replacement):
+        return replacement
+    coupons.put(code, asked, answer)
+    return replace(replacement, done=True)
+
+
+def _only_answer(entry: CacheEntry) -> Answer:
+    """A charge; where it cannot be read, what is known of it."""
+    return entry.answers[0] if entry.answers else Answer(None, problem=entry.problem)
+
+
+def _answer_for(entry: CacheEntry, digest: str) -> Answer | None:
+    if entry.problem is not None:
+        return Answer(None, problem=entry.problem)
+    return next((answer for answer in entry.answers if answer.context == digest), None)
+
+
+# Invalidating
+
+
+def invalidate_delivery(
+    store: CheckoutStore,
+    distance_from: str | None,
+    distance_to: str | None,
+    *,
+    agreed: Callable[[Invalidation], bool],
+) -> Invalidation:
+    """Invalidate all charges, or those of a range of distances, both ends included.
+
+    ``agreed`` is shown what it affects, and decides. What is being computed meanwhile is never served either.
+
+    Raises:
+        InvalidInput: a distance is none, or the range is empty.
+        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
+    """
+    charges = DeliveryCharges(store)
+    if distance_from is None and distance_to is None:
+        preview = _preview(store, charges, "", lambda _key: True)
+        return _invalidated(preview, agreed, charges.invalidate_all)
+    low, high = charges.range(distance_from, distance_to)
+    preview = _preview(store, charges, f"from {low} to {high} km", lambda key: charges.in_range(key, low, high))
+    return _invalidated(preview, agreed, lambda: charges.invalidate_range(low, high))
+
+
+def invalidate_coupons(
+    store: CheckoutStore, code: str | None, *, agreed: Callable[[Invalidation], bool]
+) -> Invalidation:
+    """Invalidate the answers about a coupon, or about all of them; else as with charges.
+
+    Raises:
+        InvalidInput: it is no code.
+        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
+    """
+    coupons = Coupons(store)
+    if code is None:
+        return _invalidated(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
+    return _invalidated(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
+
+
+def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
+    """Which keys there are, by a bounded scan; that Redis does not let us scan is no reason not to invalidate."""
+    found: set[str] = set()
+    looked_at = 0
+    cursor: str | None = FIRST_CURSOR
+    try:
+        while cursor is not None and looked_at < MOST_KEYS:
+            keys, cursor = _step(store, cache, cursor, STEP)
+            looked_at += STEP
+            found.update(key for key in map(decoded, keys) if affected(key))
+    except AccessDenied:
+        return _uncounted(store, cache, scope)
+    examples = tuple(heapq.nsmallest(EXAMPLES, found))
+    exact = cursor is None and not store.redis.is_cluster  # whose scan leaves out a server that is away
+    return Invalidation(cache.name, scope, len(found), exact=exact, examples=examples)
+
+
+def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
+    """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
+    with contextlib.suppress(WrongKeyType):
+        store.redis.ask(("GET", cache.generation_key))
+    return Invalidation(cache.name, scope, None, exact=False, examples=())
+
+
+def _preview_one(store: CheckoutStore, coupons: Coupons, code: str) -> Invalidation:
+    key = coupons.key(code)
+    scope = key.removeprefix(coupons.prefix)
+    try:
+        found = coupons.look(code) is not None
+    except AccessDenied:
+        return _uncounted(store, coupons, scope)
+    return Invalidation(coupons.name, scope, int(found), exact=True, examples=(key,) if found else ())
+
+
+def _invalidated(
+    preview: Invalidation, agreed: Callable[[Invalidation], bool], invalidate: Callable[[], None]
+) -> Invalidation:
+    if not agreed(preview):
+        return preview
+    invalidate()
+    return replace(preview, done=True)

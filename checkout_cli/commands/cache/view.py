@@ -1,0 +1,363 @@
+"""How the caches look: an entry, a list of them, and what a write or an invalidation changes.
+
+A delivery charge depends on a distance and an order's value alone, so it is shown as it is. An answer about a coupon
+may name the shopper: it is masked unless revealed, in every format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.session import iso
+from checkout_cli.spans import span
+from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
+from checkout_cli.terminal.output import (
+    Column,
+    narrate,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from checkout_cli.commands.cache.entries import Found, Invalidation, Listing, Replacement
+    from checkout_cli.domain.entries import Answer, CacheEntry
+
+_SHOWN_DIGEST = 12
+_ANSWERS = (
+    Column("context"),
+    Column("answer"),
+    Column("served"),
+    Column("age", number=True),
+    Column("expires in", number=True),
+    Column("note"),
+)
+_DELIVERY_LIST = (
+    Column("distance", number=True),
+    Column("order value", number=True),
+    Column("charge"),
+    Column("served"),
+    Column("age", number=True),
+    Column("expires in", number=True),
+    Column("note"),
+)
+_COUPON_LIST = (
+    Column("code"),
+    Column("answers", number=True),
+    Column("valid", number=True),
+    Column("served"),
+    Column("age", number=True),
+    Column("expires in", number=True),
+    Column("note"),
+)
+_DELIVERY_CSV = ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size")
+_COUPON_CSV = ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds",
+               "expiresInSeconds", "size")  # fmt: skip
+_NOUNS = {"delivery": "all delivery charges", "coupon": "all answers about coupons"}
+_VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE_COUPON_CACHE"}
+
+
+# As JSON
+
+
+def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
+    """One key of a cache; ``now`` is in milliseconds. Nothing is served where the cache is not ``enabled``."""
+    answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
+    document: dict[str, Any] = {"key": entry.key, **_name(entry)}
+    if entry.cache == "coupon":
+        document |= {"served": any(answer["served"] for answer in answers), "answers": answers}
+    else:
+        document |= answers[0] if answers else {"value": None, "served": False, **_times(None, None, now)}
+    problem = _problem(entry)
+    return document | {"problem": problem, "expiresInSeconds": _seconds(entry.ttl), "size": entry.size}
+
+
+def _name(entry: CacheEntry) -> dict[str, Any]:
+    if entry.cache == "coupon":
+        return {"code": entry.names[0]}
+    return dict(zip_longest(("distance", "orderValue"), entry.names[:2]))  # another program's key may have one part
+
+
+def _problem(entry: CacheEntry) -> str | None:
+    """Why none of a key's answers is served; ``None`` where one of them is."""
+    if entry.problem is not None:
+        return str(entry.problem)
+    problems = [answer.problem for answer in entry.answers]
+    return None if None in problems or not problems else str(problems[0])
+
+
+def _answer_document(entry: CacheEntry, answer: Answer, now: int, enabled: bool, reveal: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {} if answer.context is None else {"context": answer.context}
+    return document | {
+        "value": _shown(entry.cache, answer.value, reveal),
+        "served": enabled and answer.problem is None,
+        "problem": None if answer.problem is None else str(answer.problem),
+        **_times(answer.written_at, answer.expires_at, now),
+    }
+
+
+def _times(written_at: int | None, expires_at: int | None, now: int) -> dict[str, Any]:
+    return {
+        "writtenAt": None if written_at is None else iso(written_at),
+        "ageSeconds": None if written_at is None else _seconds(now - written_at),
+        "expiresAt": None if expires_at is None else iso(expires_at),
+        "expiresInSeconds": None if expires_at is None else _seconds(expires_at - now),
+    }
+
+
+def _seconds(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else max(0, milliseconds // 1000)
+
+
+def _shown(cache: str, value: Any, reveal: bool) -> Any:
+    if cache == "delivery":
+        return fields_shown({"value": value}, reveal=True)["value"]  # bounded in its depth, and nothing masked
+    return answer_shown(value, reveal=reveal) if isinstance(value, dict) else MASKED
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# One key
+
+
+def show_entry(found: Found, *, as_json: bool, reveal: bool = False) -> None:
+    """All that a key holds, and whether it would be served."""
+    document = entry_document(found.entry, found.now, enabled=found.enabled, reveal=reveal)
+    if as_json:
+        shown = {"revealed": reveal} if found.entry.cache == "coupon" else {}
+        write_json({**document, "enabled": found.enabled, **shown})
+    else:
+        write_table((Column("field"), Column("value")), list(_facts(found, document)))
+        if found.entry.cache == "coupon" and found.entry.answers:
+            write_line()
+            write_table(_ANSWERS, [_answer_row(found, answer, reveal) for answer in found.entry.answers])
+    _warn_if_off(found.entry.cache, found.enabled)
+
+
+def _facts(found: Found, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    entry = found.entry
+    yield "KEY", entry.key
+    if entry.cache == "delivery" and entry.answers:
+        yield "CHARGE", _text(document["value"])
+    yield "SERVED", "yes" if found.served else f"no: {_why_not(document['problem'], found.enabled)}"
+    if entry.cache == "delivery":
+        yield "AGE", _span(document["ageSeconds"], unknown="unknown")
+    yield "EXPIRES IN", _span(document["expiresInSeconds"], unknown="never")
+    yield "SIZE", f"{entry.size:,} bytes"
+
+
+def _answer_row(found: Found, answer: Answer, reveal: bool) -> list[str]:
+    row = _answer_document(found.entry, answer, found.now, found.enabled, reveal)
+    return [
+        row["context"][:_SHOWN_DIGEST],
+        _text(row["value"]),
+        "yes" if row["served"] else "no",
+        _span(row["ageSeconds"]),
+        _span(row["expiresInSeconds"], unknown="never"),
+        "" if row["served"] else _why_not(row["problem"], found.enabled),
+    ]
+
+
+def _span(seconds: int | None, *, unknown: str = "") -> str:
+    return unknown if seconds is None else span(seconds * 1000)
+
+
+def _why_not(problem: str | None, enabled: bool) -> str:
+    return problem or ("there is no answer in it" if enabled else "the cache is switched off")
+
+
+def _warn_if_off(cache: str, enabled: bool) -> None:
+    if not enabled:
+        warn(f"{_VARIABLES[cache]} is false here: programs with this setting do not use the cache")
+
+
+# A list
+
+
+def show_listing(listing: Listing, output: str, *, reveal: bool = False) -> None:
+    """Entries as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr and in the JSON."""
+    documents = [
+        entry_document(entry, listing.now, enabled=listing.enabled, reveal=reveal) for entry in listing.entries
+    ]
+    if output == "table":
+        _table(listing, documents)
+    elif output == "json":
+        going_on = {"nextCursor": listing.cursor, "lookedAt": listing.looked_at, **partial_document(listing.missing)}
+        write_json({"entries": documents, **going_on})
+    elif output == "ndjson":
+        write_ndjson(documents)
+    elif output == "csv":
+        titles, row = (_COUPON_CSV, _coupon_cells) if listing.cache == "coupon" else (_DELIVERY_CSV, _delivery_cells)
+        write_csv(titles, map(row, documents))
+    else:
+        for entry in listing.entries:
+            write_line(safe(" ".join(entry.names)))
+    if not documents:
+        narrate(f"nothing is cached{'' if listing.cursor is None else ' as far as was looked'}")
+    if listing.cursor is not None:
+        narrate(f"looked at {listing.looked_at:,} keys; there may be more: --cursor {listing.cursor}")
+    warn_if_partial(listing.missing)
+    _warn_if_off(listing.cache, listing.enabled)
+
+
+def _table(listing: Listing, documents: Sequence[dict[str, Any]]) -> None:
+    if listing.cache == "coupon":
+        write_table(_COUPON_LIST, [_coupon_row(document, listing.enabled) for document in documents])
+    else:
+        write_table(_DELIVERY_LIST, [_delivery_row(document, listing.enabled) for document in documents])
+
+
+def _delivery_row(document: dict[str, Any], enabled: bool) -> list[str]:
+    unreadable = document["value"] is None
+    return [
+        document["distance"],
+        document["orderValue"],
+        "" if unreadable else _text(document["value"]),
+        *_ending(document, document["ageSeconds"], enabled),
+    ]
+
+
+def _coupon_row(document: dict[str, Any], enabled: bool) -> list[str]:
+    answers = document["answers"]
+    valid = sum(_is_valid(answer) for answer in answers)
+    return [
+        document["code"],
+        f"{len(answers)}",
+        f"{valid}",
+        *_ending(document, answers[0]["ageSeconds"] if answers else None, enabled),
+    ]
+
+
+def _ending(document: dict[str, Any], age: int | None, enabled: bool) -> list[str]:
+    """What both lists end in."""
+    return [
+        _served(document),
+        _span(age),
+        _span(document["expiresInSeconds"], unknown="never"),
+        "" if document["served"] else _why_not(document["problem"], enabled),
+    ]
+
+
+def _served(document: dict[str, Any]) -> str:
+    answers = document.get("answers")
+    if not document["served"] or answers is None:
+        return "yes" if document["served"] else "no"
+    number = sum(answer["served"] for answer in answers)
+    return "yes" if number == len(answers) else f"{number} of {len(answers)}"
+
+
+def _is_valid(answer: dict[str, Any]) -> bool:
+    return isinstance(answer["value"], dict) and answer["value"].get("valid") is True
+
+
+def _delivery_cells(document: dict[str, Any]) -> list[Any]:
+    value = None if document["value"] is None else _text(document["value"])
+    return [value if name == "value" else document[name] for name in _DELIVERY_CSV]
+
+
+def _coupon_cells(document: dict[str, Any]) -> list[Any]:
+    answers = document["answers"]
+    counts = {
+        "answers": len(answers),
+        "servedAnswers": sum(answer["served"] for answer in answers),
+        "validAnswers": sum(_is_valid(answer) for answer in answers),
+        "ageSeconds": answers[0]["ageSeconds"] if answers else None,
+    }
+    return [counts[name] if name in counts else document[name] for name in _COUPON_CSV]
+
+
+# What a write changes
+
+
+def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> list[str]:
+    """Before and after, for somebody who is about to change what shoppers see."""
+    document = replacement_document(replacement, reveal=reveal)
+    before = "nothing" if replacement.before is None else _text(document["before"])
+    if replacement.before is not None and document["beforeProblem"] is not None:
+        before += f" (not served: {document['beforeProblem']})"
+    return [
+        f"{replacement.key}{'' if replacement.context is None else f', context {replacement.context[:_SHOWN_DIGEST]}'}",
+        f"  before: {before}",
+        f"  after:  {_text(document['after'])}, for about {span(replacement.lifetime * 1000)}",
+    ]
+
+
+def replacement_document(replacement: Replacement, *, reveal: bool = False) -> dict[str, Any]:
+    """What a write replaces by what, as JSON."""
+    cache, before = replacement.cache, replacement.before
+    return {
+        "key": replacement.key,
+        **({} if replacement.context is None else {"context": replacement.context}),
+        "before": None if before is None else _shown(cache, before.value, reveal),
+        "beforeProblem": None if before is None or before.problem is None else str(before.problem),
+        "after": _shown(cache, replacement.after, reveal),
+        "lifetimeSeconds": replacement.lifetime,
+        "written": replacement.done,
+    }
+
+
+def show_replacement(replacement: Replacement, *, dry_run: bool, as_json: bool, reveal: bool = False) -> None:
+    """The key of what was written, or would be, on stdout."""
+    if as_json:
+        write_json({**replacement_document(replacement, reveal=reveal), "dryRun": dry_run})
+    elif replacement.done or dry_run:
+        write_line(f"{'set' if replacement.done else 'would set'} {safe(replacement.key)}")
+    if not replacement.done and not dry_run:
+        narrate("nothing was changed")
+    _warn_if_off(replacement.cache, replacement.enabled)
+
+
+# What an invalidation affects
+
+
+def describe_invalidation(invalidation: Invalidation) -> list[str]:
+    """How much of what is cached, for somebody who is about to make every program compute it anew."""
+    lines = [f"{_what(invalidation)}: {_affected(invalidation)}"]
+    if invalidation.examples:
+        more = "" if invalidation.exact and invalidation.count == len(invalidation.examples) else ", …"
+        lines.append(f"  such as {', '.join(invalidation.examples)}{more}")
+    return lines
+
+
+def _what(invalidation: Invalidation) -> str:
+    if not invalidation.scope:
+        return _NOUNS[invalidation.cache]
+    return f"{'answers about coupon' if invalidation.cache == 'coupon' else 'delivery charges'} {invalidation.scope}"
+
+
+def _affected(invalidation: Invalidation) -> str:
+    if invalidation.count is None:
+        return "Redis does not let us count what is cached"
+    return f"{'' if invalidation.exact else 'at least '}{invalidation.count:,} cached, stale or not"
+
+
+def show_invalidation(invalidation: Invalidation, *, dry_run: bool, as_json: bool) -> None:
+    """What was invalidated, or would be, on stdout."""
+    if as_json:
+        write_json(
+            {
+                "cache": invalidation.cache,
+                "scope": invalidation.scope or None,
+                "count": invalidation.count,
+                "exact": invalidation.exact,
+                "examples": list(invalidation.examples),
+                "dryRun": dry_run,
+                "invalidated": invalidation.done,
+            }
+        )
+    elif invalidation.done or dry_run:
+        verb = "invalidated" if invalidation.done else "would invalidate"
+        write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")
+    if not invalidation.done and not dry_run:
+        narrate("nothing was invalidated")

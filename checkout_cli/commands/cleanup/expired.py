@@ -1,0 +1,426 @@
+"""``cleanup --expired``: remove what has ended, everywhere, in small steps.
+
+Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
+themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
+neither Redis nor the database has the session. On the way, sessions without an index entry are entered, and what an
+older program's SET names and our index lacks, some in each run (``sessions index repair`` looks at all of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from checkout_cli.errors import (
+    AccessDenied,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+    InvalidInput,
+    RedisUnavailable,
+    WrongKeyType,
+)
+from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.jobs.heartbeat import Heartbeat, beat, last_beat
+from checkout_cli.jobs.index_members import take_in
+from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
+from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.index import PAGE, Entry
+from checkout_cli.store.redis.index_moves import IndexMoves
+from checkout_cli.store.redis.tier import FIRST_CURSOR, UNKNOWN_TTL
+
+"""The name of its lock, and of its heartbeat."""
+BATCH = 500
+"""Sessions in one step: less than a millisecond of Redis' time."""
+ROWS_PER_ENTRY = 16
+"""A step of the database is so many times larger than one of the index: each costs it a commit."""
+
+KEYS_IN_ONE_RUN = 20_000
+"""Keys that one run looks at for sessions without an index entry; among a million, that spares it ten seconds."""
+MEMBERS_IN_ONE_RUN = 20_000
+"""Members of an older program's SET with which one run has nothing to do, before it leaves the rest to the next one."""
+LARGEST_SCRIPT = 500
+"""Entries that one script call settles: about one millisecond of Redis' time."""
+
+Progress = Callable[[int, int], None]
+"""Told after each step how many of how many sessions were looked at."""
+
+
+@dataclass
+class CleanupReport:
+    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
+
+    ``cursor`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
+    only an older program's SET names; ``server`` is the Redis server whose index has all rows of the database, as far
+    as is known. ``from_set`` were in that SET alone, or in one that an adoption had put aside. ``missing`` are servers
+    of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
+    slots yet, and wait for the next run.
+    """
+
+    dry_run: bool = False
+    removed_from_index: int = 0
+    removed_from_database: int = 0
+    removed_from_memory: int = 0
+    tombstones: int = 0
+    flush_log: int = 0
+    still_alive: int = 0
+    from_set: int = 0
+    entered_into_index: int = 0
+    without_expiry: int = 0
+    finished: bool = True
+    unreachable: list[str] = field(default_factory=list)
+    cursor: str = field(default=FIRST_CURSOR, compare=False)
+    members: str = field(default=FIRST_CURSOR, compare=False)
+    server: str = field(default="", compare=False)
+    missing: tuple[str, ...] = ()
+    left: int = 0
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+class _Stop(Exception):
+    """The time is up, or the lock is lost: what is left waits for the next run."""
+
+
+def clean_up(
+    store: CheckoutStore,
+    *,
+    dry_run: bool = False,
+    max_seconds: float | None = None,
+    batch: int = BATCH,
+    owner: str | None = None,
+    progress: Progress = silent,
+) -> CleanupReport:
+    """Remove what has expired from the index, the database and memory.
+
+    Raises:
+        InvalidInput: ``max_seconds`` is no time to work in.
+        Locked: another clean-up runs now.
+        TierUnavailable: neither Redis nor the database can be reached.
+        AccessDenied: Redis refuses a command that this needs.
+    """
+    if max_seconds is not None and not max_seconds > 0:  # nor is "nan" more than nothing
+        raise InvalidInput("the time to clean up in must be more than zero seconds", hint="--max-seconds 50")
+    if dry_run:
+        return _CleanUp(store, None, max_seconds, batch, progress).preview()
+    started = store.clock.elapsed()
+    with job_lock(store, CLEANUP, owner or new_owner()) as lock:
+        report = _CleanUp(store, lock, max_seconds, batch, progress).run()
+    if not report.unreachable:
+        spent = store.clock.elapsed() - started
+        removed = report.removed_from_index
+        place = {"cursor": report.cursor, "members": report.members, "server": report.server}
+        beat(store, CLEANUP, seconds=spent, finished=report.finished, sessions=removed, **place)
+    return report
+
+
+class _CleanUp:
+    """One run: its bounds, and what it has done so far."""
+
+    def __init__(
+        self, store: CheckoutStore, lock: JobLock | None, max_seconds: float | None, batch: int, progress: Progress
+    ) -> None:
+        self._store = store
+        self._lock = lock
+        self._batch = batch
+        self._progress = progress
+        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
+        self._done = self._total = 0
+        self._report = CleanupReport(dry_run=lock is None)
+        self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
+        self._database_away = self._rows_unknown = self._index_broken = False
+        self._alive: set[str] = set()
+        self._untold: set[str] = set()
+
+    def run(self) -> CleanupReport:
+        """All phases; each works without the other tier, and both away is an error."""
+        self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
+        try:
+            self._in_redis(self._finish_adoption)
+            self._in_database(self._clean_database)
+            self._in_redis(self._clean_index)
+            self._in_redis(self._take_members_in)
+            self._in_redis(self._enter_unlisted)
+        except _Stop:
+            self._report.finished = False
+        return self._told()
+
+    def preview(self) -> CleanupReport:
+        """Count what a run would remove, and change nothing."""
+        try:
+            self._in_database(self._preview_database)
+            self._in_redis(self._preview_index)
+        except _Stop:
+            self._report.finished = False
+        return self._told()
+
+    def _told(self) -> CleanupReport:
+        """The report, with the servers that could not be asked."""
+        if self._store.settings.enable_checkout_sessions:
+            self._report.left = len(self._untold)
+            self._report.missing = tuple(self._store.redis.missing_servers())
+        return self._report
+
+    def _in_redis(self, phase: Callable[[], None]) -> None:
+        if self._redis_away or self._index_broken:
+            return
+        try:
+            phase()
+        except RedisUnavailable as away:
+            self._redis_away = True
+            self._give_up_or_note(away)
+        except WrongKeyType as broken:
+            self._index_broken = True
+            self._report.unreachable.append(str(broken))
+
+    def _in_database(self, phase: Callable[[], None]) -> None:
+        if self._database_away:
+            return
+        try:
+            phase()
+        except DatabaseUnavailable as away:
+            self._without_database(away)
+        except RedisUnavailable as away:  # in the middle: what is alive, and who has the lock, cannot be seen any more
+            self._redis_away = True
+            self._report.finished = False
+            self._give_up_or_note(away)
+
+    def _without_database(self, away: DatabaseUnavailable) -> None:
+        self._database_away = True
+        self._rows_unknown = not isinstance(away, DatabaseNotReady)  # where it was never set up, there are none
+        self._give_up_or_note(away)
+
+    def _give_up_or_note(self, away: RedisUnavailable | DatabaseUnavailable) -> None:
+        if self._redis_away and self._database_away:
+            raise away
+        if str(away) not in self._report.unreachable:
+            self._report.unreachable.append(str(away))
+
+    def _note_alive(self, checkout_ids: Iterable[str]) -> None:
+        """Each is counted once, whichever tier it was due in."""
+        self._alive.update(checkout_ids)
+        self._report.still_alive = len(self._alive)
+
+    def _step(self, looked_at: int) -> None:
+        """After each batch: say so, and stop when the time is up or the lock is lost."""
+        self._done += looked_at
+        self._progress(self._done, max(self._total, self._done))
+        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
+            raise _Stop
+        if self._lock is not None and looked_at and not self._lock.still_held():
+            raise _Stop
+
+    # The index
+
+    def _finish_adoption(self) -> None:
+        """Of our index' move to its own place, what an interrupted one has left to do."""
+        for moved in IndexMoves(self._store.redis, self._store.index).finish(self._store.redis.time()):
+            self._report.from_set += moved
+            self._step(0)
+
+    def _take_members_in(self) -> None:
+        """Of an older program's SET, what is not in ours; until so many were there already, from the last run's end."""
+        last = self._last_beat()
+        cursor: str | None = FIRST_CURSOR if last is None else last.members
+        idle = 0
+        while cursor is not None and idle < MEMBERS_IN_ONE_RUN:
+            page = self._store.index.member_page(cursor)
+            done = take_in(self._store, page.lacking)
+            self._report.from_set += done.entered
+            self._report.removed_from_index += done.removed
+            idle += page.number - done.entered - done.removed
+            cursor = page.cursor
+            self._report.members = cursor or FIRST_CURSOR
+            self._step(page.number)
+
+    def _clean_index(self) -> None:
+        now = self._store.redis.time()
+        self._total += self._store.index.count_due(now)
+        previous: list[Entry] = []
+        left = 0
+        while entries := self._store.index.due(now, limit=self._batch, offset=left):
+            if entries == previous:
+                return  # others change these at this very moment; the next run will see
+            previous = entries
+            dead, living, untold = self._judge(entries, now)
+            self._report.removed_from_index += self._store.index.settle(dead, living)
+            left += untold
+            self._step(len(entries))
+
+    def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
+        """Who is dead in every tier, until when others live (ms), and of how many nobody can tell."""
+        ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
+        gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
+        rows = self._living_rows(gone, now)
+        dead: list[Entry] = []
+        living: list[tuple[Entry, int]] = []
+        for entry, ttl in zip(entries, ttls, strict=True):
+            if ttl == UNKNOWN_TTL:
+                self._untold.add(entry.checkout_id)
+                continue
+            if ttl >= 0:
+                living.append((entry, now + ttl))
+            elif ttl == -1:
+                self._report.without_expiry += 1
+                living.append((entry, now + int(self._store.settings.session_ttl * 1000)))
+            elif entry.checkout_id in rows:
+                living.append((entry, rows[entry.checkout_id]))
+            elif not self._rows_unknown:
+                dead.append(entry)
+        self._note_alive(entry.checkout_id for entry, _ in living)
+        return dead, living, ttls.count(UNKNOWN_TTL)
+
+    def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
+        """Those that Redis lacks and the database still has, with their expiry (ms)."""
+        ours = [checkout_id for checkout_id in checkout_ids if is_accepted_id(checkout_id)]
+        if not ours or self._database_away:
+            return {}
+        try:
+            return self._store.database.expiries(ours, now)
+        except DatabaseUnavailable as away:
+            self._without_database(away)
+            return {}
+
+    # The database
+
+    def _cutoff(self, now: int) -> int:
+        """What every clock at hand agrees has passed (ms): one that runs ahead must not end living sessions."""
+        return min(now, self._store.clock.wall(), self._store.database.now())
+
+    def _clean_database(self) -> None:
+        cutoff = self._database_cutoff()
+        self._total += self._store.database.count_due(cutoff)
+        previous: list[str] = []
+        left = 0
+        while due := self._store.database.due(cutoff, self._batch * ROWS_PER_ENTRY, offset=left):
+            if due == previous:
+                break
+            previous = due
+            alive, untold = self._alive_in_redis(due)
+            self._store.database.touch(alive)
+            self._note_alive(alive)
+            told = [name for name in due if name not in untold] if untold else due
+            self._report.removed_from_database += self._store.database.purge(told, cutoff)
+            left += self._left_of(untold, cutoff)
+            self._unlist([Entry(name, cutoff) for name in told if name not in alive])
+            self._step(len(due))
+        retention = int(self._store.settings.session_max_age * 1000)
+        for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
+            self._report.tombstones += removed
+        for removed in self._in_batches(self._store.flush_log.purge, cutoff - retention):
+            self._report.flush_log += removed
+
+    def _left_of(self, untold: set[str], cutoff: int) -> int:
+        """Remove those that have ended even if the server that is away has noted no read of them; returns the rest."""
+        if not untold:
+            return 0
+        removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
+        self._report.removed_from_database += removed
+        return len(untold) - removed
+
+    def _in_batches(self, purge: Callable[[int, int], int], cutoff: int) -> Iterator[int]:
+        """Delete until nothing is left, and tell after each batch how many it were; a huge DELETE locks as much."""
+        while removed := purge(cutoff, self._batch * ROWS_PER_ENTRY):
+            yield removed
+            self._step(removed)
+
+    def _unlist(self, dead: Sequence[Entry]) -> None:
+        """Take the dead out of the index too, which spares the index' own phase a second look at each."""
+        if self._redis_away or self._index_broken:
+            return
+        for start in range(0, len(dead), LARGEST_SCRIPT):
+            self._report.removed_from_index += self._store.index.settle(dead[start : start + LARGEST_SCRIPT], [])
+
+    def _database_cutoff(self) -> int:
+        now = self._cutoff(self._store.clock.wall())
+        return now - self._noted_late() if self._redis_away else now
+
+    def _noted_late(self) -> int:
+        """By how much (ms) a session may live longer than its row says, where the real expiry cannot be seen."""
+        return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
+
+    def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """Those whose key still lives, with its real expiry (ms); and those whose server in a cluster is away."""
+        if self._redis_away:
+            return {}, set()
+        ttls = self._store.redis.remaining(checkout_ids)
+        now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
+        alive = {
+            name: now + (ttl if ttl >= 0 else endless)
+            for name, ttl in zip(checkout_ids, ttls, strict=True)
+            if ttl >= -1
+        }
+        untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
+        self._untold |= untold
+        return alive, untold
+
+    # Repair
+
+    def _enter_unlisted(self) -> None:
+        """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
+        identity, (listed,) = self._store.redis.exchange(("ZCARD", self._store.index.layout().key))
+        server, last = (identity or b"").decode(), self._last_beat()
+        known = bool(listed and last is not None and server and last.server == server)
+        cursor = FIRST_CURSOR if last is None else last.cursor
+        self._enter_keys(cursor if listed else FIRST_CURSOR, most=KEYS_IN_ONE_RUN if listed else None)
+        if not known and not self._database_away:  # this server may have been restarted with less than it had
+            self._enter_rows()
+            known = True
+        self._report.server = server if known else ""
+
+    def _enter_rows(self) -> None:
+        for rows in self._store.database.living_ids(self._store.redis.time()):
+            missing = set(self._store.index.missing(list(rows)))
+            self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+
+    def _enter_keys(self, begin: str, most: int | None) -> None:
+        """Of all keys, or of so many from where the last run stopped."""
+        now, looked_at = self._store.redis.time(), 0
+        cursor: str | None = begin
+        while cursor is not None and (most is None or looked_at < most):
+            keys, cursor = self._store.redis.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
+            names = [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
+            self._enter([Entry(name, now) for name in self._store.index.missing(names)])
+            looked_at += PAGE
+        self._report.cursor = cursor or FIRST_CURSOR
+
+    def _last_beat(self) -> Heartbeat | None:
+        try:
+            last = last_beat(self._store, CLEANUP)
+            if last is not None:
+                checked_cursor(last.cursor)
+                checked_cursor(last.members)
+        except (AccessDenied, InvalidInput, RedisUnavailable):
+            return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
+        return last
+
+    def _enter(self, entries: Sequence[Entry]) -> None:
+        self._report.entered_into_index += self._store.index.enter(entries)
+        self._step(0)
+
+    # Preview
+
+    def _preview_index(self) -> None:
+        layout, now = self._store.index.layout(), self._store.redis.time()
+        self._total += self._store.index.count_due(now)
+        for entries in self._store.index.all_due(now, self._batch):
+            dead, _, _ = self._judge(entries, now)
+            self._report.removed_from_index += len(dead)
+            self._step(len(entries))
+        for number, lacking in self._store.index.unlisted(layout):
+            dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
+            self._report.removed_from_index += len(dead)
+            self._step(number)
+
+    def _preview_database(self) -> None:
+        cutoff = self._database_cutoff()
+        self._total += self._store.database.count_due(cutoff)
+        for due in self._store.database.all_due(cutoff, self._batch):
+            self._report.removed_from_database += len(due) - sum(map(len, self._alive_in_redis(due)))
+            self._step(len(due))
+        retention = int(self._store.settings.session_max_age * 1000)
+        self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)
+        self._report.flush_log += self._store.flush_log.count(cutoff - retention)

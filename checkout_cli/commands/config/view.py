@@ -1,0 +1,76 @@
+"""How the settings look, and what is wrong with them. Secrets are always masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from checkout_cli.commands.config.check import ConfigReport
+from checkout_cli.config.settings import Resolved
+from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_table
+
+_SETTINGS = (Column("variable"), Column("value"), Column("origin"))
+_FINDINGS = (Column("severity"), Column("setting"), Column("what is wrong, and what to do"))
+
+
+def show_settings(settings: Iterable[Resolved]) -> None:
+    """Each variable, its value and its origin; a wrong value is said so on stderr."""
+    found = list(settings)
+    write_table(_SETTINGS, [(item.variable.name, _shown(item), item.whence) for item in found])
+    for item in found:
+        if item.problem:
+            warn(item.problem)
+
+
+def _shown(item: Resolved) -> str:
+    if item.problem:
+        return "(invalid)"
+    return f"{item.value:g}" if isinstance(item.value, float) else item.variable.masked(item.value)
+
+
+def write_settings(settings: Iterable[Resolved]) -> None:
+    """The same as one JSON document; ``value`` is ``null`` where it is invalid."""
+    write_json({"settings": [document(item) for item in settings]})
+
+
+def document(item: Resolved) -> dict[str, Any]:
+    """One setting, masked."""
+    value = item.variable.masked(item.value) if isinstance(item.value, str) else item.value
+    return {
+        "variable": item.variable.name,
+        "value": None if item.problem else value,
+        "origin": str(item.origin),
+        "via": item.via or None,
+        "meaning": item.variable.meaning,
+        "problem": item.problem,
+    }
+
+
+def show_report(report: ConfigReport) -> None:
+    """Each finding with its fix below it; where there is none, one line on stderr."""
+    if not report.findings:
+        narrate("nothing is wrong")
+        return
+    rows: list[tuple[str, str, str]] = []
+    for finding in report.findings:
+        rows.append((finding.severity, finding.subject, finding.problem))
+        rows.append(("", "", f"→ {finding.fix}"))
+    write_table(_FINDINGS, rows)
+
+
+def write_report(report: ConfigReport) -> None:
+    """The same as one JSON document."""
+    write_json(
+        {
+            "status": "ok" if not report.findings else min(finding.severity for finding in report.findings),
+            "findings": [
+                {
+                    "severity": str(finding.severity),
+                    "setting": finding.subject,
+                    "problem": finding.problem,
+                    "fix": finding.fix,
+                }
+                for finding in report.findings
+            ],
+        }
+    )

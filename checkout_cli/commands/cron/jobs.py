@@ -1,0 +1,127 @@
+"""What runs by itself, and how cron and systemd are told.
+
+Each line runs ``checkoutctl cron run JOB``, which waits a little, says nothing unless something is wrong, and notes
+when it ran. So the lines need no shell of their own, hold no secret, and mail comes only with trouble.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkout_cli.config.settings import Origin, resolve
+from checkout_cli.errors import ConfigurationError
+
+BEGIN, END = "# BEGIN checkoutctl", "# END checkoutctl"
+JITTER = 30
+"""Seconds that a run waits at most before it begins, so that many machines do not ask at once."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command and how often it runs, in minutes; ``mild`` are exit codes that are no trouble besides 0."""
+
+    name: str
+    words: tuple[str, ...]
+    every: int
+    mild: tuple[int, ...] = (75,)
+
+    @property
+    def overdue_after(self) -> float:
+        """Seconds without a run after which something is wrong."""
+        return max(3 * self.every * 60.0, 900.0)
+
+
+JOBS: Mapping[str, Job] = {
+    job.name: job
+    for job in (
+        Job("cleanup", ("cleanup", "--expired", "--max-seconds", "240", "--quiet"), 5),
+        Job("sync", ("sync", "--max-seconds", "240", "--quiet"), 5),
+        Job("health", ("health",), 5),
+    )
+}
+"""75 means that another run is under way: of any job on this machine, of a clean-up on any machine."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where this program is, and the directory whose .env.local it reads."""
+
+    command: tuple[str, ...]
+    directory: Path
+
+    @classmethod
+    def here(cls, directory: Path) -> Setting:
+        """This very installation.
+
+        Raises:
+            ConfigurationError: a path has characters that can stand in no crontab.
+        """
+        program = Path(sys.argv[0])
+        found = str(program) if len(program.parts) > 1 else shutil.which(program.name)
+        named = found is not None and Path(found).name.startswith("checkoutctl") and Path(found).is_file()
+        command = (str(Path(found).absolute()),) if named and found else (sys.executable, "-m", "checkout_cli")
+        for path in (*command, str(directory.absolute())):
+            if not path.isprintable():
+                raise ConfigurationError(
+                    f"{path!r} has characters that cron and systemd cannot be told", hint="use another directory: -C"
+                )
+        return cls(command, directory.absolute())
+
+    def line(self, job: Job) -> str:
+        """The command line of a job."""
+        return shlex.join(self.words(job))
+
+    def words(self, job: Job) -> tuple[str, ...]:
+        """The same, word by word."""
+        return (*self.command, "--directory", str(self.directory), "cron", "run", job.name)
+
+
+def only_in_environment(directory: Path) -> list[str]:
+    """Variables that this shell has and cron will not, because no file of the directory has them."""
+    return [item.variable.name for item in resolve(directory=directory).values() if item.origin is Origin.ENVIRONMENT]
+
+
+def block(setting: Setting) -> str:
+    """The lines for a crontab, between their marks."""
+    lines = [BEGIN, "# written by: checkoutctl cron install; taken out by: checkoutctl cron remove"]
+    for job in JOBS.values():
+        command = setting.line(job).replace("%", "\\%")  # which cron takes for the end of the line
+        lines.append(f"{_offset(setting, job)}-59/{job.every} * * * * {command}")
+    return "\n".join([*lines, END, ""])
+
+
+def _offset(setting: Setting, job: Job) -> int:
+    """A minute that is always the same for one machine and directory, and another one for others."""
+    import socket
+
+    text = f"{socket.gethostname()} {setting.directory} {job.name}"
+    return hashlib.sha256(text.encode()).digest()[0] % job.every
+
+
+def _for_systemd(word: str) -> str:
+    """A word of a command line (systemd.service(5), "Command lines"), which is no shell's."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return plain if re.fullmatch(r"[\w@%+=:,./-]+", plain, re.ASCII) else f'"{plain}"'
+
+
+def units(setting: Setting) -> dict[str, str]:
+    """The same as systemd's user units, by file name (systemd.service(5), systemd.timer(5))."""
+    found = {}
+    for job in JOBS.values():
+        command = " ".join(map(_for_systemd, setting.words(job)))
+        found[f"checkoutctl-{job.name}.service"] = (
+            f"[Unit]\nDescription=checkoutctl {job.name}\n\n[Service]\nType=oneshot\nExecStart={command}\n"
+        )
+        found[f"checkoutctl-{job.name}.timer"] = (
+            f"[Unit]\nDescription=checkoutctl {job.name} every {job.every} minutes\n\n"
+            f"[Timer]\nOnCalendar=*:0/{job.every}\nRandomizedDelaySec={JITTER}\nPersistent=true\n\n"
+            "[Install]\nWantedBy=timers.target\n"
+        )
+    return found

@@ -1,0 +1,135 @@
+"""One run of a job, and when each ran last: a file for each in the user's own state directory."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting
+from checkout_cli.errors import ExitCode
+from checkout_cli.files.state_file import StateFile
+
+LONGEST = 1800.0
+"""Seconds after which a run is ended: its commands bound themselves far below."""
+
+
+class Run(msgspec.Struct, frozen=True, rename="camel"):
+    """How a job ended last: when (ms), after how many seconds, with which exit code."""
+
+    finished_at: int
+    seconds: float
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that has ended, and what it said; ``trouble`` is whether anybody should read that."""
+
+    run: Run
+    said: str
+    trouble: bool
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job, its last run, and whether the next one should have come by now."""
+
+    job: Job
+    last: Run | None
+    overdue: bool
+
+
+def run(
+    job: Job,
+    setting: Setting,
+    *,
+    jitter: float = JITTER,
+    directory: Path | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    wall: Callable[[], float] = time.time,
+) -> Outcome:
+    """Wait a little, run the job's command, and note how it ended; nothing where this machine still runs it (75)."""
+    sleep(random.uniform(0, jitter))  # noqa: S311  (no secret)
+    started = wall()
+    with _alone(job, directory) as alone:
+        if not alone:
+            return Outcome(Run(int(started * 1000), 0.0, ExitCode.TRY_AGAIN), "", trouble=False)
+        return _run(job, setting, started, directory, wall)
+
+
+def _run(job: Job, setting: Setting, started: float, directory: Path | None, wall: Callable[[], float]) -> Outcome:
+    command = [*setting.command, "--directory", str(setting.directory), *job.words]
+    code, said = _ran(command)
+    found = Run(int(wall() * 1000), round(wall() - started, 3), code)
+    trouble = code not in {0, *job.mild}
+    try:
+        _file(job, directory).write({job.name: found})
+    except OSError as error:  # status would say for ever that it has never run
+        said += f"warning: when this ran cannot be noted: {error.strerror}\n"
+        trouble = True
+    return Outcome(found, said, trouble)
+
+
+@contextmanager
+def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
+    """Whether no other run of this job is under way here; a run that dies, however it does, holds it no longer."""
+    path = _file(job, directory).path.with_suffix(".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError:
+        yield True  # that nothing can be written there is told when the run is noted
+        return
+    with file:
+        yield _locked(file)
+
+
+def _locked(file: TextIO) -> bool:
+    import fcntl  # where there is cron
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ran(command: Sequence[str]) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 69, f"ended after {LONGEST:.0f} s\n"
+    except OSError as error:
+        return 69, f"{command[0]}: {error.strerror}\n"
+    return done.returncode, done.stdout
+
+
+def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:
+    """Of every job; ``now`` is in seconds since the epoch."""
+    found = []
+    for job in JOBS.values():
+        last = _file(job, directory).read().get(job.name)
+        late = last is None or now - last.finished_at / 1000 > job.overdue_after
+        found.append(JobStatus(job, last, late))
+    return found
+
+
+def _file(job: Job, directory: Path | None) -> StateFile[Run]:
+    return StateFile(f"cron-{job.name}.json", Run, lambda each: each.finished_at, directory)

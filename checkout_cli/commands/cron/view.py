@@ -1,0 +1,57 @@
+"""How cron's jobs look: the lines to be installed, what would change, and when each ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from checkout_cli.commands.cron.runs import JobStatus
+from checkout_cli.session import iso
+from checkout_cli.spans import span
+from checkout_cli.terminal.output import Column, write_json, write_line, write_table
+
+
+def show_units(units: Mapping[str, str]) -> None:
+    """Each file after its name."""
+    for name, text in units.items():
+        write_line(f"# ~/.config/systemd/user/{name}")
+        write_line(text)
+    write_line("# systemctl --user daemon-reload")
+    timers = " ".join(name for name in units if name.endswith(".timer"))
+    write_line(f"# systemctl --user enable --now {timers}")
+
+
+def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_json: bool) -> None:
+    """When each ran; ``installed`` says how the crontab stands, ``now`` is in seconds since the epoch."""
+    if as_json:
+        jobs = [
+            {
+                "job": each.job.name,
+                "everyMinutes": each.job.every,
+                "lastRun": None if each.last is None else iso(each.last.finished_at),
+                "seconds": None if each.last is None else each.last.seconds,
+                "exitCode": None if each.last is None else each.last.exit_code,
+                "overdue": each.overdue,
+            }
+            for each in found
+        ]
+        write_json({"crontab": installed, "jobs": jobs})
+        return
+    write_line(f"crontab: {installed}")
+    columns = [
+        Column("job"),
+        Column("every"),
+        Column("last run"),
+        Column("took", number=True),
+        Column("exit"),
+        Column(""),
+    ]
+    write_table(columns, [_row(each, now) for each in found])
+
+
+def _row(each: JobStatus, now: float) -> list[str]:
+    every = f"{each.job.every} min"
+    if each.last is None:
+        return [each.job.name, every, "never", "", "", "overdue"]
+    ago = f"{span(max(now * 1000 - each.last.finished_at, 0))} ago"
+    late = "overdue" if each.overdue else ""
+    return [each.job.name, every, ago, f"{each.last.seconds:.1f} s", str(each.last.exit_code), late]

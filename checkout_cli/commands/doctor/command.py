@@ -1,0 +1,55 @@
+"""``checkoutctl doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+
+
+def doctor(
+    typer_context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="CHECK,…", help="Only these checks or groups of checks.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", metavar="CHECK,…", help="All but these checks or groups.")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="CHECK", help="Say what a check, a group or all of them look for, and stop.")
+    ] = None,
+    fail_on: Annotated[Literal["warn", "crit"], typer.Option(help="From which status on to exit with 1.")] = "warn",
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Examine all that checkouts depend on, and say for each trouble what to type.
+
+    It looks at the way to Redis, the server and its memory, sessions and their index, the database, jobs, personal
+    data, security and the machine; at large data by samples. What a check needs and is denied makes it skipped.
+    Counters are compared with the last run. It writes one key of its own for a moment (--skip write), nothing else.
+
+    Exit code 0: all is well. 1: a warning or worse (--fail-on crit: only for the worse).
+
+    Example: checkoutctl doctor --only memory,sessions
+    """
+    from checkout_cli.commands.doctor.check import Status
+    from checkout_cli.commands.doctor.examination import chosen, examine
+    from checkout_cli.commands.doctor.view import show_examination, show_explanations
+    from checkout_cli.terminal.progress import progress
+
+    if explain is not None:
+        show_explanations(chosen([] if explain == "all" else [explain], []), as_json=as_json)
+        return
+    context = context_of(typer_context)
+    checks = chosen(_names(only), _names(skip))
+    with progress("Examining", quiet=as_json) as advance:
+        report = examine(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)
+    show_examination(report, as_json=as_json)
+    raise typer.Exit(report.exit_code(Status(fail_on)))
+
+
+def _names(given: list[str] | None) -> list[str]:
+    """Names that were given one by one or joined by commas."""
+    return [name.strip() for text in given or [] for name in text.split(",") if name.strip()]

@@ -1,0 +1,247 @@
+"""Checks of the group ``connection``: the way to Redis, and what it lets us ask there."""
+
+from __future__ import annotations
+
+from checkout_cli.commands.doctor.check import Finding, Group, check, crit, ok, server_check, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.commands.doctor.troubles import Kind, holders, is_here, timed_out, trouble_of
+from checkout_cli.commands.ping.ping import NotRedis
+from checkout_cli.config.addresses import split_address
+from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
+from checkout_cli.keys import INDEX
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.machine import Process, user_name
+from checkout_cli.servers.providers import provider_of
+
+CLOCKS_APART = 2.0
+"""Seconds: a session of half an hour does not notice less."""
+
+
+@check("connect", Group.CONNECTION)
+def connection(patient: Patient) -> Finding:
+    """Redis answers at the address of the settings.
+
+    Stage by stage: the name, the TCP connection, TLS, the password, a PING. A failure names its stage and the trouble:
+    not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
+    cluster, every primary has to answer: the sessions of one that does not come from the database.
+    """
+    summary = patient.connection
+    if summary.failure is None and summary.connected is not None:
+        if (away := _away(patient)) is not None:
+            return away
+        stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
+        trip = (summary.percentile(50) or 0.0) * 1000
+        where = summary.socket or f"{summary.connected.address} port {summary.port}"
+        return ok(
+            f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
+            stagesMs={str(stage): round(seconds * 1000, 3) for stage, seconds in summary.connected.stages},
+            pingP50Ms=round(trip, 3),
+        )
+    assert summary.failure is not None  # noqa: S101  (a ping without an answer has one)
+    failure, trouble = summary.failure, trouble_of(patient, summary.failure)
+    name = "" if trouble.kind is Kind.OTHER else f" ({trouble.kind})"
+    detail = f"; {trouble.detail}" if trouble.detail else ""
+    return crit(
+        f"{failure.stage} failed{name}: {failure.error}{detail}",
+        trouble.fix or failure.error.hint,
+        stage=str(failure.stage),
+        trouble=str(trouble.kind),
+    )
+
+
+def _away(patient: Patient) -> Finding | None:
+    """What to say of servers of a cluster that do not answer, while that of the settings does."""
+    answering = len(patient.servers)
+    places = patient.store.redis.missing_servers()
+    if not places:
+        return None
+    host, port = split_address(places[0])
+    evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
+    return crit(evidence, f"checkoutctl --redis-host {host} --redis-port {port} ping", missingServers=places)
+
+
+@check("port-in-use", Group.CONNECTION)
+def port_in_use(patient: Patient) -> Finding:
+    """The port on this machine is held by Redis, and by nothing else.
+
+    Looks up in /proc which process listens at the address of the settings. Only a process that you know to be left over
+    should be ended; for any other, give Redis another port, and REDIS_PORT the same.
+    """
+    summary = patient.connection
+    if summary.socket:
+        raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
+    if not is_here(patient):
+        raise Skip(f"{summary.host} is not this machine")
+    port, found = summary.port, holders(patient)
+    foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
+    if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
+        held = next((str(item.process) for item in found if item.process is not None), "Redis")
+        return ok(f"port {port} is held by {held}", port=port)
+    if foreign is not None and foreign.process is not None:
+        return _foreign(foreign.process, port)
+    silent = isinstance(summary.failure.error, NotRedis) or timed_out(summary.failure.error)
+    if any(item.process is not None for item in found):
+        return ok(f"port {port} is held by {found[0].process}", port=port)
+    if not patient.machine.is_linux and silent:
+        return _unseen(patient, port)
+    if found and silent:
+        user = user_name(found[0].user)
+        return crit(
+            f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
+            f"sudo ss -ltnp 'sport = :{port}'",
+            port=port,
+            user=user,
+        )
+    raise Skip(f"nothing is seen to hold port {port}: see the connection check")
+
+
+def _foreign(process: Process, port: int) -> Finding:
+    end = f"systemctl status {process.pid} names its service; stop that if it should not be there"
+    if process.name == "docker-proxy":
+        end = f"docker ps --filter publish={port} names the container"
+    free = port + 1
+    return crit(
+        f"port {port} is held by {process}, which is not Redis",
+        f"{end}, or give Redis another port: REDIS_PORT={free} checkoutctl ping",
+        port=port,
+        pid=process.pid,
+        process=process.name,
+        user=user_name(process.user),
+    )
+
+
+def _unseen(patient: Patient, port: int) -> Finding:
+    windows = patient.machine.platform == "win32"
+    command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+    return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
+
+
+@server_check("clock", Group.CONNECTION, "time")
+def clock(patient: Patient, server: Inspector) -> Finding:
+    """The clocks of Redis and of this machine agree.
+
+    Lifetimes are counted by Redis, and the expiry in a session is written by the shop: clocks that differ make sessions
+    end before or after the time that is shown for them. Half of the round trip is allowed for.
+    """
+    before = patient.now()
+    seconds, micros = server.ask("TIME")
+    after = patient.now()
+    there = int(seconds) + int(micros) / 1_000_000
+    half = (after - before) / 2000
+    apart = max(abs(there - (before + after) / 2000) - half, 0.0)
+    if apart <= CLOCKS_APART:
+        return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
+    ahead = "ahead of" if there > before / 1000 else "behind"
+    return warn(
+        f"Redis' clock is {apart:.1f} s {ahead} this machine's",
+        "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd",
+        apartS=round(apart, 3),
+    )
+
+
+_PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
+    "INFO": (
+        ("INFO", "server"),
+        "no identity of the server, so no copy in Redis is ever trusted: every read asks the database",
+    ),
+    "CONFIG GET": (("CONFIG", "GET", "maxmemory"), "memory tune and the checks of its settings have no answer"),
+    "CLIENT LIST": (("CLIENT", "LIST", "ID", 1), "who is connected stays unknown"),
+    "MEMORY USAGE": (("MEMORY", "USAGE", INDEX), "memory families knows no sizes"),
+    "SLOWLOG GET": (("SLOWLOG", "GET", 1), "slow commands stay unknown"),
+    "LATENCY LATEST": (("LATENCY", "LATEST"), "the server's own latency events stay unknown"),
+}
+"""Harmless forms of the commands that other checks live on, and what it costs to do without."""
+
+
+@server_check("capability", Group.CONNECTION)
+def capability(patient: Patient, server: Inspector) -> Finding:
+    """The commands that operating Redis needs are allowed.
+
+    Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
+    Everything works without them, but for what is said here.
+    """
+    replies = server.ask_all(*(probe for probe, _ in _PROBES.values()))
+    denied: dict[str, str] = {}
+    removed: list[str] = []
+    for name, reply in zip(_PROBES, replies, strict=True):
+        if isinstance(reply, CommandDenied):
+            denied[name] = reply.grant or f"%R~{INDEX}"  # what is denied is the key
+        elif isinstance(reply, CommandUnknown):
+            removed.append(name)
+        elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
+            raise reply  # any other error, as a cluster's redirection, comes from a server that let us ask
+    if not denied and not removed:
+        return ok(f"{', '.join(_PROBES)} are allowed")
+    grants = list(dict.fromkeys(denied.values()))
+    lacking = dict.fromkeys(denied, "is denied") | dict.fromkeys(removed, "is not there, for anybody")
+    evidence = "; ".join(f"{name} {lacking[name]}: {cost}" for name, (_, cost) in _PROBES.items() if name in lacking)
+    if not denied and "INFO" not in removed:
+        return ok(evidence, removed=removed)  # its provider wants it so, and nothing is lost but a view
+    user = patient.settings.redis_username or "default"
+    fix = (
+        f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
+        if grants
+        else ("allow INFO again: remove its rename-command line from the server's configuration")
+    )
+    return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+
+
+@server_check("managed", Group.CONNECTION)
+def managed(patient: Patient, server: Inspector) -> Finding:
+    """Which managed service this is, and where its settings are changed there.
+
+    Told by the host's name and by INFO; a service removes CONFIG because it sets these things itself.
+    """
+    try:
+        info = server.info()
+    except (CommandDenied, CommandUnknown):
+        info = None
+    provider = provider_of(patient.address(server)[0], info)
+    if provider is None:
+        return ok("nothing shows a managed service")
+    return ok(f"{provider.name}: limit by {provider.limit}; policy by {provider.policy}", provider=provider.name)
+
+
+@check("install", Group.CONNECTION)
+def install(_: Patient) -> Finding:
+    """This installation has the Python and the libraries that it needs.
+
+    hiredis parses the answers of Redis; without it, redis-py does so in Python, several times slower.
+    """
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"Python": platform.python_version()}
+    for name in ("redis", "hiredis", "sqlalchemy"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = ""
+    shown = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
+    if not versions["hiredis"]:
+        return warn(f"{shown}; hiredis is missing: large answers take several times longer", "pip install hiredis")
+    return ok(shown, versions=versions)
+
+
+OLDEST = {"Redis": (6, 2), "Valkey": (7, 2)}
+
+
+@server_check("server-version", Group.CONNECTION)
+def server_version(_: Patient, server: Inspector) -> Finding:
+    """The server is new enough: Redis 6.2 or Valkey 7.2.
+
+    A Redis before 6.2 has no GETEX, with which a read grants a session its full lifetime again.
+    """
+    info = server.info()
+    name = "Valkey" if info.text("valkey_version") else "Redis"
+    text = info.text("valkey_version") or info.text("redis_version") or ""
+    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
+    if len(numbers) < 2:
+        raise Skip("INFO does not tell the server's version")
+    oldest = OLDEST[name]
+    if numbers >= oldest:
+        return ok(f"{name} {text}", version=text)
+    needed = ".".join(map(str, oldest))
+    return crit(
+        f"{name} {text} is older than {needed}, the oldest that works with this", f"upgrade to {name} {needed} or newer"
+    )

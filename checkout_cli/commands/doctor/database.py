@@ -1,0 +1,148 @@
+"""Can the database take over, and does it hold what it should?"""
+
+from __future__ import annotations
+
+import shlex
+
+from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.commands.doctor.sample import to_read
+from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
+from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
+from checkout_cli.sizes import size
+from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
+from checkout_cli.store.protocol.value import Value
+from checkout_cli.store.redis.tier import Look
+
+SLOW = 0.1
+"""Seconds for the simplest question."""
+OLD = 3_600_000
+"""Milliseconds since its end after which a row should have been removed."""
+MANY = 10_000
+COMPARED = 200
+LITTLE_DISK, PLENTY, NO_DISK = 0.05, 10 << 30, 100 << 20
+"""What should be free of a disk: this share of it, or these bytes of a large one; the last are as good as none."""
+MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
+
+
+@check("database", Group.DATABASE)
+def database(patient: Patient) -> Finding:
+    """The database answers, and has all its tables.
+
+    It issues the versions of sessions, and serves them alone while Redis is away.
+    """
+    try:
+        patient.store.database.ping()  # connects
+        latency = patient.store.database.ping()
+        outdated = patient.store.database.check_schema()
+        complete = patient.store.database.schema_present()
+    except (DatabaseUnavailable, DatabaseDenied, TablesRefused) as away:
+        return crit(str(away), away.hint)
+    if outdated is not None:
+        return warn(str(outdated), outdated.hint)
+    if not complete:
+        return crit("it lacks some of its tables", "checkoutctl setup")
+    evidence = f"answers in {latency * 1000:.2f} ms"
+    if latency > SLOW:
+        return warn(evidence, "look at what else it does now", latencyMs=round(latency * 1000, 3))
+    return ok(evidence, latencyMs=round(latency * 1000, 3))
+
+
+@check("expiry-index", Group.DATABASE, Need.DATABASE)
+def expiry_index(patient: Patient) -> Finding:
+    """Expired rows can be found without reading all of them.
+
+    Without its index on expires_at every clean-up and every list reads the whole table.
+    """
+    if statement := missing_expiry_index(patient.store.database):
+        return warn("checkoutctl_sessions has no index on expires_at", statement)
+    return ok("expires_at is indexed")
+
+
+@check("expired-rows", Group.DATABASE, Need.DATABASE)
+def expired_rows(patient: Patient) -> Finding:
+    """Expired rows do not pile up.
+
+    Rows that ended more than an hour ago. Counted up to ten thousand.
+    """
+    number = len(patient.store.database.due(patient.now() - OLD, MANY + 1))
+    if number > MANY:
+        return warn(f"more than {MANY:,} rows ended over an hour ago", "checkoutctl cleanup --expired", rows=number)
+    return ok(f"{number:,} rows ended over an hour ago", rows=number)
+
+
+@check("drift", Group.DATABASE, Need.REDIS, Need.DATABASE, *SAMPLING)
+def drift(patient: Patient) -> Finding:
+    """Redis and the database have the same versions.
+
+    A copy that is older than its row is served to shoppers if it was published to this very server and nobody waits
+    to publish the row again; one that a restart or a failover brought back is not, because its stamp is another
+    server's. One that is newer than its row, without being marked as such, means that the database was set back, as by
+    an old backup.
+    """
+    ids = to_read(patient, COMPARED)
+    if not ids:
+        raise Skip("no session in Redis can be compared")
+    older, newer = _apart(patient, ids)
+    if older or newer:  # they may have been written while we looked
+        older, newer = _apart(patient, [*older, *newer])
+    waiting = {row.checkout_id for row in patient.store.database.pending(MANY)} if older else set()
+    forgotten = [name for name in older if name not in waiting]
+    numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
+    if newer:
+        evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database ({shortened(newer)})"
+        return crit(evidence, "checkoutctl sync --dry-run; was the database restored from a backup?", **numbers)
+    if forgotten:
+        named = shortened(forgotten)
+        evidence = f"{len(forgotten)} of {len(ids)} sampled are served though they are older than their row ({named})"
+        fix = "redis-cli DEL checkout:session:ID for each: the next read takes the database's copy"
+        return warn(evidence, fix, **numbers)
+    return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
+
+
+def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
+    """Those whose copy in Redis is trusted and older than the row, and those whose copy is newer."""
+    redis = patient.store.redis
+    looks = redis.look(ids)  # before the rows, which each write reaches first: so a row can only be newer
+    rows = patient.store.database.read_many(ids)
+    older, newer = [], []
+    for name, look in zip(ids, looks, strict=True):
+        copy, row = _copy(look), rows.get(name)
+        if copy is None or row is None:
+            continue
+        if copy.version > row.version:
+            newer.append(name)
+        elif copy.version < row.version and copy.identity == redis.last_identity(name):
+            older.append(name)
+    return older, newer
+
+
+def _copy(look: Look) -> Value | None:
+    """Our own clean copy; ``None`` for an external writer's, and for one that the database still lacks."""
+    copy = look.copy
+    return None if copy is None or copy.is_dirty or copy.is_external else copy
+
+
+@check("database-space", Group.DATABASE, Need.DATABASE)
+def database_space(patient: Patient) -> Finding:
+    """The database has room, and no large holes.
+
+    For a SQLite file only: the room on its disk, and the pages that a clean-up has left empty in it.
+    """
+    space, path = sqlite_space(patient.store.database), patient.store.database.sqlite_path
+    if space is None or path is None:
+        raise Skip("no SQLite file")
+    try:
+        disk = patient.machine.room(path.parent)
+    except OSError as error:
+        raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
+    numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
+    evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
+    make_room = f"df -h {shlex.quote(str(path.parent))}; make room"
+    if disk.free < NO_DISK:
+        return crit(evidence, make_room, **numbers)
+    if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
+        return warn(evidence, make_room, **numbers)
+    if space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD):
+        return warn(evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)
+    return ok(evidence, **numbers)

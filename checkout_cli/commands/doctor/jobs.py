@@ -1,0 +1,116 @@
+"""Do the jobs run that somebody has to run, and do the figures that people steer by exist?"""
+
+from __future__ import annotations
+
+from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip, ago
+from checkout_cli.domain.statistics import CacheCounts, Statistics
+from checkout_cli.errors import WrongKeyType
+from checkout_cli.jobs.heartbeat import last_beat
+from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE
+from checkout_cli.keys import lock_key
+from checkout_cli.store.database.inspection import created_lately
+
+OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
+"""Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
+CRON_LINE = "crontab -e: */5 * * * * checkoutctl cleanup --expired --quiet --max-seconds 50"
+LOW_HIT_RATE = 0.8
+ENOUGH_READS = 100
+LOOKED_BACK = 15
+"""Minutes of a cache's reads."""
+HOUR = 3_600_000
+AMONG = 1000
+"""Rows that are looked at for new sessions."""
+
+
+@check("cleanup-overdue", Group.JOBS, Need.REDIS, "get")
+def cleanup_overdue(patient: Patient) -> Finding:
+    """The clean-up runs.
+
+    Redis ends sessions by itself; their index entries and rows stay until a clean-up removes them. Each run leaves
+    the time of its end in checkout:job:cleanup, for 30 days.
+    """
+    if not patient.settings.enable_checkout_sessions:
+        raise Skip("no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)")
+    try:
+        last = last_beat(patient.store, CLEANUP)
+    except WrongKeyType:
+        last = None
+    if last is None:
+        return warn("no run is remembered", CRON_LINE)
+    age = max((patient.now() - last.moment) / 1000, 0.0)
+    got = "" if last.finished else ", and did not get through"
+    evidence = f"the last run ended {ago(age)} ago{got}"
+    numbers = {"ageSeconds": int(age), "finished": last.finished}
+    if age > LONG_OVERDUE:
+        return crit(evidence, CRON_LINE, **numbers)
+    if age > OVERDUE:
+        return warn(evidence, CRON_LINE, **numbers)
+    if not last.finished:
+        return warn(evidence, "checkoutctl cleanup --expired", **numbers)
+    return ok(evidence, **numbers)
+
+
+@check("job-locks", Group.JOBS, Need.REDIS, "pttl", "get")
+def job_locks(patient: Patient) -> Finding:
+    """No lock of a job is left over.
+
+    A lock lives for 30 seconds after its holder's last sign of life. One without an end was not made by this program,
+    and keeps every clean-up away.
+    """
+    key = lock_key(CLEANUP)
+    ttl, holder = patient.store.redis.ask_all(("PTTL", key), ("GET", key), lenient=True)
+    if isinstance(holder, WrongKeyType) or ttl == -1:
+        return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
+    for reply in (ttl, holder):
+        if isinstance(reply, Exception):
+            raise reply
+    if ttl == -2:
+        return ok("no job runs now")
+    if ttl > TIME_TO_LIVE:
+        return warn(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+    return ok("a clean-up runs now")
+
+
+@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "hgetall")
+def statistics_gap(patient: Patient) -> Finding:
+    """What the database has of the last hour was also counted.
+
+    Statistics are counted by the program that writes. Sessions that other programs created, or that were written while
+    Redis was away, are in no minute of them.
+    """
+    settings = patient.settings
+    if not (settings.enable_statistics and settings.enable_checkout_sessions):
+        raise Skip("statistics are switched off (REDIS_ENABLE_STATISTICS)")
+    now = patient.now()
+    counted = Statistics(patient.store).read(60, now).total("created") or 0
+    if counted:
+        return ok(f"{counted:,} creations were counted in the last hour", counted=counted)
+    known = created_lately(patient.store.database, now - HOUR, AMONG)
+    if not known:
+        return ok(f"none of the {AMONG:,} sessions that end last was created in the last hour", counted=0, created=0)
+    many = f"{known:,}{' or more' if known == AMONG else ''}"
+    evidence = f"{many} sessions were created in the last hour, and none was counted"
+    return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
+
+
+@check("cache-hit-rate", Group.JOBS, Need.REDIS, "hgetall")
+def cache_hit_rate(patient: Patient) -> Finding:
+    """Most reads of the delivery and coupon caches are hits.
+
+    Over the last 15 minutes, where there were a hundred reads at least. Below 80 % a cache is cold, its lifetime too
+    short, or it is invalidated too often.
+    """
+    caches = Statistics(patient.store).caches(LOOKED_BACK, patient.now())
+    asked = {name: counts for name, counts in caches.items() if counts.reads >= ENOUGH_READS}
+    if not asked:
+        raise Skip(f"no cache had {ENOUGH_READS} reads in the last {LOOKED_BACK} minutes")
+    evidence = ", ".join(f"{name} {_hits(counts):.1%} of {counts.reads:,}" for name, counts in asked.items())
+    numbers = {name: round(_hits(counts), 4) for name, counts in asked.items()}
+    if min(numbers.values()) < LOW_HIT_RATE:
+        return warn(evidence, "checkoutctl cache stats", **numbers)
+    return ok(evidence, **numbers)
+
+
+def _hits(counts: CacheCounts) -> float:
+    return counts.rate("hit") or 0.0

@@ -1,0 +1,177 @@
+"""Is there memory for the next checkout, and what would Redis throw away without it?"""
+
+from __future__ import annotations
+
+from checkout_cli.commands.doctor.check import Finding, Group, crit, ok, server_check, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.errors import CheckoutError
+from checkout_cli.keys import INDEX, INDEX_BESIDE
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.sizes import size
+
+LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
+FRAGMENTED, SWAPPED = 1.4, 1.0
+WORTH_A_WORD = 10 << 20
+"""Bytes; below them a ratio says nothing (MEMORY DOCTOR's own limit)."""
+HIGH_PEAK = 1.5
+LARGE_BUFFER = 200 << 10
+MANY_SCRIPTS = 1000
+LAGGING = 10
+"""Per cent of the keys with a time to live that are dead and not removed yet."""
+
+
+@server_check("memory-limit", Group.MEMORY, "info")
+def memory_limit(_patient: Patient, server: Inspector) -> Finding:
+    """The server's memory has a limit.
+
+    Without maxmemory Redis grows until the machine kills it or swaps. With one it refuses writes, or evicts, as its
+    policy says; the store then goes on with the database.
+    """
+    info = server.info()
+    limit, used = info.integer("maxmemory"), info.integer("used_memory") or 0
+    if limit is None:
+        raise Skip("this server does not tell its limit")
+    ram = info.integer("total_system_memory")
+    if limit == 0:
+        of_ram = f" of the {size(ram)} of its machine" if ram else ""
+        return warn(f"no limit; {size(used)}{of_ram} in use", "checkoutctl memory tune --advise", usedBytes=used)
+    if ram and limit > ram:
+        evidence = f"the limit, {size(limit)}, is more than the machine has, {size(ram)}"
+        return warn(evidence, "checkoutctl memory tune --advise", limitBytes=limit, systemBytes=ram)
+    return ok(f"{size(limit)}", limitBytes=limit, usedBytes=used)
+
+
+@server_check("memory-headroom", Group.MEMORY, "info")
+def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
+    """There is room below the limit.
+
+    What replication and the append-only file buffer does not count for the limit, and so not here.
+    """
+    info = server.info()
+    limit, used = info.integer("maxmemory"), info.integer("used_memory")
+    if not limit or used is None:
+        raise Skip("there is no limit to stay below")
+    counted = max(used - (info.integer("mem_not_counted_for_evict") or 0), 0)
+    share = counted / limit
+    evidence = f"{size(counted)} of {size(limit)} ({share:.0%})"
+    numbers = {"countedBytes": counted, "limitBytes": limit}
+    if share >= NOTHING_LEFT:
+        return crit(evidence, "checkoutctl cleanup --expired, then checkoutctl memory tune --advise", **numbers)
+    if share >= LITTLE_LEFT:
+        return warn(evidence, "checkoutctl memory show", **numbers)
+    return ok(evidence, **numbers)
+
+
+@server_check("eviction-policy", Group.MEMORY, "info", "zcard")
+def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
+    """A full server does not throw live checkouts away.
+
+    Every session has a time to live, so both the allkeys and the volatile policies evict them, without a word and in
+    the middle of a payment. With noeviction a full server refuses the write instead, and the store keeps the session
+    in the database. Caches that may be evicted belong on a server of their own.
+    """
+    info = server.info()
+    policy, limit = info.text("maxmemory_policy") or "", info.integer("maxmemory") or 0
+    if not policy:
+        raise Skip("this server does not tell its policy")
+    if policy == "noeviction":
+        return ok("noeviction: a full server refuses writes, and the database takes them")
+    sessions = _sessions(server)
+    fix = "checkoutctl memory tune --policy noeviction"
+    evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
+    if not sessions and not policy.startswith("allkeys-"):
+        return ok(f"{policy}; there are no sessions that it could evict", sessions=0)
+    if not limit:
+        return warn(f"{evidence}; no limit is set, so not today", fix, sessions=sessions)
+    full = (info.integer("used_memory") or 0) / limit
+    find = crit if policy.startswith("allkeys-") or full >= LITTLE_LEFT else warn
+    return find(f"{evidence} ({full:.0%} full)", fix, sessions=sessions)
+
+
+def _sessions(server: Inspector) -> int:
+    """How many sessions the index has; none in a cluster's servers but the one that has the index."""
+    return max(_entries(server, INDEX), _entries(server, INDEX_BESIDE))
+
+
+def _entries(server: Inspector, key: str) -> int:
+    try:
+        return int(server.ask("ZCARD", key))
+    except CheckoutError:  # another program's key, another node's, or denied: the number is only for the evidence
+        return 0
+
+
+@server_check("evictions", Group.MEMORY, "info")
+def evictions(patient: Patient, server: Inspector) -> Finding:
+    """Nothing was evicted since the last look.
+
+    Each evicted key may have been a live checkout. Compared with the last run of doctor, because the server counts
+    from its start.
+    """
+    evicted, since = patient.grown(server, "evicted_keys")
+    if not evicted:
+        return ok(f"none {since}", evicted=0)
+    evidence = f"sessions are being lost: {evicted:,.0f} keys were evicted {since}"
+    return crit(evidence, "checkoutctl memory show, then checkoutctl memory tune --advise", evicted=int(evicted))
+
+
+@server_check("fragmentation", Group.MEMORY, "info")
+def fragmentation(_patient: Patient, server: Inspector) -> Finding:
+    """Little memory is lost between the values, and none of it is swapped out.
+
+    The ratio of what the machine gives to what Redis uses. Above 1.4 memory is wasted; below 1 some of it is in the
+    swap space, and every answer from there takes milliseconds.
+    """
+    info = server.info()
+    ratio, lost = info.number("mem_fragmentation_ratio"), info.integer("mem_fragmentation_bytes") or 0
+    if ratio is None:
+        raise Skip("this server does not tell it")
+    evidence = f"ratio {ratio:.2f}, {size(abs(lost))}"
+    numbers = {"ratio": ratio, "bytes": lost}
+    if abs(lost) < WORTH_A_WORD:
+        return ok(f"{evidence}: too little to matter", **numbers)
+    if ratio > FRAGMENTED:
+        return warn(evidence, "redis-cli MEMORY PURGE, or redis-cli CONFIG SET activedefrag yes", **numbers)
+    if ratio < SWAPPED:
+        return warn(f"{evidence} may be swapped out", "free -m on the server's machine", **numbers)
+    return ok(evidence, **numbers)
+
+
+@server_check("memory-overheads", Group.MEMORY, "info")
+def memory_overheads(_patient: Patient, server: Inspector) -> Finding:
+    """Buffers, scripts and past peaks take little memory.
+
+    The limits are those of Redis' own MEMORY DOCTOR: a peak of 1.5 times today's use, client buffers of 200 KiB each,
+    replica buffers of 10 MiB each, a thousand cached scripts.
+    """
+    info = server.info()
+    used = info.integer("used_memory") or 0
+    if used < WORTH_A_WORD:
+        return ok(f"{size(used)} in use: too little to matter", usedBytes=used)
+    buffers = (info.integer("mem_clients_normal") or 0) / max(info.integer("connected_clients") or 0, 1)
+    replicas = (info.integer("mem_clients_slaves") or 0) / max(info.integer("connected_slaves") or 0, 1)
+    peak, scripts = (info.integer("used_memory_peak") or used) / used, info.integer("number_of_cached_scripts") or 0
+    found = [
+        *([f"the peak was {peak:.1f} times today's use"] if peak > HIGH_PEAK else []),
+        *([f"{size(int(buffers))} of buffers per client"] if buffers > LARGE_BUFFER else []),
+        *([f"{size(int(replicas))} of buffers per replica"] if replicas > WORTH_A_WORD else []),
+        *([f"{scripts:,} cached scripts"] if scripts > MANY_SCRIPTS else []),
+    ]
+    numbers = {"peakRatio": round(peak, 3), "bytesPerClient": int(buffers), "scripts": scripts}
+    if found:
+        return warn("; ".join(found), "redis-cli MEMORY DOCTOR", **numbers)
+    return ok(f"peak {peak:.1f} times today's use, {size(int(buffers))} per client, {scripts} scripts", **numbers)
+
+
+@server_check("expiry-lag", Group.MEMORY, "info")
+def expiry_lag(_patient: Patient, server: Inspector) -> Finding:
+    """Redis removes expired keys about as fast as they expire.
+
+    It samples keys in the background; when many are dead and still there, they fill the memory.
+    """
+    stale = server.info().number("expired_stale_perc")
+    if stale is None:
+        raise Skip("this server does not tell it")
+    if stale > LAGGING:
+        fix = "redis-cli CONFIG SET active-expire-effort 4"
+        return warn(f"about {stale:.1f} % of the keys are expired and not removed", fix, stalePercent=stale)
+    return ok(f"about {stale:.1f} % of the keys are expired and not removed", stalePercent=stale)

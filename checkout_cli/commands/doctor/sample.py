@@ -1,0 +1,174 @@
+"""What the checks of the data look at: keys from random places, and random entries of the index.
+
+A million sessions cannot be looked at in a second; some thousands tell enough, and each check says how many it saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
+from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.session import MAX_BODY_BYTES
+from checkout_cli.store.redis.commands import Command, decoded, encoded
+from checkout_cli.store.redis.index_place import Layout
+
+PAGES, PAGE = 20, 100
+"""SCANs at random places of each server, and the keys that each is asked for."""
+FEW, FEW_AT_ONCE = PAGES * PAGE, 1000
+"""A server with so few keys is looked at whole, so many keys at a time."""
+MEMBERS = 1000
+"""Entries of the index."""
+AT_ONCE = 500
+"""Keys in one pipeline."""
+MOST_BYTES = 2 << 20
+"""Of values that are read in one go: other programs' sessions may be of any size."""
+
+
+@dataclass(frozen=True)
+class SampledSession:
+    """One session's key: ``ttl`` in milliseconds (-1: none), ``size`` in bytes (``None``: it is no string)."""
+
+    checkout_id: str
+    ttl: int
+    size: int | None
+    indexed: bool
+
+
+@dataclass(frozen=True)
+class SampledEntry:
+    """One entry of the index, and the time to live of its key in milliseconds (-2: there is no key)."""
+
+    checkout_id: str
+    score: float
+    ttl: int
+
+
+def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+    """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
+    return patient.kept(f"keys of {server.place}", lambda: _by_family(server))
+
+
+def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
+    few = _few(server)
+    keys = _scattered(server) if few is None else few
+    families: dict[Family, list[bytes]] = {}
+    for key in random.sample(sorted(keys), len(keys)):  # in their own order, the first would always be the same kind
+        families.setdefault(family_of(key), []).append(key)
+    return families
+
+
+def _few(server: Inspector) -> set[bytes] | None:
+    """All keys of a server that has few; ``None`` where it has more, or does not tell."""
+    try:
+        if int(server.ask("DBSIZE")) > FEW:
+            return None
+    except (CommandDenied, CommandUnknown):
+        return None
+    found: set[bytes] = set()
+    cursor = b"0"
+    for _ in range(2 * FEW // FEW_AT_ONCE):  # a table that was large a moment ago has many empty places
+        cursor, keys = server.ask("SCAN", cursor, "COUNT", FEW_AT_ONCE)
+        found.update(keys)
+        if cursor == b"0":
+            return found
+    return None
+
+
+def _scattered(server: Inspector) -> set[bytes]:
+    cursors = [0, *(random.getrandbits(63) for _ in range(PAGES - 1))]
+    found: set[bytes] = set()
+    for reply in server.ask_all(*(("SCAN", cursor, "COUNT", PAGE) for cursor in cursors)):
+        if isinstance(reply, CheckoutError):
+            raise reply
+        found.update(reply[1])
+    return found
+
+
+def index_layout(patient: Patient) -> Layout:
+    """Where the index lies."""
+    return patient.kept("index layout", patient.store.index.layout)
+
+
+def sampled_sessions(patient: Patient) -> list[SampledSession]:
+    """Session keys from random places, with what can be known of them without reading them."""
+    return patient.kept("sessions", lambda: _sessions(patient))
+
+
+def _sessions(patient: Patient) -> list[SampledSession]:
+    keys = [key for server in patient.servers for key in keys_of(patient, server).get(Family.SESSIONS, [])]
+    random.shuffle(keys)  # so that the first of them are of all servers
+    ids = [checkout_id_of(decoded(key)) for key in keys]
+    missing = set(_missing(patient, ids))
+    measures = dict(zip(ids, _measures(patient, keys), strict=True))
+    # Again, because a session that was created or deleted meanwhile was, for a moment, a key without an entry.
+    missing = set(_missing(patient, sorted(missing)))
+    return [
+        SampledSession(name, ttl, size, name not in missing)
+        for name, (ttl, size) in measures.items()
+        if ttl != -2  # -2: it has ended since it was found
+    ]
+
+
+def to_read(patient: Patient, number: int) -> list[str]:
+    """At most so many of the sampled sessions, whose values are small enough to be read in one go."""
+    ids: list[str] = []
+    room = MOST_BYTES
+    for session in sampled_sessions(patient):
+        if session.size is not None and session.size <= MAX_BODY_BYTES:
+            room -= session.size
+            if room < 0 or len(ids) == number:
+                break
+            ids.append(session.checkout_id)
+    return ids
+
+
+def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
+    index = patient.store.index
+    if index_layout(patient).is_empty:
+        return []
+    return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
+
+
+def _measures(patient: Patient, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
+    found: list[tuple[int, int | None]] = []
+    for start in range(0, len(keys), AT_ONCE):
+        commands: list[Command] = [
+            command for key in keys[start : start + AT_ONCE] for command in (("PTTL", key), ("STRLEN", key))
+        ]
+        replies = patient.store.redis.ask_all(*commands, lenient=True)
+        for ttl, size in zip(replies[::2], replies[1::2], strict=True):
+            for reply in (ttl, size):
+                if isinstance(reply, (CommandDenied, CommandUnknown)):
+                    raise reply
+            gone = isinstance(ttl, CheckoutError)  # of a cluster's server that is away
+            found.append((-2 if gone else int(ttl), None if isinstance(size, WrongKeyType) else _whole(size)))
+    return found
+
+
+def _whole(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def sampled_entries(patient: Patient) -> list[SampledEntry]:
+    """Random entries of our index."""
+    return patient.kept("entries", lambda: _entries(patient))
+
+
+def _entries(patient: Patient) -> list[SampledEntry]:
+    raw = patient.store.redis.ask(("ZRANDMEMBER", index_layout(patient).key, MEMBERS, "WITHSCORES"))
+    ids = [decoded(member) for member in raw[::2]]
+    redis = patient.store.redis
+    asked = (("PTTL", encoded(session_key(name))) for name in ids)
+    ttls = redis.ask_all(*asked, lenient=redis.is_cluster) if ids else []
+    entries = [
+        SampledEntry(name, float(score), int(ttl))
+        for name, score, ttl in zip(ids, raw[1::2], ttls, strict=True)
+        if not isinstance(ttl, CheckoutError)  # of a cluster's server that is away
+    ]
+    deleted = set(_missing(patient, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
+    return [entry for entry in entries if entry.checkout_id not in deleted]

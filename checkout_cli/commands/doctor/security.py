@@ -1,0 +1,213 @@
+"""Checks of the group ``security``: who else could reach Redis, and read what must stay secret."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkout_cli.commands.config.check import secret_files, secrets_in
+from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.config.addresses import is_loopback
+from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
+from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
+from checkout_cli.keys import Family, family_of
+from checkout_cli.servers.inspection import Inspector, missing_grant
+from checkout_cli.store.redis.commands import decoded
+
+FOREIGN_SHARE = 0.2
+"""Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
+SAMPLE = 1000
+"""Keys of one SCAN. Its order is that of the hash table, so that the first keys are as good as random."""
+ENOUGH = 50
+"""Fewer keys than that say nothing about shares."""
+_PROTECTED_ALONE = (7, 0)
+"""From this version on, protected mode counts also where ``bind`` is set."""
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """Who can connect. ``where`` says why; ``guarded``: only protected mode keeps the other machines out."""
+
+    beyond_loopback: bool
+    guarded: bool
+    where: str
+
+
+@server_check("exposure", Group.SECURITY, "acl|list", "config|get")
+def exposure(patient: Patient, server: Inspector) -> Finding:
+    """Nobody on the network can use Redis without a password.
+
+    A Redis that listens on an address of the network and has a user without a password gives away every session, and
+    lets anybody run commands on the machine. Needs ACL LIST, unless we got in without a password ourselves.
+    """
+    open_users = _open_users(patient, server)
+    if not open_users:
+        return ok("every user that is on has a password")
+    users = " and ".join(open_users)
+    reach = _reach(patient, server)
+    if not reach.beyond_loopback:
+        return ok(f"user {users} needs no password, and {reach.where}", openUsers=open_users)
+    close = (
+        f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD', then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
+    )
+    if reach.guarded:
+        return warn(
+            f"user {users} needs no password, and {reach.where}: only protected mode keeps other machines out",
+            close,
+            openUsers=open_users,
+        )
+    return crit(
+        f"user {users} needs no password, and {reach.where}",
+        f"{close}; or bind 127.0.0.1 in the server's configuration",
+        openUsers=open_users,
+    )
+
+
+def _open_users(patient: Patient, server: Inspector) -> list[str]:
+    """The users who need no password and may run a command."""
+    try:
+        rules = [decoded(rule).split() for rule in server.ask("ACL", "LIST")]
+    except (CommandDenied, CommandUnknown):
+        if patient.settings.redis_username or patient.settings.password():
+            raise
+        return ["default"]  # as whom we got in
+    return [
+        rule[1]
+        for rule in rules
+        if len(rule) > 1 and {"on", "nopass"} <= set(rule[2:]) and any(part.startswith("+") for part in rule[2:])
+    ]
+
+
+def _reach(patient: Patient, server: Inspector) -> _Reach:
+    summary = patient.connection
+    came_in = summary.connected.address if summary.connected is not None and not summary.socket else ""
+    if came_in and not patient.settings.is_cluster and not is_loopback(came_in):
+        return _Reach(True, False, f"we came in over {came_in}")
+    try:
+        settings = server.config()
+    except (CommandDenied, CommandUnknown) as refusal:
+        raise Skip(f"which addresses it listens on is unknown: {missing_grant(refusal)}") from refusal
+    bound = [address.lstrip("-") for address in settings.get("bind", "").split()]
+    others = [address for address in bound if not is_loopback(address)]
+    if bound and not others:
+        return _Reach(False, False, f"only this machine reaches it (bind {' '.join(bound)})")
+    if not bound and settings.get("bind") == "" and settings.get("port") == "0":
+        return _Reach(False, False, "it listens on no port")
+    where = f"it listens on {' '.join(others)}" if others else "it listens on every address"
+    protected = settings.get("protected-mode") == "yes" and (not bound or _version(server) >= _PROTECTED_ALONE)
+    return _Reach(True, protected, where)
+
+
+def _version(server: Inspector) -> tuple[int, ...]:
+    try:
+        text = server.info().text("redis_version") or ""
+    except (CommandDenied, CommandUnknown):
+        return (0,)
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
+
+
+@check("transport", Group.SECURITY, Need.REDIS)
+def transport(patient: Patient) -> Finding:
+    """What travels over a network is encrypted, to Redis, to every cluster node and to the Sentinels.
+
+    Without TLS, sessions and the password can be read by whoever sees the packets, and who can change what a Sentinel
+    says can send us to a Redis of his own.
+    """
+    summary, settings = patient.connection, patient.settings
+    if summary.socket:
+        return ok(f"{summary.socket} is a Unix socket: nothing leaves this machine")
+    remote = next((host for host, _ in settings.sentinels() if not patient.machine.is_here(host)), None)
+    if remote is not None and not settings.sentinel_tls:
+        return warn(
+            f"what the Sentinel {remote} says travels as plain text", "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
+        )
+    if settings.redis_tls:
+        return ok("TLS is on, certificate and host name verified")
+    address = summary.connected.address if summary.connected is not None else summary.host
+    nodes = [patient.address(server)[0] for server in patient.servers] if settings.is_cluster else []
+    address = next((node for node in nodes if not patient.machine.is_here(node)), address)
+    if patient.machine.owns(address):
+        return ok(f"{address} is this machine: nothing leaves it")
+    return warn(
+        f"sessions and the password travel to {address} as plain text",
+        "set REDIS_TLS=true and REDIS_PORT to the server's TLS port; checkoutctl ping",
+    )
+
+
+@check("secrets", Group.SECURITY)
+def secrets(patient: Patient) -> Finding:
+    """Passwords and personal data lie in files that only their owner can read.
+
+    Looks at .env.local and .env, at REDIS_PASSWORD_FILE, and at the SQLite database with its companions and directory.
+    """
+    problems = list(_exposed_files(patient))
+    if not problems:
+        return ok("no file with a secret or with personal data can be read by others")
+    commands: dict[str, list[str]] = {}
+    for path, _, mode in problems:
+        commands.setdefault(mode, []).append(shlex.quote(str(path)))
+    fix = " && ".join(f"chmod {mode} {' '.join(paths)}" for mode, paths in commands.items())
+    evidence = "; ".join(f"{path} {why}" for path, why, _ in problems)
+    return warn(evidence, fix, files=[str(path) for path, _, _ in problems])
+
+
+def _exposed_files(patient: Patient) -> Iterator[tuple[Path, str, str]]:
+    """Each file that others can get at: why that is bad, and the mode that it should have."""
+    for name in ENV_FILES:
+        path = patient.directory / name
+        try:
+            held = secrets_in(read_env_file(path))
+        except ConfigurationError:  # the configuration check says so
+            continue
+        if held and exposed(path):
+            yield path, f"can be read by others, and holds {' and '.join(held)}", "600"
+    for name, what in secret_files(patient.settings):
+        path = Path(name).expanduser()
+        if exposed(path):
+            yield path, f"can be read by others, and holds {what}", "600"
+    yield from _exposed_database(patient.store.database.sqlite_path)
+
+
+def _exposed_database(path: Path | None) -> Iterator[tuple[Path, str, str]]:
+    if path is None:
+        return
+    path = path.absolute()
+    for companion in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + companion)
+        if exposed(file):
+            yield file, "can be read by others, and holds shoppers' personal data", "600"
+    try:
+        mode = path.parent.stat().st_mode
+    except OSError:
+        return
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        yield path.parent, "can be written by others, who could replace the database in it", "700"
+
+
+@server_check("shared", Group.SECURITY, "info", "scan")
+def shared(_: Patient, server: Inspector) -> Finding:
+    """No other program keeps its data in this Redis.
+
+    Databases and programs share one memory limit and one eviction policy: another one's cache can push sessions out,
+    and whoever may log in for it may read sessions too. Looks at INFO's databases and at a sample of up to 1000 keys.
+    """
+    fix = "give the checkout a Redis of its own, and set REDIS_HOST and REDIS_PORT to it"
+    try:
+        databases = list(server.info().sections.get("keyspace", {}))
+    except (CommandDenied, CommandUnknown):
+        databases = []
+    counts = {name: server.info().parts(name).get("keys", "?") for name in databases}
+    if len(counts) > 1:
+        shown = ", ".join(f"{name} has {keys} keys" for name, keys in counts.items())
+        return warn(f"{len(counts)} databases share memory and eviction: {shown}", fix, databases=len(counts))
+    keys = server.ask("SCAN", 0, "COUNT", SAMPLE)[1]
+    foreign = sum(family_of(key) is Family.OTHER for key in keys)
+    numbers = {"sampled": len(keys), "foreign": foreign}
+    if len(keys) >= ENOUGH and foreign > FOREIGN_SHARE * len(keys):
+        share = foreign / len(keys)
+        return warn(f"{share:.0%} of {len(keys)} sampled keys are no checkout's: they share memory", fix, **numbers)
+    return ok(f"one database; {foreign} of {len(keys)} sampled keys are other programs'", **numbers)

@@ -1,0 +1,186 @@
+"""Can this Redis serve checkouts: is it the primary, loaded, writable, and are its own safeguards well?"""
+
+from __future__ import annotations
+
+import secrets
+
+from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.config.addresses import address_text
+from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
+from checkout_cli.keys import lock_key
+from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.session import Durability
+
+PROBE_LIFE = 5_000
+"""How long the key of the write check lives at most, in milliseconds."""
+MANY_CLIENTS = 0.8
+LAGGING = 10
+"""Seconds since a replica's last word that are worth a warning."""
+
+_HURTING = ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")
+
+
+@server_check("topology", Group.SERVING, "info", "cluster|info")
+def topology(patient: Patient, server: Inspector) -> Finding:
+    """The settings name a primary, and the right kind of server.
+
+    A replica refuses every write; a node of a cluster answers MOVED to a client that does not expect one. The settings
+    must say REDIS_MODE=cluster for the one and name the primary (or the Sentinels) for the other.
+    """
+    info = server.info()
+    if info.text("role") == "slave":
+        primary = address_text(info.text("master_host") or "?", info.integer("master_port") or 0)
+        return crit(f"a replica of {primary}: nothing can be written there", "set REDIS_HOST and REDIS_PORT to it")
+    is_cluster = info.integer("cluster_enabled") == 1
+    if is_cluster != patient.settings.is_cluster:
+        mode = "cluster" if is_cluster else "standalone"
+        return crit(f"the server is {'' if is_cluster else 'not '}a node of a cluster", f"set REDIS_MODE={mode}")
+    if not is_cluster:
+        behind = f" behind {len(patient.settings.sentinels())} Sentinels" if patient.settings.redis_sentinels else ""
+        return ok(f"a primary{behind}")
+    return _cluster(Info.parse(server.ask("CLUSTER", "INFO")))
+
+
+def _cluster(state: Info) -> Finding:
+    assigned, size = state.integer("cluster_slots_assigned") or 0, state.integer("cluster_size") or 0
+    numbers = {"slotsAssigned": assigned, "primaries": size}
+    if state.text("cluster_state") == "ok":
+        return ok(f"a primary of a cluster of {size}, all {assigned:,} slots served", **numbers)
+    failing = state.integer("cluster_slots_fail") or 0
+    evidence = f"cluster_state {state.text('cluster_state')}: {assigned:,} slots assigned, {failing:,} failing"
+    return crit(evidence, "redis-cli --cluster check HOST:PORT", **numbers)
+
+
+@server_check("loading", Group.SERVING, "info")
+def loading(_patient: Patient, server: Inspector) -> Finding:
+    """The server has loaded its data.
+
+    After a restart Redis reads its snapshot or its append-only file first, and refuses everything meanwhile. The store
+    serves from the database until then.
+    """
+    info = server.info()
+    if info.integer("loading") != 1:
+        return ok("its data is loaded")
+    share, left = info.number("loading_loaded_perc") or 0.0, info.integer("loading_eta_seconds") or 0
+    return crit(f"loading its data: {share:.0f} %, about {left} s to go", "wait; checkoutctl health --watch 2")
+
+
+@check("write", Group.SERVING, Need.REDIS, "set", "get", "del")
+def write(patient: Patient) -> Finding:
+    """A key can be written, read and deleted.
+
+    Doctor writes one key of its own under checkout:lock:, which would end by itself after five seconds, reads it and
+    deletes it. A full server, one whose last save failed, and a replica each refuse in their own words.
+    """
+    key, value = lock_key(f"doctor-{secrets.token_hex(4)}"), secrets.token_hex(4)
+    commands = (("SET", key, value, "PX", PROBE_LIFE), ("GET", key), ("DEL", key))
+    try:
+        replies = patient.store.redis.ask_all(*commands)
+    except CommandDenied as denied:
+        raise Skip(f"needs {denied.grant or 'write access to checkout:lock:*'}") from denied
+    except RedisLoading as still:
+        raise Skip("it still loads its data") from still
+    except RedisUnavailable as refused:
+        return crit(str(refused), _way_out(str(refused)))
+    if replies[1] != value.encode():
+        return crit("a key that was written read back differently", "checkoutctl monitor --family ours")
+    return ok("a key was written, read and deleted")
+
+
+def _way_out(refusal: str) -> str:
+    """What to do about a refused write, by its code."""
+    if "OOM" in refusal or "maxmemory" in refusal:
+        return "checkoutctl memory tune --advise"
+    if "MISCONF" in refusal:
+        return "make room on the server's disk, then redis-cli BGSAVE"
+    if "READONLY" in refusal:
+        return "set REDIS_HOST and REDIS_PORT to the primary"
+    return "checkoutctl health"
+
+
+@server_check("persistence", Group.SERVING, "info", "config|get")
+def persistence(patient: Patient, server: Inspector) -> Finding:
+    """What the server saves to disk, it saves without errors.
+
+    A failed save makes Redis refuse all writes (MISCONF), by default, and that guard should stay on: it is the disk or
+    the fork that must be mended. With durability redis, an acknowledged write survives a crash of the server only as
+    far as the append-only file goes.
+    """
+    info = server.info()
+    states = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    broken = [name for name in states if info.text(name) not in {None, "ok"}]
+    if broken:
+        return crit(f"{', '.join(broken)}: not ok", "look at the server's log and its disk: df -h")
+    has_log = info.integer("aof_enabled") == 1
+    if patient.settings.durability == Durability.REDIS and not has_log:
+        fix = "redis-cli CONFIG SET appendonly yes"
+        return warn("CHECKOUT_DURABILITY=redis, and no append-only file: a crash loses acknowledged writes", fix)
+    changes = info.integer("rdb_changes_since_last_save") or 0
+    kept = "append-only file on" if has_log else f"no append-only file, {changes:,} changes since the last snapshot"
+    return ok(kept, changesSinceSnapshot=changes)
+
+
+@server_check("replication", Group.SERVING, "info")
+def replication(_patient: Patient, server: Inspector) -> Finding:
+    """Replicas follow.
+
+    A replica that lags loses, in a failover, what it had not got yet. The store's database has it; a Redis alone has
+    not.
+    """
+    info = server.info()
+    if info.text("role") == "slave":
+        if info.text("master_link_status") == "up":
+            return ok("a replica that follows its primary")
+        down = info.integer("master_link_down_since_seconds") or 0
+        return crit(f"the link to its primary has been down for {down} s", "look at the log of both servers")
+    written = info.integer("master_repl_offset") or 0
+    replicas = [info.parts(name) for name in info.names("slave") if name.removeprefix("slave").isdigit()]
+    if not replicas:
+        return ok("no replicas", replicas=0)
+    late = [item for item in replicas if item.get("state") != "online" or int(item.get("lag", "0")) > LAGGING]
+    gap = max(written - int(item.get("offset", "0")) for item in replicas)
+    if late:
+        behind = f"{len(late)} of {len(replicas)} replicas do not follow, {gap:,} bytes behind at worst"
+        return warn(behind, "redis-cli INFO replication", replicas=len(replicas), gapBytes=gap)
+    return ok(f"{len(replicas)} replicas, {gap:,} bytes behind at worst", replicas=len(replicas), gapBytes=gap)
+
+
+@server_check("clients", Group.SERVING, "info", "config|get")
+def clients(patient: Patient, server: Inspector) -> Finding:
+    """There is room for more connections.
+
+    At maxclients Redis refuses new connections, of shoppers first.
+    """
+    info = server.info()
+    rejected, since = patient.grown(server, "rejected_connections")
+    connected = info.integer("connected_clients") or 0
+    limit = info.integer("maxclients") or int(server.config().get("maxclients", "0"))
+    numbers = {"connected": connected, "limit": limit, "rejected": int(rejected)}
+    fix = "redis-cli CLIENT LIST shows whose they are; raise maxclients"
+    if rejected:
+        return crit(f"{rejected:,.0f} connections were refused {since}", fix, **numbers)
+    if limit and connected > MANY_CLIENTS * limit:
+        return warn(f"{connected:,} of {limit:,} connections are in use", fix, **numbers)
+    return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
+
+
+@server_check("refused-commands", Group.SERVING, "info")
+def refused_commands(patient: Patient, server: Inspector) -> Finding:
+    """No command was refused for want of memory, disk, permission or a primary.
+
+    From the server's own error counters (Redis 6.2 and later), which also count what other programs were told.
+    """
+    if not server.info().names("errorstat_"):
+        return ok("the server has counted no errors")
+    counted = {}
+    since = ""
+    for code in _HURTING:
+        if server.info().text(f"errorstat_{code}") is not None:
+            counted[code], since = patient.grown(server, f"errorstat_{code}")
+    told = {code: int(number) for code, number in counted.items() if number}
+    if not told:
+        return ok(f"none {since}".rstrip())
+    evidence = ", ".join(f"{code} {number:,}" for code, number in told.items())
+    fix = "checkoutctl acl check" if set(told) <= {"NOPERM", "NOAUTH"} else "checkoutctl doctor --only memory,serving"
+    return warn(f"{evidence} {since}", fix, **told)

@@ -1,0 +1,141 @@
+"""Is it fast, and if not, why?"""
+
+from __future__ import annotations
+
+import math
+
+from checkout_cli.commands.doctor.check import Finding, Group, Need, check, ok, server_check, warn
+from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.errors import CommandDenied, CommandUnknown
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.store.redis.commands import decoded
+
+SLOW_ROUND_TRIP = 0.010
+"""Seconds, of the slowest in a hundred."""
+SLOW_FORK = 500_000
+"""Microseconds."""
+SLOW_EVENT = 100
+"""Milliseconds."""
+LOOKED_AT = 128
+"""Entries of the slow log: Redis' own default keeps no more."""
+
+_BLOCKING = {
+    "cmdstat_keys": "KEYS",
+    "cmdstat_flushall": "FLUSHALL",
+    "cmdstat_flushdb": "FLUSHDB",
+    "cmdstat_monitor": "MONITOR",
+}
+
+
+@check("round-trip", Group.SPEED, Need.REDIS, "ping")
+def round_trip(patient: Patient) -> Finding:
+    """A round trip takes less than 10 ms.
+
+    Twenty PINGs over one connection: the network, TLS and whatever keeps the server busy are all in it.
+    """
+    summary = patient.connection
+    median, slowest = summary.percentile(50) or 0.0, summary.percentile(99) or 0.0
+    numbers = {"medianMs": round(median * 1000, 3), "p99Ms": round(slowest * 1000, 3), "samples": summary.answered}
+    evidence = f"median {median * 1000:.2f} ms, slowest {slowest * 1000:.2f} ms of {summary.answered}"
+    if slowest > SLOW_ROUND_TRIP:
+        return warn(evidence, "checkoutctl latency", **numbers)
+    return ok(evidence, **numbers)
+
+
+@server_check("blocking-commands", Group.SPEED, "info")
+def blocking_commands(patient: Patient, server: Inspector) -> Finding:
+    """Nobody runs commands that block everybody else, such as KEYS.
+
+    KEYS looks at every key while all shoppers wait, MONITOR copies every command to its client, and a flush deletes
+    every checkout.
+    """
+    seen = {}
+    since = ""
+    for counter, command in _BLOCKING.items():
+        if server.info().text(counter) is not None:
+            seen[command], since = patient.grown(server, counter)
+    told = {command: int(number) for command, number in seen.items() if number}
+    if not told:
+        return ok(f"none {since}".rstrip())
+    evidence = ", ".join(f"{command} {number:,} times" for command, number in told.items())
+    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **told)
+
+
+@server_check("slow-log", Group.SPEED, "slowlog|get", "slowlog|len", "config|get")
+def slow_log(patient: Patient, server: Inspector) -> Finding:
+    """The slow log is on, and empty of late.
+
+    What took longer than slowlog-log-slower-than microseconds, of the last hour.
+    """
+    raw = server.ask("SLOWLOG", "GET", LOOKED_AT)
+    threshold = _setting(server, "slowlog-log-slower-than")
+    if threshold is not None and threshold < 0:
+        return warn("it is off", "redis-cli CONFIG SET slowlog-log-slower-than 10000")
+    recent = [entry for entry in raw if int(entry[1]) * 1000 > patient.now() - 3_600_000]
+    above = "" if threshold is None else f" of {threshold / 1000:g} ms or more"
+    if not recent:
+        return ok(f"no command{above} in the last hour", slow=0)
+    slowest = max(recent, key=lambda entry: int(entry[2]))
+    name = decoded(slowest[3][0])[:32].upper() if slowest[3] else "?"
+    evidence = f"{len(recent)} commands{above} in the last hour, the slowest {name}: {int(slowest[2]) / 1000:,.1f} ms"
+    return warn(evidence, "checkoutctl slowlog", slow=len(recent), slowestMs=int(slowest[2]) / 1000)
+
+
+def _setting(server: Inspector, name: str) -> int | None:
+    """A number from the server's configuration; ``None`` where that is denied."""
+    try:
+        return int(server.config().get(name, ""))
+    except (CommandDenied, CommandUnknown, ValueError):
+        return None
+
+
+@server_check("latency-events", Group.SPEED, "latency|latest", "config|get")
+def latency_events(patient: Patient, server: Inspector) -> Finding:
+    """The server has measured no long pauses in the last hour.
+
+    Only where its latency monitor is on (latency-monitor-threshold, off by default).
+    """
+    events = server.ask("LATENCY", "LATEST")
+    recent = [event for event in events if int(event[1]) * 1000 > patient.now() - 3_600_000]
+    long = [event for event in recent if int(event[2]) >= SLOW_EVENT]
+    if long:
+        worst = max(long, key=lambda event: int(event[2]))
+        evidence = f"{decoded(worst[0])[:40]} took {int(worst[2]):,} ms; {len(long)} kinds of pauses in the last hour"
+        return warn(evidence, "checkoutctl latency", slowestMs=int(worst[2]))
+    if _setting(server, "latency-monitor-threshold") == 0:
+        raise Skip("the latency monitor is off: redis-cli CONFIG SET latency-monitor-threshold 100")
+    return ok(f"{len(recent)} kinds of short pauses in the last hour")
+
+
+@server_check("fork", Group.SPEED, "info")
+def fork(_patient: Patient, server: Inspector) -> Finding:
+    """Saving does not freeze the server.
+
+    To save, Redis forks, and answers nobody while the page table is copied: 10 to 20 ms for each GiB on a good machine.
+    """
+    spent = server.info().integer("latest_fork_usec")
+    if spent is None:
+        raise Skip("this server does not tell it")
+    if spent > SLOW_FORK:
+        fix = "less memory per server, huge pages off, or a machine that forks faster"
+        return warn(f"the last fork froze it for {spent / 1000:,.0f} ms", fix, forkMs=spent / 1000)
+    return ok(f"the last fork took {spent / 1000:,.1f} ms" if spent else "it has not forked yet", forkMs=spent / 1000)
+
+
+@server_check("hit-rate", Group.SPEED, "info")
+def hit_rate(patient: Patient, server: Inspector) -> Finding:
+    """Reads mostly find their key.
+
+    Over all keys and programs of the server. Below 80 % caches are cold, are invalidated too often, or evicted.
+    """
+    hits, since = patient.grown(server, "keyspace_hits")
+    misses, _ = patient.grown(server, "keyspace_misses")
+    reads = hits + misses
+    if reads < 1000:
+        raise Skip(f"only {reads:,.0f} reads {since}")
+    rate = hits / reads
+    evidence = f"{rate:.1%} of {reads:,.0f} reads {since}"
+    numbers = {"rate": round(rate, 4), "reads": int(reads)}
+    if rate < 0.8 and not math.isclose(rate, 0.8):
+        return warn(evidence, "checkoutctl cache stats", **numbers)
+    return ok(evidence, **numbers)

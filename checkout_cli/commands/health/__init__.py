@@ -1,0 +1,1 @@
+"""``checkoutctl health``."""

@@ -1,0 +1,325 @@
+"""Is everything there that sessions need? The answer of the shop's health endpoint, and why where something is not.
+
+Redis and the database are asked at the same time, each once, and nobody waits for either longer than its time-out.
+Every look opens connections of its own: a connection that was kept could hide that nobody else can get in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from checkout_cli.clock import Clock
+from checkout_cli.commands.ping.ping import told_more
+from checkout_cli.commands.sync.sync import UNKNOWN, PendingCounts, pending_counts
+from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.settings import Settings
+from checkout_cli.domain.statistics import Statistics
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.jobs import heartbeat
+from checkout_cli.jobs.background import Background
+from checkout_cli.jobs.heartbeat import Heartbeat
+from checkout_cli.jobs.job_lock import CLEANUP
+from checkout_cli.servers.inspection import Info
+from checkout_cli.session import TierName
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.external_writers import ExternalWrites
+from checkout_cli.store.records import Count, Totals
+from checkout_cli.store.redis.tier import RedisTier
+
+GRACE = 0.25
+"""What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
+
+_T = TypeVar("_T")
+
+
+class Status(StrEnum):
+    """Degraded: a tier is away and the store still serves. Unhealthy: no durable tier is left."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class RedisMemory:
+    """Redis' own memory in bytes; ``maximum`` is ``None`` where there is no limit."""
+
+    used: int
+    maximum: int | None
+    policy: str
+
+    @property
+    def evicts_sessions(self) -> bool:
+        """Whether Redis throws live sessions away when it is full: they all have a time to live."""
+        return self.policy not in {"", "noeviction"}
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether it is full, and may not throw anything away."""
+        return self.maximum is not None and self.used >= self.maximum and not self.evicts_sessions
+
+
+@dataclass(frozen=True)
+class TierHealth:
+    """One tier: whether it answers, how long a round trip takes (seconds), and what is wrong with it.
+
+    ``advice`` is what should be done to it, while it serves all the same.
+    """
+
+    connected: bool
+    latency: float | None = None
+    problem: CheckoutError | None = None
+    advice: CheckoutError | None = None
+
+
+@dataclass(frozen=True)
+class RedisHealth(TierHealth):
+    """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
+
+    ``missing`` are servers of a cluster that do not answer, while others do. ``cleanup`` is the last clean-up that it
+    remembers.
+    """
+
+    serving: bool = False
+    memory: RedisMemory | None = None
+    missing: tuple[str, ...] = ()
+    cleanup: Heartbeat | None = None
+
+
+@dataclass(frozen=True)
+class SessionsHealth:
+    """How many sessions there are, and the totals, or why there are none to show."""
+
+    count: Count | None = None
+    totals: Totals | None = None
+    no_totals: str | None = None
+    legacy_totals: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """One look at everything; ``timestamp`` is in milliseconds since the epoch.
+
+    ``external`` is what external writers have written, as far as the database knows.
+    """
+
+    timestamp: int
+    configuration: ConfigurationError | None
+    redis: RedisHealth
+    database: TierHealth
+    memory: TierHealth
+    sessions: SessionsHealth
+    status: Status
+    pending: PendingCounts = UNKNOWN
+    external: ExternalWrites | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a monitoring system should see."""
+        if self.configuration is not None or isinstance(self.database.problem, TablesRefused):
+            return ExitCode.CONFIGURATION
+        codes = {
+            Status.HEALTHY: ExitCode.OK,
+            Status.DEGRADED: ExitCode.FINDING,
+            Status.UNHEALTHY: ExitCode.UNAVAILABLE,
+        }
+        return codes[self.status]
+
+    @property
+    def problems(self) -> tuple[CheckoutError, ...]:
+        """All that is wrong or to be seen to, the configuration first."""
+        found = (self.configuration, self.redis.problem, self.database.problem, self.database.advice)
+        return tuple(problem for problem in found if problem is not None)
+
+
+class HealthCheck:
+    """Looks at the tiers that the settings name, once or again and again."""
+
+    def __init__(self, load: Callable[[], Settings], *, clock: Clock | None = None) -> None:
+        """``load`` is called once; a configuration that is wrong is part of the answer."""
+        self._clock = clock or Clock()
+        self._settings: Settings | None = None
+        self._configuration: ConfigurationError | None = None
+        try:
+            self._settings = load()
+        except ConfigurationError as error:
+            self._configuration = error
+
+    def watch(self, every: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[HealthReport]:
+        """A look every so many seconds; a configuration that is wrong ends it, for it will not change."""
+        while True:
+            report = self.look()
+            yield report
+            if report.configuration is not None:
+                return
+            sleep(every)
+
+    def look(self) -> HealthReport:
+        """Ask all tiers."""
+        if self._settings is None:
+            return self._unconfigured()
+        try:
+            store = CheckoutStore.open(self._settings)
+        except ConfigurationError as error:
+            self._configuration = error
+            return self._unconfigured()
+        with store:
+            patience = max(self._settings.timeout, self._settings.database_timeout) + GRACE
+            redis, database = _within(patience, lambda: _redis(store), lambda: _database(store))
+            redis = redis or RedisHealth(False, problem=_silent("Redis", self._settings.timeout))
+            database = database or TierHealth(False, problem=_silent("the database", self._settings.database_timeout))
+            return HealthReport(
+                self._clock.wall(),
+                None,
+                redis,
+                database,
+                self._memory(store),
+                _sessions(store, redis, database),
+                _status(self._settings, redis, database),
+                pending_counts(store, redis=redis.connected, database=database.connected),
+                _tried(store.external.writes)[0] if database.connected else None,
+            )
+
+    def _memory(self, store: CheckoutStore) -> TierHealth:
+        started = time.perf_counter()
+        store.memory.read("", self._clock.wall())
+        return TierHealth(True, time.perf_counter() - started)
+
+    def _unconfigured(self) -> HealthReport:
+        return HealthReport(
+            self._clock.wall(),
+            self._configuration,
+            RedisHealth(False),
+            TierHealth(False),
+            TierHealth(False),
+            SessionsHealth(no_totals="the configuration is wrong"),
+            Status.UNHEALTHY,
+        )
+
+
+def _within(
+    patience: float, first: Callable[[], RedisHealth], second: Callable[[], _T]
+) -> tuple[RedisHealth | None, _T | None]:
+    """Run both at the same time; ``None`` for one that takes longer than ``patience`` seconds."""
+    end = time.monotonic() + patience
+    one, other = Background(first), Background(second)
+    return one.result(end - time.monotonic()), other.result(end - time.monotonic())
+
+
+def _silent(who: str, timeout: float) -> TierUnavailable:
+    return TierUnavailable(f"{who} did not answer within {timeout:g} s", hint="checkoutctl ping")
+
+
+def _redis(store: CheckoutStore) -> RedisHealth:
+    try:
+        store.redis.ping()  # connects
+        latency = store.redis.ping()
+        questions = [("INFO", name) for name in ("memory", "replication", "cluster")]
+        *sections, beat = store.redis.ask_all(*questions, heartbeat.question(CLEANUP), lenient=True)
+    except CheckoutError as error:
+        return RedisHealth(False, problem=told_more(error, store.settings))
+    memory_section, replication, cluster = map(_section, sections)
+    memory = _redis_memory(memory_section)
+    problem = _refusal(store.settings, replication, cluster, memory)
+    serving = store.settings.enable_checkout_sessions and problem is None
+    problem = problem or _missing(store.redis)
+    missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
+    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
+
+
+def _missing(redis: RedisTier) -> CheckoutError | None:
+    """Servers of a cluster that do not answer, while the others serve their own sessions."""
+    places = redis.missing_servers()
+    if not places:
+        return None
+    host, port = split_address(places[0])
+    return TierUnavailable(
+        f"no answer from {', '.join(places)}: the sessions there come from the database",
+        hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",
+    )
+
+
+def _section(reply: object) -> Info:
+    """A section of INFO; empty where it is denied."""
+    return Info.parse(reply if isinstance(reply, bytes) else b"")
+
+
+def _redis_memory(info: Info) -> RedisMemory | None:
+    used = info.integer("used_memory")
+    if used is None:
+        return None
+    return RedisMemory(used, info.integer("maxmemory") or None, info.text("maxmemory_policy") or "")
+
+
+def _refusal(settings: Settings, replication: Info, cluster: Info, memory: RedisMemory | None) -> CheckoutError | None:
+    """Why a Redis that answers cannot take sessions, if it cannot."""
+    place = settings.redis_place
+    if cluster.integer("cluster_enabled") == 1 and not settings.is_cluster:
+        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
+    if replication.text("role") == "slave":
+        primary = address_text(replication.text("master_host") or "?", replication.integer("master_port") or 0)
+        return TierUnavailable(
+            f"Redis at {place} is a replica of {primary}: nothing can be written there",
+            hint="set REDIS_HOST and REDIS_PORT to the primary",
+        )
+    if memory is not None and memory.refuses_writes:
+        return TierUnavailable(
+            f"Redis at {place} is full ({memory.used:,} of {memory.maximum:,} bytes) and refuses writes",
+            hint="checkoutctl cleanup --expired, or checkoutctl memory tune",
+        )
+    return None
+
+
+def _database(store: CheckoutStore) -> TierHealth:
+    try:
+        store.database.ping()  # connects
+        return TierHealth(True, store.database.ping(), advice=store.database.check_schema())
+    except CheckoutError as error:
+        return TierHealth(False, problem=error)
+
+
+def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Status:
+    redis_well = redis.connected and redis.problem is None
+    if database.connected and redis_well:
+        return Status.HEALTHY
+    left = database.connected or (redis.connected and settings.enable_checkout_sessions)
+    return Status.DEGRADED if left else Status.UNHEALTHY
+
+
+def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> SessionsHealth:
+    """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
+    totals = None
+    reason = None
+    statistics = Statistics(store)
+    if not store.settings.enable_statistics:
+        reason = "REDIS_ENABLE_STATISTICS is false"
+    elif not database.connected:
+        reason = "the database is away"
+    else:
+        totals, reason = _tried(statistics.totals)
+    legacy = _tried(statistics.legacy_totals)[0] if redis.connected else None
+    return SessionsHealth(_count(store, redis, database), totals, reason, legacy)
+
+
+def _count(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> Count | None:
+    now = store.clock.wall()
+    in_redis = redis.connected and store.settings.enable_checkout_sessions
+    if in_redis and database.connected:
+        return _tried(store.count)[0]
+    if in_redis:
+        return _tried(lambda: store.index.count(now))[0]
+    if database.connected:
+        return _tried(lambda: Count(store.database.count(now), TierName.DATABASE))[0]
+    return None
+
+
+def _tried(question: Callable[[], _T]) -> tuple[_T | None, str | None]:
+    """The answer, or why there is none; the tier may have gone since it was pinged."""
+    try:
+        return question(), None
+    except CheckoutError as error:
+        return None, str(error)

@@ -1,0 +1,233 @@
+"""How health looks: the document's JSON, and a view that is read in five seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.commands.health.external_view import external_document, external_text
+from checkout_cli.commands.health.health import HealthReport, RedisHealth, RedisMemory, Status, TierHealth
+from checkout_cli.commands.ping.view import milliseconds
+from checkout_cli.commands.sync.view import pending_document, pending_text
+from checkout_cli.jobs.heartbeat import Heartbeat
+from checkout_cli.session import iso
+from checkout_cli.sizes import size
+from checkout_cli.store.records import Count, Totals
+from checkout_cli.terminal.output import (
+    Column,
+    console,
+    is_terminal,
+    partial_document,
+    show,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLUMNS = (Column("tier"), Column("state"), Column("latency", number=True), Column("note"))
+STYLES = {
+    Status.HEALTHY: "bold green",
+    Status.DEGRADED: "bold yellow",
+    Status.UNHEALTHY: "bold red",
+    "connected": "green",
+    "not serving": "yellow",
+    "away": "red",
+}
+
+
+def show_health(report: HealthReport, *, as_json: bool) -> None:
+    """One look on stdout."""
+    if as_json:
+        write_json(document(report))
+    elif is_terminal(sys.stdout):
+        show(_renderable(report))
+    else:
+        write_line(f"status: {report.status}")
+        rows = health_rows(report)
+        if rows:
+            write_table(_COLUMNS, rows)
+        for title, text in _facts(report):
+            write_line(f"{title}: {safe(text)}")
+
+
+def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthReport:
+    """Every look as it comes: in place on a terminal, a line each anywhere else. Returns the last."""
+    if as_json or not is_terminal(sys.stdout):
+        for report in reports:
+            if as_json:
+                write_ndjson([document(report)])
+            else:
+                write_line(_line(report))
+        return report
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False) as live:
+        for report in reports:
+            live.update(_renderable(report), refresh=True)
+    return report
+
+
+def document(report: HealthReport) -> dict[str, Any]:
+    """The specification's health document, and what we add to it; latencies are in milliseconds."""
+    count, totals = report.sessions.count, report.sessions.totals
+    sessions: dict[str, Any] = {
+        "count": count.number if count else None,
+        "tier": count.tier if count else None,
+        "exact": count.exact if count else None,
+        "stats": statistics_document(totals, count, report.redis.cleanup),
+    }
+    if report.sessions.no_totals is not None:
+        sessions["statsReason"] = report.sessions.no_totals
+    if report.sessions.legacy_totals is not None:
+        sessions["legacyStats"] = report.sessions.legacy_totals
+    problems = report.configuration.problems if report.configuration else ()
+    return {
+        "timestamp": iso(report.timestamp),
+        "environment": {"configured": not problems, "errors": list(problems)},
+        "redis": {
+            **_tier(report.redis),
+            **partial_document(report.redis.missing),
+            "checkoutStore": report.redis.serving,
+            "memory": _memory(report.redis.memory),
+        },
+        "database": _tier(report.database),
+        "inMemory": _tier(report.memory),
+        "sessions": sessions,
+        "pending": pending_document(report.pending),
+        "externalWriters": external_document(report.external),
+        "status": report.status,
+    }
+
+
+def statistics_document(totals: Totals | None, count: Count | None, cleanup: Heartbeat | None) -> dict[str, Any]:
+    """The shop's statistics of sessions; ``None`` is what cannot be known."""
+    return {
+        "totalCreated": totals.created if totals else None,
+        "totalCompleted": totals.completed if totals else None,
+        "totalFailed": totals.failed if totals else None,
+        "activeSessions": count.number if count else None,
+        "lastCleanup": iso(cleanup.moment) if cleanup and cleanup.moment else None,
+    }
+
+
+def _tier(tier: TierHealth) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "connected": tier.connected,
+        "latencyMs": None if tier.latency is None else round(tier.latency * 1000, 3),
+    }
+    if tier.problem is not None:
+        shown |= {"error": str(tier.problem), "hint": tier.problem.hint}
+    if tier.advice is not None:
+        shown |= {"advice": str(tier.advice), "hint": tier.advice.hint}
+    return shown
+
+
+def _memory(memory: RedisMemory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {"usedBytes": memory.used, "maxBytes": memory.maximum, "policy": memory.policy}
+
+
+# For people
+
+
+def health_rows(report: HealthReport) -> list[tuple[str, str, str, str]]:
+    """Each tier: its name, state, latency and what there is to say; nothing where the configuration is wrong."""
+    rows = [
+        ("redis", *_state(report.redis), _redis_note(report.redis)),
+        ("database", *_state(report.database), str(report.database.problem or report.database.advice or "")),
+        ("memory", *_state(report.memory), "lost when its process ends" if report.memory.connected else ""),
+    ]
+    return [] if report.configuration else rows
+
+
+def _state(tier: TierHealth) -> tuple[str, str]:
+    latency = "" if tier.latency is None else f"{milliseconds(tier.latency)} ms"
+    if not tier.connected:
+        return "away", latency
+    serves = tier.problem is None or (isinstance(tier, RedisHealth) and tier.serving)  # a cluster may, in part
+    return ("connected" if serves else "not serving"), latency
+
+
+def _redis_note(redis: RedisHealth) -> str:
+    if redis.problem is not None:
+        return str(redis.problem)
+    parts = [] if redis.serving else ["sessions are switched off here"]
+    memory = redis.memory
+    if memory is not None:
+        parts.append(f"{size(memory.used)} of {size(memory.maximum)}" if memory.maximum else size(memory.used))
+        parts.append(f"{memory.policy} evicts live sessions when full" if memory.evicts_sessions else memory.policy)
+    return ", ".join(parts)
+
+
+def _facts(report: HealthReport) -> list[tuple[str, str]]:
+    """What stands under the table."""
+    if report.configuration is not None:
+        facts = [("wrong", problem) for problem in report.configuration.problems]
+    else:
+        facts = [("sessions", sessions_text(report)), ("statistics", _statistics(report))]
+        legacy = report.sessions.legacy_totals
+        if legacy is not None:
+            facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
+    if report.external is not None and report.external.are_recent(report.timestamp):
+        facts.append(("external writers", external_text(report.external, report.timestamp)))
+    if report.pending.any:
+        facts.append(("pending", pending_text(report.pending, report.timestamp)))
+    return facts + [("next", step) for step in next_steps(report)]
+
+
+def next_steps(report: HealthReport) -> list[str]:
+    """What to type next, each once."""
+    steps = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
+    if report.pending.any and report.redis.connected and report.database.connected:  # else it cannot hand over
+        steps |= {"checkoutctl sync": None}
+    return list(steps)
+
+
+def sessions_text(report: HealthReport) -> str:
+    """How many sessions live, and who says so."""
+    count = report.sessions.count
+    if count is None:
+        return "unknown"
+    return f"{count.number:,}{'' if count.exact else ' or more'} (from {count.tier})"
+
+
+def _statistics(report: HealthReport) -> str:
+    totals = report.sessions.totals
+    if totals is None:
+        return f"none: {report.sessions.no_totals}"
+    return f"{totals.created:,} created, {totals.completed:,} completed, {totals.failed:,} failed"
+
+
+def _line(report: HealthReport) -> str:
+    """One look in one line, for a log."""
+    tiers = (f"{name}={latency.replace(' ', '') or state}" for name, state, latency, _ in health_rows(report))
+    count = report.sessions.count
+    words = [iso(report.timestamp), report.status, *tiers, f"sessions={count.number if count else 'unknown'}"]
+    words += [f"({problem})" for problem in report.problems]
+    return safe(" ".join(words))
+
+
+def _renderable(report: HealthReport) -> RenderableType:
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text.assemble((report.status.upper(), STYLES[report.status]), f"   {iso(report.timestamp)}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
+    for name, state, latency, note in health_rows(report):
+        table.add_row(name, Text(state, style=STYLES[state]), latency, Text(safe(note)))
+    facts = Table.grid(padding=(0, 2))
+    for heading, text in _facts(report):
+        emphasis = "bold" if heading == "next" else ""
+        facts.add_row(Text(heading, style=emphasis or "dim"), Text(safe(text), style=emphasis))
+    return Group(title, table, facts) if table.row_count else Group(title, facts)

@@ -1,0 +1,67 @@
+"""``checkoutctl incident``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Context, JsonOption, TimeoutOption, context_of
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.callback()
+def incident(
+    typer_context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; - for stdout. Default: incident-TIME.json here.")
+    ] = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Write one redacted snapshot as a JSON file that only you can read: what an incident may turn on.
+
+    Health, doctor, INFO, memory, slow log, latency, settings (secrets masked), what is pending, and versions. What
+    cannot be had is left out and said so. No session's content, password or whole id is in it.
+
+    Example: checkoutctl incident --out tonight.json
+    """
+    if typer_context.invoked_subcommand is None:
+        _write_down(context_of(typer_context), out, timeout)
+
+
+def _write_down(context: Context, out: Path | None, timeout: float) -> None:
+    from checkout_cli.commands.incident.incident import default_path, gather, keep
+    from checkout_cli.commands.incident.view import content, show_incident
+    from checkout_cli.terminal.output import write
+    from checkout_cli.terminal.progress import progress
+
+    with progress("Asking") as advance:
+        found = gather(
+            lambda: context.settings(timeout), directory=context.directory, flags=context.flags, progress=advance
+        )
+    if str(out) == "-":
+        write(content(found).decode())
+        return
+    path = out or default_path(found.timestamp)
+    keep(path, content(found))
+    show_incident(found, str(path))
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier file.", show_default=False)],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later file.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changed between two incident files, what matters first.
+
+    Moments, latencies and ages are left out: they differ between any two.
+
+    Example: checkoutctl incident diff healthy.json tonight.json
+    """
+    from checkout_cli.commands.incident.diff import compare
+    from checkout_cli.commands.incident.view import show_diff
+
+    show_diff(compare(before, after), as_json=as_json)

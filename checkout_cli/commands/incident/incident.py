@@ -1,0 +1,141 @@
+"""One snapshot of everything that an incident may turn on, to be looked at tomorrow or by somebody else.
+
+Each part is what its own command answers; one that cannot be had says why, and the others are still there. Nothing of
+it is a session's value, a password, or a whole id.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from checkout_cli import __version__
+from checkout_cli.clock import Clock
+from checkout_cli.commands.config.check import configuration
+from checkout_cli.commands.doctor.examination import chosen, examine
+from checkout_cli.commands.health.health import HealthCheck, HealthReport
+from checkout_cli.commands.info.info import server_info
+from checkout_cli.commands.latency.latency import measure_latency
+from checkout_cli.commands.memory.show import look_at_memory
+from checkout_cli.commands.slowlog.slowlog import slow_log
+from checkout_cli.config.settings import Resolved, Settings
+from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.files.last_look import LastLook
+from checkout_cli.files.private_file import write_private
+from checkout_cli.store.redis.tier import RedisTier
+
+_LIBRARIES = ("redis", "hiredis", "sqlalchemy", "psycopg", "typer", "rich", "msgspec")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command's answer, or why there is none."""
+
+    answer: Any = None
+    problem: CheckoutError | None = None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A snapshot; ``timestamp`` is in milliseconds since the epoch, ``parts`` are by name."""
+
+    timestamp: int
+    configuration: tuple[Resolved, ...]
+    versions: Mapping[str, str]
+    parts: dict[str, Part] = field(default_factory=dict)
+
+
+def gather(
+    load: Callable[[], Settings],
+    *,
+    directory: Path,
+    flags: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+    last_look: LastLook | None = None,
+    progress: Progress | None = None,
+) -> Incident:
+    """Ask everything, one after the other; with Redis away, that costs a few time-outs in all.
+
+    Raises:
+        ConfigurationError: an environment file cannot be read.
+    """
+    settings = tuple(configuration(directory, flags=flags).values())
+    incident = Incident((clock or Clock()).wall(), settings, versions())
+    questions = _questions(load, directory, last_look)
+    for number, (name, ask) in enumerate(questions.items()):
+        if progress is not None:
+            progress(number, len(questions))
+        incident.parts[name] = _asked(name, ask, incident.parts)
+    return incident
+
+
+Question = Callable[[], Any]
+
+
+def _questions(load: Callable[[], Settings], directory: Path, last_look: LastLook | None) -> dict[str, Question]:
+    """What is asked, in this order: whether Redis answers at all comes before what only it can tell."""
+
+    def of_redis(ask: Callable[[RedisTier], Any]) -> Question:
+        def asked() -> Any:
+            with closing(RedisTier(load())) as redis:
+                return ask(redis)
+
+        return asked
+
+    return {
+        "health": lambda: HealthCheck(load).look(),
+        "doctor": lambda: examine(load, chosen([], []), directory=directory, last_look=last_look),
+        "info": of_redis(server_info),
+        "memory": of_redis(lambda redis: look_at_memory(redis, last_look=last_look)),
+        "slowLog": of_redis(slow_log),
+        "latency": of_redis(measure_latency),
+    }
+
+
+_NEEDS_REDIS = frozenset({"info", "memory", "slowLog", "latency"})
+
+
+def _asked(name: str, ask: Question, before: Mapping[str, Part]) -> Part:
+    health = before["health"].answer if name in _NEEDS_REDIS else None
+    if isinstance(health, HealthReport) and not health.redis.connected:
+        return Part(problem=health.redis.problem or CheckoutError("Redis was not asked", hint="checkoutctl doctor"))
+    try:
+        return Part(answer=ask())
+    except CheckoutError as error:
+        return Part(problem=error)
+
+
+def versions() -> dict[str, str]:
+    """Of ourselves, of Python, of what we stand on, and of this system."""
+    found = {"checkoutctl": __version__, "python": platform.python_version(), "system": platform.platform()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def default_path(now: int) -> Path:
+    """Where a snapshot of this moment (ms) goes when nothing else is said."""
+    return Path(datetime.fromtimestamp(now / 1000, UTC).strftime("incident-%Y%m%dT%H%M%SZ.json"))
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write the file, for its owner alone.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}", hint="--out FILE somewhere else") from error

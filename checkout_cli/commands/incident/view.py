@@ -1,0 +1,107 @@
+"""How an incident looks: as the JSON of its file, and as a list of what changed between two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from checkout_cli.commands.config import view as config_view
+from checkout_cli.commands.doctor import view as doctor_view
+from checkout_cli.commands.health import view as health_view
+from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
+from checkout_cli.commands.incident.incident import Incident, Part
+from checkout_cli.commands.info import view as info_view
+from checkout_cli.commands.latency import view as latency_view
+from checkout_cli.commands.memory import view as memory_view
+from checkout_cli.commands.slowlog import view as slowlog_view
+from checkout_cli.session import iso
+from checkout_cli.terminal.output import SCHEMA_VERSION, Column, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
+
+_DOCUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "health": health_view.document,
+    "doctor": doctor_view.document,
+    "info": info_view.document,
+    "memory": memory_view.document,
+    "slowLog": slowlog_view.document,
+    "latency": latency_view.document,
+}
+_LONGEST = 40
+"""Characters of a value in the table; JSON has all of them."""
+_CHANGES = (Column("what"), Column("before", number=True), Column("after", number=True), Column("change", number=True))
+
+
+def document(incident: Incident) -> dict[str, Any]:
+    """The whole snapshot."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "kind": KIND,
+        "timestamp": iso(incident.timestamp),
+        "versions": dict(incident.versions),
+        "configuration": [config_view.document(item) for item in incident.configuration],
+        **{name: _part(name, part) for name, part in incident.parts.items()},
+    }
+
+
+def _part(name: str, part: Part) -> dict[str, Any]:
+    if part.problem is not None:
+        return {"error": str(part.problem), "hint": part.problem.hint}
+    return _DOCUMENTS[name](part.answer)
+
+
+def content(incident: Incident) -> bytes:
+    """The file's bytes."""
+    return json.dumps(document(incident), indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def show_incident(incident: Incident, path: str) -> None:
+    """Where the file is, on stdout; what it lacks, on stderr."""
+    for name, part in incident.parts.items():
+        if part.problem is not None:
+            narrate(f"without {name}: {part.problem}")
+    write_line(safe(path))
+
+
+def show_diff(diff: IncidentDiff, *, as_json: bool) -> None:
+    """What changed, what matters first."""
+    if as_json:
+        write_json(
+            {
+                "before": diff.before,
+                "after": diff.after,
+                "changes": [
+                    {"part": item.part, "path": item.path, "before": item.before, "after": item.after}
+                    for item in diff.changes
+                ],
+            }
+        )
+        return
+    narrate(f"from {safe(diff.before)} to {safe(diff.after)}")
+    if not diff.changes:
+        narrate("nothing has changed")
+    for number, (part, changes) in enumerate(groupby(diff.changes, key=lambda change: change.part)):
+        if number:
+            write_line()
+        write_line(f"{safe(part)}:")
+        write_table(_CHANGES, [_row(change) for change in changes])
+
+
+def _row(change: Change) -> tuple[str, str, str, str]:
+    growth = change.growth
+    return (
+        change.path,
+        _value(change.before),
+        _value(change.after),
+        "" if growth is None else f"{growth:+,.6g}" if growth % 1 else f"{growth:+,.0f}",
+    )
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,182 @@
+"""``latency``: how long an answer takes, seen from here and by the server itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from checkout_cli.clock import Clock
+from checkout_cli.commands.ping.ping import percentile
+from checkout_cli.errors import CheckoutError
+from checkout_cli.servers.inspection import Info, Inspector, missing_grant, of_each_server
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.tier import RedisTier
+
+GIBIBYTE = 1 << 30
+MOST_EVENTS = 20
+LONGEST_ADVICE = 4000
+"""Characters of LATENCY DOCTOR's text."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A kind of pause that the server has measured (Redis documentation, "Latency monitoring").
+
+    ``latest_at`` is in milliseconds since the epoch; ``history`` has the moments and lengths, both in milliseconds.
+    """
+
+    name: str
+    latest_at: int
+    latest: int
+    longest: int
+    history: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class CommandTimes:
+    """What the server has counted of one command: times in seconds, percentiles ``None`` where it gives none."""
+
+    name: str
+    calls: int
+    total: float
+    rejected: int
+    failed: int
+    p50: float | None
+    p99: float | None
+
+    @property
+    def mean(self) -> float:
+        """Seconds for one call."""
+        return self.total / self.calls if self.calls else 0.0
+
+
+@dataclass(frozen=True)
+class ServerLatency:
+    """One server. Each part that it does not tell has its reason in ``unknown``, by the part's name.
+
+    ``samples`` are round trips in seconds; ``threshold`` is in milliseconds, 0 where its monitor is off; ``fork`` is
+    the seconds that the last fork took, ``fork_per_gibibyte`` for each GiB in use now.
+    """
+
+    place: str
+    samples: tuple[float, ...]
+    threshold: int | None
+    events: tuple[Event, ...]
+    advice: str
+    fork: float | None
+    fork_per_gibibyte: float | None
+    commands: tuple[CommandTimes, ...]
+    unknown: dict[str, str]
+
+    def percentile(self, percent: float) -> float | None:
+        """The smallest round trip that at least ``percent`` of all do not exceed, in seconds."""
+        return percentile(self.samples, percent)
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """All servers that answer; ``timestamp`` is in milliseconds, ``missing`` are a cluster's that do not answer."""
+
+    timestamp: int
+    servers: tuple[ServerLatency, ...]
+    missing: tuple[str, ...] = ()
+
+
+def measure_latency(
+    redis: RedisTier,
+    samples: int = 100,
+    *,
+    elapsed: Callable[[], float] = time.perf_counter,
+    clock: Clock | None = None,
+) -> LatencyReport:
+    """Measure round trips, and ask every server for what it has measured itself.
+
+    Raises:
+        AccessDenied: the password is wrong.
+        RedisUnavailable: no server answers.
+    """
+    measured = of_each_server(redis, lambda server: _measured(server, samples, elapsed))
+    return LatencyReport((clock or Clock()).wall(), tuple(measured), tuple(redis.missing_servers()))
+
+
+def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:
+    unknown: dict[str, str] = {}
+
+    def told(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return ask()
+        except CheckoutError as error:
+            reason = missing_grant(error)
+            if reason is None:
+                raise
+            unknown[part] = reason
+            return otherwise
+
+    server.ask("PING")  # connects
+    trips = []
+    for _ in range(samples):
+        started = elapsed()
+        server.ask("PING")
+        trips.append(elapsed() - started)
+    info: Info = told("commands", server.info, Info({}))
+    config: dict[str, str] = told("threshold", server.config, {})
+    fork, used = info.integer("latest_fork_usec"), info.integer("used_memory")
+    return ServerLatency(
+        server.place,
+        tuple(trips),
+        int(config["latency-monitor-threshold"]) if "latency-monitor-threshold" in config else None,
+        told("events", lambda: _events(server), ()),
+        told("advice", lambda: _text(server.ask("LATENCY", "DOCTOR")), ""),
+        None if fork is None else fork / 1_000_000,
+        None if fork is None or not used else fork / 1_000_000 / (used / GIBIBYTE),
+        _commands(info),
+        unknown,
+    )
+
+
+def _text(raw: object) -> str:
+    return decoded(raw)[:LONGEST_ADVICE].strip() if isinstance(raw, bytes) else ""
+
+
+def _events(server: Inspector) -> tuple[Event, ...]:
+    latest = server.ask("LATENCY", "LATEST")[:MOST_EVENTS]
+    histories = server.ask_all(*(("LATENCY", "HISTORY", event[0]) for event in latest)) if latest else []
+    events = []
+    for event, history in zip(latest, histories, strict=True):
+        past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
+        moments = tuple((int(at) * 1000, int(length)) for at, length in past)
+        events.append(Event(decoded(event[0]), int(event[1]) * 1000, int(event[2]), int(event[3]), moments))
+    return tuple(events)
+
+
+def _commands(info: Info) -> tuple[CommandTimes, ...]:
+    """Those that took most of the server's time first."""
+    found = []
+    for field in info.names("cmdstat_"):
+        name, parts = field.removeprefix("cmdstat_"), info.parts(field)
+        percentiles = info.parts(f"latency_percentiles_usec_{name}")
+        found.append(
+            CommandTimes(
+                name.replace("|", " ").upper(),
+                _whole(parts.get("calls")),
+                _whole(parts.get("usec")) / 1_000_000,
+                _whole(parts.get("rejected_calls")),
+                _whole(parts.get("failed_calls")),
+                _seconds(percentiles.get("p50")),
+                _seconds(percentiles.get("p99")),
+            )
+        )
+    return tuple(sorted(found, key=lambda command: -command.total))
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
+
+
+def _seconds(microseconds: str | None) -> float | None:
+    try:
+        return None if microseconds is None else float(microseconds) / 1_000_000
+    except ValueError:
+        return None

@@ -1,0 +1,170 @@
+"""How latency looks: round trips as a distribution, then what the server has measured itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from checkout_cli.commands.latency.latency import CommandTimes, LatencyReport, ServerLatency
+from checkout_cli.commands.ping.view import milliseconds
+from checkout_cli.session import iso
+from checkout_cli.terminal.output import (
+    Column,
+    is_terminal,
+    partial_document,
+    warn_if_partial,
+    write_json,
+    write_line,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+_TITLES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100))
+_COMMANDS = (
+    Column("command"),
+    *(Column(title, number=True) for title in ("calls", "total s", "mean ms", "p50 ms", "p99 ms", "refused")),
+)
+_EVENTS = (
+    Column("pause"),
+    Column("latest"),
+    Column("latest ms", number=True),
+    Column("longest ms", number=True),
+    Column("measured", number=True),
+)
+_SHOWN_COMMANDS = 10
+_BARS = 8
+_WIDEST = 40
+_ENABLE = "redis-cli CONFIG SET latency-monitor-threshold 100"
+
+
+def show_latency(report: LatencyReport, *, as_json: bool) -> None:
+    """Every server on stdout; which ones are missing, on stderr."""
+    if as_json:
+        write_json(document(report))
+    else:
+        for number, server in enumerate(report.servers):
+            if number:
+                write_line()
+            if len(report.servers) > 1:
+                write_line(server.place)
+            _show_server(server)
+    warn_if_partial(report.missing)
+
+
+def _show_server(server: ServerLatency) -> None:
+    parts = ", ".join(f"{title} {milliseconds(server.percentile(percent) or 0)} ms" for title, percent in _TITLES)
+    write_line(f"{len(server.samples)} round trips: {parts}")
+    if is_terminal(sys.stdout):
+        for line in _histogram(server.samples):
+            write_line(line)
+    write_line()
+    if server.commands:
+        write_table(_COMMANDS, [_command_row(command) for command in server.commands[:_SHOWN_COMMANDS]])
+        left = len(server.commands) - _SHOWN_COMMANDS
+        if left > 0:
+            write_line(f"and {left} more commands (--json has all)")
+        write_line()
+    if server.events:
+        rows = [
+            (event.name, iso(event.latest_at), f"{event.latest:,}", f"{event.longest:,}", f"{len(event.history)}")
+            for event in server.events
+        ]
+        write_table(_EVENTS, rows)
+        write_line()
+    for title, text in _facts(server):
+        write_line(f"{title}: {safe(text)}")
+
+
+def _facts(server: ServerLatency) -> list[tuple[str, str]]:
+    facts = []
+    if server.fork is not None:
+        each = "" if server.fork_per_gibibyte is None else f" ({milliseconds(server.fork_per_gibibyte)} ms per GiB)"
+        facts.append(("last fork", f"{milliseconds(server.fork)} ms{each}" if server.fork else "none yet"))
+    is_off = server.threshold == 0 or (server.threshold is None and "disabled" in server.advice)
+    if is_off:
+        facts.append(("pauses", f"not measured: the server's latency monitor is off; next: {_ENABLE}"))
+    elif server.threshold is not None:
+        facts.append(("pauses", f"of {server.threshold} ms or more are measured"))
+    if server.advice and not is_off:
+        facts += [("LATENCY DOCTOR", line) for line in server.advice.splitlines() if line.strip()]
+    return facts + [(f"{part} unknown", reason) for part, reason in server.unknown.items()]
+
+
+def _histogram(samples: Sequence[float]) -> list[str]:
+    """Bars over equal steps of the logarithm, from the fastest to the slowest."""
+    low, high = min(samples, default=0.0), max(samples, default=0.0)
+    if len(samples) < _BARS or low <= 0 or high <= low:
+        return []
+    step = (high / low) ** (1 / _BARS)
+    edges = [low * step**number for number in range(_BARS + 1)]
+    counts = [0] * _BARS
+    for sample in samples:
+        place = next((number for number in range(_BARS) if sample < edges[number + 1]), _BARS - 1)
+        counts[place] += 1
+    most = max(counts)
+    return [
+        f"  to {milliseconds(edges[number + 1]):>8} ms  {'█' * round(count / most * _WIDEST)} {count}"
+        for number, count in enumerate(counts)
+    ]
+
+
+def _command_row(command: CommandTimes) -> tuple[str, ...]:
+    return (
+        command.name,
+        f"{command.calls:,}",
+        f"{command.total:,.3f}",
+        milliseconds(command.mean),
+        "" if command.p50 is None else milliseconds(command.p50),
+        "" if command.p99 is None else milliseconds(command.p99),
+        f"{command.rejected + command.failed:,}" if command.rejected + command.failed else "",
+    )
+
+
+def document(report: LatencyReport) -> dict[str, Any]:
+    """Everything as JSON; times are in milliseconds."""
+    return {
+        "timestamp": iso(report.timestamp),
+        "servers": [_server(server) for server in report.servers],
+        **partial_document(report.missing),
+    }
+
+
+def _server(server: ServerLatency) -> dict[str, Any]:
+    return {
+        "server": server.place,
+        **{f"{title}Ms": _ms(server.percentile(percent)) for title, percent in _TITLES},
+        "samplesMs": [_ms(sample) for sample in server.samples],
+        "monitorThresholdMs": server.threshold,
+        "events": [
+            {
+                "event": event.name,
+                "latestAt": iso(event.latest_at),
+                "latestMs": event.latest,
+                "longestMs": event.longest,
+                "history": [{"at": iso(at), "ms": length} for at, length in event.history],
+            }
+            for event in server.events
+        ],
+        "advice": server.advice or None,
+        "lastForkMs": _ms(server.fork),
+        "forkMsPerGiB": _ms(server.fork_per_gibibyte),
+        "commands": [
+            {
+                "command": command.name,
+                "calls": command.calls,
+                "totalMs": _ms(command.total),
+                "meanMs": _ms(command.mean),
+                "p50Ms": _ms(command.p50),
+                "p99Ms": _ms(command.p99),
+                "rejected": command.rejected,
+                "failed": command.failed,
+            }
+            for command in server.commands
+        ],
+        "unknown": server.unknown,
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,185 @@
+"""Families of keys as a table: what they take, for how long they live, and which keys are the biggest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory, Stopped
+from checkout_cli.commands.memory.measure import Method
+from checkout_cli.commands.memory.tally import TTL_STEPS
+from checkout_cli.session import iso
+from checkout_cli.sizes import size
+from checkout_cli.terminal.key_names import key_shown
+from checkout_cli.terminal.output import (
+    Column,
+    console,
+    is_terminal,
+    narrate,
+    warn,
+    warn_if_partial,
+    write_json,
+    write_line,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+UNKNOWN = "?"
+_TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")
+_TTLS = (Column("TTL"), *(Column(name, number=True) for name in _TTL_NAMES))
+_BIGGEST = (Column("biggest keys"), Column("size", number=True))
+_STOPPED = {
+    Stopped.INTERRUPTED: "interrupted",
+    Stopped.TIME_IS_UP: "the time was up",
+}
+_SIZES = {
+    Method.MEMORY_USAGE: "",
+    Method.STRLEN: "; sizes estimated",
+    Method.NONE: "; sizes unknown",
+}
+
+
+def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False) -> None:
+    """The report on stdout, as one document or as tables; what is missing from it on stderr as well."""
+    if as_json:
+        write_json(document(report, reveal=reveal))
+    else:
+        _tables(report, reveal=reveal)
+    for note in report.notes:
+        warn(note)
+    if not as_json and (none := _not_drawn(report)):
+        narrate(none)
+    warn_if_partial(report.missing)
+    if report.stopped is not None:
+        narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with --cursor {report.cursor}")
+    elif report.resumed:
+        narrate("this is the rest alone: what came before --cursor is not in these numbers")
+
+
+def document(report: FamiliesReport, *, reveal: bool = False) -> dict[str, Any]:
+    """The report as JSON; bounds are those of 95 %, and absent from what was counted."""
+    return {
+        "timestamp": iso(report.timestamp),
+        "server": report.place,
+        "sample": report.sample,
+        "partial": report.partial,
+        "stopped": report.stopped,
+        "resumed": report.resumed,
+        "nextCursor": report.cursor,
+        "lookedAt": report.looked_at,
+        "keysInRedis": report.total,
+        "sizes": report.method,
+        "durationMs": round(report.took * 1000, 1),
+        "families": {str(family.family): _family(family, report) for family in report.families},
+        "biggest": [
+            {"key": key_shown(key.key, reveal=reveal), "family": key.family, "bytes": key.size}
+            for key in report.biggest
+        ],
+        "notes": list(report.notes),
+        "missingServers": list(report.missing),
+        "revealed": reveal,
+    }
+
+
+def _family(family: FamilyMemory, report: FamiliesReport) -> dict[str, Any]:
+    steps = [*(f"under{step // 1000}Seconds" for step in TTL_STEPS), "longer"]
+    return {
+        "keys": family.keys,
+        "bytes": family.size,
+        "share": _share(family, report),
+        "keysWithoutTtl": family.without_ttl,
+        "ttl": None if family.without_ttl is None else dict(zip(steps, family.ttls, strict=True)),
+        "unmeasuredKeys": family.unmeasured,
+        **({} if family.keys_bound is None else {"keysBound": _bound(family.keys_bound)}),
+        **({} if family.size_bound is None else {"bytesBound": _bound(family.size_bound)}),
+    }
+
+
+def _bound(bound: Bound) -> dict[str, Any]:
+    return {"low": bound.low, "high": bound.high}
+
+
+def _share(family: FamilyMemory, report: FamiliesReport) -> float | None:
+    """The family's part of all that was measured, 0 to 1."""
+    whole = _whole(report)
+    return None if family.size is None or not whole else round(family.size / whole, 4)
+
+
+# For people
+
+
+def _tables(report: FamiliesReport, *, reveal: bool) -> None:
+    terminal = is_terminal(sys.stdout)
+    shown = [family for family in report.families if family.keys]
+    write_line(_heading(report))
+    columns = _columns(report, terminal=terminal)
+    rows = [_row(family, report, terminal=terminal) for family in shown]
+    total = ["all", f"{sum(family.keys for family in shown):,}", *([""] * report.sample), _size(_whole(report))]
+    write_table(columns, [*rows, [*total, *([""] * (len(columns) - len(total)))]])
+    ending = [family for family in shown if any(family.ttls)]
+    if not terminal:
+        write_line()
+        write_table(_TTLS, [[str(family.family), *(f"{number:,}" for number in family.ttls)] for family in ending])
+        write_line()
+    if report.biggest:
+        write_table(_BIGGEST, [(key_shown(key.key, reveal=reveal), size(key.size)) for key in report.biggest])
+
+
+def _columns(report: FamiliesReport, *, terminal: bool) -> list[Column]:
+    bound = [Column("± 95 %", number=True)] * report.sample
+    columns = [Column("family"), Column("keys", number=True), *bound, Column("size", number=True), *bound]
+    columns += [Column("share", number=True), Column("no TTL", number=True)]
+    return columns + [Column(f"TTL {_TTL_NAMES[0]}…{_TTL_NAMES[-1]}")] * terminal
+
+
+def _row(family: FamilyMemory, report: FamiliesReport, *, terminal: bool) -> list[str]:
+    share = _share(family, report)
+    row = [str(family.family), f"{family.keys:,}"]
+    row += [_margin(family.keys, family.keys_bound, "{:,}".format)] * report.sample
+    row += [_size(family.size) + ("" if not family.unmeasured else " or more")]
+    row += [_margin(family.size, family.size_bound, size)] * report.sample
+    row += ["" if share is None else f"{share:.1%}"]
+    row += [UNKNOWN if family.without_ttl is None else f"{family.without_ttl:,}"]
+    return row + [spark(family.ttls, ascii_only=console().options.ascii_only)] * terminal
+
+
+def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]) -> str:
+    """How far off an estimate may be: in per cent, or what more there may be where none was drawn at all."""
+    if bound is None or value is None:
+        return ""
+    if bound.high is None:
+        return UNKNOWN
+    if bound.low == value:
+        return f"+{number(bound.high - value)}" if bound.high > value else "exact"
+    return f"{max(bound.high - value, value - bound.low) / value:.1%}"
+
+
+def _not_drawn(report: FamiliesReport) -> str:
+    """What a sample says of the families that it has none of."""
+    bounds = {family.family: family.keys_bound for family in report.families if not family.keys}
+    most = max((bound.high or 0 for bound in bounds.values() if bound is not None), default=0)
+    return f"none drawn of {', '.join(bounds)}: at most {most:,} keys of each, of unknown size" if most else ""
+
+
+def _whole(report: FamiliesReport) -> int | None:
+    sizes = [family.size for family in report.families if family.size is not None]
+    return sum(sizes) if sizes else None
+
+
+def _size(number: int | None) -> str:
+    return UNKNOWN if number is None else size(number)
+
+
+def spark(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
+    """Numbers as a row of marks, each as high as its number is beside the largest."""
+    levels = ".:-=+*#@" if ascii_only else "▁▂▃▄▅▆▇█"
+    top, gap = max(numbers, default=0), " " if ascii_only else "·"
+    return "".join(levels[-(-number * len(levels) // top) - 1] if number else gap for number in numbers)
+
+
+def _heading(report: FamiliesReport) -> str:
+    of = "" if report.total is None or report.total == report.looked_at else f" of {report.total:,}"
+    kind = "sample" if report.sample else "part" if report.partial else "all keys"
+    where = f"{report.looked_at:,}{of} keys of {safe(report.place)}"
+    return f"{kind}: {where} in {report.took:.1f} s{_SIZES[report.method]}"

@@ -1,0 +1,325 @@
+"""How full Redis is, how fast it fills, and what happens then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random, SystemRandom
+
+from checkout_cli.clock import Clock
+from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.files.last_look import LastLook, Reading
+from checkout_cli.servers.inspection import Info, Inspector, missing_grant
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.tier import RedisTier
+
+COMMAND = "memory"
+SHORTEST_SPAN = 10.0
+"""Seconds between two looks that are compared; in less, what a single client does looks like a trend."""
+_USED, _EVICTED = "used_memory", "evicted_keys"
+
+_OVERHEADS = {
+    "data": "used_memory_dataset",
+    "overhead": "used_memory_overhead",
+    "clients": "mem_clients_normal",
+    "replicas": "mem_clients_slaves",
+    "replicationBacklog": "mem_replication_backlog",
+    "aofBuffer": "mem_aof_buffer",
+    "scripts": "used_memory_scripts_eval",
+    "functions": "used_memory_functions",
+    "startup": "used_memory_startup",
+}
+"""What memory is used for, and the field of INFO that tells; all but the data is also part of ``overhead``."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What has changed in ``seconds`` since an earlier look: bytes, and evicted keys (``None``: not known)."""
+
+    seconds: float
+    size: float
+    evicted: float | None
+
+    @property
+    def size_per_minute(self) -> float:
+        """Bytes a minute; below zero where it shrinks."""
+        return self.size / self.seconds * 60
+
+    @property
+    def evicted_per_minute(self) -> float | None:
+        """Keys a minute."""
+        return None if self.evicted is None else self.evicted / self.seconds * 60
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One server's memory, in bytes; ``None`` is what it does not tell.
+
+    ``limit`` is ``None`` without one, ``system`` is all memory of its machine. ``not_counted`` does not count against
+    the limit. ``evicted`` is since the server's start. ``unreadable`` says why there is nothing to compare with.
+    """
+
+    place: str
+    used: int
+    limit: int | None
+    limit_known: bool
+    peak: int | None = None
+    resident: int | None = None
+    reported_fragmentation: float | None = None
+    system: int | None = None
+    not_counted: int = 0
+    policy: str = ""
+    evicted: int | None = None
+    is_replica: bool = False
+    overheads: Mapping[str, int] = field(default_factory=dict)
+    growth: Growth | None = None
+    no_growth: str = ""
+    risk: EvictionRisk | None = None
+    no_risk: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> int:
+        """What counts against the limit."""
+        return max(self.used - self.not_counted, 0)
+
+    @property
+    def reference(self) -> int | None:
+        """What it is full at: its limit, or without one all memory of its machine."""
+        return self.limit or self.system or None
+
+    @property
+    def fullness(self) -> float | None:
+        """The part of that which is used, 0 to 1, and above where it is over its limit."""
+        return None if self.reference is None else self.counted / self.reference
+
+    @property
+    def headroom(self) -> int | None:
+        """What is left below that; never less than nothing."""
+        return None if self.reference is None else max(self.reference - self.counted, 0)
+
+    @property
+    def fragmentation(self) -> float | None:
+        """What the machine gives it for each byte used; below 1, some of it is swapped out."""
+        return None if self.resident is None or not self.used else self.resident / self.used
+
+    @property
+    def minutes_until_full(self) -> float | None:
+        """Until the limit, if it goes on growing like this; ``None`` where it does not, or has none."""
+        if self.limit is None or self.headroom is None:
+            return None
+        if not self.headroom:
+            return 0.0
+        if self.growth is None or self.growth.size_per_minute <= 0:
+            return None
+        return self.headroom / self.growth.size_per_minute
+
+    @property
+    def never_full(self) -> str:
+        """Why there are no minutes until it is full, in words; empty where there are."""
+        if self.minutes_until_full is not None:
+            return ""
+        if not self.limit_known:
+            return "the limit is unknown"
+        if self.limit is None:
+            return "there is no limit"
+        return self.no_growth or "it does not grow"
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """All servers at ``timestamp`` (ms since the epoch); ``missing`` did not answer. ``unwritten``: why not kept."""
+
+    timestamp: int
+    servers: tuple[Memory, ...]
+    missing: tuple[str, ...] = ()
+    unwritten: str = ""
+
+
+def look_at_memory(
+    redis: RedisTier, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
+) -> MemoryReport:
+    """Ask every server, compare with the last look, and remember this one.
+
+    Raises:
+        CommandDenied, CommandUnknown: neither INFO nor MEMORY STATS works here.
+        RedisUnavailable: no server answers.
+    """
+    clock, last_look = clock or Clock(), last_look or LastLook()
+    found, missing, unwritten = [], [], ""
+    away: RedisUnavailable | None = None
+    for server in redis.servers():
+        try:
+            inspector = Inspector(server)
+            facts = _facts(inspector)
+            look = _Look(inspector, facts, last_look, clock.wall())
+            found.append(look.memory(random or SystemRandom(), is_cluster=redis.is_cluster))
+            unwritten = look.remember() or unwritten
+        except (CommandDenied, CommandUnknown):
+            raise
+        except RedisUnavailable as error:
+            away = error
+            missing.append(server.place)
+    if away is not None and not found:
+        raise away
+    return MemoryReport(clock.wall(), tuple(found), tuple(missing), unwritten)
+
+
+def reading_of(info: Info, now: int) -> Reading:
+    """What growth is judged by, at ``now`` (ms)."""
+    numbers = {name: info.number(name) for name in (_USED, _EVICTED)}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    return Reading(now, info.text("run_id") or "", known)
+
+
+def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | None, str]:
+    """What has changed since an earlier reading of the same server, or why nobody knows."""
+    if not reading.run:
+        return None, "growth is unknown: this server does not say since when it runs"
+    if earlier is None or _USED not in earlier.counters:
+        return None, "this is the first look; the next one tells how it grows"
+    if earlier.run != reading.run:
+        return None, "Redis has restarted since the last look; the next one tells how it grows"
+    seconds = reading.seconds_since(earlier)
+    if seconds < SHORTEST_SPAN:
+        return None, f"the last look was less than {SHORTEST_SPAN:.0f} s ago; look again a little later"
+    size = reading.counters[_USED] - earlier.counters[_USED]
+    return Growth(seconds, size, reading.since(earlier, _EVICTED)), ""
+
+
+def memory_of(place: str, info: Info, growth: Growth | None, no_growth: str) -> Memory:
+    """What INFO alone tells of one server's memory; nothing is used where it tells nothing."""
+    return Memory(
+        place=place,
+        used=info.integer(_USED) or 0,
+        limit=info.integer("maxmemory") or None,
+        limit_known=info.integer("maxmemory") is not None,
+        peak=info.integer("used_memory_peak"),
+        resident=info.integer("used_memory_rss"),
+        reported_fragmentation=info.number("mem_fragmentation_ratio"),
+        system=info.integer("total_system_memory") or None,
+        not_counted=info.integer("mem_not_counted_for_evict") or 0,
+        policy=info.text("maxmemory_policy") or "",
+        evicted=info.integer(_EVICTED),
+        is_replica=info.text("role") == "slave",
+        growth=growth,
+        no_growth=no_growth,
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What one server tells: fields as INFO has them, however they were learnt."""
+
+    info: Info
+    notes: tuple[str, ...] = ()
+
+
+def _facts(inspector: Inspector) -> _Facts:
+    """INFO, or as much of it as MEMORY STATS and CONFIG know."""
+    try:
+        info = inspector.info()
+    except (CommandDenied, CommandUnknown) as refusal:
+        info, notes = _without_info(inspector, refusal)
+        return _Facts(info, (f"INFO {missing_grant(refusal)}: no peak of the past, no evictions, no growth", *notes))
+    return _Facts(info)
+
+
+def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, tuple[str, ...]]:
+    try:
+        raw = inspector.ask("MEMORY", "STATS")
+    except (CommandDenied, CommandUnknown):
+        raise refusal from None
+    stats = {decoded(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
+    names = {
+        _USED: "total.allocated",
+        "used_memory_peak": "peak.allocated",
+        "used_memory_rss": "allocator.resident",
+        "used_memory_dataset": "dataset.bytes",
+        "used_memory_overhead": "overhead.total",
+        "used_memory_startup": "startup.allocated",
+        "mem_clients_normal": "clients.normal",
+        "mem_clients_slaves": "clients.slaves",
+        "mem_replication_backlog": "replication.backlog",
+        "mem_aof_buffer": "aof.buffer",
+        "used_memory_scripts_eval": "lua.caches",
+        "used_memory_functions": "functions.caches",
+    }
+    fields = {name: str(stats[known]) for name, known in names.items() if isinstance(stats.get(known), int)}
+    notes: tuple[str, ...] = ()
+    try:
+        config = inspector.config()
+    except (CommandDenied, CommandUnknown) as also:
+        notes = (f"limit and policy are unknown: CONFIG {missing_grant(also)}",)
+    else:
+        settings = {"maxmemory": "maxmemory", "maxmemory_policy": "maxmemory-policy"}
+        fields |= {name: config[known] for name, known in settings.items() if known in config}
+    return Info({"memory": fields}), notes
+
+
+class _Look:
+    """One server's facts beside those of the look before."""
+
+    def __init__(self, inspector: Inspector, facts: _Facts, last_look: LastLook, now: int) -> None:
+        self._inspector = inspector
+        self._info = facts.info
+        self._notes = facts.notes
+        self._last_look = last_look
+        self._now = now
+        self._earlier = last_look.previous(COMMAND, inspector.place)
+        self._reading = reading_of(self._info, now)
+
+    def memory(self, random: Random, *, is_cluster: bool) -> Memory:
+        info = self._info
+        if info.integer(_USED) is None:
+            raise RedisUnavailable(f"Redis at {self._inspector.place} does not tell how much memory it uses")
+        growth, no_growth = growth_between(self._earlier, self._reading)
+        found = memory_of(self._inspector.place, info, growth, no_growth)
+        risk, no_risk = self._risk(found.limit, random, is_cluster=is_cluster)
+        return replace(
+            found,
+            overheads=self._overheads(),
+            risk=risk,
+            no_risk=no_risk,
+            notes=(*self._notes, *(() if risk is None else risk.notes)),
+        )
+
+    def _overheads(self) -> dict[str, int]:
+        known = {what: self._info.integer(name) for what, name in _OVERHEADS.items()}
+        return {what: size for what, size in known.items() if size is not None}
+
+    def remember(self) -> str:
+        """Keep this look for the next one; returns why that is not possible, if it is not."""
+        earlier, reading = self._earlier, self._reading
+        if not reading.run:
+            return ""
+        if earlier is not None and earlier.run == reading.run and 0 <= reading.seconds_since(earlier) < SHORTEST_SPAN:
+            return ""  # the earlier one goes on being compared with, until enough time has passed
+        try:
+            self._last_look.remember(COMMAND, self._inspector.place, reading)
+        except OSError as error:
+            return f"{self._last_look.path}: {error.strerror or error}"
+        return ""
+
+    def _risk(self, limit: int | None, random: Random, *, is_cluster: bool) -> tuple[EvictionRisk | None, str]:
+        """What would be evicted first, or why nobody knows."""
+        policy = self._info.text("maxmemory_policy") or ""
+        if not policy:
+            return None, "the policy is unknown"
+        try:
+            risk = eviction_risk(self._inspector.server, policy, limit, random, now=self._now, is_cluster=is_cluster)
+        except (CommandDenied, CommandUnknown) as refusal:
+            return None, f"SCAN or DBSIZE {missing_grant(refusal)}"
+        except RedisUnavailable as away:  # it is loading, say; what INFO has told is worth showing
+            return None, str(away)
+        return risk, _no_eviction(policy, limit, is_replica=self._info.text("role") == "slave")
+
+
+def _no_eviction(policy: str, limit: int | None, *, is_replica: bool) -> str:
+    """Why nothing is evicted, where that is so."""
+    if is_replica:
+        return "a replica evicts nothing by itself: its primary does"
+    if policy == NO_EVICTION:
+        return "nothing is evicted: writes are refused when it is full"
+    return "" if limit is not None else "nothing is evicted without a limit"

@@ -1,0 +1,284 @@
+"""How memory settings look: today's and the proposed side by side, and in words what they mean for the checkouts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from checkout_cli.commands.memory.advice import Advice
+from checkout_cli.commands.memory.limits import Evicts, Limits, as_written
+from checkout_cli.commands.memory.outlook import Looked, Outlook, outlook
+from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
+from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
+from checkout_cli.errors import CommandDenied
+from checkout_cli.servers.inspection import missing_grant
+from checkout_cli.sizes import size
+from checkout_cli.terminal.output import (
+    Column,
+    is_terminal,
+    narrate,
+    partial_document,
+    show,
+    warn,
+    warn_if_partial,
+    write_json,
+    write_line,
+    write_table,
+)
+from checkout_cli.terminal.prompt import confirm
+from checkout_cli.terminal.safe import safe
+
+
+class Consent:
+    """Shows what would change, and asks a person unless that is settled."""
+
+    def __init__(self, *, yes: bool, dry_run: bool) -> None:
+        """``yes`` settles it one way, ``dry_run`` the other."""
+        self._yes = yes
+        self._dry_run = dry_run
+
+    def __call__(self, tuning: Tuning) -> bool:
+        """Whether to go on."""
+        if self._dry_run or self._yes:
+            return not self._dry_run
+        for step in tuning.steps:
+            for line in _proposal(step, tuning):
+                narrate(line)
+        return confirm("Change it?", hint="the same command with --yes, or with --dry-run to look only")
+
+
+def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None:
+    """What is, what would be, or what was done."""
+    if as_json:
+        write_json(document(tuning, dry_run=dry_run))
+    else:
+        for number, step in enumerate(tuning.steps):
+            if number:
+                write_line()
+            if len(tuning.steps) > 1:
+                write_line(safe(step.looked.place))
+            _show_step(step, tuning)
+    warn_if_partial(tuning.missing)
+    if tuning.asked:
+        narrate(_conclusion(tuning, dry_run))
+    for step in tuning.steps:
+        if step.persisted is not None and not step.persisted.done:
+            warn(f"{step.looked.place}: lost at the next restart: {step.persisted.reason}")
+
+
+def show_advice(advice: Advice, *, as_json: bool) -> None:
+    """The recommendation, its reasons, and what to type."""
+    if as_json:
+        write_json(
+            {
+                "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
+                "reasons": list(advice.reasons),
+                **partial_document(advice.now.missing),
+                "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
+                "servers": [_server(step, advice.now) for step in advice.now.steps],
+            }
+        )
+    else:
+        limit = "none fits" if advice.maxmemory is None else _limit(advice.maxmemory)
+        columns = (Column("setting"), Column("now"), Column("recommended"))
+        for step in advice.now.steps:
+            if len(advice.now.steps) > 1:
+                write_line(safe(step.looked.place))
+            today = step.looked.limits
+            rows = [
+                ("maxmemory", _limit(today.maxmemory), limit),
+                ("maxmemory-policy", today.policy or "unknown", advice.policy),
+            ]
+            write_table(columns, rows)
+        _list(advice.reasons)
+        locked = [line for step in advice.now.steps for line in _elsewhere(step.looked)]
+        _list(list(dict.fromkeys(locked)))
+        if not locked:
+            write_line(f"next: {advice.command}")
+    warn_if_partial(advice.now.missing)
+
+
+# JSON
+
+
+def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
+    """All of it; sizes are in bytes, ``maxBytes`` 0 is no limit."""
+    return {
+        "servers": [_server(step, tuning) for step in tuning.steps],
+        "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
+        "dryRun": dry_run,
+        "undone": tuning.undone and tuning.agreed,
+        **partial_document(tuning.missing),
+    }
+
+
+def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
+    looked, kept = step.looked, step.persisted
+    shown: dict[str, Any] = {
+        "place": looked.place,
+        "usedBytes": looked.used,
+        "countedBytes": looked.counted,
+        "today": _limits(looked.limits) | _outlook(outlook(looked, looked.limits)),
+        "configFile": looked.config_file,
+        "replicaOf": looked.primary,
+        "configUnavailable": None if looked.no_config is None else missing_grant(looked.no_config),
+        "provider": None if looked.provider is None else vars(looked.provider),
+    }
+    if tuning.asked:
+        shown["proposed"] = _limits(step.proposed) | _outlook(outlook(looked, step.proposed))
+        shown["now"] = None if step.now is None else _limits(step.now)
+        shown["persisted"] = None if kept is None else {**vars(kept), "lines": list(kept.lines)}
+    return shown
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    return {"maxBytes": limits.maxmemory, "policy": limits.policy, "samples": limits.samples}
+
+
+def _outlook(ahead: Outlook) -> dict[str, Any]:
+    return {
+        "evicts": str(ahead.evicts),
+        "excessBytes": ahead.excess,
+        "usedShare": None if ahead.share is None else round(ahead.share, 4),
+        "evictedSessionsEstimate": ahead.sessions,
+    }
+
+
+# For people
+
+
+def _show_step(step: Step, tuning: Tuning) -> None:
+    today, proposed, now = step.looked.limits, step.proposed, step.now
+    rows = [
+        [name, *(_setting(limits, name) for limits in (today, proposed, now) if limits is not None)]
+        for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples")
+    ]
+    titles = ["setting", "now"]
+    if tuning.asked:
+        titles = ["setting", "before" if now is not None else "now", "proposed"]
+        titles += ["now"] if now is not None else []
+    else:
+        rows = [row[:2] for row in rows]
+    write_table([Column(title) for title in titles], rows)
+    _list(_meaning(step, tuning))
+
+
+def _list(lines: Sequence[str]) -> None:
+    """A point for each line; on a terminal, longer ones go on under their own beginning."""
+    if not is_terminal(sys.stdout):
+        for line in lines:
+            write_line(f"- {safe(line)}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row("-", Text(safe(line)))
+    show(grid)
+
+
+def _proposal(step: Step, tuning: Tuning) -> list[str]:
+    today, changes = step.looked.limits, step.changes
+    lines = [
+        f"{step.looked.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
+        for name in changes.settings()
+    ]
+    if tuning.persist:
+        lines.append(f"{step.looked.place}: CONFIG REWRITE, which writes all that was changed while it runs")
+    return lines + [f"  {line}" for line in _meaning(step, tuning)]
+
+
+def _setting(limits: Limits, name: str) -> str:
+    return _limit(limits.maxmemory) if name == "maxmemory" else limits.settings().get(name, "unknown")
+
+
+def _limit(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    return as_written(size) if size else "0 (no limit)"
+
+
+def _meaning(step: Step, tuning: Tuning) -> list[str]:
+    looked, limits = step.looked, step.now or step.proposed
+    ahead = outlook(looked, limits)
+    lines = [_fits(looked, limits, ahead), _full(limits, ahead)]
+    if looked.primary is not None:
+        lines.append(f"this is a replica: {looked.primary} evicts for it, so the settings that count are those there")
+    return lines + (_restart(step, tuning) if looked.no_config is None else _elsewhere(looked))
+
+
+def _elsewhere(looked: Looked) -> list[str]:
+    """Why it cannot be changed from here, and where it can."""
+    if looked.no_config is None:
+        return []
+    lines = [f"it cannot be changed from here: {missing_grant(looked.no_config)}"]
+    if looked.provider is not None:
+        return [*lines, f"this is {looked.provider.name}; {elsewhere(looked)}"]
+    return lines if isinstance(looked.no_config, CommandDenied) else [*lines, elsewhere(looked)]
+
+
+def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
+    if looked.counted is None:
+        return "how much memory is in use is unknown: needs +info"
+    if limits.maxmemory is None:
+        return f"{size(looked.counted)} are in use; the limit is unknown"
+    if not limits.maxmemory:
+        return f"{size(looked.counted)} are in use, with no limit but the machine's"
+    share = f"{size(looked.counted)} of {size(limits.maxmemory)} are in use ({_per_cent(ahead.share)})"
+    if not ahead.excess:
+        return f"the data fits: {share}"
+    if ahead.evicts is Evicts.NOTHING:
+        return f"the data does not fit: {share}; {size(ahead.excess)} too much, so every write is refused"
+    sessions = "" if ahead.sessions is None else f", about {ahead.sessions:,} sessions among it"
+    return f"the data does not fit: {share}; {size(ahead.excess)} are evicted at once{sessions}"
+
+
+def _full(limits: Limits, ahead: Outlook) -> str:
+    if limits.policy is None:
+        return "what it evicts when full is unknown"
+    idle = "" if limits.maxmemory else " (without effect while there is no limit)"
+    when = f"{limits.policy}{idle}: when full, "
+    if ahead.evicts is Evicts.NOTHING:
+        return f"{when}nothing is evicted, writes are refused, and new sessions go to the database"
+    if ahead.evicts is Evicts.KEYS_WITH_TTL:
+        return f"{when}any key with a time to live may be evicted, and all live checkouts have one"
+    return f"{when}any key may be evicted: live checkouts, and the index that lists them"
+
+
+def _restart(step: Step, tuning: Tuning) -> list[str]:
+    looked, kept, limits = step.looked, step.persisted, step.now or step.proposed
+    if kept is not None and kept.done:
+        return [f"written to {kept.file}: it survives a restart"]
+    if kept is not None:
+        return [f"it does not survive a restart: {kept.reason}", f"into {kept.file} belongs: {'; '.join(kept.lines)}"]
+    if not tuning.asked or (step.changes.is_empty and not tuning.persist):
+        if looked.config_file == "":
+            return ["it was started without a configuration file: what was set since is lost at a restart"]
+        return [f"its configuration file is {looked.config_file}"] if looked.config_file else []
+    if tuning.persist:
+        return ["CONFIG REWRITE writes this, and all else that was changed while it runs, to its file"]
+    if looked.config_file:
+        return [f"a restart brings back what {looked.config_file} has; --persist writes this there"]
+    return [f"lost at the next restart, unless {SOME_FILE} has: {'; '.join(lines_for_file(limits))}"]
+
+
+def _conclusion(tuning: Tuning, dry_run: bool) -> str:
+    if not tuning.anything_to_do:
+        return "nothing to change: it is so already"
+    if dry_run:
+        return "nothing was changed (--dry-run)"
+    if not tuning.agreed:
+        return "nothing was changed"
+    if not any(not step.changes.is_empty for step in tuning.steps):
+        return "no setting was changed" + (", and all are in the server's file now" if tuning.all_persisted else "")
+    if tuning.undone:
+        return "undone, and read back"
+    return "changed, and read back; checkoutctl memory tune --undo takes it back"
+
+
+def _per_cent(share: float | None) -> str:
+    if share is None:
+        return "unknown"
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

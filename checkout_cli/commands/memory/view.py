@@ -1,0 +1,233 @@
+"""How memory looks: how full it is, as a bar, and what that means for shoppers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from checkout_cli.commands.memory.eviction import PART, Checkouts, EvictionRisk
+from checkout_cli.commands.memory.show import Growth, Memory, MemoryReport
+from checkout_cli.session import iso
+from checkout_cli.sizes import size
+from checkout_cli.spans import span
+from checkout_cli.terminal.output import (
+    Column,
+    console,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_json,
+    write_table,
+)
+
+UNKNOWN = "unknown"
+_OVERHEADS = {
+    "data": "data",
+    "overhead": "overhead",
+    "clients": "clients",
+    "replicas": "replicas",
+    "replicationBacklog": "replication backlog",
+    "aofBuffer": "AOF buffer",
+    "scripts": "scripts",
+    "functions": "functions",
+    "startup": "at start",
+}
+BAR = 24
+_LONG = 60 * 24 * 365
+"""Minutes; a forecast for longer than a year is none."""
+
+
+def show_memory(report: MemoryReport, *, as_json: bool) -> None:
+    """The report on stdout."""
+    if as_json:
+        write_json(document(report))
+    else:
+        for memory in report.servers:
+            write_table((Column("memory"), Column(memory.place)), list(_rows(memory)))
+    for note in dict.fromkeys(note for memory in report.servers for note in memory.notes):
+        warn(note)
+    if report.unwritten:
+        warn(f"the next look will have nothing to compare with: {report.unwritten}")
+    warn_if_partial(report.missing)
+
+
+def document(report: MemoryReport) -> dict[str, Any]:
+    """The report as JSON; what a server does not tell is ``null``."""
+    return {
+        "timestamp": iso(report.timestamp),
+        "servers": [_document(memory) for memory in report.servers],
+        **partial_document(report.missing),
+    }
+
+
+def _document(memory: Memory) -> dict[str, Any]:
+    minutes = memory.minutes_until_full
+    return {
+        "server": memory.place,
+        "usedBytes": memory.used,
+        "countedBytes": memory.counted,
+        "limitBytes": memory.limit,
+        "systemBytes": memory.system,
+        "headroomBytes": memory.headroom,
+        "fullness": None if memory.fullness is None else round(memory.fullness, 4),
+        "peakBytes": memory.peak,
+        "residentBytes": memory.resident,
+        "fragmentation": None if memory.fragmentation is None else round(memory.fragmentation, 3),
+        "reportedFragmentation": memory.reported_fragmentation,
+        "policy": memory.policy or None,
+        "replica": memory.is_replica,
+        "evictedSinceStart": memory.evicted,
+        "sinceLastLook": _growth(memory.growth),
+        "minutesUntilFull": None if minutes is None else round(minutes, 1),
+        "neverFull": memory.never_full or None,
+        "overheadBytes": dict(memory.overheads),
+        "evictedFirst": _risk(memory),
+        "notes": list(memory.notes),
+    }
+
+
+def _growth(growth: Growth | None) -> dict[str, Any] | None:
+    if growth is None:
+        return None
+    evicted = growth.evicted_per_minute
+    return {
+        "seconds": round(growth.seconds, 1),
+        "bytes": round(growth.size),
+        "bytesPerMinute": round(growth.size_per_minute),
+        "evicted": growth.evicted,
+        "evictedPerMinute": None if evicted is None else round(evicted, 2),
+    }
+
+
+def _risk(memory: Memory) -> dict[str, Any]:
+    risk = memory.risk
+    if risk is None:
+        return {"unknown": memory.no_risk}
+    return {
+        "none": memory.no_risk or None,
+        "order": risk.order,
+        "sampledKeys": risk.looked_at,
+        "exact": risk.exact,
+        "openCheckouts": _checkouts(risk.open),
+        "freedBytes": risk.freed,
+        "evictedKeys": risk.keys if risk.families is not None else None,
+        "evictedByFamily": None if risk.families is None else {str(name): n for name, n in risk.families.items()},
+        "evictedCheckouts": _checkouts(risk.first),
+    }
+
+
+def _checkouts(checkouts: Checkouts | None) -> dict[str, Any] | None:
+    return None if checkouts is None else {"number": checkouts.number, "basketValue": checkouts.value}
+
+
+# For people
+
+
+def _rows(memory: Memory) -> Iterator[tuple[str, str]]:
+    yield "used", _used(memory)
+    if memory.fullness is not None:
+        yield "", f"{bar(memory.fullness)} {size(memory.headroom or 0)} left"
+    yield "peak", UNKNOWN if memory.peak is None else size(memory.peak)
+    yield "resident", _resident(memory)
+    yield "policy", memory.policy or UNKNOWN
+    yield "growth", _growth_text(memory)
+    yield "full in", full_in(memory)
+    yield "evicted", _evicted(memory)
+    yield "used for", _overheads(memory)
+    yield from _risk_rows(memory)
+
+
+def bar(part: float, width: int = BAR) -> str:
+    """A part of a whole, 0 to 1, as a bar."""
+    full, empty = ("#", ".") if console().options.ascii_only else ("█", "░")
+    filled = min(max(round(part * width), 0), width)
+    return full * filled + empty * (width - filled)
+
+
+def _used(memory: Memory) -> str:
+    text = size(memory.used)
+    if memory.limit is not None:
+        text += f" of {size(memory.limit)} ({memory.fullness:.1%})"
+    elif memory.limit_known and memory.system is not None:
+        text += f", no limit; the machine has {size(memory.system)} ({memory.fullness:.1%})"
+    else:
+        text += ", no limit" if memory.limit_known else ", limit unknown"
+    if memory.not_counted:
+        text += f"; {size(memory.not_counted)} of it do not count"
+    return text
+
+
+def _resident(memory: Memory) -> str:
+    if memory.resident is None or memory.fragmentation is None:
+        return UNKNOWN
+    text = f"{size(memory.resident)}, {memory.fragmentation:.2f} × used"
+    if memory.reported_fragmentation is not None:
+        text += f" (fragmentation as Redis tells it: {memory.reported_fragmentation:.2f})"
+    return text
+
+
+def _growth_text(memory: Memory) -> str:
+    growth = memory.growth
+    if growth is None:
+        return memory.no_growth
+    return f"{signed_size(growth.size_per_minute)} a minute, in the last {span(growth.seconds * 1000)}"
+
+
+def signed_size(number: float) -> str:
+    """Growth or shrinkage in bytes, with its sign."""
+    return f"{'+' if number >= 0 else '-'}{size(abs(number))}"
+
+
+def full_in(memory: Memory) -> str:
+    """When the limit is reached, or why nobody can say."""
+    minutes = memory.minutes_until_full
+    if minutes is None:
+        return memory.never_full if not memory.no_growth or memory.never_full != memory.no_growth else UNKNOWN
+    if not minutes:
+        return "it is full now"
+    return "more than a year" if minutes > _LONG else f"{minutes:,.0f} minutes ({span(minutes * 60_000)})"
+
+
+def _evicted(memory: Memory) -> str:
+    if memory.evicted is None:
+        return UNKNOWN
+    text = f"{memory.evicted:,} since the server started"
+    growth = memory.growth
+    if growth is not None and growth.evicted is not None:
+        text += f"; {growth.evicted:,.0f} since the last look, {growth.evicted_per_minute:,.1f} a minute"
+    return text
+
+
+def _overheads(memory: Memory) -> str:
+    parts = [
+        f"{words} {size(memory.overheads[name])}" for name, words in _OVERHEADS.items() if memory.overheads.get(name)
+    ]
+    return ", ".join(parts) or UNKNOWN
+
+
+def _risk_rows(memory: Memory) -> Iterator[tuple[str, str]]:
+    risk = memory.risk
+    if risk is None:
+        yield "evicted first", f"unknown: {memory.no_risk}"
+        return
+    about = "" if risk.exact else "about "
+    if risk.open is not None:
+        yield "open checkouts", f"{about}{risk.open.number:,}, baskets worth {risk.open.value:,.2f}"
+    if memory.no_risk:
+        yield "evicted first", memory.no_risk
+    else:
+        yield "evicted first", _first(risk, about)
+    if not risk.exact:
+        yield "", f"(judged from {risk.looked_at:,} keys)"
+
+
+def _first(risk: EvictionRisk, about: str) -> str:
+    if risk.families is None:
+        return risk.order
+    if not risk.keys:
+        return f"{risk.order}: there are none, so writes are refused when it is full"
+    by_family = ", ".join(f"{number:,} {family}" for family, number in risk.families.items())
+    text = f"{risk.order}: the next {PART:.0%} of the limit is {about}{risk.keys:,} keys ({by_family})"
+    if risk.first is not None:
+        text += f", among them {risk.first.number:,} open checkouts worth {risk.first.value:,.2f}"
+    return text

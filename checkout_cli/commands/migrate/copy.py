@@ -1,0 +1,280 @@
+"""``migrate run --to``: what one Redis has goes to another one, while the shop goes on with the first.
+
+A copy keeps the stamp of the server that it came from. So nobody believes it on the new one: its first read asks the
+database. Whatever the shop writes on the old server after a session was copied is therefore not lost, and the copy may
+be as old as it likes. What only Redis has, because the database was away, is brought to the database first: in two
+places it would be written twice. Caches are left behind: they fill again, and a price change must not be undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum, auto
+from typing import Any
+
+from checkout_cli.commands.migrate.checkpoint import Checkpoint, CheckpointFile, Counts, identities_of, place_of
+from checkout_cli.commands.migrate.run import (
+    ATTEMPTS,
+    JOB,
+    PAGE,
+    RATE,
+    MigrationReport,
+    Progress,
+    Run,
+    Step,
+    begun,
+    need_redis,
+    silent,
+)
+from checkout_cli.config.redis_url import parts_of
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    InvalidInput,
+    RedisUnavailable,
+    WrongKeyType,
+)
+from checkout_cli.jobs.job_lock import job_lock, new_owner
+from checkout_cli.keys import Family, checkout_id_of, family_of
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
+from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.copies import SessionCopy, lengthen_all, put_hashes, put_sessions, read_hashes
+from checkout_cli.store.redis.index import Entry, RedisIndex
+from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, RedisTier
+
+DIRECTION = "Redis to another Redis"
+_OTHERS = {Family.USERS, Family.STATS}
+SLACK = 1_000
+"""Milliseconds by which a copy's end may differ from the original's before it is moved."""
+
+
+def target_settings(url: str, mode: str, settings: Settings) -> Settings:
+    """The settings that lead to the other Redis; certificates and time-outs are the same as for this one.
+
+    Raises:
+        InvalidInput: it is no URL of a Redis, or has a password in it.
+    """
+    try:
+        parts = parts_of(url)
+    except ValueError as error:
+        raise InvalidInput(f"--to {error}", hint="--to redis://user@host:6379/0") from error
+    if "redis_password" in parts:
+        raise InvalidInput(
+            "--to has a password in it, which everybody on this machine can read",
+            hint="set REDIS_TO_PASSWORD, or REDIS_TO_PASSWORD_FILE, and leave it out of the URL",
+        )
+    defaults: dict[str, Any] = {"redis_username": "", "redis_db": 0, "redis_tls_server_name": ""}
+    return replace(
+        settings,
+        **defaults | parts,
+        redis_url="",
+        redis_password=settings.redis_to_password,
+        redis_password_file=settings.redis_to_password_file,
+        redis_sentinels="",
+        redis_mode=mode,
+        redis_cluster_nodes="",
+    )
+
+
+def move_to(
+    store: CheckoutStore,
+    target: RedisTier,
+    place: str,
+    file: CheckpointFile,
+    *,
+    rate: int = RATE,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> MigrationReport:
+    """Copy sessions, tracked users and statistics; goes on where an earlier run of the same move ended.
+
+    ``place`` is the target in words, for the checkpoint.
+
+    Raises:
+        InvalidInput: it is the very same server, or the checkpoint is of another migration or was edited.
+        Locked: another process migrates now.
+        TierUnavailable: one of the two cannot be reached from the beginning.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    here = place_of(store.settings)
+    with job_lock(store, JOB, new_owner()) as lock:
+        servers = refuse_same(store, target, place)
+        now = store.clock.wall()
+        number = store.index.count(now).number
+        fresh = Checkpoint(f"Redis {here}", f"Redis {place}", servers, DIRECTION, now, now, number)
+        report = begun(fresh, file, restart=restart)
+        return Run(store, file, lock, report, rate, progress).through(_Keys(store, target))
+
+
+def refuse_same(store: CheckoutStore, target: RedisTier, place: str) -> str:
+    """Who the servers on both sides are; a copy is not believed only because its stamp is another server's.
+
+    Raises:
+        InvalidInput: one of the servers is on both sides, be it with another of its databases.
+        ConfigurationError: the target is a cluster and ``--to-mode`` says that it is none, or the reverse.
+        RedisUnavailable: one does not answer.
+    """
+    ours = identities_of(store.redis)
+    with mode_of_target():
+        theirs = identities_of(target)
+    known = set(ours) & set(theirs) - {NO_IDENTITY.decode()}
+    if known or place == place_of(store.settings):
+        raise InvalidInput(
+            f"{place} is the server that the sessions are on", hint="checkoutctl info server, on both: the run_id"
+        )
+    return f"{','.join(ours)} to {','.join(theirs)}"
+
+
+@contextmanager
+def mode_of_target() -> Iterator[None]:
+    """Where the target is a cluster and should be none, or the reverse, name the option and not this side's setting."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), hint="--to-mode cluster, or standalone") from error
+
+
+def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
+    """What the target has of sessions.
+
+    Raises:
+        ConfigurationError: the target is a node of a cluster, and ``--to-mode`` says that it is none.
+        RedisUnavailable: it does not answer.
+    """
+    with mode_of_target():
+        return target.look(checkout_ids)
+
+
+class _Keys:
+    """All keys of the old server, in the order of its own scan."""
+
+    def __init__(self, store: CheckoutStore, target: RedisTier) -> None:
+        self._store = store
+        self._target = target
+
+    def step(self, last: str, counts: Counts) -> Step:
+        keys, cursor = self._store.redis.scan_step("*", last or FIRST_CURSOR, PAGE)
+        if missing := self._store.redis.missing_servers():
+            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have would be missing")
+        families = [(key, family_of(key)) for key in keys]
+        sessions = [checkout_id_of(decoded(key)) for key, family in families if family is Family.SESSIONS]
+        copy(self._store, self._target, sessions, counts)
+        others = [key for key, family in families if family in _OTHERS]
+        counts.others += put_hashes(self._target, read_hashes(self._store.redis, others))
+        return Step(len(keys), cursor)
+
+
+class Fate(StrEnum):
+    """What is to be done with a session."""
+
+    COPY = auto()
+    REPLACE = auto()
+    KEEP = auto()
+    """What is there is the same, or newer."""
+    DIRTY = auto()
+    DIFFERS = auto()
+    """Another program's value on one of the sides: nobody can tell which is newer; or no session at all."""
+    GONE = auto()
+
+
+def fate_of(mine: Look, there: Look) -> Fate:
+    """Compare what the old server has with what the new one has."""
+    for look in (mine, there):
+        if look.problem is Problem.UNREACHABLE:
+            raise RedisUnavailable(look.detail)
+    if mine.value is None and mine.problem is None:
+        return Fate.GONE
+    copy_here, copy_there = mine.copy, there.copy
+    if copy_here is None or copy_here.kind is Kind.UNREADABLE or there.problem is not None:
+        return Fate.DIFFERS
+    if copy_here.is_dirty and not copy_here.is_external:
+        return Fate.DIRTY
+    if copy_there is None:
+        return Fate.COPY
+    if there.value == mine.value:
+        return Fate.KEEP
+    if copy_here.is_external or copy_there.is_external:
+        return Fate.DIFFERS
+    if copy_there.is_dirty or copy_there.version >= copy_here.version:
+        return Fate.KEEP
+    return Fate.REPLACE
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A session on both sides."""
+
+    checkout_id: str
+    mine: Look
+    there: Look
+
+    def copy(self, usual: int) -> SessionCopy:
+        """What is to be put there; ``usual`` is the time to live (ms) of one that never ends, in place of another."""
+        assert self.mine.value is not None  # noqa: S101  (what is copied is there)
+        ttl = usual if self.mine.ttl is None and self.there.value is not None else self.mine.ttl
+        return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
+
+
+def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], counts: Counts) -> None:
+    """Bring the target up to date with these sessions, and count what became of each.
+
+    Raises:
+        TierUnavailable: some may be copied.
+    """
+    left = list(checkout_ids)
+    for _ in range(ATTEMPTS):
+        left = _attempt(store, target, left, counts)
+        if not left:
+            return
+    counts.left += len(left)
+
+
+def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], counts: Counts) -> list[str]:
+    """The same once; returns those that changed under our hands."""
+    fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
+    looks, flushed = _flushed(store, names)
+    counts.flushed += flushed
+    for name, mine, there in zip(names, looks, look_there(target, names), strict=True):
+        fates[fate_of(mine, there)].append(_Seen(name, mine, there))
+    counts.dirty += len(fates[Fate.DIRTY])
+    counts.external += len(fates[Fate.DIFFERS])
+    counts.ended += len(fates[Fate.GONE])
+    counts.current += len(fates[Fate.KEEP])
+    lengthen_all(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
+    wanted = fates[Fate.COPY] + fates[Fate.REPLACE]
+    usual = int(store.settings.session_ttl * 1000)
+    put = put_sessions(target, [seen.copy(usual) for seen in wanted])
+    done = [seen for seen, success in zip(wanted, put, strict=True) if success]
+    counts.published += sum(seen.there.value is None for seen in done)
+    counts.updated += sum(seen.there.value is not None for seen in done)
+    _enter(store, target, [*done, *fates[Fate.KEEP]])
+    return [seen.checkout_id for seen, success in zip(wanted, put, strict=True) if not success]
+
+
+def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
+    """What the old server has, after the database got what it lacked; and of how many sessions."""
+    looks, flushed = store.redis.look(names), 0
+    for place, (name, look) in enumerate(zip(names, looks, strict=True)):
+        with suppress(DatabaseUnavailable):  # it stays where it is, and is counted
+            if store.publisher.settle_seen(name, look) is not None:
+                looks[place] = store.redis.look([name])[0]
+                flushed += 1
+    return looks, flushed
+
+
+def _ends_sooner(seen: _Seen) -> bool:
+    """Whether the copy ends before the original: it was read since."""
+    return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
+
+
+def _enter(store: CheckoutStore, target: RedisTier, some: Sequence[_Seen]) -> None:
+    now = store.clock.wall()
+    entries = [Entry(seen.checkout_id, now + seen.mine.ttl) for seen in some if seen.mine.ttl is not None]
+    with suppress(WrongKeyType):  # another program's keys are in the way there: a clean-up enters them
+        RedisIndex(target).enter(entries)

@@ -1,0 +1,113 @@
+"""``migrate plan``: what a run would find, whether Redis has room for it, and how long it would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from checkout_cli.commands.migrate.run import PAGE, RATE, Progress, State, need_redis, silent, state_of
+from checkout_cli.errors import CommandDenied, CommandUnknown
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import encode
+from checkout_cli.store.records import Record
+
+
+@dataclass
+class Plan:
+    """What a run would find. Bytes of ``needed`` are what the missing sessions would take, keys and index included.
+
+    ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
+    """
+
+    rate: int
+    living: int = 0
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    expired: int = 0
+    tombstones: int = 0
+    pending: int = 0
+    body_bytes: int = 0
+    needed: int = 0
+    limit: int | None = None
+    used: int | None = None
+
+    @property
+    def to_do(self) -> int:
+        """Sessions that a run would publish."""
+        return self.states[State.MISSING] + self.states[State.OLDER] + self.states[State.UNTRUSTED]
+
+    @property
+    def states_missing(self) -> int:
+        """Sessions whose bodies were measured: all that Redis lacks."""
+        return self.states[State.MISSING]
+
+    @property
+    def seconds(self) -> float:
+        """About how long a run takes: every living row is looked at."""
+        return self.living / self.rate
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether Redis has room; ``None`` where it does not tell."""
+        if self.limit == 0:
+            return True
+        if self.limit is None or self.used is None:
+            return None
+        return self.used + self.needed <= self.limit
+
+
+KEY_OVERHEAD = 150
+"""Bytes of a key beside its name and value: its entries in the tables of keys and expiries, and the allocator's."""
+INDEX_OVERHEAD = 110
+"""Bytes of an entry of the index beside the id: in a list and a table."""
+
+
+def plan(store: CheckoutStore, *, rate: int = RATE, progress: Progress = silent) -> Plan:
+    """Look at every living row and at what Redis has of it; nothing is changed.
+
+    Raises:
+        TierUnavailable: one of the two cannot be reached.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    found = Plan(rate)
+    now = store.clock.wall()
+    found.expired, found.tombstones, found.pending = store.database.aside(now)
+    total = store.database.count(now)
+    last = ""
+    while rows := store.database.living_after(last, now, PAGE):
+        names = [row.checkout_id for row in rows]
+        identities = store.redis.identities(names)
+        for row, look in zip(rows, store.redis.look(names), strict=True):
+            state = state_of(row, look, identities.get(row.checkout_id))
+            found.states[state] += 1
+            if state is State.MISSING:
+                _add(found, row)
+        found.living += len(rows)
+        last = names[-1]
+        progress(found.living, max(total, found.living))
+    _room(store, found)
+    return found
+
+
+def _add(found: Plan, row: Record) -> None:
+    value = encode(row.version, b"-" * 81, row.body or b"{}")
+    name = len(row.checkout_id.encode())
+    found.body_bytes += len(value)
+    found.needed += len(value) * 9 // 8 + 2 * name + KEY_OVERHEAD + INDEX_OVERHEAD  # values are rounded up to classes
+
+
+def _room(store: CheckoutStore, found: Plan) -> None:
+    """What INFO tells of the limit, of all servers together; nothing where it is denied or renamed away."""
+    try:
+        infos = [Inspector(server).info() for server in store.redis.servers()]
+    except (CommandDenied, CommandUnknown):
+        return
+    limits = [info.integer("maxmemory") for info in infos]
+    if 0 in limits:
+        found.limit = 0
+    elif None not in limits:
+        found.limit = sum(limit or 0 for limit in limits)
+    used = [info.integer("used_memory") for info in infos]
+    if None not in used:
+        aside = sum(info.integer("mem_not_counted_for_evict") or 0 for info in infos)
+        found.used = max(sum(one or 0 for one in used) - aside, 0)

@@ -1,0 +1,319 @@
+"""``migrate run``: what the database has goes to Redis, while the shop goes on.
+
+Every session goes through the store's own protocol: a key that is missing is claimed before its row is read, a copy
+goes only to the server that was asked before, and a newer version is never overwritten. So a page can be done twice,
+and the checkpoint is written after each page. Sessions that are created meanwhile go to Redis by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from checkout_cli.commands.migrate.checkpoint import (
+    DIRECTION,
+    Checkpoint,
+    CheckpointFile,
+    Counts,
+    refuse_foreign,
+    source_of,
+    target_of,
+)
+from checkout_cli.errors import ConfigurationError, ExitCode, RedisUnavailable, TierUnavailable, WrongKeyType
+from checkout_cli.jobs.job_lock import JobLock, job_lock, new_owner
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.records import Problem, Record
+from checkout_cli.store.redis.index import Entry
+from checkout_cli.store.redis.tier import Look, Opened
+
+JOB = "migrate"
+PAGE = 100
+"""Sessions in one step: about a millisecond of Redis' time, and of their largest values 25 MB here."""
+RATE = 2000
+"""Sessions a second by default."""
+ATTEMPTS = 3
+"""How often a session is tried that the shop takes out of our hands."""
+
+Progress = Callable[[int, int], None]
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+class State(StrEnum):
+    """What Redis has of a living row."""
+
+    CURRENT = "current"
+    OLDER = "older"
+    UNTRUSTED = "untrusted"
+    """The same version, stamped for an earlier run of the server."""
+    MISSING = "missing"
+    DIRTY = "dirty"
+    EXTERNAL = "external"
+
+
+@dataclass
+class MigrationReport:
+    """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
+
+    checkpoint: Checkpoint
+    resumed: bool = False
+    from_start_again: bool = False
+    unreachable: TierUnavailable | None = None
+    lost_lock: bool = False
+    seconds: float = 0.0
+    done_here: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.checkpoint.finished
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """69 where a tier went away, 75 where another process took over, 1 where sessions were left."""
+        if self.unreachable is not None:
+            return ExitCode.UNAVAILABLE
+        if self.lost_lock:
+            return ExitCode.TRY_AGAIN
+        counts = self.checkpoint.counts
+        return ExitCode.FINDING if counts.dirty or counts.external or counts.left else ExitCode.OK
+
+
+def state_of(row: Record, look: Look, identity: bytes | None) -> State:
+    """What a look found, compared with the row."""
+    if look.problem is Problem.UNREACHABLE:
+        raise RedisUnavailable(look.detail)
+    copy = look.copy
+    if look.problem is not None or (copy is not None and copy.is_external):
+        return State.EXTERNAL
+    if copy is None:
+        return State.MISSING
+    if copy.is_dirty:
+        return State.DIRTY
+    if copy.version < row.version:
+        return State.OLDER
+    return State.CURRENT if copy.version > row.version or copy.identity == identity else State.UNTRUSTED
+
+
+def need_redis(store: CheckoutStore) -> None:
+    """Nothing can be moved to a Redis that is switched off for sessions.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if not store.settings.enable_checkout_sessions:
+        raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
+
+
+class Step(NamedTuple):
+    """A page that is done: how many were in it, and where it ended, ``None`` where nothing comes after it."""
+
+    done: int
+    last: str | None
+
+
+class Source(Protocol):
+    """What is moved, page by page. A page that was done in part is done again."""
+
+    def step(self, last: str, counts: Counts) -> Step:
+        """Move the page after ``last``, and count what became of it.
+
+        Raises:
+            TierUnavailable: some of the page may be moved.
+        """
+
+
+class _Rows:
+    """The database's living rows, in the order of their ids."""
+
+    def __init__(self, store: CheckoutStore) -> None:
+        self._store = store
+
+    def step(self, last: str, counts: Counts) -> Step:
+        rows = self._store.database.living_after(last, self._store.clock.wall(), PAGE)
+        if not rows:
+            return Step(0, None)
+        move(self._store, rows, counts)
+        return Step(len(rows), rows[-1].checkout_id)
+
+
+def migrate(
+    store: CheckoutStore,
+    file: CheckpointFile,
+    *,
+    rate: int = RATE,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> MigrationReport:
+    """Publish every living row that Redis lacks; goes on where an earlier run of the same migration ended.
+
+    Raises:
+        InvalidInput: the checkpoint is of another migration, or was edited.
+        Locked: another process migrates now.
+        TierUnavailable: one of the two cannot be reached from the beginning.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    with job_lock(store, JOB, new_owner()) as lock:
+        target, server = target_of(store)
+        now = store.clock.wall()
+        fresh = Checkpoint(source_of(store), target, server, DIRECTION, now, now, store.database.count(now))
+        report = begun(fresh, file, restart=restart)
+        return Run(store, file, lock, report, rate, progress).through(_Rows(store))
+
+
+def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
+    """A migration's beginning: from its checkpoint, or as ``fresh`` says.
+
+    Raises:
+        InvalidInput: the checkpoint is of another migration that has not finished, or was edited.
+    """
+    found = None if restart else file.read()
+    if found is None or found.finished:
+        return MigrationReport(fresh)
+    refuse_foreign(found, fresh)
+    if found.server != fresh.server:  # what it had may be lost, and no copy in it is trusted
+        return MigrationReport(fresh, from_start_again=True)
+    return MigrationReport(found, resumed=True)
+
+
+class Run:
+    """One run, from its checkpoint on."""
+
+    def __init__(
+        self,
+        store: CheckoutStore,
+        file: CheckpointFile,
+        lock: JobLock,
+        report: MigrationReport,
+        rate: int,
+        progress: Progress,
+    ) -> None:
+        """``store`` is whose clock and notes they are; nothing is moved yet."""
+        self._store = store
+        self._file = file
+        self._lock = lock
+        self._report = report
+        self._rate = rate
+        self._progress = progress
+
+    def through(self, source: Source) -> MigrationReport:
+        """Move it all, unless something ends it before."""
+        clock = self._store.clock
+        started = clock.elapsed()
+        self._file.write(self._report.checkpoint)
+        try:
+            self._pages(source, started)
+        except TierUnavailable as away:
+            self._report.unreachable = away
+        self._store.hand_over.write_down()
+        self._report.seconds = clock.elapsed() - started
+        return self._report
+
+    def _pages(self, source: Source, started: float) -> None:
+        clock, checkpoint = self._store.clock, self._report.checkpoint
+        while not checkpoint.finished:
+            counts = msgspec.structs.replace(checkpoint.counts)
+            step = source.step(checkpoint.last, counts)
+            self._report.done_here += step.done
+            checkpoint.counts, checkpoint.finished = counts, step.last is None
+            checkpoint.last = step.last or checkpoint.last
+            checkpoint.updated_at = clock.wall()
+            self._file.write(checkpoint)
+            self._progress(counts.done, max(checkpoint.total, counts.done))
+            if not checkpoint.finished and not self._lock.still_held():
+                self._report.lost_lock = True
+                return
+            ahead = self._report.done_here / self._rate - (clock.elapsed() - started)
+            if ahead > 0 and not checkpoint.finished:
+                clock.pause(ahead)
+
+
+def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
+    """Bring Redis up to date with one page, and count what became of each session.
+
+    Raises:
+        RedisUnavailable: some of the page may be published, and the page must be done again.
+        DatabaseUnavailable: the same.
+    """
+    left = list(rows)
+    for _ in range(ATTEMPTS):
+        left = _attempt(store, left, counts)
+        if not left:
+            return
+    counts.left += len(left)
+
+
+def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
+    """The same once; returns what the shop took out of our hands."""
+    if store.hand_over.is_fenced:
+        store.hand_over.renew()
+    names = [row.checkout_id for row in rows]
+    identities = store.redis.identities(names)  # before the rows are read: a later restart must void these copies
+    if len(identities) < len(names):
+        raise RedisUnavailable("a server of the cluster does not answer")
+    looks = dict(zip(names, store.redis.look(names), strict=True))
+    states = {row.checkout_id: state_of(row, looks[row.checkout_id], identities[row.checkout_id]) for row in rows}
+    counts.dirty += sum(state is State.DIRTY for state in states.values())
+    counts.external += sum(state is State.EXTERNAL for state in states.values())
+    current = [row for row in rows if states[row.checkout_id] is State.CURRENT]
+    with suppress(WrongKeyType):  # an older program's SET: a clean-up adopts it
+        store.index.enter([Entry(row.checkout_id, row.expires_at) for row in current])
+    counts.current += len(current)
+    claims = store.redis.claim_all([name for name in names if states[name] is State.MISSING])
+    stale = {
+        name: Opened(looks[name].value, identities[name], value=looks[name].copy)
+        for name in names
+        if states[name] in {State.OLDER, State.UNTRUSTED}
+    }
+    ours = {name: opened for name, opened in claims.items() if opened.token}
+    taken = [row for row in rows if row.checkout_id in claims and row.checkout_id not in ours]
+    return taken + _publish(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
+
+
+def _publish(
+    store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
+) -> list[Record]:
+    """Publish rows as they are now, after their keys were claimed; returns those that must be tried again."""
+    now = store.clock.wall()
+    rows = store.database.read_many(list(opened)) if opened else {}
+    some: list[tuple[Record, Opened]] = []
+    for name, way in opened.items():
+        row = rows.get(name)
+        if row is None or (row.body is not None and row.expires_at <= now) or (row.body is None and way.token):
+            counts.ended += 1
+            if way.token:
+                store.redis.release(name, way)
+            continue
+        ends_at = max(row.expires_at, now + (looks[name].ttl or 0))  # reads are noted in the database late
+        some.append((msgspec.structs.replace(row, expires_at=ends_at), way))
+    again = []
+    for (record, way), outcome in zip(some, store.hand_over.publish_all(some), strict=True):
+        if record.body is None:
+            counts.ended += 1
+        elif outcome is Outcome.SET:
+            _count_set(counts, claimed=bool(way.token))
+        elif outcome is Outcome.NEWER:
+            counts.current += 1
+        elif outcome is Outcome.DIRTY:
+            counts.dirty += 1
+        elif outcome is Outcome.EXTERNAL:
+            counts.external += 1
+        else:
+            again.append(seen[record.checkout_id])
+    return again
+
+
+def _count_set(counts: Counts, *, claimed: bool) -> None:
+    if claimed:
+        counts.published += 1
+    else:
+        counts.updated += 1

@@ -1,0 +1,77 @@
+"""``migrate verify --to``: every session of one Redis against what another one has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from checkout_cli.commands.migrate.copy import Fate, fate_of, look_there, refuse_same
+from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, need_redis, silent
+from checkout_cli.commands.migrate.verify import MOST_NAMED, TOLERANCE, Difference, Verified
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.index import RedisIndex
+from checkout_cli.store.redis.tier import Look, RedisTier
+
+_FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DIRTY: Difference.DIRTY}
+
+
+def verify_at(
+    store: CheckoutStore, target: RedisTier, place: str, *, sample: int | None = None, progress: Progress = silent
+) -> Verified:
+    """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
+
+    What differs is looked at again, because the shop writes meanwhile.
+
+    Raises:
+        InvalidInput: it is the very same server.
+        RedisUnavailable: one of the two cannot be reached.
+        ConfigurationError: Redis is switched off for sessions.
+    """
+    need_redis(store)
+    refuse_same(store, target, place)
+    found = Verified()
+    total = store.index.count(store.clock.wall()).number
+    step = 1 if sample is None else max(total // sample, 1)
+    seen = 0
+    for page in store.index.session_ids():
+        for start in range(0, len(page), PAGE):
+            names = page[start : start + PAGE]
+            chosen = [name for at, name in enumerate(names, seen) if at % step == 0]
+            seen += len(names)
+            _add(found, len(chosen), _different(store, target, chosen))
+            progress(seen, max(total, seen))
+    return found
+
+
+def _add(found: Verified, compared: int, different: dict[str, Difference]) -> None:
+    found.compared += compared
+    found.number += len(different)
+    found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
+
+
+def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+    different = _compare(store, target, names)
+    for _ in range(ATTEMPTS if different else 0):
+        different = _compare(store, target, list(different))
+    return different
+
+
+def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+    mine, there = store.redis.look(names), look_there(target, names)
+    found = {
+        name: difference
+        for name, here, other in zip(names, mine, there, strict=True)
+        if (difference := _difference(here, other)) is not None
+    }
+    kept = [name for name, other in zip(names, there, strict=True) if name not in found and other.ttl is not None]
+    return found | dict.fromkeys(RedisIndex(target).missing(kept), Difference.UNLISTED)
+
+
+def _difference(mine: Look, there: Look) -> Difference | None:
+    fate = fate_of(mine, there)
+    if fate is Fate.DIFFERS:
+        return Difference.MISSING if there.value is None and there.problem is None else Difference.EXTERNAL
+    if fate is not Fate.KEEP:
+        return _FATES.get(fate)
+    if mine.ttl is None or there.ttl is None:
+        return Difference.ENDLESS if there.ttl is None else None
+    return Difference.SHORT if there.ttl < mine.ttl - TOLERANCE else None

@@ -1,0 +1,166 @@
+"""How a migration looks: the plan, the run, the comparison, the checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.session import iso
+from checkout_cli.sizes import size
+from checkout_cli.spans import span
+from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
+
+if TYPE_CHECKING:
+    from checkout_cli.commands.migrate.checkpoint import Checkpoint, Counts
+    from checkout_cli.commands.migrate.plan import Plan
+    from checkout_cli.commands.migrate.run import MigrationReport
+    from checkout_cli.commands.migrate.verify import Verified
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """The counts and the estimates; a warning where it will not fit."""
+    if as_json:
+        write_json(
+            {
+                "living": plan.living,
+                "redis": {str(state): number for state, number in plan.states.items()},
+                "expired": plan.expired,
+                "tombstones": plan.tombstones,
+                "pending": plan.pending,
+                "toDo": plan.to_do,
+                "sampledBodies": plan.states_missing,
+                "bodyBytes": plan.body_bytes,
+                "neededBytes": plan.needed,
+                "usedBytes": plan.used,
+                "limitBytes": plan.limit,
+                "fits": plan.fits,
+                "rate": plan.rate,
+                "durationSeconds": round(plan.seconds, 1),
+            }
+        )
+    else:
+        for line in _plan_lines(plan):
+            write_line(line)
+    if plan.fits is False:
+        warn(
+            f"it will not fit: {size((plan.used or 0) + plan.needed)} of {size(plan.limit or 0)}; raise maxmemory first"
+        )
+
+
+def _plan_lines(plan: Plan) -> list[str]:
+    room = "no limit" if plan.limit == 0 else "unknown" if plan.limit is None else size(plan.limit)
+    used = "unknown" if plan.used is None else size(plan.used)
+    return [
+        (
+            f"database: {plan.living:,} living, {plan.expired:,} expired, {plan.tombstones:,} tombstones, "
+            f"{plan.pending:,} pending"
+        ),
+        "in Redis: " + ", ".join(f"{number:,} {state}" for state, number in plan.states.items()),
+        f"to do: {plan.to_do:,}, in about {span(plan.seconds * 1000)} at {plan.rate:,} sessions a second",
+        (
+            f"memory: about {size(plan.needed)} more, from all {plan.states_missing:,} bodies "
+            f"({size(plan.body_bytes)}), keys and index"
+        ),
+        f"Redis: {used} used, limit: {room}",
+    ]
+
+
+def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
+    """What became of the sessions, and how to go on where it did not end."""
+    checkpoint = report.checkpoint
+    if report.from_start_again:
+        narrate("Redis has been restarted or replaced since: from the beginning")
+    elif report.resumed:
+        narrate("gone on from the checkpoint")
+    if as_json:
+        write_json(
+            _document(checkpoint)
+            | {
+                "resumed": report.resumed,
+                "durationMs": round(report.seconds * 1000),
+                "unreachable": None if report.unreachable is None else str(report.unreachable),
+            }
+        )
+    elif not (quiet and report.exit_code == 0):
+        write_line(_counts(checkpoint.counts))
+    if report.unreachable is not None:
+        warn(str(report.unreachable))
+    if not report.finished:
+        total = max(checkpoint.total, checkpoint.counts.done)
+        reason = "; another process has the lock now" if report.lost_lock else ""
+        warn(f"{checkpoint.counts.done:,} of {total:,} done{reason}; the same command goes on")
+    if checkpoint.counts.dirty:
+        warn(f"{checkpoint.counts.dirty:,} with writes that the database lacks were left; checkoutctl sync")
+    if checkpoint.counts.left:
+        warn(f"{checkpoint.counts.left:,} were being filled by somebody else; in 10 seconds: checkoutctl migrate run")
+    if checkpoint.counts.external:
+        warn(
+            f"{checkpoint.counts.external:,} with an external writer's value were left; "
+            "the shop's next read, or checkoutctl sync, takes them in"
+        )
+
+
+def _counts(counts: Counts) -> str:
+    text = (
+        f"{counts.done:,} sessions: {counts.published:,} published, {counts.updated:,} updated, "
+        f"{counts.current:,} current, {counts.ended:,} ended, "
+        f"{counts.dirty + counts.external + counts.left:,} left"
+    )
+    if counts.flushed:
+        text += f", {counts.flushed:,} flushed to the database first"
+    return f"{text}; {counts.others:,} other keys" if counts.others else text
+
+
+def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = False) -> None:
+    """What differs, ids shortened; ``to`` is whether two servers were compared."""
+    names = [safe(name) for name in shortened([name for name, _ in found.differences])] if found.differences else []
+    kinds = [str(kind) for _, kind in found.differences]
+    if as_json:
+        differences = [{"checkoutId": name, "difference": kind} for name, kind in zip(names, kinds, strict=True)]
+        write_json(
+            {
+                "compared": found.compared,
+                "different": found.number,
+                "untrusted": found.untrusted,
+                "toleranceMs": 2000,
+                "differences": differences,
+            }
+        )
+    elif not (quiet and not found.number):
+        if names:
+            write_table([Column("session"), Column("difference")], list(zip(names, kinds, strict=True)))
+        write_line(f"{found.compared:,} compared, {found.number:,} different")
+    if found.untrusted and not quiet:
+        narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")
+    if found.number:
+        narrate(f"the way to mend it: checkoutctl migrate run {'--to URL' if to else '--restart'}")
+
+
+def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:
+    """What the checkpoint says."""
+    if as_json:
+        write_json(_document(checkpoint) if checkpoint is not None else {"checkpoint": None})
+    elif checkpoint is None:
+        narrate("no migration has been run by this user; checkoutctl migrate plan")
+    else:
+        state = "finished" if checkpoint.finished else "not finished; checkoutctl migrate run goes on"
+        write_line(f"{safe(checkpoint.source)} to {safe(checkpoint.target)}: {state}")
+        write_line(f"started {iso(checkpoint.started_at)}, last step {iso(checkpoint.updated_at)}")
+        write_line(f"{checkpoint.counts.done:,} of {max(checkpoint.total, checkpoint.counts.done):,} done")
+        write_line(_counts(checkpoint.counts))
+
+
+def _document(checkpoint: Checkpoint) -> dict[str, Any]:
+    counts = checkpoint.counts
+    return {
+        "source": checkpoint.source,
+        "target": checkpoint.target,
+        "direction": checkpoint.direction,
+        "startedAt": iso(checkpoint.started_at),
+        "updatedAt": iso(checkpoint.updated_at),
+        "finished": checkpoint.finished,
+        "done": counts.done,
+        "total": max(checkpoint.total, counts.done),
+        "counts": {name: getattr(counts, name) for name in counts.__struct_fields__},
+    }

@@ -1,0 +1,52 @@
+"""``checkoutctl monitor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of, number_of_seconds
+
+
+def monitor(
+    typer_context: typer.Context,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=300, callback=number_of_seconds, help="For how long to watch.")
+    ] = 10.0,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many commands.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only commands on keys of this family, such as sessions; repeatable.")
+    ] = None,
+    command: Annotated[list[str] | None, typer.Option(help="Only this command, such as KEYS; repeatable.")] = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Watch what Redis does at this moment (MONITOR), for a short while: commands, never their values.
+
+    Keys are shortened. A terminal gets a table of rates, a pipe a line for each command, --json a document for each and
+    the summary last. What scripts do inside is left out. It slows the server down while it runs, ends by itself, and
+    stops early where the server is faster than it can read.
+
+    Example: checkoutctl monitor --seconds 5 --family sessions
+    """
+    from checkout_cli.commands.monitor.monitor import Monitor
+    from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost
+    from checkout_cli.errors import ExitCode
+
+    watching = Monitor(
+        context_of(typer_context).settings(timeout),
+        seconds=seconds,
+        count=count,
+        families=family or (),
+        commands=command or (),
+    )
+    warn_of_cost(seconds)
+    interrupted = False
+    try:
+        show_monitor(watching.events(), watching.summary, as_json=as_json)
+    except KeyboardInterrupt:
+        interrupted = True
+    show_summary(watching.summary(), as_json=as_json)
+    if interrupted:
+        raise typer.Exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,205 @@
+"""``monitor``: what a Redis does at this moment, for a short while, without anybody's data."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+
+from checkout_cli.config.addresses import split_address
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import CommandUnknown, InvalidInput, RedisUnavailable
+from checkout_cli.keys import Family
+from checkout_cli.servers.command_shape import CommandShape, shape_of
+from checkout_cli.store.redis.monitor import Line, MonitorStream, is_script
+from checkout_cli.store.redis.tier import RedisTier
+
+MOST_SECONDS = 300.0
+MOST_BEHIND = 1.0
+"""Seconds that we may lag: what we have not read yet, the server keeps in its memory."""
+_POLL = 0.1
+
+
+class Stopped(StrEnum):
+    """Why it ended."""
+
+    TIME = "time is up"
+    COUNT = "enough commands"
+    BEHIND = "the server is faster than we can read"
+    BROKEN = "the connection broke"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One command without its values; ``at`` is in milliseconds since the epoch, by the server's clock."""
+
+    at: int
+    place: str
+    client: str
+    shape: CommandShape
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a command was seen on a family of keys (empty: without a key)."""
+
+    command: str
+    family: str
+    count: int
+
+
+@dataclass(frozen=True)
+class MonitorSummary:
+    """All of it: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first.
+
+    ``missing`` are servers of a cluster that could not be watched, or not to the end.
+    """
+
+    seconds: float
+    seen: int
+    matched: int
+    rates: tuple[Rate, ...]
+    stopped: Stopped
+    missing: tuple[str, ...] = ()
+
+
+class Monitor:
+    """Watches for a while: iterate over :meth:`events`, then take the :meth:`summary`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        seconds: float = 10.0,
+        count: int | None = None,
+        families: Collection[str] = (),
+        commands: Collection[str] = (),
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``families`` and ``commands`` are what to show, all where there are none; ``count`` ends it sooner.
+
+        Raises:
+            InvalidInput: there is no such family, or the time is no time to watch for.
+        """
+        if not 0 < seconds <= MOST_SECONDS:  # NaN is neither
+            raise InvalidInput(f"--seconds is from 0 to {MOST_SECONDS:g}", hint="checkoutctl monitor --seconds 10")
+        unknown = set(families) - {str(family) for family in Family}
+        if unknown:
+            raise InvalidInput(f"no family is called {min(unknown)[:32]!r}", hint=", ".join(Family))
+        self._settings = settings
+        self._seconds = seconds
+        self._count = count
+        self._families = frozenset(families)
+        self._commands = frozenset(command.upper() for command in commands)
+        self._elapsed = elapsed
+        self._rates: Counter[tuple[str, str]] = Counter()
+        self._seen = self._matched = 0
+        self._started = self._ended = 0.0
+        self._stopped = Stopped.INTERRUPTED
+        self._missing: list[str] = []
+
+    def summary(self) -> MonitorSummary:
+        """What was seen so far."""
+        ended = self._ended or self._elapsed()
+        rates = tuple(Rate(*names, number) for names, number in self._rates.most_common())
+        return MonitorSummary(
+            ended - self._started, self._seen, self._matched, rates, self._stopped, tuple(self._missing)
+        )
+
+    def events(self) -> Iterator[Seen | None]:
+        """Each command that was asked for, and ``None`` now and then while there is none.
+
+        Raises:
+            CommandDenied, CommandUnknown: MONITOR is.
+            RedisUnavailable: no server answers.
+        """
+        with ExitStack() as stack:
+            streams = self._begun(stack)
+            self._started = self._elapsed()
+            try:
+                yield from self._watched(streams)
+            finally:
+                self._ended = self._elapsed()
+
+    def _begun(self, stack: ExitStack) -> list[MonitorStream]:
+        """The streams of all servers that answer."""
+        streams: list[MonitorStream] = []
+        away: RedisUnavailable | None = None
+        for stream in self._streams():
+            try:
+                streams.append(stack.enter_context(stream))
+            except CommandUnknown:
+                raise
+            except RedisUnavailable as error:
+                away = error
+                self._missing.append(stream.place)
+        if away is not None and not streams:
+            raise away
+        return streams
+
+    def _streams(self) -> list[MonitorStream]:
+        if not self._settings.is_cluster:
+            return [MonitorStream(self._settings, None, self._settings.redis_place)]
+        tier = RedisTier(self._settings)
+        try:
+            places = [server.place for server in tier.servers()]
+        finally:
+            tier.close()
+        return [MonitorStream(self._settings, split_address(place), place) for place in places]
+
+    def _watched(self, streams: list[MonitorStream]) -> Iterator[Seen | None]:
+        first: dict[str, float] = {}
+        while True:
+            left = self._started + self._seconds - self._elapsed()
+            if left <= 0:
+                self._stopped = Stopped.TIME
+                return
+            anything = False
+            for stream in list(streams):
+                try:
+                    for line in stream.lines():
+                        anything = True
+                        found = self._noted(stream.place, line)
+                        if found is not None:
+                            yield found
+                            if self._count is not None and self._matched >= self._count:
+                                self._stopped = Stopped.COUNT
+                                return
+                except RedisUnavailable:
+                    streams.remove(stream)
+                    self._missing.append(stream.place)
+                    if not streams:
+                        self._stopped = Stopped.BROKEN
+                        return
+                    continue
+                if anything and self._is_behind(first, stream.place, line.at):
+                    self._stopped = Stopped.BEHIND
+                    return
+            if not anything:
+                yield None
+                select.select(streams, [], [], min(left, _POLL))
+
+    def _is_behind(self, first: dict[str, float], place: str, at: int) -> bool:
+        """Whether the last line is older than when we began to read: by the difference of the two clocks then."""
+        apart = self._elapsed() - at / 1_000_000
+        return apart - first.setdefault(place, apart) > MOST_BEHIND
+
+    def _noted(self, place: str, line: Line) -> Seen | None:
+        if is_script(line):  # its client's command has been seen
+            return None
+        self._seen += 1
+        shape = shape_of(line.arguments)
+        family = "" if shape.family is None else str(shape.family)
+        if (self._families and family not in self._families) or not self._is_asked_for(shape.name):
+            return None
+        self._matched += 1
+        self._rates[shape.name, family] += 1
+        return Seen(line.at // 1000, place, line.client, shape)
+
+    def _is_asked_for(self, name: str) -> bool:
+        return not self._commands or name in self._commands or name.partition(" ")[0] in self._commands

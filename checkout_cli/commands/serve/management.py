@@ -1,0 +1,72 @@
+"""What the management endpoint can do (spec, "Management Endpoints"): clean up, count, list sessions page by page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
+from checkout_cli.commands.sessions.export import Exported, export
+from checkout_cli.errors import CheckoutError
+from checkout_cli.jobs.heartbeat import Heartbeat, last_beat
+from checkout_cli.jobs.job_lock import CLEANUP
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Count, Totals
+
+LONGEST_CLEANUP = 20.0
+"""Seconds after which a clean-up that somebody waits for ends, and leaves the rest to the next one."""
+MOST_SESSIONS = 500
+"""Sessions in one answer."""
+
+
+@dataclass(frozen=True)
+class ManagementStatistics:
+    """The totals since ever, the sessions that live, and the last clean-up; ``None`` where none is remembered."""
+
+    totals: Totals
+    count: Count
+    cleanup: Heartbeat | None
+
+
+@dataclass(frozen=True)
+class SessionsPage:
+    """Some sessions, and the cursor of those after them; ``None`` where there are no more."""
+
+    sessions: list[Exported]
+    cursor: str | None
+
+
+def cleanup_expired(store: CheckoutStore) -> CleanupReport:
+    """Remove what has expired, for so long as somebody waits for an answer.
+
+    Raises:
+        Locked: another clean-up runs now.
+        TierUnavailable: neither Redis nor the database can be reached.
+        AccessDenied: Redis refuses a command that this needs.
+    """
+    return clean_up(store, max_seconds=LONGEST_CLEANUP)
+
+
+def statistics(store: CheckoutStore) -> ManagementStatistics:
+    """Count.
+
+    Raises:
+        TierUnavailable: the database, which has the totals, cannot be reached.
+    """
+    try:
+        beat = last_beat(store, CLEANUP)
+    except CheckoutError:  # it is in Redis alone, and the totals are not
+        beat = None
+    return ManagementStatistics(store.totals(), store.count(), beat)
+
+
+def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:
+    """Living sessions, those that can end first come first; at most ``limit``, and fewer where some have ended.
+
+    Raises:
+        InvalidInput: the cursor is none of ours.
+        TierUnavailable: no tier can be asked.
+    """
+    for page in export(store, cursor=cursor, page_size=limit, tell=lambda _: None):
+        if page.sessions:
+            return SessionsPage(page.sessions, page.cursor)
+    return SessionsPage([], None)

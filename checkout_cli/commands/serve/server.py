@@ -1,0 +1,140 @@
+"""Serving: the socket, slow and idle connections cut off, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from checkout_cli.config.addresses import address_text
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode
+
+REQUEST_TIMEOUT = 10.0
+"""Seconds within which a request's headers must have come, on a new connection as on one that is kept."""
+KEEP_ALIVE = 5
+"""Seconds for which a connection without a request is kept."""
+GRACE = 25
+"""Seconds that requests have to end after SIGTERM; more than the longest clean-up takes."""
+MOST_CONNECTIONS = 1000
+LARGEST_HEADERS = 16 * 1024
+"""Bytes."""
+
+
+class PortTaken(CheckoutError):
+    """Another program listens there."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    default_hint = "checkoutctl serve --port 8643"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.
+
+    Raises:
+        PortTaken: somebody else has the port.
+        AccessDenied: the port is for root alone.
+        ConfigurationError: the address is none of this machine.
+    """
+    place = address_text(host, port)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"cannot listen at {place}: {reason}", hint="--host 127.0.0.1") from error
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(1024)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"another program listens at {place}") from error
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            raise AccessDenied(f"cannot listen at {place}: {error.strerror}", hint="--port 8642") from error
+        raise ConfigurationError(f"cannot listen at {place}: {error.strerror}", hint="--host 127.0.0.1") from error
+    return found
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's own, but a request that does not come to the end of its headers in time ends the connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        if self._late is None and not self._is_answering():
+            self._expect()  # the next request on a connection that was kept
+        super().data_received(data)
+        if self._is_answering():
+            self._came()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._came()
+        super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # none before the first request, whatever its type says
+        return cycle is not None and not cycle.response_complete
+
+    def _expect(self) -> None:
+        self._late = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
+
+    def _came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class Answered:
+    """An application whose errors end with it: it has answered them and told the log, and Starlette raises them on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with contextlib.suppress(Exception):
+            await self._app(scope, receive, send)
+
+
+def serve(app: Starlette, found: socket.socket) -> None:
+    """Serve until SIGTERM, which ends it in an orderly way; SIGINT does too, and raises ``KeyboardInterrupt`` then."""
+    silence = logging.getLogger("uvicorn")  # its tracebacks would go past LOG_FILE, and may hold what a client sent
+    silence.addHandler(logging.NullHandler())
+    silence.propagate = False
+    config = uvicorn.Config(
+        Answered(app),
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=LARGEST_HEADERS,
+    )
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends it to us again when it has ended
+    try:
+        uvicorn.Server(config).run(sockets=[found])
+    finally:
+        signal.signal(signal.SIGTERM, before)

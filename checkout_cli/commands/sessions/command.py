@@ -1,0 +1,366 @@
+"""``checkoutctl sessions``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    DryRunOption,
+    JsonOption,
+    OutputOption,
+    RevealOption,
+    TimeoutOption,
+    YesOption,
+    audit,
+    context_of,
+    output_of,
+)
+from checkout_cli.arguments.durations import duration
+from checkout_cli.arguments.transitions import WithTransitions
+from checkout_cli.commands.sessions.index_command import index
+from checkout_cli.errors import ExitCode
+
+app = typer.Typer(
+    help="List, look at, create, change, delete and export sessions.\n\nExample: checkoutctl sessions list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(index, name="index")
+
+# These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
+Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unreadable"]
+Sort = Literal["newest", "oldest", "expires", "total", "status"]
+Tier = Literal["redis", "database", "memory"]
+
+OlderThanOption = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
+
+
+@app.command("list")
+def list_(
+    typer_context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    status: Annotated[
+        Status | None, typer.Option(help="Only this payment status; unreadable: what is no session.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Only of this user; the whole id.")] = None,
+    expiring_within: Annotated[
+        float | None, typer.Option(parser=duration, metavar="DURATION", help="Only what ends within, such as 5m.")
+    ] = None,
+    older_than: OlderThanOption = None,
+    sort: Annotated[
+        Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
+    ] = "newest",
+    tier: Annotated[Tier | None, typer.Option(help="Look only there.")] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """List sessions, newest first: those that expire last. Looking at them never extends their life.
+
+    Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
+    database is listed.
+
+    Example: checkoutctl sessions list --status failed --older-than 10m --output csv
+    """
+    from checkout_cli.commands.sessions.sessions import Order, Selection, list_sessions, waiting
+    from checkout_cli.commands.sessions.view import show_list
+    from checkout_cli.commands.sync.view import narrate_pending
+    from checkout_cli.session import TierName
+    from checkout_cli.terminal.output import warn
+
+    look_in = None if tier is None else TierName(tier)
+    wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
+    shape = output_of(output, as_json=as_json)
+    with context_of(typer_context).store(timeout) as store:
+        found = list_sessions(store, wanted, tell=warn)
+        if reveal:
+            audit("sessions list", f"up to {limit} sessions")
+        show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
+        narrate_pending(waiting(store))
+
+
+@app.command()
+def show(
+    typer_context: typer.Context,
+    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
+
+    The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
+    1 where the value is no session.
+
+    Example: checkoutctl sessions show 4645c59d
+    """
+    from checkout_cli.commands.sessions import view as session_view
+    from checkout_cli.commands.sessions.sessions import find
+    from checkout_cli.terminal.output import warn
+
+    with context_of(typer_context).store(timeout) as store:
+        sighting = find(store, checkout_id, tell=warn)
+        now = store.clock.wall()
+    if reveal:
+        audit("sessions show", f"session {sighting.checkout_id[:8]}…")
+    view = session_view.write_session if as_json else session_view.show_session
+    view(sighting, now, reveal=reveal)
+    if sighting.problem is not None:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def trace(
+    typer_context: typer.Context,
+    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show a session in every tier side by side, and where they differ, field by field. Nothing is extended.
+
+    Personal data is masked unless --reveal; that two masked values differ is shown all the same.
+
+    Example: checkoutctl sessions trace 4645c59d
+    """
+    from checkout_cli.commands.sessions.trace import trace as trace_session
+    from checkout_cli.commands.sessions.trace_view import show_trace
+
+    with context_of(typer_context).store(timeout) as store:
+        found = trace_session(store, checkout_id)
+    if reveal:
+        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+    show_trace(found, as_json=as_json, reveal=reveal)
+
+
+@app.command()
+def why(
+    typer_context: typer.Context,
+    given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
+    is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
+
+    Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
+    user, the sessions that are alive are told, if the user is tracked or --user is given.
+
+    Example: checkoutctl sessions why 4645c59d-c428-4017-af90-a43ee2787c34
+    """
+    from checkout_cli.commands.sessions.trace_view import show_answer
+    from checkout_cli.commands.sessions.why import explain, explain_user
+
+    with context_of(typer_context).store(timeout) as store:
+        answer = (explain_user if is_user else explain)(store, given)
+    show_answer(answer, as_json=as_json)
+    if answer.exit_code:
+        raise typer.Exit(answer.exit_code)
+
+
+@app.command()
+def export(
+    typer_context: typer.Context,
+    output: Annotated[Literal["ndjson", "csv"], typer.Option("--output", "-o", help="ndjson or csv.")] = "ndjson",
+    cursor: Annotated[
+        str | None, typer.Option(help="Go on where another export has stopped; it says where.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after about so many, and tell the cursor.", show_default=False)
+    ] = None,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Write all living sessions to stdout, those that can end first come first; nothing is extended.
+
+    Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
+    Personal data is masked unless --reveal. Whatever interrupts it, the cursor is told on stderr. In CSV, no cell can
+    be taken for a formula.
+
+    Example: checkoutctl sessions export --output csv > sessions.csv
+    """
+    from checkout_cli.commands.sessions import export as exporting
+    from checkout_cli.commands.sessions.export_view import write_export
+    from checkout_cli.jobs.priority import give_way
+    from checkout_cli.terminal.output import warn
+
+    give_way()
+    with context_of(typer_context).store(timeout) as store:
+        pages = exporting.export(store, cursor=cursor, tell=warn)
+        if reveal:
+            audit("sessions export", "all sessions")
+        missing = store.redis.missing_servers
+        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
+
+
+@app.command()
+def create(
+    typer_context: typer.Context,
+    file: Annotated[str, typer.Option("--file", "-f", help="A file with one JSON object; - for stdin.")],
+    checkout_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Its id; one is made where none is given.")
+    ] = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Create a session from a JSON object, and print its id.
+
+    What cannot be kept durably is refused, with exit code 75.
+
+    Example: echo '{"items": [], "totalAmount": 0}' | checkoutctl sessions create --file -
+    """
+    from checkout_cli.commands.sessions import sessions
+    from checkout_cli.commands.sessions.view import show_written
+    from checkout_cli.terminal.output import is_terminal, narrate
+
+    if file == "-" and is_terminal(sys.stdin):
+        narrate("reading the session's JSON from the terminal; end it with Ctrl-D")
+    fields = sessions.read_document(sys.stdin.buffer if file == "-" else Path(file))
+    with context_of(typer_context).store(timeout) as store:
+        written = sessions.create(store, fields, checkout_id=checkout_id)
+    show_written(written, what="created", as_json=as_json)
+
+
+@app.command(cls=WithTransitions)
+def update(
+    typer_context: typer.Context,
+    checkout_id: IdArgument,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field to set; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Set fields of a session, all of them in one version; every other field stays as it is.
+
+    A value is JSON where it is valid JSON, else text: count=3 is a number, count='"3"' is text. A dotted path sets a
+    field inside an object. A payment status that may not follow the present one is refused (table below). The session
+    gets its full life again.
+
+    Example: checkoutctl sessions update 4645c59d-c428-4017-af90-a43ee2787c34 --set contactInfo.name=Ada
+    """
+    from checkout_cli.commands.sessions import sessions
+    from checkout_cli.commands.sessions.view import show_written
+
+    with context_of(typer_context).store(timeout) as store:
+        written = sessions.update(store, checkout_id, assignments or [])
+    show_written(written, what="updated", as_json=as_json)
+
+
+@app.command()
+def delete(
+    typer_context: typer.Context,
+    checkout_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="All sessions of this user; the whole id.")] = None,
+    status: Annotated[Status | None, typer.Option(help="All sessions of this payment status.")] = None,
+    older_than: OlderThanOption = None,
+    undo_file: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Delete sessions for good, from every tier; their ids stay dead.
+
+    Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
+    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
+    since it was looked at is left alone, with exit code 1.
+
+    Example: checkoutctl sessions delete --status failed --older-than 2h --dry-run
+    """
+    from checkout_cli.commands.sessions import delete as deletion
+    from checkout_cli.commands.sessions.delete_view import agreement, show_deletion
+    from checkout_cli.commands.sessions.sessions import Selection
+    from checkout_cli.errors import InvalidInput
+    from checkout_cli.terminal.progress import progress
+
+    by_selection = user is not None or status is not None or older_than is not None
+    if by_selection == bool(checkout_ids):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    with context_of(typer_context).store(timeout) as store:
+        if checkout_ids:
+            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
+        else:
+            wanted = Selection(status=status, user=user, older_than=older_than)
+            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
+        agreed = agreement(yes=yes, dry_run=dry_run)
+        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
+            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+    show_deletion(deleted, dry_run=dry_run, as_json=as_json)
+    if deleted.exit_code and not dry_run:
+        raise typer.Exit(deleted.exit_code)
+
+
+@app.command()
+def restore(
+    typer_context: typer.Context,
+    what: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|ID",
+            help="The undo file of a deletion, or the id of a session that an external writer deleted.",
+            show_default=False,
+        ),
+    ],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Take a deletion back: each session to which nothing has happened since, with the end that it had.
+
+    It can be run again after an interruption. Exit code 1 where a session was left alone because something has
+    happened under its id. A deletion of an external writer, where CHECKOUT_EXTERNAL_DELETES=honour has taken it for
+    one, has no file: the database keeps the session as long as its tombstone.
+
+    Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
+    """
+    from checkout_cli.commands.sessions.delete import restore_all, restore_one
+    from checkout_cli.commands.sessions.delete_view import show_restoration
+    from checkout_cli.keys import is_accepted_id
+    from checkout_cli.terminal.progress import progress
+
+    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
+        if what.exists() or not is_accepted_id(str(what)):
+            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
+        else:
+            restored = restore_one(store, str(what), dry_run=dry_run)
+    show_restoration(restored, as_json=as_json)
+    if restored.exit_code:
+        raise typer.Exit(restored.exit_code)
+
+
+@app.command()
+def extend(
+    typer_context: typer.Context,
+    checkout_id: IdArgument,
+    by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Let a session live longer than it would, at most up to its maximum age.
+
+    The shop's next write grants the full TTL from then, as every write does, which may be less.
+
+    Example: checkoutctl sessions extend 4645c59d-c428-4017-af90-a43ee2787c34 --by 30m
+    """
+    from checkout_cli.commands.sessions import extend as extension
+    from checkout_cli.commands.sessions.delete_view import show_extension
+
+    with context_of(typer_context).store(timeout) as store:
+        extended = extension.extend(store, checkout_id, by)
+        now = store.clock.wall()
+    show_extension(extended, now, as_json=as_json)

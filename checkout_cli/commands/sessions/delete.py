@@ -1,0 +1,429 @@
+"""``sessions delete`` and ``sessions restore``: a person ends sessions for good, and may think better of it.
+
+Before the first session goes, all that every tier has of all of them is in an undo file. A session that has changed
+since then is left alone; so is one that is no longer what was selected, by whomever it was written; and so is one that
+is to be restored where anything has happened under its id since.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from checkout_cli.commands.sessions.sessions import Selection
+from checkout_cli.commands.sessions.undo_file import (
+    KIND,
+    VERSION,
+    Header,
+    InDatabase,
+    InRedis,
+    Undo,
+    read_undo,
+    sweep,
+    undo_path,
+    write_undo,
+)
+from checkout_cli.errors import (
+    ExitCode,
+    InvalidInput,
+    RedisUnavailable,
+    SessionCorrupt,
+    SessionExpired,
+    SessionNotFound,
+    WriteConflict,
+    WrongKeyType,
+)
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.session import PaymentStatus, decode, milliseconds_of
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.store.protocol.value import digest_of
+from checkout_cli.store.records import Record, Sighting
+from checkout_cli.store.redis.commands import encoded
+from checkout_cli.store.redis.tier import Look
+from checkout_cli.store.sightings import row_seen
+
+MOST_DELETED = 100_000
+"""Sessions that one command deletes; what goes beyond that is not meant."""
+SHOWN = 10
+"""Sessions that are named before the question."""
+BATCH = 200
+"""Sessions whose content is fetched at once."""
+
+Progress = Callable[[int, int], None]
+"""Told after each session how many of how many were looked at."""
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be deleted at ``now`` (ms): ``shown`` are the first of the sessions, ``value`` is of all baskets.
+
+    ``deletion`` is the name that every tombstone gets, so that a restore can tell them from any other. ``wanted`` is
+    what the sessions were selected by, unless they were named.
+    """
+
+    now: int
+    deletion: str
+    checkout_ids: tuple[str, ...]
+    shown: tuple[Sighting, ...]
+    by_status: dict[str, int]
+    by_tier: dict[str, int]
+    value: float
+    undo_file: Path
+    wanted: Selection | None = None
+
+    @property
+    def number(self) -> int:
+        """How many."""
+        return len(self.checkout_ids)
+
+
+@dataclass
+class Deletion:
+    """What became of a plan. ``changed`` were written, or have ended, since they were looked at: they were left alone.
+
+    ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
+    """
+
+    plan: Plan
+    done: bool = False
+    deleted: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    irreversible: int = 0
+    degraded: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where not all of them are gone."""
+        return ExitCode.OK if len(self.deleted) == self.plan.number else ExitCode.FINDING
+
+
+# What to delete
+
+
+def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
+    """These very sessions, by their whole ids.
+
+    Raises:
+        SessionNotFound: there is none of one of the ids; nothing is deleted then.
+        TierUnavailable: it may exist, and the tiers that would know are away.
+    """
+    return _plan(store, (store.peek(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
+
+
+def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
+    """All living sessions that match; ``wanted.limit`` is not heeded.
+
+    Raises:
+        InvalidInput: it says nothing of a user or a status, or there are too many.
+        TierUnavailable: no tier can be asked.
+    """
+    if wanted.user is None and wanted.status is None:
+        raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
+    store.database.ping()  # only the database can delete for good, so there is no point in looking without it
+    now = store.clock.wall()
+    found = (sighting for sighting in store.iterate() if wanted.matches(sighting, now))
+    return _plan(store, found, undo_file, wanted)
+
+
+def _plan(
+    store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | None, wanted: Selection | None = None
+) -> Plan:
+    ids: list[str] = []
+    shown: list[Sighting] = []
+    statuses, tiers, value = Counter[str](), Counter[str](), 0.0
+    for sighting in found:
+        if len(ids) == MOST_DELETED:
+            raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
+        ids.append(sighting.checkout_id)
+        shown += [sighting] if len(shown) < SHOWN else []
+        statuses[_status(sighting)] += 1
+        tiers[str(sighting.tier)] += 1
+        value += (sighting.session.total or 0) if sighting.session is not None else 0
+    now = store.clock.wall()
+    deletion = str(uuid.uuid4())
+    path = undo_file or undo_path(now, deletion)
+    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
+
+
+def _status(sighting: Sighting) -> str:
+    if sighting.session is None:
+        return "unreadable"
+    status = sighting.session.status
+    return status if status in tuple(PaymentStatus) else "other"
+
+
+# Deleting
+
+
+def delete_all(
+    store: CheckoutStore, plan: Plan, *, agreed: Callable[[Plan], bool], progress: Progress = silent
+) -> Deletion:
+    """Delete what was planned, if ``agreed``, which is shown the plan.
+
+    Raises:
+        CheckoutError: the undo file cannot be written; nothing was deleted.
+        DatabaseUnavailable: the database has gone; what was deleted until then is in the undo file.
+    """
+    result = Deletion(plan)
+    if not plan.number or not agreed(plan):
+        return result
+    _settle(store, plan.checkout_ids)
+    seen = _write_down(store, plan, result)
+    sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
+    for start in range(0, plan.number, BATCH):
+        part = plan.checkout_ids[start : start + BATCH]
+        still_wanted = _still_wanted(store, plan, part)
+        for number, checkout_id in enumerate(part, start=start + 1):
+            _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
+            progress(number, plan.number)
+    result.done = True
+    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    return result
+
+
+def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str]) -> set[str]:
+    """Those that are still what was selected: while a person thought about it, a shopper may have paid."""
+    if plan.wanted is None:
+        return set(checkout_ids)
+    found = _present(store, checkout_ids)
+    return {sighting.checkout_id for sighting in found if plan.wanted.matches(sighting, plan.now)}
+
+
+def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
+    """These sessions as they are now; as the database has them, where Redis is switched off or away."""
+    if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
+        with suppress(RedisUnavailable):
+            return list(store.sightings(checkout_ids))
+    rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
+    return [row_seen(row) for row in rows.values() if row.body is not None]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the undo file has of a session: its version, and what its bytes in Redis are known by."""
+
+    version: int
+    digest: str | None
+
+
+def _delete(store: CheckoutStore, checkout_id: str, seen: _Seen | None, result: Deletion) -> None:
+    if seen is None:  # it was gone when the undo file was written, or is not what was selected any more
+        result.changed.append(checkout_id)
+        return
+    try:
+        store.delete(checkout_id, seen=seen.version, digest=seen.digest, write_id=result.plan.deletion)
+    except (WriteConflict, SessionNotFound):
+        result.changed.append(checkout_id)
+    else:
+        result.deleted.append(checkout_id)
+
+
+def _settle(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
+    """Bring to the database what only Redis has: else the undo file would have a version that nobody issued."""
+    for looks in _looked(store, checkout_ids):
+        for checkout_id, look in looks.items():
+            store.publisher.settle_seen(checkout_id, look)
+
+
+def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
+    """What lies in Redis of each, some at a time; of all of them nothing, where Redis is switched off or away."""
+    away = not store.settings.enable_checkout_sessions or store.redis.breaker.is_open
+    for start in range(0, len(checkout_ids), BATCH):
+        part = checkout_ids[start : start + BATCH]
+        looks = [Look(None, None, 0)] * len(part)
+        if not away:
+            with suppress(RedisUnavailable):  # it has just gone: the database deletes all the same
+                looks = store.redis.look(part)
+        yield dict(zip(part, looks, strict=True))
+
+
+def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Seen]:
+    """Write the undo file; returns what of each session is in it."""
+    written: dict[str, _Seen] = {}
+
+    def lines() -> Iterator[Undo]:
+        for looks in _looked(store, plan.checkout_ids):
+            for checkout_id, undo in _undo(store, looks):
+                written[checkout_id] = _Seen(undo.version, None if undo.redis is None else digest_of(undo.redis.value))
+                result.irreversible += _content(undo, plan.now) is None
+                yield undo
+
+    header = Header(
+        KIND,
+        VERSION,
+        plan.deletion,
+        plan.now,
+        store.settings.database_place,
+        store.settings.redis_place,
+        plan.number,
+    )
+    write_undo(plan.undo_file, header, lines())
+    return written
+
+
+def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
+    """What there is of some sessions; of one that is nowhere any more, a line that says so.
+
+    An id that is no text, which only another program can have made, is written so that it can be read.
+    """
+    rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
+    scores = _scores(store, list(looks))
+    for checkout_id, look in looks.items():
+        row = rows.get(checkout_id)
+        ends_at = None if look.ttl is None else store.clock.wall() + look.ttl
+        in_redis = None if look.value is None else InRedis(look.value, look.ttl, ends_at, scores.get(checkout_id))
+        in_database = (
+            None
+            if row is None or row.body is None
+            else InDatabase(row.version, row.body.decode(), row.created_at, row.expires_at)
+        )
+        name = encoded(checkout_id).decode(errors="backslashreplace")
+        yield checkout_id, Undo(name, 0 if row is None else row.version, in_redis, in_database)
+
+
+def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
+    """The moments in the index of those that it has; none where it is away."""
+    if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
+        return {}
+    try:
+        scores = store.index.scores(checkout_ids)
+    except (RedisUnavailable, WrongKeyType):
+        return {}
+    return {name: score for name, score in zip(checkout_ids, scores, strict=True) if score is not None}
+
+
+# Restoring
+
+
+class Fate(StrEnum):
+    """What became of a session that was to be restored."""
+
+    RESTORED = "restored"
+    ALIVE = "alive"
+    """It was not deleted, or has been restored already."""
+    EXPIRED = "expired"
+    CHANGED = "changed"
+    """Something has happened under its id since, or its tombstone is gone."""
+    NO_SESSION = "no session"
+
+
+@dataclass
+class Restoration:
+    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
+
+    ``path`` is the undo file, ``None`` where the database kept what is restored.
+    """
+
+    path: Path | None
+    deleted_at: int
+    made_for: str
+    dry_run: bool
+    fates: dict[Fate, list[str]] = field(default_factory=lambda: {fate: [] for fate in Fate})
+    degraded: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where a session was left out that has not simply ended, or lives."""
+        left = self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION]
+        return ExitCode.FINDING if left else ExitCode.OK
+
+
+def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, progress: Progress = silent) -> Restoration:
+    """Put back what a deletion took, each session that nothing has happened to since, with the end that it had.
+
+    Raises:
+        InvalidInput: the file is no undo file, was cut off or changed, or is of another database.
+        DatabaseUnavailable: the database is away; the same command goes on where it stopped.
+    """
+    header, sessions = read_undo(path)
+    store.database.ping()
+    result = Restoration(path, header.deleted_at, header.database, dry_run)
+    for number, undo in enumerate(sessions, start=1):
+        result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
+        progress(number, header.sessions)
+    here = store.settings.database_place
+    if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
+        raise InvalidInput(
+            f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
+            hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
+        )
+    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    return result
+
+
+def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
+    """Put back a session that an external writer deleted, with the end that it had.
+
+    Raises:
+        SessionNotFound: the database keeps no such deletion.
+        DatabaseUnavailable: the database is away.
+    """
+    kept = store.database.deleted_body(checkout_id)
+    if kept is None:
+        raise SessionNotFound(
+            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+        )
+    result = Restoration(None, store.clock.wall(), store.settings.database_place, dry_run)
+    record = msgspec.structs.replace(kept, version=kept.version + 1)
+    result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
+    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    return result
+
+
+def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Fate:
+    record = _content(undo, header.deleted_at + int(store.settings.session_ttl * 1000))
+    if record is None:
+        return Fate.NO_SESSION
+    row = store.database.read(undo.checkout_id)
+    if row is None or (row.body is None and row.version != undo.version + 1):
+        return Fate.CHANGED
+    if row.body is not None:
+        return Fate.ALIVE
+    return _put_back(store, record, header.deletion, dry_run=dry_run)
+
+
+def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Fate:
+    if record.expires_at <= store.clock.wall():
+        return Fate.EXPIRED
+    if dry_run:
+        return Fate.RESTORED
+    try:
+        done = store.restore(record, deletion=deletion)
+    except SessionExpired:
+        return Fate.EXPIRED
+    return Fate.RESTORED if done else Fate.CHANGED
+
+
+def _content(undo: Undo, endless: int) -> Record | None:
+    """The session as it is to come back, two versions on: the deletion has taken one. ``None`` where it was none.
+
+    ``endless`` is when one ends that had no end (ms).
+    """
+    if not is_accepted_id(undo.checkout_id):
+        return None
+    version, key_ends = undo.version + 2, 0
+    if undo.redis is not None:
+        key_ends = undo.redis.expires_at or endless
+    if undo.database is not None:  # its end lags behind that of a key that is read
+        row = undo.database
+        return Record(undo.checkout_id, version, row.body.encode(), row.created_at, max(row.expires_at, key_ends))
+    if undo.redis is None:
+        return None
+    try:
+        body = decode_value(undo.redis.value).body
+        created_at = milliseconds_of(decode(body).get("createdAt"))
+    except SessionCorrupt:
+        return None
+    return Record(undo.checkout_id, version, body, key_ends if created_at is None else created_at, key_ends)

@@ -1,0 +1,148 @@
+"""How a deletion, a restore and an extension look: before they are agreed to, and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, Restoration
+from checkout_cli.commands.sessions.extend import Extension
+from checkout_cli.commands.sessions.view import describe
+from checkout_cli.session import iso
+from checkout_cli.spans import span
+from checkout_cli.terminal.output import narrate, warn, write_json, write_line
+from checkout_cli.terminal.prompt import confirm
+from checkout_cli.terminal.safe import safe
+
+MOST_NAMED = 20
+"""Ids in one line of narration."""
+_NOT_RESTORED = {
+    Fate.ALIVE: "alive, so that there is nothing to restore",
+    Fate.EXPIRED: "would have expired meanwhile",
+    Fate.CHANGED: "left alone: something has happened to them since, or their tombstones are gone",
+    Fate.NO_SESSION: "were no sessions of ours, so that they cannot come back",
+}
+
+
+def agreement(*, yes: bool, dry_run: bool) -> Callable[[Plan], bool]:
+    """Shows what is about to be deleted, and asks a person unless that is settled."""
+
+    def agreed(plan: Plan) -> bool:
+        for line in _preview(plan):
+            narrate(line)
+        if dry_run:
+            return False
+        narrate(f"undo file: {plan.undo_file}")
+        if yes:
+            return True
+        question = "Delete it for good?" if plan.number == 1 else f"Delete these {plan.number:,} sessions for good?"
+        return confirm(question, hint="the same command with --yes, or with --dry-run to look only")
+
+    return agreed
+
+
+def _preview(plan: Plan) -> list[str]:
+    named = [describe(sighting, plan.now) for sighting in plan.shown]
+    if plan.number == 1:
+        return named
+    more = [f"… and {plan.number - SHOWN:,} more"] if plan.number > SHOWN else []
+    return [*named, *more, _sum(plan)]
+
+
+def _sum(plan: Plan) -> str:
+    statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
+    tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
+    return f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
+
+
+def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
+    """The ids of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
+    plan = deletion.plan
+    if as_json:
+        write_json(_deletion_document(deletion, dry_run=dry_run))
+    else:
+        for checkout_id in plan.checkout_ids if dry_run else deletion.deleted:
+            write_line(f"{'would delete' if dry_run else 'deleted'} {safe(checkout_id)}")
+    if not plan.number:
+        narrate("no session matches")
+    elif not deletion.done:
+        narrate("nothing was deleted")
+    else:
+        narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
+    if deletion.changed:
+        warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
+    if deletion.irreversible:
+        warn(f"{deletion.irreversible:,} of them were no sessions of ours: they cannot be restored")
+    if deletion.degraded:
+        warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")
+
+
+def _deletion_document(deletion: Deletion, *, dry_run: bool) -> dict[str, Any]:
+    plan = deletion.plan
+    return {
+        "dryRun": dry_run,
+        "deleted": len(deletion.deleted),
+        "matched": plan.number,
+        "basketValue": round(plan.value, 2),
+        "byStatus": plan.by_status,
+        "byTier": plan.by_tier,
+        "checkoutIds": list(plan.checkout_ids if dry_run else deletion.deleted),
+        "changed": deletion.changed,
+        "irreversible": deletion.irreversible,
+        "undoFile": str(plan.undo_file) if deletion.done else None,
+        "degraded": deletion.degraded,
+    }
+
+
+def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
+    """The ids of what was restored on stdout; what was not, and why, on stderr."""
+    fates = restoration.fates
+    if as_json:
+        write_json(
+            {
+                "undoFile": None if restoration.path is None else str(restoration.path),
+                "dryRun": restoration.dry_run,
+                "deletedAt": iso(restoration.deleted_at),
+                "degraded": restoration.degraded,
+                **{fate.name.lower(): ids for fate, ids in fates.items()},
+            }
+        )
+    else:
+        for checkout_id in fates[Fate.RESTORED]:
+            write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(checkout_id)}")
+    for fate, reason in _NOT_RESTORED.items():
+        if fates[fate]:
+            tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
+            tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    if restoration.degraded and fates[Fate.RESTORED]:
+        warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - MOST_NAMED:,} more" if len(ids) > MOST_NAMED else ""
+    return ", ".join(ids[:MOST_NAMED]) + more
+
+
+def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
+    """When the session ends, and where it could not be told; ``now`` is in milliseconds."""
+    if as_json:
+        write_json(
+            {
+                "checkoutId": extension.checkout_id,
+                "expiresAtBefore": iso(extension.before),
+                "expiresAt": iso(extension.after),
+                "capped": extension.capped,
+                "redis": extension.in_redis,
+                "database": extension.in_database,
+                "external": extension.external,
+            }
+        )
+    else:
+        left = span(extension.after - now)
+        write_line(f"{safe(extension.checkout_id)} ends in {left} ({iso(extension.after)})")
+    if extension.capped:
+        narrate("that is its maximum age: no session lives longer")
+    if extension.external:
+        warn("an external writer wrote it last: expiresAt in its JSON stays, and that program may go by it")
+    for reason in extension.away:
+        warn(f"not extended there: {reason}")

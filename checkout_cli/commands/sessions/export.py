@@ -1,0 +1,274 @@
+"""``sessions export``: all living sessions, each once, as a stream that can be taken up again where it stopped.
+
+The index is read in the order in which sessions end: one that is written meanwhile moves ahead of the reader, so that
+none is missed. Which ones have gone out is remembered by eight bytes each. What the database has besides follows.
+Redis' copies are believed as everywhere: where one may be old, the database is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from checkout_cli.commands.sessions.sessions import Tell
+from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
+from checkout_cli.keys import session_key
+from checkout_cli.session import TierName
+from checkout_cli.store.backlog import Backlog
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.store.redis.commands import Command, decoded, encoded
+from checkout_cli.store.redis.index_place import Layout
+
+PAGE = 200
+"""Sessions that are fetched at a time: a fraction of a millisecond of Redis' time."""
+MOST_PENDING = 100_000
+"""Rows of which Redis may lack the last version; with more, every copy is compared with its row."""
+
+
+class Exported(NamedTuple):
+    """One session. ``body`` is its JSON object without what the store adds; ``ends_at`` is the earliest moment at which
+    it can end (ms; reads move it), ``None`` where nobody has said. ``version`` is 0 for another program's."""
+
+    checkout_id: str
+    tier: TierName
+    version: int
+    ends_at: int | None
+    body: bytes
+
+
+class Page(NamedTuple):
+    """Some sessions, how many values were no sessions, and the cursor with which the next run goes on after them."""
+
+    sessions: list[Exported]
+    unreadable: int
+    cursor: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an export is, in the index or in the database: after the session of an id, which ends at a moment (ms)."""
+
+    in_index: bool
+    moment: int
+    checkout_id: str
+
+    def __str__(self) -> str:
+        """What ``--cursor`` takes."""
+        return f"{'r' if self.in_index else 'd'}{self.moment}-{self.checkout_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The reverse of ``str``.
+
+        Raises:
+            InvalidInput: it is no cursor of ours.
+        """
+        known = _CURSOR.fullmatch(text)
+        if known is None:
+            raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
+        return cls(known[1] == "r", int(known[2]), known[3])
+
+
+_CURSOR = re.compile(r"(?s)([rd])([0-9]{1,15})-(.*)")
+
+
+def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = PAGE, tell: Tell) -> Iterator[Page]:
+    """All living sessions, page by page of at most so many.
+
+    After a cursor, one that was written since it was told may come a second time, and so may one that only an older
+    program's SET lists. Where a tier is away from the beginning, the other's are exported, and ``tell`` is told.
+
+    Raises:
+        InvalidInput: the cursor is none of ours, or there is no index to go on in.
+        RedisUnavailable, DatabaseUnavailable: no tier can be asked, or one has gone meanwhile.
+    """
+    begin = None if cursor is None else Position.parse(cursor)
+    yield from _Export(store, begin, page_size, tell).pages()
+
+
+class _Export:
+    """One run."""
+
+    def __init__(self, store: CheckoutStore, begin: Position | None, page_size: int, tell: Tell) -> None:
+        self._store = store
+        self._begin = begin
+        self._page_size = page_size
+        self._tell = tell
+        self._sent = array("q")  # hashes: 64 bits, of a function that is new in each process
+        self._database_away = False
+
+    def pages(self) -> Iterator[Page]:
+        """The index, and then what only the database has."""
+        layout = self._layout()
+        if layout is not None and (self._begin is None or self._begin.in_index):
+            yield from self._in_redis(layout)
+        if not self._database_away:
+            yield from self._in_database(listed=layout is not None)
+
+    def _layout(self) -> Layout | None:
+        """Where the index lies; ``None`` where Redis is not to be asked."""
+        if not self._store.settings.enable_checkout_sessions:
+            return None
+        try:
+            layout = self._store.index.layout()
+        except RedisUnavailable as away:
+            self._store.database.ping()
+            self._tell(f"Redis is away ({away}); exporting from the database")
+            return None
+        if layout.is_empty and self._begin is not None and self._begin.in_index:
+            raise InvalidInput("there is no index to go on in", hint="checkoutctl sessions index repair")
+        return layout
+
+    # Redis
+
+    def _in_redis(self, layout: Layout) -> Iterator[Page]:
+        pending = self._pending()
+        latest = self._store.index.latest()
+        if layout.is_empty:
+            yield from self._without_moments(self._store.index.session_ids(), pending)
+            return
+        unlisted = (lacking for _, lacking in self._store.index.unlisted(layout))
+        yield from self._without_moments(unlisted, pending)
+        without_moment = set(self._sent)  # a clean-up may enter them meanwhile
+        for entries in self._by_moment():
+            late = {member for member, moment in entries if latest is None or moment > latest}  # written since we began
+            if late:
+                late -= self._unsent(late)
+            fresh = [entry for entry in entries if entry[0] not in late and hash(entry[0]) not in without_moment]
+            sessions, unreadable = self._read(fresh, pending)
+            self._sent.extend(hash(member) for member, _ in fresh)
+            member, moment = entries[-1]
+            yield Page(sessions, unreadable, str(Position(True, int(moment), decoded(member))))
+
+    def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
+        """Sessions of which the index does not say when they can end: what goes on after them begins where we began."""
+        cursor = str(self._begin or Position(True, 0, ""))
+        for names in pages:
+            for start in range(0, len(names), self._page_size):
+                members = [encoded(name) for name in names[start : start + self._page_size]]
+                sessions, unreadable = self._read([(member, 0.0) for member in members], pending)
+                self._sent.extend(hash(encoded(session.checkout_id)) for session in sessions)
+                yield Page(sessions, unreadable, cursor)
+
+    def _unsent(self, members: Iterable[bytes]) -> set[bytes]:
+        """Those that have not gone out yet: one pass over the hashes, whatever their number."""
+        wanted = {hash(member): member for member in members}
+        for sent in self._sent:
+            wanted.pop(sent, None)
+        return set(wanted.values())
+
+    def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
+        """All entries in pages, those that can end first come first."""
+        moment: float = 0
+        seen: set[bytes] = set()
+        if self._begin is not None:
+            moment, last = self._begin.moment, encoded(self._begin.checkout_id)
+            same = self._store.index.at_moment(moment)
+            seen = {member for member in same if member <= last}  # those that end at the same moment are in this order
+        while True:
+            entries = self._store.index.from_moment(moment, self._page_size + len(seen))
+            fresh = [entry for entry in entries if entry[0] not in seen]
+            if not fresh:
+                return
+            yield fresh
+            last_moment = fresh[-1][1]
+            at_last = {member for member, score in entries if score == last_moment}
+            seen = seen | at_last if last_moment == moment else at_last
+            moment = last_moment
+
+    def _read(self, entries: Sequence[tuple[bytes, float]], pending: set[str] | None) -> tuple[list[Exported], int]:
+        """The sessions of some entries, as the tier that is to be believed has them."""
+        ids = [decoded(member) for member, _ in entries]
+        identity_of = self._identity_of(ids)
+        found: dict[str, Exported] = {}
+        doubtful: list[str] = []
+        for checkout_id, (_, moment), value in zip(ids, entries, self._values(ids), strict=True):
+            copy = decode_value(value) if isinstance(value, bytes) else None
+            if (
+                copy is not None
+                and not (copy.is_external or copy.is_dirty or copy.questionable)
+                and pending is not None
+                and checkout_id not in pending
+                and copy.identity == identity_of(checkout_id)
+            ):
+                ends_at = int(moment) if 0 < moment < float("inf") else None
+                found[checkout_id] = Exported(checkout_id, TierName.REDIS, copy.version, ends_at, copy.body)
+            else:
+                doubtful.append(checkout_id)
+        unreadable = self._judge(doubtful, found) if doubtful else 0
+        return [found[name] for name in ids if name in found], unreadable
+
+    def _identity_of(self, ids: Sequence[str]) -> Callable[[str], bytes | None]:
+        """Who the server of each is, as it was when it answered last."""
+        if self._store.redis.is_cluster or not ids:
+            return self._store.redis.last_identity
+        identity = self._store.redis.last_identity(ids[0])
+        return lambda _: identity
+
+    def _values(self, ids: Sequence[str]) -> list[object]:
+        keys = [encoded(session_key(name)) for name in ids]
+        if not keys:
+            return []
+        if not self._store.redis.is_cluster:
+            return list(self._store.redis.ask(("MGET", *keys)))  # nothing for a key that holds no string
+        commands: list[Command] = [("GET", key) for key in keys]
+        return self._store.redis.ask_all(*commands, lenient=True)
+
+    def _judge(self, ids: Sequence[str], found: dict[str, Exported]) -> int:
+        """Those that cannot simply be believed, as an operator's look has them; returns how many are no sessions."""
+        unreadable = 0
+        for seen in self._store.sightings(ids):
+            if seen.session is None:
+                unreadable += 1
+                continue
+            body = msgspec.json.encode(seen.session.fields)
+            found[seen.checkout_id] = Exported(seen.checkout_id, seen.tier, seen.session.version, seen.expires_at, body)
+        return unreadable
+
+    def _pending(self) -> set[str] | None:
+        """Those of which Redis may lack the last version; ``None`` where they are too many to remember."""
+        names: set[str] = set()
+        backlog = Backlog(self._store.redis, self._store.database, session_ttl=self._store.settings.session_ttl)
+        try:
+            for rows in backlog.rows():
+                names.update(row.checkout_id for row in rows)
+                if len(names) > MOST_PENDING:
+                    return None
+        except DatabaseUnavailable as away:
+            self._database_away = True
+            self._tell(f"the database is away ({away}); exporting what Redis has")
+        return names
+
+    # The database
+
+    def _in_database(self, *, listed: bool) -> Iterator[Page]:
+        """What it has and the index does not; all that it has, where Redis is away."""
+        begin = self._begin
+        after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
+        for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
+            unsent = self._unlisted([name for _, name in rows]) if listed else None
+            wanted = [row for row in rows if unsent is None or row[1] in unsent]
+            for start in range(0, len(wanted), self._page_size):
+                part = wanted[start : start + self._page_size]
+                yield Page(self._rows([name for _, name in part]), 0, str(Position(False, *part[-1])))
+
+    def _unlisted(self, ids: Sequence[str]) -> set[str]:
+        """Those that have not gone out; what went out before this run began, only the index can tell."""
+        if self._begin is None:
+            return {decoded(member) for member in self._unsent(map(encoded, ids))}
+        parts = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
+        return {name for part in parts for name in self._store.index.missing(part)}
+
+    def _rows(self, ids: Sequence[str]) -> list[Exported]:
+        rows = self._store.database.read_many(ids)
+        return [
+            Exported(name, TierName.DATABASE, rows[name].version, rows[name].expires_at, body)
+            for name in ids
+            if name in rows and (body := rows[name].body) is not None
+        ]

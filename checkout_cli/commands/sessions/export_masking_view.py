@@ -1,0 +1,88 @@
+"""Masking a session's JSON quickly: for a million sessions, where looking at each field one by one takes half a minute.
+
+A session that has exactly the shape that the shop gives it is decoded into that shape, and what is personal is
+replaced. Any other goes the slow way, and so does one in which something looks personal that should not be: the answer
+is the same either way.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, Union
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from checkout_cli.session import decode
+from checkout_cli.terminal.masking import ITEM_KINDS, MASKED, NUMBER, SESSION_KINDS, fields_shown, user_id_shown
+
+_ELLIPSIS = "…".encode()
+_Number = Union[int, float, bool, None, UnsetType]  # noqa: UP007  (it is made at run time)
+_Text = Union[str, int, float, bool, None, UnsetType]  # noqa: UP007
+
+_PERSONAL = ("userEmail", "addressText", "selectedAddressId", "notes", "contactInfo")
+_CONTACT = ("name", "phone", "alternatePhone")
+
+
+def _shape(name: str, *fields: tuple[str, Any, Any]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, fields, forbid_unknown_fields=True)
+
+
+def _known(kinds: Any) -> list[tuple[str, Any, Any]]:
+    return [(name, _Number if kind == NUMBER else _Text, UNSET) for name, kind in kinds.items()]
+
+
+def _hidden(names: tuple[str, ...]) -> list[tuple[str, Any, Any]]:
+    return [(name, _Text, UNSET) for name in names]
+
+
+_Item = _shape("Item", *_known(ITEM_KINDS))
+_Contact = _shape("Contact", *_hidden(_CONTACT))
+_Usual = _shape(
+    "Usual",
+    *_known(SESSION_KINDS),
+    *_hidden(_PERSONAL[:-1]),
+    ("items", list[_Item] | UnsetType, UNSET),  # type: ignore[valid-type]
+    ("contactInfo", _Contact | UnsetType, UNSET),
+    ("userId", str | UnsetType, UNSET),
+)
+_personal, _of_contact = attrgetter(*_PERSONAL), attrgetter(*_CONTACT)
+_usual = msgspec.json.Decoder(_Usual)
+_encode = msgspec.json.Encoder().encode
+
+
+def body_shown(body: bytes) -> bytes:
+    """A session's JSON object with every value masked that is not known to be harmless."""
+    try:
+        session: Any = _usual.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _slowly(body)
+    email, address, chosen, notes, contact = _personal(session)
+    if email is not UNSET and email is not None:
+        session.userEmail = MASKED
+    if address is not UNSET and address is not None:
+        session.addressText = MASKED
+    if chosen is not UNSET and chosen is not None:
+        session.selectedAddressId = MASKED
+    if notes is not UNSET and notes is not None:
+        session.notes = MASKED
+    if contact is not UNSET:
+        _hide(contact)
+    if session.userId is not UNSET:
+        session.userId = user_id_shown(session.userId)
+    shown = _encode(session).replace(_ELLIPSIS, b"\\u2026")  # ASCII, as most of what there is
+    return _slowly(body) if b"@" in shown else shown
+
+
+def _hide(contact: Any) -> None:
+    name, phone, alternate = _of_contact(contact)
+    if name is not UNSET and name is not None:
+        contact.name = MASKED
+    if phone is not UNSET and phone is not None:
+        contact.phone = MASKED
+    if alternate is not UNSET and alternate is not None:
+        contact.alternatePhone = MASKED
+
+
+def _slowly(body: bytes) -> bytes:
+    return _encode(fields_shown(decode(body)))

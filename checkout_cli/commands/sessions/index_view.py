@@ -1,0 +1,208 @@
+"""How a comparison of the index with the sessions looks and its repair look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from checkout_cli.commands.sessions.index import Found, IndexReport
+from checkout_cli.commands.sessions.index_adoption import AdoptionReport
+from checkout_cli.keys import INDEX
+from checkout_cli.session import iso
+from checkout_cli.store.redis.index_place import Place
+from checkout_cli.terminal.output import narrate, warn, write_json, write_line
+from checkout_cli.terminal.prompt import confirm
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
+
+HINT = "the same command with --yes, or with --dry-run to look only"
+
+
+def agreement(*, yes: bool, dry_run: bool, fix_ttl: bool) -> Callable[[IndexReport], bool]:
+    """Shows what is wrong, and asks a person unless that is settled."""
+
+    def agreed(report: IndexReport) -> bool:
+        if dry_run:
+            return False
+        for line in _lines(report):
+            narrate(line)
+        if report.endless.number and not fix_ttl:
+            narrate("sessions that never end are left as they are without --fix-ttl")
+        return yes or confirm("Repair the index?", hint=HINT)
+
+    return agreed
+
+
+def show_index(report: IndexReport, *, as_json: bool) -> None:
+    """What was found, or mended, on stdout; what could not be looked at on stderr."""
+    for reason in report.away:
+        warn(f"not all could be looked at: {reason}")
+    if as_json:
+        write_json(index_document(report))
+        return
+    write_line(f"looked at {report.keys:,} sessions in Redis and {report.entries:,} entries of the index")
+    for line in _lines(report):
+        write_line(line)
+    if report.is_sound:
+        write_line("the index is sound")
+    elif not report.repaired:
+        narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
+    if not report.finished:
+        narrate("stopped before the end: the next run goes on")
+
+
+def index_document(report: IndexReport) -> dict[str, Any]:
+    """The same as JSON."""
+    return {
+        "repaired": report.repaired,
+        "sound": report.is_sound,
+        "place": str(report.place),
+        "kind": report.kind,
+        "keys": report.keys,
+        "entries": report.entries,
+        "missing": found_document(report.missing),
+        "dangling": {**found_document(report.dangling), "due": report.due},
+        "late": found_document(report.late),
+        "endless": {**found_document(report.endless), "fixed": report.endowed},
+        "wrongType": found_document(report.wrong_type),
+        "set": {
+            "members": report.members,
+            "unlisted": found_document(report.unlisted),
+            "unfilled": found_document(report.unfilled),
+        },
+        "unfinished": report.unfinished,
+        "unknown": report.unknown,
+        "finished": report.finished,
+        "partial": bool(report.away),
+    }
+
+
+def found_document(found: Found) -> dict[str, Any]:
+    """The sessions or entries that were found, as JSON."""
+    return {"count": found.number, "examples": found.examples}
+
+
+def _lines(report: IndexReport) -> Iterator[str]:
+    done = report.repaired
+    early = report.dangling.number - report.due
+    if report.place is not Place.OWN:
+        yield _place_in_words(report.place, report.kind, report.members)
+    if report.unfinished:
+        left = counted(report.unfinished, "entry", "entries")
+        yield f"{left} waiting for the end of an interrupted adoption{': brought over' if done else ''}"
+    if report.missing.number:
+        yield found_line(report.missing, "is not in the index", "are not in the index", "entered" if done else "")
+    if early:
+        fate = ": taken out" if done else ""
+        entries = counted(early, "entry has", "entries have")
+        yield f"{entries} no session, and should have one for longer{fate} ({named(report.dangling)})"
+    if report.due:
+        fate = "taken out" if done else "left to the next clean-up"
+        yield f"{counted(report.due, 'entry', 'entries')} of sessions that have ended: {fate}"
+    if report.late.number:
+        says = "earlier than the index says"
+        yield found_line(report.late, f"ends {says}", f"end {says}", "mended" if done else "")
+    if report.unlisted.number:
+        says = "in the older program's SET alone"
+        yield found_line(
+            report.unlisted, f"is {says}", f"are {says}", "entered" if done else "left to the next clean-up"
+        )
+    if report.unfilled.number:
+        says = "missing in the older program's SET"
+        yield found_line(report.unfilled, f"is {says}", f"are {says}", "added" if done else "")
+    if report.endless.number:
+        fate = f"{report.endowed:,} given an end" if report.endowed else ""
+        yield found_line(report.endless, "never ends", "never end", fate)
+    if report.wrong_type.number:
+        keys = counted(report.wrong_type.number, "key of a session holds", "keys of sessions hold")
+        yield f"{keys} no string: another program's ({named(report.wrong_type)})"
+    if report.unknown:
+        yield f"{counted(report.unknown, 'entry', 'entries')} could not be judged"
+
+
+def _place_in_words(place: Place, kind: str, members: int) -> str:
+    if place is Place.BESIDE_OTHER:
+        return f"{INDEX} holds a {kind} that is not ours: left alone, ours lies beside it"
+    return (
+        f"{INDEX} holds an older program's SET with {counted(members, 'id', 'ids')}: kept for it, ours lies beside it"
+    )
+
+
+def found_line(found: Found, one: str, many: str, fate: str) -> str:
+    """One line about them."""
+    what = counted(found.number, f"session {one}", f"sessions {many}")
+    return f"{what}{': ' if fate else ''}{fate} ({named(found)})"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def named(found: Found) -> str:
+    """Some of them by name."""
+    more = ", …" if found.number > len(found.examples) else ""
+    return ", ".join(safe(name) for name in shortened(found.examples)) + more
+
+
+# Adoption
+
+
+def adoption_agreement(*, yes: bool, dry_run: bool) -> Callable[[AdoptionReport], bool]:
+    """Shows what would change, and asks a person unless that is settled."""
+
+    def agreed(report: AdoptionReport) -> bool:
+        if report.layout.place is Place.BESIDE_SET:
+            narrate(_place_in_words(report.layout.place, report.layout.kind, report.members))
+            narrate("adopting removes that SET; an older program cannot enter its sessions into the index any more")
+        if dry_run:
+            return False
+        return yes or confirm(f"Put our index at {INDEX}?", hint=HINT)
+
+    return agreed
+
+
+def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
+    """What was done, or would be, on stdout."""
+    if as_json:
+        write_json(_adoption_document(report))
+        return
+    for line in _adoption_lines(report):
+        write_line(line)
+    if report.done and not report.finished:
+        narrate("stopped before the end. next: checkoutctl sessions index adopt")
+
+
+def _adoption_document(report: AdoptionReport) -> dict[str, Any]:
+    return {
+        "adopted": report.done and report.finished,
+        "place": str(report.layout.place),
+        "kind": report.layout.kind,
+        "members": report.members,
+        "entries": report.entries,
+        "externalWriterSeenAt": None if report.seen_at is None else iso(report.seen_at),
+        "entered": report.taken.entered,
+        "removed": report.taken.removed,
+        "finished": report.finished,
+    }
+
+
+def _adoption_lines(report: AdoptionReport) -> Iterator[str]:
+    if report.done:
+        yield (
+            f"entered {counted(report.taken.entered, 'session', 'sessions')} that only the SET listed, "
+            f"removed {counted(report.taken.removed, 'id', 'ids')} without a session"
+        )
+        if report.finished:
+            yield f"our index lies at {INDEX}"
+    elif report.layout.place is Place.BESIDE_OTHER:
+        yield _place_in_words(report.layout.place, report.layout.kind, report.members)
+    elif not report.is_needed:
+        yield f"nothing to adopt: there is no older program's SET at {INDEX}"
+    elif report.layout.place is Place.BESIDE_SET:
+        yield f"would put our index with {counted(report.entries, 'entry', 'entries')} at {INDEX}"
+    else:
+        yield "would finish an interrupted adoption"
+
+
+# What no session stands behind

@@ -1,0 +1,387 @@
+"""What an operator does with sessions: list, look at, create, change and delete them.
+
+Looking never extends a session's life. Writing insists on a durable tier: a command's memory ends with the command.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from checkout_cli.commands.sync.sync import PendingCounts, pending_counts
+from checkout_cli.errors import (
+    CardDataRefused,
+    DatabaseUnavailable,
+    InvalidInput,
+    RedisUnavailable,
+    SessionDeleted,
+    SessionExpired,
+    SessionNotFound,
+    TierUnavailable,
+)
+from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.session import (
+    MAX_BODY_BYTES,
+    MAX_DEPTH,
+    Acknowledgement,
+    Durability,
+    PaymentStatus,
+    Session,
+    TierName,
+    at_least,
+    parse_strict,
+)
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.records import Sighting
+
+MOST_SORTED = 100_000
+"""How many sessions are looked at for an order that the index does not have."""
+SHORTEST_PREFIX = 4
+MOST_CANDIDATES = 10
+"""How many ids are named when the beginning of an id fits several."""
+
+_UNREADABLE = "unreadable"
+_SHOWN_ID = 64
+_FIXED = {
+    "checkoutId": "it is the session's name",
+    "createdAt": "it is set once, at creation",
+    "expiresAt": "the store moves it with every use",
+}
+
+Tell = Callable[[str], None]
+"""Called with one line for a person about what could not be done as usual."""
+
+
+class Order(StrEnum):
+    """In which order sessions are listed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    EXPIRES = "expires"
+    TOTAL = "total"
+    STATUS = "status"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which sessions to list; spans are in seconds.
+
+    ``status`` is a payment status, or ``unreadable`` for values that are no session. ``user`` is a whole user id.
+
+    Raises:
+        InvalidInput: it can match nothing.
+    """
+
+    limit: int = 50
+    status: str | None = None
+    user: str | None = None
+    expiring_within: float | None = None
+    older_than: float | None = None
+    tier: TierName | None = None
+    order: Order = Order.NEWEST
+
+    def __post_init__(self) -> None:
+        statuses = (*PaymentStatus, _UNREADABLE)
+        if self.limit < 1:
+            raise InvalidInput("a list of no sessions", hint="--limit 50")
+        if self.status is not None and self.status not in statuses:
+            raise InvalidInput(f"not a status: {self.status[:32]!r}", hint=f"one of: {', '.join(statuses)}")
+        if self.user is not None and not (self.user.strip() and self.user.isprintable() and len(self.user) <= 256):
+            raise InvalidInput(f"not a user id: {self.user[:32]!r}", hint="the whole id, as in the session's userId")
+
+    def matches(self, sighting: Sighting, now: int) -> bool:
+        """Whether a session is wanted; ``now`` is in milliseconds."""
+        return (
+            (self.status is None or self.status == _status(sighting))
+            and (self.user is None or self.user == _user(sighting.session))
+            and (self.expiring_within is None or _left(sighting, now) <= self.expiring_within * 1000)
+            and (self.older_than is None or _age(sighting.session, now) >= self.older_than * 1000)
+        )
+
+
+def _status(sighting: Sighting) -> object:
+    return _UNREADABLE if sighting.session is None else sighting.session.status
+
+
+def _user(session: Session | None) -> str | None:
+    return None if session is None else session.user_id
+
+
+def _left(sighting: Sighting, now: int) -> float:
+    return float("inf") if sighting.expires_at is None else sighting.expires_at - now
+
+
+def _age(session: Session | None, now: int) -> float:
+    created_at = None if session is None else session.created_at
+    return float("-inf") if created_at is None else now - created_at
+
+
+@dataclass(frozen=True)
+class Written:
+    """A write that the store accepted; ``degraded`` where Redis, or the database, should have it by now and has not."""
+
+    acknowledgement: Acknowledgement
+    degraded: bool
+
+
+# Looking
+
+
+def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Iterator[Sighting]:
+    """The wanted sessions, fetched as they are asked for; those that expire last come first unless sorted otherwise.
+
+    Any other order than ``newest`` looks at everything, but at no more than ``MOST_SORTED`` sessions.
+
+    Raises:
+        TierUnavailable: no tier can be asked.
+    """
+    tier = wanted.tier or _tier_to_ask(store, tell)
+    now = store.clock.wall()
+    if wanted.order is Order.NEWEST:
+        found = (sighting for sighting in store.iterate(tier=tier) if wanted.matches(sighting, now))
+        return itertools.islice(found, wanted.limit)
+    seen = _at_most(store.iterate(tier=tier), MOST_SORTED, tell)
+    found = (sighting for sighting in seen if wanted.matches(sighting, now))
+    return iter(heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order)))
+
+
+def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
+    """Where to look: everywhere (``None``), or where we can, saying so."""
+    if not store.settings.enable_checkout_sessions:
+        return TierName.DATABASE
+    try:
+        store.redis.ping()
+    except RedisUnavailable as away:
+        tell(f"Redis is away ({away}); listing from the database")
+        return TierName.DATABASE
+    try:
+        store.database.ping()
+    except DatabaseUnavailable as away:
+        tell(f"the database is away ({away}); listing what Redis has")
+        return TierName.REDIS
+    return None
+
+
+def waiting(store: CheckoutStore) -> PendingCounts:
+    """How many sessions one tier has newer than the other, for whoever has just listed them; never raises."""
+    return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
+
+
+def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator[Sighting]:
+    iterator = iter(sightings)
+    yield from itertools.islice(iterator, number)
+    if next(iterator, None) is not None:
+        tell(f"only the {number:,} sessions that expire last were looked at; narrow it down or use --sort newest")
+
+
+def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
+    """What to sort by, smallest first; whatever does not have it comes last."""
+    session = sighting.session
+    if order is Order.EXPIRES:
+        return sighting.expires_at is None, sighting.expires_at or 0
+    if order is Order.STATUS:
+        return session is None, "" if session is None else session.status
+    if order is Order.TOTAL:
+        total = None if session is None else session.total
+        return total is None, -(total or 0)
+    created_at = None if session is None else session.created_at
+    return created_at is None, created_at or 0
+
+
+def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
+    """The session of an id, or of the beginning of one that no other session shares.
+
+    An exact id comes first, whatever characters another program has put into it.
+
+    Raises:
+        InvalidInput: the beginning is too short, or several sessions share it.
+        SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
+        TierUnavailable: it may exist, and the tiers that would know are away.
+    """
+    sighting = _exactly(store, given) or store.peek(only_match(store, given))
+    if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
+        tell("Redis is away; this is the database's copy")
+    return sighting
+
+
+def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
+    try:
+        return store.peek(checkout_id) if checkout_id else None
+    except (SessionExpired, SessionDeleted):
+        raise
+    except SessionNotFound:
+        return None
+    except TierUnavailable:
+        if len(checkout_id) >= SHORTEST_PREFIX and store.matching(checkout_id, 1):
+            return None  # it is the beginning of an id that another tier knows
+        raise
+
+
+def only_match(store: CheckoutStore, prefix: str) -> str:
+    """The one session whose id begins so.
+
+    Raises:
+        InvalidInput: the beginning is too short, or several sessions share it.
+        SessionNotFound: there is none.
+    """
+    if len(prefix) < SHORTEST_PREFIX:
+        raise InvalidInput(
+            f"no session {prefix!r}, and too short for the beginning of an id",
+            hint=f"give at least {SHORTEST_PREFIX} characters",
+        )
+    ids = store.matching(prefix, MOST_CANDIDATES + 1)
+    shown = prefix if len(prefix) <= _SHOWN_ID else prefix[:_SHOWN_ID] + "…"
+    if not ids:
+        raise SessionNotFound(f"no session is, or begins with, {shown!r}")
+    if len(ids) > 1:
+        number = "more than " + str(MOST_CANDIDATES) if len(ids) > MOST_CANDIDATES else str(len(ids))
+        raise InvalidInput(
+            f"{number} sessions begin with {shown!r}: {', '.join(ids[:MOST_CANDIDATES])}",
+            hint="give more of the id",
+        )
+    return ids[0]
+
+
+# Writing
+
+
+def read_document(source: Path | BinaryIO) -> dict[str, Any]:
+    """The fields of a new session, from a file or an open stream; never reads more than a session may hold.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no session.
+    """
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as stream:
+                document = stream.read(MAX_BODY_BYTES + 1)
+        else:
+            document = source.read(MAX_BODY_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        name = source if isinstance(source, Path) else "stdin"
+        raise InvalidInput(
+            f"cannot read {name}: {getattr(error, 'strerror', None) or error}",
+            hint="--file with a file that holds one JSON object, or --file - for stdin",
+        ) from error
+    if len(document) > MAX_BODY_BYTES:
+        raise InvalidInput(
+            f"the session is larger than {MAX_BODY_BYTES:,} bytes",
+            hint="store large content elsewhere and keep its id in the session",
+        )
+    return parse_strict(document)
+
+
+def create(store: CheckoutStore, fields: Mapping[str, Any], *, checkout_id: str | None = None) -> Written:
+    """Create a session, durably; an id is made where none is given.
+
+    Raises:
+        InvalidInput: the id or a field cannot be stored.
+        SessionExists, SessionDeleted: the id is taken, or was.
+        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
+    """
+    return _written(store, store.create(fields, checkout_id=checkout_id, require=Durability.REDIS))
+
+
+def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -> Written:
+    """Set fields of a session, all in one version; each assignment is ``field=value`` or ``outer.inner=value``.
+
+    Raises:
+        InvalidInput: an assignment is none, or sets what cannot be set.
+        TransitionRefused: the payment may not go there from where it is.
+        SessionNotFound: there is none.
+        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
+    """
+    wanted = [parse_assignment(text) for text in assignments]
+    if not wanted:
+        raise InvalidInput("nothing to set", hint="--set field=value")
+
+    def changes(present: Mapping[str, Any]) -> Mapping[str, Any]:
+        return changed_fields(present, wanted)
+
+    return _written(store, store.update(checkout_id, changes, require=Durability.REDIS))
+
+
+def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
+    as_durable = at_least(acknowledgement.durability, Durability(store.settings.durability))
+    in_redis = acknowledgement.published or not store.settings.enable_checkout_sessions
+    return Written(acknowledgement, degraded=not (as_durable and in_redis))
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One field to set. ``is_json`` is false where the value was taken as it was typed."""
+
+    path: tuple[str, ...]
+    value: Any
+    is_json: bool
+
+    @property
+    def name(self) -> str:
+        """The path as it was typed."""
+        return ".".join(self.path)
+
+
+def parse_assignment(text: str) -> Assignment:
+    """``field=value``: the value is JSON where it can be, else text.
+
+    Raises:
+        InvalidInput: there is no ``=``, a name is missing, or the field is not to be set.
+        CardDataRefused: the name holds a card's number, or there is no name and the text is one.
+    """
+    name, found, raw = text.partition("=")
+    if without_card_number(name) != name:
+        raise CardDataRefused("--set", "a card number as a field name")
+    path = tuple(name.split("."))
+    if not found or not all(path):
+        raise InvalidInput(f"not an assignment: {name[:_SHOWN_ID]!r}", hint="--set field=value")
+    if path[0] in _FIXED:
+        raise InvalidInput(f"{path[0]} cannot be set: {_FIXED[path[0]]}", hint="leave it out")
+    if len(path) > MAX_DEPTH:
+        raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", hint="flatten the session")
+    try:
+        return Assignment(path, json.loads(raw, parse_constant=_not_json), is_json=True)
+    except RecursionError as error:
+        raise InvalidInput(f"{name[:_SHOWN_ID]}: nested deeper than {MAX_DEPTH} levels", hint="flatten it") from error
+    except ValueError:
+        return Assignment(path, raw, is_json=False)
+
+
+def _not_json(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def changed_fields(present: Mapping[str, Any], wanted: Sequence[Assignment]) -> dict[str, Any]:
+    """The top-level fields that change, whole; what a path does not name stays in them.
+
+    Raises:
+        InvalidInput: a path leads into something that is no object, or mistyped JSON would replace a structure.
+    """
+    changes: dict[str, Any] = {}
+    for assignment in wanted:
+        top, *inner = assignment.path
+        changes[top] = _placed(changes.get(top, present.get(top)), inner, assignment)
+    return changes
+
+
+def _placed(present: Any, path: Sequence[str], assignment: Assignment) -> Any:
+    if not path:
+        if isinstance(present, (dict, list)) and not assignment.is_json:
+            kind = "an object" if isinstance(present, dict) else "a list"
+            raise InvalidInput(
+                f"{assignment.name} holds {kind}, and the new value is not valid JSON",
+                hint=f"--set '{assignment.name}=[…]' with the whole value as JSON",
+            )
+        return assignment.value
+    if present is None:
+        present = {}
+    if not isinstance(present, dict):
+        outer = ".".join(assignment.path[: len(assignment.path) - len(path)])
+        raise InvalidInput(f"{outer} is not an object, so {assignment.name} cannot be set", hint=f"--set '{outer}=…'")
+    first, *rest = path
+    return {**present, first: _placed(present.get(first), rest, assignment)}

@@ -1,0 +1,197 @@
+"""``sessions trace``: one id in every tier side by side, and where they differ. Looking extends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from checkout_cli.commands.sessions.sessions import only_match
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt, SessionNotFound
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.inspection import RowView, Told, conflicts_of, is_replaced, view_row
+from checkout_cli.store.protocol.flushing import Flush
+from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
+from checkout_cli.store.protocol.value import Kind, digest_of
+from checkout_cli.store.protocol.writing import taken_in
+from checkout_cli.store.records import Record
+from checkout_cli.store.redis.inspection import KeyState, KeyView, view_key
+from checkout_cli.store.sightings import EXPECTED
+
+MISSING = object()
+"""Stands for a field that one of the tiers does not have."""
+
+
+class Trust(StrEnum):
+    """Whether the shop may serve Redis' copy without asking the database, and if not, why."""
+
+    TRUSTED = "trusted"
+    BEHIND = f"not trusted: {Doubt.BEHIND}"
+    EXTERNAL = f"not trusted: {Doubt.EXTERNAL}"
+    OTHER_SERVER = f"not trusted: {Doubt.OTHER_SERVER}"
+    QUESTIONABLE = f"not trusted: {Doubt.QUESTIONABLE}"
+    NO_IDENTITY = f"not trusted: {Doubt.NO_IDENTITY}"
+    REPLACED = "not trusted: another primary has taken this one's place"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One top-level field that differs between Redis and the database; ``MISSING`` where one does not have it."""
+
+    name: str
+    in_redis: Any
+    in_database: Any
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What every tier has of one id at ``now`` (ms).
+
+    ``key`` is ``None`` where Redis is away or switched off, and ``redis_away`` says which; the same of ``row`` and
+    ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one;
+    ``expected`` is what flushing it would do to the database, if that may lack something of it; what an external writer
+    has made, and no row stands behind, is left to the first write of ours.
+    """
+
+    checkout_id: str
+    now: int
+    key: KeyView | None = None
+    redis_away: str = ""
+    row: RowView | None = None
+    database_away: str = ""
+    conflicts: tuple[Told, ...] = ()
+    trust: Trust | None = None
+    expected: Flush | None = None
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def row_fields(self) -> dict[str, Any] | None:
+        """The fields of the row, where it has a body that can be read."""
+        return _fields_of(self.row)
+
+    @property
+    def is_anything_known(self) -> bool:
+        """Whether any tier has anything under this id."""
+        key = self.key
+        in_redis = key is not None and (key.state is not KeyState.MISSING or key.score is not None or key.waits)
+        return in_redis or self.row is not None or bool(self.conflicts)
+
+    @property
+    def created_at(self) -> int | None:
+        """The moment of creation (ms), as the database knows it, else as the session itself says."""
+        if self.row is not None:
+            return self.row.created_at
+        fields = None if self.key is None else self.key.fields
+        return None if fields is None else milliseconds_of(fields.get("createdAt"))
+
+    def key_expires_at(self) -> int | None:
+        """When Redis ends the session (ms)."""
+        return None if self.key is None or self.key.ttl is None else self.now + self.key.ttl
+
+
+def trace(store: CheckoutStore, given: str) -> Trace:
+    """What every tier has under an id, or under the one that begins so.
+
+    An exact id comes first, also one that was deleted or has ended.
+
+    Raises:
+        InvalidInput: the beginning is too short, or several sessions share it.
+        SessionNotFound: no tier that can be asked knows anything of it.
+        RedisUnavailable, DatabaseUnavailable: both are away.
+    """
+    found = look_everywhere(store, given)
+    if found.is_anything_known:
+        return found
+    try:
+        return look_everywhere(store, only_match(store, given))
+    except SessionNotFound:
+        if away := found.redis_away or found.database_away:
+            raise SessionNotFound(f"nothing is known of {given[:64]!r}, as far as can be told: {away}") from None
+        raise
+
+
+def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
+    """What every tier has under exactly this id.
+
+    Raises:
+        RedisUnavailable, DatabaseUnavailable: both are away.
+    """
+    key, redis_away = _in_redis(store, checkout_id)
+    row, conflicts, expected, replaced, database_away = None, [], None, False, ""
+    try:
+        if is_accepted_id(checkout_id):  # else it was never written by us, and may be no text for a database
+            row, conflicts = view_row(store.database, checkout_id), conflicts_of(store.database, checkout_id)
+            expected = _expected(store, checkout_id, key, row)
+        if store.hand_over.is_fenced and key is not None and key.identity is not None:
+            replaced = is_replaced(store.database, key.identity)
+    except DatabaseUnavailable as away:
+        if key is None:
+            raise
+        database_away = str(away)
+    return Trace(
+        checkout_id,
+        store.clock.wall(),
+        key,
+        redis_away,
+        row,
+        database_away,
+        tuple(conflicts),
+        None if key is None or not key.is_copy else _trust(key, row, replaced=replaced),
+        expected,
+        _differences(None if key is None else key.fields, _fields_of(row)),
+    )
+
+
+def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, str]:
+    if not store.settings.enable_checkout_sessions:
+        return None, "sessions are not kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
+    try:
+        return view_key(store.redis, checkout_id), ""
+    except RedisUnavailable as away:
+        return None, str(away)
+
+
+def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
+    """What flushing Redis' value would do, by the very rules of the flush; nothing is written."""
+    value = None if key is None else key.value
+    if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
+        return None
+    if value.is_external:
+        value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
+    elif not value.is_dirty:
+        return None
+    return store.flush_log.expected(checkout_id, value, None if row is None else _record(checkout_id, row))
+
+
+def _record(checkout_id: str, row: RowView) -> Record:
+    return Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+
+
+def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
+    assert key.value is not None  # noqa: S101  (it is a copy)
+    pending = [Distrust(row.version, row.write_id)] if row is not None and row.is_pending else []
+    reason = doubt(key.value, key.identity, pending, lease=True)
+    if reason is not None:
+        return Trust[reason.name]
+    return Trust.REPLACED if replaced else Trust.TRUSTED
+
+
+def _fields_of(row: RowView | None) -> dict[str, Any] | None:
+    if row is None or row.body is None:
+        return None
+    try:
+        return decode(row.body)
+    except SessionCorrupt:
+        return None
+
+
+def _differences(in_redis: Mapping[str, Any] | None, in_database: Mapping[str, Any] | None) -> tuple[Difference, ...]:
+    if in_redis is None or in_database is None:
+        return ()
+    names = dict.fromkeys([*in_database, *in_redis])
+    names.pop("expiresAt", None)  # no part of a version: reads move it
+    pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
+    return tuple(pair for pair in pairs if pair.in_redis != pair.in_database)

@@ -1,0 +1,218 @@
+"""The undo file of a deletion: all that every tier had of the sessions, written before the first of them goes.
+
+NDJSON, mode 0600, because it holds what shoppers told the shop: a line about the deletion, a line for each session,
+and a last line with a checksum of all before it. Without that line, or with another checksum, the file is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.files.private_file import sync_directory
+from checkout_cli.session import iso
+
+KIND = "checkoutctl undo"
+VERSION = 1
+_T = TypeVar("_T", bound=msgspec.Struct)
+_SUFFIX = ".undo.ndjson"
+_LONGEST_LINE = 8 << 20
+"""Bytes; a session of ours has a quarter of a megabyte, in each of two tiers."""
+
+
+class Header(msgspec.Struct, frozen=True, rename="camel"):
+    """The first line: which deletion it was, when (ms), and where."""
+
+    kind: str
+    schema_version: int
+    deletion: str
+    deleted_at: int
+    database: str
+    redis: str
+    sessions: int
+
+
+class InRedis(msgspec.Struct, frozen=True, rename="camel"):
+    """What Redis had: the bytes, the time to live and when it would have run out (ms, ``None`` without an end), and the
+    moment in the index (ms)."""
+
+    value: bytes
+    ttl_ms: int | None
+    expires_at: int | None
+    index_score: float | None
+
+
+class InDatabase(msgspec.Struct, frozen=True, rename="camel"):
+    """The row; moments are in milliseconds."""
+
+    version: int
+    body: str
+    created_at: int
+    expires_at: int
+
+
+class Undo(msgspec.Struct, frozen=True, rename="camel"):
+    """One session. ``version`` is the one that was deleted, 0 for another program's session."""
+
+    checkout_id: str
+    version: int
+    redis: InRedis | None = None
+    database: InDatabase | None = None
+
+
+class Footer(msgspec.Struct, frozen=True):
+    """The last line."""
+
+    sha256: str
+
+
+def undo_directory() -> Path:
+    """Where undo files go unless somebody says otherwise: ``$XDG_STATE_HOME/checkoutctl/undo``."""
+    import platformdirs
+
+    return platformdirs.user_state_path("checkoutctl", appauthor=False) / "undo"
+
+
+def undo_path(deleted_at: int, deletion: str, directory: Path | None = None) -> Path:
+    """The name of a new undo file: its moment (ms) and the beginning of the deletion's own id."""
+    moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
+    return (directory or undo_directory()) / f"{moment}-{deletion[:8]}{_SUFFIX}"
+
+
+def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> int:
+    """Write the file completely, or not at all; returns its size in bytes.
+
+    Raises:
+        CheckoutError: it cannot be written, or there is such a file already.
+    """
+    size, digest = 0, hashlib.sha256()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            for line in _lines(header, sessions):
+                size += stream.write(line)
+                digest.update(line)
+            size += stream.write(msgspec.json.encode(Footer(digest.hexdigest())) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        sync_directory(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            path.unlink()
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
+    return size
+
+
+def _lines(header: Header, sessions: Iterable[Undo]) -> Iterator[bytes]:
+    yield msgspec.json.encode(header) + b"\n"
+    for session in sessions:
+        yield msgspec.json.encode(session) + b"\n"
+
+
+def _unwritable(path: Path, error: OSError) -> CheckoutError:
+    if isinstance(error, FileExistsError):
+        return InvalidInput(f"{path} is there already; nothing was deleted", hint="--undo-file with a new name")
+    return CheckoutError(
+        f"the undo file cannot be written, so nothing was deleted: {path}: {error.strerror or error}",
+        hint="--undo-file with a place that you can write to",
+    )
+
+
+def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
+    """The header, and the sessions one by one; the whole file has been checked before the first is handed out.
+
+    Raises:
+        InvalidInput: it cannot be read, is no undo file, was cut off, or was changed.
+    """
+    try:
+        header = _checked(path)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint="ls -l on it") from error
+    return header, _sessions(path)
+
+
+def _checked(path: Path) -> Header:
+    digest, number, header, footer = hashlib.sha256(), 0, None, None
+    with path.open("rb") as stream:
+        while line := stream.readline(_LONGEST_LINE):
+            if header is None:
+                header = _header(path, line)
+            elif footer is not None:
+                raise _broken(path, "goes on after its end")
+            elif line.startswith(b'{"sha256":'):
+                footer = _decoded(path, line, Footer)
+                continue
+            else:
+                number += 1
+            digest.update(line)
+    if header is None:
+        raise _broken(path, "is empty")
+    if footer is None or not _line_ends(path):
+        raise _broken(path, "is cut off: its last line is missing")
+    if footer.sha256 != digest.hexdigest() or number != header.sessions:
+        raise _broken(path, "was changed after it had been written: its checksum is another")
+    return header
+
+
+def _line_ends(path: Path) -> bool:
+    """Whether a file ends with the end of a line."""
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def _header(path: Path, line: bytes) -> Header:
+    try:
+        header = msgspec.json.decode(line, type=Header)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named") from error
+    if header.kind != KIND:
+        raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named")
+    if header.schema_version != VERSION:
+        raise InvalidInput(
+            f"{path} was written by another version of checkoutctl (its format is {header.schema_version})",
+            hint="use the version that wrote it",
+        )
+    return header
+
+
+def _sessions(path: Path) -> Iterator[Undo]:
+    with path.open("rb") as stream:
+        stream.readline(_LONGEST_LINE)
+        while (line := stream.readline(_LONGEST_LINE)) and not line.startswith(b'{"sha256":'):
+            yield _decoded(path, line, Undo)
+
+
+def _decoded(path: Path, line: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _broken(path, "has a line that is none of ours") from error
+
+
+def _broken(path: Path, what: str) -> InvalidInput:
+    return InvalidInput(f"{path} {what}; nothing was restored", hint="use the whole file, as it was written")
+
+
+def sweep(before: int, directory: Path | None = None) -> None:
+    """Remove undo files of before a moment (ms), of which no session could be restored any more.
+
+    They hold personal data, which is kept no longer than it is of use.
+    """
+    with suppress(OSError):
+        for path in (directory or undo_directory()).glob(f"*{_SUFFIX}"):
+            if path.stat().st_mtime * 1000 < before:
+                path.unlink()

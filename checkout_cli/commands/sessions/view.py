@@ -1,0 +1,317 @@
+"""How sessions look: in a list, one by one, and what became of a write. Masked unless revealed, in every format."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from checkout_cli.commands.sessions.sessions import Written
+from checkout_cli.session import Durability, PaymentStatus, Session, iso
+from checkout_cli.spans import span
+from checkout_cli.store.records import Sighting
+from checkout_cli.terminal.masking import fields_shown, value_shown
+from checkout_cli.terminal.output import (
+    Column,
+    console,
+    is_terminal,
+    narrate,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
+
+_LIST = (
+    Column("id"),
+    Column("status"),
+    Column("items", number=True),
+    Column("total", number=True),
+    Column("user"),
+    Column("age", number=True),
+    Column("expires in", number=True),
+    Column("tier"),
+)
+_NOTE = Column("note")
+_FIELDS = (Column("field"), Column("value"))
+_ITEM_COLUMNS = {
+    "product_id": Column("product"),
+    "product_name": Column("name"),
+    "category": Column("category"),
+    "variant": Column("variant"),
+    "quantity": Column("quantity", number=True),
+    "unit_price": Column("unit price", number=True),
+    "total_price": Column("total", number=True),
+}
+CSV_COLUMNS = (
+    "checkoutId",
+    "status",
+    "items",
+    "total",
+    "userId",
+    "createdAt",
+    "ageSeconds",
+    "expiresAt",
+    "expiresInSeconds",
+    "tier",
+    "version",
+    "external",
+    "size",
+    "problem",
+    "detail",
+    "dirty",
+)
+_BESIDE_CELL = 3
+"""Characters between two columns of a table on a terminal."""
+
+
+def expiry(sighting: Sighting, now: int) -> str:
+    """How long a session still has to live: a span, ``expired``, or ``never`` where its key has no end."""
+    if sighting.expires_at is None:
+        return "never"
+    return span(sighting.expires_at - now) if sighting.expires_at > now else "expired"
+
+
+# A list
+
+
+def show_list(
+    sightings: Iterable[Sighting],
+    output: str,
+    *,
+    now: int,
+    limit: int,
+    missing: Callable[[], Sequence[str]] = tuple,
+    reveal: bool = False,
+) -> None:
+    """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
+
+    The last three are written as they come. What is no session is a row that says so. ``missing`` tells afterwards
+    which servers of a cluster did not answer, so that the list is only a part.
+    """
+    counted = _Counted(sightings)
+    if output == "table":
+        _table(list(counted), now, reveal)
+    elif output == "json":
+        sessions = [summary(sighting, now, reveal=reveal) for sighting in counted]
+        write_json({"sessions": sessions, **partial_document(missing())})
+    elif output == "ndjson":
+        write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
+    elif output == "csv":
+        rows = (summary(sighting, now, reveal=reveal) for sighting in counted)
+        write_csv(CSV_COLUMNS, ([row[name] for name in CSV_COLUMNS] for row in rows))
+    else:
+        for sighting in counted:
+            write_line(safe(sighting.checkout_id))
+    if counted.number == 0:
+        narrate("no sessions")
+    elif counted.number == limit:
+        narrate(f"the first {limit:,}; there may be more: --limit")
+    warn_if_partial(missing())
+
+
+class _Counted:
+    """Passes sessions on and counts them."""
+
+    def __init__(self, sightings: Iterable[Sighting]) -> None:
+        self._sightings = sightings
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Sighting]:
+        for sighting in self._sightings:
+            self.number += 1
+            yield sighting
+
+
+def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
+    """One session of a list, as JSON; ``now`` is in milliseconds."""
+    session = sighting.session
+    created_at = None if session is None else session.created_at
+    return {
+        "checkoutId": sighting.checkout_id,
+        "status": None if session is None else _status(session, reveal),
+        "items": None if session is None else len(session.items),
+        "total": None if session is None else session.total,
+        "userId": None if session is None else value_shown("userId", session.fields, reveal=reveal),
+        "createdAt": None if created_at is None else iso(created_at),
+        "ageSeconds": None if created_at is None else max(0, (now - created_at) // 1000),
+        "expiresAt": None if sighting.expires_at is None else iso(sighting.expires_at),
+        "expiresInSeconds": None if sighting.expires_at is None else max(0, (sighting.expires_at - now) // 1000),
+        "tier": str(sighting.tier),
+        "version": None if session is None else session.version,
+        "external": session is not None and session.external,
+        "size": sighting.size,
+        "problem": None if sighting.problem is None else str(sighting.problem),
+        "detail": sighting.detail or None,
+        "dirty": 0 if session is None or session.external else session.dirty,
+    }
+
+
+def _status(session: Session, reveal: bool) -> str:
+    shown = value_shown("paymentStatus", session.fields, reveal=reveal)
+    return as_text(shown) if shown is not None else str(PaymentStatus.PENDING)
+
+
+def _table(sightings: Sequence[Sighting], now: int, reveal: bool) -> None:
+    rows = [_row(sighting, now, reveal) for sighting in sightings]
+    columns = [*_LIST, _NOTE]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    if is_terminal(sys.stdout) and _width(columns, rows) > console().width:
+        short = shortened([sighting.checkout_id for sighting in sightings])
+        rows = [[checkout_id, *row[1:]] for checkout_id, row in zip(short, rows, strict=True)]
+    write_table(columns, rows)
+
+
+def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
+    row = summary(sighting, now, reveal=reveal)
+    created_at = None if sighting.session is None else sighting.session.created_at
+    return [
+        sighting.checkout_id,
+        row["problem"] or row["status"],
+        *("" if row[name] is None else as_text(row[name]) for name in ("items", "total", "userId")),
+        "" if created_at is None else span(now - created_at),
+        expiry(sighting, now),
+        row["tier"],
+        "external" if row["external"] else "waits for the database" if row["dirty"] else sighting.detail,
+    ]
+
+
+def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    lines = [[column.title for column in columns], *rows]
+    return sum(max(len(safe(line[place])) for line in lines) + _BESIDE_CELL for place in range(len(columns)))
+
+
+# One session
+
+
+def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
+    """The whole session as JSON; ``fields`` is ``null`` where the value is no session."""
+    session = sighting.session
+    return {
+        **summary(sighting, now, reveal=reveal),
+        "verified": session is not None and session.verified,
+        "revealed": reveal,
+        "fields": None if session is None else fields_shown(session.fields, reveal=reveal),
+    }
+
+
+def write_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
+    """The whole session as one JSON document."""
+    write_json(document(sighting, now, reveal=reveal))
+
+
+def show_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
+    """The whole session: what the store knows of it, its fields, and its items as a table of their own."""
+    whole = document(sighting, now, reveal=reveal)
+    fields = dict(whole["fields"] or {})
+    items = fields.get("items")
+    if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+        items = []  # something else, shown among the fields
+    if items:
+        del fields["items"]
+    fields.pop("checkoutId", None)
+    write_table(_FIELDS, [*_facts(sighting, whole, now), *_flat(fields)])
+    if items:
+        write_line()
+        _show_items(items)
+
+
+def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple[str, str]]:
+    """What the store knows, in upper case so that no field can be taken for it."""
+    facts = [
+        ("ID", sighting.checkout_id),
+        ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
+        ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
+        ("VERSION", _version(whole)),
+        ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
+        ("SIZE", f"{sighting.size:,} bytes"),
+    ]
+    return [(name, shown) for name, shown in facts if shown != "null"]
+
+
+def _version(whole: Mapping[str, Any]) -> str:
+    if whole["external"]:
+        return f"{whole['version']}, by an external writer" if whole["version"] else "none: an external writer's"
+    version = as_text(whole["version"]) if whole["version"] != 0 else "none yet"
+    waiting = whole["dirty"]
+    return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """One row for each value; what is in an object has a dotted path."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}" if path else name)
+    elif path:
+        yield path, as_text(value)
+
+
+def as_text(value: object) -> str:
+    """Text as it is, everything else as in JSON, so that an amount looks as the shop wrote it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _show_items(items: Sequence[Mapping[str, Any]]) -> None:
+    known = [name for name in _ITEM_COLUMNS if any(name in item for item in items)]
+    other = [{name: value for name, value in item.items() if name not in known} for item in items]
+    columns = [_ITEM_COLUMNS[name] for name in known]
+    rows = [["" if item.get(name) is None else as_text(item[name]) for name in known] for item in items]
+    if any(other):
+        columns.append(Column("other"))
+        for row, rest in zip(rows, other, strict=True):
+            row.append(", ".join(f"{path}={text}" for path, text in _flat(rest)))
+    write_table(columns, rows)
+
+
+# What became of a write
+
+
+_DEGRADED = {
+    Durability.DATABASE: "the database has it and Redis does not yet; it is published as soon as Redis is back",
+    Durability.REDIS: "Redis alone has it; the database gets it as soon as that is back (checkoutctl sync)",
+    Durability.MEMORY: "only this process has it, and it is lost when that ends",
+}
+
+
+def show_written(written: Written, *, what: str, as_json: bool) -> None:
+    """The id on stdout, so that it can be captured; the rest, and what is not as it should be, on stderr."""
+    acknowledgement = written.acknowledgement
+    session = acknowledgement.session
+    if as_json:
+        write_json(
+            {
+                "checkoutId": session.checkout_id,
+                "version": session.version,
+                "tier": str(session.tier),
+                "durability": str(acknowledgement.durability),
+                "published": acknowledgement.published,
+                "degraded": written.degraded,
+            }
+        )
+    else:
+        write_line(session.checkout_id)
+        narrate(
+            f"{what}: {f'version {session.version}' if session.version else 'no version yet'}, "
+            f"durability {acknowledgement.durability}, "
+            f"published to Redis: {'yes' if acknowledgement.published else 'no'}"
+        )
+    if written.degraded:
+        warn(_DEGRADED[acknowledgement.durability])
+
+
+def describe(sighting: Sighting, now: int) -> str:
+    """A session in one line, for somebody who is about to delete it."""
+    row = summary(sighting, now)
+    parts = [row["problem"] or row["status"]]
+    if sighting.session is not None:
+        parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
+        parts.append("no total" if row["total"] is None else f"total {as_text(row['total'])}")
+    return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"

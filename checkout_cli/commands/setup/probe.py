@@ -1,0 +1,167 @@
+"""The proof that a tier works: a probe session is written, read, expires, and is deleted. It leaves no trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError
+from checkout_cli.session import PaymentStatus, TierName, iso
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+    from checkout_cli.store.database.tier import DatabaseTier
+    from checkout_cli.store.records import Record
+    from checkout_cli.store.redis.tier import RedisTier
+
+LIFE = 0.3
+"""How long a probe session lives at least, in seconds."""
+LIFE_IN_ROUND_TRIPS = 20
+"""It lives longer on a slow connection, so that it can be read before it ends."""
+PATIENCE = 2.0
+"""How long after its end it may still be seen before that is a failure, in seconds."""
+_POLL = 0.02
+
+
+class ProbeFailed(CheckoutError):
+    """The tier answers, and does not do what a tier must."""
+
+    default_hint = "checkoutctl health"
+
+
+@dataclass(frozen=True)
+class Time:
+    """The time as the probe sees it: ``wall`` in milliseconds since the epoch, ``sleep`` in seconds."""
+
+    wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    elapsed: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was proven of a tier; ``expired_after`` is in seconds."""
+
+    tier: TierName
+    expired_after: float
+
+
+def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: float = 0.0) -> Proof:
+    """Write, read, expire and delete a session in Redis; ``round_trip`` is in seconds.
+
+    Raises:
+        CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
+    """
+    from checkout_cli.store.redis.tier import RedisTier
+
+    life = max(LIFE, LIFE_IN_ROUND_TRIPS * round_trip)
+    tier = RedisTier(replace(settings, session_ttl=life))
+    try:
+        with _removed_afterwards(lambda: tier.remove(probe_id)):
+            _publish(tier, probe_id, clock, life)
+            if tier.open(probe_id).value is None:
+                raise ProbeFailed("Redis accepted a session and does not have it")
+            expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, life)
+            _publish(tier, probe_id, clock, life)
+            if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
+                raise ProbeFailed("Redis deleted a session and still has it")
+    finally:
+        tier.close()
+    return Proof(TierName.REDIS, expired_after)
+
+
+def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
+    from checkout_cli.store.protocol.publishing import Outcome
+
+    opened = tier.claim(probe_id)
+    outcome, _ = tier.publish(_record(probe_id, clock.wall(), life), opened, clock.wall())
+    if outcome is not Outcome.SET:
+        raise ProbeFailed(f"Redis did not take a new session: {outcome}")
+
+
+def _value(tier: RedisTier, probe_id: str) -> bytes | None:
+    return tier.look([probe_id])[0].value
+
+
+def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> Proof:
+    """Write, read, expire and delete a session in the database.
+
+    Raises:
+        CheckoutError: the database cannot be reached, refuses something, or does it wrongly.
+    """
+    write_id = probe_id[-36:]  # as long as the column; a UUID
+    with _removed_afterwards(lambda: tier.erase(probe_id)):
+        now = tier.now()
+        record = _record(probe_id, now)
+        if not tier.insert(record, now=now, write_id=write_id):
+            raise ProbeFailed("the database has the probe session already")
+        if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
+            raise ProbeFailed("the database accepted a session and does not have it as it was written")
+        expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock)
+        buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
+        remains = tier.read(probe_id)
+        if not buried or remains is None or remains.body is not None:
+            raise ProbeFailed("the database deleted a session and still has it")
+    return Proof(TierName.DATABASE, expired_after)
+
+
+def probe_memory(probe_id: str, clock: Time) -> Proof:
+    """Write, read, expire and delete a session in this process.
+
+    Raises:
+        ProbeFailed: it does something wrongly.
+    """
+    from checkout_cli.store.memory_tier import MemoryTier
+
+    tier = MemoryTier(capacity=1)
+    record = _record(probe_id, clock.wall())
+    tier.keep(record, (probe_id,), seen=None, now=clock.wall())
+    kept = tier.read(probe_id, clock.wall())
+    if kept is None or kept.record != record:
+        raise ProbeFailed("memory accepted a session and does not have it")
+    expired_after = _until_gone(lambda: tier.read(probe_id, clock.wall()) is None, clock)
+    if not tier.release(probe_id, kept) or len(tier):
+        raise ProbeFailed("memory deleted a session and still has it")
+    return Proof(TierName.MEMORY, expired_after)
+
+
+def _record(probe_id: str, now: int, life: float = LIFE) -> Record:
+    from checkout_cli.store.records import Record
+
+    expires_at = now + int(life * 1000)
+    fields = {
+        "checkoutId": probe_id,
+        "items": [],
+        "totalAmount": 0,
+        "paymentStatus": PaymentStatus.CANCELLED,  # should somebody count it, it is no open checkout
+        "createdAt": iso(now),
+        "expiresAt": iso(expires_at),
+    }
+    return Record(probe_id, 1, msgspec.json.encode(fields), now, expires_at)
+
+
+def _until_gone(gone: Callable[[], bool], clock: Time, life: float = LIFE) -> float:
+    """Wait for the end of the session's life; returns how long that took in seconds."""
+    started = clock.elapsed()
+    while not gone():
+        if clock.elapsed() - started > life + PATIENCE:
+            raise ProbeFailed(f"a session that lives {life:.1f} s is still there after {life + PATIENCE:.1f} s")
+        clock.sleep(_POLL)
+    return clock.elapsed() - started
+
+
+@contextmanager
+def _removed_afterwards(remove: Callable[[], object]) -> Iterator[None]:
+    """Remove the probe's traces, also after a failure; that failure is what counts, not that of the removal."""
+    try:
+        yield
+    except BaseException:
+        with suppress(CheckoutError):  # the tier went away under the probe; the expiry removes what is left
+            remove()
+        raise
+    remove()

@@ -1,0 +1,144 @@
+"""``slowlog``: which commands took long, by their shape; their arguments are somebody's data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from checkout_cli.clock import Clock
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.servers.command_shape import CommandShape, shape_of
+from checkout_cli.servers.inspection import Inspector, missing_grant, of_each_server
+from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.tier import RedisTier
+
+MOST_ENTRIES = 1000
+_MOST_ARGUMENTS = 32
+"""Of a command that the server keeps; the last of them then says how many more there were."""
+_MORE = re.compile(rb"\.\.\. \(([0-9]{1,7}) more arguments\)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One slow command; ``at`` is its moment in milliseconds, ``seconds`` how long the server worked on it."""
+
+    number: int
+    at: int
+    seconds: float
+    shape: CommandShape
+    client: str
+
+
+@dataclass(frozen=True)
+class ShapeTotal:
+    """All entries of one command on one family of keys; times in seconds."""
+
+    name: str
+    family: str
+    calls: int
+    total: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class ServerSlowLog:
+    """One server's. ``length`` is how many entries it has; ``threshold`` is in seconds, below 0 where the log is off.
+
+    ``unknown`` says why threshold and size are not known, where they are not.
+    """
+
+    place: str
+    entries: tuple[Entry, ...]
+    length: int
+    threshold: float | None
+    size: int | None
+    unknown: str = ""
+
+    def totals(self) -> list[ShapeTotal]:
+        """By command and family of keys, those that took most time first."""
+        groups: dict[tuple[str, str], list[float]] = {}
+        for entry in self.entries:
+            family = entry.shape.family
+            groups.setdefault((entry.shape.name, "" if family is None else str(family)), []).append(entry.seconds)
+        found = [ShapeTotal(*group, len(times), sum(times), max(times)) for group, times in groups.items()]
+        return sorted(found, key=lambda total: -total.total)
+
+
+@dataclass(frozen=True)
+class SlowLogReport:
+    """All servers that answer; ``timestamp`` is in milliseconds, ``missing`` are a cluster's that do not answer."""
+
+    timestamp: int
+    servers: tuple[ServerSlowLog, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Emptied:
+    """What became of a reset: how many entries each server had, and whether they were dropped.
+
+    ``missing`` are servers of a cluster that did not answer, and keep theirs.
+    """
+
+    lengths: dict[str, int]
+    done: bool
+    missing: tuple[str, ...] = ()
+
+
+def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -> SlowLogReport:
+    """The newest entries of every server, the newest first.
+
+    Raises:
+        CommandDenied, CommandUnknown: SLOWLOG is.
+        RedisUnavailable: no server answers.
+    """
+    servers = of_each_server(redis, lambda server: _read(server, limit))
+    return SlowLogReport((clock or Clock()).wall(), tuple(servers), tuple(redis.missing_servers()))
+
+
+def empty_slow_log(redis: RedisTier, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
+    """Drop all entries of every server; ``agreed`` is shown how many of each, and decides.
+
+    Raises:
+        CommandDenied, CommandUnknown: SLOWLOG is.
+        RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
+    """
+    servers = of_each_server(redis, lambda server: (server, int(server.ask("SLOWLOG", "LEN"))))
+    lengths, missing = {server.place: length for server, length in servers}, tuple(redis.missing_servers())
+    if not agreed(lengths):
+        return Emptied(lengths, False, missing)
+    for server, _ in servers:
+        server.ask("SLOWLOG", "RESET")
+    return Emptied(lengths, True, missing)
+
+
+def _read(server: Inspector, limit: int) -> ServerSlowLog:
+    raw = server.ask("SLOWLOG", "GET", min(limit, MOST_ENTRIES))
+    threshold, size, unknown = None, None, ""
+    try:
+        config = server.config()
+        threshold = int(config["slowlog-log-slower-than"]) / 1_000_000
+        size = int(config["slowlog-max-len"])
+    except (CommandDenied, CommandUnknown) as refusal:
+        unknown = missing_grant(refusal) or ""
+    except (KeyError, ValueError):
+        unknown = "this server does not tell it"
+    try:
+        length = int(server.ask("SLOWLOG", "LEN"))
+    except CheckoutError:  # denied apart from GET
+        length = len(raw)
+    return ServerSlowLog(server.place, tuple(_entry(part) for part in raw), length, threshold, size, unknown)
+
+
+def _entry(raw: Sequence[Any]) -> Entry:
+    """An entry as the server has it (Redis documentation, "SLOWLOG GET"); before Redis 4 without a client."""
+    number, at, spent, arguments = raw[:4]
+    client = decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else ""
+    words = [part for part in arguments if isinstance(part, bytes)]
+    shape = shape_of(words)
+    more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
+    if more is not None:
+        shape = replace(shape, others=shape.others - 1 + int(more[1]))
+    return Entry(int(number), int(at) * 1000, int(spent) / 1_000_000, shape, client)

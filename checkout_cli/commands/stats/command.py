@@ -1,0 +1,45 @@
+"""``checkoutctl stats``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
+from checkout_cli.arguments.durations import duration
+
+
+def stats(
+    typer_context: typer.Context,
+    since: Annotated[
+        str, typer.Option(metavar="DURATION", help="How far to look back, 1m to 60m, in whole minutes.")
+    ] = "15m",
+    by: Annotated[
+        Literal["minute", "status"] | None,
+        typer.Option(help="A line for each minute; or sessions created since then, by how their payment stands now."),
+    ] = None,
+    watch: WatchOption = None,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show what became of checkouts in the last minutes: created, completed, failed, how long calls took, cache hits.
+
+    Redis counts them. While it is away the database is asked, which does not know everything; --by status always asks
+    the database. The answer says which of them knew. Exit code 69: neither can be reached.
+
+    Example: checkoutctl stats --since 60m --watch 5
+    """
+    from checkout_cli.commands.stats.stats import StatisticsWatch
+    from checkout_cli.commands.stats.view import show_look, show_watch
+    from checkout_cli.errors import ExitCode
+
+    with context_of(typer_context).store(timeout) as store:
+        statistics = StatisticsWatch(store, duration(since), by_status=by == "status")
+        if watch is None:
+            show_look(statistics.look(), by_minute=by == "minute", as_json=as_json)
+            return
+        try:
+            show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None

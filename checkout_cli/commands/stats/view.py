@@ -1,0 +1,232 @@
+"""How statistics look: a JSON document, plain text for a pipe, and on a terminal a panel."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.commands.stats.figures_view import (
+    MINUTE_COLUMNS,
+    PERCENTILES,
+    STATUS_ORIGIN,
+    STATUSES,
+    UNKNOWN,
+    cache_row,
+    call_times,
+    minute_row,
+    number,
+    origin,
+    percentage,
+    share,
+    times_row,
+    warnings,
+)
+from checkout_cli.commands.stats.stats import StatisticsLook
+from checkout_cli.domain.statistics import (
+    OUTCOMES,
+    TRANSITIONS,
+    CacheCounts,
+    CallTimes,
+    Minute,
+    Source,
+    StatisticsReport,
+)
+from checkout_cli.session import iso
+from checkout_cli.terminal.output import (
+    Column,
+    console,
+    is_terminal,
+    narrate,
+    show,
+    warn,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+_EVENTS = (Column("event"), Column("number", number=True), Column("of created", number=True))
+_TIMES = (Column("call"), Column("count", number=True), *(Column(f"{name} ms", number=True) for name in PERCENTILES))
+_CACHES = (Column("cache"), Column("reads", number=True), *(Column(name, number=True) for name in OUTCOMES))
+_STATUS_COLUMNS = (Column("status"), Column("sessions", number=True), Column("share", number=True))
+
+
+def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = False) -> None:
+    """One look on stdout; what is missing or strange about it is said on stderr, and in the JSON."""
+    if as_json:
+        write_json(document(look))
+    elif is_terminal(sys.stdout):
+        from checkout_cli.commands.stats.panel_view import panel
+
+        show(panel(look, console(), by_minute=by_minute))
+    else:
+        _write_plain(look, by_minute)
+
+
+def show_watch(looks: Iterable[StatisticsLook], *, by_minute: bool = False, as_json: bool = False) -> None:
+    """Every look as it comes: in place on a terminal, a line each anywhere else.
+
+    On a terminal it takes the whole window while it runs, and leaves the last look behind, whatever ends it.
+    """
+    if as_json or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
+        for look in looks:
+            if as_json:
+                write_ndjson([document(look)])
+            else:
+                write_line(_line(look))
+        return
+    _watch_on_terminal(looks, by_minute)
+
+
+def _watch_on_terminal(looks: Iterable[StatisticsLook], by_minute: bool) -> None:
+    from rich.live import Live
+
+    from checkout_cli.commands.stats.panel_view import panel
+
+    last: StatisticsLook | None = None
+    terminal = console()
+    try:
+        with Live(console=terminal, screen=True, auto_refresh=False) as live:
+            for look in looks:
+                last = look
+                _refresh(live, panel(look, terminal, by_minute=by_minute, height=terminal.height))
+    finally:
+        if last is not None:
+            show(panel(last, terminal, by_minute=by_minute))
+
+
+def _refresh(live: Live, renderable: Any) -> None:
+    live.update(renderable, refresh=True)
+
+
+# JSON
+
+
+def document(look: StatisticsLook) -> dict[str, Any]:
+    """A look as JSON; times are in milliseconds, rates from 0 to 1, and ``null`` is what nobody knows."""
+    head = {"timestamp": iso(look.now), "minutes": look.minutes}
+    if look.report is not None:
+        return head | _report_document(look.report)
+    if look.statuses is not None:
+        statuses = {status: look.statuses.get(status, 0) for status in STATUSES}
+        created = sum(statuses.values())
+        return head | {"source": Source.DATABASE, "created": created, "statuses": statuses}
+    error, hint = (None, None) if look.problem is None else (str(look.problem), look.problem.hint)
+    return head | {"source": None, "error": error, "hint": hint}
+
+
+def _report_document(report: StatisticsReport) -> dict[str, Any]:
+    return {
+        "since": iso(report.since),
+        "source": report.source,
+        "sourceReason": report.why,
+        "keptSeconds": report.kept,
+        "unreadable": report.unreadable,
+        "totals": {name: report.total(name) for name in TRANSITIONS},
+        "conversionRate": rounded(report.conversion),
+        "createTimes": _times_document(report.create_times),
+        "updateTimes": _times_document(report.update_times),
+        "caches": None
+        if report.caches is None
+        else {name: cache_counts_document(counts) for name, counts in report.caches.items()},
+        "perMinute": [_minute_document(minute) for minute in report.minutes],
+    }
+
+
+def cache_counts_document(counts: CacheCounts) -> dict[str, Any]:
+    """How reads of one cache went, as JSON."""
+    return {
+        "reads": counts.reads,
+        "hits": counts.hit,
+        "misses": counts.miss,
+        "stale": counts.stale,
+        "errors": counts.error,
+        **{f"{name}Rate": rounded(counts.rate(name)) for name in OUTCOMES},
+    }
+
+
+def _times_document(times: CallTimes | None) -> dict[str, Any] | None:
+    if times is None:
+        return None
+    return {"count": times.count} | {f"{name}Ms": _milliseconds(getattr(times, name)) for name in PERCENTILES}
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _minute_document(minute: Minute) -> dict[str, Any]:
+    return {
+        "minute": iso(minute.start),
+        **{name: getattr(minute, name) for name in TRANSITIONS},
+        "unreadable": minute.unreadable,
+    }
+
+
+def rounded(rate: float | None) -> float | None:
+    """A rate with as many digits as mean something."""
+    return None if rate is None else round(rate, 4)
+
+
+# Plain text
+
+
+def _write_plain(look: StatisticsLook, by_minute: bool) -> None:
+    if look.statuses is not None:
+        created = sum(look.statuses.values())
+        counts = [(status, look.statuses.get(status, 0)) for status in STATUSES]
+        write_table(
+            _STATUS_COLUMNS, [(name, f"{count:,}", percentage(share(count, created))) for name, count in counts]
+        )
+        narrate(STATUS_ORIGIN)
+    elif look.report is not None:
+        if by_minute:
+            rows = [minute_row(minute, iso(minute.start)) for minute in look.report.minutes]
+            write_table(MINUTE_COLUMNS, rows)
+        else:
+            _write_summary(look.report)
+        if by_minute or look.report.source is Source.DATABASE:
+            narrate(origin(look.report))
+        for warning in warnings(look.report):
+            warn(warning)
+
+
+def _write_summary(report: StatisticsReport) -> None:
+    created = report.total("created")
+    write_line(f"from {iso(report.since)} to {iso(report.now)} ({len(report.minutes)} minutes)")
+    write_line(f"source: {report.source}")
+    write_line(f"conversion: {percentage(report.conversion) or UNKNOWN}")
+    write_line()
+    totals = [(name, report.total(name)) for name in TRANSITIONS]
+    rows = [
+        (name, number(total), "" if name in {"created", "updated"} else percentage(share(total, created)))
+        for name, total in totals
+    ]
+    write_table(_EVENTS, rows)
+    if times := call_times(report):
+        write_line()
+        write_table(_TIMES, [times_row(name, taken) for name, taken in times])
+    if report.caches is not None:
+        write_line()
+        write_table(_CACHES, [cache_row(name, counts) for name, counts in report.caches.items()])
+
+
+def _line(look: StatisticsLook) -> str:
+    """One look in one line, for a log."""
+    words = [iso(look.now)]
+    if look.report is not None:
+        words.append(f"source={look.report.source}")
+        words += [f"{name}={number(look.report.total(name))}" for name in TRANSITIONS]
+        words.append(f"conversion={percentage(look.report.conversion) or UNKNOWN}")
+        words += [f"({text})" for text in (look.report.why, *warnings(look.report)) if text]
+    elif look.statuses is not None:
+        words += [f"source={Source.DATABASE}", *(f"{name}={look.statuses.get(name, 0):,}" for name in STATUSES)]
+    else:
+        words.append(f"unavailable ({look.problem})")
+    return safe(" ".join(words))

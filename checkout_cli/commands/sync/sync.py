@@ -1,0 +1,451 @@
+"""``sync``: bring to each tier what it lacks of the other, and to both what external writers have written to Redis.
+
+Whoever uses the store does this on the way, a few sessions at a time; this does all of it now. Each step can be done
+twice, or by two machines at once, without harm, so there is no lock: a version is published only over an older one,
+and a write is flushed only if the flush log does not know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import (
+    CheckoutError,
+    DatabaseUnavailable,
+    ExitCode,
+    InvalidInput,
+    RedisUnavailable,
+    SessionCorrupt,
+    SlotMoving,
+    TierUnavailable,
+    WriteConflict,
+)
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.session import Durability
+from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.flush_log import Conflict
+from checkout_cli.store.hand_over import GRACE
+from checkout_cli.store.protocol.publishing import Outcome
+from checkout_cli.store.records import Record
+from checkout_cli.store.redis.tier import Look, Opened
+
+MOST_NAMED = 20
+"""Sessions that are named, of those that cannot be synced."""
+SHORTEST_BEGINNING = 4
+
+Progress = Callable[[int, int], None]
+"""Told after each step how many of how many sessions were synced."""
+
+
+def silent(_done: int, _total: int) -> None:
+    """The progress of who does not want to know."""
+
+
+@dataclass(frozen=True)
+class PendingCounts:
+    """How many sessions wait for Redis and for the database, and how many conflicts for a person.
+
+    ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
+    ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
+    """
+
+    to_redis: int | None
+    to_database: int | None
+    conflicts: int | None
+    exact: bool = True
+    redis_since: int | None = None
+    database_since: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is known to wait."""
+        return bool(self.to_redis or self.to_database or self.conflicts)
+
+    @property
+    def oldest(self) -> int | None:
+        """Since when (ms) the oldest of all waits."""
+        return min(filter(None, (self.redis_since, self.database_since)), default=None)
+
+
+UNKNOWN = PendingCounts(None, None, None)
+
+
+def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
+    """What waits, in a few short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
+
+    A row that was written a moment ago does not count: its own writer is about to publish it.
+    """
+    backlog = _backlog(store)
+    now = store.clock.wall()
+    conflicts = _known(store.flush_log.conflict_count) if database else None
+    if not store.settings.enable_checkout_sessions:
+        return PendingCounts(0, 0, conflicts)
+    alone = _known(backlog.for_database) if redis else None
+    to_database, database_since = (None, None) if alone is None else (alone.number, alone.since)
+    if conflicts is None:
+        return PendingCounts(None, to_database, None, database_since=database_since)
+    answers = to_database is not None
+    rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
+    if rows is None:
+        return PendingCounts(None, to_database, conflicts, database_since=database_since)
+    return PendingCounts(rows.number, to_database, conflicts, rows.exact, rows.since, database_since)
+
+
+def _backlog(store: CheckoutStore) -> Backlog:
+    return Backlog(store.redis, store.database, session_ttl=store.settings.session_ttl)
+
+
+def _known(question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except CheckoutError:
+        return None
+
+
+# A run
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A session that cannot be synced, and why."""
+
+    checkout_id: str
+    reason: str
+
+
+@dataclass
+class SyncReport:
+    """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
+
+    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
+    know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
+    be old. ``expired``: the session had ended. ``flushed``: the database has it now, or had it. ``external``: writes of
+    external writers that were taken in. ``disputed``: of both, those that went to the conflict log. ``lost``: gone from
+    Redis, or overwritten there by an external writer, before the database had it. ``stuck_number`` are those in
+    ``stuck``, and more that are not named.
+    """
+
+    now: int
+    dry_run: bool = False
+    to_redis: Waiting | None = None
+    to_database: Waiting | None = None
+    conflicts: int | None = None
+    published: int = 0
+    already: int = 0
+    not_needed: int = 0
+    expired: int = 0
+    flushed: int = 0
+    external: int = 0
+    disputed: int = 0
+    lost: int = 0
+    stuck: list[Stuck] = field(default_factory=list)
+    stuck_number: int = 0
+    finished: bool = True
+    unreachable: list[TierUnavailable] = field(default_factory=list)
+
+    @property
+    def handed_over(self) -> int:
+        """Sessions that no longer wait."""
+        to_redis = self.published + self.already + self.not_needed + self.expired
+        return to_redis + self.flushed + self.external + self.lost
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What cron should see."""
+        if self.unreachable and not self.handed_over:
+            return ExitCode.UNAVAILABLE
+        waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
+        left = self.unreachable or self.stuck_number or not self.finished or waiting
+        return ExitCode.FINDING if left or self.conflicts or self.disputed else ExitCode.OK
+
+
+class _Stop(Exception):
+    """The time is up: what is left waits for the next run."""
+
+
+def synchronize(
+    store: CheckoutStore, *, dry_run: bool = False, max_seconds: float | None = None, progress: Progress = silent
+) -> SyncReport:
+    """Look at what is pending, and unless ``dry_run``, sync it: first to the database, then to Redis.
+
+    Last come external writes, which nothing names: the beginning of each session's value tells them.
+
+    Raises:
+        TierUnavailable: neither Redis nor the database can be reached.
+        AccessDenied: Redis refuses a command that this needs.
+    """
+    return _Sync(store, max_seconds, progress).run(dry_run=dry_run)
+
+
+class _Sync:
+    """One run: its bounds, and what it has done so far."""
+
+    def __init__(self, store: CheckoutStore, max_seconds: float | None, progress: Progress) -> None:
+        self._store = store
+        self._backlog = _backlog(store)
+        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
+        self._progress = progress
+        self._report = SyncReport(store.clock.wall())
+        self._total = 0
+
+    def run(self, *, dry_run: bool) -> SyncReport:
+        report = self._report
+        report.dry_run = dry_run
+        self._look()
+        if dry_run or report.unreachable:
+            return report
+        try:
+            self._flush()
+            self._publish()
+            self._take_in()  # last: it looks at every session, and the others know which
+        except _Stop:
+            report.finished = False
+        except (RedisUnavailable, DatabaseUnavailable) as away:
+            report.unreachable.append(away)
+        self._store.hand_over.write_down()
+        return report
+
+    def _look(self) -> None:
+        """What is pending, as far as the tiers that know can be reached."""
+        report = self._report
+        used = self._store.settings.enable_checkout_sessions
+        try:
+            report.to_database = self._backlog.for_database() if used else Waiting(0)
+        except RedisUnavailable as away:
+            report.unreachable.append(away)
+        try:
+            report.conflicts = self._store.flush_log.conflict_count()
+            answers = not report.unreachable
+            report.to_redis = self._backlog.for_redis(report.now, redis_answers=answers) if used else Waiting(0)
+        except TierUnavailable as away:
+            if report.unreachable:
+                raise
+            report.unreachable.append(away)
+        self._total = sum(side.number for side in (report.to_redis, report.to_database) if side is not None)
+
+    def _step(self) -> None:
+        """After each page: say so, and stop when the time is up."""
+        done = self._report.handed_over + self._report.stuck_number
+        self._progress(done, max(self._total, done))
+        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
+            raise _Stop
+
+    def _cannot(self, checkout_id: str, reason: CheckoutError) -> None:
+        self._report.stuck_number += 1
+        if len(self._report.stuck) < MOST_NAMED:
+            self._report.stuck.append(Stuck(checkout_id, str(reason)))
+
+    # Redis → database
+
+    def _flush(self) -> None:
+        if not self._store.settings.enable_checkout_sessions:
+            return
+        seen: set[str] = set()
+        for ids in self._backlog.ids():
+            page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in seen]
+            seen.update(page)
+            for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
+                self._flush_one(checkout_id, look)
+            self._step()
+
+    def _flush_one(self, checkout_id: str, look: Look) -> None:
+        try:
+            flushed = self._store.publisher.flush_seen(checkout_id, look)
+        except (SessionCorrupt, SlotMoving) as error:
+            self._cannot(checkout_id, error)
+            return
+        if flushed is None:
+            is_external = look.copy is not None and look.copy.is_external
+            self._report.lost += look.problem is None and (look.value is None or is_external)
+            return
+        self._report.disputed += flushed.conflict
+        if flushed.external:
+            self._report.external += 1
+        else:
+            self._report.flushed += 1
+
+    # External writers → database
+
+    def _take_in(self) -> None:
+        """Look at the beginning of each session's value, and take in what an external writer has written."""
+        store = self._store
+        if not store.settings.enable_checkout_sessions:
+            return
+        for page in store.index.newest():
+            self._take_in_page(page)
+            self._step()
+
+    def _take_in_page(self, checkout_ids: Sequence[str]) -> None:
+        suspects = self._store.redis.not_ours(checkout_ids)
+        for checkout_id, look in zip(suspects, self._store.redis.look(suspects), strict=True):
+            self._take_in_one(checkout_id, look)
+
+    def _take_in_one(self, checkout_id: str, look: Look) -> None:
+        try:
+            flushed = self._store.publisher.settle_seen(checkout_id, look)
+        except (SessionCorrupt, SlotMoving) as error:
+            self._cannot(checkout_id, error)
+            return
+        if flushed is not None:
+            self._report.external += 1
+            self._report.disputed += flushed.conflict
+
+    # Database → Redis
+
+    def _publish(self) -> None:
+        if not self._store.settings.enable_checkout_sessions:
+            return
+        self._total += self._report.flushed  # what has just come to the database is news to Redis
+        for page in self._backlog.rows():
+            self._publish_page(page)
+            self._store.hand_over.write_down()
+            self._step()
+
+    def _publish_page(self, page: Sequence[Row]) -> None:
+        if self._store.hand_over.is_fenced:
+            self._store.hand_over.renew()
+        self._take_in_page([row.checkout_id for row in page])  # else the publish does, and nobody counts it
+        # Before the rows are read: a later restart must void these publishes.
+        identities = self._store.redis.identities([row.checkout_id for row in page])
+        now = self._store.clock.wall()
+        rows = self._store.database.read_many(list(identities))
+        for record in self._as_long_as_redis_has_it(list(rows.values()), now):
+            try:
+                opened = Opened(None, identities[record.checkout_id])
+                outcome = self._store.publisher.bring(record, opened)
+            except (
+                SessionCorrupt,
+                SlotMoving,
+            ) as error:  # another program keeps something else there, or its slot moves
+                self._cannot(record.checkout_id, error)
+            else:
+                self._note(record, outcome, now)
+
+    def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
+        """The rows; one that seems expired lives as long as its key, which reads extend before they are noted."""
+        ended = [row.checkout_id for row in rows if row.expires_at <= now]
+        ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
+        return [
+            msgspec.structs.replace(row, expires_at=now + ttls[row.checkout_id])
+            if ttls.get(row.checkout_id, 0) > 0
+            else row
+            for row in rows
+        ]
+
+    def _note(self, record: Record, outcome: Outcome, now: int) -> None:
+        if not outcome.is_published:
+            self._cannot(record.checkout_id, WriteConflict(f"others write it faster than it is published ({outcome})"))
+        elif record.expires_at <= now:
+            self._report.expired += 1
+        elif outcome is Outcome.SET:
+            self._report.published += 1
+        elif outcome is Outcome.NEWER:
+            self._report.already += 1
+        else:
+            self._report.not_needed += 1
+
+
+# Conflicts
+
+
+class Keep(StrEnum):
+    """Which side of a conflict a person decides for."""
+
+    DATABASE = "database"
+    WRITTEN = "written"
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """The newest conflicts, and how many there are; ``now`` is in milliseconds."""
+
+    now: int
+    conflicts: list[Conflict]
+    number: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a conflict: ``version`` is the one that the written side became, if it did."""
+
+    conflict: Conflict
+    keep: Keep
+    done: bool
+    version: int | None = None
+
+
+def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
+    """Conflicts with both their contents, the newest first.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    log = store.flush_log
+    return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
+
+
+def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
+    """Settle a conflict; ``agreed`` is shown it and the time (ms), and decides.
+
+    ``Keep.DATABASE`` only forgets the conflict. ``Keep.WRITTEN`` first writes the written fields over those that the
+    session has now, as one more version: a field that only the database has stays.
+
+    Raises:
+        InvalidInput: no conflict, or several, are named so; or what was written is no session.
+        TransitionRefused: the payment may not go from where it is by now to where the written side had it.
+        SessionNotFound: the session is no more, so there is nothing to write to.
+        DatabaseUnavailable: nothing was settled.
+    """
+    conflict = _named(store, write_id)
+    if not agreed(conflict, store.clock.wall()):
+        return Settled(conflict, keep, done=False)
+    version = None
+    if keep is Keep.WRITTEN:
+        wanted = conflict.fields
+        if wanted is None:
+            raise InvalidInput(
+                f"what was written is no session: {len(conflict.written):,} bytes",
+                hint=f"checkoutctl sync --resolve {conflict.write_id} --keep database",
+            )
+        written = store.update(
+            conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
+        )
+        version = written.session.version
+    store.flush_log.settled(conflict.write_id)
+    return Settled(conflict, keep, done=True, version=version)
+
+
+def _named(store: CheckoutStore, write_id: str) -> Conflict:
+    hint = "checkoutctl sync --conflicts"
+    if len(write_id) < SHORTEST_BEGINNING or not is_accepted_id(write_id.ljust(8, "0")):
+        raise InvalidInput(f"not the id of a write: {write_id[:64]!r}", hint=hint)
+    named = store.flush_log.conflicts_named(write_id)
+    if len(named) != 1:
+        raise InvalidInput(
+            f"{'several conflicts begin' if named else 'no conflict begins'} with {write_id!r}", hint=hint
+        )
+    return named[0]
+
+
+_THE_STORES = frozenset({"checkoutId", "createdAt", "expiresAt"})
+"""Fields that the store itself sets; they are no part of what a person decides."""
+
+
+def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``wanted`` that are not so in ``present``, so that every other one keeps its very digits."""
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in _THE_STORES and not (name in present and same(present[name], value))
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same text, so that ``true`` is not 1."""
+    return msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")

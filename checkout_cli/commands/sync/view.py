@@ -1,0 +1,352 @@
+"""How a sync looks, and conflicts: both sides of each, field by field."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.commands.sync.sync import PendingCounts, same
+from checkout_cli.session import decode, iso
+from checkout_cli.spans import span
+from checkout_cli.terminal.masking import fields_shown
+from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
+
+if TYPE_CHECKING:
+    from checkout_cli.commands.sync.sync import Conflicts, Settled, SyncReport
+    from checkout_cli.store.backlog import Waiting
+    from checkout_cli.store.database.flush_log import Conflict
+
+_SIDES = (Column("field"), Column("database"), Column("written"))
+_MISSING: Any = object()
+_ALWAYS_DIFFERENT = frozenset({"expiresAt"})
+"""The store moves it with every use, so it says nothing about what the two sides wanted."""
+
+
+# What waits, for other commands
+
+
+def pending_document(pending: PendingCounts) -> dict[str, Any]:
+    """The counts as JSON, and since when the oldest waits; ``null`` where they are not known."""
+    return {
+        "toRedis": pending.to_redis,
+        "toDatabase": pending.to_database,
+        "conflicts": pending.conflicts,
+        "oldestSince": None if pending.oldest is None else iso(pending.oldest),
+    }
+
+
+def pending_text(pending: PendingCounts, now: int | None = None) -> str:
+    """What waits, in one line; at ``now`` (ms) also for how long. Empty where nothing is known to."""
+    parts = []
+    if pending.to_redis:
+        number = f"{_sessions(pending.to_redis)}{'' if pending.exact else ' or more'}"
+        parts.append(f"{number} {_wait(pending.to_redis)} for Redis")
+    if pending.to_database:
+        number = (
+            f"{pending.to_database:,}" if parts else f"{_sessions(pending.to_database)} {_wait(pending.to_database)}"
+        )
+        parts.append(f"{number} for the database")
+    if pending.conflicts:
+        parts.append(f"{_counted(pending.conflicts, 'conflict')} {_wait(pending.conflicts)} for a person")
+    if now is not None and pending.oldest is not None:
+        parts.append(f"the oldest for {span(now - pending.oldest)}")
+    return ", ".join(parts)
+
+
+def narrate_pending(pending: PendingCounts) -> None:
+    """Say on stderr that something waits, and what brings it there."""
+    if pending.any:
+        narrate(f"{pending_text(pending)}; checkoutctl sync")
+
+
+def _sessions(number: int) -> str:
+    return _counted(number, "session")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _wait(number: int) -> str:
+    return "waits" if number == 1 else "wait"
+
+
+# A sync
+
+
+def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
+    """What waits and what became of it on stdout, what is wrong on stderr; nothing on success with ``quiet``."""
+    if as_json:
+        write_json(_document(report))
+    elif not quiet:
+        for line in _lines(report):
+            write_line(line)
+    for problem in _problems(report):
+        warn(problem)
+
+
+def _document(report: SyncReport) -> dict[str, Any]:
+    return {
+        "dryRun": report.dry_run,
+        "pending": {
+            "toRedis": _side(report.to_redis, report.now),
+            "toDatabase": _side(report.to_database, report.now),
+            "conflicts": report.conflicts,
+        },
+        "handedOver": {
+            "toRedis": {
+                "published": report.published,
+                "already": report.already,
+                "notNeeded": report.not_needed,
+                "expired": report.expired,
+            },
+            "toDatabase": {"flushed": report.flushed, "lost": report.lost},
+            "externalWrites": {"takenIn": report.external},
+            "conflicts": report.disputed,
+        },
+        "stuck": {
+            "count": report.stuck_number,
+            "sessions": [
+                {"checkoutId": name, "reason": stuck.reason}
+                for name, stuck in zip(_names(report), report.stuck, strict=True)
+            ],
+        },
+        "finished": report.finished,
+        "unreachable": [str(away) for away in report.unreachable],
+    }
+
+
+def _side(side: Waiting | None, now: int) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    oldest = None if side.since is None else max(0, (now - side.since) // 1000)
+    return {"count": side.number, "oldestSeconds": oldest, "exact": side.exact}
+
+
+def _names(report: SyncReport) -> list[str]:
+    """The beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
+    return [safe(name) for name in shortened([stuck.checkout_id for stuck in report.stuck])] if report.stuck else []
+
+
+def _lines(report: SyncReport) -> Iterator[str]:
+    yield f"database to Redis: {_waiting(report.to_redis, report.now)}"
+    yield f"Redis to database: {_waiting(report.to_database, report.now)}"
+    conflicts = report.conflicts
+    yield f"conflicts: {'unknown' if conflicts is None else f'{conflicts:,}' if conflicts else 'none'}"
+    if report.flushed:
+        yield f"flushed to the database: {report.flushed:,}"
+    if report.external:
+        yield f"external writes taken in: {report.external:,}"
+    if report.disputed:
+        yield f"kept as conflicts: {report.disputed:,}"
+    kinds = (
+        (report.published, "published"),
+        (report.already, "there already"),
+        (report.not_needed, "without a copy there"),
+        (report.expired, "expired"),
+    )
+    details = [f"{number:,} {kind}" for number, kind in kinds if number]
+    if details:
+        yield f"synced to Redis: {', '.join(details)}"
+    if not report.finished:
+        yield "stopped before the end: the next run goes on"
+
+
+def _waiting(side: Waiting | None, now: int) -> str:
+    if side is None:
+        return "unknown"
+    if not side.number:
+        return "nothing waits"
+    since = "" if side.since is None else f", the oldest for {span(now - side.since)}"
+    return f"{_sessions(side.number)} {_wait(side.number)}{since}{'' if side.exact else ' or longer'}"
+
+
+def _problems(report: SyncReport) -> Iterator[str]:
+    for away in report.unreachable:
+        yield f"not synced: {away}"
+    if report.lost:
+        gone = "is" if report.lost == 1 else "are"
+        yield (
+            f"{_sessions(report.lost)} {gone} gone from Redis (expired, evicted, or overwritten by an external writer) "
+            "before the database had all of it"
+        )
+    if report.stuck_number:
+        reasons = zip(_names(report), report.stuck, strict=True)
+        named = ", ".join(f"{name} ({_reason(stuck.reason)})" for name, stuck in reasons)
+        more = report.stuck_number - len(report.stuck)
+        rest = f", and {more:,} more" if more else ""
+        yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
+    conflicts = (report.conflicts or 0) + report.disputed
+    if conflicts:
+        yield f"{_counted(conflicts, 'conflict')} {_wait(conflicts)} for a person; checkoutctl sync --conflicts"
+
+
+def _reason(text: str) -> str:
+    return text if len(text) <= 120 else text[:120] + "…"
+
+
+# Conflicts
+
+
+def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
+    """Each conflict with both its sides; personal data masked unless ``reveal``."""
+    if as_json:
+        conflicts = [_conflict_document(conflict, reveal) for conflict in found.conflicts]
+        write_json({"count": found.number, "revealed": reveal, "conflicts": conflicts})
+        return
+    for place, conflict in enumerate(found.conflicts):
+        if place:
+            write_line()
+        write_line(safe(_title(conflict, found.now)))
+        rows = [(field, _text(one), _text(other)) for field, one, other in differences(conflict, reveal=reveal)]
+        write_table(_SIDES, rows or [("(no field differs)", "", "")])
+    if not found.conflicts:
+        narrate("no conflicts")
+        return
+    if found.number > len(found.conflicts):
+        narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
+    first = found.conflicts[0]
+    keep = "database" if first.fields is None else "written"
+    narrate(f"  next: checkoutctl sync --resolve {first.write_id} --keep {keep} --dry-run")
+
+
+def _title(conflict: Conflict, now: int) -> str:
+    return (
+        f"write {conflict.write_id} of session {conflict.checkout_id}, from {_SOURCES[conflict.source]}, "
+        f"{span(now - conflict.detected_at)} ago: it grew from {_version(conflict.base_version)}, {_found(conflict)}"
+        f"{'' if conflict.result == 'conflict' else f'; {conflict.result}'}"
+    )
+
+
+_SOURCES = {"redis": "Redis", "memory": "memory", "external": "an external writer"}
+
+
+def _version(version: int) -> str:
+    return f"version {version:,}" if version else "nothing"
+
+
+def _found(conflict: Conflict) -> str:
+    if conflict.found_version is None:
+        return "and the database had no such session"
+    if conflict.found_body is None:
+        return f"and the session was deleted in version {conflict.found_version:,}"
+    return f"and the database had version {conflict.found_version:,}"
+
+
+def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
+    found = _database_fields(conflict)
+    return {
+        "writeId": conflict.write_id,
+        "checkoutId": conflict.checkout_id,
+        "source": conflict.source,
+        "result": conflict.result,
+        "detectedAt": iso(conflict.detected_at),
+        "baseVersion": conflict.base_version,
+        "foundVersion": conflict.found_version,
+        "deleted": conflict.found_version is not None and conflict.found_body is None,
+        "differences": [
+            {
+                "field": field,
+                "database": None if one is _MISSING else one,
+                "written": None if other is _MISSING else other,
+            }
+            for field, one, other in differences(conflict, reveal=reveal)
+        ],
+        "database": None if conflict.found_body is None else fields_shown(found, reveal=reveal),
+        "written": None if conflict.fields is None else fields_shown(conflict.fields, reveal=reveal),
+        "writtenBytes": len(conflict.written),
+        "writtenBase64": base64.b64encode(conflict.written).decode() if reveal and conflict.fields is None else None,
+    }
+
+
+def _database_fields(conflict: Conflict) -> dict[str, Any]:
+    return {} if conflict.found_body is None else decode(conflict.found_body)
+
+
+def differences(conflict: Conflict, *, reveal: bool = False) -> list[tuple[str, Any, Any]]:
+    """Where the two sides differ: a dotted path, and each side's value as it may be shown.
+
+    Found on the values themselves, so that two different values are told apart also where both are masked.
+    """
+    found, written = _database_fields(conflict), conflict.fields
+    if written is None:
+        return [
+            (
+                "",
+                _MISSING if conflict.found_body is None else "a session",
+                f"{len(conflict.written):,} bytes, no session",
+            )
+        ]
+    for name in _ALWAYS_DIFFERENT:
+        found.pop(name, None)
+        written.pop(name, None)
+    shown = fields_shown(found, reveal=reveal), fields_shown(written, reveal=reveal)
+    return list(_different("", (found, written), shown))
+
+
+def _different(path: str, values: tuple[Any, Any], shown: tuple[Any, Any]) -> Iterator[tuple[str, Any, Any]]:
+    if _MISSING not in values and same(*values):
+        return
+    if all(isinstance(side, dict) for side in (*values, *shown)):
+        one, other = (_named(value, look) for value, look in zip(values, shown, strict=True))
+        for name in dict.fromkeys((*one, *other)):
+            label, first, first_shown = one.get(name, (None, _MISSING, _MISSING))
+            other_label, second, second_shown = other.get(name, (None, _MISSING, _MISSING))
+            inner = label or other_label or ""
+            yield from _different(f"{path}.{inner}" if path else inner, (first, second), (first_shown, second_shown))
+    elif all(isinstance(side, list) for side in (*values, *shown)):
+        pairs = zip(zip_longest(*values, fillvalue=_MISSING), zip_longest(*shown, fillvalue=_MISSING), strict=True)
+        for place, (inner_values, inner_shown) in enumerate(pairs):
+            yield from _different(f"{path}[{place}]", inner_values, inner_shown)
+    else:
+        yield path, *shown
+
+
+def _named(value: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
+    """Each field by its own name: the name as it may be shown, the value, and the value as it may be shown."""
+    return {
+        name: (label, inner, shown_inner)
+        for (name, inner), (label, shown_inner) in zip(value.items(), shown.items(), strict=True)
+    }
+
+
+def _text(value: Any) -> str:
+    if value is _MISSING:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def describe_conflict(conflict: Conflict, now: int) -> list[str]:
+    """A conflict in a few lines, for somebody who is about to settle it; personal data masked."""
+    sides = [
+        f"  {field}: the database {_text(one) or 'nothing'}, written {_text(other) or 'nothing'}"
+        for field, one, other in differences(conflict)
+    ]
+    return [_title(conflict, now), *sides]
+
+
+def show_settled(settled: Settled, *, dry_run: bool, as_json: bool) -> None:
+    """What became of a conflict."""
+    conflict = settled.conflict
+    if as_json:
+        write_json(
+            {
+                "writeId": conflict.write_id,
+                "checkoutId": conflict.checkout_id,
+                "keep": str(settled.keep),
+                "dryRun": dry_run,
+                "settled": settled.done,
+                "version": settled.version,
+            }
+        )
+    elif settled.done or dry_run:
+        verb = "settled" if settled.done else "would settle"
+        became = "" if settled.version is None else f", version {settled.version:,}"
+        write_line(f"{verb} {conflict.write_id}: {settled.keep} kept{became}")
+    if not settled.done and not dry_run:
+        narrate("nothing was settled")

@@ -1,0 +1,87 @@
+"""``checkoutctl top``: everything that moves, looked at again and again, in a bounded number of questions each time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from checkout_cli.commands.health.health import HealthReport
+from checkout_cli.commands.health.snapshot import Snapshot, snapshot
+from checkout_cli.commands.memory.show import COMMAND, SHORTEST_SPAN, Memory, growth_between, memory_of, reading_of
+from checkout_cli.commands.sessions.ending_soon import EndingSoon, ending_soon
+from checkout_cli.commands.slowlog.slowlog import ShapeTotal, SlowLogReport, slow_log
+from checkout_cli.errors import CheckoutError
+from checkout_cli.files.last_look import LastLook, Reading
+from checkout_cli.servers.inspection import Info
+from checkout_cli.store.checkout_store import CheckoutStore
+
+SHOWN = 10
+"""Sessions that end soon, and kinds of slow commands."""
+SLOW_ENTRIES = 128
+"""The newest entries of each server's slow log that are looked at."""
+GROWTH_WINDOW = 300_000
+"""Over how long growth is taken, in milliseconds."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TopLook:
+    """One look. Where there is no ``slow`` or no ``ending``, ``why_…`` says why; both are empty with Redis away."""
+
+    snapshot: Snapshot
+    memory: tuple[Memory, ...] = ()
+    slow: tuple[ShapeTotal, ...] | None = None
+    why_no_slow: str = ""
+    ending: EndingSoon | None = None
+    why_no_ending: str = ""
+
+
+class Top:
+    """Looks at one store's servers, and remembers enough to say how memory grows."""
+
+    def __init__(
+        self, store: CheckoutStore, health: Callable[[], HealthReport], *, last_look: LastLook | None = None
+    ) -> None:
+        """``health`` is a look at the tiers, each time it is called."""
+        self._store = store
+        self._health = health
+        self._last_look = last_look or LastLook()
+        self._readings: dict[str, deque[Reading]] = {}
+
+    def look(self) -> TopLook:
+        """Ask now; what is away or denied leaves its part out. Not for two threads at a time."""
+        seen = snapshot(self._store, self._health)
+        redis, database = seen.health.redis.connected, seen.health.database.connected
+        memory = tuple(self._memory(place, info, seen.taken_at) for place, info in seen.servers.items())
+        slow, why_no_slow = _tried(lambda: slow_log(self._store.redis, SLOW_ENTRIES)) if redis else (None, "")
+        use_redis = redis and self._store.settings.enable_checkout_sessions
+        ending, why_no_ending = None, ""
+        if use_redis or database:
+            ending, why_no_ending = _tried(lambda: ending_soon(self._store, SHOWN, use_redis=use_redis))
+        return TopLook(seen, memory, None if slow is None else _slowest(slow), why_no_slow, ending, why_no_ending)
+
+    def _memory(self, place: str, info: Info, now: int) -> Memory:
+        reading = reading_of(info, now)
+        readings = self._readings.setdefault(place, deque())
+        while readings and (readings[0].run != reading.run or now - readings[0].taken_at > GROWTH_WINDOW):
+            readings.popleft()
+        earlier = readings[0] if readings else None
+        if earlier is None or reading.seconds_since(earlier) < SHORTEST_SPAN:
+            earlier = self._last_look.previous(COMMAND, place) or earlier
+        readings.append(reading)
+        return memory_of(place, info, *growth_between(earlier, reading))
+
+
+def _slowest(report: SlowLogReport) -> tuple[ShapeTotal, ...]:
+    totals = [total for server in report.servers for total in server.totals()]
+    return tuple(sorted(totals, key=lambda total: -total.total)[:SHOWN])
+
+
+def _tried(question: Callable[[], T]) -> tuple[T | None, str]:
+    try:
+        return question(), ""
+    except CheckoutError as error:
+        return None, str(error)

@@ -1,0 +1,82 @@
+"""``checkoutctl users``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    OutputOption,
+    RevealOption,
+    TimeoutOption,
+    audit,
+    context_of,
+    output_of,
+)
+from checkout_cli.errors import ExitCode
+
+app = typer.Typer(
+    help="See how users' checkouts went of late.\n\nExample: checkoutctl users list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list")
+def list_(
+    typer_context: typer.Context,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
+    ] = 50,
+    cursor: Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")] = "0",
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    reveal: RevealOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """List users who have checked out of late, in no order: their checkouts, the last status, when they were seen.
+
+    Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
+    says at which --cursor to go on. Only Redis knows users.
+
+    Example: checkoutctl users list --limit 200 --output csv
+    """
+    from checkout_cli.commands.users.users import list_users
+    from checkout_cli.commands.users.view import show_list
+
+    shape = output_of(output, as_json=as_json)
+    with context_of(typer_context).store(timeout) as store:
+        found = list_users(store, limit=limit, cursor=cursor)
+    if reveal:
+        audit("users list", f"{len(found.users)} users")
+    show_list(found, shape, reveal=reveal)
+
+
+@app.command()
+def show(
+    typer_context: typer.Context,
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id, or its beginning.", show_default=False)],
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+) -> None:
+    """Show what is tracked of a user: checkouts started, completed and failed, the last status, when seen.
+
+    The beginning of an id is enough where no other user has it. Exit code 3 where nothing is tracked, and 1 where
+    another program keeps something else there.
+
+    Example: checkoutctl users show 4645c59d
+    """
+    from checkout_cli.commands.users.users import show_user as find
+    from checkout_cli.commands.users.view import show_user
+
+    with context_of(typer_context).store(timeout) as store:
+        found = find(store, user)
+    if reveal:
+        audit("users show", "one user")
+    show_user(found, as_json=as_json, reveal=reveal)
+    if found.user.problem is not None:
+        raise typer.Exit(ExitCode.FINDING)

@@ -1,0 +1,148 @@
+"""How users look: in a list, and one by one. Their ids are shortened unless revealed, in every format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkout_cli.commands.users.users import FoundUser, UserList
+from checkout_cli.domain.users import User
+from checkout_cli.session import iso, milliseconds_of
+from checkout_cli.spans import span
+from checkout_cli.terminal.masking import value_shown
+from checkout_cli.terminal.output import (
+    Column,
+    narrate,
+    partial_document,
+    warn,
+    warn_if_partial,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
+from checkout_cli.terminal.safe import safe
+
+_LIST = (
+    Column("user"),
+    Column("started", number=True),
+    Column("completed", number=True),
+    Column("failed", number=True),
+    Column("last status"),
+    Column("last seen", number=True),
+    Column("first seen", number=True),
+    Column("expires in", number=True),
+)
+_NOTE = Column("note")
+_FACTS = (Column("field"), Column("value"))
+_CSV = (
+    "userId",
+    "checkoutsStarted",
+    "checkoutsCompleted",
+    "checkoutsFailed",
+    "lastStatus",
+    "firstSeen",
+    "lastSeen",
+    "expiresAt",
+    "expiresInSeconds",
+    "problem",
+    "detail",
+)
+
+
+def id_shown(user: User, *, reveal: bool) -> str:
+    """The id as it may be shown: its beginning, as sessions show it."""
+    return str(value_shown("userId", {"userId": user.user_id}, reveal=reveal))
+
+
+def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
+    """One user as JSON; ``now`` is in milliseconds."""
+    return {
+        "userId": id_shown(user, reveal=reveal),
+        "checkoutsStarted": user.checkouts_started,
+        "checkoutsCompleted": user.checkouts_completed,
+        "checkoutsFailed": user.checkouts_failed,
+        "lastStatus": None if user.last_status is None else str(user.last_status),
+        "firstSeen": user.first_seen,
+        "lastSeen": user.last_seen,
+        "expiresAt": None if user.expires_in is None else iso(now + user.expires_in),
+        "expiresInSeconds": None if user.expires_in is None else user.expires_in // 1000,
+        "problem": None if user.problem is None else str(user.problem),
+        "detail": user.detail or None,
+    }
+
+
+def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
+    """Users as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr, and in the JSON."""
+    documents = [document(user, found.now, reveal=reveal) for user in found.users]
+    if output == "table":
+        _table(found, reveal)
+    elif output == "json":
+        going_on = {"nextCursor": found.cursor, "lookedAt": found.looked_at, **partial_document(found.missing)}
+        write_json({"users": documents, **going_on, "revealed": reveal})
+    elif output == "ndjson":
+        write_ndjson(documents)
+    elif output == "csv":
+        write_csv(_CSV, ([row[name] for name in _CSV] for row in documents))
+    else:
+        for row in documents:
+            write_line(safe(row["userId"]))
+    if not documents:
+        narrate(f"no users are tracked{'' if found.cursor is None else ' as far as was looked'}")
+    if found.cursor is not None:
+        narrate(f"looked at about {found.looked_at:,} keys; there may be more: --cursor {found.cursor}")
+    warn_if_partial(found.missing)
+    _warn_if_off(found.enabled)
+
+
+def _table(found: UserList, reveal: bool) -> None:
+    rows = [_row(user, found.now, reveal) for user in found.users]
+    columns = [*_LIST, _NOTE]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    write_table(columns, rows)
+
+
+def _row(user: User, now: int, reveal: bool) -> list[str]:
+    counts = (user.checkouts_started, user.checkouts_completed, user.checkouts_failed)
+    return [
+        id_shown(user, reveal=reveal),
+        *("" if count is None else f"{count}" for count in counts),
+        "" if user.last_status is None else str(user.last_status),
+        _ago(user.last_seen, now),
+        _ago(user.first_seen, now),
+        _expiry(user),
+        "" if user.problem is None else str(user.problem),
+    ]
+
+
+def _ago(moment: str | None, now: int) -> str:
+    then = milliseconds_of(moment)
+    return "" if then is None else f"{span(now - then)} ago"
+
+
+def _expiry(user: User) -> str:
+    return "never" if user.expires_in is None else span(user.expires_in)
+
+
+def show_user(found: FoundUser, *, as_json: bool, reveal: bool = False) -> None:
+    """One user, as one JSON document or a table of fields."""
+    user = found.user
+    row = document(user, found.now, reveal=reveal)
+    if as_json:
+        write_json({**row, "revealed": reveal})
+    else:
+        kept = [name for name in _CSV[1:7] if row[name] is not None]
+        facts = [("USER", row["userId"]), *([("PROBLEM", f"{user.problem}: {user.detail}")] if user.problem else [])]
+        facts += [(name, _with_ago(name, row[name], found.now)) for name in kept]
+        write_table(_FACTS, [*facts, ("EXPIRES IN", _expiry(user))])
+    _warn_if_off(found.enabled)
+
+
+def _with_ago(name: str, value: Any, now: int) -> str:
+    return f"{value} ({_ago(value, now)})" if name in {"firstSeen", "lastSeen"} else str(value)
+
+
+def _warn_if_off(enabled: bool) -> None:
+    if not enabled:
+        warn("users are not tracked by these settings (checkoutctl config show); this is what is still there")

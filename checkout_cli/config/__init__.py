@@ -1,0 +1,1 @@
+"""The settings, where each comes from, and the addresses and URLs in them."""

@@ -1,0 +1,495 @@
+"""Every setting: its variable, meaning, default and check, in one table.
+
+A value comes from a flag, else the environment, else ``.env.local``, else ``.env``, else the default, and remembers
+which. An empty value in a file or the environment means "the default", as in the specification's ``REDIS_PASSWORD=``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from checkout_cli.config.addresses import address_text, checked_host, checked_number, split_address
+from checkout_cli.config.redis_url import checked_socket, checked_url, combined
+from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
+from checkout_cli.errors import ConfigurationError
+
+__all__ = [
+    "ENV_FILES",
+    "MASK",
+    "VARIABLES",
+    "Origin",
+    "Resolved",
+    "Settings",
+    "Variable",
+    "exposed",
+    "read_env_file",
+    "resolve",
+    "without_password",
+]
+
+ENV_FILES = (".env.local", ".env")
+"""Looked for in the working directory, the first one winning."""
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        return checked_number(raw, low, high)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            value = -1.0
+        if not low <= value <= high:
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def _switch(raw: str) -> bool:
+    word = raw.lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("must be true or false")
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return raw
+
+    return parse
+
+
+def _addresses(raw: str) -> str:
+    for address in raw.split(",") if raw else ():
+        split_address(address)
+    return raw
+
+
+def _maybe_switch(raw: str) -> str:
+    return str(_switch(raw)).lower() if raw else ""
+
+
+def _database_url(raw: str) -> str:
+    scheme = raw.partition("://")[0].partition("+")[0]
+    if scheme not in {"sqlite", "postgresql", "postgres"} or "://" not in raw:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return raw
+
+
+def _schema(raw: str) -> str:
+    theirs = raw.startswith("pg_") or raw == "information_schema"
+    if raw and (theirs or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw)):
+        raise ValueError("must be 1 to 63 of a-z, 0-9 and _, no digit first, and no name of PostgreSQL's own")
+    return raw
+
+
+def _default_database_url() -> str:
+    import platformdirs
+
+    return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
+
+
+def _setting(
+    name: str,
+    meaning: str,
+    default: Any,
+    parse: Callable[[str], Any],
+    *,
+    specified: bool = False,
+    secret: bool = False,
+    sealed: bool = False,
+) -> Any:
+    factory = default if callable(default) else lambda: default
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
+    return field(default_factory=factory, metadata={"variable": variable})
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """All settings, checked. Times are in seconds."""
+
+    redis_host: str = _setting(
+        "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
+    )
+    redis_port: int = _setting("REDIS_PORT", "its port", 6379, _integer(1, 65535), specified=True)
+    redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user", "", _text)
+    redis_password: str = _setting("REDIS_PASSWORD", "its password", "", _text, specified=True, secret=True)
+    redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
+    redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
+    redis_url: str = _setting(
+        "REDIS_URL",
+        "all of the above in one: redis://user:password@host:port/db, rediss:// with TLS, unix:///path",
+        "",
+        checked_url,
+        sealed=True,
+    )
+    redis_socket: str = _setting(
+        "REDIS_SOCKET", "path of a Unix socket, instead of REDIS_HOST and REDIS_PORT", "", checked_socket
+    )
+    redis_to_password: str = _setting(
+        "REDIS_TO_PASSWORD", "the password of the server that migrate --to copies to", "", _text, secret=True
+    )
+    redis_to_password_file: str = _setting("REDIS_TO_PASSWORD_FILE", "a file that holds it", "", _text)
+    redis_sentinels: str = _setting(
+        "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _addresses
+    )
+    redis_sentinel_service: str = _setting(
+        "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster", _text
+    )
+    redis_sentinel_username: str = _setting(
+        "REDIS_SENTINEL_USERNAME", "ACL user of the Sentinels; empty for their default user", "", _text
+    )
+    redis_sentinel_password: str = _setting(
+        "REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", "", _text, secret=True
+    )
+    redis_sentinel_password_file: str = _setting("REDIS_SENTINEL_PASSWORD_FILE", "a file that holds it", "", _text)
+    redis_mode: str = _setting(
+        "REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", _choice("standalone", "cluster")
+    )
+    redis_cluster_nodes: str = _setting(
+        "REDIS_CLUSTER_NODES",
+        "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
+        "",
+        _addresses,
+    )
+    redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
+    redis_tls_ca_file: str = _setting(
+        "REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with; empty: those of the system", "", _text
+    )
+    redis_tls_cert_file: str = _setting(
+        "REDIS_TLS_CERT_FILE", "our own certificate (PEM), where the server wants one", "", _text
+    )
+    redis_tls_key_file: str = _setting(
+        "REDIS_TLS_KEY_FILE", "its private key (PEM); empty: it is in the same file", "", _text
+    )
+    redis_tls_key_password: str = _setting(
+        "REDIS_TLS_KEY_PASSWORD", "the password of that key, if it has one", "", _text, secret=True
+    )
+    redis_tls_server_name: str = _setting(
+        "REDIS_TLS_SERVER_NAME",
+        "the name that certificates must be for; empty: the host that is connected to",
+        "",
+        lambda raw: checked_host(raw) if raw else raw,
+    )
+    redis_sentinel_tls: str = _setting(
+        "REDIS_SENTINEL_TLS", "connect to the Sentinels with TLS: true or false; empty: as REDIS_TLS", "", _maybe_switch
+    )
+
+    enable_checkout_sessions: bool = _setting(
+        "REDIS_ENABLE_CHECKOUT_SESSIONS",
+        "keep sessions in Redis; false: in the database",
+        True,
+        _switch,
+        specified=True,
+    )
+    enable_delivery_cache: bool = _setting(
+        "REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", True, _switch, specified=True
+    )
+    enable_coupon_cache: bool = _setting(
+        "REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", True, _switch, specified=True
+    )
+    enable_user_sessions: bool = _setting(
+        "REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", True, _switch, specified=True
+    )
+    enable_statistics: bool = _setting(
+        "REDIS_ENABLE_STATISTICS", "show and keep statistics", True, _switch, specified=True
+    )
+
+    database_url: str = _setting(
+        "DATABASE_URL",
+        "the database behind Redis: sqlite:///… or postgresql://…",
+        _default_database_url,
+        _database_url,
+    )
+    database_schema: str = _setting(
+        "CHECKOUT_DATABASE_SCHEMA",
+        "the PostgreSQL schema of our tables, which setup makes; empty: the first of the search path",
+        "",
+        _schema,
+    )
+    timeout: float = _setting(
+        "CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, _seconds(0.001, 60)
+    )
+    database_timeout: float = _setting(
+        "CHECKOUT_DATABASE_TIMEOUT",
+        "longest wait for one answer or a lock of the database, in seconds",
+        2.0,
+        _seconds(0.01, 60),
+    )
+    session_ttl: float = _setting(
+        "CHECKOUT_SESSION_TTL",
+        "life of a session after its last use, in seconds",
+        1800.0,
+        _seconds(1, 86_400),
+    )
+    session_max_age: float = _setting(
+        "CHECKOUT_SESSION_MAX_AGE",
+        "age at which every session ends, used or not, in seconds",
+        86_400.0,
+        _seconds(1, 31_536_000),
+    )
+    delivery_ttl: float = _setting(
+        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, _seconds(1, 86_400)
+    )
+    delivery_decimals: int = _setting(
+        "CHECKOUT_DELIVERY_DECIMALS",
+        "decimals of distance (km) and order value that the delivery price depends on",
+        2,
+        _integer(0, 6),
+    )
+    coupon_ttl: float = _setting(
+        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, _seconds(1, 86_400)
+    )
+    coupon_invalid_ttl: float = _setting(
+        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, _seconds(1, 86_400)
+    )
+    user_ttl: float = _setting(
+        "CHECKOUT_USER_TTL",
+        "life of what is tracked of a user after the last checkout, in seconds",
+        86_400.0,
+        _seconds(1, 31_536_000),
+    )
+    statistics_ttl: float = _setting(
+        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, _seconds(60, 86_400)
+    )
+    durability: str = _setting(
+        "CHECKOUT_DURABILITY",
+        "what a write waits for: database, or redis (the database gets it later)",
+        "database",
+        _choice("database", "redis"),
+    )
+    external_deletes: str = _setting(
+        "CHECKOUT_EXTERNAL_DELETES",
+        "a session that another program deleted in Redis: refill it from the database, or honour a proven deletion",
+        "refill",
+        _choice("refill", "honour"),
+    )
+    trust: float = _setting(
+        "CHECKOUT_TRUST",
+        "how long a process trusts Redis after it looked for pending rows, in seconds",
+        1.0,
+        _seconds(0.01, 60),
+    )
+    serve_token_value: str = _setting(
+        "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", "", _text, secret=True
+    )
+    serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it", "", _text)
+    debug: str = _setting(
+        "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", "", _text
+    )
+    log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
+    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB", "", _text)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> Settings:
+        """Resolve every setting, strongest origin first.
+
+        ``flags`` are by field name and already typed; ``None`` values count as not given.
+
+        Raises:
+            ConfigurationError: a value is wrong, or an environment file cannot be read.
+        """
+        resolved = resolve(flags=flags, environ=environ, directory=directory)
+        problems = [item.problem for item in resolved.values() if item.problem]
+        if problems:
+            raise ConfigurationError(*problems)
+        settings = cls(**{name: item.value for name, item in resolved.items()})
+        if contradiction := settings.contradiction():
+            raise ConfigurationError(" ".join(contradiction))
+        return settings
+
+    def __repr__(self) -> str:
+        """As ``config show`` has it: a password in a log or a traceback would be one too many."""
+        shown = (f"{name}={variable.masked(getattr(self, name))!r}" for name, variable in VARIABLES.items())
+        return f"Settings({', '.join(shown)})"
+
+    def sentinels(self) -> list[tuple[str, int]]:
+        """The Sentinels' hosts and ports; none for a standalone Redis."""
+        return _pairs(self.redis_sentinels)
+
+    @property
+    def sentinel_tls(self) -> bool:
+        """Whether the Sentinels are spoken to with TLS."""
+        return self.redis_tls if not self.redis_sentinel_tls else self.redis_sentinel_tls == "true"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TLS is spoken with anybody."""
+        return self.redis_tls or (bool(self.redis_sentinels) and self.sentinel_tls)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether Redis is a cluster."""
+        return self.redis_mode == "cluster"
+
+    def cluster_nodes(self) -> list[tuple[str, int]]:
+        """The nodes of the cluster that are asked where its keys are."""
+        return list(dict.fromkeys([(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]))
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Two settings that cannot both hold: the variable at fault and why, if there are."""
+        if self.is_cluster and self.redis_sentinels:
+            return "REDIS_SENTINELS", "a cluster has no Sentinels: with REDIS_MODE=cluster it must be empty"
+        if self.is_cluster and self.redis_db:
+            return "REDIS_DB", "a cluster has only database 0: with REDIS_MODE=cluster it must be 0"
+        if self.database_schema and self.database_url.startswith("sqlite"):
+            return "CHECKOUT_DATABASE_SCHEMA", "SQLite has no schemas: with a DATABASE_URL of SQLite it must be empty"
+        if self.redis_socket:
+            return self._socket_contradiction()
+        return None
+
+    def _socket_contradiction(self) -> tuple[str, str] | None:
+        if self.is_cluster:
+            return "REDIS_SOCKET", "a cluster's nodes name each other by host and port: a Unix socket reaches one only"
+        if self.redis_sentinels:
+            return "REDIS_SOCKET", "the Sentinels say where Redis is: with REDIS_SENTINELS it must be empty"
+        if self.redis_tls:
+            return "REDIS_TLS", "a Unix socket has no TLS, and needs none: with REDIS_SOCKET it must be false"
+        return None
+
+    @property
+    def redis_place(self) -> str:
+        """Where Redis is looked for, in words."""
+        if self.redis_sentinels:
+            return f"the primary of {self.redis_sentinel_service!r} (by the Sentinels {self.redis_sentinels})"
+        if self.is_cluster:
+            return ",".join(address_text(host, port) for host, port in self.cluster_nodes())
+        return self.redis_socket or address_text(self.redis_host, self.redis_port)
+
+    @property
+    def database_place(self) -> str:
+        """Which database it is, without its password, and which schema where one is set."""
+        place = without_password(self.database_url)
+        return f"{place}, schema {self.database_schema}" if self.database_schema else place
+
+    def password(self) -> str | None:
+        """The Redis password, from its variable or its file; ``None`` where there is none."""
+        return _secret(self.redis_password, "REDIS_PASSWORD_FILE", self.redis_password_file)
+
+    def serve_token(self) -> str | None:
+        """The bearer token of ``checkoutctl serve``, from its variable or its file; ``None`` where there is none."""
+        return _secret(self.serve_token_value, "CHECKOUT_SERVE_TOKEN_FILE", self.serve_token_file)
+
+    def sentinel_password(self) -> str | None:
+        """The Sentinels' password, from its variable or its file; ``None`` where there is none."""
+        return _secret(self.redis_sentinel_password, "REDIS_SENTINEL_PASSWORD_FILE", self.redis_sentinel_password_file)
+
+
+def _secret(value: str, variable: str, file: str) -> str | None:
+    if value or not file:
+        return value or None
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable} {file}: not UTF-8 text") from None
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"{variable} {file}: {reason}") from error
+
+
+def _pairs(addresses: str) -> list[tuple[str, int]]:
+    return [split_address(address) for address in addresses.split(",") if address.strip()]
+
+
+VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["variable"]) for item in fields(Settings)}
+"""Each field of :class:`Settings` with its variable, in the order in which they are shown."""
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables of one environment file, or nothing where there is no such file.
+
+    ``$`` is taken literally: passwords contain it.
+
+    Raises:
+        ConfigurationError: the file is there and cannot be read.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")  # Windows' own tools begin a file with a byte order mark
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"byte {error.start} is not UTF-8") from None  # the error holds the file's content
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    from dotenv import dotenv_values
+
+    values = dotenv_values(stream=io.StringIO(content), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _unreadable(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot read {path.name}: {reason}", hint=f"ls -l {path}; it must be a file that you can read"
+    )
+
+
+def exposed(path: Path) -> bool:
+    """Whether others than its owner can read the file (always false on Windows, which has no such bits)."""
+    if os.name == "nt":
+        return False
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # not there, or not ours to look at, which reading it will say
+        return False
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def resolve(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> dict[str, Resolved]:
+    """Every setting by field name, with its origin, and its problem instead of an exception.
+
+    Raises:
+        ConfigurationError: an environment file cannot be read, so that no answer would be true.
+    """
+    place = Path.cwd() if directory is None else directory
+    sources: list[tuple[Origin, Mapping[str, str]]] = [
+        (Origin.ENVIRONMENT, os.environ if environ is None else environ),
+        (Origin.ENV_LOCAL, read_env_file(place / ENV_FILES[0])),
+        (Origin.ENV, read_env_file(place / ENV_FILES[1])),
+    ]
+    found = {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
+    return combined(found)
+
+
+def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapping[str, str]]]) -> Resolved:
+    candidates = [] if flag is None else [(Origin.FLAG, str(flag))]
+    candidates += [(origin, values[variable.name]) for origin, values in sources if values.get(variable.name)]
+    if not candidates:
+        return Resolved(variable, variable.default(), Origin.DEFAULT)
+    origin, raw = candidates[0]
+    try:
+        return Resolved(variable, variable.parse(raw), origin)
+    except ValueError as error:
+        shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
+        return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")

@@ -1,0 +1,1 @@
+"""The tool's own files: written as a whole or not at all, and private."""

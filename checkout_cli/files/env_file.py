@@ -1,0 +1,325 @@
+"""``.env.local``: what is missing in it, how it would look, and writing it without ever losing a byte of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checkout_cli.config.settings import (
+    ENV_FILES,
+    MASK,
+    VARIABLES,
+    Origin,
+    Resolved,
+    Variable,
+    exposed,
+    read_env_file,
+    resolve,
+    without_password,
+)
+from checkout_cli.errors import ConfigurationError
+from checkout_cli.files.private_file import sync_directory
+
+MODE = 0o600
+
+_UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+,=*?&-]*")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):[^/@]*@")
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class EnvFilePlan:
+    """What would become of ``.env.local``.
+
+    ``before`` is ``None`` where there is no such file. ``added`` names the variables that would be written.
+    ``elsewhere`` names those that ``.env`` sets already, and that are left there. ``tighten`` is whether others can
+    read it. ``obstacle`` says why the file cannot be written, where that is known beforehand.
+    """
+
+    path: Path
+    before: bytes | None
+    after: bytes
+    added: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    tighten: bool = False
+    obstacle: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return self.before != self.after or self.tighten
+
+    def difference(self) -> Iterator[str]:
+        """The change as a unified diff, line by line, without line ends and without any secret.
+
+        A plan only ever appends, so the diff is the addition; existing lines, which may hold secrets that we know
+        nothing of, are not in it.
+        """
+        if self.tighten:
+            yield f"{self.path.name}: readable by others; its mode becomes {MODE:o}"
+        if self.before == self.after:
+            return
+        old = (self.before or b"").splitlines()
+        new = self.after.splitlines()[len(old) :]
+        yield f"--- {'/dev/null' if self.before is None else self.path.name}"
+        yield f"+++ {self.path.name}"
+        yield f"@@ -{len(old)},0 +{len(old) + 1},{len(new)} @@"
+        yield from (f"+{_masked(line.decode())}" for line in new)
+
+
+_WHERE_IT_IS = (
+    "redis_url",
+    "redis_socket",
+    "redis_username",
+    "redis_password_file",
+    "redis_sentinels",
+    "redis_sentinel_service",
+    "redis_mode",
+    "redis_cluster_nodes",
+    "redis_tls",
+    "redis_tls_ca_file",
+    "redis_tls_cert_file",
+    "redis_tls_key_file",
+    "redis_tls_server_name",
+    "redis_sentinel_tls",
+    "redis_sentinel_username",
+    "redis_sentinel_password_file",
+    "database_schema",
+)
+"""Fields of the settings that are written down where they are in force: else Redis or our tables would not be found
+again."""
+
+
+def wanted() -> dict[str, Variable]:
+    """The variables that belong into ``.env.local``, by field of the settings: the document's, and the database."""
+    return {
+        name: variable for name, variable in VARIABLES.items() if variable.specified or variable.name == "DATABASE_URL"
+    }
+
+
+def plan(
+    directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> EnvFilePlan:
+    """What is to be written into the ``.env.local`` of a directory; looks, and changes nothing.
+
+    A variable gets the value in force now (flag, environment, default), but never a secret out of the environment. What
+    ``.env`` sets stays there, because a value in ``.env.local`` would override it.
+
+    Raises:
+        ConfigurationError: there is something by that name that cannot be read or is no file.
+    """
+    with parser_warnings_off():
+        return _plan(directory, flags, environ)
+
+
+def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> EnvFilePlan:
+    path = directory / ENV_FILES[0]
+    insist_on_file(path)
+    present = read_env_file(path)  # first, because it says why where it cannot
+    before = path.read_bytes() if path.exists() else None
+    in_env = read_env_file(directory / ENV_FILES[1])
+    settings = resolve(flags=flags, environ=environ, directory=directory)
+    wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
+    in_force = [name for name in _WHERE_IT_IS if settings[name].is_set]
+    chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
+    # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
+    named = [name for name in (*wanted(), *chosen) if not settings[name].via and not _leads_nowhere(name, settings)]
+    missing = [name for name in named if VARIABLES[name].name not in present]
+    elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
+    added = [name for name in missing if name not in elsewhere]
+    lines = [line for name in added for line in _lines(settings[name])]
+    after = _extended(before, lines)
+    _insist_on_meaning(path, before, after, [VARIABLES[name].name for name in added])
+    return EnvFilePlan(
+        path,
+        before,
+        after,
+        tuple(VARIABLES[name].name for name in added),
+        tuple(VARIABLES[name].name for name in elsewhere),
+        tighten=exposed(path),
+        obstacle=_obstacle(path) if added or exposed(path) else "",
+    )
+
+
+def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapping[str, str]) -> bool:
+    """Whether a URL or a socket that is set elsewhere would stand beside other words for the same place.
+
+    So would a schema beside an SQLite file.
+    """
+    if name == "database_schema":
+        return str(settings["database_url"].value).startswith("sqlite")
+    if name == "redis_url":
+        parts = [part for part, item in settings.items() if item.via and item.via == settings[name].variable.name]
+        return any(present.get(VARIABLES[part].name) for part in parts)
+    return name == "redis_socket" and any(present.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
+
+
+def _leads_nowhere(name: str, settings: Mapping[str, Resolved]) -> bool:
+    """Whether it is a host or a port that nobody has set, where Redis is reached over a socket."""
+    return name in {"redis_host", "redis_port"} and bool(settings["redis_socket"].value) and not settings[name].is_set
+
+
+def write(planned: EnvFilePlan) -> bool:
+    """Carry a plan out, completely or not at all; true where something changed.
+
+    Raises:
+        ConfigurationError: the file cannot be written, or is not what it was when the plan was made.
+    """
+    if not planned.changes:
+        return False
+    if planned.obstacle:
+        raise ConfigurationError(planned.obstacle, hint=f"ls -l {planned.path}")
+    try:
+        if planned.before == planned.after:
+            planned.path.chmod(MODE)
+        else:
+            _replace(planned)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {planned.path}: {error.strerror or error}",
+            hint=f"ls -ld {planned.path.parent}; it must be a directory that you can write to",
+        ) from error
+    return True
+
+
+def _replace(planned: EnvFilePlan) -> None:
+    """Write beside the file and rename: whoever reads meanwhile sees the old content or the new, never a half."""
+    path = planned.path
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # created 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(planned.after)
+            stream.flush()
+            if planned.before is not None:
+                _keep_owner(path, stream.fileno())
+            os.fsync(stream.fileno())
+        current = path.read_bytes() if os.path.lexists(path) else None
+        if current != planned.before or path.is_symlink():
+            raise ConfigurationError(
+                f"{path.name} was changed by somebody else meanwhile; nothing was written", hint="checkoutctl setup"
+            )
+        temporary.replace(path)
+        sync_directory(path.parent)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _keep_owner(path: Path, descriptor: int) -> None:
+    """Give the new file the old one's owner: after a set-up by root, the shop must still be able to read it."""
+    if hasattr(os, "fchown"):
+        status = path.stat()
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+
+
+def insist_on_file(path: Path) -> None:
+    """Raise :class:`ConfigurationError` where there is something by that name that cannot be a file of settings."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path.name}: {error.strerror}", hint=f"ls -l {path}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        raise ConfigurationError(f"{path.name} is {kind}", hint=f"ls -ld {path}; move it away, then checkoutctl setup")
+
+
+def _obstacle(path: Path) -> str:
+    if path.is_symlink():
+        return f"{path.name} is a symbolic link to {os.readlink(path)}; it is not written through"  # noqa: PTH115
+    return ""
+
+
+def _lines(setting: Resolved) -> Iterator[str]:
+    """The lines for one variable: what it means, and its value."""
+    variable = setting.variable
+    text = _text(setting.value)
+    private = bool(text) and (variable.secret or without_password(text) != text)
+    yield f"# {variable.meaning.replace('…', '...')}"  # ASCII: for readers in any encoding
+    if private and setting.origin is not Origin.FLAG:
+        yield "# (a secret that the environment holds is not copied into files)"
+        text = _without_its_password(text) if variable.name == "REDIS_URL" else ""
+    yield f"{variable.name}={quoted(text)}"
+
+
+def _without_its_password(url: str) -> str:
+    return _PASSWORD_IN_URL.sub(lambda found: f"{found[1]}@" if found[1] else "", url)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def quoted(text: str) -> str:
+    """A value as it stands in an environment file, quoted where a reader could take it for more than text."""
+    if _UNQUOTED.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _extended(before: bytes | None, lines: list[str]) -> bytes:
+    """The old bytes, all of them, then the lines, in the file's own kind of line end."""
+    old = before or b""
+    if not lines:
+        return old
+    end = b"\r\n" if b"\r\n" in old else b"\n"
+    heading = "# checkoutctl" if not old else "# Added by checkoutctl setup"
+    missing_end = end if old and not old.endswith((b"\n", b"\r")) else b""
+    gap = end if old.strip() else b""
+    return old + missing_end + gap + b"".join(line.encode() + end for line in (heading, *lines))
+
+
+def _insist_on_meaning(path: Path, before: bytes | None, after: bytes, added: list[str]) -> None:
+    """An unclosed quote in the old part would swallow what follows; then nothing is written."""
+    old, new = parsed(before or b""), parsed(after)
+    kept = all(new.get(name) == value for name, value in old.items() if name not in added)
+    if not kept or any(new.get(name) is None for name in added):
+        raise ConfigurationError(
+            f"{path.name} has a quote that is opened and never closed", hint="checkoutctl config check"
+        )
+
+
+@contextlib.contextmanager
+def parser_warnings_off() -> Iterator[None]:
+    """Keep python-dotenv from logging each broken line at each reading, where we report broken lines ourselves."""
+    logger = logging.getLogger("dotenv.main")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def parsed(content: bytes) -> dict[str, str | None]:
+    """The variables in an environment file's content, as the settings see them."""
+    from dotenv import dotenv_values
+
+    return dict(dotenv_values(stream=io.StringIO(content.decode("utf-8-sig"), newline=None), interpolate=False))
+
+
+def _masked(line: str) -> str:
+    """A line without its secret. Values of variables that are not ours are masked too: we know nothing of them."""
+    assignment = _ASSIGNMENT.fullmatch(line)
+    if assignment is None:
+        return line
+    name, value = assignment.groups()
+    variable = next((variable for variable in VARIABLES.values() if variable.name == name), None)
+    if value and (variable is None or variable.secret):
+        return f"{line[: assignment.start(2)]}{MASK}"
+    return line[: assignment.start(2)] + without_password(value) if "://" in value else line

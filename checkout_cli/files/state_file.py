@@ -1,0 +1,52 @@
+"""What a command remembers of each server until its next run, in a file of the user's own state directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from checkout_cli.files.private_file import write_private
+
+MOST_ENTRIES = 100
+"""Of the oldest, no more than so many are remembered."""
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class StateFile(Generic[_T]):
+    """Entries of one kind by their names. A file that is damaged counts as empty, and the next write replaces it."""
+
+    def __init__(self, name: str, kind: type[_T], moment: Callable[[_T], int], directory: Path | None = None) -> None:
+        """``moment`` says when an entry was made; ``directory`` defaults to ``$XDG_STATE_HOME/checkoutctl``."""
+        self._name = name
+        self._kind = kind
+        self._moment = moment
+        self._directory = directory
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        if self._directory is None:
+            import platformdirs
+
+            self._directory = platformdirs.user_state_path("checkoutctl", appauthor=False)
+        return self._directory / self._name
+
+    def read(self) -> dict[str, _T]:
+        """All entries."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, self._kind])  # type: ignore[name-defined]
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return {}
+
+    def write(self, entries: Mapping[str, _T]) -> None:
+        """Replace all entries by the newest of these.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        newest = sorted(entries, key=lambda name: self._moment(entries[name]))[-MOST_ENTRIES:]
+        write_private(self.path, msgspec.json.encode({name: entries[name] for name in newest}))

@@ -1,0 +1,1 @@
+"""Bounded work: locks, heartbeats, cursors, and giving way to the shop."""

@@ -1,0 +1,83 @@
+"""When a job ran last and what came of it, so that ``doctor`` can say that one has stopped running."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError
+from checkout_cli.keys import heartbeat_key
+from checkout_cli.session import iso, milliseconds_of
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.commands import Command
+from checkout_cli.store.redis.tier import FIRST_CURSOR
+
+KEPT = 30 * 86_400_000
+"""For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
+
+_log = logging.getLogger("checkout_cli.jobs")
+
+
+class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
+    """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
+
+    ``cursor`` is where the next run goes on with what is done a part at a time, ``members`` the same in an older
+    program's SET; ``server`` is the Redis server of which a run has made sure that it lacks nothing.
+    """
+
+    finished_at: str
+    seconds: float
+    finished: bool
+    sessions: int
+    cursor: str = FIRST_CURSOR
+    server: str = ""
+    members: str = FIRST_CURSOR
+
+    @property
+    def moment(self) -> int:
+        """Its end in milliseconds since the epoch; 0 where somebody has written no moment there."""
+        return milliseconds_of(self.finished_at) or 0
+
+
+def beat(
+    store: CheckoutStore,
+    job: str,
+    *,
+    seconds: float,
+    finished: bool,
+    sessions: int,
+    cursor: str = FIRST_CURSOR,
+    server: str = "",
+    members: str = FIRST_CURSOR,
+) -> None:
+    """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
+    if not store.settings.enable_checkout_sessions:
+        return
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
+    try:
+        store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
+    except CheckoutError as error:
+        _log.debug("no heartbeat of %s: %s", job, error)
+
+
+def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
+    """The last run; ``None`` where none is remembered, or another program has written there.
+
+    Raises:
+        RedisUnavailable, AccessDenied: it is in Redis.
+    """
+    return beat_of(store.redis.ask(question(job)))
+
+
+def question(job: str) -> Command:
+    """What to ask Redis for the last run, together with something else."""
+    return ("GET", heartbeat_key(job))
+
+
+def beat_of(reply: object) -> Heartbeat | None:
+    """The run that a reply tells of; ``None`` for an error, and for what another program has written there."""
+    try:
+        return msgspec.json.decode(reply, type=Heartbeat) if isinstance(reply, bytes) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,56 @@
+"""What an older program's SET names and our index lacks: the living are entered into ours, the dead taken out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.index import Entry
+
+
+@dataclass
+class TakenIn:
+    """What became of some members. Those of which nobody can tell now whether they live stay where they are."""
+
+    entered: int = 0
+    removed: int = 0
+
+    def add(self, other: TakenIn) -> None:
+        """Some more."""
+        self.entered += other.entered
+        self.removed += other.removed
+
+
+def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
+    """Judge members that ours lacks, and enter or remove each.
+
+    Raises:
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    if not names:
+        return TakenIn()
+    now = store.redis.time()
+    endless = int(store.settings.session_ttl * 1000)
+    ttls = dict(zip(names, store.redis.remaining(names), strict=True))
+    living = {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}
+    gone = [name for name, ttl in ttls.items() if ttl == -2]
+    rows = _living_rows(store, gone, now)
+    if rows is None:
+        gone, rows = [], {}
+    entered = store.index.enter([Entry(name, moment) for name, moment in (living | rows).items()])
+    removed = store.index.settle([Entry(name, now) for name in gone if name not in rows], [])
+    return TakenIn(entered, removed)
+
+
+def _living_rows(store: CheckoutStore, names: Sequence[str], now: int) -> dict[str, int] | None:
+    """Those that the database still has, with their ends (ms); ``None`` where it cannot be asked."""
+    ours = [name for name in names if is_accepted_id(name)]
+    try:
+        return store.database.expiries(ours, now) if ours else {}
+    except DatabaseNotReady:  # it was never set up: there are none
+        return {}
+    except DatabaseUnavailable:
+        return None

@@ -1,1 +1,0 @@
-"""What an operator does. Operations return dataclasses and never print."""

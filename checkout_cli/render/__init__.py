@@ -1,1 +1,0 @@
-"""How results look: tables, JSON, NDJSON, CSV and progress; every untrusted value is made safe for a terminal."""

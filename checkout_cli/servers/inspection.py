@@ -1,0 +1,157 @@
+"""What a Redis server tells of itself: INFO and CONFIG GET, each asked once, whatever else is denied.
+
+Managed services rename commands away and ACL rules deny them. Then the question raises ``CommandUnknown`` or
+``CommandDenied``, each time it is asked, and :func:`missing_grant` says in words what would be needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.server import RedisServer
+from checkout_cli.store.redis.tier import RedisTier
+
+_T = TypeVar("_T")
+
+_SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "masteruser", "primaryuser", "-pass")
+
+
+class Info:
+    """The fields of INFO (Redis documentation, "INFO"), by section and by name."""
+
+    def __init__(self, sections: Mapping[str, Mapping[str, str]]) -> None:
+        """``sections`` are by their title in lower case, as ``memory``."""
+        self.sections = sections
+        self._fields = {name: value for section in sections.values() for name, value in section.items()}
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Info:
+        """The reply to INFO; what is no line of it is left out."""
+        sections: dict[str, dict[str, str]] = {}
+        section = sections.setdefault("", {})
+        for line in decoded(raw).splitlines():
+            if line.startswith("#"):
+                section = sections.setdefault(line[1:].strip().lower(), {})
+                continue
+            name, colon, value = line.partition(":")
+            if colon:
+                section[name] = value
+        return cls({title: fields for title, fields in sections.items() if fields or title})
+
+    def text(self, name: str) -> str | None:
+        """A field as it is; ``None`` where this server has no such field."""
+        return self._fields.get(name)
+
+    def integer(self, name: str) -> int | None:
+        """A whole number; ``None`` where there is none."""
+        number = self.number(name)
+        return None if number is None else int(number)
+
+    def number(self, name: str) -> float | None:
+        """A number, without the per cent sign that some have; ``None`` where there is none."""
+        try:
+            number = float(self._fields[name].removesuffix("%"))
+        except (KeyError, ValueError):
+            return None
+        return number if math.isfinite(number) else None
+
+    def parts(self, name: str) -> dict[str, str]:
+        """A field of fields, as ``cmdstat_get`` is: ``calls=21,usec=175``; empty where there is none."""
+        pairs = (part.partition("=") for part in self._fields.get(name, "").split(","))
+        return {key: value for key, equals, value in pairs if equals}
+
+    def names(self, beginning: str) -> list[str]:
+        """The names of fields that begin so, as all ``cmdstat_…``."""
+        return [name for name in self._fields if name.startswith(beginning)]
+
+
+class Inspector:
+    """One server's answers about itself. Every method may raise the errors of :meth:`RedisServer.ask`."""
+
+    def __init__(self, server: RedisServer) -> None:
+        """Asks nothing yet."""
+        self.server = server
+        self._answers: dict[str, Any] = {}
+
+    @property
+    def place(self) -> str:
+        """Where the server is, in words."""
+        return self.server.place
+
+    def ask(self, *command: bytes | str | int | float) -> Any:
+        """A command's reply, asked now.
+
+        Raises:
+            CommandDenied: this user may not run it.
+            CommandUnknown: this server has no such command.
+            RedisUnavailable: it does not answer.
+        """
+        return self.server.ask(command)
+
+    def ask_all(self, *commands: Command) -> list[Any]:
+        """Several commands' replies in one round trip, the errors among them as ``CheckoutError``s."""
+        return self.server.exchange(commands)[1]
+
+    def info(self) -> Info:
+        """All sections of INFO, as they were when first asked for."""
+        found: Info = self._once("info", lambda: Info.parse(self.ask("INFO", "all")))
+        return found
+
+    def config(self) -> dict[str, str]:
+        """All settings of the server but its secrets, as they were when first asked for."""
+        found: dict[str, str] = self._once("config", self._config)
+        return found
+
+    def forget(self) -> None:
+        """Ask anew from now on."""
+        self._answers.clear()
+
+    def _once(self, question: str, ask: Callable[[], Any]) -> Any:
+        if question not in self._answers:
+            try:
+                self._answers[question] = ask()
+            except (CommandDenied, CommandUnknown) as refusal:
+                self._answers[question] = refusal
+        answer = self._answers[question]
+        if isinstance(answer, CheckoutError):
+            raise answer
+        return answer
+
+    def _config(self) -> dict[str, str]:
+        raw = [decoded(part) for part in self.ask("CONFIG", "GET", "*")]
+        settings = dict(zip(raw[::2], raw[1::2], strict=True))
+        return {name: value for name, value in settings.items() if not name.endswith(_SECRET_SETTINGS)}
+
+
+def of_each_server(redis: RedisTier, ask: Callable[[Inspector], _T]) -> list[_T]:
+    """The answers of all servers: of a cluster, without those that are away (``RedisTier.missing_servers``).
+
+    Raises:
+        CommandDenied, CommandUnknown: a server refuses what is asked.
+        RedisUnavailable: no server answers.
+    """
+    answers: list[_T] = []
+    away: RedisUnavailable | None = None
+    for server in redis.servers():
+        try:
+            answers.append(ask(Inspector(server)))
+        except CommandUnknown:
+            raise
+        except RedisUnavailable as error:
+            away = error
+    if away is not None and not answers:
+        raise away
+    return answers
+
+
+def missing_grant(refusal: CheckoutError) -> str | None:
+    """What is needed, in words, where a command is denied or unknown; ``None`` for any other error."""
+    if isinstance(refusal, CommandDenied):
+        return f"needs {refusal.grant}" if refusal.grant else "needs permission for this key"
+    if isinstance(refusal, CommandUnknown):
+        return f"this server has no {refusal.command}: renamed away, or removed by its provider"
+    return None

@@ -1,0 +1,123 @@
+"""What the database knows of the last minutes, for when Redis cannot tell.
+
+It has no events, only rows as they are now. So it counts sessions by the minute of their creation, and how sessions
+stand by the minute of their last write. Only rows that expire after the beginning of the window are looked at, by the
+index on the expiry: no session can expire before it was created or written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Integer, case, func, literal_column, select
+
+from checkout_cli.session import PaymentStatus
+from checkout_cli.store.database.schema import sessions
+from checkout_cli.store.database.tier import FOREIGN, DatabaseTier, by_end
+
+DELETED = "deleted"
+"""In place of a status: the session was deleted since."""
+
+
+class MinuteCounts(msgspec.Struct, frozen=True):
+    """``created``: sessions created in this minute, also deleted ones that have no other trace.
+
+    The others: sessions whose last write was in this minute and that are completed, failed or cancelled now. Deleted
+    ones are not among them, for their last write is the deletion.
+    """
+
+    created: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class DatabaseCounts:
+    """Counts over the rows of a window. Every method may raise ``DatabaseUnavailable``."""
+
+    def __init__(self, database: DatabaseTier) -> None:
+        """``database`` gives the transactions."""
+        self._database = database
+
+    def by_minute(self, since: int, until: int) -> dict[int, MinuteCounts]:
+        """The minutes (since the epoch) in which anything happened, from ``since`` (ms) to before ``until`` (ms)."""
+        with self._database.transaction() as connection:
+            created = {row.minute: row.number for row in connection.execute(_created(since, until))}
+            ended = {row.minute: row for row in connection.execute(_ended(since, until))}
+        return {
+            minute: MinuteCounts(created.get(minute, 0), *(_numbers(ended[minute]) if minute in ended else ()))
+            for minute in created.keys() | ended.keys()
+        }
+
+    def by_status(self, since: int, until: int) -> dict[str, int]:
+        """Sessions created in a window by their payment status now; ``deleted`` and ``other`` stand for themselves."""
+        status = case((sessions.c.body.is_(None), DELETED), else_=sessions.c.status).label("state")
+        statement = select(status, func.count().label("number")).where(*_created_within(since, until)).group_by("state")
+        with self._database.transaction() as connection:
+            return {row.state: row.number for row in connection.execute(statement)}
+
+    def created_ids(self, since: int, until: int, limit: int) -> list[tuple[str, str]]:
+        """Living sessions created in a window, the newest first: their ids and their payment statuses."""
+        newest = select(sessions.c.checkout_id, sessions.c.status).where(
+            *_created_within(since, until), sessions.c.body.is_not(None)
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(newest.order_by(sessions.c.created_at.desc()).limit(limit)).all()
+        return [(row.checkout_id, row.status) for row in rows]
+
+    def living_by_status(self, now: int) -> dict[str, int]:
+        """Sessions that live at ``now`` (ms) by their payment status; ``other`` stands for what is none of ours."""
+        unended, buried = by_end(lambda end: end > now, sessions.c.status, func.count().label("number"))
+        found: Counter[str] = Counter()
+        with self._database.transaction() as connection:
+            for statement, sign in ((unended, 1), (buried, -1)):
+                for row in connection.execute(statement.group_by(sessions.c.status)):
+                    found[row.status] += sign * row.number
+        return {status: number for status, number in found.items() if number > 0}
+
+
+def _numbers(row: Any) -> tuple[int, int, int]:
+    return int(row.completed), int(row.failed), int(row.cancelled)
+
+
+def _minute(column: ColumnElement[int]) -> Any:
+    # Literal, because PostgreSQL takes two parameters of the same value for two different expressions to group by.
+    return column.op("/")(literal_column("60000", Integer)).label("minute")
+
+
+def _created_within(since: int, until: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        sessions.c.expires_at >= since,
+        sessions.c.created_at >= since,
+        sessions.c.created_at < until,
+        sessions.c.status != FOREIGN,
+    )
+
+
+def _created(since: int, until: int) -> Any:
+    statement = select(_minute(sessions.c.created_at), func.count().label("number"))
+    return statement.where(*_created_within(since, until)).group_by("minute")
+
+
+def _ended(since: int, until: int) -> Any:
+    return (
+        select(
+            _minute(sessions.c.updated_at),
+            _sum(sessions.c.completed).label("completed"),
+            _sum(sessions.c.status == PaymentStatus.FAILED).label("failed"),
+            _sum(sessions.c.status == PaymentStatus.CANCELLED).label("cancelled"),
+        )
+        .where(
+            sessions.c.expires_at >= since,
+            sessions.c.updated_at >= since,
+            sessions.c.updated_at < until,
+            sessions.c.body.is_not(None),
+        )
+        .group_by("minute")
+    )
+
+
+def _sum(condition: ColumnElement[bool]) -> Any:
+    return func.sum(case((condition, 1), else_=0))

@@ -1,0 +1,340 @@
+"""The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
+
+SQLite files that we create are in WAL mode. Every commit is on disk before it is acknowledged, and waits for another
+process's lock only as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a
+server that hangs keeps none of them, every wait for it ends on our side too.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from checkout_cli.config.settings import without_password
+from checkout_cli.errors import (
+    CheckoutError,
+    ConfigurationError,
+    DatabaseDenied,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+)
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+
+GRACE = 0.25
+"""Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
+
+_WRONG_TLS = (
+    "does not support ssl",
+    "sslmode",
+    "sslrootcert",
+    "certificate",
+)
+"""In what libpq says where TLS cannot be had with these settings."""
+
+_NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine for ``DATABASE_URL``; connects to nothing yet.
+
+    Raises:
+        ConfigurationError: the URL is wrong, a schema is set beside SQLite, or the driver is not installed.
+    """
+    url = _parsed(settings.database_url)
+    timeout = settings.database_timeout
+    if url.get_backend_name() == "sqlite":
+        if settings.database_schema:
+            raise ConfigurationError("SQLite has no schemas", hint="leave CHECKOUT_DATABASE_SCHEMA empty")
+        return _sqlite_engine(url, timeout)
+    url = url.set(drivername="postgresql+psycopg")
+    milliseconds = math.ceil(timeout * 1000)
+    own = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    arguments = {
+        "connect_timeout": max(2, math.ceil(timeout)),  # libpq takes whole seconds, and no fewer than two
+        "options": " ".join([*url.normalized_query.get("options", ()), own]),  # theirs may name a search_path
+        "application_name": "checkoutctl",
+    }
+    try:
+        engine = sqlalchemy.create_engine(
+            url,
+            connect_args=arguments,
+            execution_options=_in_schema(settings.database_schema),
+            hide_parameters=True,
+            pool_timeout=timeout,
+            pool_size=10,
+            max_overflow=10,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "DATABASE_URL needs the PostgreSQL driver", hint="pip install 'checkoutctl[postgres]'"
+        ) from error
+    connect = _bounded_connect(timeout + GRACE)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
+        return connect(*arguments, **options)
+
+    return engine
+
+
+def _in_schema(schema: str) -> dict[str, Any]:
+    """Options by which every statement names the schema: a search path would be lost behind a connection pooler."""
+    return {"schema_translate_map": {None: schema}} if schema else {}
+
+
+def _bounded_connect(limit: float) -> Any:
+    """psycopg's ``connect``, for connections that wait ``limit`` seconds at most for any answer."""
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
+            late = psycopg.OperationalError("it did not answer in time")
+            return super().wait(_until(gen, time.monotonic() + limit, late, self.pgconn.finish), *more, **options)
+
+    return BoundedConnection.connect
+
+
+def _until(
+    generator: Generator[Any, Any, Any], deadline: float, late: Exception, hang_up: Callable[[], None]
+) -> Generator[Any, Any, Any]:
+    """The same generator, ended after the deadline; its connection is of no use then, with an answer under way."""
+    try:
+        wanted = next(generator)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= deadline:  # psycopg looks here at intervals, with nothing ready
+                hang_up()
+                raise late
+            wanted = generator.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def _parsed(text: str) -> URL:
+    shown = without_password(text)
+    if text.startswith("postgres://"):  # the name that hosting services hand out
+        text = text.replace("postgres://", "postgresql://", 1)
+    try:
+        return make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"DATABASE_URL {shown} is not a database URL") from error
+
+
+def _sqlite_engine(url: URL, timeout: float) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "DATABASE_URL names no file",
+            hint="a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db",
+        )
+    path = Path(url.database).expanduser()
+    if _is_directory(path):
+        raise ConfigurationError(f"DATABASE_URL names a directory: {path}", hint=f"sqlite:///{path / 'checkout.db'}")
+
+    def connect() -> sqlite3.Connection:
+        # "rw" does not create the file: a mistyped path must not become an empty database.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
+
+    engine = sqlalchemy.create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=sqlalchemy.QueuePool,
+        pool_timeout=timeout,
+        pool_size=10,
+        max_overflow=10,
+        hide_parameters=True,
+    )
+    engine.sqlite_path = path  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=FULL")  # an acknowledged commit survives a power cut
+        # 32 MiB at most, taken as needed; SQLite's own 2 MB make a clean-up's large steps read and write pages twice.
+        connection.execute("PRAGMA cache_size=-32768")
+
+    return engine
+
+
+def _missing(path: Path) -> bool:
+    """Whether there is surely no such file; where we may not look, SQLite's own error says what is wrong."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def create_file(engine: Engine) -> None:
+    """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data.
+
+    It is set to WAL mode for good, so that readers and a writer do not wait for each other. A file that is there
+    already keeps its mode: it may be somebody else's.
+    """
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    if path is None or not _missing(path):
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot create the database {path}: {error.strerror}", hint="set DATABASE_URL to a place you can write to"
+        ) from error
+    except sqlite3.Error as error:
+        raise translated(error, engine) from error
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed at the end of the block, rolled back on any error, drivers' errors translated."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
+        raise translated(error, engine) from error
+
+
+def translated(error: Exception, engine: Engine) -> CheckoutError:
+    """What a driver's error means for us; raise it ``from`` the original."""
+    place = place_of(engine)
+    cause: Any = getattr(error, "orig", None) or error
+    text = str(cause).strip().split("\n", 1)[0]
+    kind = type(cause).__name__.lower()
+    if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
+        return no_tables(engine)
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    if path is not None and _missing(path):
+        return DatabaseNotReady(f"there is no database {path} yet")
+    if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
+        return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")
+    if path is None and (refusal := _refused(text, engine)) is not None:
+        return refusal
+    return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def no_tables(engine: Engine) -> DatabaseNotReady:
+    """What to say where none of our tables is."""
+    schema = schema_of(engine)
+    where = f" in the schema {schema}" if schema else ""
+    return DatabaseNotReady(f"the database {place_of(engine)} has no checkout tables yet{where}")
+
+
+def _refused(text: str, engine: Engine) -> CheckoutError | None:
+    """What PostgreSQL's or its driver's words mean, where waiting does not help."""
+    place, low = place_of(engine), text.lower()
+    if "password authentication failed" in low or "no password supplied" in low:
+        return DatabaseDenied(f"the database {place} refuses the user or password")
+    if "permission denied" in low or "must be owner" in low:
+        return DatabaseDenied(f"the database {place}: {text}", hint=_grant(text, engine))
+    if "pg_hba.conf" in low:
+        return DatabaseDenied(f"the database {place}: {_reason(text)}", hint="see the server's pg_hba.conf")
+    if any(sign in low for sign in _WRONG_TLS):
+        return ConfigurationError(
+            f"the database {place}: {_reason(text)}", hint="check sslmode and the certificates in DATABASE_URL"
+        )
+    if "does not exist" in low and "database" in low:
+        return ConfigurationError(
+            f"the database {place}: {_reason(text)}", hint=f"createdb {engine.url.database}, or check DATABASE_URL"
+        )
+    if ("does not exist" in low and "role" in low) or "invalid connection option" in low:
+        return ConfigurationError(f"the database {place}: {_reason(text)}", hint="check DATABASE_URL")
+    if "read-only transaction" in low:
+        return DatabaseUnavailable(f"the database {place} is read-only, as a standby is: {text}")
+    return None
+
+
+def _reason(text: str) -> str:
+    """What went wrong, without the addresses that libpq puts before it."""
+    return text.rpartition("FATAL:")[2].strip() or text
+
+
+def _grant(text: str, engine: Engine) -> str:
+    """The statement by which the owner lets our role do what it was just refused."""
+    role, quote = _role(engine), engine.dialect.identifier_preparer.quote
+    schema = quote(_named_schema(engine))
+    if " for schema " in text:
+        return f"GRANT USAGE, CREATE ON SCHEMA {quote(text.rpartition(' for schema ')[2])} TO {role}"
+    if " for database " in text:
+        return f"GRANT CONNECT ON DATABASE {quote(engine.url.database or '')} TO {role}"
+    if " for sequence " in text:
+        return f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
+    if "must be owner" in text:
+        return "checkoutctl setup, as the role that owns the tables"
+    return f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+
+
+def schema_statements(engine: Engine) -> str:
+    """The statements by which somebody who may makes the schema of our tables, for our role."""
+    schema = engine.dialect.identifier_preparer.quote(schema_of(engine))
+    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {_role(engine)}"
+
+
+def _role(engine: Engine) -> str:
+    name = engine.url.username
+    return engine.dialect.identifier_preparer.quote(name) if name else "the role of DATABASE_URL"
+
+
+def to_type(engine: Engine, statement: sqlalchemy.Executable) -> str:
+    """A statement as a person types it, with the schema of its tables."""
+    return str(_compiled(engine, statement, _named_schema(engine)))
+
+
+def _compiled(engine: Engine, statement: sqlalchemy.Executable, schema: str) -> Any:
+    options = {**_in_schema(schema), "render_schema_translate": True} if schema else {}
+    return statement.compile(dialect=engine.dialect, **options)  # type: ignore[attr-defined]
+
+
+class Prepared:
+    """A statement that is compiled once: what SQLAlchemy does for each execution is a good part of a short one's time.
+
+    It has a placeholder for every value, and none of a type that needs converting on its way to the driver.
+    """
+
+    def __init__(self, statement: sqlalchemy.Update, engine: Engine) -> None:
+        """Compiled for ``engine``."""
+        compiled = _compiled(engine, statement, schema_of(engine))
+        self._text = str(compiled)
+        self._order: list[str] | None = compiled.positiontup
+
+    def changed(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Execute it; returns how many rows it changed."""
+        parameters = values if self._order is None else tuple(values[name] for name in self._order)
+        return connection.exec_driver_sql(self._text, parameters).rowcount
+
+
+def schema_of(engine: Engine) -> str:
+    """The schema that our tables are kept in; empty where the database chooses it, by its search path."""
+    names: Mapping[str | None, str] = engine.get_execution_options().get("schema_translate_map", {})
+    return names.get(None, "")
+
+
+def _named_schema(engine: Engine) -> str:
+    """The same, named also where the search path chooses it; empty only for SQLite, which has none."""
+    if engine.dialect.name == "sqlite":
+        return ""
+    return schema_of(engine) or engine.dialect.default_schema_name or "public"
+
+
+def place_of(engine: Engine) -> str:
+    """What to call a database, without a password."""
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    return str(path) if path is not None else f"{engine.url.host or 'localhost'}/{engine.url.database}"

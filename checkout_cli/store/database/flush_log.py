@@ -1,0 +1,293 @@
+"""Bringing dirty values to the database, each exactly once: one transaction that carries out what was decided.
+
+What is decided, and why, is in ``protocol/flushing.py``. Here are the row's lock, the flush log, and the conflict log,
+which keeps both contents of whatever could not stand as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy.engine import Connection
+
+from checkout_cli.errors import SessionCorrupt
+from checkout_cli.session import decode
+from checkout_cli.store.database.external_writers import ExternalWriters
+from checkout_cli.store.database.schema import conflicts, flushes, sessions
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.protocol.bodies import SessionBodies
+from checkout_cli.store.protocol.flushing import Flush, Logged, Result, decide
+from checkout_cli.store.protocol.ids import EXTERNAL, is_external, token_of
+from checkout_cli.store.protocol.row import Row
+from checkout_cli.store.protocol.value import Value, digest_of
+from checkout_cli.store.records import Record
+
+
+class Source(StrEnum):
+    """Where a write was before the database had it."""
+
+    REDIS = "redis"
+    MEMORY = "memory"
+    EXTERNAL = "external"
+
+
+class Dirty(msgspec.Struct, frozen=True):
+    """A dirty value that is to be flushed; moments are in milliseconds."""
+
+    checkout_id: str
+    value: Value
+    created_at: int
+    expires_at: int
+    source: Source
+
+    @property
+    def is_external(self) -> bool:
+        """Whether an external writer's bytes are in it."""
+        return any(map(is_external, self.value.ids))
+
+
+class Flushed(msgspec.Struct, frozen=True):
+    """What became of a dirty value: the row as it is now, if there is one, and its body before (``None``: no row).
+
+    ``wrote``: this very flush made that version, and not one before it.
+    """
+
+    result: Result
+    record: Record | None
+    before: bytes | None
+    conflict: bool
+    external: bool = False
+    wrote: bool = False
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """A write that could not stand as it was: its bytes, and what the database had by then (``None``: nothing alive).
+
+    ``result`` says what of it was applied nevertheless.
+    """
+
+    write_id: str
+    checkout_id: str
+    source: str
+    result: str
+    base_version: int
+    found_version: int | None
+    written: bytes
+    found_body: bytes | None
+    detected_at: int
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """What was written, where it is a session."""
+        try:
+            return decode(self.written)
+        except SessionCorrupt:
+            return None
+
+
+def _no_note(_record: Record) -> None:
+    """For who trusts nothing anyway."""
+
+
+class FlushLog:
+    """The logs of one database. Every method may raise ``DatabaseUnavailable``."""
+
+    def __init__(self, database: DatabaseTier, external_writers: ExternalWriters, new_token: Callable[[], str]) -> None:
+        """``database`` gives the transactions, and ``new_token`` names that nobody has used."""
+        self._database = database
+        self._external_writers = external_writers
+        self._new_token = new_token
+
+    def apply(self, dirty: Dirty, now: int, *, committing: Callable[[Record], None] = _no_note) -> Flushed:
+        """Flush one value; ``committing`` is told the version that is about to be committed, if one is."""
+        bodies, fresh_id = SessionBodies(dirty.checkout_id), f"{self._new_token()}-1"
+        with self._database.transaction() as connection:
+            self._database.lock_for_writing(connection)
+            while True:
+                before = connection.execute(_LOCKED, {"checkout_id": dirty.checkout_id}).first()
+                row = None if before is None else _row(before)
+                flush = decide(dirty.value, row, self._known(connection, dirty.value), bodies, fresh_id)
+                if flush.row is None or self._write(connection, dirty, row, flush.row, now):
+                    break
+            self._log(connection, dirty, flush, now)
+            if flush.conflict:
+                self._keep_conflict(connection, dirty, row, flush.result, now)
+            if dirty.is_external and flush.log:
+                self._external_writers.note(connection, now, taken_in=1, conflicts=int(flush.conflict))
+            record = _record_after(dirty, before, flush)
+            if flush.row is not None and record is not None:
+                committing(record)
+        was = None if row is None else row.body
+        return Flushed(flush.result, record, was, flush.conflict, dirty.is_external, flush.row is not None)
+
+    def _known(self, connection: Connection, value: Value) -> dict[str, Logged]:
+        rows = connection.execute(_KNOWN, {"tokens": [token_of(each) for each in value.ids]})
+        return {row.token: Logged(row.number, Result(row.result)) for row in rows}
+
+    def _write(self, connection: Connection, dirty: Dirty, row: Row | None, new: Row, now: int) -> bool:
+        """Write the row that was decided; false where another process has inserted one since it was looked for."""
+        record = Record(dirty.checkout_id, new.version, new.body, dirty.created_at, dirty.expires_at)
+        values = self._database.columns_of(record) | {"write_id": new.write_id, "updated_at": now}
+        if row is None:
+            first = {"checkout_id": dirty.checkout_id, "created_at": dirty.created_at, "published_version": 0}
+            return self._database.insert_once(connection, sessions, values | first)
+        values |= {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
+        connection.execute(update(sessions).where(sessions.c.checkout_id == dirty.checkout_id).values(values))
+        return True
+
+    def _log(self, connection: Connection, dirty: Dirty, flush: Flush, now: int) -> None:
+        if not flush.log:
+            return
+        entries = [
+            {"token": token, "checkout_id": dirty.checkout_id, "number": logged.number, "result": logged.result}
+            for token, logged in sorted(flush.log)
+        ]
+        statement = self._database.insert_of(flushes)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[flushes.c.token],
+            set_={name: statement.excluded[name] for name in ("number", "result", "flushed_at")},
+            where=flushes.c.number < statement.excluded.number,
+        )
+        connection.execute(upsert, [entry | {"flushed_at": now} for entry in entries])
+
+    def _keep_conflict(self, connection: Connection, dirty: Dirty, row: Row | None, result: Result, now: int) -> None:
+        values = {
+            "write_id": dirty.value.ids[-1],
+            "checkout_id": dirty.checkout_id,
+            "source": Source.EXTERNAL if dirty.is_external else dirty.source,
+            "result": result,
+            "base_version": dirty.value.base,
+            "found_version": None if row is None else row.version,
+            "written": dirty.value.body,
+            "found_body": None if row is None or row.body is None else row.body.decode(),
+            "detected_at": now,
+        }
+        self._database.insert_once(connection, conflicts, values)
+
+    def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record, now: int) -> Flushed:
+        """Keep an external writer's bytes that are no session, so that the row may replace them."""
+        values = {
+            "write_id": EXTERNAL + digest_of(raw),
+            "checkout_id": checkout_id,
+            "source": Source.EXTERNAL,
+            "result": Result.CONFLICT,
+            "base_version": 0,
+            "found_version": row.version,
+            "written": raw,
+            "found_body": None if row.body is None else row.body.decode(),
+            "detected_at": now,
+        }
+        with self._database.transaction() as connection:
+            self._database.lock_for_writing(connection)
+            is_new = self._database.insert_once(connection, conflicts, values)
+            if is_new:
+                self._external_writers.note(connection, now, taken_in=1, conflicts=1)
+        return Flushed(Result.CONFLICT, row, row.body, is_new, external=True)
+
+    def expected(self, checkout_id: str, value: Value, row: Record | None) -> Flush:
+        """What flushing a value would do, for who only looks: nothing is written."""
+        found = self.expected_all({checkout_id: value}, {} if row is None else {checkout_id: row})
+        return found[checkout_id]
+
+    def expected_all(self, some: Mapping[str, Value], rows: Mapping[str, Record]) -> dict[str, Flush]:
+        """:meth:`expected` for several sessions, by id."""
+        if not some:
+            return {}
+        with self._database.transaction() as connection:
+            tokens = [token_of(each) for value in some.values() for each in value.ids]
+            known = {
+                row.token: Logged(row.number, Result(row.result))
+                for row in connection.execute(_KNOWN, {"tokens": tokens})
+            }
+            previous = {
+                row.checkout_id: _row(row) for row in connection.execute(_SEVERAL, {"checkout_ids": list(rows)})
+            }
+        return {
+            name: decide(value, previous.get(name), known, SessionBodies(name), self._new_token() + "-1")
+            for name, value in some.items()
+        }
+
+    # What operators see
+
+    def conflicts(self, limit: int) -> list[Conflict]:
+        """The newest conflicts."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(conflicts).order_by(conflicts.c.detected_at.desc()).limit(limit))
+            return [_conflict(row) for row in rows]
+
+    def conflicts_named(self, beginning: str) -> list[Conflict]:
+        """The conflicts whose write id is, or begins with, ``beginning``; a few at most."""
+        named = select(conflicts).where(conflicts.c.write_id.startswith(beginning, autoescape=True)).limit(3)
+        with self._database.transaction() as connection:
+            return [_conflict(row) for row in connection.execute(named)]
+
+    def settled(self, write_id: str) -> bool:
+        """Forget a conflict that a person has settled; false where it was forgotten already."""
+        with self._database.transaction() as connection:
+            return connection.execute(delete(conflicts).where(conflicts.c.write_id == write_id)).rowcount == 1
+
+    def conflict_count(self) -> int:
+        """How many conflicts wait for a person."""
+        with self._database.transaction() as connection:
+            return connection.execute(select(func.count()).select_from(conflicts)).scalar_one()
+
+    def count(self, cutoff: int) -> int:
+        """How many entries of the flush log are from ``cutoff`` (ms) or before."""
+        old = select(func.count()).select_from(flushes).where(flushes.c.flushed_at <= cutoff)
+        with self._database.transaction() as connection:
+            return connection.execute(old).scalar_one()
+
+    def purge(self, cutoff: int, limit: int) -> int:
+        """Forget flushes of ``cutoff`` (ms) or before, when no old copy can bring their writes back.
+
+        At most ``limit`` at once; returns how many.
+        """
+        batch = select(flushes.c.token).where(flushes.c.flushed_at <= cutoff).limit(limit)
+        with self._database.transaction() as connection:
+            return connection.execute(delete(flushes).where(flushes.c.token.in_(batch))).rowcount
+
+
+_COLUMNS = (
+    sessions.c.checkout_id,
+    sessions.c.version,
+    sessions.c.write_id,
+    sessions.c.body,
+    sessions.c.previous_version,
+    sessions.c.previous_body,
+    sessions.c.created_at,
+    sessions.c.expires_at,
+)
+_LOCKED = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id")).with_for_update()
+_SEVERAL = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_KNOWN = select(flushes.c.token, flushes.c.number, flushes.c.result).where(
+    flushes.c.token.in_(bindparam("tokens", expanding=True))
+)
+
+
+def _row(row: Any) -> Row:
+    return Row(row.version, row.write_id, _bytes(row.body), row.previous_version, _bytes(row.previous_body))
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _record_after(dirty: Dirty, before: Any, flush: Flush) -> Record | None:
+    """The row as it is once the flush is committed."""
+    if flush.row is not None:
+        created_at = dirty.created_at if before is None else before.created_at
+        new = flush.row
+        return Record(dirty.checkout_id, new.version, new.body, created_at, dirty.expires_at, new.write_id)
+    if before is None:
+        return None
+    return Record(
+        dirty.checkout_id, before.version, _bytes(before.body), before.created_at, before.expires_at, before.write_id
+    )
+
+
+def _conflict(row: Any) -> Conflict:
+    return Conflict(**row._asdict() | {"written": bytes(row.written), "found_body": _bytes(row.found_body)})

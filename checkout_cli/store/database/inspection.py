@@ -1,0 +1,147 @@
+"""What an operator asks of the database itself: all that it has of a session, whether its parts are there, its size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import inspect, select, text
+from sqlalchemy.schema import CreateIndex
+
+from checkout_cli.store.database.engine import schema_of, to_type
+from checkout_cli.store.database.schema import conflicts, expiry_index, reigns, sessions
+from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
+from checkout_cli.store.records import Record
+
+MOST_TOLD = 10
+"""Of the conflicts of one session."""
+
+
+class RowView(msgspec.Struct, frozen=True):
+    """The row of a session; moments are in milliseconds. ``body`` is ``None`` in a tombstone.
+
+    ``previous_version`` is the version that it followed; of a tombstone, only where an external writer deleted it.
+    """
+
+    version: int
+    published_version: int
+    body: bytes | None
+    status: str
+    created_at: int
+    updated_at: int
+    expires_at: int
+    write_id: str
+    previous_version: int | None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether Redis may still lack this version."""
+        return self.published_version < self.version
+
+
+class Told(NamedTuple):
+    """A write of a session that went to the conflict log: when (ms), from where, and what of it was applied."""
+
+    detected_at: int
+    source: str
+    result: str
+
+
+def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
+    """The row of a session; ``None`` where there is none.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    columns = (sessions.c[name] for name in RowView.__struct_fields__)
+    with database.transaction() as connection:
+        row = connection.execute(select(*columns).where(sessions.c.checkout_id == checkout_id)).first()
+    if row is None:
+        return None
+    return RowView(**row._asdict() | {"body": None if row.body is None else row.body.encode()})
+
+
+def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
+    """The conflicts of a session that nobody has settled, the newest first.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
+    newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
+    with database.transaction() as connection:
+        return [Told(*row) for row in connection.execute(newest.limit(MOST_TOLD))]
+
+
+def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
+    """Whether a later primary has taken this one's place, behind Sentinels or in a cluster.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    name = identity.decode()
+    known = select(reigns.c.stamp).where((reigns.c.stamp == name) | reigns.c.stamp.endswith(f" {name}"))
+    with database.transaction() as connection:
+        stamp = connection.scalar(known)
+        return stamp is not None and connection.scalar(latest_stamp(stamp.rpartition(" ")[0])) != stamp
+
+
+class Space(NamedTuple):
+    """Bytes of a SQLite file, and of those that are free inside it."""
+
+    size: int
+    free: int
+
+
+def missing_expiry_index(database: DatabaseTier) -> str:
+    """The statement that makes the index by which rows are found by their expiry; empty where it is there.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    with database.transaction() as connection:
+        engine = connection.engine
+        indexes = inspect(connection).get_indexes(sessions.name, schema_of(engine) or None)
+    if any(index["column_names"][:1] == [sessions.c.expires_at.name] for index in indexes):
+        return ""
+    return to_type(engine, CreateIndex(expiry_index))
+
+
+def created_lately(database: DatabaseTier, since: int, among: int) -> int:
+    """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
+    with database.transaction() as connection:
+        return sum(row.created_at >= since for row in connection.execute(latest))
+
+
+def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
+    """The living sessions that end first; ``now`` is in milliseconds.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    columns = (sessions.c[name] for name in Record.__struct_fields__)
+    living = select(*columns).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+    with database.transaction() as connection:
+        rows = connection.execute(living.order_by(sessions.c.expires_at).limit(limit)).all()
+    return [Record(**row._asdict() | {"body": row.body.encode()}) for row in rows]
+
+
+def sqlite_space(database: DatabaseTier) -> Space | None:
+    """How large the file is; ``None`` for any other database.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be asked.
+    """
+    if database.sqlite_path is None:
+        return None
+    with database.transaction() as connection:
+        page, pages, free = (
+            int(connection.execute(text(f"PRAGMA {name}")).scalar_one())
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+    return Space(page * pages, page * free)

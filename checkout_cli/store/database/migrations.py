@@ -1,0 +1,122 @@
+"""The steps that bring the tables of an older database up to this program's version.
+
+A change of the tables is a change of ``schema``, whose version goes up, and one more step: a new database gets its
+tables from ``schema``, an older one takes the steps that it lacks, all in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import Index, delete, func, insert, inspect, select, text
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.schema import CreateSchema
+
+from checkout_cli.errors import DatabaseDenied
+from checkout_cli.store.database import schema
+from checkout_cli.store.database.engine import place_of, schema_of, schema_statements, transaction
+from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.schema import PROGRAM, metadata, versions
+
+PATIENCE = 30.0
+"""Seconds that an upgrade waits at most for another one that is under way."""
+LONGEST = 3600.0
+"""Seconds that one statement of an upgrade may take: an index on many rows takes minutes."""
+
+_LOCK = int.from_bytes(b"checkout")
+"""The key of PostgreSQL's advisory lock."""
+
+
+class Step(NamedTuple):
+    """One change, which brings the tables to version ``to``.
+
+    It meets databases that have part of it already, such as a table that was made from today's ``schema`` because it
+    was missing: it changes only what is not yet as it should be.
+    """
+
+    to: int
+    change: Callable[[Connection], None]
+
+
+STEPS: tuple[Step, ...] = ()
+"""In order, without gaps, up to the version of ``schema``."""
+
+
+class Upgrade(NamedTuple):
+    """What was done: from which version to which; ``before`` is 0 where there were no tables of ours."""
+
+    before: int
+    after: int
+
+
+def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
+    """Make the tables, or bring them up to this program's version; ``None`` where another process has just done so.
+
+    All or nothing, and one process at a time. ``lock_timeout`` is how long it waits for a table that is in use, in
+    seconds: whoever comes after it waits as long.
+
+    Raises:
+        ForeignTable: there are tables of our names that are not ours.
+        SchemaTooNew: they are newer than this program.
+        DatabaseDenied: our role may not make tables here.
+        DatabaseUnavailable: it cannot be done now; nothing was changed.
+    """
+    with transaction(engine) as connection:
+        _wait_for_turn(connection, lock_timeout)
+        found = own_tables(connection)
+        if found.are_complete:
+            return None
+        for step in STEPS:
+            if 0 < found.version < step.to:
+                step.change(connection)
+        _make_schema(connection)
+        _complete(connection)
+        connection.execute(delete(versions))
+        connection.execute(insert(versions).values(program=PROGRAM, version=schema.VERSION))
+    return Upgrade(found.version, schema.VERSION)
+
+
+def _wait_for_turn(connection: Connection, lock_timeout: float) -> None:
+    """Until nobody else upgrades; then the transaction has begun, which a database does not do for DDL by itself."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.execute(text(f"SET LOCAL lock_timeout = {round(PATIENCE * 1000)}"))
+    connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    connection.execute(text(f"SET LOCAL lock_timeout = {round(lock_timeout * 1000)}"))
+
+
+def _make_schema(connection: Connection) -> None:
+    """Make the schema of our tables, where one is set and missing.
+
+    Raises:
+        DatabaseDenied: our role may not.
+    """
+    name, engine = schema_of(connection.engine), connection.engine
+    if not name or inspect(connection).has_schema(name):
+        return
+    if not connection.execute(select(func.has_database_privilege(func.current_database(), "CREATE"))).scalar():
+        raise DatabaseDenied(
+            f"the database {place_of(engine)} has no schema {name}, and our role may not make it",
+            hint=schema_statements(engine),
+        )
+    connection.execute(CreateSchema(name, if_not_exists=True))
+
+
+def _complete(connection: Connection) -> None:
+    """Make all tables and indexes that are missing, and again each index that is on other columns."""
+    metadata.create_all(connection)
+    seen, schema_name = inspect(connection), schema_of(connection.engine) or None
+    for table in metadata.sorted_tables:
+        found = {index["name"]: index["column_names"] for index in seen.get_indexes(table.name, schema_name)}
+        for index in table.indexes:
+            _as_it_should_be(connection, index, found.get(index.name))
+
+
+def _as_it_should_be(connection: Connection, index: Index, columns: list[str | None] | None) -> None:
+    if columns == [column.name for column in index.columns]:
+        return
+    if columns is not None:
+        index.drop(connection)
+    index.create(connection)

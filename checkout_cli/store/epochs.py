@@ -1,0 +1,82 @@
+"""The fence against an old primary (ARCHITECTURE.md, point 11): for Redis behind Sentinel, and in a cluster.
+
+There, a replica can be promoted while some clients still reach the old primary. Each primary's identity is therefore
+registered in the database before its first use, and only the latest is trusted: whoever is left behind with the old
+one finds that out within one lease. In a cluster, each shard has its own primary, and so its own latest.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from checkout_cli.clock import Clock
+from checkout_cli.errors import RedisUnavailable
+from checkout_cli.store.database.schema import reigns
+from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
+from checkout_cli.store.records import Reign
+from checkout_cli.store.redis.server import RedisServer
+from checkout_cli.store.redis.tier import RedisTier
+
+
+class Reigns:
+    """Which primaries are the latest. Methods raise ``DatabaseUnavailable`` or ``RedisUnavailable``."""
+
+    def __init__(self, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
+        """Nothing is registered before :meth:`current` is asked."""
+        self._redis = redis
+        self._database = database
+        self._clock = clock
+        self._shards: dict[bytes, str] = {}
+
+    def current(self) -> dict[bytes, Reign | None]:
+        """Those of the primaries that we reach, by their identities, that are the latest of their shard.
+
+        A primary that nobody has seen before becomes the latest. ``None`` stands for one that cannot be fenced: before
+        Redis 7.2, no primary of a cluster can tell which shard it is of.
+        """
+        found = [reign for reign in map(self._seen, self._redis.servers()) if reign is not None]
+        self._shards = {reign.identity: reign.shard for reign in found}
+        with self._database.transaction() as connection:
+            return {
+                reign.identity: reign if self._is_fenced(reign) else None
+                for reign in found
+                if not self._is_fenced(reign) or self._is_latest(connection, reign)
+            }
+
+    def _seen(self, server: RedisServer) -> Reign | None:
+        try:
+            # A primary that was replaced in an orderly way is the new one's replica, with an identity that nobody has
+            # seen before: registered, it would fence off its own successor for good.
+            identity = server.look_again()
+            return None if identity is None else Reign(self._shard_of(server, identity), identity)
+        except RedisUnavailable:
+            if self._redis.is_cluster:
+                return None  # the other shards do without it
+            raise
+
+    def _shard_of(self, server: RedisServer, identity: bytes) -> str:
+        """What a primary has in common with its replicas; empty without a cluster, and where it has no name.
+
+        Known of a primary, not of its address: that may come back as a replica of another shard, and take over there.
+
+        Raises:
+            RedisUnavailable: whether it still is the primary of its shard cannot be told.
+        """
+        if not self._redis.is_cluster:
+            return ""
+        if identity in self._shards:
+            return self._shards[identity]
+        _, (shard, state) = server.send([("CLUSTER", "MYSHARDID"), ("CLUSTER", "INFO")])
+        if isinstance(state, bytes) and b"cluster_state:ok" not in state:
+            # Cut off, or just restarted: it may have been replaced, and thinks itself the primary until it hears of it.
+            raise RedisUnavailable(f"Redis at {server.place} serves nothing: it does not see most of its cluster")
+        return shard.decode() if isinstance(shard, bytes) else ""
+
+    def _is_fenced(self, reign: Reign) -> bool:
+        return bool(reign.shard) or not self._redis.is_cluster
+
+    def _is_latest(self, connection: Connection, reign: Reign) -> bool:
+        if connection.scalar(latest_stamp(reign.shard)) == reign.stamp:
+            return True
+        values = {"stamp": reign.stamp, "began_at": self._clock.wall()}
+        return self._database.insert_once(connection, reigns, values)

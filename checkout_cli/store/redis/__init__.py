@@ -1,0 +1,1 @@
+"""Redis: the tier, its scripts, the index, and the connections to every kind of server."""

@@ -1,0 +1,73 @@
+"""Commands as they are sent to Redis: text as bytes, scripts by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+Command = tuple[bytes | str | int | float, ...]
+
+_KEYLESS = frozenset({"PING", "TIME", "INFO", "SCAN", "CLUSTER", "SCRIPT"})
+
+
+class Script:
+    """One of the ``.lua`` files: constant text, called by its digest."""
+
+    def __init__(self, name: str, package: str = "checkout_cli.store.redis") -> None:
+        """``name`` is the file's, without its ending; it lies in the ``scripts`` of ``package``."""
+        self.text = files(package).joinpath("scripts", f"{name}.lua").read_bytes()
+        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+    def call(self, key: bytes, *arguments: bytes | str | int | float) -> Command:
+        """The command that runs it on one key."""
+        return self.call_on([key], *arguments)
+
+    def call_on(self, keys: Sequence[bytes | str], *arguments: bytes | str | int | float) -> Command:
+        """The command that runs it on several keys; in a cluster, of one slot."""
+        named = (key if isinstance(key, bytes) else encoded(key) for key in keys)
+        return ("EVALSHA", self.digest, len(keys), *named, *arguments)
+
+
+SCRIPTS: dict[str, Script] = {}
+"""All scripts by their digest, for a server that does not know one yet."""
+
+
+@cache
+def script_names() -> dict[str, str]:
+    """The names of all of our scripts by their digest, loaded or not: for who sees them in a server's log."""
+    found = {}
+    for package in ("checkout_cli.store.redis", "checkout_cli.domain"):
+        for file in files(package).joinpath("scripts").iterdir():
+            name, dot, ending = file.name.rpartition(".")
+            if dot and ending == "lua":
+                found[Script(name, package).digest] = name
+    return found
+
+
+def register(script: Script) -> Script:
+    """Let a script be sent: a server that does not know it is taught it."""
+    SCRIPTS[script.digest] = script
+    return script
+
+
+def encoded(text: str) -> bytes:
+    """Text as the bytes that are in Redis, also where an external writer's were not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(raw: bytes) -> str:
+    """The reverse of :func:`encoded`."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def key_of(command: Command) -> bytes | None:
+    """The (first) key of a command, or ``None`` for one that has none."""
+    if command[0] == "EVALSHA":
+        key = command[3]
+    elif len(command) < 2 or command[0] in _KEYLESS:
+        return None
+    else:
+        key = command[1]
+    return key if isinstance(key, bytes) else encoded(str(key))

@@ -1,0 +1,292 @@
+"""Connections to Redis: bounded waits, no hidden retries, and every connection knows which server it talks to.
+
+redis-py's own defaults retry each command up to ten times and wait five seconds each; here one failure is one
+failure, after one time-out. A retried increment would count twice, and the store decides itself what to do next.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.sentinel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    CommandUnknown,
+    ConfigurationError,
+    RedisLoading,
+    RedisPoolExhausted,
+    RedisRefusing,
+    RedisUnavailable,
+    SlotMoving,
+    WrongKeyType,
+)
+from checkout_cli.store.redis.tls import (
+    SentinelManagedTlsConnection,
+    SpokenInPlain,
+    Tls,
+    TlsConnection,
+    explained_tls,
+    sentinel_place,
+    tls_cause,
+)
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+
+_IDENTITY = re.compile(rb"[!#-\[\]-~]{1,63}:[!#-\[\]-~]{1,63}")
+"""What can stand in a value's header as it is; a server that says something else does not tell who it is."""
+_REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
+_DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
+_DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
+"""How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
+_UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
+_AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
+
+
+def connection_pool(
+    settings: Settings, *, timeout: float | None = None, address: tuple[str, int] | None = None
+) -> redis.ConnectionPool:
+    """A pool of connections, each bounded by ``timeout`` seconds (default: the setting) per connect and per answer.
+
+    ``address`` is one server's among several; without it, they go to where the settings say.
+
+    Raises:
+        ConfigurationError: the password file or the CA file cannot be read.
+    """
+    wait = settings.timeout if timeout is None else timeout
+    options: dict[str, Any] = {
+        "db": settings.redis_db,
+        "username": settings.redis_username or None,
+        "password": settings.password(),
+        "redis_connect_func": _connected,
+        **_bounded(wait),
+    }
+    if settings.redis_tls:
+        options["tls"] = Tls(settings)
+    if settings.redis_sentinels and address is None:
+        return _sentinel_pool(settings, wait, options)
+    if settings.redis_socket and address is None:
+        return redis.ConnectionPool(
+            connection_class=redis.UnixDomainSocketConnection, path=settings.redis_socket, **options
+        )
+    if settings.redis_tls:
+        options["connection_class"] = TlsConnection
+    host, port = address or (settings.redis_host, settings.redis_port)
+    return redis.ConnectionPool(host=host, port=port, **options)
+
+
+def _bounded(wait: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": wait,
+        "socket_connect_timeout": wait,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # plain AUTH and SELECT: HELLO is denied to many restricted users
+    }
+
+
+def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
+    """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
+    if settings.redis_tls:
+        options["connection_class"] = SentinelManagedTlsConnection
+    pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        settings.redis_sentinel_service, _sentinels(settings, wait), **options
+    )
+    return pool
+
+
+class _SentinelClient(redis.Redis):
+    """One Sentinel; it remembers why it could not be asked, which redis-py only writes into a text."""
+
+    def __init__(self, place: str, **options: Any) -> None:
+        super().__init__(connection_pool=redis.ConnectionPool(**options))
+        self.auto_close_connection_pool = True
+        self.place = place
+        self.failure: BaseException | None = None
+
+    def sentinel_masters(self, *arguments: Any, **options: Any) -> Any:
+        self.failure = None
+        try:
+            return super().sentinel_masters(*arguments, **options)
+        except (redis.RedisError, OSError) as error:
+            self.failure = error
+            raise
+
+
+class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
+    """No Sentinel told the primary, and with one of them TLS failed: its ``cause``, at ``place``."""
+
+    def __init__(self, cause: ssl.SSLError | SpokenInPlain, place: str) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.place = place
+
+
+class _Sentinels(redis.sentinel.Sentinel):
+    """The Sentinels, each a :class:`_SentinelClient`."""
+
+    def __init__(self, clients: list[_SentinelClient]) -> None:
+        super().__init__([], sentinel_kwargs={})  # type: ignore[no-untyped-call]
+        self._clients = clients
+        self.sentinels = list[redis.Redis](clients)
+
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.sentinel.MasterNotFoundError as error:
+            failed = [(client.failure, client.place) for client in self._clients if client.failure is not None]
+            for failure, place in failed:
+                cause = tls_cause(failure)
+                if cause is not None:
+                    raise SentinelTlsFailed(cause, place) from error
+            if failed:  # one that is there, and hung up, says more than one that is not
+                failed.sort(key=lambda one: isinstance(one[0].__context__, ConnectionRefusedError))
+                raise error from failed[0][0]
+            raise
+
+
+def _sentinels(settings: Settings, wait: float) -> _Sentinels:
+    options: dict[str, Any] = {
+        "username": settings.redis_sentinel_username or None,
+        "password": settings.sentinel_password(),
+        **_bounded(wait),
+    }
+    if settings.sentinel_tls:
+        options |= {"connection_class": TlsConnection, "tls": Tls(settings)}
+    return _Sentinels(
+        [
+            _SentinelClient(sentinel_place(host, port), host=host, port=port, **options)
+            for host, port in settings.sentinels()
+        ]
+    )
+
+
+def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
+    """The host and port of the primary, by the first Sentinel that answers; each has ``wait`` seconds for it.
+
+    Raises:
+        RedisUnavailable: none of them answers, or none knows the primary.
+        AccessDenied: they refuse REDIS_SENTINEL_PASSWORD.
+    """
+    sentinels = _sentinels(settings, wait)
+    try:
+        host, port = sentinels.discover_master(settings.redis_sentinel_service)
+    except (redis.RedisError, OSError) as error:
+        raise translated(error, settings) from error
+    finally:
+        for sentinel in sentinels.sentinels:
+            sentinel.close()
+    return str(host), int(port)
+
+
+def _connected(connection: Any) -> None:
+    """Finish redis-py's handshake and note who the server is, in one more round trip."""
+    # redis-py would name itself to the server first: two more round trips, which many restricted users are denied.
+    connection.lib_name = connection.lib_version = connection.driver_info = None
+    connection.on_connect()
+    connection.identity = identity_over(connection)
+
+
+def identity_over(connection: Any) -> bytes | None:
+    """Who the server behind a connection is: its ``run_id`` and ``master_replid``; ``None`` where it does not tell."""
+    connection.send_packed_command(
+        connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
+    )
+    sections = []
+    for _ in range(2):
+        try:
+            sections.append(connection.read_response())
+        except redis.ResponseError as error:
+            if str(error).partition(" ")[0] in _AWAY:
+                raise  # busy with a script: the connection would never be asked again, and never be trusted
+            sections.append(b"")  # INFO is denied here: no identity, and so never any trust
+    connection.is_replica = _info_value(sections[1], b"role") == b"slave"
+    run_id = _info_value(sections[0], b"run_id")
+    replication_id = _info_value(sections[1], b"master_replid")
+    identity = run_id + b":" + replication_id
+    return identity if _IDENTITY.fullmatch(identity) else None
+
+
+def _info_value(section: Any, name: bytes) -> bytes:
+    if not isinstance(section, bytes):
+        return b""
+    _, found, rest = section.partition(b"\n" + name + b":")
+    return rest.partition(b"\r")[0].strip() if found else b""
+
+
+def translated(error: redis.RedisError | OSError, settings: Settings, place: str | None = None) -> CheckoutError:
+    """What a driver's error means for us; raise it ``from`` the original. ``place`` is where it came from, in words."""
+    place = place or settings.redis_place
+    text = str(error)
+    if isinstance(error, SentinelTlsFailed):
+        return explained_tls(error.cause, settings, error.place, sentinel=True)
+    if isinstance(error, redis.sentinel.MasterNotFoundError):
+        return _no_primary(settings, text)
+    code = (getattr(error, "status_code", None) or text.split(" ", 1)[0]).upper()
+    if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_DENIED_IN_SCRIPT):
+        denied = _DENIED_COMMAND.search(text)
+        return CommandDenied(f"Redis at {place} denies access: {text}", grant=f"+{denied[1]}" if denied else "")
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return AccessDenied(f"Redis at {place} denies access: {text}", hint="set REDIS_USERNAME and REDIS_PASSWORD")
+    if isinstance(error, redis.exceptions.MaxConnectionsError):
+        return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
+    if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
+        return RedisLoading(f"Redis at {place} cannot serve now: {text}")
+    if isinstance(error, redis.exceptions.TryAgainError):
+        return SlotMoving(f"a slot of the cluster moves away from or to Redis at {place}")
+    if code in _AWAY:
+        return RedisUnavailable(f"Redis at {place} cannot serve now: {text}")
+    if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):
+        return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}")
+    if isinstance(error, (redis.TimeoutError, redis.ConnectionError, OSError)):
+        return _unreachable(error, settings, place, text)
+    if isinstance(error, redis.InvalidResponse):
+        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+    if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
+        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
+    if code == "WRONGTYPE":
+        return WrongKeyType("the key holds another type than a string")
+    if unknown := _UNKNOWN_COMMAND.search(text):
+        return CommandUnknown(f"Redis at {place} has no command {unknown[1].upper()}", command=unknown[1].upper())
+    if "DB index" in text:
+        return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
+    return RedisRefusing(f"Redis at {place}: {text}")
+
+
+def _no_primary(settings: Settings, text: str) -> CheckoutError:
+    """What none of the Sentinels could tell; ``text`` has the errors of those that could not be asked."""
+    if "AuthenticationError" in text:
+        return AccessDenied(
+            f"the Sentinels {settings.redis_sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD"
+        )
+    silent = ", and not all could be asked" if " : " in text else ""
+    return RedisUnavailable(
+        f"the Sentinels {settings.redis_sentinels} name no primary of {settings.redis_sentinel_service!r}{silent}",
+        hint="check REDIS_SENTINELS and REDIS_SENTINEL_SERVICE, and the Sentinels' logs",
+    )
+
+
+def _unreachable(error: BaseException, settings: Settings, place: str, text: str) -> CheckoutError:
+    failed = tls_cause(error)
+    if failed is not None:
+        return explained_tls(failed, settings, f"Redis at {place}")
+    if isinstance(error, redis.TimeoutError):
+        return RedisUnavailable(f"Redis at {place} did not answer in time")
+    if "Protocol Error" in text or "InvalidResponse" in text:
+        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+    return RedisUnavailable(f"Redis at {place} cannot be reached: {_reason(error, text)}")
+
+
+def _reason(error: BaseException, text: str) -> str:
+    """The operating system's own words, without redis-py's address and error number around them."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return text.rstrip(".")

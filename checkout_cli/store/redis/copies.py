@@ -1,0 +1,78 @@
+"""Values that go from one Redis to another as they are; nothing that is there is overwritten unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from checkout_cli.errors import CheckoutError, WrongKeyType
+from checkout_cli.store.redis.commands import Script, register
+from checkout_cli.store.redis.tier import RedisTier
+
+_ADOPT_HASH = register(Script("adopt_hash"))
+
+
+class SessionCopy(NamedTuple):
+    """A session's value and its time to live (ms; ``None``: it never ends), to be put in the place of ``seen``."""
+
+    checkout_id: str
+    value: bytes
+    ttl: int | None
+    seen: bytes | None = None
+
+
+class Hash(NamedTuple):
+    """A key that holds a hash: its names and values in turn, and its time to live (ms; 0: it never ends)."""
+
+    key: bytes
+    content: list[bytes]
+    ttl: int
+
+
+def put_sessions(redis: RedisTier, copies: Sequence[SessionCopy]) -> list[bool]:
+    """Put each where it belongs; false where something else was there by then.
+
+    Raises:
+        RedisUnavailable, CommandDenied: some may be put.
+    """
+    scripts = [redis.copying(copy.checkout_id, copy.seen, copy.value, copy.ttl or 0) for copy in copies]
+    replies = redis.ask_all(*scripts, lenient=True) if copies else []
+    return [bool(_checked(reply)[0]) for reply in replies]
+
+
+def lengthen_all(redis: RedisTier, lives: Sequence[tuple[str, int]]) -> None:
+    """Let sessions live for at least so long (ms); never shorter than they would."""
+    for checkout_id, life in lives:
+        redis.lengthen(checkout_id, life)
+
+
+def read_hashes(redis: RedisTier, keys: Sequence[bytes]) -> list[Hash]:
+    """Those of the keys that hold hashes, as they are.
+
+    Raises:
+        RedisUnavailable, CommandDenied: they cannot be read.
+    """
+    if not keys:
+        return []
+    replies = redis.ask_all(*(command for key in keys for command in (("HGETALL", key), ("PTTL", key))), lenient=True)
+    found = []
+    for key, content, ttl in zip(keys, replies[::2], replies[1::2], strict=True):
+        if not isinstance(content, WrongKeyType) and _checked(content):
+            found.append(Hash(key, content, max(int(_checked(ttl)), 0)))
+    return found
+
+
+def put_hashes(redis: RedisTier, hashes: Sequence[Hash]) -> int:
+    """Put those whose keys are not there; returns how many.
+
+    Raises:
+        RedisUnavailable, CommandDenied: some may be put.
+    """
+    calls = [_ADOPT_HASH.call(each.key, each.ttl, *each.content) for each in hashes]
+    return sum(bool(_checked(reply)) for reply in (redis.ask_all(*calls, lenient=True) if calls else []))
+
+
+def _checked(reply: Any) -> Any:
+    if isinstance(reply, CheckoutError):
+        raise reply
+    return reply

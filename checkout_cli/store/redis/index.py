@@ -1,0 +1,390 @@
+"""The index: which sessions there are, sorted by the earliest moment at which each can have expired.
+
+A sorted set of checkout ids with milliseconds as scores. Reads never touch it; writes and clean-ups do. While an older
+program keeps a SET of ids at ``checkout:index``, ours lies beside it (``index_place.py``): what only the SET
+names is listed and counted too, and what is entered or removed here is entered and removed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from checkout_cli.errors import RedisUnavailable, WrongKeyType
+from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
+from checkout_cli.session import TierName
+from checkout_cli.store.records import Count
+from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
+from checkout_cli.store.redis.tier import FIRST_CURSOR, RedisTier
+
+PAGE = 500
+"""Entries to ask for at a time: a fraction of a millisecond for Redis."""
+LOOKED_AT = 2000
+"""Members of an older program's SET to ask for at a time where nothing is changed: about a millisecond."""
+COUNTED_DUE = 20_000
+"""Sessions that a count looks at one by one before it says that it is not exact: due entries, and again members of an
+older program's SET that ours lacks."""
+COUNTED_MEMBERS = 50_000
+"""Members of such a SET that a count compares with ours, in about a tenth of a second."""
+
+_SETTLE, _UNLIST, _ABSORB = register(Script("settle")), register(Script("unlist")), register(Script("absorb"))
+
+_T = TypeVar("_T")
+
+
+class Entry(NamedTuple):
+    """One entry of the index: the id, and the earliest moment at which it can have expired (ms)."""
+
+    checkout_id: str
+    score: float
+
+
+class MemberPage(NamedTuple):
+    """Some members of an older program's SET, those of them that ours lacks, and where to go on (``None``: the end)."""
+
+    number: int
+    lacking: list[str]
+    cursor: str | None
+
+
+class RedisIndex:
+    """The index of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``.
+
+    And ``WrongKeyType``, where ours has to lie beside something and another program's key is in the way there too.
+    """
+
+    def __init__(self, tier: RedisTier) -> None:
+        """``tier`` is asked for everything."""
+        self._tier = tier
+        self._place = tier.index_place
+
+    def layout(self) -> Layout:
+        """Where the index lies now, and what names sessions beside it. Long work begins with this."""
+        return self._place.find()
+
+    def _tried(self, ask: Callable[[Layout], _T]) -> _T:
+        """What ``ask`` returns for the layout; once more where the index has been moved since that was found out."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return ask(self._place.known())
+            except WrongKeyType:
+                self._place.find()
+        return ask(self._place.known())
+
+    # All ids
+
+    def newest(self) -> Iterator[list[str]]:
+        """All ids, those that expire last first, in pages; then what only an older program's SET has, in no order.
+
+        Where a cluster's server of the index is away, what the others have, in no order either.
+        """
+        try:
+            layout = self.layout()
+        except RedisUnavailable:
+            if not self._tier.missing_servers():
+                raise
+            yield from self.session_ids()
+            return
+        if layout.is_empty:
+            yield from self.session_ids()
+            return
+        layout = yield from self._pages_by_rank(layout)
+        for _, lacking in self.unlisted(layout):
+            yield lacking
+
+    def _pages_by_rank(self, layout: Layout) -> Generator[list[str], None, Layout]:
+        """Our index, page by page, and also when it is moved meanwhile; returns where it was at the end."""
+        start, last, scores = 0, b"", list[bytes]()
+        while True:
+            try:
+                raw = self._tier.ask(("ZRANGE", layout.key, start, start + PAGE - 1, "REV", "WITHSCORES"))
+            except WrongKeyType:
+                raw = []
+            if raw:
+                yield [decoded(member) for member in raw[::2]]
+                last, scores = raw[-2], raw[1::2]
+            if len(raw) < 2 * PAGE:
+                now = self.layout()
+                if now.key == layout.key:
+                    return now
+                layout = now
+            start = self._place_after(layout.key, last, scores) if scores else 0
+
+    def _place_after(self, key: str, last: bytes, scores: Sequence[bytes]) -> int:
+        """Where the next page begins by now: sessions have come and gone, and all ranks have shifted."""
+        rank, score, above = self._tier.ask_all(
+            ("ZREVRANK", key, last), ("ZSCORE", key, last), ("ZCOUNT", key, b"(" + scores[-1], "+inf")
+        )
+        return int(rank) + 1 if score == scores[-1] else int(above) + scores.count(scores[-1])
+
+    def unlisted(self, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+        """What the further keys name and ours lacks: for each page, how many ids were looked at, and those."""
+        compared = [(layout.key, "zset")]
+        for key, kind in layout.others.items():
+            cursor: str | None = FIRST_CURSOR
+            while cursor is not None:
+                names, cursor = self._member_page(key, kind, cursor, LOOKED_AT)
+                lacking = self._lacking_unless_moved(layout, compared, names)
+                if lacking is None:
+                    yield from self.unlisted(self._place.known())
+                    return
+                yield len(names), lacking
+            compared.append((key, kind))
+
+    def _lacking_unless_moved(
+        self, layout: Layout, keys: Sequence[tuple[str, str]], names: Sequence[str]
+    ) -> list[str] | None:
+        """:meth:`_lacking`; ``None`` where the index has been moved, so that the keys are others by now."""
+        try:
+            lacking = self._lacking(keys, names)
+        except WrongKeyType:
+            self._place.find()
+            return None
+        return None if lacking and self._place.find().key != layout.key else lacking
+
+    def _member_page(self, key: str, kind: str, cursor: str, number: int) -> tuple[list[str], str | None]:
+        command = "SSCAN" if kind == "set" else "ZSCAN"
+        try:
+            following, raw = self._tier.ask((command, key, cursor, "COUNT", number))
+        except WrongKeyType:
+            return [], None  # an adoption has moved it into ours at this very moment
+        members = raw if kind == "set" else raw[::2]
+        return [decoded(member) for member in members], None if following == b"0" else following.decode()
+
+    def member_page(self, cursor: str) -> MemberPage:
+        """One page of the SET of an older program at ``checkout:index``; nothing where there is none."""
+        layout = self._place.known()
+        if layout.kind != "set":
+            return MemberPage(0, [], None)
+        names, following = self._member_page(INDEX, "set", cursor, PAGE)
+        return MemberPage(len(names), self._lacking([(layout.key, "zset")], names), following)
+
+    def session_ids(self) -> Iterator[list[str]]:
+        """Every session key's id, by a bounded scan: for what the index may have missed."""
+        for keys in self._tier.scan(f"{SESSION_PREFIX}*", PAGE):
+            yield [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
+
+    # How many
+
+    def count(self, now: int) -> Count:
+        """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not.
+
+        Not ``exact`` where too many of them would have to be looked at one by one; then there are at least so many.
+        """
+        layout = self.layout()
+        if layout.is_empty:
+            return self._count_keys()
+        alive, due = self._tier.ask_all(("ZCOUNT", layout.key, f"({now}", "+inf"), ("ZCOUNT", layout.key, "-inf", now))
+        looked_at = 0
+        for entries in self.all_due(now, PAGE):
+            alive += sum(ttl != -2 for ttl in self._tier.remaining([entry.checkout_id for entry in entries]))
+            looked_at += len(entries)
+            if looked_at >= COUNTED_DUE:
+                break
+        unlisted = self._count_unlisted(layout)
+        return Count(alive + unlisted.number, TierName.REDIS, exact=due <= COUNTED_DUE and unlisted.exact)
+
+    def _count_keys(self) -> Count:
+        """Without an index, the keys themselves, as many as may be looked at."""
+        number = 0
+        for place, page in enumerate(self.session_ids(), 1):
+            number += len(page)
+            if place * PAGE >= COUNTED_DUE:
+                return Count(number, TierName.REDIS, exact=False)
+        return Count(number, TierName.REDIS)
+
+    def _count_unlisted(self, layout: Layout) -> Count:
+        """Of what ours lacks, each key is asked for: an older program's SET keeps the ids of the dead too."""
+        counted: set[str] = set()  # a scan can name an id twice
+        alive = members = 0
+        for number, lacking in self.unlisted(layout):
+            if members >= COUNTED_MEMBERS or len(counted) >= COUNTED_DUE:
+                return Count(alive, TierName.REDIS, exact=False)
+            fresh = [name for name in dict.fromkeys(lacking) if name not in counted]
+            alive += sum(ttl != -2 for ttl in self._tier.remaining(fresh)) if fresh else 0
+            members += number
+            counted.update(fresh)
+        return Count(alive, TierName.REDIS)
+
+    # What can have expired
+
+    def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:
+        """Entries of ours that can have expired, longest ago first."""
+        raw = self._tried(
+            lambda layout: self._tier.ask(
+                ("ZRANGE", layout.key, "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES")
+            )
+        )
+        return [Entry(decoded(raw[place]), float(raw[place + 1])) for place in range(0, len(raw), 2)]
+
+    def from_moment(self, moment: float, limit: int) -> list[tuple[bytes, float]]:
+        """Entries of ours that can end at a moment (ms) or later, soonest first, with their moments."""
+        command: Command = (moment, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+        key = self._place.known().key
+        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, *command)))
+        if len(raw) < 2 * limit and self.layout().key != key:  # moved, so that this was not its end
+            raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, *command)))
+        return [(member, float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+
+    def at_moment(self, moment: float) -> list[bytes]:
+        """The ids of ours that can end at exactly this moment (ms)."""
+        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, moment, moment, "BYSCORE")))
+        return list(raw)
+
+    def latest(self) -> float | None:
+        """The moment (ms) of the entry that ends last; ``None`` where ours is empty."""
+        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, -1, -1, "WITHSCORES")))
+        return float(raw[1]) if raw else None
+
+    def all_due(self, now: int, limit: int) -> Iterator[list[Entry]]:
+        """All due entries in batches; nothing is changed."""
+        offset = 0
+        while entries := self.due(now, limit=limit, offset=offset):
+            yield entries
+            offset += len(entries)
+
+    def count_due(self, now: int) -> int:
+        """How many entries can have expired."""
+        return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", now))))
+
+    # Changes
+
+    def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+        """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
+
+        One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
+        Returns how many were taken out.
+        """
+        return self._tried(lambda layout: self._settle(layout, dead, living))
+
+    def _settle(self, layout: Layout, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+        commands: list[Command] = []
+        if living:
+            moved = [part for entry, expires_at in living for part in (expires_at, encoded(entry.checkout_id))]
+            commands.append(("ZADD", layout.key, "XX", "GT", *moved))
+        if dead:
+            latest = max(entry.score for entry in dead)
+            ids = (encoded(entry.checkout_id) for entry in dead)
+            commands.append(_SETTLE.call_on(_keys(layout), latest, *ids))
+        replies = self._tier.ask_all(*commands) if commands else []
+        if dead and layout.place is Place.BESIDE_SET:
+            self._enter_revived(dead)
+        return int(replies[-1]) if dead else 0
+
+    def _enter_revived(self, removed: Sequence[Entry]) -> None:
+        """Enter again what an older program, whose SET has no moments, has written in this very moment."""
+        ttls = self._tier.remaining([entry.checkout_id for entry in removed])
+        self.enter([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
+
+    def unlist(self, entries: Sequence[Entry]) -> int:
+        """Take entries out, each only if it still has the score that was seen; returns how many."""
+        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
+        if not parts:
+            return 0
+        return int(self._tried(lambda layout: self._tier.ask(_UNLIST.call_on(_keys(layout), *parts))))
+
+    def remove(self, checkout_ids: Sequence[str]) -> None:
+        """Take ids out, whatever their moment."""
+        members = list(map(encoded, checkout_ids))
+        if not members:
+            return
+
+        def take_out(layout: Layout) -> None:
+            also: list[Command] = [("SREM", INDEX, *members)] if layout.place is Place.BESIDE_SET else []
+            self._tier.ask_all(("ZREM", layout.key, *members), *also)
+
+        self._tried(take_out)
+
+    def bring_forward(self, entries: Sequence[Entry]) -> int:
+        """Lower scores to the moments that are given, for sessions that end earlier than was known; never raise one."""
+        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
+        if not parts:
+            return 0
+        return int(self._tried(lambda layout: self._tier.ask(("ZADD", layout.key, "XX", "LT", "CH", *parts))))
+
+    def enter(self, entries: Sequence[Entry]) -> int:
+        """Enter ids that are not there yet; returns how many."""
+        scored = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
+        if not scored:
+            return 0
+
+        def put(layout: Layout) -> int:
+            if layout.place is Place.BESIDE_OTHER:
+                layout = self.layout()  # no error would tell that the index is at its own place by now
+            also: list[Command] = [("SADD", INDEX, *scored[1::2])] if layout.place is Place.BESIDE_SET else []
+            return int(self._tier.ask_all(("ZADD", layout.key, "NX", *scored), *also)[0])
+
+        entered = self._tried(put)
+        self.absorb()
+        return entered
+
+    def absorb(self) -> None:
+        """Bring into ours what was left beside it by a process that did not know yet that it is at its own place."""
+        while INDEX_BESIDE in self._place.known().others:
+            if not self._tier.ask(_ABSORB.call_on((INDEX, INDEX_BESIDE), PAGE)):
+                self._place.find()
+
+    # Some ids
+
+    def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
+        """Each id's moment (ms) in ours, ``None`` where it is not there."""
+        if not checkout_ids:
+            return []
+        members = list(map(encoded, checkout_ids))
+        found = self._tried(lambda layout: self._tier.ask(("ZMSCORE", layout.key, *members)))
+        return [None if score is None else float(score) for score in found]
+
+    def moment(self, checkout_id: str) -> float | None:
+        """When a session can have expired (ms): infinite where only an older program's SET names it, else ``None``."""
+        self.layout()
+        (score,) = self.scores([checkout_id])
+        if score is not None:
+            return score
+        return None if self.missing([checkout_id]) else float("inf")
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """All entries of ours in no order, page by page, some perhaps twice; none that is there all the time is left
+        out."""
+        cursor = b"0"
+        key = self._place.known().key
+        while True:
+            cursor, raw = self._tier.ask(("ZSCAN", key, cursor, "COUNT", PAGE))
+            yield [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+            if cursor == b"0":
+                return
+
+    def missing(self, checkout_ids: Sequence[str]) -> list[str]:
+        """Those that are nowhere: neither in ours nor in another program's SET."""
+
+        def lacking(layout: Layout) -> list[str]:
+            return self._lacking([(layout.key, "zset"), *layout.others.items()], checkout_ids)
+
+        return self._tried(lacking) if checkout_ids else []
+
+    def not_in_set(self, checkout_ids: Sequence[str]) -> list[str]:
+        """Those that an older program's SET at ``checkout:index`` lacks; none where there is no such SET."""
+        return self._tried(lambda layout: self._lacking([(INDEX, "set")], checkout_ids) if layout.kind == "set" else [])
+
+    def fill_set(self, checkout_ids: Sequence[str]) -> int:
+        """Add ids to an older program's SET, if there is one; returns how many were new."""
+        members = list(map(encoded, checkout_ids))
+
+        def add(layout: Layout) -> int:
+            return int(self._tier.ask(("SADD", INDEX, *members))) if layout.place is Place.BESIDE_SET else 0
+
+        return self._tried(add) if members else 0
+
+    def _lacking(self, keys: Sequence[tuple[str, str]], names: Sequence[str]) -> list[str]:
+        """Those that none of some keys has."""
+        if not names:
+            return []
+        members = list(map(encoded, names))
+        commands = [("SMISMEMBER" if kind == "set" else "ZMSCORE", key, *members) for key, kind in keys]
+        found = zip(*self._tier.ask_all(*commands), strict=True)
+        return [name for name, its in zip(names, found, strict=True) if all(one in {None, 0} for one in its)]
+
+
+def _keys(layout: Layout) -> tuple[str, ...]:
+    """Our index, and the SET that loses what it loses."""
+    return (layout.key, INDEX) if layout.place is Place.BESIDE_SET else (layout.key,)

@@ -1,0 +1,234 @@
+"""Where our index lies: at ``checkout:index``, or beside it while something that is not ours is there.
+
+An older program keeps a SET of ids at ``checkout:index``. While it does, that SET stays and is kept for it: each
+session is entered into both. Anything else that is there is left alone. A process finds the place out once; each write
+then notices when it has changed, and repairs what it has put at the wrong one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, is_accepted_id
+from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+
+SAMPLED = 4
+"""Entries at each end by which a sorted set at ``checkout:index`` is known for ours."""
+EARLIEST = 10.0**12
+"""The least score that can be a moment of expiry in milliseconds: in the year 2001."""
+CLOCKS_APART = 86_400_000
+"""By how much (ms) the clock of whoever wrote an entry may be ahead of ours."""
+ATTEMPTS = 3
+"""How often a session is entered again where the index is moved at the same moment."""
+
+_PLACE = register(Script("place"))
+_PROBE: tuple[Command, ...] = (
+    *(("TYPE", INDEX), ("TYPE", INDEX_BESIDE), ("TYPE", INDEX_ASIDE)),
+    ("ZRANGE", INDEX, 0, SAMPLED - 1, "WITHSCORES"),
+    ("ZRANGE", INDEX, -SAMPLED, -1, "WITHSCORES"),
+)
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class Place(StrEnum):
+    """Where our index lies, and why."""
+
+    OWN = "own"
+    """At ``checkout:index``."""
+    BESIDE_SET = "beside a set"
+    """An older program's SET is there, or was and is empty for the moment."""
+    BESIDE_OTHER = "beside something else"
+    """Something is there that is neither ours nor an older program's."""
+
+
+class IndexChange(NamedTuple):
+    """What a write changes in the index: the moment (ms) at which the session expires, ``None`` to take it out."""
+
+    checkout_id: str
+    expires_at: int | None
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What lies where.
+
+    ``kind`` is the type of what is at ``checkout:index`` (``none`` for nothing), ``has_ours`` whether our index has an
+    entry. ``others`` are the further keys that name sessions, each with its type: the SET of an older program, one that
+    an adoption has put aside, and what a process has left beside an index that is at its own place.
+    """
+
+    place: Place
+    kind: str
+    has_ours: bool
+    others: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The key of our index."""
+        return INDEX if self.place is Place.OWN else INDEX_BESIDE
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no index names any session."""
+        return not self.has_ours and not self.others
+
+
+class Entering(NamedTuple):
+    """The commands that change the index along with a write; none where the place cannot be told now."""
+
+    change: IndexChange
+    place: Place | None = None
+    commands: tuple[Command, ...] = ()
+
+
+class _AskAll(Protocol):
+    def __call__(self, *commands: Command, lenient: bool = False) -> list[Any]: ...
+
+
+class IndexPlace:
+    """Where the index of one Redis lies, as this process knows it. Thread-safe."""
+
+    def __init__(
+        self,
+        ask_all: _AskAll,
+        *,
+        max_age: float,
+        is_cluster: bool,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """``ask_all`` sends commands; ``max_age`` is a session's longest life, and ``wall`` the time (seconds)."""
+        self._ask_all = ask_all
+        self._longest = int(max_age * 1000) + CLOCKS_APART
+        self._is_cluster = is_cluster
+        self._wall = wall
+        self._layout: Layout | None = None
+
+    def known(self) -> Layout:
+        """The layout as this process saw it last; found out at the first need.
+
+        Raises:
+            RedisUnavailable, AccessDenied: it cannot be asked.
+            WrongKeyType: something else lies at the key beside ``checkout:index`` that ours would need.
+        """
+        return self._layout or self.find()
+
+    def find(self) -> Layout:
+        """The layout as it is now, in one round trip; raises as :meth:`known` does."""
+        for _ in range(ATTEMPTS):
+            layout = self._read(self._ask_all(*_PROBE, lenient=True))
+            if layout is not None:
+                self._layout = layout
+                return layout
+        raise WrongKeyType(f"{INDEX} changes its type all the time", hint=f"redis-cli TYPE {INDEX}")
+
+    def _read(self, replies: Sequence[Any]) -> Layout | None:
+        """What the replies to the probe say; ``None`` where the index was moved between two of them."""
+        for reply in replies:
+            if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
+                raise reply
+        kind, beside, aside = (decoded(reply) for reply in replies[:3])
+        lowest, highest = replies[3:]
+        if kind == "zset" and not (isinstance(lowest, list) and isinstance(highest, list)):
+            return None
+        others = {INDEX_ASIDE: "set"} if aside == "set" else {}
+        if kind == "zset" and self._is_ours([*lowest, *highest]):
+            stray = {INDEX_BESIDE: "zset"} if beside == "zset" else {}
+            return Layout(Place.OWN, kind, True, stray | others)
+        if kind == "none" and beside != "zset":
+            return Layout(Place.OWN, kind, False, others)
+        if beside not in {"zset", "none"}:
+            raise WrongKeyType(f"{INDEX_BESIDE} holds a {beside}, not an index", hint=f"redis-cli TYPE {INDEX_BESIDE}")
+        if kind in {"set", "none"}:
+            its = {INDEX: "set"} if kind == "set" else {}
+            return Layout(Place.BESIDE_SET, kind, beside == "zset", its | others)
+        return Layout(Place.BESIDE_OTHER, kind, beside == "zset", others)
+
+    def _is_ours(self, raw: Sequence[bytes]) -> bool:
+        """Whether most entries can be ours; a few of somebody else's must not take the index from us."""
+        latest = self._wall() * 1000 + self._longest
+        entries = dict(zip(raw[::2], map(float, raw[1::2]), strict=True))
+        credible = sum(
+            EARLIEST < score <= latest and is_accepted_id(decoded(member)) for member, score in entries.items()
+        )
+        return 2 * credible >= len(entries)
+
+    # Along with a write
+
+    def entering(self, change: IndexChange) -> Entering:
+        """What to send along with a write."""
+        try:
+            place = self.known().place
+        except RedisUnavailable as away:
+            if not self._is_cluster:
+                raise
+            return _left_out(change, away)
+        except WrongKeyType as foreign:
+            return _left_out(change, foreign)
+        return Entering(change, place, _commands(place, change))
+
+    def check(self, entering: Entering, replies: Sequence[Any]) -> None:
+        """Look at what came of it, and where the index has moved meanwhile, enter the session where it is now.
+
+        In a cluster whose server of the index is away, and where another program's key is in the way, the session stays
+        without an entry until a clean-up enters it.
+        """
+        if entering.place is None:
+            return
+        written = len(replies) if entering.place is not Place.BESIDE_OTHER else len(replies) - len(_PROBE)
+        try:
+            if _holds(replies[:written]) and (written == len(replies) or self._is_beside_other(replies[written:])):
+                return
+            self._enter(entering.change)
+        except RedisUnavailable as away:
+            if not self._is_cluster:
+                raise
+            _left_out(entering.change, away)
+        except WrongKeyType as foreign:
+            _left_out(entering.change, foreign)
+
+    def _is_beside_other(self, probed: Sequence[Any]) -> bool:
+        """Whether ours still has to lie beside; no error tells when it has been put at ``checkout:index``."""
+        layout = self._read(probed)
+        return layout is not None and layout.place is Place.BESIDE_OTHER
+
+    def _enter(self, change: IndexChange) -> None:
+        for _ in range(ATTEMPTS):
+            place = self.find().place
+            moment = "" if change.expires_at is None else change.expires_at
+            script = _PLACE.call_on((INDEX, INDEX_BESIDE), place, encoded(change.checkout_id), moment)
+            if self._ask_all(script)[0]:
+                return
+        raise WrongKeyType(f"{INDEX} was moved {ATTEMPTS} times in a row")
+
+
+def _commands(place: Place, change: IndexChange) -> tuple[Command, ...]:
+    """The change at its place. Ours comes before the SET: whatever moves in between, the SET's reply tells of it."""
+    member = encoded(change.checkout_id)
+    key = INDEX if place is Place.OWN else INDEX_BESIDE
+    if change.expires_at is None:
+        ours: Command = ("ZREM", key, member)
+    else:
+        ours = ("ZADD", key, "GT", change.expires_at, member)
+    if place is Place.BESIDE_SET:
+        return ours, ("SREM" if change.expires_at is None else "SADD", INDEX, member)
+    return (ours, *_PROBE) if place is Place.BESIDE_OTHER else (ours,)
+
+
+def _holds(replies: Sequence[Any]) -> bool:
+    """Whether no reply says that the index is not where it was believed to be."""
+    for reply in replies:
+        if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
+            raise reply
+    return not any(isinstance(reply, WrongKeyType) for reply in replies)
+
+
+def _left_out(change: IndexChange, error: CheckoutError) -> Entering:
+    _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
+    return Entering(change)

@@ -1,0 +1,137 @@
+"""What an operator asks of Redis itself about one session: all that lies there under its id, as it is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from checkout_cli.errors import AccessDenied, CheckoutError, SessionCorrupt, WrongKeyType
+from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
+from checkout_cli.session import decode
+from checkout_cli.store.protocol.ids import writes
+from checkout_cli.store.protocol.value import Kind, Value
+from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.commands import encoded
+from checkout_cli.store.redis.index import RedisIndex
+from checkout_cli.store.redis.tier import LARGEST_VALUE, RedisTier
+
+
+class KeyState(StrEnum):
+    """What lies at a session's key."""
+
+    MISSING = "missing"
+    CLAIMED = "claimed"
+    """It is missing, and somebody has just claimed the right to fill it."""
+    OURS = "session"
+    TAMPERED = "external write"
+    """An external writer has written it, on top of the version that our header in it still names."""
+    UNSTAMPED = "external session"
+    """An external writer has written it, without our header."""
+    BROKEN = "no session"
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """What Redis has under one id. Looking at it extends nothing.
+
+    ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
+    ``value`` is what lies there, if it is a session, and ``raw`` its exact bytes. ``score`` is its moment in the index
+    (ms), infinite where only an older program's SET lists it, ``None`` where nothing does. ``waits`` is whether
+    ``checkout:pending`` names it.
+    """
+
+    place: str
+    identity: bytes | None
+    state: KeyState
+    ttl: int | None = None
+    size: int = 0
+    value: Value | None = None
+    raw: bytes | None = None
+    fields: dict[str, Any] | None = None
+    problem: Problem | None = None
+    detail: str = ""
+    score: float | None = None
+    waits: bool = False
+
+    @property
+    def version(self) -> int | None:
+        """The version that a reader sees; ``None`` where the value names none."""
+        return None if self.value is None or self.value.kind is Kind.UNSTAMPED else self.value.version
+
+    @property
+    def dirty(self) -> int:
+        """How many writes it holds that the database may lack."""
+        return 0 if self.value is None else writes(self.value.ids)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it holds a session, whoever wrote it."""
+        return self.fields is not None
+
+
+def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
+    """All that lies in Redis under an id, in two or three round trips.
+
+    Raises:
+        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    """
+    key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
+    identity, (size, ttl) = redis.exchange(("STRLEN", key), ("PTTL", key), lenient=True)
+    _raise_unless(size, WrongKeyType)
+    _raise_unless(ttl)
+    view = KeyView(
+        place=redis.place_of(checkout_id),
+        identity=identity,
+        state=KeyState.MISSING,
+        ttl=ttl if ttl >= 0 else None,
+        score=_score(redis, checkout_id),
+        waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
+    )
+    if ttl == -2:
+        return msgspec.structs.replace(view, state=KeyState.CLAIMED) if _is_claimed(redis, checkout_id) else view
+    if isinstance(size, WrongKeyType):
+        return _broken(view, Problem.WRONG_TYPE, "not a string")
+    view = msgspec.structs.replace(view, size=size)
+    if size > LARGEST_VALUE:
+        return _broken(view, Problem.TOO_LARGE, f"{size:,} bytes")
+    return _read(view, redis.ask(("GET", key)))
+
+
+def _is_claimed(redis: RedisTier, checkout_id: str) -> bool:
+    """Whether somebody has the right to fill the key; not known to a user who may not look at claims."""
+    if not is_accepted_id(checkout_id):
+        return False
+    (claims,) = redis.ask_all(("EXISTS", encoded(claim_key(checkout_id))), lenient=True)
+    _raise_unless(claims, AccessDenied)
+    return isinstance(claims, int) and claims > 0
+
+
+def _read(view: KeyView, value: bytes | None) -> KeyView:
+    if value is None:
+        return msgspec.structs.replace(view, ttl=None, size=0)
+    copy = decode_value(value)
+    try:
+        fields = decode(copy.body)
+    except SessionCorrupt as error:
+        return _broken(view, Problem.CORRUPT, str(error))
+    states = {Kind.OURS: KeyState.OURS, Kind.TAMPERED: KeyState.TAMPERED}
+    state = states.get(copy.kind, KeyState.UNSTAMPED)
+    return msgspec.structs.replace(view, state=state, fields=fields, value=copy, raw=value)
+
+
+def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
+    return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
+
+
+def _score(redis: RedisTier, checkout_id: str) -> float | None:
+    try:
+        return RedisIndex(redis).moment(checkout_id)
+    except WrongKeyType:  # no index of ours has room there
+        return None
+
+
+def _raise_unless(reply: object, *expected: type[CheckoutError]) -> None:
+    if isinstance(reply, CheckoutError) and not isinstance(reply, expected):
+        raise reply

@@ -1,0 +1,111 @@
+"""The stream of MONITOR: every command that a server runs, as it runs it, over a connection of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import redis
+
+from checkout_cli.config.settings import Settings
+from checkout_cli.store.redis.connection import connection_pool, translated
+
+AT_ONCE = 1000
+"""Lines that are handed out before the caller may look at its clock again."""
+
+_LINE = re.compile(rb"([0-9]{1,12})\.([0-9]{6}) \[[0-9]+ ([^\]]*)\] (.*)", re.DOTALL)
+_ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_SPELLED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
+
+
+class Line(NamedTuple):
+    """One command: when the server ran it (microseconds since the epoch), for whom, and as it was sent."""
+
+    at: int
+    client: str
+    arguments: list[bytes]
+
+
+class MonitorStream:
+    """One server's stream; use it in a ``with``: a connection that is left open slows the server down."""
+
+    def __init__(self, settings: Settings, address: tuple[str, int] | None, place: str) -> None:
+        """Connects to nothing yet; ``address`` is one server's among several."""
+        self._settings = settings
+        self._pool = connection_pool(settings, address=address)
+        self._connection: Any = None
+        self.place = place
+
+    def __enter__(self) -> Self:
+        """Begin.
+
+        Raises:
+            CommandDenied, CommandUnknown: MONITOR is.
+            RedisUnavailable: the server does not answer.
+        """
+        try:
+            self._connection = self._pool.get_connection()
+            self._connection.send_command("MONITOR", check_health=False)
+            self._connection.read_response()
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise translated(error, self._settings, self.place) from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up: the server then stops sending at once."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+        self._pool.disconnect()
+
+    def fileno(self) -> int:
+        """For ``select``."""
+        number: int = self._connection._sock.fileno()
+        return number
+
+    def lines(self) -> Iterator[Line]:
+        """What has arrived by now, without waiting for more; what is no line of MONITOR is left out.
+
+        Raises:
+            RedisUnavailable: the connection is broken.
+        """
+        for _ in range(AT_ONCE):
+            try:
+                if not self._connection.can_read(timeout=0):
+                    return
+                raw = self._connection.read_response()
+            except (redis.RedisError, OSError) as error:
+                raise translated(error, self._settings, self.place) from error
+            line = parsed(raw)
+            if line is not None:
+                yield line
+
+
+def parsed(raw: object) -> Line | None:
+    """A line as the server writes it (Redis documentation, "MONITOR"); ``None`` for anything else."""
+    found = _LINE.fullmatch(raw) if isinstance(raw, bytes) else None
+    if found is None:
+        return None
+    arguments = [_ESCAPE.sub(_meant, argument) for argument in _ARGUMENT.findall(found[4])]
+    return Line(int(found[1]) * 1_000_000 + int(found[2]), found[3].decode("utf-8", "replace"), arguments)
+
+
+def _meant(escape: re.Match[bytes]) -> bytes:
+    what = escape[1]
+    if len(what) == 3:
+        return bytes([int(what[1:], 16)])
+    return _SPELLED.get(what, what)
+
+
+def is_script(line: Line) -> bool:
+    """Whether a script ran the command, and no client."""
+    return line.client == "lua"

@@ -1,0 +1,81 @@
+"""``checkout:pending``: the SET of ids whose value in Redis is dirty, so that nobody has to find them by chance.
+
+Where one script can change both keys, it does. In a cluster these are two slots, and the entry is made before the value
+is written, and again after: somebody may have looked in between, found nothing dirty, and taken the id out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from checkout_cli.errors import CheckoutError, RedisUnavailable
+from checkout_cli.keys import PENDING, session_key
+from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.commands import Script, decoded, encoded, register
+from checkout_cli.store.redis.tier import Look, Opened, RedisTier
+
+_FORGET = register(Script("forget"))
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class RedisPending:
+    """The entries of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+
+    def __init__(self, redis: RedisTier) -> None:
+        """Where the server of the entries is away, a cluster still has those of the sessions."""
+        self._redis = redis
+        self._in_one_place = not redis.is_cluster
+
+    @contextmanager
+    def entered(self, checkout_id: str) -> Iterator[None]:
+        """While a dirty value is written, where the script that writes it cannot make the entry."""
+        if self._in_one_place:
+            yield
+            return
+        self._redis.ask(("SADD", PENDING, encoded(checkout_id)))
+        yield
+        self._enter_again(checkout_id)
+
+    def forget(self, checkout_id: str, opened: Opened) -> bool:
+        """Take an id out where what was opened is not dirty; a write that comes at this very moment keeps its entry."""
+        member = encoded(checkout_id)
+        if not self._in_one_place:
+            return self._forget_in_cluster(checkout_id)
+        what = b"missing" if opened.raw is None else b"value"
+        keys = [encoded(session_key(checkout_id)), PENDING.encode()]
+        return bool(self._redis.ask(_FORGET.call_on(keys, what, opened.raw or b"", member)))
+
+    def _forget_in_cluster(self, checkout_id: str) -> bool:
+        # Taken out before the look: a write that comes after the look makes the entry again by itself.
+        try:
+            taken_out = bool(self._redis.ask(("SREM", PENDING, encoded(checkout_id))))
+            (look,) = self._redis.look([checkout_id])
+        except CheckoutError:  # it may have been taken out, and nobody has looked
+            self._enter_again(checkout_id)
+            raise
+        if look.problem is Problem.UNREACHABLE or is_dirty(look):
+            self._enter_again(checkout_id)
+            return False
+        return taken_out
+
+    def _enter_again(self, checkout_id: str) -> None:
+        try:
+            self._redis.ask(("SADD", PENDING, encoded(checkout_id)))
+        except RedisUnavailable as error:
+            _log.warning("a session that waits for the database may have lost its entry among the pending: %s", error)
+
+    def some_ids(self, limit: int) -> list[str]:
+        """Some ids of sessions that the database lacks the last writes of."""
+        return [decoded(member) for member in self._redis.ask(("SRANDMEMBER", PENDING, limit))]
+
+    def count(self) -> int:
+        """How many such sessions there are."""
+        return int(self._redis.ask(("SCARD", PENDING)))
+
+
+def is_dirty(look: Look) -> bool:
+    """Whether what was seen at a key are writes of ours that the database may lack."""
+    return look.copy is not None and not look.copy.is_external and look.copy.is_dirty

@@ -1,0 +1,390 @@
+"""TLS with Redis and its Sentinels: the files it needs, connections that verify, and what each failure means.
+
+What is set up wrongly here (a file, a CA, a name, one side without TLS) is a ``ConfigurationError``; that the server
+refuses us is an ``AccessDenied``; a certificate that is not valid yet, or no longer, makes a server that is away for
+now, so that the database serves.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.sentinel import SentinelManagedConnection
+
+from checkout_cli.config.addresses import address_text
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+
+HANDSHAKE_SHARE = 0.7
+"""Of the time to connect, for the handshake; the rest is for finding out whether the server speaks TLS at all."""
+PLAIN_ANSWERS = (b"+PONG", b"-NOAUTH", b"-DENIED", b"-NOPERM", b"-LOADING")
+"""How a Redis without TLS begins its answer to PING."""
+
+_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_LARGEST_FILE = 4 * 2**20
+
+# OpenSSL's own numbers (openssl/x509_vfy.h)
+_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED = 9, 10, 18
+_OTHER_NAME, _OTHER_ADDRESS = 62, 64
+_REFUSALS = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the CA that signed it",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it cannot be verified",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it is broken",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "its kind is not supported",
+    "TLSV1_ALERT_ACCESS_DENIED": "it may not come in",
+    "TLSV1_ALERT_DECRYPT_ERROR": "its signature is wrong",
+}
+_WANTED = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
+"""How a server says that we lack a certificate: TLS 1.3, and before."""
+
+
+class TlsFileError(ConfigurationError):
+    """One of the files that TLS needs is not what it should be; ``variable`` is the setting that names it."""
+
+    def __init__(self, variable: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{variable} {problem}", hint=hint)
+        self.variable = variable
+
+
+class TlsMismatch(ConfigurationError):
+    """One side wants TLS, and the other does not speak it."""
+
+
+class CertificateRefused(ConfigurationError):
+    """The server's certificate is of a CA that we do not trust, or for another name."""
+
+
+class CertificateOutOfTime(RedisUnavailable):
+    """The server's certificate has expired, or is not valid yet."""
+
+
+class ClientCertificateRefused(AccessDenied):
+    """The server wants a certificate of ours, or refuses the one that it got."""
+
+
+class SpokenInPlain(OSError):
+    """A Redis without TLS answered where we wanted TLS."""
+
+
+# Files
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """How TLS is spoken: certificate and host name verified, by the settings' own CAs, or else the system's.
+
+    Raises:
+        TlsFileError: a file is missing, unreadable, or not what its setting says it is.
+    """
+    ca_file = settings.redis_tls_ca_file
+    if ca_file:
+        _pem("REDIS_TLS_CA_FILE", ca_file, "CERTIFICATE")
+        try:
+            context = ssl.create_default_context(cafile=_place(ca_file))
+        except OSError as error:
+            raise _broken("REDIS_TLS_CA_FILE", ca_file) from error
+    else:
+        context = ssl.create_default_context()
+    if settings.redis_tls_cert_file or settings.redis_tls_key_file:
+        _load_own(context, settings)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
+    """Our own certificate and its key."""
+    certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file
+    if not certificate:
+        raise TlsFileError(
+            "REDIS_TLS_KEY_FILE", "is set, and there is no certificate for it", hint="set REDIS_TLS_CERT_FILE too"
+        )
+    text = _pem("REDIS_TLS_CERT_FILE", certificate, "CERTIFICATE")
+    if key:
+        _pem("REDIS_TLS_KEY_FILE", key, "PRIVATE KEY")
+    elif not any(label.endswith("PRIVATE KEY") for label in _LABEL.findall(text)):
+        raise TlsFileError(
+            "REDIS_TLS_CERT_FILE",
+            f"{certificate}: it has no private key in it",
+            hint="set REDIS_TLS_KEY_FILE to the key's file",
+        )
+    asked: list[bool] = []
+
+    def password() -> str:
+        asked.append(True)  # without a function, OpenSSL would ask on the terminal
+        return settings.redis_tls_key_password
+
+    try:
+        context.load_cert_chain(_place(certificate), _place(key) if key else None, password)
+    except ssl.SSLError as error:
+        raise _unloadable(error, settings, asked=bool(asked)) from error
+    except OSError as error:  # it was there a moment ago
+        raise TlsFileError("REDIS_TLS_CERT_FILE", f"{certificate}: {error.strerror}") from error
+    except ValueError as error:  # a password longer than OpenSSL takes
+        raise TlsFileError("REDIS_TLS_KEY_PASSWORD", "is longer than the password of a key can be") from error
+
+
+def _unloadable(error: ssl.SSLError, settings: Settings, *, asked: bool) -> TlsFileError:
+    certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file or settings.redis_tls_cert_file
+    variable = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return TlsFileError(
+            variable,
+            f"{key}: the key does not belong to the certificate {certificate}",
+            hint=f"compare: openssl x509 -noout -pubkey -in {shlex.quote(certificate)}; "
+            f"openssl pkey -pubout -in {shlex.quote(key)}",
+        )
+    if asked:
+        given = settings.redis_tls_key_password
+        return TlsFileError(
+            variable,
+            f"{key}: {'REDIS_TLS_KEY_PASSWORD does not open it' if given else 'the key has a password'}",
+            hint="set REDIS_TLS_KEY_PASSWORD to the key's password",
+        )
+    return _broken(variable, key)
+
+
+def _place(path: str) -> Path:
+    return Path(path).expanduser()
+
+
+def _pem(variable: str, path: str, wanted: str) -> str:
+    """A file's text, which has a block of the wanted kind."""
+    look = f"ls -l {shlex.quote(path)}; it must be a file that you can read"
+    try:
+        with _place(path).open("rb") as stream:
+            content = stream.read(_LARGEST_FILE)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+        raise TlsFileError(variable, f"{path}: {getattr(error, 'strerror', None) or error}", hint=look) from error
+    text = content.decode("ascii", errors="replace")
+    labels = _LABEL.findall(text)
+    if any(label.endswith(wanted) for label in labels):
+        return text
+    is_key = wanted != "CERTIFICATE"
+    thing = "private key" if is_key else "certificate"
+    if not labels:
+        what = "the file is empty" if not content else f"it is not a PEM file, and so no {thing}"
+        convert = f"openssl {'pkey' if is_key else 'x509'} -inform DER -in {shlex.quote(path)}; it converts a DER file"
+        raise TlsFileError(variable, f"{path}: {what}", hint=convert if content else look)
+    found = "a private key" if labels[0].endswith("PRIVATE KEY") else f"a {labels[0].lower()}"
+    article = "a private key" if is_key else "a certificate"
+    raise TlsFileError(variable, f"{path}: it is {found}, not {article}", hint=f"set {variable} to the {thing}'s file")
+
+
+def _broken(variable: str, path: str) -> TlsFileError:
+    return TlsFileError(
+        variable, f"{path}: what is in it is broken", hint=f"openssl asn1parse -in {shlex.quote(path)}; copy it anew"
+    )
+
+
+# Connections
+
+
+class Tls:
+    """How TLS is spoken with each server of the settings; its files are read once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the files.
+
+        Raises:
+            TlsFileError: one of them is wrong.
+        """
+        self._context = tls_context(settings)
+        self._name = settings.redis_tls_server_name
+
+    def wrap(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
+        """The handshake, by the time-out that the socket has."""
+        return self._context.wrap_socket(plain, server_hostname=self._name or host)
+
+
+class TlsConnection(redis.Connection):
+    """redis-py's connection over our own TLS; connecting and finding out that nobody speaks TLS take one time-out."""
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._tls = tls
+
+    def _connect(self) -> Any:
+        plain = super()._connect()  # type: ignore[no-untyped-call]
+        wait = self.socket_connect_timeout or 0.0
+        try:
+            plain.settimeout(wait * HANDSHAKE_SHARE)
+            secured = self._tls.wrap(plain, self.host)
+            secured.settimeout(self.socket_timeout)
+        except BaseException as error:
+            plain.close()
+            if might_be_plain(error) and answers_in_plain(self.host, self.port, wait * (1 - HANDSHAKE_SHARE)):
+                raise SpokenInPlain from error
+            raise
+        return secured
+
+
+class SentinelManagedTlsConnection(SentinelManagedConnection, TlsConnection):
+    """The same to whatever the Sentinels say is the primary."""
+
+
+def might_be_plain(error: BaseException) -> bool:
+    """Whether a handshake failed as it does with a server without TLS, which waits for more, or answers anything."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return False
+    return isinstance(error, TimeoutError) or (isinstance(error, OSError) and not _alert(error))
+
+
+def answers_in_plain(host: str, port: int, wait: float) -> bool:
+    """Whether a Redis without TLS is there."""
+    try:
+        with socket.create_connection((host, port), timeout=wait) as plain:
+            plain.sendall(b"PING\r\n")
+            return plain.recv(16).startswith(PLAIN_ANSWERS)
+    except OSError:
+        return False
+
+
+def wants_tls(host: str, port: int, wait: float) -> bool:
+    """Whether a handshake gets as far as a certificate or an alert, be it one to trust or not."""
+    context = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((host, port), timeout=wait) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except OSError as error:
+        return bool(_alert(error))
+
+
+def refusal_after_handshake(settings: Settings, host: str, port: int, wait: float) -> ssl.SSLError | None:
+    """What a server has against our certificate, which in TLS 1.3 it says only after the handshake.
+
+    It must not be asked anything meanwhile: what it has not read when it hangs up can cost us its last words.
+    """
+    try:
+        with socket.create_connection((host, port), timeout=wait) as plain, Tls(settings).wrap(plain, host) as secured:
+            secured.recv(1)
+    except ssl.SSLError as error:
+        return error if _alert(error) else None
+    except OSError:
+        return None
+    return None
+
+
+def _alert(error: BaseException) -> str:
+    """The alert that the other side sent, as OpenSSL calls it; empty where it sent none."""
+    reason = getattr(error, "reason", None) or ""
+    return reason if isinstance(error, ssl.SSLError) and "_ALERT_" in reason else ""
+
+
+# What a failure means
+
+
+def tls_cause(error: BaseException) -> ssl.SSLError | SpokenInPlain | None:
+    """The failure of TLS that a driver's error comes from, if it does."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (ssl.SSLError, SpokenInPlain)) and not isinstance(cause, TimeoutError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def explained_tls(
+    error: ssl.SSLError | SpokenInPlain, settings: Settings, place: str, *, sentinel: bool = False
+) -> CheckoutError:
+    """What a failed handshake means, and what to type next. ``place`` is where, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _explained_certificate(error, settings, place)
+    if isinstance(error, SpokenInPlain):
+        return speaks_plain(place, sentinel=sentinel)
+    alert = _alert(error)
+    if alert in _WANTED and not settings.redis_tls_cert_file:
+        return ClientCertificateRefused(
+            f"{place} wants a certificate of ours, and there is none",
+            hint="set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE",
+        )
+    if alert in _WANTED or alert in _REFUSALS:
+        why = _REFUSALS.get(alert, "it is not one that it accepts")
+        return ClientCertificateRefused(
+            f"{place} refuses our certificate: {why}",
+            hint=f"openssl x509 -noout -subject -issuer -dates -in {shlex.quote(settings.redis_tls_cert_file)}"
+            if settings.redis_tls_cert_file
+            else "set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE",
+        )
+    if "PROTOCOL_VERSION" in (error.reason or ""):
+        return ConfigurationError(
+            f"{place} speaks no version of TLS that we accept (1.2 or 1.3)", hint="tls-protocols in its configuration"
+        )
+    if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
+        return speaks_plain(place, sentinel=sentinel)
+    return RedisUnavailable(
+        f"the TLS connection to {place} failed: {(error.reason or 'it hung up').replace('_', ' ').lower()}",
+        hint="look at the server's log; checkoutctl ping",
+    )
+
+
+def _explained_certificate(error: ssl.SSLCertVerificationError, settings: Settings, place: str) -> CheckoutError:
+    show = f"openssl s_client -connect {_connectable(place)} </dev/null 2>/dev/null | openssl x509 -noout"
+    if error.verify_code in {_NOT_YET_VALID, _EXPIRED}:
+        is_over = error.verify_code == _EXPIRED
+        return CertificateOutOfTime(
+            f"the certificate of {place} {'has expired' if is_over else 'is not valid yet'}",
+            hint=f"{'renew it on the server' if is_over else 'date; is this clock right?'}: {show} -dates",
+        )
+    if error.verify_code in {_OTHER_NAME, _OTHER_ADDRESS}:
+        name = re.search(r"not valid for '([^']*)'", error.verify_message)
+        expected = f"{name[1]!r}" if name else "the host that is connected to"
+        return CertificateRefused(
+            f"the certificate of {place} is for another name than {expected}",
+            hint=f"set REDIS_HOST, or REDIS_TLS_SERVER_NAME, to a name in it: {show} -ext subjectAltName",
+        )
+    if settings.redis_tls_ca_file:
+        return CertificateRefused(
+            f"the certificate of {place} is not signed by a CA in REDIS_TLS_CA_FILE: {error.verify_message}",
+            hint=f"set REDIS_TLS_CA_FILE to the CA that signed it: {show} -issuer",
+        )
+    kind = "is self-signed" if error.verify_code == _SELF_SIGNED else "is of a CA that this system does not know"
+    return CertificateRefused(
+        f"the certificate of {place} is not to be trusted: it {kind}",
+        hint=f"set REDIS_TLS_CA_FILE to the CA that signed it: {show} -issuer",
+    )
+
+
+def _connectable(place: str) -> str:
+    """The address in a place's description, as a command takes it."""
+    found = re.search(r"(\[[0-9a-fA-F:.%]+\]|[^\s:@,]+):[0-9]{1,5}\b", place)
+    return shlex.quote(found[0]) if found else "HOST:PORT"
+
+
+def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
+    """TLS is on, and the server has none."""
+    if sentinel:
+        return TlsMismatch(
+            f"{place} does not speak TLS, and we want it", hint="set REDIS_SENTINEL_TLS=false, or its TLS port"
+        )
+    return TlsMismatch(
+        f"{place} does not speak TLS, and REDIS_TLS is on",
+        hint="set REDIS_TLS=false (in a REDIS_URL: redis://), or REDIS_PORT to the server's TLS port",
+    )
+
+
+def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
+    """TLS is off, and the server wants it."""
+    if sentinel:
+        return TlsMismatch(f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="set REDIS_SENTINEL_TLS=true")
+    return TlsMismatch(
+        f"{place} wants TLS, and REDIS_TLS is off",
+        hint="set REDIS_TLS=true (in a REDIS_URL: rediss://), or REDIS_PORT to a plain port",
+    )
+
+
+def sentinel_place(host: str, port: int) -> str:
+    """A Sentinel, in words."""
+    return f"the Sentinel at {address_text(host, port)}"

@@ -1,0 +1,175 @@
+"""The log: Redis operations, and what the library notes, where ``DEBUG`` asks for them. Never a value, ids shortened.
+
+``DEBUG`` is a list as other programs know it: names with ``*`` anywhere, ``-name`` takes out, commas or spaces between.
+Redis operations are ``redis:session``, ``redis:index``, ``redis:delivery``, ``redis:coupon``, ``redis:user``,
+``redis:stats``, ``redis:own`` (locks and the like), ``redis:other`` and ``redis:server`` (no key); everything else is
+``checkout:store``, ``checkout:domain``, ``checkout:operations``, ``checkout:audit`` or ``checkout:web``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import sys
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from checkout_cli.keys import Family
+from checkout_cli.terminal.output import warn
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+
+ROOT = "checkout_cli"
+LOGGER = f"{ROOT}.redis"
+LARGEST_FILE, FILES_KEPT = 10_000_000, 5
+"""Bytes of a log file before it is rotated, and how many old ones are kept."""
+_WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}
+
+
+class Wanted:
+    """What a value of ``DEBUG`` asks for."""
+
+    def __init__(self, debug: str) -> None:
+        """Any text; what is no name of ours asks for nothing."""
+        names = [name for name in re.split(r"[\s,]+", debug) if name.strip("-")]
+        self._in = [_pattern(name) for name in names if not name.startswith("-")]
+        self._out = [_pattern(name[1:]) for name in names if name.startswith("-")]
+
+    def __bool__(self) -> bool:
+        return bool(self._in)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether this name is asked for and not taken out."""
+        return any(one.fullmatch(name) for one in self._in) and not any(one.fullmatch(name) for one in self._out)
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, name.split("*"))))
+
+
+def configure_logging(settings: Settings) -> None:
+    """Log what ``DEBUG`` asks for, to stderr or to ``LOG_FILE``; warnings go there too. Else leave logging alone.
+
+    Loaded twice, it replaces what it did before. A file that cannot be written is told once, and is no reason to stop.
+    """
+    wanted = Wanted(settings.debug)
+    if not wanted and not settings.log_file:
+        return
+    handlers: list[logging.Handler] = _file(settings.log_file) if settings.log_file else [_Console(sys.stderr)]
+    chosen = _Chosen(wanted, secrets.token_hex(4))
+    for handler in handlers:
+        handler.addFilter(chosen)
+        handler.setFormatter(_JsonLine() if settings.log_format == "json" else _TextLine())
+    logger = logging.getLogger(ROOT)
+    for before in logger.handlers:
+        before.close()
+    logger.handlers = handlers
+    logger.setLevel(logging.DEBUG if wanted else logging.WARNING)
+    logger.propagate = not handlers
+
+
+def _file(name: str) -> list[logging.Handler]:
+    try:
+        return [_LogFile(Path(name).expanduser())]
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+        warn(f"LOG_FILE {name} cannot be written, so nothing is logged: {getattr(error, 'strerror', None) or error}")
+        return []
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """stderr; a reader that has gone is no reason to stop."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
+        """Nothing can be told where there is nobody."""
+
+
+class _LogFile(RotatingFileHandler):
+    """A file that only its owner can read, rotated by size."""
+
+    def __init__(self, path: Path) -> None:
+        self._told = False
+        super().__init__(path, maxBytes=LARGEST_FILE, backupCount=FILES_KEPT, encoding="utf-8")
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's own name)
+        """Say it once: the command still does its job."""
+        error = sys.exc_info()[1]
+        if not self._told:
+            self._told = True
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            warn(f"LOG_FILE {self.baseFilename} cannot be written, so the log has gaps: {reason}")
+
+    def close(self) -> None:
+        """What could not be written cannot be written now either."""
+        try:
+            super().close()
+        except OSError:
+            self.handleError(logging.makeLogRecord({}))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+class _Chosen(logging.Filter):
+    """Lets through what is wanted, and every warning; marks each with its name and the run's id."""
+
+    def __init__(self, wanted: Wanted, trace: str) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._trace = trace
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        name = namespace_of(record)
+        record.__dict__ |= {"namespace": name, "trace": self._trace}
+        return record.levelno >= logging.WARNING or name in self._wanted
+
+
+def namespace_of(record: logging.LogRecord) -> str:
+    """By what name ``DEBUG`` asks for it."""
+    operation = getattr(record, "operation", None)
+    if isinstance(operation, dict):
+        family = operation.get("family") or "server"
+        return f"redis:{_WORDS.get(family, family)}"
+    rest = record.name.removeprefix(f"{ROOT}.")
+    return "redis:server" if rest == "redis" else f"checkout:{rest.partition('.')[0]}"
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _TextLine(logging.Formatter):
+    """``2024-01-15T10:30:00.000Z 1f0c2ab3 redis:session GETEX checkout:session:1f0c2ab3… 0.142 ms ok``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        name, trace = getattr(record, "namespace", ""), getattr(record, "trace", "")
+        begin = f"{_moment(record)} {trace} {name}"
+        operation = getattr(record, "operation", None)
+        if not isinstance(operation, dict):
+            return safe(f"{begin} {record.levelname.lower()}: {record.getMessage()}")
+        subject = " ".join(str(word) for word in (operation["command"], operation["key"]) if word)
+        return safe(f"{begin} {subject} {operation['duration_ms']:.3f} ms {operation['outcome']}")
+
+
+class _JsonLine(logging.Formatter):
+    """One JSON object a line, ASCII only, so that nothing in it can reach a terminal's control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        operation = getattr(record, "operation", None)
+        line: dict[str, object] = {"timestamp": _moment(record), "level": record.levelname.lower()}
+        line |= {"traceId": getattr(record, "trace", ""), "namespace": getattr(record, "namespace", "")}
+        if isinstance(operation, dict):
+            line |= {"durationMs" if name == "duration_ms" else str(name): operation[name] for name in operation}
+        else:
+            line["message"] = record.getMessage()
+        return json.dumps(line, ensure_ascii=True, default=str)

@@ -1,0 +1,221 @@
+"""The two ways out: data on stdout, narration on stderr.
+
+A terminal gets Rich tables; a pipe gets plain, aligned, untruncated text. A reader that goes away (``| head -1``) ends
+the process quietly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from checkout_cli.errors import CheckoutError, ExitCode, Locked
+from checkout_cli.terminal.safe import safe
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SCHEMA_VERSION = 1
+"""Of every JSON document that we print; raised when a field changes its meaning or goes away."""
+
+_CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""What begins a formula. Tabs and line ends, which some spreadsheets skip before it, are spelled out by then."""
+
+_style = {"color": True}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its title, and whether it holds numbers (aligned to the right)."""
+
+    title: str
+    number: bool = False
+
+
+def set_color(wanted: bool) -> None:
+    """Switch colour off for good (``--no-color``); the environment and a missing terminal switch it off anyway."""
+    _style["color"] = wanted
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at this stream."""
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A Rich console for a stream, with our rules for colour; imported here because Rich is slow to load."""
+    from rich.console import Console
+
+    class QuietConsole(Console):
+        def on_broken_pipe(self) -> None:  # Rich's own exits with 1
+            leave_quietly()
+
+    color = _style["color"] and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return QuietConsole(
+        file=stream or sys.stdout,
+        color_system="auto" if color else None,  # None writes no escape sequence at all, not even for bold
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def write(text: str) -> None:
+    """Write data to stdout and flush it, so that a stream can be followed; a closed pipe ends the process quietly.
+
+    Raises:
+        CheckoutError: stdout cannot be written to, as on a full disk.
+    """
+    with _output():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if reader_has_gone(error):
+            leave_quietly()
+        drop_stdout()
+        raise CheckoutError(f"the answer cannot be written: {error.strerror or error}", hint="df -h") from error
+
+
+def reader_has_gone(error: OSError) -> bool:
+    """Whether a write failed because nobody reads any more; Windows says EINVAL there."""
+    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+
+
+def drop_stdout() -> None:
+    """Send what is still buffered for stdout nowhere, so that the interpreter does not fail on it at its exit."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def leave_quietly() -> NoReturn:
+    """End a process whose reader has gone, without a message at interpreter exit."""
+    drop_stdout()
+    raise SystemExit(ExitCode.OK)
+
+
+def write_line(text: str = "") -> None:
+    """One line of data."""
+    write(text + "\n")
+
+
+def write_json(document: dict[str, Any]) -> None:
+    """One JSON document, indented, with ``schemaVersion`` first."""
+    write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=True))
+
+
+def write_ndjson(documents: Iterable[dict[str, Any]]) -> None:
+    """One JSON document a line, written as they come."""
+    for document in documents:
+        write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, ensure_ascii=True, separators=(",", ":")))
+
+
+def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """CSV (RFC 4180) in which no cell can be taken for a formula by a spreadsheet."""
+    for row in itertools.chain([titles], rows):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow([csv_cell(value) for value in row])
+        write(line.getvalue())
+
+
+def csv_cell(value: object) -> str:
+    """A cell as text; what a spreadsheet would run as a formula gets an apostrophe, numbers stay numbers."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = safe(value)
+    return f"'{text}" if text.startswith(_CSV_FORMULA) else text
+
+
+def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table on stdout: Rich on a terminal, else plain aligned text that is never cut."""
+    cells = [["" if value is None else safe(value) for value in row] for row in rows]
+    if is_terminal(sys.stdout):
+        show(_rich_table(columns, cells, title))
+    else:
+        write(_plain_table(columns, cells))
+
+
+def show(renderable: RenderableType) -> None:
+    """Print something of Rich to stdout."""
+    with _output():
+        console().print(renderable)
+        sys.stdout.flush()
+
+
+def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str | None) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    heading = None if title is None else Text(safe(title))
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
+    lines = [[column.title for column in columns], *cells]
+    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
+    return "".join(
+        "  ".join(
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def narrate(text: str) -> None:
+    """Tell the person something that is not data: on stderr, one line."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(safe(text) + "\n")
+        sys.stderr.flush()
+
+
+def warn(text: str) -> None:
+    """Tell the person of something that is wrong and does not stop us."""
+    narrate(f"warning: {text}")
+
+
+def warn_if_partial(missing: Sequence[str]) -> None:
+    """Say which servers of a cluster did not answer, so that a list is only a part."""
+    if missing:
+        warn(f"the list is partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
+
+
+def partial_document(missing: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON."""
+    return {"partial": bool(missing), "missingServers": list(missing)}
+
+
+def report(error: CheckoutError, *, stage: str = "") -> None:
+    """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
+    where = f"{stage}: " if stage else ""
+    narrate(str(error) if isinstance(error, Locked) else f"error: {where}{error}")
+    if error.hint:
+        narrate(f"  next: {error.hint}")

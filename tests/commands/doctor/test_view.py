@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from checkout_cli.commands.doctor.check import Check, Finding, Group, Status, crit, ok, warn
+from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks
+from checkout_cli.commands.doctor.view import show_examination, show_explanations
+
+
+def result(name: str, group: Group, finding: Finding) -> Result:
+    return Result(Check(name, group, (), f"About {name}.", examine=lambda _: finding), finding)
+
+
+REPORT = DoctorReport(
+    1_763_900_000_000,
+    "shop:6379",
+    (
+        result("fast", Group.SPEED, warn("slow \x1b]0;x\x07 [red]", "checkoutctl latency", medianMs=12)),
+        result("fine", Group.SERVING, ok("all well")),
+        result("first", Group.SERVING, Finding(Status.SKIPPED, "needs +info")),
+        result("second", Group.SERVING, Finding(Status.SKIPPED, "needs +info")),
+        result("full", Group.SERVING, crit("no room", "checkoutctl memory show")),
+    ),
+)
+
+
+def test_what_hurts_first_stands_first_and_the_summary_last(capsys: pytest.CaptureFixture[str]) -> None:
+    show_examination(REPORT, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "serving checkouts:",
+        "  crit     full: no room",
+        "           next: checkoutctl memory show",
+        "  ok       fine: all well",
+    ]
+    assert lines[4] == "  skipped  first, second: needs +info"
+    assert lines[5] == "speed:"
+    assert lines[-1] == "1 critical, 1 warning, 1 ok, 2 skipped; first: checkoutctl memory show"
+
+
+def test_what_a_server_says_is_made_safe(capsys: pytest.CaptureFixture[str]) -> None:
+    show_examination(REPORT, as_json=False)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "slow \\x1b]0;x\\x07 [red]" in out
+
+
+def test_the_json_has_every_check_with_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    show_examination(REPORT, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["summary"] == {"crit": 1, "warn": 1, "ok": 1, "skipped": 2}
+    assert [item["id"] for item in shown["checks"]] == ["full", "fine", "first", "second", "fast"]
+    assert shown["checks"][-1]["numbers"] == {"medianMs": 12}
+    assert shown["checks"][1]["fix"] is None
+
+
+def test_a_run_that_cannot_be_compared_with_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    report = DoctorReport(0, "", (), unwritten="/state: no space left")
+    show_examination(report, as_json=True)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["checks"] == []
+    assert "no space left" in shown.err
+
+
+@pytest.mark.parametrize("name", all_checks())
+def test_an_explanation_names_the_check_and_what_it_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check = all_checks()[name]
+    show_explanations([check], as_json=False)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name} (")
+    assert check.title in out
+    assert all(need in out for need in check.needs)

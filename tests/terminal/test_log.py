@@ -1,0 +1,209 @@
+"""The log: off unless asked for, never a value, one safe line an operation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from checkout_cli.config.settings import Settings
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.terminal import log
+from checkout_cli.terminal.log import LOGGER, ROOT, Wanted, configure_logging
+from tests.conftest import Checkoutctl
+from tests.support.servers import ValkeyServer
+
+OPERATION = {
+    "command": "GETEX",
+    "key": "checkout:session:1f0c2ab3…",
+    "family": "sessions",
+    "duration_ms": 0.1421,
+    "outcome": "ok",
+    "tier": "redis",
+}
+
+
+@pytest.fixture(autouse=True)
+def _logging_restored() -> Iterator[None]:
+    logger = logging.getLogger(ROOT)
+    before = (logger.handlers, logger.level, logger.propagate)
+    yield
+    for handler in logger.handlers:
+        if handler not in before[0]:
+            handler.close()
+    logger.handlers, logger.level, logger.propagate = before
+
+
+def logged(capsys: pytest.CaptureFixture[str], debug: str, log_format: str = "text") -> str:
+    configure_logging(Settings(debug=debug, log_format=log_format))
+    logging.getLogger(LOGGER).debug("GETEX", extra={"operation": OPERATION})
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("debug", "names", "others"),
+    [
+        ("redis:*", ["redis:session", "redis:server"], ["checkout:store", "redis"]),
+        ("*", ["redis:session", "checkout:store"], []),
+        ("redis:session,checkout:*", ["redis:session", "checkout:web"], ["redis:index"]),
+        ("express:* redis:index", ["redis:index"], ["redis:session"]),
+        ("*,-redis:*", ["checkout:store"], ["redis:session"]),
+        ("redis:*,-redis:session", ["redis:index"], ["redis:session"]),
+        ("redis:se*ion", ["redis:session"], ["redis:server"]),
+        ("", [], ["redis:session"]),
+        ("express:*", [], ["redis:session"]),
+        ("myredis:*", [], ["redis:session"]),
+        ("redis:s[e]ssion", [], ["redis:session"]),
+        (",, -", [], ["redis:session"]),
+    ],
+)
+def test_a_list_is_read_as_other_programs_read_it(debug: str, names: list[str], others: list[str]) -> None:
+    wanted = Wanted(debug)
+    assert all(name in wanted for name in names)
+    assert not any(name in wanted for name in others)
+
+
+@pytest.mark.parametrize("debug", ["redis:*", "*", "redis:session", "http redis:*"])
+def test_an_operation_is_logged_where_its_name_is_asked_for(debug: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert logged(capsys, debug).count("\n") == 1
+
+
+@pytest.mark.parametrize("debug", ["", "express:*", "redis:*,-redis:*", "redis:index", "checkout:*"])
+def test_anything_else_leaves_it_out(debug: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert logged(capsys, debug) == ""
+
+
+def test_a_text_line_has_name_command_key_duration_and_outcome(capsys: pytest.CaptureFixture[str]) -> None:
+    line = logged(capsys, "redis:*")
+    assert line.endswith(" redis:session GETEX checkout:session:1f0c2ab3… 0.142 ms ok\n")
+
+
+def test_json_lines_are_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(logged(capsys, "redis:*", "json"))
+    assert document["command"] == "GETEX"
+    assert document["durationMs"] == 0.1421
+    assert document["tier"] == "redis"
+    assert document["namespace"] == "redis:session"
+    assert document["timestamp"].endswith("Z")
+
+
+def test_all_lines_of_one_run_have_one_trace_and_those_of_another_another(
+    store: CheckoutStore, checkoutctl: Checkoutctl
+) -> None:
+    traces = []
+    for _ in range(2):
+        run = checkoutctl("health", env={"DEBUG": "*", "LOG_FORMAT": "json"})
+        found = {json.loads(line)["traceId"] for line in run.stderr.splitlines()}
+        assert len(found) == 1
+        traces.append(found)
+    assert traces[0] != traces[1]
+
+
+def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(debug="redis:*"))
+    assert logged(capsys, "redis:*").count("\n") == 1
+
+
+def test_a_warning_is_told_whatever_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(debug="redis:index"))
+    logging.getLogger("checkout_cli.store").warning("something is wrong")
+    assert capsys.readouterr().err.endswith(" checkout:store warning: something is wrong\n")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_key_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    configure_logging(Settings(debug="redis:*", log_format=log_format))
+    evil = OPERATION | {"key": "checkout:session:\x1b]0;x\x07\n\u202e"}
+    logging.getLogger(LOGGER).debug("GETEX", extra={"operation": evil})
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert line.rstrip("\n").isprintable()
+
+
+def test_the_store_logs_no_value_and_no_whole_id(store: CheckoutStore, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(debug="redis:*"))
+    created = store.create({"userEmail": "canary@example.com", "notes": "canary-note"}).session
+    store.get(created.checkout_id)
+    text = capsys.readouterr().err
+    assert "GETEX" in text
+    assert "canary" not in text
+    assert created.checkout_id not in text
+    assert created.checkout_id[:8] in text
+
+
+# The file
+
+
+def test_a_file_takes_the_place_of_stderr_and_is_its_owners_alone(
+    store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkoutctl.log"
+    run = checkoutctl("health", env={"DEBUG": "redis:*", "LOG_FILE": str(path)})
+    assert (run.returncode, run.stderr) == (0, "")
+    assert " redis:server PING " in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = len(path.read_text())
+    checkoutctl("health", env={"DEBUG": "redis:*", "LOG_FILE": str(path)})
+    assert len(path.read_text()) > before, "it is added to"
+
+
+def test_a_file_is_rotated_and_the_old_ones_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "LARGEST_FILE", 2_000)
+    path = tmp_path / "checkoutctl.log"
+    configure_logging(Settings(debug="redis:*", log_file=str(path)))
+    for _ in range(500):
+        logging.getLogger(LOGGER).debug("GETEX", extra={"operation": OPERATION})
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 1 + log.FILES_KEPT
+    assert all(file.stat().st_size <= 2_000 and file.stat().st_mode & 0o777 == 0o600 for file in files)
+
+
+@pytest.mark.parametrize("place", ["/no/such/directory/x.log", "/dev/full", "."])
+def test_a_file_that_cannot_be_written_is_told_once_and_the_command_does_its_job(
+    place: str, store: CheckoutStore, checkoutctl: Checkoutctl
+) -> None:
+    if place == "/dev/full" and not os.path.exists(place):  # noqa: PTH110
+        pytest.skip("this system has no /dev/full")
+    run = checkoutctl("health", env={"DEBUG": "*", "LOG_FILE": place})
+    assert run.returncode == 0, run
+    assert "status: healthy" in run.stdout
+    assert run.stderr.count("warning: LOG_FILE") == 1, run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_canary_is_in_no_log_whatever_is_run(
+    store: CheckoutStore, checkoutctl: Checkoutctl, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    personal = {"userEmail": "canary@shop.example", "contactInfo": {"name": "Canary Bird", "phone": "+491705550199"}}
+    created = store.create(personal | {"userId": "user-00017-long"}).session.checkout_id
+    path = tmp_path / "all.log"
+    environment = {"DEBUG": "*", "LOG_FILE": str(path), "REDIS_PASSWORD": "s3cret-canary"}
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "logged", "on", ">s3cret-canary", "~*", "+@all")
+    said = ""
+    for words in (
+        f"sessions show {created}",
+        f"sessions trace {created}",
+        f"sessions update {created} --set notes=canary-note",
+        "sessions list",
+        "sessions export",
+        "users list",
+        "health",
+        "doctor",
+        "cleanup --expired",
+        "sync",
+        f"sessions delete {created} --yes",
+    ):
+        for more in ({"REDIS_USERNAME": "logged"}, {"REDIS_USERNAME": "nobody"}, {"REDIS_PORT": "1"}):
+            run = checkoutctl(*words.split(), env=environment | more)
+            said += run.stdout + run.stderr
+    text = path.read_text()
+    assert " redis:session " in text
+    for secret in ("s3cret-canary", "canary@", "Canary", "5550199", "canary-note"):
+        assert secret not in text
+        assert secret not in said
+    assert created not in text
