@@ -21,9 +21,8 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.acl.test_roles import name_of
 from tests.support.in_process import run_here
-from tests.support.role_runs import LIVING, RUNS, Run, Scene
+from tests.support.role_runs import LIVING, RUNS, Run, Scene, name_of
 from tests.support.servers import ValkeyServer
 
 PERSONAL = {

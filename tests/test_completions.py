@@ -18,7 +18,7 @@ import pytest
 from checkout_cli.commands.completion.files import installation, usual_shell
 from checkout_cli.errors import InvalidInput
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"
 FILES = {"bash": "checkoutctl.bash", "zsh": "_checkoutctl", "fish": "checkoutctl.fish"}

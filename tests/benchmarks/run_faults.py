@@ -25,11 +25,10 @@ from checkout_cli.keys import session_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import decode
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.faults.conftest import proxied
 from tests.faults.external_writer import ExternalWriter
 from tests.store.history import READS, Call, History, Kept
 from tests.store.worker import Order, perform
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, proxied
 from tests.support.servers import PostgresServer, ValkeyServer
 
 KINDS = ("get",) * 12 + ("update",) * 6 + ("create", "pay", "peek")

@@ -10,8 +10,8 @@ from pathlib import Path
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.faults.conftest import proxied
 from tests.support.cluster import Cluster
+from tests.support.proxy import proxied
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import ValkeyServer
 from tests.support.stores import save, wait_until

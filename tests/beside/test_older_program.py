@@ -19,8 +19,8 @@ from checkout_cli.session import iso, milliseconds_of
 from tests.beside.parties import Party, older_program, process_environment
 from tests.beside.places import Place
 from tests.beside.rolling import How, roll
-from tests.conftest import Checkoutctl
 from tests.older_program import FIELDS, INDEX, PREFIX, STATISTICS, OlderProgram, parse, stringify
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, make_store
 

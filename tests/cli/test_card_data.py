@@ -7,7 +7,7 @@ from pathlib import Path
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 
 def test_card_data_is_in_no_answer_no_log_no_redis_and_no_database(

@@ -18,8 +18,8 @@ from checkout_cli.store.database import migrations as schema_version
 from checkout_cli.store.database import schema
 from checkout_cli.store.database import tier as database_tier
 from checkout_cli.store.database.own_tables import OwnTables
-from tests.faults.conftest import proxied
 from tests.support.in_process import Outcome, run_here
+from tests.support.proxy import proxied
 from tests.support.servers import PostgresServer, ValkeyServer
 from tests.support.stores import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.stores import put_raw, raw
 
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"

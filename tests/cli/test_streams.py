@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 FULL = Path("/dev/full")
 

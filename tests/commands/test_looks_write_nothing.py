@@ -13,7 +13,7 @@ from checkout_cli.keys import INDEX, claim_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.schema import metadata
-from tests.commands.sync.test_sync import create_in_redis_alone
+from tests.support.divergence import create_in_redis_alone
 from tests.support.in_process import Outcome, run_here
 from tests.support.role_runs import ALONE, BROKEN, CLAIMED, LIVING, THEIRS, Scene
 from tests.support.servers import ValkeyServer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from checkout_cli.servers.embedded import HOST
 from tests.faults.harness import Background, Shop
 from tests.faults.matrix import ROWS
 from tests.support.cluster import Cluster
-from tests.support.proxy import Proxy
+from tests.support.proxy import ProxiedPostgres, Proxy, proxied
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import PostgresServer, ValkeyServer
 from tests.support.stores import ManualClock
@@ -141,28 +140,6 @@ def redis_proxy(scenario: Scenario) -> Iterator[Proxy]:
     """A proxy before the shared Valkey."""
     with Proxy((HOST, scenario.redis.port)) as proxy:
         yield proxy
-
-
-@dataclass
-class ProxiedPostgres:
-    """A PostgreSQL database, reached directly and through a proxy."""
-
-    url: str
-    proxy: Proxy
-    proxied_url: str
-
-
-@contextmanager
-def proxied(url: str) -> Iterator[ProxiedPostgres]:
-    """A proxy before the PostgreSQL of a URL with a Unix socket."""
-    from sqlalchemy.engine import make_url
-
-    parsed = make_url(url)
-    directory = Path(str(parsed.query["host"]))
-    (socket,) = [path for path in directory.glob(".s.PGSQL.*") if path.suffix != ".lock"]
-    with Proxy(socket) as proxy:
-        through = f"postgresql://{parsed.username}@{HOST}:{proxy.port}/{parsed.database}?sslmode=disable"
-        yield ProxiedPostgres(url, proxy, through)
 
 
 @pytest.fixture

@@ -5,13 +5,19 @@ Arguments: the settings as JSON, the step (``redis.publish:before``), the call, 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import checkout_cli
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.faults import crashing
+from tests.faults.harness import ID
 
 CRASHED = 86
 """The exit code of a process that came to its step."""
@@ -51,3 +57,16 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:
+    """Run a call in a process of its own that ends at a step."""
+    root = Path(checkout_cli.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, crashing.__file__, json.dumps(dataclasses.asdict(settings)), step, call, checkout_id, mark],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == crashing.CRASHED, f"it did not come to {step}: {done.stderr}"

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
+import pytest
+
 from checkout_cli.keys import session_key
-from checkout_cli.session import STORE_FIELD
-from tests.faults.harness import ID
+from checkout_cli.session import STORE_FIELD, decode
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.flush_log import Conflict
+from tests.faults.harness import (
+    ID,
+)
 
 TTL = 1800
 
@@ -67,3 +73,32 @@ class ExternalWriter:
     def delete(self, checkout_id: str = ID) -> None:
         """End a session, as the older program does after an order."""
         self._client.delete(session_key(checkout_id))
+
+
+KEEPS = pytest.mark.parametrize("keeps", [True, False], ids=["keeps the header", "drops the header"])
+
+
+def row_of(store: CheckoutStore) -> tuple[int, dict[str, object]]:
+    """The version and the fields of the session's row."""
+    row = store.database.read(ID)
+    assert row is not None
+    assert row.body is not None
+    return row.version, decode(row.body)
+
+
+def conflicts_of(store: CheckoutStore) -> list[Conflict]:
+    return store.flush_log.conflicts(100)
+
+
+def assert_taken_in(store: CheckoutStore, mark: str, *, keeps: bool) -> None:
+    """With its header, it is in the row; without, nobody knows what it grew from, and both contents are kept."""
+    _, fields = row_of(store)
+    if keeps:
+        assert mark in fields
+        assert conflicts_of(store) == []
+    else:
+        assert mark not in fields
+        (conflict,) = conflicts_of(store)
+        assert conflict.fields is not None
+        assert conflict.found_body is not None, "only one content is kept"
+        assert (mark in conflict.fields, mark in decode(conflict.found_body)) == (True, False)

@@ -19,12 +19,17 @@ import pytest
 from redis.exceptions import RedisError, ResponseError
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, SessionNotFound
+from checkout_cli.errors import (
+    CheckoutError,
+    SessionNotFound,
+)
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Value
+from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, copy_of, make_store, wait_until
+from tests.support.stores import ManualClock, copy_of, database_away, make_store, wait_until
 
 ID = "session-0001"
 PATIENCE = 10.0
@@ -339,3 +344,17 @@ def busy_with_a_script(server: ValkeyServer, background: Background) -> Iterator
         with server.client(socket_timeout=5) as client:
             client.script_kill()
         running.result(5)
+
+
+def part(replicated: Replicated) -> None:
+    """Two primaries, as after a partition: the old one goes on and knows nothing of the new one."""
+    with replicated.second.client() as promoted, replicated.sentinel() as client:
+        promoted.replicaof("NO", "ONE")
+        client.execute_command("SENTINEL", "REMOVE", SERVICE)
+        client.execute_command("SENTINEL", "MONITOR", SERVICE, HOST, replicated.second.port, 1)
+        wait_until(lambda: client.sentinel_master(SERVICE)["flags"] == "master", 10)
+
+
+def without_its_database(store: CheckoutStore, patch: pytest.MonkeyPatch) -> None:
+    for method in ("read", "update", "insert", "look", "transaction"):
+        patch.setattr(store.database, method, database_away)

@@ -11,7 +11,7 @@ import pytest
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
-from tests.faults.conftest import ProxiedPostgres, Scenario, settings_for
+from tests.faults.conftest import Scenario, settings_for
 from tests.faults.harness import (
     GRACE,
     ID,
@@ -23,7 +23,7 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
-from tests.support.proxy import Proxy
+from tests.support.proxy import ProxiedPostgres, Proxy
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, evict, raw, wait_until
 

@@ -20,10 +20,10 @@ from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import decode, encode
-from tests.conftest import Checkoutctl
-from tests.faults.conftest import ProxiedPostgres, Scenario, proxied
+from tests.faults.conftest import Scenario
 from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome, trusted_again, value_in_redis
-from tests.support.proxy import Proxy
+from tests.support.command import Checkoutctl
+from tests.support.proxy import ProxiedPostgres, Proxy, proxied
 from tests.support.servers import PostgresServer
 from tests.support.stores import ManualClock, put_raw, raw, wait_until, without_redis
 

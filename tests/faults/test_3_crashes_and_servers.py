@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import checkout_cli
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, SessionCorrupt
 from checkout_cli.keys import claim_key
 from checkout_cli.session import Durability, TierName
 from checkout_cli.store.redis.tier import FILL_TIME
-from tests.conftest import Checkoutctl
-from tests.faults import crashing
 from tests.faults.conftest import Scenario, settings_for
+from tests.faults.crashing import crash
 from tests.faults.harness import GRACE, ID, Shop, hand_over, trusted_again, value_in_redis
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, count_calls, evict, key_of, make_store, put_raw, raw, wait_until
-
-
-def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:
-    """Run a call in a process of its own that ends at a step."""
-    root = Path(checkout_cli.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, crashing.__file__, json.dumps(dataclasses.asdict(settings)), step, call, checkout_id, mark],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == crashing.CRASHED, f"it did not come to {step}: {done.stderr}"
-
 
 # Crashes
 

@@ -20,7 +20,7 @@ from tests.faults.altered import (
     let_claims_outlive_a_missing_key,
     swap_whatever_lies_there,
 )
-from tests.faults.conftest import ProxiedPostgres, Scenario
+from tests.faults.conftest import Scenario
 from tests.faults.external_writer import ExternalWriter
 from tests.faults.harness import (
     GRACE,
@@ -33,7 +33,7 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
-from tests.support.proxy import Proxy
+from tests.support.proxy import ProxiedPostgres, Proxy
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, count_calls, evict, key_of, put_raw, raw, redis_away, wait_until
 

@@ -8,24 +8,14 @@ import pytest
 import sqlalchemy
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.hand_over import HandOver
 from checkout_cli.store.records import Reign
-from tests.faults.harness import ID, Shop, trusted_again
-from tests.support.sentinel import SERVICE, Replicated
+from tests.faults.harness import ID, Shop, part, trusted_again
+from tests.support.sentinel import Replicated
 from tests.support.stores import ManualClock, wait_until
-
-
-def part(replicated: Replicated) -> None:
-    """Two primaries, as after a partition: the old one goes on and knows nothing of the new one."""
-    with replicated.second.client() as promoted, replicated.sentinel() as client:
-        promoted.replicaof("NO", "ONE")
-        client.execute_command("SENTINEL", "REMOVE", SERVICE)
-        client.execute_command("SENTINEL", "MONITOR", SERVICE, HOST, replicated.second.port, 1)
-        wait_until(lambda: client.sentinel_master(SERVICE)["flags"] == "master", 10)
 
 
 def published_version(store: CheckoutStore) -> int:

@@ -22,7 +22,6 @@ from checkout_cli.store.redis.cluster import RedisCluster
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Place
 from checkout_cli.store.redis.pending import is_dirty
-from tests.conftest import Checkoutctl
 from tests.faults.conftest import settings_for
 from tests.faults.harness import (
     GRACE,
@@ -33,11 +32,13 @@ from tests.faults.harness import (
     hand_over,
     trusted_again,
     value_in_redis,
+    without_its_database,
 )
 from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than, settings_of
 from tests.support.cluster import Cluster, node_id
+from tests.support.command import Checkoutctl
 from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
-from tests.support.stores import ManualClock, count_calls, database_away, redis_away, wait_until
+from tests.support.stores import ManualClock, count_calls, redis_away, wait_until
 
 # Everyday life
 
@@ -245,11 +246,6 @@ def test_a_write_without_the_database_to_a_slot_that_is_moving_is_refused_and_le
         assert store.update(ID, {"while": "away again"}).durability is Durability.REDIS
     assert shop.get(other).fields["while"] == "away again"
     assert other.flush_log.conflict_count() == 0
-
-
-def without_its_database(store: CheckoutStore, patch: pytest.MonkeyPatch) -> None:
-    for method in ("read", "update", "insert", "look", "transaction"):
-        patch.setattr(store.database, method, database_away)
 
 
 # The matrix

@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.errors import DatabaseUnavailable, SessionNotFound
-from checkout_cli.session import Durability, TierName, decode
+from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.hand_over import LONGEST_WRITE
 from tests.faults.altered import forget_what_was_flushed, overwrite_external_values, trust_what_was_taken_in
-from tests.faults.conftest import ProxiedPostgres, Scenario
-from tests.faults.external_writer import ExternalWriter
+from tests.faults.conftest import Scenario
+from tests.faults.crashing import crash
+from tests.faults.external_writer import KEEPS, ExternalWriter, assert_taken_in, conflicts_of, row_of
 from tests.faults.harness import (
     GRACE,
     ID,
@@ -30,11 +30,9 @@ from tests.faults.harness import (
     trusted_again,
     value_in_redis,
 )
-from tests.faults.test_3_crashes_and_servers import crash
+from tests.support.proxy import ProxiedPostgres
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, evict, put_raw, raw, save
-
-KEEPS = pytest.mark.parametrize("keeps", [True, False], ids=["keeps the header", "drops the header"])
 
 Program = Callable[..., ExternalWriter]
 
@@ -52,32 +50,6 @@ def program() -> Iterator[Program]:
     yield start
     for client in clients:
         client.close()
-
-
-def row_of(store: CheckoutStore) -> tuple[int, dict[str, object]]:
-    """The version and the fields of the session's row."""
-    row = store.database.read(ID)
-    assert row is not None
-    assert row.body is not None
-    return row.version, decode(row.body)
-
-
-def conflicts_of(store: CheckoutStore) -> list[Conflict]:
-    return store.flush_log.conflicts(100)
-
-
-def assert_taken_in(store: CheckoutStore, mark: str, *, keeps: bool) -> None:
-    """With its header, it is in the row; without, nobody knows what it grew from, and both contents are kept."""
-    _, fields = row_of(store)
-    if keeps:
-        assert mark in fields
-        assert conflicts_of(store) == []
-    else:
-        assert mark not in fields
-        (conflict,) = conflicts_of(store)
-        assert conflict.fields is not None
-        assert conflict.found_body is not None, "only one content is kept"
-        assert (mark in conflict.fields, mark in decode(conflict.found_body)) == (True, False)
 
 
 def settles(shop: Shop, clock: ManualClock, *stores: CheckoutStore) -> None:

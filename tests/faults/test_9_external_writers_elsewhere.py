@@ -14,7 +14,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.keys import session_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability
-from tests.faults.external_writer import ExternalWriter
+from tests.faults.external_writer import KEEPS, ExternalWriter, assert_taken_in, conflicts_of, row_of
 from tests.faults.harness import (
     GRACE,
     ID,
@@ -23,12 +23,12 @@ from tests.faults.harness import (
     Shop,
     hand_over,
     outcome,
+    part,
     trusted_again,
     value_in_redis,
 )
 from tests.faults.moving import MovingSlot, settings_of
-from tests.faults.test_6_fence import part
-from tests.faults.test_8_external_writers import KEEPS, assert_taken_in, conflicts_of, row_of, settles
+from tests.faults.test_8_external_writers import settles
 from tests.support.cluster import Cluster
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.stores import ManualClock, count_calls, wait_until
@@ -350,7 +350,7 @@ def test_without_the_database_a_cluster_builds_on_external_writes_and_all_arrive
     monkeypatch: pytest.MonkeyPatch,
     keeps: bool,
 ) -> None:
-    from tests.faults.test_7_cluster import without_its_database
+    from tests.faults.harness import without_its_database
 
     shop = make_shop(settings_of(moving.cluster, sqlite_url))
     store, other = shop.process(), shop.process()

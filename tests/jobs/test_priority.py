@@ -10,7 +10,7 @@ import pytest
 
 from checkout_cli.jobs import priority
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 GIVES_WAY = "import os; from checkout_cli.jobs.priority import give_way; give_way(); give_way(); "
 TELLS = "print(os.getpriority(os.PRIO_PROCESS, 0))"

@@ -26,10 +26,9 @@ from checkout_cli.keys import session_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import PaymentStatus, decode
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.faults.conftest import proxied
 from tests.store.history import Call, History, Kept
 from tests.store.worker import HITCHES, Order, Worker
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, proxied
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, make_store
 

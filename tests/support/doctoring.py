@@ -11,6 +11,7 @@ from checkout_cli.commands.doctor.check import Finding
 from checkout_cli.commands.doctor.examination import DoctorReport, all_checks, chosen, examine
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
+from checkout_cli.servers.inspection import Info
 from checkout_cli.servers.installation import Program
 from checkout_cli.servers.machine import Machine, Room
 
@@ -102,3 +103,17 @@ class FakeMachine(Machine):
     def room(self, path: Path) -> Room:
         """As the test says."""
         return self.disk
+
+
+class Told:
+    """A server that tells just this of itself."""
+
+    def __init__(self, sessions: int = 0, **fields: object) -> None:
+        self._info = Info({"memory": {name: str(value) for name, value in fields.items()}})
+        self._sessions = sessions
+
+    def info(self) -> Info:
+        return self._info
+
+    def ask(self, *_: object) -> int:
+        return self._sessions

@@ -6,7 +6,9 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -169,3 +171,25 @@ def _wait(seconds: float) -> None:
 
 def _in_background(work: Callable[[], object]) -> None:
     threading.Thread(target=work, daemon=True).start()
+
+
+@dataclass
+class ProxiedPostgres:
+    """A PostgreSQL database, reached directly and through a proxy."""
+
+    url: str
+    proxy: Proxy
+    proxied_url: str
+
+
+@contextmanager
+def proxied(url: str) -> Iterator[ProxiedPostgres]:
+    """A proxy before the PostgreSQL of a URL with a Unix socket."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    directory = Path(str(parsed.query["host"]))
+    (socket,) = [path for path in directory.glob(".s.PGSQL.*") if path.suffix != ".lock"]
+    with Proxy(socket) as proxy:
+        through = f"postgresql://{parsed.username}@{HOST}:{proxy.port}/{parsed.database}?sslmode=disable"
+        yield ProxiedPostgres(url, proxy, through)

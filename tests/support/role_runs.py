@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from checkout_cli.commands.acl.needs import COMMANDS
+from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
 from checkout_cli.commands.sessions.delete import delete_all, plan_ids
 from checkout_cli.commands.sync.sync import pending_counts, synchronize
 from checkout_cli.config.settings import Settings
@@ -28,7 +30,7 @@ from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.schema import metadata, versions
 from checkout_cli.store.protocol.value import decode, encode_value
-from tests.commands.sync.test_sync import (
+from tests.support.divergence import (
     beside_the_database,
     create_in_redis_alone,
     make_conflict,
@@ -450,3 +452,11 @@ def listening(server: ValkeyServer) -> Iterator[Heard]:
                 heard.commands.append(tuple(_WORD.findall(found[1])))
         ran = client.info("commandstats").items()
         heard.counts = Counter({name.removeprefix("cmdstat_"): int(count["calls"]) for name, count in ran}) - HARNESS
+
+
+def name_of(run: Run, entries: Iterable[str]) -> str:
+    """Under which name the table has a run."""
+    for option in ("--dry-run", "--check", "--advise", "--reset", "--to"):
+        if option in run.words and f"{run.command} {option}" in COMMANDS:
+            return f"{run.command} {option}"
+    return run.command

@@ -14,7 +14,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.terminal import log
 from checkout_cli.terminal.log import LOGGER, ROOT, Wanted, configure_logging
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 OPERATION = {

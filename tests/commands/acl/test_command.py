@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, RoleName, rule_of
 from checkout_cli.config.settings import Settings
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 AS_READER = {"REDIS_USERNAME": "checkout-reader", "REDIS_PASSWORD": PASSWORD}

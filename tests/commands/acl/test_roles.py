@@ -28,7 +28,17 @@ from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.in_process import Outcome, run_here
-from tests.support.role_runs import FOREIGN, RUNS, Heard, Run, Scene, count_sessions, listening, use_the_library
+from tests.support.role_runs import (
+    FOREIGN,
+    RUNS,
+    Heard,
+    Run,
+    Scene,
+    count_sessions,
+    listening,
+    name_of,
+    use_the_library,
+)
 from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
 
 SECRET = "only-for-this-test"
@@ -111,14 +121,6 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     finally:
         server.kill()
         other.kill()
-
-
-def name_of(run: Run, entries: Iterable[str]) -> str:
-    """Under which name the table has a run."""
-    for option in ("--dry-run", "--check", "--advise", "--reset", "--to"):
-        if option in run.words and f"{run.command} {option}" in COMMANDS:
-            return f"{run.command} {option}"
-    return run.command
 
 
 def needs_of(heard: Heard, client: redis.Redis) -> set[Need]:

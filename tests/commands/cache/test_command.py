@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkout_cli.keys import coupon_key, delivery_key
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, INDEX_BESIDE, lock_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, evict, make_store, put_raw

@@ -14,7 +14,7 @@ from checkout_cli.errors import DatabaseUnavailable, ExitCode
 from checkout_cli.keys import INDEX, PENDING, claim_key, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode, encode_value
-from tests.commands.sync.test_sync import create_in_redis_alone, write_externally
+from tests.support.divergence import create_in_redis_alone, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
 

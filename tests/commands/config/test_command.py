@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 
 def test_show_names_every_variable_its_value_and_its_origin(checkoutctl: Checkoutctl, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from checkout_cli.commands.cron.crontab import changed
 from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, block, units
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 OTHERS = "MAILTO=ada\n# my own\n17 3 * * * /usr/bin/backup --date +\\%F\n"
 SETTING = Setting(("/opt/check out/bin/checkoutctl",), Path("/srv/100%/shop"))

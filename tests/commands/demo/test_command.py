@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 LONGEST = 20.0
 """The bound of a whole run, in seconds."""

@@ -13,7 +13,7 @@ import pytest
 from checkout_cli.commands.doctor.examination import all_checks
 from checkout_cli.files.last_look import FILE
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
 

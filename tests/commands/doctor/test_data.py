@@ -17,7 +17,7 @@ from checkout_cli.commands.doctor.examination import all_checks
 from checkout_cli.keys import INDEX, heartbeat_key, lock_key, minute_key
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import make_conflict, write_externally
+from tests.support.divergence import make_conflict, write_externally
 from tests.support.doctoring import examined, finding
 from tests.support.odd_servers import ODD_SERVERS, OddServer
 from tests.support.servers import PostgresServer, ValkeyServer

@@ -15,27 +15,12 @@ from checkout_cli.commands.doctor.memory import (
     memory_overheads,
 )
 from checkout_cli.config.settings import Settings
-from checkout_cli.servers.inspection import Info
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.doctoring import finding
+from tests.support.doctoring import Told, finding
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
 
 MIB = 1 << 20
-
-
-class Told:
-    """A server that tells just this of itself."""
-
-    def __init__(self, sessions: int = 0, **fields: object) -> None:
-        self._info = Info({"memory": {name: str(value) for name, value in fields.items()}})
-        self._sessions = sessions
-
-    def info(self) -> Info:
-        return self._info
-
-    def ask(self, *_: object) -> int:
-        return self._sessions
 
 
 @pytest.mark.parametrize(

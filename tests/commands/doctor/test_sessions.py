@@ -19,8 +19,8 @@ from checkout_cli.commands.sessions.index_adoption import adopt_index
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, claim_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import note_seen
 from tests.support.cluster import Cluster
+from tests.support.divergence import note_seen
 from tests.support.doctoring import examined, finding
 from tests.support.servers import ValkeyServer
 

@@ -9,8 +9,7 @@ import pytest
 from checkout_cli.commands.doctor.check import Status
 from checkout_cli.commands.doctor.speed import fork
 from checkout_cli.servers.embedded import HOST
-from tests.commands.doctor.test_memory import Told
-from tests.support.doctoring import at, finding
+from tests.support.doctoring import Told, at, finding
 from tests.support.proxy import Proxy
 from tests.support.servers import ValkeyServer
 

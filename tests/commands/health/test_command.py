@@ -12,7 +12,7 @@ import pytest
 from checkout_cli.store.checkout_store import CheckoutStore
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 
 def test_healthy_exits_0(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:

@@ -23,7 +23,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.records import Totals
 from checkout_cli.store.redis.server import RedisServer
-from tests.commands.sync.test_sync import write_externally
+from tests.support.divergence import write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import count_calls
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 LINE = re.compile(r"CHECKOUT (OK|WARNING|CRITICAL|UNKNOWN): [^|\n]+(?: \| (?P<figures>[^|\n]+))?\n")

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 
 def test_a_file_is_written_and_its_name_told(store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path) -> None:

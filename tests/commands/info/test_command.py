@@ -4,7 +4,7 @@ import json
 import signal
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 
 def test_info_shows_sections(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:

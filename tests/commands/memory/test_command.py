@@ -11,7 +11,7 @@ import pytest
 
 from checkout_cli.keys import PENDING, session_key, user_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.every_server import run
 from tests.support.in_process import Outcome
 from tests.support.odd_servers import ODD_SERVERS, OddServer

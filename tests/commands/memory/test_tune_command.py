@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.config.settings import Settings
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.every_server import run
 from tests.support.odd_servers import ODD_SERVERS, OddServer
 from tests.support.servers import ValkeyServer

@@ -28,15 +28,10 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind, encode
 from checkout_cli.store.redis.tier import RedisTier
-from tests.commands.migrate.test_run import Killed, _no_lock
-from tests.commands.sync.test_sync import (
-    beside_the_database,
-    create_in_redis_alone,
-    update_in_redis_alone,
-    write_externally,
-)
-from tests.conftest import Checkoutctl
 from tests.support.cluster import Cluster
+from tests.support.command import Checkoutctl
+from tests.support.divergence import beside_the_database, create_in_redis_alone, update_in_redis_alone, write_externally
+from tests.support.killed import Killed, no_lock
 from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
 from tests.support.stores import copy_of, make_store, put_raw, raw
 
@@ -251,7 +246,7 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
     store: CheckoutStore, valkey_server: Callable[..., ValkeyServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_move, "PAGE", 10)
-    monkeypatch.setattr(server_move, "job_lock", _no_lock)
+    monkeypatch.setattr(server_move, "job_lock", no_lock)
     fill(store, 250)
     whole = Move(store, valkey_server(), tmp_path / "whole")
     assert whole.run().finished
@@ -313,7 +308,7 @@ def test_a_restarted_server_is_scanned_from_the_beginning(move: Move, monkeypatc
         return real(names)
 
     monkeypatch.setattr(move.target, "look", look)
-    monkeypatch.setattr(server_move, "job_lock", _no_lock)
+    monkeypatch.setattr(server_move, "job_lock", no_lock)
     with pytest.raises(Killed):
         move.run()
     move.server.kill()

@@ -24,21 +24,18 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, claim_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import StartServer
 from tests.support.cluster import Cluster
+from tests.support.divergence import StartServer
 from tests.support.in_process import run_here
+from tests.support.killed import Killed, no_lock
 from tests.support.servers import ValkeyServer
 from tests.support.stores import copy_of, evict, make_store, put_raw, raw, without_redis
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 NUMBER = 250
 FAST = 100_000
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
 
 
 def name_of(number: int) -> str:
@@ -120,7 +117,7 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
                 return answer
 
             monkeypatch.setattr(victim.redis, "exchange", exchange)
-            monkeypatch.setattr("checkout_cli.commands.migrate.run.job_lock", _no_lock)
+            monkeypatch.setattr("checkout_cli.commands.migrate.run.job_lock", no_lock)
             with pytest.raises(Killed):
                 migrate(victim, file, rate=FAST)
             kills += 1
@@ -138,22 +135,6 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
     assert verify(store).number == 0
     assert bodies(store) == expected
     assert store.redis.ask(("ZCARD", INDEX)) == NUMBER
-
-
-class _no_lock:  # noqa: N801  (stands for a function)
-    """A killed process's lock holds for half a minute; these tests do not wait for it."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __enter__(self) -> _no_lock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def still_held(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize("when", ["before the claim", "after the claim", "before the publish"])

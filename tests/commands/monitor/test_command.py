@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 from tests.support.stores import wait_until
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.servers import ValkeyServer
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 
 def test_it_prints_each_answer_and_a_summary(checkoutctl: Checkoutctl) -> None:

@@ -22,8 +22,8 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.serve.conftest import TOKEN, Served
-from tests.conftest import Checkoutctl
 from tests.readme import PATH as README
+from tests.support.command import Checkoutctl
 from tests.support.stores import wait_until
 
 Serve = Callable[..., Served]

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from checkout_cli.commands.serve.rules import alert_rules
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.serve.conftest import Served
-from tests.commands.sync.test_sync import write_externally
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
+from tests.support.divergence import write_externally
 from tests.support.stores import wait_until
 
 PROMTOOL = shutil.which("promtool")

@@ -12,7 +12,7 @@ from checkout_cli.commands.serve import serving
 from checkout_cli.commands.serve.serving import ExtraMissing, plan
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 TOKEN = "f00dcafe" * 4

@@ -35,7 +35,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import create_in_redis_alone, set_columns, write_externally
+from tests.support.divergence import create_in_redis_alone, set_columns, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store, put_raw
 

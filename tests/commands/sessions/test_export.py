@@ -19,12 +19,7 @@ from checkout_cli.errors import InvalidInput, TierUnavailable
 from checkout_cli.keys import INDEX, INDEX_BESIDE, session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import (
-    create_in_redis_alone,
-    set_columns,
-    update_in_database_alone,
-    write_externally,
-)
+from tests.support.divergence import create_in_redis_alone, set_columns, update_in_database_alone, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
 

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 
 NAME = "Ada Lovelace"
 

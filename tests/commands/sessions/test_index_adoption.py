@@ -20,7 +20,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis import index_moves
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Place
-from tests.commands.sync.test_sync import note_seen
+from tests.support.divergence import note_seen
 from tests.support.servers import ValkeyServer
 from tests.support.stores import LONG_AGO, database_away, make_store
 

@@ -6,8 +6,8 @@ import pytest
 
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import note_seen
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
+from tests.support.divergence import note_seen
 
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
 

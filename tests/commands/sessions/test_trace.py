@@ -19,7 +19,7 @@ from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import decode, encode_value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.inspection import KeyState
-from tests.commands.sync.test_sync import (
+from tests.support.divergence import (
     beside_redis,
     create_in_redis_alone,
     make_conflict,

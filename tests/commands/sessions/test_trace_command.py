@@ -7,8 +7,8 @@ import json
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import update_in_database_alone
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
+from tests.support.divergence import update_in_database_alone
 
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
 NAME = "Ada Lovelace"

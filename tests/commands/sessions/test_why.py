@@ -14,7 +14,7 @@ from checkout_cli.errors import ExitCode
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.keys import claim_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import (
+from tests.support.divergence import (
     create_in_redis_alone,
     make_conflict,
     set_columns,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 

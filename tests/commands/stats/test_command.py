@@ -17,7 +17,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 GONE = {"REDIS_PORT": "1"}
 

@@ -12,20 +12,18 @@ from checkout_cli.commands.sync import command
 from checkout_cli.commands.sync.sync import Keep
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.sync.test_sync import (
-    ID,
-    OTHER,
+from tests.commands.sync.test_sync import ID, OTHER, row_of
+from tests.support.divergence import (
     beside_the_database,
     create_in_redis_alone,
     locked,
     make_conflict,
-    row_of,
     set_columns,
     update_in_database_alone,
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 NO_REDIS = {"REDIS_PORT": "1"}
 

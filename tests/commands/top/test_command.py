@@ -21,7 +21,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkoutctl
+    from tests.support.command import Checkoutctl
 
 _LEAVE_SCREEN, _SHOW_CURSOR = "\x1b[?1049l", "\x1b[?25h"
 _CANARY = {"contactInfo": {"name": "Canary Bird", "phone": "+49 170 5550199"}, "userEmail": "canary@shop.example"}

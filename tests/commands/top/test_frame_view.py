@@ -11,44 +11,17 @@ from rich.text import Text
 
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, SessionsHealth, Status, TierHealth
 from checkout_cli.commands.health.snapshot import Snapshot
-from checkout_cli.commands.memory.show import Growth, Memory
+from checkout_cli.commands.memory.show import Memory
 from checkout_cli.commands.sessions.ending_soon import EndingSoon
-from checkout_cli.commands.slowlog.slowlog import ShapeTotal
-from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.commands.top.frame_view import Room, frame
 from checkout_cli.commands.top.top import TopLook
-from checkout_cli.domain.statistics import CacheCounts, Minute, Source, StatisticsReport
-from checkout_cli.errors import ConfigurationError, RedisUnavailable
-from checkout_cli.session import Session, TierName
-from checkout_cli.store.records import Count, Problem, Sighting
+from checkout_cli.domain.statistics import Source, StatisticsReport
+from checkout_cli.errors import ConfigurationError
+from checkout_cli.session import TierName
+from checkout_cli.store.records import Problem, Sighting
+from tests.support.looks import NOW, health, look_of, sighting
 
-NOW = 1_760_000_000_000
 FOOT = Text("q quit")
-
-
-def health(status: Status = Status.HEALTHY, pending: int = 0) -> HealthReport:
-    redis = RedisHealth(True, 0.0002, serving=True)
-    if status is not Status.HEALTHY:
-        redis = RedisHealth(False, problem=RedisUnavailable("Redis is away", hint="checkoutctl ping"))
-    sessions = SessionsHealth(Count(1234, TierName.REDIS))
-    tier = TierHealth(True, 0.0001)
-    return HealthReport(NOW, None, redis, tier, tier, sessions, status, PendingCounts(pending, 0, 0))
-
-
-def sighting(number: int, status: object = "pending", *, total: float | None = 24.5) -> Sighting:
-    session = Session(f"{number:08x}-0000", {"paymentStatus": status, "totalAmount": total}, 1, TierName.REDIS)
-    return Sighting(f"{number:08x}-0000", TierName.REDIS, session, NOW + number * 1000, 100)
-
-
-def look_of(**changes: object) -> TopLook:
-    minutes = tuple(Minute(NOW + n * 60_000, n, n // 2, n % 3, 0, n) for n in range(15))
-    caches = {"delivery": CacheCounts(hit=90, miss=10), "coupon": CacheCounts()}
-    report = StatisticsReport(Source.REDIS, NOW, minutes, 3600, caches=caches)
-    shot = Snapshot(NOW, 0.02, health(), {}, report, {"paid": 30, "pending": 4})
-    memory = Memory("h:1", 50 << 20, 100 << 20, limit_known=True, policy="noeviction", growth=Growth(60, 1 << 20, 0))
-    slow = (ShapeTotal("KEYS", "sessions", 3, 0.3, 0.2), ShapeTotal("EVAL", "", 1, 0.1, 0.1))
-    ending = EndingSoon(tuple(map(sighting, range(10))))
-    return replace(TopLook(shot, (memory,), slow, "", ending), **changes)  # type: ignore[arg-type]
 
 
 def shown(look: TopLook, room: Room | None = None, *notes: str) -> str:

@@ -9,7 +9,7 @@ from checkout_cli.clock import Clock
 from checkout_cli.commands.health.health import HealthReport, Status
 from checkout_cli.commands.top.screen_view import SHARE, Screen
 from checkout_cli.commands.top.top import TopLook
-from tests.commands.top.test_frame_view import health, look_of
+from tests.support.looks import health, look_of
 from tests.support.stores import ManualClock, wait_until
 
 

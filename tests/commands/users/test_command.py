@@ -11,7 +11,7 @@ from checkout_cli.cli.main import app
 from checkout_cli.files import audit
 from checkout_cli.keys import user_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.conftest import Checkoutctl
+from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
 UUID = "4645c59d-c428-4017-af90-a43ee2787c34"
