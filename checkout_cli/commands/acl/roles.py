@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from checkout_cli.commands.acl.needs import COMMANDS, IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.commands.needs import IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.commands.record import RoleName, records
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 
@@ -17,14 +17,6 @@ NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
 """The versions of Redis whose rules differ; every Valkey is like the newest."""
 _CLUSTER = frozenset(map(Need, ("cluster|slots", "cluster|myshardid", "cluster|info", "asking")))
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-
-
-class RoleName(StrEnum):
-    """Whom a user is for."""
-
-    READER = "reader"
-    OPERATOR = "operator"
-    APPLICATION = "application"
 
 
 @dataclass(frozen=True)
@@ -58,28 +50,11 @@ class Role:
 _PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
 _HASHES = "shows the password hashes of all users"
 _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
-_LOOKING = (
-    *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
-    *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
-    *("sessions trace", "sessions why", "sessions export", "sessions index check"),
-    *("stats", "top", "users list", "users show", "cache stats"),
-    *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
-    *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
-    *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
-    *("cron print", "cron install", "cron remove", "cron status"),
-    *("completion show", "completion install", "acl", "acl reader", "acl operator", "acl application", "acl check"),
-)
-_CHANGING = (
-    *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
-    *("sessions restore", "sessions extend", "sessions index repair", "sessions index adopt"),
-    *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
-    *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
-    *("serve", "cron run"),
-)
-NO_ROLE = {
-    "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
-    "demo": "it uses servers of its own",
-}
+
+_USES = [each for record in records() for each in record.entries()]
+COMMANDS = {name: entry for name, _, entry in _USES}
+"""What each command needs, by what is typed after ``checkoutctl``, of all records."""
+NO_ROLE = {name: use.no_role for name, use, _ in _USES if use.no_role}
 """Commands that no role has, and why."""
 
 ROLES = {
@@ -88,13 +63,13 @@ ROLES = {
         Role(
             RoleName.READER,
             "looks, and changes nothing: dashboards, monitoring, the curious",
-            {name: COMMANDS[name] for name in _LOOKING},
+            {name: entry for name, use, entry in _USES if use.role == RoleName.READER},
             {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
         ),
         Role(
             RoleName.OPERATOR,
             "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
-            {name: COMMANDS[name] for name in (*_LOOKING, *_CHANGING)},
+            {name: entry for name, use, entry in _USES if use.role},
             {"acl|list": _HASHES},
         ),
         Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),

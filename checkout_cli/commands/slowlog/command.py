@@ -32,8 +32,6 @@ def slowlog(
 
     Arguments are never shown, keys shortened: a slow log holds shoppers' data. --reset drops it; without a terminal
     that needs --yes.
-
-    Example: checkoutctl slowlog --limit 100
     """
     from checkout_cli.commands.slowlog.slowlog import slow_log
     from checkout_cli.commands.slowlog.view import show_slow_log

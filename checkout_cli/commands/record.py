@@ -1,0 +1,111 @@
+"""What a command's record is, and how the records of all commands are found.
+
+Each folder beside this file has a ``record.py`` with a ``RECORD``. The tree and its help, the completions, the roles
+and their ACL rules, the table in the README and the runs that prove a role follow from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from checkout_cli import commands
+from checkout_cli.commands.needs import NOTHING, Entry
+
+
+class RoleName(StrEnum):
+    """Whom a user of Redis is for."""
+
+    READER = "reader"
+    OPERATOR = "operator"
+    APPLICATION = "application"
+
+
+@dataclass(frozen=True)
+class Use:
+    """One way to use a command, and what it needs of Redis.
+
+    ``words`` are those below the command's name, with an option where a command that writes can also merely look.
+    ``role`` is the least that has it, reader or operator; ``no_role`` says why none has. The role is proven by a run:
+    with the arguments ``run`` (by default the option, if there is one), which read ``given``.
+    """
+
+    words: str
+    role: str
+    needs: Entry | Callable[[], Entry] = NOTHING
+    run: str = ""
+    given: str | None = None
+    no_role: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """All that is said of a command in one place, its folder's.
+
+    ``place`` orders the help: a ten begins a group. ``example`` is what the help begins with; ``examples`` are the same
+    of the words below it, where it is more than these.
+    """
+
+    name: str
+    place: int
+    summary: str
+    example: str
+    uses: tuple[Use, ...]
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for use in self.uses:
+            if use.role not in {RoleName.READER, RoleName.OPERATOR} and (use.role or not use.no_role):
+                raise ValueError(f"the record of {self.name} names a role that does not exist: {use.role!r}")
+            if isinstance(use.needs, Entry):
+                self._known(use.needs)
+
+    def example_of(self, words: str) -> str:
+        """What the help of the command, or of words below it, begins with."""
+        return self.examples.get(words, f"checkoutctl {self.name} {words}") if words else self.example
+
+    def entries(self) -> Iterator[tuple[str, Use, Entry]]:
+        """Each use: what is typed after ``checkoutctl``, and what it needs."""
+        for use in self.uses:
+            entry = use.needs if isinstance(use.needs, Entry) else use.needs()
+            yield f"{self.name} {use.words}".strip(), use, self._known(entry)
+
+    def _known(self, entry: Entry) -> Entry:
+        for need in sorted(entry.everything | entry.fenced):
+            if not need.known:
+                named = " on ".join(filter(None, (need.command, need.keys)))
+                raise ValueError(f"the record of {self.name} names a need that does not exist: {named}")
+        return entry
+
+
+@cache
+def names() -> frozenset[str]:
+    """What can be typed after ``checkoutctl``: the folders that have a command."""
+    places = (each for path in commands.__path__ for each in Path(path).iterdir())
+    return frozenset(place.name for place in places if (place / "command.py").exists())
+
+
+def record_of(name: str) -> Command:
+    """The record of one command, without importing any other.
+
+    Raises:
+        ValueError: there is none in its folder, or it is of another name.
+    """
+    module = f"checkout_cli.commands.{name}.record"
+    try:
+        record: Command = import_module(module).RECORD
+    except ModuleNotFoundError as error:
+        raise ValueError(f"commands/{name} has no record.py ({error})") from error
+    if record.name != name:
+        raise ValueError(f"commands/{name}/record.py has the record of {record.name}")
+    return record
+
+
+@cache
+def records() -> tuple[Command, ...]:
+    """All of them, in the order of the help."""
+    return tuple(sorted(map(record_of, names()), key=lambda record: (record.place, record.name)))
