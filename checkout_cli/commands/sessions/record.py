@@ -66,7 +66,7 @@ RECORD = Command(
             "delete",
             "operator",
             Entry(PUBLISH | FLUSH | LOOK | LIST, IDENTITY | NOTE, HAND_OVER),
-            run="{living} --yes",
+            run="--status paid --yes",
         ),
         Use("restore", "operator", Entry(PUBLISH, IDENTITY, HAND_OVER), run="{undo}"),
         Use(
