@@ -1,48 +1,45 @@
 """What a command's record is, and how the records of all commands are found.
 
 Each folder beside this file has a ``record.py`` with a ``RECORD``. The tree and its help, the completions, the roles
-and their ACL rules, the table in the README and the runs that prove a role follow from these.
+and their ACL rules, the table in the README and the runs that prove a role follow from these. The help reads them all,
+so they import nothing but this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from checkout_cli import commands
-from checkout_cli.commands.needs import NOTHING, Entry
 
 
-class RoleName(StrEnum):
-    """Whom a user of Redis is for."""
-
-    READER = "reader"
-    OPERATOR = "operator"
-    APPLICATION = "application"
-
-
-@dataclass(frozen=True)
-class Use:
-    """One way to use a command, and what it needs of Redis.
+class Use(NamedTuple):
+    """One way to use a command, and what it needs of Redis, in the words of ``acl/needs.py``.
 
     ``words`` are those below the command's name, with an option where a command that writes can also merely look.
-    ``role`` is the least that has it, reader or operator; ``no_role`` says why none has. The role is proven by a run:
-    with the arguments ``run`` (by default the option, if there is one), which read ``given``.
+    ``role`` is the least that has it, reader or operator; ``no_role`` says why none has. It cannot do without its
+    ``needs``, says less without ``helps``, and needs ``fenced`` besides where a replica can be promoted. Whatever the
+    uses need that it ``does``, it needs too; those that it ``tries`` are a help.
+
+    The role is proven by a run with the arguments ``run`` (by default the option, if there is one), which reads
+    ``given``.
     """
 
     words: str
     role: str
-    needs: Entry | Callable[[], Entry] = NOTHING
+    needs: str = ""
+    helps: str | Callable[[], str] = ""
+    fenced: str = ""
+    does: tuple[str, ...] = ()
+    tries: tuple[str, ...] = ()
     run: str = ""
     given: str | None = None
     no_role: str = ""
 
 
-@dataclass(frozen=True)
 class Command:
     """All that is said of a command in one place, its folder's.
 
@@ -50,36 +47,28 @@ class Command:
     of the words below it, where it is more than these.
     """
 
-    name: str
-    place: int
-    summary: str
-    example: str
-    uses: tuple[Use, ...]
-    examples: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        name: str,
+        place: int,
+        summary: str,
+        example: str,
+        uses: tuple[Use, ...],
+        examples: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.place, self.summary, self.example = name, place, summary, example
+        self.uses, self.examples = uses, examples or {}
+        for use in uses:
+            if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
+                raise ValueError(f"the record of {name} names a role that does not exist: {use.role!r}")
 
-    def __post_init__(self) -> None:
-        for use in self.uses:
-            if use.role not in {RoleName.READER, RoleName.OPERATOR} and (use.role or not use.no_role):
-                raise ValueError(f"the record of {self.name} names a role that does not exist: {use.role!r}")
-            if isinstance(use.needs, Entry):
-                self._known(use.needs)
+    def by_name(self) -> dict[str, Use]:
+        """Its uses by what is typed after ``checkoutctl``."""
+        return {f"{self.name} {use.words}".strip(): use for use in self.uses}
 
     def example_of(self, words: str) -> str:
         """What the help of the command, or of words below it, begins with."""
         return self.examples.get(words, f"checkoutctl {self.name} {words}") if words else self.example
-
-    def entries(self) -> Iterator[tuple[str, Use, Entry]]:
-        """Each use: what is typed after ``checkoutctl``, and what it needs."""
-        for use in self.uses:
-            entry = use.needs if isinstance(use.needs, Entry) else use.needs()
-            yield f"{self.name} {use.words}".strip(), use, self._known(entry)
-
-    def _known(self, entry: Entry) -> Entry:
-        for need in sorted(entry.everything | entry.fenced):
-            if not need.known:
-                named = " on ".join(filter(None, (need.command, need.keys)))
-                raise ValueError(f"the record of {self.name} names a need that does not exist: {named}")
-        return entry
 
 
 @cache

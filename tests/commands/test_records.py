@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +13,12 @@ from typing import Any
 import pytest
 
 from checkout_cli import commands
+from checkout_cli.commands.acl.needs import table
 from checkout_cli.commands.acl.roles import COMMANDS
-from checkout_cli.commands.needs import SESSIONS, Entry, on, plain
 from checkout_cli.commands.record import Command, Use, names, records
-from checkout_cli.keys import SESSION_PREFIX
 
 ROOT = Path(__file__).parents[2]
 RECORD = """
-from checkout_cli.commands.needs import SESSIONS, Entry, on, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -30,8 +27,8 @@ RECORD = Command(
     summary="Do what nobody has done before.",
     example="checkoutctl newword --often 3",
     uses=(
-        Use("--dry-run", "reader", Entry(plain("ping"))),
-        Use("", "operator", Entry(plain("ping") | on(SESSIONS, "pexpire")), run="--often 2"),
+        Use("--dry-run", "reader", "ping"),
+        Use("", "operator", "ping sessions:pexpire", run="--often 2"),
     ),
 )
 """
@@ -136,19 +133,16 @@ def test_a_role_that_does_not_exist_is_named(role: str) -> None:
         command(Use("", "reader"), Use("all", role))
 
 
-@pytest.mark.parametrize(
-    ("entry", "named"),
-    [
-        (Entry(plain("ping pingg")), "pingg"),
-        (Entry(helps=on(SESSIONS, "get gte")), f"gte on {SESSIONS}"),
-        (Entry(fenced=on(f"{SESSION_PREFIX}x*", "get")), f"get on {SESSION_PREFIX}x*"),
-        (Entry(plain("get")), "get"),
-        (Entry(on(SESSIONS, "ping")), f"ping on {SESSIONS}"),
-    ],
-)
-def test_a_need_that_does_not_exist_is_named(entry: Entry, named: str) -> None:
-    said = re.escape(f"the record of newword names a need that does not exist: {named}")
-    with pytest.raises(ValueError, match=f"^{said}$"):
-        command(Use("", "reader", entry))
-    with pytest.raises(ValueError, match=f"^{said}$"):
-        list(command(Use("", "reader", lambda: entry)).entries())
+@pytest.mark.parametrize("word", ["pingg", "LOCKED", "sessions:gte", "session:get", "get", "sessions:ping", ":get"])
+@pytest.mark.parametrize("field", ["needs", "helps", "fenced"])
+def test_a_need_that_does_not_exist_is_named(word: str, field: str) -> None:
+    record = command(Use("", "reader", **{field: f"ping {word}"}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"^the record of newword names a need that does not exist: '{word}'$"):
+        table([record])
+
+
+@pytest.mark.parametrize("field", ["does", "tries"])
+def test_another_use_that_does_not_exist_is_named(field: str) -> None:
+    record = command(Use("", "reader", **{field: ("helth",)}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^the record of newword names a need that does not exist: 'helth'$"):
+        table([record])

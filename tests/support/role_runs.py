@@ -263,7 +263,7 @@ STATES = {
 def _runs() -> Iterator[Run]:
     """The runs that the records name, in all these states."""
     for record in records():
-        for name, use, _ in record.entries():
+        for name, use in record.by_name().items():
             command, _, option = name.partition(" --")
             arguments = use.run or (option and f"--{option}")
             arguments = arguments.replace("{living}", LIVING)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, grants
-from checkout_cli.commands.needs import Access, Entry, Need, Needs
-from checkout_cli.commands.record import RoleName
+from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
+from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector, of_each_server

@@ -68,8 +68,8 @@ def check(
     code 0: the role is complete. 1: a grant is missing, or cannot be told.
     """
     from checkout_cli.commands.acl.check import check_access
+    from checkout_cli.commands.acl.roles import RoleName
     from checkout_cli.commands.acl.view import show_check
-    from checkout_cli.commands.record import RoleName
     from checkout_cli.errors import ExitCode
 
     context = context_of(typer_context)
@@ -80,8 +80,7 @@ def check(
 
 
 def _show_rule(typer_context: typer.Context, role: str, user: str | None, *, as_json: bool) -> None:
-    from checkout_cli.commands.acl.roles import rule_of
+    from checkout_cli.commands.acl.roles import RoleName, rule_of
     from checkout_cli.commands.acl.view import show_rule
-    from checkout_cli.commands.record import RoleName
 
     show_rule(rule_of(RoleName(role), context_of(typer_context).settings(), user), as_json=as_json)

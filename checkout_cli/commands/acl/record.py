@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import IDENTITY, Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -11,7 +10,7 @@ RECORD = Command(
         Use("reader", "reader"),
         Use("operator", "reader"),
         Use("application", "reader"),
-        Use("check", "reader", Entry(helps=plain("multi discard") | IDENTITY), run="--role reader"),
+        Use("check", "reader", helps="multi discard IDENTITY", run="--role reader"),
     ),
     examples={
         "reader": "checkoutctl acl reader --user grafana",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from checkout_cli.commands.needs import IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
-from checkout_cli.commands.record import RoleName, records
+from checkout_cli.commands.acl.needs import IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs, table
+from checkout_cli.commands.record import records
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 
@@ -17,6 +18,14 @@ NEWEST, OLDER, OLDEST = (7, 2), (7, 0), (6, 2)
 """The versions of Redis whose rules differ; every Valkey is like the newest."""
 _CLUSTER = frozenset(map(Need, ("cluster|slots", "cluster|myshardid", "cluster|info", "asking")))
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+class RoleName(StrEnum):
+    """Whom a user is for."""
+
+    READER = "reader"
+    OPERATOR = "operator"
+    APPLICATION = "application"
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,10 @@ _PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
 _HASHES = "shows the password hashes of all users"
 _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
 
-_USES = [each for record in records() for each in record.entries()]
-COMMANDS = {name: entry for name, _, entry in _USES}
+COMMANDS = table(records())
 """What each command needs, by what is typed after ``checkoutctl``, of all records."""
-NO_ROLE = {name: use.no_role for name, use, _ in _USES if use.no_role}
+_USES = {name: use for record in records() for name, use in record.by_name().items()}
+NO_ROLE = {name: use.no_role for name, use in _USES.items() if use.no_role}
 """Commands that no role has, and why."""
 
 ROLES = {
@@ -63,13 +72,13 @@ ROLES = {
         Role(
             RoleName.READER,
             "looks, and changes nothing: dashboards, monitoring, the curious",
-            {name: entry for name, use, entry in _USES if use.role == RoleName.READER},
+            {name: COMMANDS[name] for name, use in _USES.items() if use.role == RoleName.READER},
             {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
         ),
         Role(
             RoleName.OPERATOR,
             "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
-            {name: entry for name, use, entry in _USES if use.role},
+            {name: COMMANDS[name] for name, use in _USES.items() if use.role},
             {"acl|list": _HASHES},
         ),
         Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),

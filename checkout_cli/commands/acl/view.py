@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from checkout_cli.commands.acl.check import Capabilities, State, Way
+from checkout_cli.commands.acl.needs import Need
 from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
-from checkout_cli.commands.needs import Need
 from checkout_cli.terminal.output import Column, narrate, partial_document, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 

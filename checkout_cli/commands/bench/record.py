@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import COUNT, HAND_OVER, IDENTITY, LOCK, PUBLISH, Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -6,12 +5,5 @@ RECORD = Command(
     place=61,
     summary="Measure what Redis brings on your own servers.",
     example="checkoutctl bench --seconds 20 --shoppers 100",
-    uses=(
-        Use(
-            "",
-            "operator",
-            Entry(PUBLISH | HAND_OVER | LOCK | COUNT | plain("ping"), IDENTITY),
-            run="--seconds 2 --shoppers 2 --yes",
-        ),
-    ),
+    uses=(Use("", "operator", "PUBLISH HAND_OVER LOCK COUNT ping", "IDENTITY", run="--seconds 2 --shoppers 2 --yes"),),
 )

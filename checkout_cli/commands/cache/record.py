@@ -1,25 +1,4 @@
-from checkout_cli.commands.needs import (
-    CHANGE_CACHE,
-    COUPONS,
-    DELIVERY,
-    IDENTITY,
-    READ_CACHE,
-    SCRIPTS,
-    STATISTICS,
-    Entry,
-    on,
-    plain,
-)
 from checkout_cli.commands.record import Command, Use
-
-
-def _look(keys: str) -> Entry:
-    return Entry(on(keys, READ_CACHE), IDENTITY)
-
-
-def _invalidate(keys: str) -> Entry:
-    return _look(keys) | Entry(on(keys, CHANGE_CACHE) | SCRIPTS | plain("scan"))
-
 
 RECORD = Command(
     "cache",
@@ -27,21 +6,34 @@ RECORD = Command(
     summary="Look at, correct and invalidate what is cached.",
     example="checkoutctl cache stats",
     uses=(
-        Use("stats", "reader", STATISTICS),
-        Use("delivery get", "reader", _look(DELIVERY), run="5 20"),
-        Use("delivery list", "reader", _look(DELIVERY) | Entry(plain("scan"))),
-        Use("delivery set", "operator", _look(DELIVERY) | Entry(on(DELIVERY, "set")), run="7 20 1.5 --yes"),
-        Use("delivery invalidate", "operator", _invalidate(DELIVERY), run="--yes"),
-        Use("coupon get", "reader", _look(COUPONS), run="SAVE10"),
-        Use("coupon list", "reader", _look(COUPONS) | Entry(plain("scan"))),
+        Use("stats", "reader", "minutes:hgetall", "IDENTITY"),
+        Use("delivery get", "reader", "delivery:get,getrange,strlen,pttl", "IDENTITY", run="5 20"),
+        Use("delivery list", "reader", "delivery:get,getrange,strlen,pttl scan", "IDENTITY"),
+        Use("delivery set", "operator", "delivery:get,getrange,strlen,pttl,set", "IDENTITY", run="7 20 1.5 --yes"),
+        Use(
+            "delivery invalidate",
+            "operator",
+            "delivery:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS scan",
+            "IDENTITY",
+            run="--yes",
+        ),
+        Use("coupon get", "reader", "coupons:get,getrange,strlen,pttl", "IDENTITY", run="SAVE10"),
+        Use("coupon list", "reader", "coupons:get,getrange,strlen,pttl scan", "IDENTITY"),
         Use(
             "coupon set",
             "operator",
-            _look(COUPONS) | Entry(on(COUPONS, "set")),
+            "coupons:get,getrange,strlen,pttl,set",
+            "IDENTITY",
             run="SAVE20 - --yes",
             given='{"valid": true}',
         ),
-        Use("coupon invalidate", "operator", _invalidate(COUPONS), run="SAVE10 --yes"),
+        Use(
+            "coupon invalidate",
+            "operator",
+            "coupons:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS scan",
+            "IDENTITY",
+            run="SAVE10 --yes",
+        ),
     ),
     examples={
         "stats": "checkoutctl cache stats --since 5m",

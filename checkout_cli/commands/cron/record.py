@@ -1,7 +1,4 @@
-from checkout_cli.commands.cleanup.record import CLEANUP
-from checkout_cli.commands.health.record import HEALTH
 from checkout_cli.commands.record import Command, Use
-from checkout_cli.commands.sync.record import SYNC
 
 RECORD = Command(
     "cron",
@@ -13,7 +10,7 @@ RECORD = Command(
         Use("install", "reader", run="--dry-run"),
         Use("remove", "reader", run="--dry-run"),
         Use("status", "reader"),
-        Use("run", "operator", HEALTH | CLEANUP | SYNC, run="health --jitter 0"),
+        Use("run", "operator", does=("health", "cleanup", "sync"), run="health --jitter 0"),
     ),
     examples={
         "print": "checkoutctl cron print --format systemd",

@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -6,5 +5,5 @@ RECORD = Command(
     place=51,
     summary="Show what Redis says of itself, and what that means.",
     example="checkoutctl info memory stats --diff 5",
-    uses=(Use("", "reader", Entry(plain("info"))),),
+    uses=(Use("", "reader", "info"),),
 )

@@ -1,12 +1,4 @@
-from checkout_cli.commands.needs import ALL, IDENTITY, SESSIONS, Entry, on, plain
 from checkout_cli.commands.record import Command, Use
-from checkout_cli.keys import INDEX
-
-_MEASURE = on(ALL, "memory|usage pttl") | on(INDEX, "strlen") | plain("scan dbsize randomkey client|no-touch")
-MEMORY = Entry(
-    plain("info"),
-    _MEASURE | plain("config|get") | on(SESSIONS, "strlen get") | on(ALL, "object|idletime object|freq"),
-)
 
 RECORD = Command(
     "memory",
@@ -14,13 +6,14 @@ RECORD = Command(
     summary="See what takes Redis' memory, and limit it safely.",
     example="checkoutctl memory show",
     uses=(
-        Use("show", "reader", MEMORY),
-        Use("families", "reader", Entry(plain("scan"), _MEASURE | IDENTITY)),
-        Use("tune --advise", "reader", Entry(plain("info"), on(ALL, "memory|usage") | plain("scan config|get"))),
+        Use("show", "reader", "info", "MEASURE config|get sessions:strlen,get all:object|idletime,object|freq"),
+        Use("families", "reader", "scan", "MEASURE IDENTITY"),
+        Use("tune --advise", "reader", "info", "all:memory|usage scan config|get"),
         Use(
             "tune",
             "",
-            Entry(plain("info config|get config|set"), plain("config|rewrite")),
+            "info config|get config|set",
+            "config|rewrite",
             no_role="CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
         ),
     ),

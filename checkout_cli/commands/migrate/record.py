@@ -1,21 +1,4 @@
-from checkout_cli.commands.needs import (
-    COUNT,
-    FLUSH,
-    HAND_OVER,
-    IDENTITY,
-    LOCK,
-    LOOK,
-    MINUTES,
-    NOTE,
-    PUBLISH,
-    SESSIONS,
-    USERS,
-    Entry,
-    on,
-    plain,
-)
 from checkout_cli.commands.record import Command, Use
-from checkout_cli.keys import LEGACY_STATS
 
 RECORD = Command(
     "migrate",
@@ -23,22 +6,19 @@ RECORD = Command(
     summary="Bring sessions to Redis, or to another one, without downtime.",
     example="checkoutctl migrate plan",
     uses=(
-        Use("plan", "reader", Entry(LOOK | plain("ping"), IDENTITY)),
-        Use("run", "operator", Entry(LOOK | PUBLISH | LOCK | plain("ping"), IDENTITY, HAND_OVER), run="--restart"),
+        Use("plan", "reader", "LOOK ping", "IDENTITY"),
+        Use("run", "operator", "LOOK PUBLISH LOCK ping", "IDENTITY", "HAND_OVER", run="--restart"),
         Use(
             "run --to",
             "operator",
-            Entry(
-                (LOOK | PUBLISH | FLUSH | LOCK | COUNT | plain("ping"))
-                | on(SESSIONS, "evalsha pexpire")
-                | on([USERS, MINUTES, LEGACY_STATS], "hgetall pttl evalsha exists hset pexpire"),
-                IDENTITY | NOTE,
-                HAND_OVER,
-            ),
+            "LOOK PUBLISH FLUSH LOCK COUNT ping sessions:evalsha,pexpire "
+            "figures:hgetall,pttl,evalsha,exists,hset,pexpire",
+            "IDENTITY NOTE",
+            "HAND_OVER",
             run="--to {other} --restart",
         ),
-        Use("verify", "reader", Entry(LOOK | plain("ping"), IDENTITY)),
-        Use("verify --to", "reader", Entry(LOOK | COUNT | plain("ping"), IDENTITY), run="--to {other}"),
+        Use("verify", "reader", "LOOK ping", "IDENTITY"),
+        Use("verify --to", "reader", "LOOK COUNT ping", "IDENTITY", run="--to {other}"),
         Use("status", "reader"),
     ),
     examples={

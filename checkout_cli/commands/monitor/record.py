@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import IDENTITY, Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -6,5 +5,5 @@ RECORD = Command(
     place=54,
     summary="Watch the commands that Redis gets at this moment.",
     example="checkoutctl monitor --seconds 5 --family sessions",
-    uses=(Use("", "operator", Entry(plain("monitor"), IDENTITY), run="--seconds 0.2"),),
+    uses=(Use("", "operator", "monitor", "IDENTITY", run="--seconds 0.2"),),
 )

@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -6,5 +5,5 @@ RECORD = Command(
     place=21,
     summary="Time round trips to Redis; without an answer, say what fails.",
     example="checkoutctl ping --count 10 --interval 0.2",
-    uses=(Use("", "reader", Entry(plain("ping")), run="--count 1"),),
+    uses=(Use("", "reader", "ping", run="--count 1"),),
 )

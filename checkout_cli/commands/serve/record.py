@@ -1,7 +1,4 @@
-from checkout_cli.commands.health.record import HEALTH
-from checkout_cli.commands.needs import COUNT, IDENTITY, JOBS, LIST, LOCK, SESSIONS, STATISTICS, Entry, on
 from checkout_cli.commands.record import Command, Use
-from checkout_cli.commands.sessions.record import INDEX_REPAIR
 
 RECORD = Command(
     "serve",
@@ -12,11 +9,9 @@ RECORD = Command(
         Use(
             "",
             "operator",
-            Entry(
-                (HEALTH.needs | LIST | COUNT | LOCK | STATISTICS.needs | on(SESSIONS, "get mget") | on(JOBS, "get set"))
-                | INDEX_REPAIR,
-                HEALTH.helps | IDENTITY,
-            ),
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get,mget jobs:get,set",
+            "IDENTITY",
+            does=("health",),
             run="--print-rules",
         ),
     ),

@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import IDENTITY, LOOK, PUBLISH, Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -7,7 +6,7 @@ RECORD = Command(
     summary="Set everything up, and prove that it works.",
     example="checkoutctl setup --check",
     uses=(
-        Use("--check", "reader", Entry(plain("ping"), IDENTITY)),
-        Use("", "operator", Entry(plain("ping") | PUBLISH | LOOK, IDENTITY), run="--yes"),
+        Use("--check", "reader", "ping", "IDENTITY"),
+        Use("", "operator", "ping PUBLISH LOOK", "IDENTITY", run="--yes"),
     ),
 )

@@ -1,7 +1,4 @@
-from checkout_cli.commands.needs import IDENTITY, Entry, plain
 from checkout_cli.commands.record import Command, Use
-
-SLOWLOG = Entry(plain("slowlog|get"), plain("slowlog|len config|get") | IDENTITY)
 
 RECORD = Command(
     "slowlog",
@@ -9,7 +6,7 @@ RECORD = Command(
     summary="Show which commands took Redis long.",
     example="checkoutctl slowlog --limit 100",
     uses=(
-        Use("", "reader", SLOWLOG),
-        Use("--reset", "operator", SLOWLOG | Entry(plain("slowlog|reset")), run="--reset --yes"),
+        Use("", "reader", "slowlog|get", "slowlog|len config|get IDENTITY"),
+        Use("--reset", "operator", "slowlog|reset", does=("slowlog",), run="--reset --yes"),
     ),
 )

@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import STATISTICS, STATUSES
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -6,5 +5,5 @@ RECORD = Command(
     place=41,
     summary="Show how checkouts went in the last minutes.",
     example="checkoutctl stats --since 60m --watch 5",
-    uses=(Use("", "reader", STATISTICS | STATUSES, run="--by status"),),
+    uses=(Use("", "reader", "minutes:hgetall", "IDENTITY STATUSES", run="--by status"),),
 )

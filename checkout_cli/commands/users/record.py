@@ -1,4 +1,3 @@
-from checkout_cli.commands.needs import IDENTITY, TRACKED, Entry, plain
 from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
@@ -7,8 +6,8 @@ RECORD = Command(
     summary="See how users' checkouts went of late.",
     example="checkoutctl users list",
     uses=(
-        Use("list", "reader", Entry(TRACKED | plain("scan"), IDENTITY)),
-        Use("show", "reader", Entry(TRACKED | plain("scan"), IDENTITY), run="user-1"),
+        Use("list", "reader", "TRACKED scan", "IDENTITY"),
+        Use("show", "reader", "TRACKED scan", "IDENTITY", run="user-1"),
     ),
     examples={
         "list": "checkoutctl users list --limit 200 --output csv",

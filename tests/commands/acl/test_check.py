@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.commands.acl.check import Capabilities, State, Way, check_access
-from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, ROLES, rule_of
-from checkout_cli.commands.record import RoleName
+from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, ROLES, RoleName, rule_of
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.keys import INDEX, INDEX_ASIDE, PENDING

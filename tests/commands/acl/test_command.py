@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, rule_of
-from checkout_cli.commands.record import RoleName
+from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, RoleName, rule_of
 from checkout_cli.config.settings import Settings
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer

@@ -17,12 +17,22 @@ import redis
 import typer
 
 from checkout_cli.cli.main import app
-from checkout_cli.commands.acl.roles import COMMANDS, NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, grants, rule_of
+from checkout_cli.commands.acl.needs import ACCESS, ALL, LIBRARY, Access, Need
+from checkout_cli.commands.acl.roles import (
+    COMMANDS,
+    NEWEST,
+    NO_ROLE,
+    OLDER,
+    OLDEST,
+    PASSWORD,
+    ROLES,
+    RoleName,
+    grants,
+    rule_of,
+)
 from checkout_cli.commands.doctor.check import CHECKS
 from checkout_cli.commands.doctor.check import Need as DoctorNeed
 from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
-from checkout_cli.commands.needs import ACCESS, ALL, LIBRARY, Access, Need
-from checkout_cli.commands.record import RoleName
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.servers.embedded import HOST

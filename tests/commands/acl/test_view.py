@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from checkout_cli.commands.acl.check import Capabilities, Capability, Way
-from checkout_cli.commands.acl.roles import NO_ROLE, ROLES
+from checkout_cli.commands.acl.roles import NO_ROLE, ROLES, RoleName
 from checkout_cli.commands.acl.view import show_check, show_roles
-from checkout_cli.commands.record import RoleName
 
 
 def found(*commands: Capability, **facts: object) -> Capabilities:

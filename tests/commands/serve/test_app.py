@@ -17,8 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from checkout_cli.cli.main import app
-from checkout_cli.commands.acl.roles import NEWEST, PASSWORD, rule_of
-from checkout_cli.commands.record import RoleName
+from checkout_cli.commands.acl.roles import NEWEST, PASSWORD, RoleName, rule_of
 from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
