@@ -30,9 +30,6 @@ from checkout_cli.commands.acl.roles import (
     grants,
     rule_of,
 )
-from checkout_cli.commands.doctor.check import CHECKS
-from checkout_cli.commands.doctor.check import Need as DoctorNeed
-from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.servers.embedded import HOST
@@ -374,11 +371,6 @@ def test_what_a_role_does_without_none_of_its_commands_needs() -> None:
 
 def test_the_reader_is_granted_nothing_that_writes(settings: Settings) -> None:
     assert {need.access for need in ROLES[RoleName.READER].needs(settings)} <= {Access.NONE, Access.READ}
-
-
-def test_all_that_a_check_of_the_doctor_says_it_needs_is_in_the_table() -> None:
-    said = {need for check in CHECKS.values() for need in check.needs if not isinstance(need, DoctorNeed)}
-    assert said - {need.command for need in COMMANDS["doctor"].everything} == set()
 
 
 @pytest.mark.parametrize("command", sorted(ACCESS))
