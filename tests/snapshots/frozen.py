@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ from tests.doctoring import FakeMachine
 from tests.in_process import Outcome, run_here
 from tests.role_runs import Run, Scene
 from tests.servers import ValkeyServer
-from tests.snapshots.steady import process_id, steady
+from tests.snapshots.steady import commands_in, process_id, steady
 
 BEGINNING = datetime.datetime(2026, 3, 2, 10, 0, tzinfo=datetime.UTC)
 """When a state is made."""
@@ -263,13 +264,29 @@ class Place(Scene):
     @contextmanager
     def _servers(self) -> Iterator[None]:
         """Servers that are the same everywhere."""
-        read = redis.Connection.read_response
+        send, read = redis.Connection.send_packed_command, redis.Connection.read_response
+        asked: defaultdict[redis.Connection, deque[list[bytes]]] = defaultdict(deque)
+
+        def send_and_note(connection: redis.Connection, packed: Any, *arguments: Any, **options: Any) -> None:
+            asked[connection].extend(commands_in(packed if isinstance(packed, bytes) else b"".join(packed)))
+            send(connection, packed, *arguments, **options)
 
         def read_steadily(connection: redis.Connection, *arguments: Any, **options: Any) -> Any:
+            command = asked[connection].popleft() if asked[connection] else []
             reply = read(connection, *arguments, **options)
-            return steady(reply, "other" if connection.port == self.other.port else "server")
+            return steady(command, reply, "other" if connection.port == self.other.port else "server")
 
-        with mock.patch.object(redis.Connection, "read_response", read_steadily):
+        def disconnect(connection: redis.Connection, *arguments: Any, **options: Any) -> None:
+            asked.pop(connection, None)
+            leave(connection, *arguments, **options)
+
+        leave = redis.Connection.disconnect
+        with mock.patch.multiple(
+            redis.Connection,
+            send_packed_command=send_and_note,
+            read_response=read_steadily,
+            disconnect=disconnect,
+        ):
             yield
 
     @contextmanager
@@ -312,7 +329,9 @@ class Place(Scene):
         ):
             text = text.replace(found, instead)
         text = _OWN_NAME.sub(lambda name: "#" * len(name[0]), text)
-        return re.sub(r"\b[0-4](?=-59/5 )", "#", text)  # the minute of a job follows from its directory
+        text = re.sub(r"\b[0-4](?=-59/5 )", "#", text)  # the minute of a job follows from its directory
+        text = re.sub(r"checkout\.db \(\d+:\d+\)", "checkout.db (#:#)", text)  # the file system's number of the file
+        return re.sub(r'("seconds": ?0\.2)\d+', r"\1", text)  # how long ``monitor`` has listened
 
 
 _OWN_LETTERS = "JQXZ"

@@ -55,5 +55,5 @@ def readable(text: str) -> str:
 def shape_of(text: str) -> str:
     """Of a text that is another one at each run: its words, without numbers, drawings and how wide its tables are."""
     text = re.sub(r"[▁▂▃▄▅▆▇█░·]+", "▁", text)
-    text = re.sub(r"\d[\d.,]*", "#", text)
+    text = re.sub(r"-?\d[\d.,]*", "#", text)
     return re.sub(r" {2,}", "  ", text.replace("does not hold here", "holds here"))
