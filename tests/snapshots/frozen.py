@@ -30,14 +30,14 @@ import redis
 import time_machine
 
 import checkout_cli
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.machine import Machine, Room
-from checkout_cli.settings import Settings
-from tests.doctoring import FakeMachine
-from tests.in_process import Outcome, run_here
-from tests.role_runs import Run, Scene
-from tests.servers import ValkeyServer
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.servers.machine import Machine, Room
 from tests.snapshots.steady import commands_in, process_id, steady
+from tests.support.doctoring import FakeMachine
+from tests.support.in_process import Outcome, run_here
+from tests.support.role_runs import Run, Scene
+from tests.support.servers import ValkeyServer
 
 BEGINNING = datetime.datetime(2026, 3, 2, 10, 0, tzinfo=datetime.UTC)
 """When a state is made."""
