@@ -87,13 +87,9 @@ def _apply(change: Change, done: str, *, dry_run: bool, yes: bool) -> None:
         narrate(f"nothing to do: they are {done} already")
         return
     write(change.diff)
-    if dry_run:
-        return
-    if not yes and not confirm("Change the crontab?"):
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
-    kept = crontab.write(change)
-    narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
+    if confirm((), "Change the crontab?", yes=yes, dry_run=dry_run):
+        kept = crontab.write(change)
+        narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
 
 
 @app.command()

@@ -49,17 +49,24 @@ def tune(
     from checkout_cli.commands.memory import tune as operations
     from checkout_cli.commands.memory.advice import advise as recommend
     from checkout_cli.commands.memory.limits import limits_wanted
-    from checkout_cli.commands.memory.tune_view import Consent, show_advice, show_tuning
+    from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
     from checkout_cli.errors import ExitCode
+    from checkout_cli.terminal.prompt import confirm
 
     wanted = limits_wanted(maxmemory, policy, samples)
     operations.checked(wanted, advise=advise, undo=undo, persist=persist)
-    agreed = Consent(yes=yes, dry_run=dry_run)
     with context_of(typer_context).store(timeout) as store:
         if advise:
             show_advice(recommend(store), as_json=as_json)
             return
-        done = operations.run(store, wanted, agreed=agreed, persist=persist, force=force, undo=undo)
+        done = operations.run(
+            store,
+            wanted,
+            agreed=lambda it: confirm(() if dry_run else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
+            persist=persist,
+            force=force,
+            undo=undo,
+        )
     show_tuning(done, as_json=as_json, dry_run=dry_run)
-    if done.refused(dry_run=dry_run) or not done.all_persisted:
+    if not done.all_persisted:
         raise typer.Exit(ExitCode.FINDING)

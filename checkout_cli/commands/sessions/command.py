@@ -283,10 +283,11 @@ def delete(
     Example: checkoutctl sessions delete --status failed --older-than 2h --dry-run
     """
     from checkout_cli.commands.sessions import delete as deletion
-    from checkout_cli.commands.sessions.delete_view import agreement, show_deletion
+    from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
     from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
     by_selection = user is not None or status is not None or older_than is not None
     if by_selection == bool(checkout_ids):
@@ -297,9 +298,13 @@ def delete(
         else:
             wanted = Selection(status=status, user=user, older_than=older_than)
             plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
-        agreed = agreement(yes=yes, dry_run=dry_run)
         with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
-            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+            deleted = deletion.delete_all(
+                store,
+                plan,
+                agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
+                progress=advance,
+            )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
     if deleted.exit_code and not dry_run:
         raise typer.Exit(deleted.exit_code)

@@ -72,15 +72,21 @@ def repair(
     Example: checkoutctl sessions index repair --fix-ttl --dry-run
     """
     from checkout_cli.commands.sessions.index import repair_index
-    from checkout_cli.commands.sessions.index_view import agreement, show_index
+    from checkout_cli.commands.sessions.index_view import repair_preview, show_index
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
     give_way()
     with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
         report = repair_index(
             store,
-            agreed=agreement(yes=yes, dry_run=dry_run, fix_ttl=fix_ttl),
+            agreed=lambda found: confirm(
+                () if dry_run else repair_preview(found, fix_ttl=fix_ttl),
+                "Repair the index?",
+                yes=yes,
+                dry_run=dry_run,
+            ),
             fix_ttl=fix_ttl,
             max_seconds=max_seconds,
             progress=advance,
@@ -112,15 +118,19 @@ def adopt(
     Example: checkoutctl sessions index adopt --dry-run
     """
     from checkout_cli.commands.sessions.index_adoption import adopt_index
-    from checkout_cli.commands.sessions.index_view import adoption_agreement, show_adoption
+    from checkout_cli.commands.sessions.index_view import adoption_preview, show_adoption
     from checkout_cli.jobs.priority import give_way
+    from checkout_cli.keys import INDEX
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
     give_way()
     with context_of(typer_context).store(timeout) as store, progress("Adopting", quiet=as_json) as advance:
         report = adopt_index(
             store,
-            agreed=adoption_agreement(yes=yes, dry_run=dry_run),
+            agreed=lambda found: confirm(
+                adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run
+            ),
             force=force,
             max_seconds=max_seconds,
             progress=advance,

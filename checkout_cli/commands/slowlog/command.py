@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from checkout_cli.arguments.context import (
     YesOption,
     context_of,
 )
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import InvalidInput
 
 
 def slowlog(
@@ -52,17 +51,10 @@ def slowlog(
 def _reset(context: Context, *, yes: bool, dry_run: bool, as_json: bool, timeout: float) -> None:
     from checkout_cli.commands.slowlog.slowlog import empty_slow_log
     from checkout_cli.commands.slowlog.view import describe_reset, show_emptied
-    from checkout_cli.terminal.output import narrate
     from checkout_cli.terminal.prompt import confirm
 
-    def agreed(lengths: Mapping[str, int]) -> bool:
-        narrate(describe_reset(lengths))
-        if dry_run or yes:
-            return not dry_run
-        return confirm("Drop them?", hint="the same command with --yes, or with --dry-run to look only")
-
     with context.redis(timeout) as redis:
-        emptied = empty_slow_log(redis, agreed=agreed)
-    show_emptied(emptied, dry_run=dry_run, as_json=as_json)
-    if not (emptied.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
+        emptied = empty_slow_log(
+            redis, agreed=lambda lengths: confirm([describe_reset(lengths)], "Drop them?", yes=yes, dry_run=dry_run)
+        )
+    show_emptied(emptied, as_json=as_json)

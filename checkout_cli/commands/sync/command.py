@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,9 +18,6 @@ from checkout_cli.arguments.context import (
 )
 from checkout_cli.arguments.transitions import WithTransitions
 from checkout_cli.errors import ExitCode, InvalidInput
-
-if TYPE_CHECKING:
-    from checkout_cli.store.database.flush_log import Conflict
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -62,7 +59,7 @@ def sync(
             raise InvalidInput(
                 "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
             )
-        _resolve(context, write, keep, _Consent(yes=yes, dry_run=dry_run), as_json=as_json, timeout=timeout)
+        _resolve(context, write, keep, yes=yes, dry_run=dry_run, as_json=as_json, timeout=timeout)
     elif conflicts:
         _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
     else:
@@ -97,31 +94,20 @@ def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool
     raise typer.Exit(ExitCode.FINDING if found.number else ExitCode.OK)
 
 
-def _resolve(context: Context, write: str, keep: Side, agreed: _Consent, *, as_json: bool, timeout: float) -> None:
+def _resolve(
+    context: Context, write: str, keep: Side, *, yes: bool, dry_run: bool, as_json: bool, timeout: float
+) -> None:
     from checkout_cli.commands.sync.sync import Keep, resolve
-    from checkout_cli.commands.sync.view import show_settled
+    from checkout_cli.commands.sync.view import describe_conflict, show_settled
+    from checkout_cli.terminal.prompt import confirm
 
     with context.store(timeout) as store:
-        settled = resolve(store, write, Keep(keep), agreed=agreed)
-    show_settled(settled, dry_run=agreed.dry_run, as_json=as_json)
-    if not (settled.done or agreed.dry_run):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-class _Consent:
-    """Shows which conflict is about to be settled, and asks a person unless that is decided."""
-
-    def __init__(self, *, yes: bool, dry_run: bool) -> None:
-        self._yes = yes
-        self.dry_run = dry_run
-
-    def __call__(self, conflict: Conflict, now: int) -> bool:
-        from checkout_cli.commands.sync.view import describe_conflict
-        from checkout_cli.terminal.output import narrate
-        from checkout_cli.terminal.prompt import confirm
-
-        for line in describe_conflict(conflict, now):
-            narrate(line)
-        if self.dry_run or self._yes:
-            return not self.dry_run
-        return confirm("Settle it for good?", hint="the same command with --yes, or with --dry-run to look only")
+        settled = resolve(
+            store,
+            write,
+            Keep(keep),
+            agreed=lambda conflict, now: confirm(
+                describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
+            ),
+        )
+    show_settled(settled, as_json=as_json)
