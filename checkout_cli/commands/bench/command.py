@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import JsonOption, Report, YesOption, context_of, number_of_seconds
 
 
 def bench(
@@ -31,7 +31,7 @@ def bench(
             help="Longest wait for one answer, in seconds. Default: the shop's own settings.",
         ),
     ] = None,
-) -> None:
+) -> Report:
     """Measure what Redis brings on these very servers, with it and without.
 
     Reading and changing a session, many shoppers at once, the database's queries, and what shoppers see while Redis is
@@ -44,13 +44,11 @@ def bench(
 
     from checkout_cli.commands.bench import run
     from checkout_cli.commands.bench.view import describe, question, show_report
-    from checkout_cli.jobs.interruption import interruptible
     from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
     settings = context_of(typer_context).settings(timeout)
     with ExitStack() as stack:
-        stack.enter_context(interruptible())
         server = None
         if embedded:
             settings, server = stack.enter_context(run.embedded(settings))
@@ -61,4 +59,4 @@ def bench(
         advance = stack.enter_context(progress("Measuring", quiet=as_json))
         report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, progress=advance)
     show_report(report, as_json=as_json)
-    raise typer.Exit(report.exit_code)
+    return report

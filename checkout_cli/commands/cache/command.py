@@ -12,6 +12,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
@@ -20,7 +21,6 @@ from checkout_cli.arguments.context import (
     output_of,
 )
 from checkout_cli.arguments.durations import duration
-from checkout_cli.errors import ExitCode
 
 app = typer.Typer(
     help="Look at, correct and invalidate what is cached: delivery charges and coupons.\n\n"
@@ -54,7 +54,7 @@ def delivery_get(
     value: ValueArgument,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show a cached delivery charge: its age, its time to live, and whether it would be served now.
 
     Exit code 3 where there is none, and 1 where there is one that would not be served.
@@ -67,8 +67,7 @@ def delivery_get(
     with context_of(typer_context).store(timeout) as store:
         found = look_at_delivery(store, distance, value)
     show_entry(found, as_json=as_json)
-    if not found.served:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @coupon.command("get")
@@ -78,7 +77,7 @@ def coupon_get(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show the cached answers about a coupon: one for each context that it was asked in, the newest first.
 
     For each its age, its time to live, and whether it would be served now. What an answer says of the shopper is masked
@@ -94,8 +93,7 @@ def coupon_get(
     if reveal:
         audit("cache coupon get", "the answers about one coupon")
     show_entry(found, as_json=as_json, reveal=reveal)
-    if not found.served:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @delivery.command("set")

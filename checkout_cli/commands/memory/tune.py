@@ -92,6 +92,11 @@ class Tuning:
         return self.persist or any(not step.changes.is_empty for step in self.steps)
 
     @property
+    def exit_code(self) -> ExitCode:
+        """A finding where something was changed and could not be persisted."""
+        return ExitCode.OK if self.all_persisted else ExitCode.FINDING
+
+    @property
     def all_persisted(self) -> bool:
         """Whether what was to be persisted has been."""
         return all(step.persisted is None or step.persisted.done for step in self.steps)

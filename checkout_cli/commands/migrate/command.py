@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def plan(
     rate: RateOption = 2000,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Count what a migration would move, and say whether Redis has room for it.
 
     Nothing is changed. Exit code 1: it will not fit.
@@ -86,7 +86,6 @@ def plan(
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
-    from checkout_cli.errors import ExitCode
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
@@ -94,8 +93,7 @@ def plan(
     with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
         found = look(store, rate=rate, progress=advance)
     show_plan(found, as_json=as_json)
-    if found.fits is False:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @app.command()
@@ -108,7 +106,7 @@ def run(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
     A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
@@ -121,20 +119,19 @@ def run(
     from checkout_cli.commands.migrate.copy import move_to
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
-    from checkout_cli.jobs.interruption import interruptible
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
     give_way()
     context, file = context_of(typer_context), CheckpointFile()
-    with interruptible(), context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
+    with context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
         if to is None:
             report = move(store, file, rate=rate, restart=restart, progress=advance)
         else:
             with _target(to, to_mode, store.settings) as (target, place):
                 report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
     show_run(report, as_json=as_json, quiet=quiet)
-    raise typer.Exit(report.exit_code)
+    return report
 
 
 @app.command()
@@ -146,7 +143,7 @@ def verify(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Compare every living session of the database with Redis: version, content, time to live.
 
     With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
@@ -157,7 +154,6 @@ def verify(
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
-    from checkout_cli.errors import ExitCode
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
@@ -169,8 +165,7 @@ def verify(
             with _target(to, to_mode, store.settings) as (target, place):
                 found = verify_at(store, target, place, sample=sample, progress=advance)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
-    if found.number:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
@@ -96,7 +97,7 @@ def show(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> ExitCode:
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
@@ -115,8 +116,7 @@ def show(
         audit("sessions show", f"session {sighting.checkout_id[:8]}…")
     view = session_view.write_session if as_json else session_view.show_session
     view(sighting, now, reveal=reveal)
-    if sighting.problem is not None:
-        raise typer.Exit(ExitCode.FINDING)
+    return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
 @app.command()
@@ -150,7 +150,7 @@ def why(
     is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
     Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
@@ -164,8 +164,7 @@ def why(
     with context_of(typer_context).store(timeout) as store:
         answer = (explain_user if is_user else explain)(store, given)
     show_answer(answer, as_json=as_json)
-    if answer.exit_code:
-        raise typer.Exit(answer.exit_code)
+    return answer
 
 
 @app.command()
@@ -273,7 +272,7 @@ def delete(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Delete sessions for good, from every tier; their ids stay dead.
 
     Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
@@ -306,8 +305,7 @@ def delete(
                 progress=advance,
             )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
-    if deleted.exit_code and not dry_run:
-        raise typer.Exit(deleted.exit_code)
+    return deleted
 
 
 @app.command()
@@ -324,7 +322,7 @@ def restore(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Take a deletion back: each session to which nothing has happened since, with the end that it had.
 
     It can be run again after an interruption. Exit code 1 where a session was left alone because something has
@@ -344,8 +342,7 @@ def restore(
         else:
             restored = restore_one(store, str(what), dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
-    if restored.exit_code:
-        raise typer.Exit(restored.exit_code)
+    return restored
 
 
 @app.command()

@@ -105,8 +105,8 @@ class Deletion:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where not all of them are gone."""
-        return ExitCode.OK if len(self.deleted) == self.plan.number else ExitCode.FINDING
+        """A finding where some of them were left."""
+        return ExitCode.FINDING if self.done and len(self.deleted) < self.plan.number else ExitCode.OK
 
 
 # What to delete

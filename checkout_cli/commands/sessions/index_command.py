@@ -10,6 +10,7 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     JsonOption,
+    Report,
     TimeoutOption,
     YesOption,
     context_of,
@@ -27,7 +28,7 @@ def check(
     typer_context: typer.Context,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Compare the index with the keys, both ways; changes nothing.
 
     Tells of sessions that it does not list, entries without a session, entries that are late, sessions that never
@@ -45,8 +46,7 @@ def check(
     with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
         report = check_index(store, progress=advance)
     show_index(report, as_json=as_json)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+    return report
 
 
 @index.command()
@@ -62,7 +62,7 @@ def repair(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Enter what is missing, take out what has no session; no session is changed.
 
     An older program's SET stays where it is, and gets what it lacks. Shows what it found and asks; without a terminal
@@ -92,8 +92,7 @@ def repair(
             progress=advance,
         )
     show_index(report, as_json=as_json)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+    return report
 
 
 @index.command()
@@ -107,7 +106,7 @@ def adopt(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Replace an older program's SET at checkout:index by our own index, once that program is retired.
 
     Until then our index lies beside the SET, and both are kept. Asks first; without a terminal it needs --yes. Every
@@ -136,5 +135,4 @@ def adopt(
             progress=advance,
         )
     show_adoption(report, as_json=as_json)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+    return report

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, YesOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, YesOption, context_of
 
 
 def setup(
@@ -15,7 +15,7 @@ def setup(
     yes: YesOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     as_json: JsonOption = False,
-) -> None:
+) -> Report:
     """Set everything up, and prove that it works.
 
     Looks at what is installed, writes what is missing in .env.local (showing it first), creates the database's tables,
@@ -41,4 +41,4 @@ def setup(
         setup_view.write_report(report, plan)
     else:
         setup_view.show_report(report)
-    raise typer.Exit(report.exit_code)
+    return report

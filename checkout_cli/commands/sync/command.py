@@ -11,13 +11,14 @@ from checkout_cli.arguments.context import (
     Context,
     DryRunOption,
     JsonOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
     context_of,
 )
 from checkout_cli.arguments.transitions import WithTransitions
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import InvalidInput
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -40,7 +41,7 @@ def sync(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report | None:
     """Sync sessions that Redis or the database is missing.
 
     While one of them is unavailable, writes go to the other. Programs that use the store sync a few sessions at a time;
@@ -60,15 +61,15 @@ def sync(
                 "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
             )
         _resolve(context, write, keep, yes=yes, dry_run=dry_run, as_json=as_json, timeout=timeout)
-    elif conflicts:
-        _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
-    else:
-        _sync(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
+        return None
+    if conflicts:
+        return _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
+    return _sync(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
 
 
 def _sync(
     context: Context, max_seconds: float | None, *, dry_run: bool, quiet: bool, as_json: bool, timeout: float
-) -> None:
+) -> Report:
     from checkout_cli.commands.sync.sync import synchronize
     from checkout_cli.commands.sync.view import show_sync
     from checkout_cli.terminal.progress import progress
@@ -76,10 +77,10 @@ def _sync(
     with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
         report = synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
     show_sync(report, as_json=as_json, quiet=quiet)
-    raise typer.Exit(report.exit_code)
+    return report
 
 
-def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool, timeout: float) -> None:
+def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool, timeout: float) -> Report:
     from checkout_cli.commands.sync.sync import list_conflicts
     from checkout_cli.commands.sync.view import show_conflicts
     from checkout_cli.files.audit import revealed
@@ -91,7 +92,7 @@ def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool
         revealed("sync --conflicts", f"{len(found.conflicts)} conflicts")
         narrate(f"revealing personal data of {len(found.conflicts)} conflicts")
     show_conflicts(found, as_json=as_json, reveal=reveal)
-    raise typer.Exit(ExitCode.FINDING if found.number else ExitCode.OK)
+    return found
 
 
 def _resolve(

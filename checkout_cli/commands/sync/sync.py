@@ -369,6 +369,11 @@ class Conflicts:
     conflicts: list[Conflict]
     number: int
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where there are any."""
+        return ExitCode.FINDING if self.number else ExitCode.OK
+
 
 @dataclass(frozen=True)
 class Settled:
