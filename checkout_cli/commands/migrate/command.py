@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.tier import RedisTier
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -116,7 +109,7 @@ def run(
     Example: checkoutctl migrate run --rate 500
     """
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
-    from checkout_cli.commands.migrate.copy import move_to
+    from checkout_cli.commands.migrate.copy import move_to, target_at
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
     from checkout_cli.jobs.priority import give_way
@@ -128,7 +121,7 @@ def run(
         if to is None:
             report = move(store, file, rate=rate, restart=restart, progress=advance)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
     show_run(report, as_json=as_json, quiet=quiet)
     return report
@@ -151,6 +144,7 @@ def verify(
 
     Example: checkoutctl migrate verify --sample 1000
     """
+    from checkout_cli.commands.migrate.copy import target_at
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
@@ -162,22 +156,10 @@ def verify(
         if to is None:
             found = compare(store, sample=sample, progress=advance)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 found = verify_at(store, target, place, sample=sample, progress=advance)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
     return found
-
-
-@contextmanager
-def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisTier, str]]:
-    """The other Redis, and where it is in words."""
-    from checkout_cli.commands.migrate.checkpoint import place_of
-    from checkout_cli.commands.migrate.copy import target_settings
-    from checkout_cli.store.redis.tier import RedisTier
-
-    found = target_settings(url, mode, settings)
-    with closing(RedisTier(found)) as tier:
-        yield tier, place_of(found)
 
 
 @app.command()

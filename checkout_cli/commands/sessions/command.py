@@ -284,19 +284,12 @@ def delete(
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
-    from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    by_selection = user is not None or status is not None or older_than is not None
-    if by_selection == bool(checkout_ids):
-        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    wanted = Selection(status=status, user=user, older_than=older_than)
     with context_of(typer_context).store(timeout) as store:
-        if checkout_ids:
-            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
-        else:
-            wanted = Selection(status=status, user=user, older_than=older_than)
-            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
+        plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
         with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
             deleted = deletion.delete_all(
                 store,
@@ -331,16 +324,12 @@ def restore(
 
     Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
     """
-    from checkout_cli.commands.sessions.delete import restore_all, restore_one
+    from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
-    from checkout_cli.keys import is_accepted_id
     from checkout_cli.terminal.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        if what.exists() or not is_accepted_id(str(what)):
-            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
-        else:
-            restored = restore_one(store, str(what), dry_run=dry_run)
+        restored = deletion.restore(store, what, dry_run=dry_run, progress=advance)
     show_restoration(restored, as_json=as_json)
     return restored
 

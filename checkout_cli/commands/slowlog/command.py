@@ -8,14 +8,12 @@ import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
-    Context,
     DryRunOption,
     JsonOption,
     TimeoutOption,
     YesOption,
     context_of,
 )
-from checkout_cli.errors import InvalidInput
 
 
 def slowlog(
@@ -34,26 +32,17 @@ def slowlog(
 
     Example: checkoutctl slowlog --limit 100
     """
-    from checkout_cli.commands.slowlog.slowlog import slow_log
-    from checkout_cli.commands.slowlog.view import show_slow_log
-
-    context = context_of(typer_context)
-    if reset:
-        _reset(context, yes=yes, dry_run=dry_run, as_json=as_json, timeout=timeout)
-        return
-    if yes or dry_run:
-        raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
-    with context.redis(timeout) as redis:
-        report = slow_log(redis, limit)
-    show_slow_log(report, as_json=as_json)
-
-
-def _reset(context: Context, *, yes: bool, dry_run: bool, as_json: bool, timeout: float) -> None:
-    from checkout_cli.commands.slowlog.slowlog import empty_slow_log
-    from checkout_cli.commands.slowlog.view import describe_reset, show_emptied
+    from checkout_cli.commands.slowlog.slowlog import empty_slow_log, slow_log
+    from checkout_cli.commands.slowlog.view import describe_reset, show_emptied, show_slow_log
+    from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.prompt import confirm
 
-    with context.redis(timeout) as redis:
+    if (yes or dry_run) and not reset:
+        raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
+    with context_of(typer_context).redis(timeout) as redis:
+        if not reset:
+            show_slow_log(slow_log(redis, limit), as_json=as_json)
+            return
         emptied = empty_slow_log(
             redis, agreed=lambda lengths: confirm([describe_reset(lengths)], "Drop them?", yes=yes, dry_run=dry_run)
         )

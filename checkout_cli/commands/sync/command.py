@@ -8,17 +8,16 @@ import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
-    Context,
     DryRunOption,
     JsonOption,
     Report,
     RevealOption,
     TimeoutOption,
     YesOption,
+    audit,
     context_of,
 )
 from checkout_cli.arguments.transitions import WithTransitions
-from checkout_cli.errors import InvalidInput
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -54,61 +53,33 @@ def sync(
 
     Example: checkoutctl sync --quiet --max-seconds 50
     """
-    context = context_of(typer_context)
-    if write is not None or keep is not None:
-        if write is None or keep is None or conflicts:
-            raise InvalidInput(
-                "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
-            )
-        _resolve(context, write, keep, yes=yes, dry_run=dry_run, as_json=as_json, timeout=timeout)
-        return None
-    if conflicts:
-        return _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
-    return _sync(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
-
-
-def _sync(
-    context: Context, max_seconds: float | None, *, dry_run: bool, quiet: bool, as_json: bool, timeout: float
-) -> Report:
-    from checkout_cli.commands.sync.sync import synchronize
-    from checkout_cli.commands.sync.view import show_sync
+    from checkout_cli.commands.sync import sync as operations
+    from checkout_cli.commands.sync import view
     from checkout_cli.terminal.progress import progress
-
-    with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
-        report = synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
-    show_sync(report, as_json=as_json, quiet=quiet)
-    return report
-
-
-def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool, timeout: float) -> Report:
-    from checkout_cli.commands.sync.sync import list_conflicts
-    from checkout_cli.commands.sync.view import show_conflicts
-    from checkout_cli.files.audit import revealed
-    from checkout_cli.terminal.output import narrate
-
-    with context.store(timeout) as store:
-        found = list_conflicts(store, limit=limit)
-    if reveal:
-        revealed("sync --conflicts", f"{len(found.conflicts)} conflicts")
-        narrate(f"revealing personal data of {len(found.conflicts)} conflicts")
-    show_conflicts(found, as_json=as_json, reveal=reveal)
-    return found
-
-
-def _resolve(
-    context: Context, write: str, keep: Side, *, yes: bool, dry_run: bool, as_json: bool, timeout: float
-) -> None:
-    from checkout_cli.commands.sync.sync import Keep, resolve
-    from checkout_cli.commands.sync.view import describe_conflict, show_settled
     from checkout_cli.terminal.prompt import confirm
 
-    with context.store(timeout) as store:
-        settled = resolve(
-            store,
-            write,
-            Keep(keep),
-            agreed=lambda conflict, now: confirm(
-                describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
-            ),
-        )
-    show_settled(settled, as_json=as_json)
+    context = context_of(typer_context)
+    if write is not None or keep is not None:
+        named, side = operations.to_settle(write, keep, conflicts=conflicts)
+        with context.store(timeout) as store:
+            settled = operations.resolve(
+                store,
+                named,
+                side,
+                agreed=lambda conflict, now: confirm(
+                    view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
+                ),
+            )
+        view.show_settled(settled, as_json=as_json)
+        return None
+    if conflicts:
+        with context.store(timeout) as store:
+            found = operations.list_conflicts(store, limit=limit)
+        if reveal:
+            audit("sync --conflicts", f"{len(found.conflicts)} conflicts")
+        view.show_conflicts(found, as_json=as_json, reveal=reveal)
+        return found
+    with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
+        report = operations.synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
+    view.show_sync(report, as_json=as_json, quiet=quiet)
+    return report

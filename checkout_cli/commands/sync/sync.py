@@ -385,6 +385,17 @@ class Settled:
     version: int | None = None
 
 
+def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
+    """The write whose conflict is to be settled, and the side to keep.
+
+    Raises:
+        InvalidInput: one of them is not named, or conflicts are to be shown as well.
+    """
+    if write is None or keep is None or conflicts:
+        raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
+    return write, Keep(keep)
+
+
 def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
     """Conflicts with both their contents, the newest first.
 
