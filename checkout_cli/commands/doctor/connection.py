@@ -64,7 +64,7 @@ def _away(patient: Patient) -> Finding | None:
 def port_in_use(patient: Patient) -> Finding:
     """The port on this machine is held by Redis, and by nothing else.
 
-    Looks up in /proc which process listens at the address of the settings. Only a process that you know to be left over
+    Looks up which process listens at the address of the settings. Only a process that you know to be left over
     should be ended; for any other, give Redis another port, and REDIS_PORT the same.
     """
     summary = patient.connection
@@ -82,17 +82,20 @@ def port_in_use(patient: Patient) -> Finding:
     silent = isinstance(summary.failure.error, NotRedis) or timed_out(summary.failure.error)
     if any(item.process is not None for item in found):
         return ok(f"port {port} is held by {found[0].process}", port=port)
-    if not patient.machine.is_linux and silent:
-        return _unseen(patient, port)
-    if found and silent:
-        user = user_name(found[0].user)
-        return crit(
-            f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
-            f"sudo ss -ltnp 'sport = :{port}'",
-            port=port,
-            user=user,
-        )
-    raise Skip(f"nothing is seen to hold port {port}: see the connection check")
+    if not silent:
+        raise Skip(f"nothing is seen to hold port {port}: see the connection check")
+    owner = patient.machine.owner_of(port)
+    if owner is None:
+        windows = patient.machine.platform == "win32"
+        command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+        return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
+    user = user_name(owner)
+    return crit(
+        f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
+        f"sudo ss -ltnp 'sport = :{port}'",
+        port=port,
+        user=user,
+    )
 
 
 def _foreign(process: Process, port: int) -> Finding:
@@ -108,12 +111,6 @@ def _foreign(process: Process, port: int) -> Finding:
         process=process.name,
         user=user_name(process.user),
     )
-
-
-def _unseen(patient: Patient, port: int) -> Finding:
-    windows = patient.machine.platform == "win32"
-    command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
-    return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
 
 
 @server_check("clock", Group.CONNECTION, "time")

@@ -265,9 +265,9 @@ def _candidates(patient: Patient) -> list[Process | None]:
 
 
 def _hung_server(process: Process) -> Trouble:
-    if process.state.startswith("T"):
+    if process.state in {"stopped", "tracing-stop"}:
         return Trouble(Kind.HUNG, f"{process} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {process.pid}")
-    state = {"D": "waits for its disk", "R": "is computing"}.get(process.state[:1], "is asleep")
+    state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(process.state, "is asleep")
     return Trouble(
         Kind.HUNG, f"{process} {state}", "look at its log for a slow command or a full disk, before any restart"
     )

@@ -121,7 +121,7 @@ def test_a_port_in_a_title_on_which_nothing_answers_is_no_redis(tmp_path: Path, 
 def test_a_redis_on_another_address_of_the_same_port(tmp_path: Path, machine: FakeMachine) -> None:
     port = free_port()
     machine.run(77, "redis-server")
-    machine.listen(port, pid=77, address="0A00000A")
+    machine.listen(port, pid=77, address="10.0.0.10")
     found = finding(at(port), "connect", tmp_path, machine=machine)
     assert found.numbers["trouble"] == "wrong address"
     assert "REDIS_HOST=10.0.0.10 checkoutctl ping" in found.fix
@@ -325,24 +325,24 @@ def test_a_silent_foreign_process_makes_no_hung_redis_of_it(tmp_path: Path) -> N
 def test_a_container_is_named_by_its_published_port(tmp_path: Path, machine: FakeMachine) -> None:
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
         machine.run(55, "docker-proxy", user=0)
-        machine.listen(port, pid=55, user=0)
+        machine.listen(port, pid=55)
         found = finding(at(port), "port-in-use", tmp_path, machine=machine)
     assert f"docker ps --filter publish={port}" in found.fix
 
 
 def test_a_process_that_only_root_may_see_is_told_with_its_user(tmp_path: Path, machine: FakeMachine) -> None:
+    machine.owner = 0
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
-        machine.listen(port, user=0)
+        machine.listen(port)
         found = finding(at(port), "port-in-use", tmp_path, machine=machine)
     assert found.status is Status.CRIT
     assert "a process of user root holds" in found.evidence
     assert found.fix.startswith("sudo ss -ltnp")
 
 
-def test_without_proc_the_command_to_find_out_is_told(
+def test_where_nobody_may_see_it_the_command_to_find_out_is_told(
     tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.path("proc/net/tcp").unlink()
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
         assert "lsof -nP" in finding(at(port), "port-in-use", tmp_path, machine=machine).fix
         monkeypatch.setattr(FakeMachine, "platform", "win32")
@@ -353,7 +353,7 @@ def test_another_address_of_the_machine_on_the_same_port_is_not_blamed(
     settings: Settings, tmp_path: Path, machine: FakeMachine
 ) -> None:
     machine.run(55, "nginx")
-    machine.listen(settings.redis_port, pid=55, address="0A00000A")
+    machine.listen(settings.redis_port, pid=55, address="10.0.0.10")
     assert "nginx" not in finding(settings, "port-in-use", tmp_path, machine=machine).evidence
 
 
