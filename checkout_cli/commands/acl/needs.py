@@ -174,7 +174,8 @@ _SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDEN
 _LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
 _DOCTOR = Entry(
     _plain("ping"),
-    _plain("acl|list client|list cluster|info config|get dbsize info latency|latest scan slowlog|get slowlog|len time")
+    _plain("acl|list client|list cluster|info config|get dbsize info latency|latest")
+    | _plain("randomkey scan slowlog|get slowlog|len time")
     | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
     | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
     | (_LISTED | _on(OURS, "zcard zrandmember") | _on(INDEX, "memory|usage"))
@@ -247,7 +248,7 @@ COMMANDS: dict[str, Entry] = {
     "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
     "memory show": _MEMORY,
     "memory families": Entry(_plain("scan"), _MEASURE | _IDENTITY),
-    "memory tune --advise": Entry(_plain("info"), _on(ALL, "memory|usage") | _plain("scan config|get")),
+    "memory tune --advise": Entry(_plain("info"), _MEASURE | _plain("config|get")),
     "memory tune": Entry(_plain("info config|get config|set"), _plain("config|rewrite")),
     "info": Entry(_plain("info")),
     "slowlog": _SLOWLOG,

@@ -124,14 +124,14 @@ def _cap(looked: Looked) -> tuple[int | None, str]:
 
 
 def _policy(looks: list[Looked]) -> tuple[str, list[str]]:
-    samples = [looked.sample for looked in looks if looked.sample is not None and looked.sample.keys]
+    samples = [looked.sample for looked in looks if looked.sample is not None and any(looked.sample.keys.values())]
     if not samples:
         return "noeviction", ["no keys could be looked at; under noeviction no checkout is ever evicted"]
-    keys = sum(sample.keys for sample in samples)
-    sessions = sum(sample.seen.get(Family.SESSIONS, 0) for sample in samples)
-    others = sum(sample.seen.get(Family.OTHER, 0) for sample in samples)
+    keys = sum(sum(sample.keys.values()) for sample in samples)
+    sessions = sum(sample.keys.get(Family.SESSIONS, 0) for sample in samples)
+    others = sum(sample.keys.get(Family.OTHER, 0) for sample in samples)
     cached = max((sample.share_of_bytes(*_CACHES) or 0.0) for sample in samples)
-    seen = [f"of {keys:,} keys looked at, {sessions:,} are sessions; caches have {cached:.0%} of the bytes"]
+    seen = [f"of about {keys:,} keys, {sessions:,} are sessions; caches have {cached:.0%} of the bytes"]
     if others:
         seen.append(f"{others:,} are no checkout's: another program shares this memory; a Redis of its own is safer")
     refuses = "when full, noeviction refuses writes, and new sessions go to the database"

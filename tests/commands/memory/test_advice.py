@@ -88,16 +88,16 @@ def test_fragmentation_takes_its_part_of_the_machine(pretend: Pretend) -> None:
 
 
 def test_sessions_are_never_evicted_unless_caches_have_much_of_it(pretend: Pretend) -> None:
-    sessions = Sample({Family.SESSIONS: 90, Family.DELIVERY: 10}, {Family.SESSIONS: (90, 90_000)})
+    sessions = Sample({Family.SESSIONS: 90, Family.DELIVERY: 10}, {Family.SESSIONS: 90_000})
     assert pretend(used=MEBIBYTE, sample=sessions).policy == "noeviction"
     cached = Sample(
         {Family.SESSIONS: 50, Family.DELIVERY: 50},
-        {Family.SESSIONS: (50, 50_000), Family.DELIVERY: (50, 50_000)},
+        {Family.SESSIONS: 50_000, Family.DELIVERY: 50_000},
     )
     found = pretend(used=MEBIBYTE, sample=cached)
     assert found.policy == "volatile-ttl"
     assert any("live checkouts as well" in reason for reason in found.reasons)
-    others = Sample({Family.OTHER: 100}, {Family.OTHER: (100, 1000)})
+    others = Sample({Family.OTHER: 100}, {Family.OTHER: 1000})
     found = pretend(used=MEBIBYTE, sample=others)
     assert found.policy == "noeviction"
     assert any("another program" in reason for reason in found.reasons)
@@ -136,5 +136,5 @@ def test_real_sessions_and_caches_are_told_apart(store: CheckoutStore) -> None:
     assert found.policy == "volatile-ttl"
     sample = found.now.steps[0].looked.sample
     assert sample is not None
-    assert sample.seen[Family.SESSIONS] == 30
-    assert sample.seen[Family.DELIVERY] == 30
+    assert sample.keys[Family.SESSIONS] == 30
+    assert sample.keys[Family.DELIVERY] == 30
