@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from checkout_cli.servers.installation import SERVERS, Program, found_programs
+from checkout_cli.servers.installation import SERVERS, Installation
 
 _LISTENING = "0A"
 """The state of a listening socket (Linux, include/net/tcp_states.h)."""
@@ -100,9 +100,10 @@ class Machine:
         usage = shutil.disk_usage(path)
         return Room(usage.total, usage.free)
 
-    def programs(self) -> tuple[Program, ...]:
-        """The servers and clients of Redis on PATH, without their versions."""
-        return found_programs(run=lambda _: "")
+    @cached_property
+    def installation(self) -> Installation:
+        """What is installed here, and how more is."""
+        return Installation()
 
     @property
     def platform(self) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.commands.doctor.check import Finding
+from checkout_cli.checks import Finding
 from checkout_cli.commands.doctor.examination import DoctorReport, all_checks, chosen, examine
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.inspection import Info
-from checkout_cli.servers.installation import Program
+from checkout_cli.servers.installation import Installation, system_of
 from checkout_cli.servers.machine import Machine, Process, Room
+
+DEBIAN = Installation(system_of("Linux", {"ID": "debian", "PRETTY_NAME": "Debian"}), (), True, True)
+"""Without a server, used by root."""
 
 
 def at(port: int, host: str = "127.0.0.1", **more: Any) -> Settings:
@@ -57,7 +60,7 @@ class FakeMachine(Machine):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.own = {"127.0.0.1", "::1"}
-        self.installed: tuple[Program, ...] = ()
+        self.installation = DEBIAN
         self.disk = Room(100 * 2**30, 50 * 2**30)
         self.living: dict[int, Process] = {}
         self.sockets: list[tuple[str, int, int | None]] = []
@@ -98,10 +101,6 @@ class FakeMachine(Machine):
         """As the test says."""
         return address in self.own
 
-    def programs(self) -> tuple[Program, ...]:
-        """As the test says."""
-        return self.installed
-
     def room(self, path: Path) -> Room:
         """As the test says."""
         return self.disk
@@ -109,6 +108,8 @@ class FakeMachine(Machine):
 
 class Told:
     """A server that tells just this of itself."""
+
+    place = "here"
 
     def __init__(self, sessions: int = 0, **fields: object) -> None:
         self._info = Info({"memory": {name: str(value) for name, value in fields.items()}})

@@ -34,7 +34,7 @@ def doctor(
 
     Example: checkoutctl doctor --only memory,sessions
     """
-    from checkout_cli.commands.doctor.check import Status
+    from checkout_cli.checks import Status
     from checkout_cli.commands.doctor.examination import chosen, examine
     from checkout_cli.commands.doctor.view import show_examination, show_explanations
     from checkout_cli.terminal.progress import progress

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.doctor.check import Finding, Group, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
-from checkout_cli.commands.doctor.troubles import Kind, holders, is_here, timed_out, trouble_of
+from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.ping.explain import holders, is_here, timed_out
 from checkout_cli.commands.ping.ping import NotRedis
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
@@ -25,28 +26,8 @@ def connection(patient: Patient) -> Finding:
     not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
     cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
-    summary = patient.connection
-    if summary.failure is None and summary.connected is not None:
-        if (away := _away(patient)) is not None:
-            return away
-        stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
-        trip = (summary.percentile(50) or 0.0) * 1000
-        where = summary.socket or f"{summary.connected.address} port {summary.port}"
-        return ok(
-            f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
-            stagesMs={str(stage): round(seconds * 1000, 3) for stage, seconds in summary.connected.stages},
-            pingP50Ms=round(trip, 3),
-        )
-    assert summary.failure is not None  # noqa: S101  (a ping without an answer has one)
-    failure, trouble = summary.failure, trouble_of(patient, summary.failure)
-    name = "" if trouble.kind is Kind.OTHER else f" ({trouble.kind})"
-    detail = f"; {trouble.detail}" if trouble.detail else ""
-    return crit(
-        f"{failure.stage} failed{name}: {failure.error}{detail}",
-        trouble.fix or failure.error.hint,
-        stage=str(failure.stage),
-        trouble=str(trouble.kind),
-    )
+    found = patient.attempt.finding()
+    return found if found.status is Status.CRIT else _away(patient) or found
 
 
 def _away(patient: Patient) -> Finding | None:
@@ -70,9 +51,9 @@ def port_in_use(patient: Patient) -> Finding:
     summary = patient.connection
     if summary.socket:
         raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
-    if not is_here(patient):
+    if not is_here(patient.attempt):
         raise Skip(f"{summary.host} is not this machine")
-    port, found = summary.port, holders(patient)
+    port, found = summary.port, holders(patient.attempt)
     foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
     if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
         held = next((str(item.process) for item in found if item.process is not None), "Redis")

@@ -7,8 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name

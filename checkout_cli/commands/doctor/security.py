@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
 from checkout_cli.commands.config.check import secret_files, secrets_in
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file

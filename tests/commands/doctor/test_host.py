@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from checkout_cli.checks import Status
 from checkout_cli.commands.doctor import host
-from checkout_cli.commands.doctor.check import Status
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.machine import Machine, Process, Room
 from tests.support.doctoring import FakeMachine, at, finding

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.doctor import sample
-from checkout_cli.commands.doctor.check import Finding, Status
 from checkout_cli.commands.sync.sync import synchronize
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
