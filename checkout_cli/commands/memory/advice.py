@@ -85,9 +85,9 @@ def _limit(wanted: int, cap: int | None, in_use: int) -> int | None:
 
 def _needed(looked: Looked, earlier: Reading | None, now: int) -> tuple[int, list[str]]:
     """The bytes that a server should be allowed, and why."""
-    used, peak = looked.counted, looked.info.integer("used_memory_peak") or 0
-    if used is None:
+    if looked.memory is None:
         return 0, [f"{looked.place} does not tell how much memory is in use, so no limit can be recommended"]
+    used, peak = looked.memory.counted, looked.memory.peak or 0
     most = max(used, peak)
     reasons = [f"{looked.place}: {used:,} bytes are in use, {peak:,} were at most; {HEADROOM:g} times the larger"]
     growth = _growth(looked, earlier, now)

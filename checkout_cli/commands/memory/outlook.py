@@ -15,6 +15,7 @@ from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import Provider, provider_of
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.server import RedisServer
@@ -46,16 +47,15 @@ class Sample:
 class Looked:
     """One server as it is. Bytes everywhere; ``None`` is what it does not tell.
 
-    ``counted`` is what counts against the limit. ``config_file`` is where its settings are read from at a start, empty
-    where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its append-only file
-    or a replica. ``no_config`` is why CONFIG does not work, if it does not.
+    ``memory`` is ``None`` where nobody tells what is in use. ``config_file`` is where its settings are read from at a
+    start, empty where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its
+    append-only file or a replica. ``no_config`` is why CONFIG does not work, if it does not.
     """
 
     server: RedisServer
     run: str
     limits: Limits
-    used: int | None
-    counted: int | None
+    memory: Memory | None
     info: Info
     config_file: str | None
     forks: bool
@@ -67,6 +67,16 @@ class Looked:
     def place(self) -> str:
         """Where it is, in words."""
         return self.server.place
+
+    @property
+    def used(self) -> int | None:
+        """What is in use."""
+        return None if self.memory is None else self.memory.used
+
+    @property
+    def counted(self) -> int | None:
+        """What counts against the limit."""
+        return None if self.memory is None else self.memory.counted
 
     @property
     def primary(self) -> str | None:
@@ -110,13 +120,11 @@ def look_at(server: RedisServer) -> Looked:
         if not info.sections:
             raise
         no_config = refusal
-    used = info.integer("used_memory")
     return Looked(
         server,
         info.text("run_id") or "",
         limits,
-        used,
-        None if used is None else max(used - (info.integer("mem_not_counted_for_evict") or 0), 0),
+        None if info.integer("used_memory") is None else Memory.of(server.place, info),
         info,
         info.text("config_file"),
         _forks(server, info),

@@ -16,6 +16,7 @@ from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.keys import Family
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.servers.inspection import Info
+from checkout_cli.servers.memory import Memory
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
 
@@ -38,7 +39,10 @@ def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ) -> Advice:
         plain = {name: value for section in real.info.sections.values() for name, value in section.items()}
         plain |= fields
-        looked: Looked = replace(real, info=Info({"all": plain}), used=used, counted=used, forks=forks, sample=sample)
+        plain |= {"used_memory": str(used), "mem_not_counted_for_evict": "0"}
+        info = Info({"all": plain})
+        memory = None if used is None else Memory.of(real.place, info)
+        looked: Looked = replace(real, info=info, memory=memory, forks=forks, sample=sample)
         monkeypatch.setattr(memory_advice, "look", lambda _: Tuning((Step(looked, looked.limits),), asked=False))
         return advise(store, last or LastLook(tmp_path))
 
