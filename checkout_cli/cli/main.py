@@ -18,6 +18,7 @@ from checkout_cli import __version__
 from checkout_cli.arguments.context import Context
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.jobs.interruption import interruptible
 
 app = typer.Typer(
     name="checkoutctl",
@@ -83,9 +84,10 @@ def main() -> None:
 
         completion_init()
     try:
-        if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
-            _as_plugin()
-        app(prog_name="checkoutctl")
+        with interruptible():
+            if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
+                _as_plugin()
+            app(prog_name="checkoutctl")
     except CheckoutError as error:
         from checkout_cli.terminal.output import report
 

@@ -29,6 +29,14 @@ class CommandTree(TyperGroup):
         """The names, without building what they stand for."""
         return [record.name for record in records()]
 
+    def invoke(self, ctx: typer.Context) -> int | None:  # type: ignore[override]
+        """Run the command that was typed, and exit with its code: it returns that, or a report that has it."""
+        answer = super().invoke(ctx)
+        code = answer if answer is None or isinstance(answer, int) else answer.exit_code
+        if code:
+            raise typer.Exit(code)
+        return code
+
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
         """The list in the help, which needs no command either."""
         with formatter.section("Commands"):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -206,6 +207,15 @@ class Scene:
         self.undo_file.unlink(missing_ok=True)
         with CheckoutStore.open(self.settings) as store:
             delete_all(store, plan_ids(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
+
+    def everything(self) -> tuple[dict[bytes, Any], dict[str, list[Any]]]:
+        """Each key's content and when it ends, in seconds; each table's rows."""
+        with self.server.client() as client:
+            names = sorted(client.scan_iter("*", count=1000))
+            keys = {name: (client.dump(name), client.expiretime(name)) for name in names}
+        with CheckoutStore.open(self.settings) as store, store.database.transaction() as connection:
+            rows = {table.name: list(connection.execute(table.select())) for table in metadata.sorted_tables}
+        return keys, rows
 
     def filled_in(self, word: str) -> str:
         """An argument with what only the scene knows."""

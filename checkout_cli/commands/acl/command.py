@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -61,7 +61,7 @@ def check(
     ] = "operator",
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Say which commands of checkoutctl work for the user in use, and which grants are missing.
 
     Each call is queued in a transaction that is dropped: the server refuses what is denied, and runs nothing. Exit
@@ -70,13 +70,12 @@ def check(
     from checkout_cli.commands.acl.check import check_access
     from checkout_cli.commands.acl.roles import RoleName
     from checkout_cli.commands.acl.view import show_check
-    from checkout_cli.errors import ExitCode
 
     context = context_of(typer_context)
     with context.redis(timeout) as redis:
         found = check_access(redis, context.settings(timeout), RoleName(role))
     show_check(found, as_json=as_json)
-    raise typer.Exit(ExitCode.OK if found.complete else ExitCode.FINDING)
+    return found
 
 
 def _show_rule(typer_context: typer.Context, role: str, user: str | None, *, as_json: bool) -> None:

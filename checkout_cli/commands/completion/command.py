@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from checkout_cli.arguments.context import DryRunOption, YesOption
-from checkout_cli.errors import ExitCode
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -48,14 +47,15 @@ def install(
     wanted = installation(chosen, _script(chosen, typer_context), os.environ)
     if wanted.current:
         narrate(f"{wanted.path} is there and current")
-    elif dry_run:
-        narrate(f"would write {wanted.path}")
-    elif yes or confirm(f"Write {wanted.path}?", default=True):
+    elif confirm(
+        [f"would write {wanted.path}"] if dry_run else (),
+        f"Write {wanted.path}?",
+        yes=yes,
+        dry_run=dry_run,
+        default=True,
+    ):
         put(wanted)
         narrate(f"written: {wanted.path}; it holds in the next shell")
-    else:
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
     if wanted.hint:
         narrate(f"next: {wanted.hint}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, context_of
+from checkout_cli.arguments.context import JsonOption, Report, context_of
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,7 +27,7 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def check(typer_context: typer.Context, as_json: JsonOption = False) -> None:
+def check(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     """Name everything that is wrong with the settings, each with its fix. Asks no server.
 
     Exit code 78 where there is an error, 1 where there are only warnings.
@@ -41,4 +41,4 @@ def check(typer_context: typer.Context, as_json: JsonOption = False) -> None:
         config_view.write_report(report)
     else:
         config_view.show_report(report)
-    raise typer.Exit(report.exit_code)
+    return report

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Context, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -25,16 +25,14 @@ def incident(
     Health, doctor, INFO, memory, slow log, latency, settings (secrets masked), what is pending, and versions. What
     cannot be had is left out and said so. No session's content, password or whole id is in it.
     """
-    if typer_context.invoked_subcommand is None:
-        _write_down(context_of(typer_context), out, timeout)
-
-
-def _write_down(context: Context, out: Path | None, timeout: float) -> None:
     from checkout_cli.commands.incident.incident import default_path, gather, keep
     from checkout_cli.commands.incident.view import content, show_incident
     from checkout_cli.terminal.output import write
     from checkout_cli.terminal.progress import progress
 
+    if typer_context.invoked_subcommand is not None:
+        return
+    context = context_of(typer_context)
     with progress("Asking") as advance:
         found = gather(
             lambda: context.settings(timeout), directory=context.directory, flags=context.flags, progress=advance

@@ -22,11 +22,7 @@ def latency(
     """
     from checkout_cli.commands.latency.latency import measure_latency
     from checkout_cli.commands.latency.view import show_latency
-    from checkout_cli.errors import ExitCode
 
-    try:
-        with context_of(typer_context).redis(timeout) as redis:
-            report = measure_latency(redis, samples)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with context_of(typer_context).redis(timeout) as redis:
+        report = measure_latency(redis, samples)
     show_latency(report, as_json=as_json)

@@ -13,6 +13,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
@@ -90,7 +91,7 @@ def show(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> ExitCode:
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
@@ -107,8 +108,7 @@ def show(
         audit("sessions show", f"session {sighting.checkout_id[:8]}…")
     view = session_view.write_session if as_json else session_view.show_session
     view(sighting, now, reveal=reveal)
-    if sighting.problem is not None:
-        raise typer.Exit(ExitCode.FINDING)
+    return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
 @app.command()
@@ -140,7 +140,7 @@ def why(
     is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
     Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
@@ -152,8 +152,7 @@ def why(
     with context_of(typer_context).store(timeout) as store:
         answer = (explain_user if is_user else explain)(store, given)
     show_answer(answer, as_json=as_json)
-    if answer.exit_code:
-        raise typer.Exit(answer.exit_code)
+    return answer
 
 
 @app.command()
@@ -255,7 +254,7 @@ def delete(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Delete sessions for good, from every tier; their ids stay dead.
 
     Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
@@ -263,26 +262,23 @@ def delete(
     since it was looked at is left alone, with exit code 1.
     """
     from checkout_cli.commands.sessions import delete as deletion
-    from checkout_cli.commands.sessions.delete_view import agreement, show_deletion
+    from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
-    from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
-    by_selection = user is not None or status is not None or older_than is not None
-    if by_selection == bool(checkout_ids):
-        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    wanted = Selection(status=status, user=user, older_than=older_than)
     with context_of(typer_context).store(timeout) as store:
-        if checkout_ids:
-            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
-        else:
-            wanted = Selection(status=status, user=user, older_than=older_than)
-            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
-        agreed = agreement(yes=yes, dry_run=dry_run)
+        plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
         with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
-            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+            deleted = deletion.delete_all(
+                store,
+                plan,
+                agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
+                progress=advance,
+            )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
-    if deleted.exit_code and not dry_run:
-        raise typer.Exit(deleted.exit_code)
+    return deleted
 
 
 @app.command()
@@ -299,26 +295,21 @@ def restore(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Take a deletion back: each session to which nothing has happened since, with the end that it had.
 
     It can be run again after an interruption. Exit code 1 where a session was left alone because something has
     happened under its id. A deletion of an external writer, where CHECKOUT_EXTERNAL_DELETES=honour has taken it for
     one, has no file: the database keeps the session as long as its tombstone.
     """
-    from checkout_cli.commands.sessions.delete import restore_all, restore_one
+    from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
-    from checkout_cli.keys import is_accepted_id
     from checkout_cli.terminal.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        if what.exists() or not is_accepted_id(str(what)):
-            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
-        else:
-            restored = restore_one(store, str(what), dry_run=dry_run)
+        restored = deletion.restore(store, what, dry_run=dry_run, progress=advance)
     show_restoration(restored, as_json=as_json)
-    if restored.exit_code:
-        raise typer.Exit(restored.exit_code)
+    return restored
 
 
 @app.command()

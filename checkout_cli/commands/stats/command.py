@@ -30,14 +30,10 @@ def stats(
     """
     from checkout_cli.commands.stats.stats import StatisticsWatch
     from checkout_cli.commands.stats.view import show_look, show_watch
-    from checkout_cli.errors import ExitCode
 
     with context_of(typer_context).store(timeout) as store:
         statistics = StatisticsWatch(store, duration(since), by_status=by == "status")
         if watch is None:
             show_look(statistics.look(), by_minute=by == "minute", as_json=as_json)
             return
-        try:
-            show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)
-        except KeyboardInterrupt:
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)

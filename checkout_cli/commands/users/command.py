@@ -10,13 +10,13 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     audit,
     context_of,
     output_of,
 )
-from checkout_cli.errors import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -56,7 +56,7 @@ def show(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show what is tracked of a user: checkouts started, completed and failed, the last status, when seen.
 
     The beginning of an id is enough where no other user has it. Exit code 3 where nothing is tracked, and 1 where
@@ -70,5 +70,4 @@ def show(
     if reveal:
         audit("users show", "one user")
     show_user(found, as_json=as_json, reveal=reveal)
-    if found.user.problem is not None:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
