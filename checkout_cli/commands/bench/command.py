@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import JsonOption, YesOption, context_of
+from checkout_cli.arguments.numbers import Finite
 
 if TYPE_CHECKING:
     from checkout_cli.commands.bench.stage import Target
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 def bench(
     typer_context: typer.Context,
     seconds: Annotated[
-        float,
-        typer.Option("--seconds", min=2, max=3600, callback=number_of_seconds, help="Measure for about so long."),
+        float, typer.Option("--seconds", click_type=Finite(2, 3600), help="Measure for about so long.")
     ] = 10.0,
     shoppers: Annotated[int, typer.Option("--shoppers", min=1, max=1000, help="So many at once.")] = 50,
     embedded: Annotated[
@@ -28,9 +28,7 @@ def bench(
         float | None,
         typer.Option(
             "--timeout",
-            min=0.01,
-            max=60,
-            callback=number_of_seconds,
+            click_type=Finite(0.01, 60),
             help="Longest wait for one answer, in seconds. Default: the shop's own settings.",
         ),
     ] = None,
@@ -47,6 +45,7 @@ def bench(
 
     from checkout_cli.commands.bench import run
     from checkout_cli.commands.bench.view import show_report
+    from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.jobs.interruption import interruptible
     from checkout_cli.terminal.progress import progress
 
@@ -60,7 +59,8 @@ def bench(
         if target.is_production and not yes:
             _ask(target, seconds, shoppers)
         advance = stack.enter_context(progress("Measuring", quiet=as_json))
-        report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, progress=advance)
+        bounds = BoundedRun(progress=advance)
+        report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, run=bounds)
     show_report(report, as_json=as_json)
     raise typer.Exit(report.exit_code)
 

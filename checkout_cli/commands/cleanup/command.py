@@ -10,8 +10,10 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     JsonOption,
+    MaxSecondsOption,
     TimeoutOption,
     YesOption,
+    bounded,
     context_of,
 )
 
@@ -24,9 +26,7 @@ def cleanup(
         bool, typer.Option("--orphans", help="Remove copies and names that no session stands behind; asks.")
     ] = False,
     dry_run: DryRunOption = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     batch: Annotated[int, typer.Option(min=1, max=2000, help="Sessions in one step.")] = 500,
     yes: YesOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
@@ -36,21 +36,21 @@ def cleanup(
     """Remove expired sessions from the index, the database and memory.
 
     --expired and --index never ask: what they remove has ended already. Two never run at once: the second exits with
-    75.
+    75. --max-seconds is for all of it, and each kind gets its share.
 
     Example: checkoutctl cleanup --expired --quiet --max-seconds 50
     """
     from checkout_cli.commands.cleanup.cleanup import Tidying, tidy
     from checkout_cli.commands.cleanup.orphans_view import orphan_agreement
     from checkout_cli.commands.cleanup.view import show_tidying
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    wanted = Tidying(expired, index, orphans, dry_run=dry_run, max_seconds=max_seconds, batch=batch)
+    wanted = Tidying(expired, index, orphans, dry_run=dry_run, batch=batch)
     context = context_of(typer_context)
-    with context.store(timeout) as store, progress("Cleaning up", quiet=quiet or as_json) as advance:
-        done = tidy(store, wanted, agreed=orphan_agreement(yes=yes, dry_run=dry_run), progress=advance)
+    with (
+        context.store(timeout) as store,
+        bounded("Cleaning up", max_seconds=max_seconds, quiet=quiet or as_json) as run,
+    ):
+        done = tidy(store, wanted, run, agreed=orphan_agreement(yes=yes, dry_run=dry_run))
     show_tidying(done, as_json=as_json, quiet=quiet)
     if done.exit_code:
         raise typer.Exit(done.exit_code)

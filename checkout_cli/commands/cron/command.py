@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, JsonOption, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import DryRunOption, JsonOption, YesOption, context_of
+from checkout_cli.arguments.numbers import Finite
 from checkout_cli.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
@@ -124,10 +125,7 @@ def run(
     typer_context: typer.Context,
     job: Annotated[str, typer.Argument(help="cleanup, sync or health.", show_default=False)],
     jitter: Annotated[
-        float,
-        typer.Option(
-            "--jitter", min=0, max=600, callback=number_of_seconds, help="Wait at most so many seconds first."
-        ),
+        float, typer.Option("--jitter", click_type=Finite(0, 600), help="Wait at most so many seconds first.")
     ] = 30,
 ) -> None:
     """Run one job as cron does: silent unless something is wrong, and noted for status.

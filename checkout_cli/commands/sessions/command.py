@@ -17,6 +17,7 @@ from checkout_cli.arguments.context import (
     TimeoutOption,
     YesOption,
     audit,
+    bounded,
     context_of,
     output_of,
 )
@@ -286,7 +287,6 @@ def delete(
     from checkout_cli.commands.sessions.delete_view import agreement, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
     from checkout_cli.errors import InvalidInput
-    from checkout_cli.terminal.progress import progress
 
     by_selection = user is not None or status is not None or older_than is not None
     if by_selection == bool(checkout_ids):
@@ -298,8 +298,8 @@ def delete(
             wanted = Selection(status=status, user=user, older_than=older_than)
             plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
         agreed = agreement(yes=yes, dry_run=dry_run)
-        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
-            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+        with bounded("Deleting", quiet=as_json or plan.number == 1) as run:
+            deleted = deletion.delete_all(store, plan, run, agreed=agreed)
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
     if deleted.exit_code and not dry_run:
         raise typer.Exit(deleted.exit_code)
@@ -331,11 +331,10 @@ def restore(
     from checkout_cli.commands.sessions.delete import restore_all, restore_one
     from checkout_cli.commands.sessions.delete_view import show_restoration
     from checkout_cli.keys import is_accepted_id
-    from checkout_cli.terminal.progress import progress
 
-    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
+    with context_of(typer_context).store(timeout) as store, bounded("Restoring", quiet=as_json) as run:
         if what.exists() or not is_accepted_id(str(what)):
-            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
+            restored = restore_all(store, what, run, dry_run=dry_run)
         else:
             restored = restore_one(store, str(what), dry_run=dry_run)
     show_restoration(restored, as_json=as_json)

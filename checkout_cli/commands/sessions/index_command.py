@@ -8,10 +8,14 @@ import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
+    CursorOption,
     DryRunOption,
     JsonOption,
+    MaxSecondsOption,
+    RestOption,
     TimeoutOption,
     YesOption,
+    bounded,
     context_of,
 )
 
@@ -25,6 +29,8 @@ index = typer.Typer(
 @index.command()
 def check(
     typer_context: typer.Context,
+    cursor: CursorOption = "0",
+    max_seconds: RestOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
@@ -38,12 +44,10 @@ def check(
     """
     from checkout_cli.commands.sessions.index import check_index
     from checkout_cli.commands.sessions.index_view import show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
-        report = check_index(store, progress=advance)
+    context = context_of(typer_context)
+    with context.store(timeout) as store, bounded("Checking", max_seconds=max_seconds, quiet=as_json) as run:
+        report = check_index(store, run, cursor=cursor)
     show_index(report, as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
@@ -55,9 +59,7 @@ def repair(
     fix_ttl: Annotated[
         bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
     ] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -71,20 +73,12 @@ def repair(
 
     Example: checkoutctl sessions index repair --fix-ttl --dry-run
     """
-    from checkout_cli.commands.sessions.index import repair_index
+    from checkout_cli.commands.sessions.index import check_index, repair_index
     from checkout_cli.commands.sessions.index_view import agreement, show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
-        report = repair_index(
-            store,
-            agreed=agreement(yes=yes, dry_run=dry_run, fix_ttl=fix_ttl),
-            fix_ttl=fix_ttl,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    context, agreed = context_of(typer_context), agreement(yes=yes, dry_run=dry_run, fix_ttl=fix_ttl)
+    with context.store(timeout) as store, bounded("Repairing", max_seconds=max_seconds, quiet=as_json) as run:
+        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
@@ -94,9 +88,7 @@ def repair(
 def adopt(
     typer_context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Even if another program was seen within a day.")] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -113,18 +105,10 @@ def adopt(
     """
     from checkout_cli.commands.sessions.index_adoption import adopt_index
     from checkout_cli.commands.sessions.index_view import adoption_agreement, show_adoption
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Adopting", quiet=as_json) as advance:
-        report = adopt_index(
-            store,
-            agreed=adoption_agreement(yes=yes, dry_run=dry_run),
-            force=force,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    context, agreed = context_of(typer_context), adoption_agreement(yes=yes, dry_run=dry_run)
+    with context.store(timeout) as store, bounded("Adopting", max_seconds=max_seconds, quiet=as_json) as run:
+        report = adopt_index(store, run, agreed=agreed, force=force)
     show_adoption(report, as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)

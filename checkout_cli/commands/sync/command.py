@@ -11,10 +11,13 @@ from checkout_cli.arguments.context import (
     Context,
     DryRunOption,
     JsonOption,
+    MaxSecondsOption,
     RevealOption,
     TimeoutOption,
     YesOption,
+    bounded,
     context_of,
+    only_with,
 )
 from checkout_cli.arguments.transitions import WithTransitions
 from checkout_cli.errors import ExitCode, InvalidInput
@@ -29,9 +32,7 @@ Side = Literal["database", "written"]
 def sync(
     typer_context: typer.Context,
     dry_run: DryRunOption = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     conflicts: Annotated[bool, typer.Option("--conflicts", help="Show conflicts, both sides of each.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many conflicts.")] = 50,
     reveal: RevealOption = False,
@@ -56,7 +57,10 @@ def sync(
 
     Example: checkoutctl sync --quiet --max-seconds 50
     """
-    context = context_of(typer_context)
+    context, resolving = context_of(typer_context), write is not None or keep is not None
+    only_with(typer_context, "limit", "reveal", what="--conflicts", given=conflicts)
+    only_with(typer_context, "yes", what="--resolve", given=resolving)
+    only_with(typer_context, "max_seconds", "quiet", what="a sync", given=not (conflicts or resolving))
     if write is not None or keep is not None:
         if write is None or keep is None or conflicts:
             raise InvalidInput(
@@ -74,10 +78,9 @@ def _sync(
 ) -> None:
     from checkout_cli.commands.sync.sync import synchronize
     from checkout_cli.commands.sync.view import show_sync
-    from checkout_cli.terminal.progress import progress
 
-    with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
-        report = synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
+    with context.store(timeout) as store, bounded("Syncing", max_seconds=max_seconds, quiet=quiet or as_json) as run:
+        report = synchronize(store, run, dry_run=dry_run)
     show_sync(report, as_json=as_json, quiet=quiet)
     raise typer.Exit(report.exit_code)
 

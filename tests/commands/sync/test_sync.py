@@ -28,6 +28,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     TransitionRefused,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.session import MAX_BODY_BYTES
 from checkout_cli.store.backlog import PAGE
@@ -341,19 +342,19 @@ class TestBounds:
             with make_store(without_redis(settings), time) as writer:
                 for number in range(PAGE + 1):
                     writer.create({}, checkout_id=f"session-{number:04}")
-            first = synchronize(store, max_seconds=10, progress=lambda *_: time.advance(30))
+            first = synchronize(store, BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30)))
             assert not first.finished
             assert first.exit_code is ExitCode.FINDING
             assert 0 < first.handed_over <= PAGE
-            second = synchronize(store, max_seconds=10)
+            second = synchronize(store, BoundedRun(time.clock, max_seconds=10))
             assert second.finished
             assert first.handed_over + second.handed_over == PAGE + 1
 
     def test_it_tells_how_far_it_is(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID, OTHER)
         told: list[tuple[int, int]] = []
-        synchronize(store, progress=lambda done, total: told.append((done, total)))
-        assert told[-1] == (4, 4)  # two to the database, and from there to Redis
+        synchronize(store, BoundedRun(store.clock, progress=lambda done, total: told.append((done, total))))
+        assert told[-1] == (6, 6)  # two to the database, from there to Redis, and the look for external writes
         assert all(done <= total for done, total in told)
 
     def test_where_redis_is_away_it_shows_what_waits_and_hands_nothing_over(self, store: CheckoutStore) -> None:
