@@ -40,7 +40,9 @@ MaxSecondsOption = Annotated[
 ]
 RestOption = Annotated[
     float | None,
-    typer.Option("--max-seconds", click_type=Finite(0.1), help="Stop after this long; --cursor goes on with the rest."),
+    typer.Option(
+        "--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on with the rest."
+    ),
 ]
 CursorOption = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

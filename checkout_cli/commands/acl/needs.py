@@ -142,6 +142,8 @@ _READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
 
 _IDENTITY = _plain("info")
 """Who the server is: without it nothing in Redis is trusted, and the database answers."""
+_PLACE_OF_JOB = _on(JOBS, "get set")
+"""Where the last run has stopped: without it each begins at the start."""
 _TRACE = Entry(
     _LOOK | _LISTED | (_on(PENDING, "smismember") | _plain("scan")),
     _IDENTITY | _on(CLAIMS, "exists"),
@@ -210,7 +212,7 @@ COMMANDS: dict[str, Entry] = {
     "sessions why": Entry(_TRACE.needs | _LIST, _TRACE.helps | _TRACKED),
     "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
     "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
-    "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
+    "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY | _PLACE_OF_JOB),
     "sessions index adopt": Entry(_ADOPT, _IDENTITY),
     "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
     "sessions update": Entry(_PUBLISH | _FLUSH, _IDENTITY | _NOTE, _HAND_OVER),
@@ -220,7 +222,11 @@ COMMANDS: dict[str, Entry] = {
         _LOOK | _on(SESSIONS, "exists evalsha pexpire set") | _on(CLAIMS, "evalsha del") | _SCRIPTS, _IDENTITY
     ),
     "sync --dry-run": Entry(_PENDING, _IDENTITY),
-    "sync": Entry(_PENDING | _PUBLISH | _FLUSH | _LIST | _on(SESSIONS, "getrange"), _IDENTITY | _NOTE, _HAND_OVER),
+    "sync": Entry(
+        _PENDING | _PUBLISH | _FLUSH | _LIST | _on(SESSIONS, "getrange"),
+        _IDENTITY | _NOTE | _PLACE_OF_JOB,
+        _HAND_OVER,
+    ),
     "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
     "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
     "migrate run --to": Entry(
@@ -236,7 +242,7 @@ COMMANDS: dict[str, Entry] = {
     "cleanup --dry-run": Entry(_COUNT | _plain("time"), _IDENTITY),
     "cleanup": Entry(
         _COUNT | _INDEX_REPAIR | _ORPHANS,
-        _IDENTITY | _on(JOBS, "get set"),
+        _IDENTITY | _PLACE_OF_JOB,
     ),
     "cache stats": _STATISTICS,
     **_cache(DELIVERY, "delivery"),

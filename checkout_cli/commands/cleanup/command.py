@@ -15,6 +15,7 @@ from checkout_cli.arguments.context import (
     YesOption,
     bounded,
     context_of,
+    only_with,
 )
 
 
@@ -44,6 +45,7 @@ def cleanup(
     from checkout_cli.commands.cleanup.orphans_view import orphan_agreement
     from checkout_cli.commands.cleanup.view import show_tidying
 
+    only_with(typer_context, "batch", what="--expired", given=expired)
     wanted = Tidying(expired, index, orphans, dry_run=dry_run, batch=batch)
     context = context_of(typer_context)
     with (

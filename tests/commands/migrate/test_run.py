@@ -377,3 +377,28 @@ def test_a_key_that_somebody_else_is_filling_is_left_and_said(store: CheckoutSto
     store.redis.ask(("DEL", claim_key(name_of(1))))  # ten seconds later
     assert migrate(store, CheckpointFile(tmp_path)).exit_code == 0
     assert verify(store).number == 0
+
+
+def test_each_of_them_stops_when_its_time_is_up_and_goes_on(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration, "PAGE", 10)
+    monkeypatch.setattr("checkout_cli.commands.migrate.plan.PAGE", 10)
+    monkeypatch.setattr("checkout_cli.commands.migrate.verify.PAGE", 10)
+    fill(store.settings, 30)
+
+    def short() -> BoundedRun:
+        ticks = iter(range(1000))
+        return BoundedRun(dataclasses.replace(store.clock, elapsed=lambda: float(next(ticks))), max_seconds=1.5)
+
+    first = plan(store, short())
+    assert (first.living, first.finished, first.fits) == (20, False, None)
+    rest = plan(store, cursor=first.cursor or "")
+    assert (rest.living, rest.finished, rest.cursor) == (10, True, None)
+    part = migrate(store, CheckpointFile(tmp_path), short())
+    assert (part.checkpoint.counts.done, part.finished, part.exit_code) == (20, False, 1)
+    whole = migrate(store, CheckpointFile(tmp_path))
+    assert (whole.resumed, whole.checkpoint.counts.done, whole.finished, whole.exit_code) == (True, 30, True, 0)
+    compared = verify(store, short())
+    assert (compared.compared, compared.finished) == (20, False)
+    assert verify(store, cursor=compared.cursor or "").compared == 10

@@ -37,6 +37,7 @@ from checkout_cli.store.database.flush_log import Source
 from checkout_cli.store.database.schema import flushes
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.redis import index as redis_index
 from tests.support.divergence import (
     StartServer,
     beside_redis,
@@ -349,6 +350,38 @@ class TestBounds:
             second = synchronize(store, BoundedRun(time.clock, max_seconds=10))
             assert second.finished
             assert first.handed_over + second.handed_over == PAGE + 1
+
+    def test_the_look_for_external_writes_goes_on_where_it_stopped(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_index, "PAGE", 2)
+        time = ManualClock()
+        with make_store(settings, time) as store:
+            store.database.create_schema()
+            for number in range(40):
+                store.create({}, checkout_id=f"external-{number:02}")
+            store.hand_over.write_down()  # else the rows name them
+            for number in range(40):
+                write_externally(store, f"external-{number:02}", notes="theirs")
+            taken, runs = 0, 0
+            while taken < 40:
+                limits = BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30))
+                report = synchronize(store, limits)
+                taken, runs = taken + report.external, runs + 1
+                assert runs <= 40, "a run that always begins at the start never comes to the end"
+            assert runs > 1
+            while not report.finished:
+                report = synchronize(store, BoundedRun(time.clock, max_seconds=10))
+            assert synchronize(store).external == 0
+
+    def test_ctrl_c_tells_what_was_done(self, store: CheckoutStore) -> None:
+        create_in_redis_alone(store.settings, ID)
+
+        def interrupt(_done: int, _total: int) -> None:
+            raise KeyboardInterrupt
+
+        report = synchronize(store, BoundedRun(store.clock, progress=interrupt))
+        assert (report.flushed, report.finished, report.exit_code) == (1, False, ExitCode.INTERRUPTED)
 
     def test_it_tells_how_far_it_is(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID, OTHER)
