@@ -41,7 +41,7 @@ MaxSecondsOption = Annotated[
 RestOption = Annotated[
     float | None,
     typer.Option(
-        "--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on with the rest."
+        "--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."
     ),
 ]
 CursorOption = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
