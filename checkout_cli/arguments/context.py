@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
@@ -40,9 +40,7 @@ MaxSecondsOption = Annotated[
 ]
 RestOption = Annotated[
     float | None,
-    typer.Option(
-        "--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."
-    ),
+    typer.Option("--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."),
 ]
 CursorOption = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -51,6 +49,14 @@ RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data
 
 Output = Literal["table", "json", "ndjson", "csv", "ids"]
 OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")]
+
+
+class Report(Protocol):
+    """What a command returns: the answer that it has shown, which knows how the process should exit."""
+
+    @property
+    def exit_code(self) -> int:
+        """One of :class:`~checkout_cli.errors.ExitCode`, or a monitoring plugin's."""
 
 
 @dataclass
@@ -110,16 +116,15 @@ def context_of(typer_context: typer.Context) -> Context:
 
 @contextmanager
 def bounded(
-    title: str, *, max_seconds: float | None = None, rate: float | None = None, quiet: bool = False
+    title: str, max_seconds: float | None = None, *, rate: float | None = None, quiet: bool = False
 ) -> Iterator[BoundedRun]:
-    """A run of long work: behind the shop, with a bar for who watches, and ended by SIGTERM as by Ctrl-C."""
+    """A run of long work: behind the shop, with a bar for who watches."""
     from checkout_cli.jobs import priority
     from checkout_cli.jobs.bounded_run import BoundedRun
-    from checkout_cli.jobs.interruption import interruptible
     from checkout_cli.terminal.progress import progress
 
     priority.give_way()
-    with interruptible(), progress(title, quiet=quiet) as advance:
+    with progress(title, quiet=quiet) as advance:
         yield BoundedRun(max_seconds=max_seconds, rate=rate, progress=advance)
 
 

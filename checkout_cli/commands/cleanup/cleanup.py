@@ -60,9 +60,13 @@ class Tidied(Ended):
 def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]) -> Tidied:
     """Do what is wanted, each for its share of the time.
 
-    Raises as :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
+    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed. Raises as
+    :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
     """
     done = Tidied(wanted.dry_run)
+
+    def orphans(part: BoundedRun) -> None:
+        done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)
 
     def expired(part: BoundedRun) -> None:
         done.expired = clean_up(store, part, dry_run=wanted.dry_run, batch=wanted.batch)
@@ -70,10 +74,7 @@ def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Call
     def index(part: BoundedRun) -> None:
         done.index = check_index(store, part) if wanted.dry_run else repair_index(store, part)
 
-    def orphans(part: BoundedRun) -> None:
-        done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)
-
-    asked = ((expired, wanted.expired), (index, wanted.index), (orphans, wanted.orphans))
+    asked = ((orphans, wanted.orphans), (expired, wanted.expired), (index, wanted.index))
     run.in_turn(*(clean for clean, is_wanted in asked if is_wanted), again=False)
     done.end(run)
     return done

@@ -11,6 +11,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     MaxSecondsOption,
+    Report,
     TimeoutOption,
     YesOption,
     bounded,
@@ -33,26 +34,26 @@ def cleanup(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Remove expired sessions from the index, the database and memory.
 
     --expired and --index never ask: what they remove has ended already. Two never run at once: the second exits with
     75. --max-seconds is for all of it, and each kind gets its share.
-
-    Example: checkoutctl cleanup --expired --quiet --max-seconds 50
     """
     from checkout_cli.commands.cleanup.cleanup import Tidying, tidy
-    from checkout_cli.commands.cleanup.orphans_view import orphan_agreement
+    from checkout_cli.commands.cleanup.orphans_view import orphan_lines
     from checkout_cli.commands.cleanup.view import show_tidying
+    from checkout_cli.terminal.prompt import confirm
 
     only_with(typer_context, "batch", what="--expired", given=expired)
     wanted = Tidying(expired, index, orphans, dry_run=dry_run, batch=batch)
     context = context_of(typer_context)
-    with (
-        context.store(timeout) as store,
-        bounded("Cleaning up", max_seconds=max_seconds, quiet=quiet or as_json) as run,
-    ):
-        done = tidy(store, wanted, run, agreed=orphan_agreement(yes=yes, dry_run=dry_run))
+    with context.store(timeout) as store, bounded("Cleaning up", max_seconds, quiet=quiet or as_json) as run:
+        done = tidy(
+            store,
+            wanted,
+            run,
+            agreed=lambda found: confirm(orphan_lines(found), "Remove what no session stands behind?", yes=yes),
+        )
     show_tidying(done, as_json=as_json, quiet=quiet)
-    if done.exit_code:
-        raise typer.Exit(done.exit_code)
+    return done

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,18 +10,13 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     JsonOption,
     MaxSecondsOption,
+    Report,
     RestOption,
     TimeoutOption,
     bounded,
     context_of,
     only_with,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.tier import RedisTier
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -78,8 +72,6 @@ def migrate() -> None:
 
     Back, from any step: stop the processes that use the store; run checkoutctl sync until it exits with 0, then
     checkoutctl migrate run. Every session is in Redis then, as JSON that the older program reads and writes.
-
-    Example: checkoutctl migrate plan
     """
 
 
@@ -91,22 +83,19 @@ def plan(
     max_seconds: RestOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Count what a migration would move, and say whether Redis has room for it.
 
     Nothing is changed. Exit code 1: it will not fit.
-
-    Example: checkoutctl migrate plan --rate 500
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
 
     context = context_of(typer_context)
-    with context.store(timeout) as store, bounded("Looking", max_seconds=max_seconds, quiet=as_json) as run:
+    with context.store(timeout) as store, bounded("Looking", max_seconds, quiet=as_json) as run:
         found = look(store, run, rate=rate, cursor=cursor)
     show_plan(found, as_json=as_json)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
+    return found
 
 
 @app.command()
@@ -120,30 +109,28 @@ def run(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
     A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
     the same command goes on. --to copies sessions, tracked users and statistics, and no caches. Exit code 1: something
     was left, as the answer says. 69: a tier went away. 75: another process migrates now.
-
-    Example: checkoutctl migrate run --rate 500
     """
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
-    from checkout_cli.commands.migrate.copy import move_to
+    from checkout_cli.commands.migrate.copy import move_to, target_at
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
 
     only_with(typer_context, "to_mode", what="--to", given=to is not None)
     context, file, silent = context_of(typer_context), CheckpointFile(), quiet or as_json
-    with context.store(timeout) as store, bounded("Migrating", max_seconds=max_seconds, rate=rate, quiet=silent) as run:
+    with context.store(timeout) as store, bounded("Migrating", max_seconds, rate=rate, quiet=silent) as run:
         if to is None:
             report = move(store, file, run, restart=restart)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 report = move_to(store, target, place, file, run, restart=restart)
     show_run(report, as_json=as_json, quiet=quiet)
-    raise typer.Exit(report.exit_code)
+    return report
 
 
 @app.command()
@@ -157,49 +144,32 @@ def verify(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Compare every living session of the database with Redis: version, content, time to live.
 
     With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
     because reads are noted late, and may end 2 seconds earlier. Exit code 1: something differs.
-
-    Example: checkoutctl migrate verify --sample 1000
     """
+    from checkout_cli.commands.migrate.copy import target_at
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
 
     only_with(typer_context, "to_mode", what="--to", given=to is not None)
     context, silent = context_of(typer_context), quiet or as_json
-    with context.store(timeout) as store, bounded("Comparing", max_seconds=max_seconds, quiet=silent) as run:
+    with context.store(timeout) as store, bounded("Comparing", max_seconds, quiet=silent) as run:
         if to is None:
             found = compare(store, run, sample=sample, cursor=cursor)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 found = verify_at(store, target, place, run, sample=sample, cursor=cursor)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
-
-
-@contextmanager
-def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisTier, str]]:
-    """The other Redis, and where it is in words."""
-    from checkout_cli.commands.migrate.checkpoint import place_of
-    from checkout_cli.commands.migrate.copy import target_settings
-    from checkout_cli.store.redis.tier import RedisTier
-
-    found = target_settings(url, mode, settings)
-    with closing(RedisTier(found)) as tier:
-        yield tier, place_of(found)
+    return found
 
 
 @app.command()
 def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
-    """Say how far the last migration of this user came, according to its checkpoint; asks no server.
-
-    Example: checkoutctl migrate status
-    """
+    """Say how far the last migration of this user came, according to its checkpoint; asks no server."""
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.view import show_status
 

@@ -98,11 +98,20 @@ class Deletion(Ended):
 
     @property
     def has_finding(self) -> bool:
-        """Whether not all of them are gone."""
-        return len(self.deleted) != self.plan.number
+        """Whether some of them were left."""
+        return self.done and len(self.deleted) < self.plan.number
 
 
 # What to delete
+
+
+def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
+    """These very sessions, or all that match; raises as :func:`plan_ids` and :func:`plan_selection` do."""
+    if bool(checkout_ids) == (wanted != Selection()):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    if checkout_ids:
+        return plan_ids(store, checkout_ids, undo_file=undo_file)
+    return plan_selection(store, wanted, undo_file=undo_file)
 
 
 def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
@@ -332,6 +341,13 @@ class Restoration(Ended):
     def has_finding(self) -> bool:
         """Whether a session was left out that has not simply ended, or lives."""
         return bool(self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION])
+
+
+def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
+    """What an undo file has, or a session by its id; raises as :func:`restore_all` and :func:`restore_one` do."""
+    if what.exists() or not is_accepted_id(str(what)):
+        return restore_all(store, what, run, dry_run=dry_run)
+    return restore_one(store, str(what), dry_run=dry_run)
 
 
 def restore_all(
