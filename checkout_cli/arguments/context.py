@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
+from typer._click.types import FloatRange  # Typer's own click, which it does not export
 
-from checkout_cli.arguments.numbers import Finite
 from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
+
+
+class Finite(FloatRange):
+    """A number in a range; NaN, which passes every comparison with a limit, and infinity are none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; a usage error where it is none, or out of the range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]

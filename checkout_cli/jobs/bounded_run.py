@@ -20,8 +20,6 @@ from checkout_cli.jobs.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.tier import FIRST_CURSOR
 
-Progress = Callable[[int, int], None]
-"""Told after each page how many of how many were looked at."""
 Asked = TypeVar("Asked")
 Page = TypeVar("Page")
 
@@ -53,6 +51,12 @@ class Ended:
     def end(self, run: BoundedRun) -> None:
         """It ended as this run did."""
         self.stopped, self.cursor = run.stopped, run.cursor
+
+    def follow(self, run: BoundedRun, *phases: Callable[[str], Step], cursor: str) -> None:
+        """Let a run do all pages of some phases, and keep how it ended."""
+        with run.bounds():
+            run.through(*phases, cursor=cursor)
+        self.end(run)
 
     @property
     def finished(self) -> bool:
@@ -89,9 +93,9 @@ class BoundedRun:
         *,
         max_seconds: float | None = None,
         rate: float | None = None,
-        progress: Progress = lambda _done, _total: None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """The time runs from now; ``rate`` is how many a second may be done at most.
+        """The time runs from now. At most ``rate`` are done a second; ``progress`` is told how many of how many are.
 
         Raises:
             InvalidInput: a number is not more than zero, or no number.

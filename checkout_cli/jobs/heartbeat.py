@@ -71,17 +71,20 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
     return beat_of(store.redis.ask(question(job)))
 
 
-def place(store: CheckoutStore, job: str, scans: int = 1) -> str:
-    """The cursor at which the last run stopped; the first one where nobody knows, or it is none of ours.
+def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
+    """Where the last run stopped; at the first cursors where nobody knows, or they are none of ours.
 
     Raises:
         WrongKeyType: another program keeps something else there.
     """
+    never = Heartbeat("", 0, finished=False, sessions=0)
     try:
-        last = last_beat(store, job)
-        return FIRST_CURSOR if last is None else checked_cursor(last.cursor, scans)
+        last = last_beat(store, job) or never
+        checked_cursor(last.cursor, scans)
+        checked_cursor(last.members)
     except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: its server in a cluster is away
-        return FIRST_CURSOR
+        return never
+    return last
 
 
 def question(job: str) -> Command:

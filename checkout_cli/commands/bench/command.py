@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, Report, YesOption, context_of
-from checkout_cli.arguments.numbers import Finite
+from checkout_cli.arguments.context import Finite, JsonOption, Report, YesOption, context_of
 
 
 def bench(

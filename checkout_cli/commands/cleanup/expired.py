@@ -14,16 +14,13 @@ from functools import partial
 from typing import TypeVar
 
 from checkout_cli.errors import (
-    AccessDenied,
     DatabaseNotReady,
     DatabaseUnavailable,
-    InvalidInput,
     RedisUnavailable,
     WrongKeyType,
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
-from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.jobs.heartbeat import Heartbeat, beat, last_beat
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import is_accepted_id
@@ -118,7 +115,6 @@ class _CleanUp:
         self._run = run
         self._batch = batch
         self._report = CleanupReport()
-        self._last: Heartbeat | None = None
         self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
         self._database_away = self._rows_unknown = self._index_broken = False
         self._left = 0
@@ -210,9 +206,8 @@ class _CleanUp:
 
     def _go_on(self, _: BoundedRun) -> None:
         """Where the last run has stopped."""
-        self._last = self._last_beat()
-        if self._last is not None:
-            self._report.keys, self._report.members = self._last.cursor, self._last.members
+        self._last = remembered(self._store, CLEANUP)
+        self._report.keys, self._report.members = self._last.cursor, self._last.members
 
     def _finish_adoption(self, part: BoundedRun) -> None:
         """Of our index' move to its own place, what an interrupted one has left to do."""
@@ -345,8 +340,8 @@ class _CleanUp:
     def _enter_unlisted(self, part: BoundedRun) -> None:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
         identity, (listed,) = self._store.redis.exchange(("ZCARD", self._store.index.layout().key))
-        server, last = (identity or b"").decode(), self._last
-        known = bool(listed and last is not None and server and last.server == server)
+        server = (identity or b"").decode()
+        known = bool(listed and server and self._last.server == server)
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
             for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
@@ -368,16 +363,6 @@ class _CleanUp:
             return Step(0, following if most is None or looked_at < most else None)
 
         part.through(enter_page, cursor=begin)
-
-    def _last_beat(self) -> Heartbeat | None:
-        try:
-            last = last_beat(self._store, CLEANUP)
-            if last is not None:
-                checked_cursor(last.cursor)
-                checked_cursor(last.members)
-        except (AccessDenied, InvalidInput, RedisUnavailable):
-            return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
-        return last
 
     def _enter(self, entries: Sequence[Entry]) -> None:
         self._report.entered_into_index += self._store.index.enter(entries)

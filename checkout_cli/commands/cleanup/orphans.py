@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from checkout_cli.commands.sessions.index import Found
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
-from checkout_cli.jobs.heartbeat import beat, place
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import PENDING, is_accepted_id
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -79,7 +79,7 @@ def remove_orphans(
         Locked: a clean-up runs now.
         RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
     """
-    run, begin = run or BoundedRun(store.clock), place(store, JOB, scans=2)
+    run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
     report = _Orphans(store, run.share(2), remove=False).run(begin)
     run.stopped = report.stopped
     if report.number:
@@ -104,9 +104,7 @@ class _Orphans:
     def run(self, cursor: str) -> OrphanReport:
         """Both kinds, from a cursor on."""
         self._store.database.ping()
-        with self._run.bounds():
-            self._run.through(self._copies, self._names, cursor=cursor)
-        self._report.end(self._run)
+        self._report.follow(self._run, self._copies, self._names, cursor=cursor)
         self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 

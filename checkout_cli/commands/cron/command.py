@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, JsonOption, Report, YesOption, context_of
-from checkout_cli.arguments.numbers import Finite
+from checkout_cli.arguments.context import DryRunOption, Finite, JsonOption, Report, YesOption, context_of
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cron.crontab import Change

@@ -9,6 +9,7 @@ import typer
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     CursorOption,
+    Finite,
     JsonOption,
     Report,
     RestOption,
@@ -18,7 +19,6 @@ from checkout_cli.arguments.context import (
     bounded,
     context_of,
 )
-from checkout_cli.arguments.numbers import Finite
 from checkout_cli.commands.memory.tune_command import tune
 
 app = typer.Typer(

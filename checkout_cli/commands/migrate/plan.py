@@ -96,9 +96,7 @@ def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RAT
         return Step(len(rows), names[-1])
 
     run.expect(store.database.count(now))
-    with run.bounds():
-        run.through(look, cursor=cursor)
-    found.end(run)
+    found.follow(run, look, cursor=cursor)
     _room(store, found)
     return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, State, need_redis, state_of
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
@@ -13,6 +14,7 @@ from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.tier import Look
 
+T = TypeVar("T")
 TOLERANCE = 2_000
 """Milliseconds by which a key may end before its row says."""
 
@@ -47,11 +49,32 @@ class Verified(Ended):
         """Whether something differs."""
         return self.number > 0
 
-    def add(self, compared: int, different: dict[str, Difference]) -> None:
-        """Some more that were compared, and those of them that differ."""
-        self.compared += compared
-        self.number += len(different)
-        self.differences += list(different.items())[: MOST_NAMED - len(self.differences)]
+    def compare(
+        self,
+        run: BoundedRun,
+        page_after: Callable[[str], tuple[list[T], str | None]],
+        different: Callable[[list[T]], dict[str, Difference]],
+        total: int,
+        *,
+        sample: int | None,
+        cursor: str,
+    ) -> None:
+        """Compare all of about ``total``, or about ``sample`` of them evenly, page by page from a cursor on."""
+        every, seen = 1 if sample is None else max(total // sample, 1), 0
+
+        def step(position: str) -> Step:
+            nonlocal seen
+            page, following = page_after(position)
+            chosen = [one for at, one in enumerate(page, seen) if at % every == 0]
+            seen += len(page)
+            here = different(chosen)
+            self.compared += len(chosen)
+            self.number += len(here)
+            self.differences += list(here.items())[: MOST_NAMED - len(self.differences)]
+            return Step(len(page), following)
+
+        run.expect(total)
+        self.follow(run, step, cursor=cursor)
 
 
 MOST_NAMED = 100
@@ -69,28 +92,22 @@ def verify(
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
-    run, found = run or BoundedRun(store.clock), Verified()
-    total = store.database.count(store.clock.wall())
-    step = 1 if sample is None else max(total // sample, 1)
-    place = 0
+    found = Verified()
 
-    def compare(last: str) -> Step:
-        nonlocal place
+    def page_after(last: str) -> tuple[list[Record], str | None]:
         rows = store.database.living_after(last, store.clock.wall(), PAGE)
-        chosen = [row for at, row in enumerate(rows, place) if at % step == 0]
-        place += len(rows)
-        different = _compare(store, chosen, found)
-        for _ in range(ATTEMPTS if different else 0):
-            later = store.database.read_many(list(different))
-            still = [row for row in later.values() if row.body is not None and row.expires_at > store.clock.wall()]
-            different = _compare(store, still, Verified())
-        found.add(len(chosen), different)
-        return Step(len(rows), rows[-1].checkout_id if rows else None)
+        return rows, rows[-1].checkout_id if rows else None
 
-    run.expect(total)
-    with run.bounds():
-        run.through(compare, cursor=cursor)
-    found.end(run)
+    def different(rows: Sequence[Record]) -> dict[str, Difference]:
+        found_here = _compare(store, rows, found)
+        for _ in range(ATTEMPTS if found_here else 0):
+            later = store.database.read_many(list(found_here))
+            still = [row for row in later.values() if row.body is not None and row.expires_at > store.clock.wall()]
+            found_here = _compare(store, still, Verified())
+        return found_here
+
+    total = store.database.count(store.clock.wall())
+    found.compare(run or BoundedRun(store.clock), page_after, different, total, sample=sample, cursor=cursor)
     return found
 
 

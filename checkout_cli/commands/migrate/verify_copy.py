@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from checkout_cli.commands.migrate.copy import Fate, fate_of, look_there, refuse_same
 from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, need_redis
 from checkout_cli.commands.migrate.verify import TOLERANCE, Difference, Verified
-from checkout_cli.jobs.bounded_run import BoundedRun, Step
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.index import RedisIndex
@@ -36,33 +36,26 @@ def verify_at(
     """
     need_redis(store)
     refuse_same(store, target, place)
-    run, found = run or BoundedRun(store.clock), Verified()
-    total = store.index.count(store.clock.wall()).number
-    step = 1 if sample is None else max(total // sample, 1)
-    seen = 0
-
-    def compare(position: str) -> Step:
-        nonlocal seen
-        page, following = store.index.session_ids_step(position)
-        for start in range(0, len(page), PAGE):
-            names = page[start : start + PAGE]
-            chosen = [name for at, name in enumerate(names, seen) if at % step == 0]
-            seen += len(names)
-            found.add(len(chosen), _different(store, target, chosen))
-        return Step(len(page), following)
-
-    run.expect(total)
-    with run.bounds():
-        run.through(compare, cursor=checked_cursor(cursor or FIRST_CURSOR))
-    found.end(run)
+    found = Verified()
+    found.compare(
+        run or BoundedRun(store.clock),
+        store.index.session_ids_step,
+        lambda names: _different(store, target, names),
+        store.index.count(store.clock.wall()).number,
+        sample=sample,
+        cursor=checked_cursor(cursor or FIRST_CURSOR),
+    )
     return found
 
 
 def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
-    different = _compare(store, target, names)
-    for _ in range(ATTEMPTS if different else 0):
-        different = _compare(store, target, list(different))
-    return different
+    found: dict[str, Difference] = {}
+    for start in range(0, len(names), PAGE):
+        different = _compare(store, target, names[start : start + PAGE])
+        for _ in range(ATTEMPTS if different else 0):
+            different = _compare(store, target, list(different))
+        found |= different
+    return found
 
 
 def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
-from checkout_cli.arguments.numbers import Finite
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, Report, TimeoutOption, context_of
 
 
 def monitor(

@@ -18,7 +18,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.jobs.heartbeat import beat, place
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -134,7 +134,7 @@ def repair_index(
         RedisUnavailable, AccessDenied: Redis cannot be asked.
         WrongKeyType: another program's keys are where our index would have to lie.
     """
-    run, begin = run or BoundedRun(store.clock), place(store, JOB, PHASES)
+    run, begin = run or BoundedRun(store.clock), remembered(store, JOB, PHASES).cursor
     report = None
     if agreed is not None:
         report = _Check(store, run.share(2)).run(begin)

@@ -26,7 +26,7 @@ from checkout_cli.errors import (
     WriteConflict,
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
-from checkout_cli.jobs.heartbeat import beat, place
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Durability
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
@@ -195,7 +195,7 @@ class _Sync:
         if dry_run or report.unreachable:
             return report
         if self._store.settings.enable_checkout_sessions:
-            self._cursor = place(self._store, JOB)
+            self._cursor = remembered(self._store, JOB).cursor
             try:
                 self._run.in_turn(self._flush, self._publish, self._sweep)  # the first two know which sessions
             except (RedisUnavailable, DatabaseUnavailable) as away:

@@ -67,7 +67,7 @@ def test_after_ctrl_c_nothing_more_is_begun(store: CheckoutStore) -> None:
         raise KeyboardInterrupt
 
     done = tidied(store, ALL, progress=interrupt)
-    assert (done.index, done.orphans, done.stopped) == (None, None, Stopped.INTERRUPTED)
+    assert (done.expired, done.index, done.stopped) == (None, None, Stopped.INTERRUPTED)
     assert (done.finished, done.exit_code) == (False, ExitCode.INTERRUPTED)
 
 
