@@ -67,6 +67,7 @@ def _document(report: CleanupReport) -> dict[str, object]:
         "enteredFromSet": report.from_set,
         "enteredIntoIndex": report.entered_into_index,
         "withoutExpiry": report.without_expiry,
+        "finished": report.finished,
         "unreachable": report.unreachable,
         "left": report.left,
         **partial_document(report.missing),
