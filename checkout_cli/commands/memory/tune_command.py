@@ -62,7 +62,7 @@ def tune(
         done = operations.run(
             store,
             wanted,
-            agreed=lambda it: confirm(() if dry_run else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
+            agreed=lambda it: confirm(() if dry_run or yes else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
             persist=persist,
             force=force,
             undo=undo,
