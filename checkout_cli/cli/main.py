@@ -64,8 +64,6 @@ def root(
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
 
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
-
-    Example: checkoutctl health
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}

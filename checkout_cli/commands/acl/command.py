@@ -19,8 +19,6 @@ def acl(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 
     Each role's command shows the least ACL rule for it; check tells what the user in use may do. The rules follow from
     what the commands need. In none of them are KEYS, FLUSHALL, CONFIG SET, DEBUG or the keys of other programs.
-
-    Example: checkoutctl acl
     """
     from checkout_cli.commands.acl.view import show_roles
 
@@ -33,8 +31,6 @@ def reader(typer_context: typer.Context, user: UserOption = None, as_json: JsonO
     """Show the least ACL rule for who only looks.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl reader --user grafana
     """
     _show_rule(typer_context, "reader", user, as_json=as_json)
 
@@ -44,8 +40,6 @@ def operator(typer_context: typer.Context, user: UserOption = None, as_json: Jso
     """Show the least ACL rule for the engineer on call, and for cron.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl operator
     """
     _show_rule(typer_context, "operator", user, as_json=as_json)
 
@@ -55,8 +49,6 @@ def application(typer_context: typer.Context, user: UserOption = None, as_json: 
     """Show the least ACL rule for the shop itself, which uses the library.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl application --json
     """
     _show_rule(typer_context, "application", user, as_json=as_json)
 
@@ -74,8 +66,6 @@ def check(
 
     Each call is queued in a transaction that is dropped: the server refuses what is denied, and runs nothing. Exit
     code 0: the role is complete. 1: a grant is missing, or cannot be told.
-
-    Example: checkoutctl acl check --role reader
     """
     from checkout_cli.commands.acl.check import check_access
     from checkout_cli.commands.acl.roles import RoleName

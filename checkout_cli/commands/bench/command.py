@@ -37,8 +37,6 @@ def bench(
     Reading and changing a session, many shoppers at once, the database's queries, and what shoppers see while Redis is
     cut off half-way; beside it what the documentation promises. Creates sessions named checkoutctl-bench-… and removes
     them. Asks before it loads a shop's servers. Exit code 1: a session was lost, or Redis cannot be reached.
-
-    Example: checkoutctl bench --seconds 20 --shoppers 100
     """
     from contextlib import ExitStack
 

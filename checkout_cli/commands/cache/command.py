@@ -23,18 +23,12 @@ from checkout_cli.arguments.context import (
 from checkout_cli.arguments.durations import duration
 
 app = typer.Typer(
-    help="Look at, correct and invalidate what is cached: delivery charges and coupons.\n\n"
-    "Example: checkoutctl cache stats",
+    help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-delivery = typer.Typer(
-    help="Delivery charges, by distance and order value.\n\nExample: checkoutctl cache delivery get 5.2 24.50",
-    no_args_is_help=True,
-)
-coupon = typer.Typer(
-    help="Answers about coupons, by code.\n\nExample: checkoutctl cache coupon get WELCOME10", no_args_is_help=True
-)
+delivery = typer.Typer(help="Delivery charges, by distance and order value.", no_args_is_help=True)
+coupon = typer.Typer(help="Answers about coupons, by code.", no_args_is_help=True)
 app.add_typer(delivery, name="delivery")
 app.add_typer(coupon, name="coupon")
 
@@ -58,8 +52,6 @@ def delivery_get(
     """Show a cached delivery charge: its age, its time to live, and whether it would be served now.
 
     Exit code 3 where there is none, and 1 where there is one that would not be served.
-
-    Example: checkoutctl cache delivery get 5.2 24.50
     """
     from checkout_cli.commands.cache.entries import look_at_delivery
     from checkout_cli.commands.cache.view import show_entry
@@ -82,8 +74,6 @@ def coupon_get(
 
     For each its age, its time to live, and whether it would be served now. What an answer says of the shopper is masked
     unless --reveal. Exit code 3 where there is none, and 1 where none would be served.
-
-    Example: checkoutctl cache coupon get WELCOME10
     """
     from checkout_cli.commands.cache.entries import look_at_coupon
     from checkout_cli.commands.cache.view import show_entry
@@ -110,8 +100,6 @@ def delivery_set(
     """Put a delivery charge into the cache, which shoppers then see until it expires or is invalidated.
 
     Shows what it replaces and asks; without a terminal it needs --yes.
-
-    Example: checkoutctl cache delivery set 5.2 24.50 '{"charge": 3.9}' --dry-run
     """
     from checkout_cli.commands.cache.entries import replace_delivery
     from checkout_cli.commands.cache.view import describe_replacement, show_replacement
@@ -147,8 +135,6 @@ def coupon_set(
 
     It needs a boolean "valid", and is served to who asks with this very context only. Shows what it replaces and asks;
     without a terminal it needs --yes.
-
-    Example: checkoutctl cache coupon set WELCOME10 '{"valid": false}' --context '{"total": 24.5}' --dry-run
     """
     from checkout_cli.commands.cache.entries import replace_coupon
     from checkout_cli.commands.cache.view import describe_replacement, show_replacement
@@ -194,8 +180,6 @@ def delivery_list(
     """List cached delivery charges, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
-
-    Example: checkoutctl cache delivery list --limit 200 --output csv
     """
     from checkout_cli.commands.cache.entries import list_delivery
     from checkout_cli.commands.cache.view import show_listing
@@ -219,8 +203,6 @@ def coupon_list(
     """List coupons with cached answers, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
-
-    Example: checkoutctl cache coupon list --output ids
     """
     from checkout_cli.commands.cache.entries import list_coupons
     from checkout_cli.commands.cache.view import show_listing
@@ -251,8 +233,6 @@ def delivery_invalidate(
 
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
-
-    Example: checkoutctl cache delivery invalidate --distance-from 5 --distance-to 10 --dry-run
     """
     from checkout_cli.commands.cache.entries import invalidate_delivery
     from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
@@ -283,8 +263,6 @@ def coupon_invalidate(
 
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
-
-    Example: checkoutctl cache coupon invalidate WELCOME10 --yes
     """
     from checkout_cli.commands.cache.entries import invalidate_coupons
     from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
@@ -309,8 +287,6 @@ def stats(
     """Show how often each cache was hit, missed, stale or unreachable of late.
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
-
-    Example: checkoutctl cache stats --since 5m
     """
     from checkout_cli.commands.cache.statistics import cache_statistics
     from checkout_cli.commands.cache.statistics_view import show_statistics

@@ -38,8 +38,6 @@ def cleanup(
 
     --expired and --index never ask: what they remove has ended already. Two never run at once: the second exits with
     75.
-
-    Example: checkoutctl cleanup --expired --quiet --max-seconds 50
     """
     from checkout_cli.commands.cleanup.cleanup import Tidying, tidy
     from checkout_cli.commands.cleanup.orphans_view import orphan_lines

@@ -16,10 +16,7 @@ ShellName = Literal["bash", "zsh", "fish"]
 
 @app.callback()
 def completion() -> None:
-    """Completions for bash, zsh and fish.
-
-    Example: checkoutctl completion install
-    """
+    """Completions for bash, zsh and fish."""
 
 
 @app.command()
@@ -27,10 +24,7 @@ def show(
     typer_context: typer.Context,
     shell: Annotated[ShellName, typer.Argument(help="For which shell.", show_default=False)],
 ) -> None:
-    """Write a shell's file to stdout.
-
-    Example: checkoutctl completion show zsh
-    """
+    """Write a shell's file to stdout."""
     from checkout_cli.terminal.output import write
 
     write(_script(shell, typer_context))
@@ -43,10 +37,7 @@ def install(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Put a shell's file where that shell looks for it, below your home directory.
-
-    Example: checkoutctl completion install --shell fish
-    """
+    """Put a shell's file where that shell looks for it, below your home directory."""
     from checkout_cli.commands.completion.files import install as put
     from checkout_cli.commands.completion.files import installation, usual_shell
     from checkout_cli.terminal.output import narrate

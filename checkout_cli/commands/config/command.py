@@ -6,11 +6,7 @@ import typer
 
 from checkout_cli.arguments.context import JsonOption, Report, context_of
 
-app = typer.Typer(
-    help="Show the settings, and what is wrong with them.\n\nExample: checkoutctl config show",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -18,8 +14,6 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every setting, its value and where it comes from; secrets are masked.
 
     Strongest first: flag, environment, .env.local, .env, default.
-
-    Example: checkoutctl config show --json
     """
     from checkout_cli.commands.config import view as config_view
     from checkout_cli.commands.config.check import configuration
@@ -37,8 +31,6 @@ def check(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     """Name everything that is wrong with the settings, each with its fix. Asks no server.
 
     Exit code 78 where there is an error, 1 where there are only warnings.
-
-    Example: checkoutctl config check
     """
     from checkout_cli.commands.config import check as config_check
     from checkout_cli.commands.config import view as config_view

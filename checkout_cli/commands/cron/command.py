@@ -18,10 +18,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Also in a crontab th
 
 @app.callback()
 def cron() -> None:
-    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble.
-
-    Example: checkoutctl cron install
-    """
+    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble."""
 
 
 @app.command("print")
@@ -29,10 +26,7 @@ def print_(
     typer_context: typer.Context,
     how: Annotated[Literal["crontab", "systemd"], typer.Option("--format", help="For cron or systemd.")] = "crontab",
 ) -> None:
-    """Write the lines for a crontab, or systemd's units, to stdout.
-
-    Example: checkoutctl cron print --format systemd
-    """
+    """Write the lines for a crontab, or systemd's units, to stdout."""
     from checkout_cli.commands.cron.jobs import Setting, block, units
     from checkout_cli.commands.cron.view import show_units
     from checkout_cli.terminal.output import write
@@ -51,8 +45,6 @@ def install(
     """Put the lines into your crontab, or bring them up to date; everything else in it stays as it is.
 
     The commands run in this directory (or -C), whose .env.local they read.
-
-    Example: checkoutctl cron install --dry-run
     """
     from checkout_cli.commands.cron import crontab
     from checkout_cli.commands.cron.jobs import Setting, block, only_in_environment
@@ -67,10 +59,7 @@ def install(
 
 @app.command()
 def remove(dry_run: DryRunOption = False, yes: YesOption = False, force: ForceOption = False) -> None:
-    """Take the lines out of your crontab; everything else in it stays as it is.
-
-    Example: checkoutctl cron remove --yes
-    """
+    """Take the lines out of your crontab; everything else in it stays as it is."""
     from checkout_cli.commands.cron import crontab
 
     _apply(crontab.changed(crontab.read(), None, force=force), "removed", dry_run=dry_run, yes=yes)
@@ -95,8 +84,6 @@ def status(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     """Say whether the lines are installed, and when each job ran last; asks no server.
 
     Exit code 1: they are not installed, or a job is overdue.
-
-    Example: checkoutctl cron status
     """
     from checkout_cli.commands.cron import runs
     from checkout_cli.commands.cron.jobs import Setting
@@ -118,10 +105,7 @@ def run(
         ),
     ] = 30,
 ) -> Report:
-    """Run one job as cron does: silent unless something is wrong, and noted for status.
-
-    Example: checkoutctl cron run cleanup --jitter 0
-    """
+    """Run one job as cron does: silent unless something is wrong, and noted for status."""
     from checkout_cli.commands.cron import runs
     from checkout_cli.commands.cron.jobs import Setting
     from checkout_cli.commands.cron.view import show_outcome

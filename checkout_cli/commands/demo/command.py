@@ -17,8 +17,6 @@ def demo(
 
     Starts a Valkey server on a free port with a database in a temporary directory, fills in sessions, runs the real
     commands, kills the server, and counts what that has cost. Leaves no process and no file behind.
-
-    Example: checkoutctl demo --fast
     """
     from checkout_cli.commands.demo.demo import Demonstration
     from checkout_cli.commands.demo.view import cursor_restored, show_event

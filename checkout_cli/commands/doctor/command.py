@@ -31,8 +31,6 @@ def doctor(
     Counters are compared with the last run. It writes one key of its own for a moment (--skip write), nothing else.
 
     Exit code 0: all is well. 1: a warning or worse (--fail-on crit: only for the worse).
-
-    Example: checkoutctl doctor --only memory,sessions
     """
     from checkout_cli.commands.doctor.check import Status
     from checkout_cli.commands.doctor.examination import chosen, examine

@@ -23,8 +23,6 @@ def health(
     Exit code 0: healthy. 1: degraded, a tier is away and the store still serves. 69: unhealthy, no durable tier is
     left. 78: the configuration is wrong. With --nagios: 0 OK, 1 WARNING (degraded), 2 CRITICAL, 3 UNKNOWN, also for a
     wrong command line or configuration.
-
-    Example: checkoutctl health --json
     """
     from checkout_cli.commands.health.health import HealthCheck
     from checkout_cli.commands.health.nagios_view import show_nagios

@@ -24,8 +24,6 @@ def incident(
 
     Health, doctor, INFO, memory, slow log, latency, settings (secrets masked), what is pending, and versions. What
     cannot be had is left out and said so. No session's content, password or whole id is in it.
-
-    Example: checkoutctl incident --out tonight.json
     """
     from checkout_cli.commands.incident.incident import default_path, gather, keep
     from checkout_cli.commands.incident.view import content, show_incident
@@ -56,8 +54,6 @@ def diff(
     """Show what changed between two incident files, what matters first.
 
     Moments, latencies and ages are left out: they differ between any two.
-
-    Example: checkoutctl incident diff healthy.json tonight.json
     """
     from checkout_cli.commands.incident.diff import compare
     from checkout_cli.commands.incident.view import show_diff

@@ -30,8 +30,6 @@ def info(
     """Show what Redis says of itself (INFO), with what the fields that matter mean.
 
     Without a section: all but those that have a line for each command (commandstats, latencystats, errorstats).
-
-    Example: checkoutctl info memory stats --diff 5
     """
     from checkout_cli.commands.info.info import info_diff, server_info
     from checkout_cli.commands.info.view import show_diff, show_info

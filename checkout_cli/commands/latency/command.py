@@ -19,8 +19,6 @@ def latency(
 
     Round trips are PINGs over one connection, as this program sees them. Pauses (LATENCY) are known only where the
     server's latency-monitor-threshold is set; percentiles of commands from Redis 7 on.
-
-    Example: checkoutctl latency --samples 1000
     """
     from checkout_cli.commands.latency.latency import measure_latency
     from checkout_cli.commands.latency.view import show_latency

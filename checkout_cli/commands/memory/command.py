@@ -18,9 +18,7 @@ from checkout_cli.arguments.context import (
 from checkout_cli.commands.memory.tune_command import tune
 
 app = typer.Typer(
-    help="See what takes Redis' memory, and what happens when it is full.\n\nExample: checkoutctl memory show",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="See what takes Redis' memory, and what happens when it is full.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -30,8 +28,6 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
 
     Growth, and the minutes until it is full, are since the last time that this command looked. What is evicted first is
     judged from about 1,000 keys, without counting as a use of them where the server allows that (CLIENT NO-TOUCH).
-
-    Example: checkoutctl memory show --json
     """
     from checkout_cli.commands.memory.show import look_at_memory
     from checkout_cli.commands.memory.view import show_memory
@@ -66,8 +62,6 @@ def families(
     Every key is looked at with SCAN, MEMORY USAGE and PTTL, which disturb nothing; aggregates are as MEMORY USAGE
     estimates them, and a key may count twice while Redis resizes its table. Ctrl-C shows what was counted until then
     (exit code 130) and where to go on. --sample takes a second, however many keys there are.
-
-    Example: checkoutctl memory families --max-load 25
     """
     from checkout_cli.commands.memory.groups import look_at_families
     from checkout_cli.commands.memory.groups_view import show_families

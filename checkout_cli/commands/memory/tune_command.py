@@ -44,8 +44,6 @@ def tune(
     What was set is read back, and can be undone. A limit under what is in use needs --force. In a cluster, all
     primaries get the same. Exit code 1: refused without --force, or changed and not persisted. 3: nothing to undo. 4:
     CONFIG is denied. 69: Redis is away, or has no CONFIG (managed services): it says where the setting lives.
-
-    Example: checkoutctl memory tune --maxmemory 256mb --policy noeviction --dry-run
     """
     from checkout_cli.commands.memory import tune as operations
     from checkout_cli.commands.memory.advice import advise as recommend

@@ -59,8 +59,6 @@ def migrate() -> None:
 
     Back, from any step: stop the processes that use the store; run checkoutctl sync until it exits with 0, then
     checkoutctl migrate run. Every session is in Redis then, as JSON that the older program reads and writes.
-
-    Example: checkoutctl migrate plan
     """
 
 
@@ -74,8 +72,6 @@ def plan(
     """Count what a migration would move, and say whether Redis has room for it.
 
     Nothing is changed. Exit code 1: it will not fit.
-
-    Example: checkoutctl migrate plan --rate 500
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
@@ -105,8 +101,6 @@ def run(
     A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
     the same command goes on. --to copies sessions, tracked users and statistics, and no caches. Exit code 1: something
     was left, as the answer says. 69: a tier went away. 75: another process migrates now.
-
-    Example: checkoutctl migrate run --rate 500
     """
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.copy import move_to, target_at
@@ -141,8 +135,6 @@ def verify(
 
     With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
     because reads are noted late, and may end 2 seconds earlier. Exit code 1: something differs.
-
-    Example: checkoutctl migrate verify --sample 1000
     """
     from checkout_cli.commands.migrate.copy import target_at
     from checkout_cli.commands.migrate.verify import verify as compare
@@ -164,10 +156,7 @@ def verify(
 
 @app.command()
 def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
-    """Say how far the last migration of this user came, according to its checkpoint; asks no server.
-
-    Example: checkoutctl migrate status
-    """
+    """Say how far the last migration of this user came, according to its checkpoint; asks no server."""
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.view import show_status
 

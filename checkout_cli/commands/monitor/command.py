@@ -35,8 +35,6 @@ def monitor(
     Keys are shortened. A terminal gets a table of rates, a pipe a line for each command, --json a document for each and
     the summary last. What scripts do inside is left out. It slows the server down while it runs, ends by itself, and
     stops early where the server is faster than it can read.
-
-    Example: checkoutctl monitor --seconds 5 --family sessions
     """
     from checkout_cli.commands.monitor.monitor import Monitor
     from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost

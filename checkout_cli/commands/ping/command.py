@@ -20,8 +20,6 @@ def ping(
     """Ping Redis, time each answer, and if there is none say which stage failed and what to do.
 
     The stages are DNS, TCP, TLS, authentication and command. Up to the first answer they share one time-out.
-
-    Example: checkoutctl ping --count 10 --interval 0.2
     """
     from checkout_cli.commands.ping.ping import Ping
     from checkout_cli.commands.ping.view import show_event, show_summary

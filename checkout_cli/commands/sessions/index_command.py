@@ -17,9 +17,7 @@ from checkout_cli.arguments.context import (
 )
 
 index = typer.Typer(
-    help="Compare the index with the sessions, repair it, adopt it.\n\nExample: checkoutctl sessions index check",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Compare the index with the sessions, repair it, adopt it.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -34,8 +32,6 @@ def check(
     Tells of sessions that it does not list, entries without a session, entries that are late, sessions that never
     end, and whether an older program's SET has them all. Exit code 1 where something needs repair. Safe while traffic
     runs.
-
-    Example: checkoutctl sessions index check
     """
     from checkout_cli.commands.sessions.index import check_index
     from checkout_cli.commands.sessions.index_view import show_index
@@ -68,8 +64,6 @@ def repair(
     An older program's SET stays where it is, and gets what it lacks. Shows what it found and asks; without a terminal
     it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
     Exit code 1 where something is left.
-
-    Example: checkoutctl sessions index repair --fix-ttl --dry-run
     """
     from checkout_cli.commands.sessions.index import repair_index
     from checkout_cli.commands.sessions.index_view import repair_preview, show_index
@@ -113,8 +107,6 @@ def adopt(
     session stays listed, also while traffic runs; interrupted, it is finished by running it again. Exit code 1:
     another program was seen within a day (--force), something else is there, or it is not finished. 75: a clean-up
     runs.
-
-    Example: checkoutctl sessions index adopt --dry-run
     """
     from checkout_cli.commands.sessions.index_adoption import adopt_index
     from checkout_cli.commands.sessions.index_view import adoption_preview, show_adoption

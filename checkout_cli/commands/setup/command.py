@@ -21,8 +21,6 @@ def setup(
     Looks at what is installed, writes what is missing in .env.local (showing it first), creates the database's tables,
     and sends a probe session through Redis, the database and memory. Every check that fails says what to type. Exit
     code 1 where one has failed. Running it again changes nothing.
-
-    Example: checkoutctl setup --check
     """
     from checkout_cli.commands.setup import setup as operation
     from checkout_cli.commands.setup import view as setup_view

@@ -29,8 +29,6 @@ def slowlog(
 
     Arguments are never shown, keys shortened: a slow log holds shoppers' data. --reset drops it; without a terminal
     that needs --yes.
-
-    Example: checkoutctl slowlog --limit 100
     """
     from checkout_cli.commands.slowlog.slowlog import empty_slow_log, slow_log
     from checkout_cli.commands.slowlog.view import describe_reset, show_emptied, show_slow_log

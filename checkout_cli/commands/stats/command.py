@@ -27,8 +27,6 @@ def stats(
 
     Redis counts them. While it is away the database is asked, which does not know everything; --by status always asks
     the database. The answer says which of them knew. Exit code 69: neither can be reached.
-
-    Example: checkoutctl stats --since 60m --watch 5
     """
     from checkout_cli.commands.stats.stats import StatisticsWatch
     from checkout_cli.commands.stats.view import show_look, show_watch

@@ -50,8 +50,6 @@ def sync(
     A conflict is a write that could not stand as it was: the session had changed meanwhile, or its payment status may
     not follow. Both contents are kept: --conflicts shows them; --resolve with --keep written writes the written fields
     as one more version, and with --keep database forgets them.
-
-    Example: checkoutctl sync --quiet --max-seconds 50
     """
     from checkout_cli.commands.sync import sync as operations
     from checkout_cli.commands.sync import view

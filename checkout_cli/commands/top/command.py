@@ -37,8 +37,6 @@ def top(
 
     It goes on while Redis or the database go away and come back. Keys: q or Esc leaves, space pauses, r looks now, h
     helps. --json is one look, as with --once. Without a terminal there is no live view: exit code 2.
-
-    Example: checkoutctl top --interval 5
     """
     from checkout_cli.commands.health.health import HealthCheck
     from checkout_cli.commands.top.top import Top

@@ -18,11 +18,7 @@ from checkout_cli.arguments.context import (
     output_of,
 )
 
-app = typer.Typer(
-    help="See how users' checkouts went of late.\n\nExample: checkoutctl users list",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -41,8 +37,6 @@ def list_(
 
     Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
     says at which --cursor to go on. Only Redis knows users.
-
-    Example: checkoutctl users list --limit 200 --output csv
     """
     from checkout_cli.commands.users.users import list_users
     from checkout_cli.commands.users.view import show_list
@@ -67,8 +61,6 @@ def show(
 
     The beginning of an id is enough where no other user has it. Exit code 3 where nothing is tracked, and 1 where
     another program keeps something else there.
-
-    Example: checkoutctl users show 4645c59d
     """
     from checkout_cli.commands.users.users import show_user as find
     from checkout_cli.commands.users.view import show_user
