@@ -7,6 +7,7 @@ where they enter, in the tiers; nothing above a tier catches a redis or SQLAlche
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -31,6 +32,13 @@ class ExitCode(IntEnum):
     TRY_AGAIN = 75, "somebody else is at it, or only memory is left to write to"
     CONFIGURATION = 78, "a setting is wrong; waiting does not help"
     INTERRUPTED = 130, "Ctrl-C, or the process was told to end"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class CheckoutError(Exception):

@@ -32,7 +32,7 @@ def doctor(
 
     Exit code 0: all is well. 1: a warning or worse (--fail-on crit: only for the worse).
     """
-    from checkout_cli.commands.doctor.check import Status
+    from checkout_cli.checks import Status
     from checkout_cli.commands.doctor.examination import chosen, examine
     from checkout_cli.commands.doctor.view import show_examination, show_explanations
     from checkout_cli.terminal.progress import progress

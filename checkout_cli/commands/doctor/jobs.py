@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip, ago
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient, ago
 from checkout_cli.domain.statistics import CacheCounts, Statistics
 from checkout_cli.errors import WrongKeyType
 from checkout_cli.jobs.heartbeat import last_beat

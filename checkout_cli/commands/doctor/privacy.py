@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from checkout_cli import lone_surrogates
-from checkout_cli.commands.doctor.check import Finding, Group, crit, ok, server_check, warn
+from checkout_cli.checks import Finding, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown

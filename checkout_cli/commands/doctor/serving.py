@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip, ago
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient, ago
 from checkout_cli.commands.doctor.sample import index_layout, sampled_entries, sampled_sessions, to_read
 from checkout_cli.commands.sync.sync import PendingCounts, pending_counts
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from checkout_cli.commands.doctor.check import Check, Finding, Group, Status
+from checkout_cli.checks import Finding, Status
+from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import is_terminal, narrate, show, write_json, write_line

@@ -8,7 +8,7 @@ RECORD = Command(
     uses=(
         Use("show", "reader", "info", "MEASURE config|get sessions:strlen,get all:object|idletime,object|freq"),
         Use("families", "reader", "scan", "MEASURE IDENTITY"),
-        Use("tune --advise", "reader", "info", "all:memory|usage scan config|get"),
+        Use("tune --advise", "reader", "info", "MEASURE config|get"),
         Use(
             "tune",
             "",

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Check, Finding, Group, Status, crit, ok, warn
+from checkout_cli.checks import Finding, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks
 from checkout_cli.commands.doctor.view import show_examination, show_explanations
 

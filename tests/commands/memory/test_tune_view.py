@@ -12,6 +12,7 @@ from checkout_cli.commands.memory.persist import Persisted
 from checkout_cli.commands.memory.tune import Step, Tuning
 from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
 from checkout_cli.errors import CommandUnknown
+from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import provider_of
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -21,7 +22,7 @@ def looked(store: CheckoutStore) -> Looked:
     """A server with 3 MiB in use, of a limit of 4."""
     found = look_at(store.redis.servers()[0])
     return replace(
-        found, limits=Limits(4 * MEBIBYTE, "noeviction", 5), used=3 * MEBIBYTE, counted=3 * MEBIBYTE, config_file=""
+        found, limits=Limits(4 * MEBIBYTE, "noeviction", 5), memory=Memory(found.place, 3 * MEBIBYTE), config_file=""
     )
 
 
