@@ -18,7 +18,6 @@ from checkout_cli import __version__
 from checkout_cli.arguments.context import Context
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
-from checkout_cli.jobs.interruption import interruptible
 
 app = typer.Typer(
     name="checkoutctl",
@@ -78,6 +77,8 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    from checkout_cli.jobs.interruption import interruptible
+
     _prepare_streams()
     if _COMPLETION in os.environ:
         from typer._completion_classes import completion_init
