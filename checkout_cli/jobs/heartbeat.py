@@ -6,7 +6,8 @@ import logging
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import AccessDenied, CheckoutError, InvalidInput, RedisUnavailable
+from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -68,6 +69,19 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
     return beat_of(store.redis.ask(question(job)))
+
+
+def place(store: CheckoutStore, job: str, scans: int = 1) -> str:
+    """The cursor at which the last run stopped; the first one where nobody knows, or it is none of ours.
+
+    Raises:
+        WrongKeyType: another program keeps something else there.
+    """
+    try:
+        last = last_beat(store, job)
+        return FIRST_CURSOR if last is None else checked_cursor(last.cursor, scans)
+    except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: its server in a cluster is away
+        return FIRST_CURSOR
 
 
 def question(job: str) -> Command:

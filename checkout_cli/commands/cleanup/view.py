@@ -50,7 +50,7 @@ def _tidied_document(tidied: Tidied) -> dict[str, object]:
         document["indexRepair"] = index_document(tidied.index)
     if tidied.orphans is not None:
         document["orphans"] = orphan_document(tidied.orphans)
-    return document
+    return document | {"finished": tidied.finished}
 
 
 def _document(report: CleanupReport) -> dict[str, object]:
@@ -67,7 +67,6 @@ def _document(report: CleanupReport) -> dict[str, object]:
         "enteredFromSet": report.from_set,
         "enteredIntoIndex": report.entered_into_index,
         "withoutExpiry": report.without_expiry,
-        "finished": report.finished,
         "unreachable": report.unreachable,
         "left": report.left,
         **partial_document(report.missing),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, State, need_redis, silent, state_of
-from checkout_cli.errors import ExitCode
+from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, State, need_redis, state_of
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
@@ -31,8 +31,11 @@ class Difference(StrEnum):
 
 
 @dataclass
-class Verified:
-    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them."""
+class Verified(Ended):
+    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them.
+
+    ``cursor`` is where to go on, if not ``finished``.
+    """
 
     compared: int = 0
     untrusted: int = 0
@@ -40,15 +43,23 @@ class Verified:
     differences: list[tuple[str, Difference]] = field(default_factory=list)
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where something differs."""
-        return ExitCode.FINDING if self.number else ExitCode.OK
+    def has_finding(self) -> bool:
+        """Whether something differs."""
+        return self.number > 0
+
+    def add(self, compared: int, different: dict[str, Difference]) -> None:
+        """Some more that were compared, and those of them that differ."""
+        self.compared += compared
+        self.number += len(different)
+        self.differences += list(different.items())[: MOST_NAMED - len(self.differences)]
 
 
 MOST_NAMED = 100
 
 
-def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progress = silent) -> Verified:
+def verify(
+    store: CheckoutStore, run: BoundedRun | None = None, *, sample: int | None = None, cursor: str = ""
+) -> Verified:
     """Compare every living row, or about ``sample`` of them evenly, with Redis: version, content, time to live.
 
     What differs is looked at again, because the shop writes meanwhile.
@@ -58,13 +69,14 @@ def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progres
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
-    found = Verified()
-    now = store.clock.wall()
-    total = store.database.count(now)
+    run, found = run or BoundedRun(store.clock), Verified()
+    total = store.database.count(store.clock.wall())
     step = 1 if sample is None else max(total // sample, 1)
-    last, place = "", 0
-    while rows := store.database.living_after(last, store.clock.wall(), PAGE):
-        last = rows[-1].checkout_id
+    place = 0
+
+    def compare(last: str) -> Step:
+        nonlocal place
+        rows = store.database.living_after(last, store.clock.wall(), PAGE)
         chosen = [row for at, row in enumerate(rows, place) if at % step == 0]
         place += len(rows)
         different = _compare(store, chosen, found)
@@ -72,10 +84,13 @@ def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progres
             later = store.database.read_many(list(different))
             still = [row for row in later.values() if row.body is not None and row.expires_at > store.clock.wall()]
             different = _compare(store, still, Verified())
-        found.compared += len(chosen)
-        found.number += len(different)
-        found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
-        progress(place, max(total, place))
+        found.add(len(chosen), different)
+        return Step(len(rows), rows[-1].checkout_id if rows else None)
+
+    run.expect(total)
+    with run.bounds():
+        run.through(compare, cursor=cursor)
+    found.end(run)
     return found
 
 

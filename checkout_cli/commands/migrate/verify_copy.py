@@ -5,47 +5,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from checkout_cli.commands.migrate.copy import Fate, fate_of, look_there, refuse_same
-from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, need_redis, silent
-from checkout_cli.commands.migrate.verify import MOST_NAMED, TOLERANCE, Difference, Verified
+from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, need_redis
+from checkout_cli.commands.migrate.verify import TOLERANCE, Difference, Verified
+from checkout_cli.jobs.bounded_run import BoundedRun, Step
+from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import Look, RedisTier
+from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, RedisTier
 
 _FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DIRTY: Difference.DIRTY}
 
 
 def verify_at(
-    store: CheckoutStore, target: RedisTier, place: str, *, sample: int | None = None, progress: Progress = silent
+    store: CheckoutStore,
+    target: RedisTier,
+    place: str,
+    run: BoundedRun | None = None,
+    *,
+    sample: int | None = None,
+    cursor: str = "",
 ) -> Verified:
     """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
 
     What differs is looked at again, because the shop writes meanwhile.
 
     Raises:
-        InvalidInput: it is the very same server.
+        InvalidInput: it is the very same server, or the cursor is none.
         RedisUnavailable: one of the two cannot be reached.
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
     refuse_same(store, target, place)
-    found = Verified()
+    run, found = run or BoundedRun(store.clock), Verified()
     total = store.index.count(store.clock.wall()).number
     step = 1 if sample is None else max(total // sample, 1)
     seen = 0
-    for page in store.index.session_ids():
+
+    def compare(position: str) -> Step:
+        nonlocal seen
+        page, following = store.index.session_ids_step(position)
         for start in range(0, len(page), PAGE):
             names = page[start : start + PAGE]
             chosen = [name for at, name in enumerate(names, seen) if at % step == 0]
             seen += len(names)
-            _add(found, len(chosen), _different(store, target, chosen))
-            progress(seen, max(total, seen))
+            found.add(len(chosen), _different(store, target, chosen))
+        return Step(len(page), following)
+
+    run.expect(total)
+    with run.bounds():
+        run.through(compare, cursor=checked_cursor(cursor or FIRST_CURSOR))
+    found.end(run)
     return found
-
-
-def _add(found: Verified, compared: int, different: dict[str, Difference]) -> None:
-    found.compared += compared
-    found.number += len(different)
-    found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
 
 
 def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
