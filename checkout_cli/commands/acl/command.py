@@ -27,31 +27,22 @@ def acl(typer_context: typer.Context, as_json: options.Json = False) -> None:
         show_roles(as_json=as_json)
 
 
-@app.command()
-def reader(user: UserOption = None, as_json: options.Json = False) -> None:
-    """Show the least ACL rule for who only looks.
+def _enter(role: str, whom: str) -> None:
+    """Enter the command that shows one role's rule."""
 
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule("reader", user, as_json=as_json)
+    def show(user: UserOption = None, as_json: options.Json = False) -> None:
+        from checkout_cli.commands.acl.roles import RoleName, rule_of
+        from checkout_cli.commands.acl.view import show_rule
 
+        show_rule(rule_of(RoleName(role), current().settings(), user), as_json=as_json)
 
-@app.command()
-def operator(user: UserOption = None, as_json: options.Json = False) -> None:
-    """Show the least ACL rule for the engineer on call, and for cron.
-
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule("operator", user, as_json=as_json)
+    fits = "The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose."
+    app.command(role, help=f"Show the least ACL rule for {whom}.\n\n{fits}")(show)
 
 
-@app.command()
-def application(user: UserOption = None, as_json: options.Json = False) -> None:
-    """Show the least ACL rule for the shop itself, which uses the library.
-
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule("application", user, as_json=as_json)
+_enter("reader", "who only looks")
+_enter("operator", "the engineer on call, and for cron")
+_enter("application", "the shop itself, which uses the library")
 
 
 @app.command()
@@ -76,10 +67,3 @@ def check(
         found = check_access(redis, context.settings(timeout), RoleName(role))
     show_check(found, as_json=as_json)
     return found
-
-
-def _show_rule(role: str, user: str | None, *, as_json: bool) -> None:
-    from checkout_cli.commands.acl.roles import RoleName, rule_of
-    from checkout_cli.commands.acl.view import show_rule
-
-    show_rule(rule_of(RoleName(role), current().settings(), user), as_json=as_json)

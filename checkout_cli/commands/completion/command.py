@@ -9,14 +9,9 @@ import typer
 
 from checkout_cli.arguments import options
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="Completions for bash, zsh and fish.", rich_markup_mode=None, no_args_is_help=True)
 
 ShellName = Literal["bash", "zsh", "fish"]
-
-
-@app.callback()
-def completion() -> None:
-    """Completions for bash, zsh and fish."""
 
 
 @app.command()

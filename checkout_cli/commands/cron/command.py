@@ -13,14 +13,13 @@ from checkout_cli.arguments.numbers import Finite
 if TYPE_CHECKING:
     from checkout_cli.commands.cron.crontab import Change
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Also in a crontab that another tool writes.")]
-
-
-@app.callback()
-def cron() -> None:
-    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble."""
 
 
 @app.command("print")
