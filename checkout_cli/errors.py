@@ -58,6 +58,10 @@ class InvalidInput(CheckoutError):
     exit_code = ExitCode.USAGE
 
 
+class Declined(CheckoutError):
+    """Somebody was asked whether to go on, and said no; nothing was changed."""
+
+
 class CardDataRefused(InvalidInput):
     """A field would store card data, which must never be kept; nothing was read or written.
 

@@ -300,7 +300,7 @@ class Place(Scene):
         with (
             mock.patch.object(Machine, "__init__", begin),
             mock.patch.object(Machine, "process", lambda _, pid: machine.process(pid)),
-            mock.patch.object(Machine, "_processes", lambda _: machine._processes()),
+            mock.patch.object(Machine, "_processes", return_value=machine._processes()),
             mock.patch.object(Machine, "_listening", lambda _, pid=None: machine._listening(pid)),
             mock.patch.object(Machine, "owner_of", lambda _, port: machine.owner_of(port)),
             mock.patch.object(Machine, "room", return_value=Room(100 * 2**30, 50 * 2**30)),

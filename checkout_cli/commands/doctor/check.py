@@ -48,7 +48,7 @@ ExamineServer = Callable[["Patient", "Inspector"], Finding]
 
 @dataclass(frozen=True)
 class Check:
-    """One check. ``needs`` has what it cannot do without, commands as an ACL rule names them (``config|get``)."""
+    """One check. ``needs`` has what it asks for; of Redis in the words of ``acl/needs.py`` (``locks:pttl,get``)."""
 
     id: str
     group: Group
@@ -56,6 +56,11 @@ class Check:
     explanation: str
     examine: Examine | None = None
     examine_server: ExamineServer | None = None
+
+    @property
+    def named_needs(self) -> list[str]:
+        """The same for people, who are told the commands and not on which keys."""
+        return list(dict.fromkeys(word for need in self.needs for word in need.rpartition(":")[2].split(",")))
 
     @property
     def title(self) -> str:

@@ -131,7 +131,11 @@ _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
 """Harmless forms of the commands that other checks live on, and what it costs to do without."""
 
 
-@server_check("capability", Group.CONNECTION)
+@server_check(
+    "capability",
+    Group.CONNECTION,
+    *("info", "config|get", "client|list", "index:memory|usage", "slowlog|get", "latency|latest"),
+)
 def capability(patient: Patient, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 

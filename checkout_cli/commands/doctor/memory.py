@@ -61,7 +61,7 @@ def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
     return ok(evidence, **numbers)
 
 
-@server_check("eviction-policy", Group.MEMORY, "info", "zcard")
+@server_check("eviction-policy", Group.MEMORY, "info", "ours:zcard")
 def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
     """A full server does not throw live checkouts away.
 

@@ -67,7 +67,7 @@ def loading(_patient: Patient, server: Inspector) -> Finding:
     return crit(f"loading its data: {share:.0f} %, about {left} s to go", "wait; checkoutctl health --watch 2")
 
 
-@check("write", Group.SERVING, Need.REDIS, "set", "get", "del")
+@check("write", Group.SERVING, Need.REDIS, "locks:set,get,del")
 def write(patient: Patient) -> Finding:
     """A key can be written, read and deleted.
 

@@ -138,7 +138,7 @@ def show_explanations(checks: Sequence[Check], *, as_json: bool) -> None:
         for line in item.explanation.splitlines():
             write_line(f"  {line}".rstrip())
         if item.needs:
-            write_line(f"  needs: {', '.join(item.needs)}")
+            write_line(f"  needs: {', '.join(item.named_needs)}")
 
 
 def _explanation(item: Check) -> dict[str, Any]:
@@ -147,5 +147,5 @@ def _explanation(item: Check) -> dict[str, Any]:
         "group": item.group,
         "title": item.title,
         "explanation": item.explanation,
-        "needs": list(item.needs),
+        "needs": item.named_needs,
     }

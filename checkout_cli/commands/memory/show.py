@@ -8,7 +8,7 @@ from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk, order_of
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
@@ -95,6 +95,11 @@ class MemoryReport:
     servers: tuple[MemoryLook, ...]
     missing: tuple[str, ...] = ()
     unwritten: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where a server did not answer."""
+        return ExitCode.FINDING if self.missing else ExitCode.OK
 
 
 def look_at_memory(

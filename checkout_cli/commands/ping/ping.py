@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable, causes
 from checkout_cli.store.redis.connection import primary_address, translated
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -150,6 +150,14 @@ class PingSummary:
     samples: tuple[float, ...]
     failure: Failure | None
     socket: str = ""
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """130 after Ctrl-C; else that of the failure, if there was one."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.OK if self.failure is None else self.failure.error.exit_code
 
     @property
     def place(self) -> str:
@@ -306,6 +314,7 @@ class Ping:
             tuple(self._samples),
             self._failure,
             self._settings.redis_socket,
+            interrupted=self._failure is None and (self._count == 0 or len(self._samples) < self._count),
         )
 
     def run(self) -> PingSummary:

@@ -175,7 +175,7 @@ def test_a_check_declares_every_command_that_it_asks(
     monkeypatch.setattr("checkout_cli.commands.doctor.patient.Inspector", AskedFor)
     AskedFor.commands.clear()
     examined(store.settings, tmp_path, name)
-    assert AskedFor.commands - {"info"} <= set(all_checks()[name].needs)  # INFO is asked for the counters of all
+    assert AskedFor.commands - {"info"} <= set(all_checks()[name].named_needs)  # INFO is asked for the counters of all
 
 
 @pytest.mark.parametrize("odd", [name for name in ODD_SERVERS if name.startswith(("no ", "denied "))], indirect=True)

@@ -72,4 +72,4 @@ def test_an_explanation_names_the_check_and_what_it_needs(name: str, capsys: pyt
     out = capsys.readouterr().out
     assert out.startswith(f"{name} (")
     assert check.title in out
-    assert all(need in out for need in check.needs)
+    assert all(need in out for need in check.named_needs)
