@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
+from typer._click.types import FloatRange  # Typer's own click, which it does not export
 
 from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from checkout_cli.config.settings import Settings
+    from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.tier import RedisTier
 
@@ -22,31 +26,35 @@ DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
 
 
-def number_of_seconds(seconds: float | None) -> float | None:
-    """NaN passes every comparison with a limit."""
-    if seconds is not None and math.isnan(seconds):
-        raise typer.BadParameter("nan is not a number of seconds")
-    return seconds
+class Finite(FloatRange):
+    """A number in a range; NaN, which passes every comparison with a limit, and infinity are none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; a usage error where it is none, or out of the range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 TimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout", min=0.01, max=60, callback=number_of_seconds, help="Longest wait for one answer, in seconds."
-    ),
+    float, typer.Option("--timeout", click_type=Finite(0.01, 60), help="Longest wait for one answer, in seconds.")
 ]
 WatchOption = Annotated[
     float | None,
     typer.Option(
-        "--watch",
-        "-w",
-        min=0.5,
-        max=86_400,
-        callback=number_of_seconds,
-        help="Look again every so many seconds, until Ctrl-C.",
+        "--watch", "-w", click_type=Finite(0.5, 86_400), help="Look again every so many seconds, until Ctrl-C."
     ),
 ]
+MaxSecondsOption = Annotated[
+    float | None, typer.Option(click_type=Finite(0.1), help="Stop after this long; the next run goes on.")
+]
+RestOption = Annotated[
+    float | None,
+    typer.Option("--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."),
+]
+CursorOption = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]
@@ -116,6 +124,32 @@ def context_of(typer_context: typer.Context) -> Context:
     context = typer_context.obj
     assert isinstance(context, Context)  # noqa: S101  (the root callback runs before every command)
     return context
+
+
+@contextmanager
+def bounded(
+    title: str, max_seconds: float | None = None, *, rate: float | None = None, quiet: bool = False
+) -> Iterator[BoundedRun]:
+    """A run of long work: behind the shop, with a bar for who watches."""
+    from checkout_cli.jobs import priority
+    from checkout_cli.jobs.bounded_run import BoundedRun
+    from checkout_cli.terminal.progress import progress
+
+    priority.give_way()
+    with progress(title, quiet=quiet) as advance:
+        yield BoundedRun(max_seconds=max_seconds, rate=rate, progress=advance)
+
+
+def only_with(typer_context: typer.Context, *options: str, what: str, given: bool) -> None:
+    """Refuse options that would be ignored, because what they are about was not asked for.
+
+    Raises:
+        InvalidInput: one of them was typed.
+    """
+    for option in options if not given else ():
+        source = typer_context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(f"--{option.replace('_', '-')} is about {what}", hint="leave it out")
 
 
 def output_of(output: Output | None, *, as_json: bool) -> Output:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, JsonOption, Report, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import DryRunOption, Finite, JsonOption, Report, YesOption, context_of
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cron.crontab import Change
@@ -99,10 +99,7 @@ def run(
     typer_context: typer.Context,
     job: Annotated[str, typer.Argument(help="cleanup, sync or health.", show_default=False)],
     jitter: Annotated[
-        float,
-        typer.Option(
-            "--jitter", min=0, max=600, callback=number_of_seconds, help="Wait at most so many seconds first."
-        ),
+        float, typer.Option("--jitter", click_type=Finite(0, 600), help="Wait at most so many seconds first.")
     ] = 30,
 ) -> Report:
     """Run one job as cron does: silent unless something is wrong, and noted for status."""

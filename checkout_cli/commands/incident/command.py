@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, bounded, context_of
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -28,15 +28,12 @@ def incident(
     from checkout_cli.commands.incident.incident import default_path, gather, keep
     from checkout_cli.commands.incident.view import content, show_incident
     from checkout_cli.terminal.output import write
-    from checkout_cli.terminal.progress import progress
 
     if typer_context.invoked_subcommand is not None:
         return
     context = context_of(typer_context)
-    with progress("Asking") as advance:
-        found = gather(
-            lambda: context.settings(timeout), directory=context.directory, flags=context.flags, progress=advance
-        )
+    with bounded("Asking") as run:
+        found = gather(lambda: context.settings(timeout), directory=context.directory, flags=context.flags, run=run)
     if str(out) == "-":
         write(content(found).decode())
         return

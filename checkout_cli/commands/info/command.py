@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, TimeoutOption, context_of
 
 
 def info(
@@ -17,11 +17,7 @@ def info(
     diff: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS",
-            min=0.1,
-            max=86_400,
-            callback=number_of_seconds,
-            help="Look twice, so far apart, and show what changed.",
+            metavar="SECONDS", click_type=Finite(0.1, 86_400), help="Look twice, so far apart, and show what changed."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -8,11 +8,15 @@ import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
+    CursorOption,
+    Finite,
     JsonOption,
     Report,
+    RestOption,
     RevealOption,
     TimeoutOption,
     audit,
+    bounded,
     context_of,
 )
 from checkout_cli.commands.memory.tune_command import tune
@@ -45,13 +49,16 @@ def families(
         int | None,
         typer.Option(min=1000, metavar="KEYS", help="Estimate from so many keys, and say how far off that is."),
     ] = None,
-    cursor: Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")] = "0",
+    cursor: CursorOption = "0",
     max_load: Annotated[
-        float, typer.Option(metavar="PERCENT", help="Keep Redis busy for no more than so much of the time.")
+        float,
+        typer.Option(
+            metavar="PERCENT",
+            click_type=Finite(0, 100, min_open=True),
+            help="Keep Redis busy for no more than so much of the time.",
+        ),
     ] = 100.0,
-    max_seconds: Annotated[
-        float | None, typer.Option(help="Stop after this long; --cursor goes on with the rest.")
-    ] = None,
+    max_seconds: RestOption = None,
     biggest: Annotated[int, typer.Option(min=0, max=1000, help="How many of the biggest keys to show.")] = 5,
     reveal: RevealOption = False,
     as_json: JsonOption = False,
@@ -65,20 +72,10 @@ def families(
     """
     from checkout_cli.commands.memory.groups import look_at_families
     from checkout_cli.commands.memory.groups_view import show_families
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).redis(timeout) as redis, progress("Measuring keys", quiet=as_json) as advance:
-        report = look_at_families(
-            redis,
-            sample=sample,
-            cursor=cursor,
-            max_load=max_load,
-            max_seconds=max_seconds,
-            biggest=biggest,
-            progress=advance,
-        )
+    context = context_of(typer_context)
+    with context.redis(timeout) as redis, bounded("Measuring keys", max_seconds, quiet=as_json) as run:
+        report = look_at_families(redis, run, sample=sample, cursor=cursor, max_load=max_load, biggest=biggest)
     if reveal:
         audit("memory families", f"{len(report.biggest)} keys")
     show_families(report, as_json=as_json, reveal=reveal)

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    MaxSecondsOption,
+    Report,
+    RestOption,
+    TimeoutOption,
+    bounded,
+    context_of,
+    only_with,
+)
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -18,6 +28,9 @@ ToOption = Annotated[
     ),
 ]
 ModeOption = Annotated[Literal["standalone", "cluster"], typer.Option("--to-mode", help="What the other Redis is.")]
+PlaceOption = Annotated[
+    str, typer.Option("--cursor", help="Go on where another run stopped; it says where.", show_default=False)
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")]
 
 
@@ -66,6 +79,8 @@ def migrate() -> None:
 def plan(
     typer_context: typer.Context,
     rate: RateOption = 2000,
+    cursor: PlaceOption = "",
+    max_seconds: RestOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> Report:
@@ -75,12 +90,10 @@ def plan(
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
-        found = look(store, rate=rate, progress=advance)
+    context = context_of(typer_context)
+    with context.store(timeout) as store, bounded("Looking", max_seconds, quiet=as_json) as run:
+        found = look(store, run, rate=rate, cursor=cursor)
     show_plan(found, as_json=as_json)
     return found
 
@@ -90,6 +103,7 @@ def run(
     typer_context: typer.Context,
     rate: RateOption = 2000,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the checkpoint and begin again.")] = False,
+    max_seconds: MaxSecondsOption = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
@@ -106,17 +120,15 @@ def run(
     from checkout_cli.commands.migrate.copy import move_to, target_at
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    context, file = context_of(typer_context), CheckpointFile()
-    with context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
+    only_with(typer_context, "to_mode", what="--to", given=to is not None)
+    context, file, silent = context_of(typer_context), CheckpointFile(), quiet or as_json
+    with context.store(timeout) as store, bounded("Migrating", max_seconds, rate=rate, quiet=silent) as run:
         if to is None:
-            report = move(store, file, rate=rate, restart=restart, progress=advance)
+            report = move(store, file, run, restart=restart)
         else:
             with target_at(to, to_mode, store.settings) as (target, place):
-                report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
+                report = move_to(store, target, place, file, run, restart=restart)
     show_run(report, as_json=as_json, quiet=quiet)
     return report
 
@@ -125,6 +137,8 @@ def run(
 def verify(
     typer_context: typer.Context,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="Compare about so many, evenly.")] = None,
+    cursor: PlaceOption = "",
+    max_seconds: RestOption = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
@@ -140,16 +154,15 @@ def verify(
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Comparing", quiet=quiet or as_json) as advance:
+    only_with(typer_context, "to_mode", what="--to", given=to is not None)
+    context, silent = context_of(typer_context), quiet or as_json
+    with context.store(timeout) as store, bounded("Comparing", max_seconds, quiet=silent) as run:
         if to is None:
-            found = compare(store, sample=sample, progress=advance)
+            found = compare(store, run, sample=sample, cursor=cursor)
         else:
             with target_at(to, to_mode, store.settings) as (target, place):
-                found = verify_at(store, target, place, sample=sample, progress=advance)
+                found = verify_at(store, target, place, run, sample=sample, cursor=cursor)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
     return found
 

@@ -7,21 +7,12 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    context_of,
-    number_of_seconds,
-)
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, Report, TimeoutOption, context_of
 
 
 def monitor(
     typer_context: typer.Context,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=300, callback=number_of_seconds, help="For how long to watch.")
-    ] = 10.0,
+    seconds: Annotated[float, typer.Option(click_type=Finite(0.1, 300), help="For how long to watch.")] = 10.0,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many commands.")] = None,
     family: Annotated[
         list[str] | None, typer.Option(help="Only commands on keys of this family, such as sessions; repeatable.")

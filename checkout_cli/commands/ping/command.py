@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, Report, TimeoutOption, context_of
 
 
 def ping(
     typer_context: typer.Context,
     count: Annotated[int, typer.Option("--count", "-c", min=0, help="How often; 0: until Ctrl-C.")] = 4,
-    interval: Annotated[float, typer.Option("--interval", "-i", min=0, help="Seconds from one to the next.")] = 1.0,
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", click_type=Finite(0, 86_400), help="Seconds from one to the next.")
+    ] = 1.0,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> Report:

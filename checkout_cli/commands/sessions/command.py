@@ -18,6 +18,7 @@ from checkout_cli.arguments.context import (
     TimeoutOption,
     YesOption,
     audit,
+    bounded,
     context_of,
     output_of,
 )
@@ -264,18 +265,17 @@ def delete(
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
     wanted = Selection(status=status, user=user, older_than=older_than)
     with context_of(typer_context).store(timeout) as store:
         plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
-        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
+        with bounded("Deleting", quiet=as_json or plan.number == 1) as run:
             deleted = deletion.delete_all(
                 store,
                 plan,
+                run,
                 agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
-                progress=advance,
             )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
     return deleted
@@ -304,10 +304,9 @@ def restore(
     """
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
-    from checkout_cli.terminal.progress import progress
 
-    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        restored = deletion.restore(store, what, dry_run=dry_run, progress=advance)
+    with context_of(typer_context).store(timeout) as store, bounded("Restoring", quiet=as_json) as run:
+        restored = deletion.restore(store, what, run, dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
     return restored
 

@@ -8,11 +8,15 @@ import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
+    CursorOption,
     DryRunOption,
     JsonOption,
+    MaxSecondsOption,
     Report,
+    RestOption,
     TimeoutOption,
     YesOption,
+    bounded,
     context_of,
 )
 
@@ -24,6 +28,8 @@ index = typer.Typer(
 @index.command()
 def check(
     typer_context: typer.Context,
+    cursor: CursorOption = "0",
+    max_seconds: RestOption = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> Report:
@@ -35,12 +41,10 @@ def check(
     """
     from checkout_cli.commands.sessions.index import check_index
     from checkout_cli.commands.sessions.index_view import show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
-        report = check_index(store, progress=advance)
+    context = context_of(typer_context)
+    with context.store(timeout) as store, bounded("Checking", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run, cursor=cursor)
     show_index(report, as_json=as_json)
     return report
 
@@ -51,9 +55,7 @@ def repair(
     fix_ttl: Annotated[
         bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
     ] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -65,26 +67,15 @@ def repair(
     it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
     Exit code 1 where something is left.
     """
-    from checkout_cli.commands.sessions.index import repair_index
+    from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
     from checkout_cli.commands.sessions.index_view import repair_preview, show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
-        report = repair_index(
-            store,
-            agreed=lambda found: confirm(
-                () if dry_run else repair_preview(found, fix_ttl=fix_ttl),
-                "Repair the index?",
-                yes=yes,
-                dry_run=dry_run,
-            ),
-            fix_ttl=fix_ttl,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    def agreed(found: IndexReport) -> bool:
+        return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
+
+    with context_of(typer_context).store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     return report
 
@@ -93,9 +84,7 @@ def repair(
 def adopt(
     typer_context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Even if another program was seen within a day.")] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    max_seconds: MaxSecondsOption = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -108,23 +97,15 @@ def adopt(
     another program was seen within a day (--force), something else is there, or it is not finished. 75: a clean-up
     runs.
     """
-    from checkout_cli.commands.sessions.index_adoption import adopt_index
+    from checkout_cli.commands.sessions.index_adoption import AdoptionReport, adopt_index
     from checkout_cli.commands.sessions.index_view import adoption_preview, show_adoption
-    from checkout_cli.jobs.priority import give_way
     from checkout_cli.keys import INDEX
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Adopting", quiet=as_json) as advance:
-        report = adopt_index(
-            store,
-            agreed=lambda found: confirm(
-                adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run
-            ),
-            force=force,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    def agreed(found: AdoptionReport) -> bool:
+        return confirm(adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run)
+
+    with context_of(typer_context).store(timeout) as store, bounded("Adopting", max_seconds, quiet=as_json) as run:
+        report = adopt_index(store, run, agreed=agreed, force=force)
     show_adoption(report, as_json=as_json)
     return report

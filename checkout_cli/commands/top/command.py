@@ -6,28 +6,14 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    context_of,
-    number_of_seconds,
-)
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, Report, TimeoutOption, context_of
 
 
 def top(
     typer_context: typer.Context,
     interval: Annotated[
         float,
-        typer.Option(
-            "--interval",
-            "-i",
-            min=0.5,
-            max=3600,
-            callback=number_of_seconds,
-            help="Seconds from one look to the next.",
-        ),
+        typer.Option("--interval", "-i", click_type=Finite(0.5, 3600), help="Seconds from one look to the next."),
     ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one frame; the exit code is that of health.")] = False,
     as_json: JsonOption = False,
