@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -252,16 +250,7 @@ def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Pat
                 client.acl_log_reset()
         denied = set()
         for words in IN_CLUSTER:
-            subprocess.run(
-                [sys.executable, "-m", "checkout_cli", *words.split()],
-                env=environment,
-                cwd=tmp_path,
-                input="{}",
-                text=True,
-                capture_output=True,
-                check=False,
-                timeout=30,
-            )
+            run_here(words.split(), environment, tmp_path, given="{}")
             for server in cluster.primaries:
                 with server.client() as client:
                     denied |= {(words, str(entry["object"])) for entry in client.acl_log()}
