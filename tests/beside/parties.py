@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.forked import Module
 from tests.support.in_process import run_here
 
 ROOT = Path(__file__).parents[2]
@@ -31,16 +31,22 @@ class Party:
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        """``directory`` is where it runs, and where the file with its last words is."""
+        """``directory`` is where it runs, and where the file with its last words is.
+
+        ``command`` begins with a program, or it is a module of the tests and its arguments.
+        """
         self.name = name
         self._command = list(command)
         self._environment = {**environment, "PARTY": name, "PYTHONPATH": str(ROOT)}
         self._directory = directory
         self._words = directory / f"{name}.log"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Module | None = None
         self._is_ready = False
 
     def __enter__(self) -> Self:
+        if self._command[0].startswith("tests."):
+            self._process = Module(self._command, self._environment, self._directory, self._words)
+            return self
         with self._words.open("w", encoding="utf-8") as words:
             self._process = subprocess.Popen(
                 self._command,
@@ -151,11 +157,11 @@ def process_environment(directory: Path, settings: Mapping[str, str]) -> dict[st
 
 def older_program(settings: Mapping[str, str], directory: Path, name: str = "it") -> Party:
     """The imitation of the older program."""
-    command = [sys.executable, "-m", "tests.older_program"]
+    command = ["tests.older_program"]
     return Party(name, command, process_environment(directory, settings), directory)
 
 
 def our_program(settings: Mapping[str, str], directory: Path, name: str = "we") -> Party:
     """A process that uses our library."""
-    command = [sys.executable, "-m", "tests.beside.our_program"]
+    command = ["tests.beside.our_program"]
     return Party(name, command, process_environment(directory, settings), directory)
