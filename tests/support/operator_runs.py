@@ -58,7 +58,7 @@ RUNS = (
     Run("migrate plan"),
     Run("migrate run --restart"),
     Run("migrate verify"),
-    Run("bench --seconds 2 --shoppers 4 --yes"),
+    Run("bench --seconds 2 --shoppers 2 --yes"),
     Run("cleanup --expired --dry-run"),
     Run("cleanup --expired"),
     Run("cleanup --index --orphans --yes"),
