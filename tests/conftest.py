@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): without them it is skipped; .ci/run installs them")
     config.addinivalue_line("markers", "mounts: it needs a mount namespace of its own, which takes root")
+    config.addinivalue_line("markers", "synchronous: SQLite waits for the disk at each commit, as it does for a shop")
     config.addinivalue_line("markers", "registry: it needs npm's registry")
 
 
@@ -51,6 +52,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests end processes, and never cut the power: what SQLite waits for at each commit changes nothing here."""
+    if request.node.get_closest_marker("synchronous") is None:
+        monkeypatch.setattr("checkout_cli.store.database.engine.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(scope="session")
