@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT
+from checkout_cli.arguments import options
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.servers.embedded import HOST
@@ -73,7 +73,7 @@ class Place:
         with primary.client(socket_timeout=5) as client:
             assert client.wait(1, 5000) == 1
 
-    def run(self, words: str, given: str = "", *, within: float = 3 * DEFAULT_TIMEOUT) -> Outcome:
+    def run(self, words: str, given: str = "", *, within: float = 3 * options.TIMEOUT) -> Outcome:
         """A command; it ends ``within`` so many seconds."""
         environment = {
             "REDIS_HOST": HOST,
@@ -162,7 +162,7 @@ class TestOnAGoodDay:
             for words in ("health", "info", "slowlog", "memory show", "latency --samples 3"):
                 assert filled.run(words, within=TIMEOUT + BUSY).code in {1, 69}
             assert shown(filled, "living-0005") == (1, "database")
-            assert filled.run("sessions list", within=DEFAULT_TIMEOUT + BUSY).code == 0
+            assert filled.run("sessions list", within=options.TIMEOUT + BUSY).code == 0
         finally:
             filled.servers.first.resume()
             filled.servers.second.resume()

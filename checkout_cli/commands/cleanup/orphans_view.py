@@ -16,6 +16,7 @@ def orphan_document(report: OrphanReport) -> dict[str, Any]:
     """What was found, or removed, as JSON."""
     return {
         "removed": report.removed,
+        "finished": report.finished,
         "copies": {**found_document(report.copies), "bytes": report.bytes},
         "pendingNames": found_document(report.names),
         "believed": found_document(report.believed),
@@ -28,8 +29,10 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     if not quiet:
         for line in orphan_lines(report):
             write_line(line)
-        if not report.number:
+        if not report.number and report.finished:
             write_line("nothing is there that no session stands behind")
+        if not report.finished:
+            write_line("stopped before the end: the next run goes on")
     if report.missing:
         warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they have was not looked at")
     if report.believed.number:

@@ -50,7 +50,7 @@ def _tidied_document(tidied: Tidied) -> dict[str, object]:
         document["indexRepair"] = index_document(tidied.index)
     if tidied.orphans is not None:
         document["orphans"] = orphan_document(tidied.orphans)
-    return document
+    return document | {"finished": tidied.finished}
 
 
 def _document(report: CleanupReport) -> dict[str, object]:

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.commands.memory.tally import BigKey
-from checkout_cli.errors import ExitCode
+from checkout_cli.jobs.bounded_run import Ended
 from checkout_cli.keys import Family
-
-
-class Stopped(StrEnum):
-    """Why not all was looked at."""
-
-    INTERRUPTED = "interrupted"
-    TIME_IS_UP = "timeIsUp"
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,8 @@ class FamilyMemory:
     size_bound: Bound | None = None
 
 
-@dataclass(frozen=True)
-class FamiliesReport:
+@dataclass
+class FamiliesReport(Ended):
     """All families; ``timestamp`` in ms since the epoch, ``took`` in seconds.
 
     ``looked_at`` are keys that were measured, ``total`` what DBSIZE said at the beginning. ``sample`` is whether the
@@ -62,20 +54,16 @@ class FamiliesReport:
     total: int | None
     method: Method
     sample: bool = False
-    stopped: Stopped | None = None
-    cursor: str | None = None
     resumed: bool = False
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
-    def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C, and a finding where a server did not answer."""
-        if self.stopped is Stopped.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-        return ExitCode.FINDING if self.missing else ExitCode.OK
-
-    @property
     def partial(self) -> bool:
         """Whether keys are missing from the numbers."""
-        return self.stopped is not None or self.resumed or bool(self.missing)
+        return not self.finished or self.resumed or bool(self.missing)
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether a server was not looked at."""
+        return bool(self.missing)

@@ -57,6 +57,8 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
         narrate("no session matches")
     elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
+        if not deletion.finished:
+            warn("interrupted before the end: the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -79,6 +81,7 @@ def _deletion_document(deletion: Deletion, *, dry_run: bool) -> dict[str, Any]:
         "irreversible": deletion.irreversible,
         "undoFile": str(plan.undo_file) if deletion.done else None,
         "degraded": deletion.degraded,
+        "finished": deletion.finished,
     }
 
 
@@ -92,6 +95,7 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
                 "dryRun": restoration.dry_run,
                 "deletedAt": iso(restoration.deleted_at),
                 "degraded": restoration.degraded,
+                "finished": restoration.finished,
                 **{fate.name.lower(): ids for fate, ids in fates.items()},
             }
         )
@@ -102,6 +106,8 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
         if fates[fate]:
             tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
             tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    if not restoration.finished:
+        warn("interrupted before the end: the same command goes on")
     if restoration.degraded and fates[Fate.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 

@@ -46,14 +46,12 @@ from tests.support.role_runs import (
     name_of,
     use_the_library,
 )
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 SECRET = "only-for-this-test"
 KINDS = [
     pytest.param((ValkeyServer, NEWEST), id="valkey"),
-    pytest.param(
-        (RedisServer, OLDER), id="redis", marks=pytest.mark.skipif(REDIS_SERVER is None, reason="no redis-server")
-    ),
+    pytest.param((RedisServer, OLDER), id="redis", marks=pytest.mark.needs("redis-server")),
 ]
 BEST_EFFORT = {"memory show", "memory families", "memory tune", "incident"}
 """Commands that also ask about keys that no role reaches, and go on without an answer."""
