@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Finite, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
+from checkout_cli.arguments.numbers import Finite
 
 
 def info(
-    typer_context: typer.Context,
     sections: Annotated[
         list[str] | None, typer.Argument(metavar="[SECTION]...", help="Such as memory or stats; all for everything.")
     ] = None,
@@ -20,8 +21,8 @@ def info(
             metavar="SECONDS", click_type=Finite(0.1, 86_400), help="Look twice, so far apart, and show what changed."
         ),
     ] = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Show what Redis says of itself (INFO), with what the fields that matter mean.
 
@@ -30,7 +31,7 @@ def info(
     from checkout_cli.commands.info.info import info_diff, server_info
     from checkout_cli.commands.info.view import show_diff, show_info
 
-    with context_of(typer_context).redis(timeout) as redis:
+    with current().redis(timeout) as redis:
         if diff is None:
             show_info(server_info(redis, sections or ()), as_json=as_json)
         else:

@@ -6,24 +6,17 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    TimeoutOption,
-    YesOption,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
 
 
 def slowlog(
-    typer_context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many entries.")] = 25,
     reset: Annotated[bool, typer.Option("--reset", help="Drop all entries, after a question.")] = False,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Show which commands took Redis long (SLOWLOG), by what they did and to which family of keys.
 
@@ -37,7 +30,7 @@ def slowlog(
 
     if (yes or dry_run) and not reset:
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
-    with context_of(typer_context).redis(timeout) as redis:
+    with current().redis(timeout) as redis:
         if not reset:
             show_slow_log(slow_log(redis, limit), as_json=as_json)
             return
