@@ -116,15 +116,22 @@ def write_line(text: str = "") -> None:
     write(text + "\n")
 
 
-def write_json(document: dict[str, Any]) -> None:
-    """One JSON document, indented, with ``schemaVersion`` first."""
-    write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=True))
+def write_json(result: Any, **more: Any) -> None:
+    """One JSON document, indented, with ``schemaVersion`` first, and what else there is to say last."""
+    write_line(json.dumps(with_schema(result) | more, indent=2, ensure_ascii=True))
 
 
-def write_ndjson(documents: Iterable[dict[str, Any]]) -> None:
+def write_ndjson(results: Iterable[Any]) -> None:
     """One JSON document a line, written as they come."""
-    for document in documents:
-        write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, ensure_ascii=True, separators=(",", ":")))
+    for result in results:
+        write_line(json.dumps(with_schema(result), ensure_ascii=True, separators=(",", ":")))
+
+
+def with_schema(result: Any) -> dict[str, Any]:
+    """A result as a whole document, with the version of our documents first."""
+    from checkout_cli.terminal.document import document  # which a ping without JSON need not load
+
+    return {"schemaVersion": SCHEMA_VERSION, **(result if isinstance(result, dict) else document(result))}
 
 
 def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -203,9 +210,9 @@ def warn(text: str) -> None:
 
 
 def warn_if_partial(missing: Sequence[str]) -> None:
-    """Say which servers of a cluster did not answer, so that a list is only a part."""
+    """Say which servers of a cluster did not answer, so that this is only a part."""
     if missing:
-        warn(f"the list is partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
+        warn(f"partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
 
 
 def partial_document(missing: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
-from checkout_cli.servers.inspection import Inspector, of_each_server
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.per_server import of_each_server
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.pipeline import Conversation
 from checkout_cli.store.redis.server import RedisServer
@@ -188,7 +189,8 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
             answers |= _tried(asked.server, wanted, settings)
         return answers, _version(asked.server)
 
-    for answers, known_version in of_each_server(redis, ask):
+    found = of_each_server(redis, ask)
+    for answers, known_version in found.servers:
         way = Way.TRIAL if isinstance(answers[_MULTI], CheckoutError) else way
         for need, reply in answers.items():
             told.note(need, reply)
@@ -203,7 +205,7 @@ def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabi
         told.lacking(wanted, known),
         tuple(sorted({need.command for need in told.absent})),
         version,
-        tuple(redis.missing_servers()),
+        found.missing,
     )
 
 

@@ -12,21 +12,18 @@ from checkout_cli.commands.doctor import view as doctor_view
 from checkout_cli.commands.health import view as health_view
 from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
 from checkout_cli.commands.incident.incident import Incident, Part
-from checkout_cli.commands.info import view as info_view
-from checkout_cli.commands.latency import view as latency_view
-from checkout_cli.commands.memory import view as memory_view
-from checkout_cli.commands.slowlog import view as slowlog_view
 from checkout_cli.session import iso
+from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import SCHEMA_VERSION, Column, narrate, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 _DOCUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "health": health_view.document,
     "doctor": doctor_view.document,
-    "info": info_view.document,
-    "memory": memory_view.document,
-    "slowLog": slowlog_view.document,
-    "latency": latency_view.document,
+    "info": document_of,
+    "memory": document_of,
+    "slowLog": document_of,
+    "latency": document_of,
 }
 _LONGEST = 40
 """Characters of a value in the table; JSON has all of them."""

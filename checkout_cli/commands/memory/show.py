@@ -11,6 +11,7 @@ from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, evi
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
+from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.tier import RedisTier
 
@@ -37,6 +38,8 @@ _OVERHEADS = {
 class Growth:
     """What has changed in ``seconds`` since an earlier look: bytes, and evicted keys (``None``: not known)."""
 
+    SHOWN = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
+
     seconds: float
     size: float
     evicted: float | None
@@ -60,6 +63,13 @@ class Memory:
     the limit. ``evicted`` is since the server's start. ``unreadable`` says why there is nothing to compare with.
     """
 
+    SHOWN = (
+        "server=place usedBytes=used countedBytes=counted limitBytes=limit systemBytes=system headroomBytes=headroom "
+        "fullness:4 peakBytes=peak residentBytes=resident fragmentation:3 reportedFragmentation policy? "
+        "replica=is_replica evictedSinceStart=evicted sinceLastLook=growth minutesUntilFull:1 neverFull? "
+        "overheadBytes=overheads evictedFirst notes"
+    )
+
     place: str
     used: int
     limit: int | None
@@ -78,6 +88,11 @@ class Memory:
     risk: EvictionRisk | None = None
     no_risk: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def evicted_first(self) -> EvictionRisk | dict[str, str]:
+        """What goes first when it is full, or why nobody knows."""
+        return {"unknown": self.no_risk} if self.risk is None else replace(self.risk, none=self.no_risk)
 
     @property
     def counted(self) -> int:
@@ -128,12 +143,9 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class MemoryReport:
-    """All servers at ``timestamp`` (ms since the epoch); ``missing`` did not answer. ``unwritten``: why not kept."""
+class MemoryReport(PerServer[Memory]):
+    """What every server tells; ``unwritten`` is why that was not kept for the next look."""
 
-    timestamp: int
-    servers: tuple[Memory, ...]
-    missing: tuple[str, ...] = ()
     unwritten: str = ""
 
 
@@ -147,23 +159,14 @@ def look_at_memory(
         RedisUnavailable: no server answers.
     """
     clock, last_look = clock or Clock(), last_look or LastLook()
-    found, missing, unwritten = [], [], ""
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            inspector = Inspector(server)
-            facts = _facts(inspector)
-            look = _Look(inspector, facts, last_look, clock.wall())
-            found.append(look.memory(random or SystemRandom(), is_cluster=redis.is_cluster))
-            unwritten = look.remember() or unwritten
-        except (CommandDenied, CommandUnknown):
-            raise
-        except RedisUnavailable as error:
-            away = error
-            missing.append(server.place)
-    if away is not None and not found:
-        raise away
-    return MemoryReport(clock.wall(), tuple(found), tuple(missing), unwritten)
+
+    def ask(server: Inspector) -> tuple[Memory, str]:
+        look = _Look(server, _facts(server), last_look, clock.wall())
+        return look.memory(random or SystemRandom(), is_cluster=redis.is_cluster), look.remember()
+
+    found = of_each_server(redis, ask, clock=clock)
+    memory, unwritten = zip(*found.servers, strict=True)
+    return MemoryReport(found.timestamp, memory, found.missing, max(unwritten))
 
 
 def reading_of(info: Info, now: int) -> Reading:

@@ -1,0 +1,122 @@
+"""Results as JSON: each class names in ``SHOWN`` what its object has, and one function writes it.
+
+``SHOWN`` is a text of keys in their order, for instance ``"timestamp@ server=place latencyMs=latency hint?"``:
+
+- ``usedBytes`` is the attribute ``used_bytes``, ``usedBytes=memory.used`` another one, by its path;
+- ``key@`` is a moment: milliseconds here, ISO 8601 in JSON;
+- ``key?`` is ``null`` where there is nothing in it: an empty text, or none at all;
+- ``key:2`` is rounded to so many digits;
+- ``[key]`` is left out where it is ``None``;
+- ``*attribute`` is an object itself, whose keys come here;
+- a key that ends in ``Ms`` whose value is a float has it in seconds.
+
+A class without ``SHOWN`` shows all of its fields. What is not known is ``null``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from checkout_cli.session import iso
+
+_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?])?(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
+
+
+class Shown(NamedTuple):
+    """One key of a class: the path of its value, and how that is told."""
+
+    key: str
+    path: tuple[str, ...]
+    moment: bool
+    emptied: bool
+    optional: bool
+    several: bool
+    digits: int | None
+
+
+@cache
+def shown_of(kind: type) -> tuple[Shown, ...]:
+    """The keys of a class that results are made of, in their order."""
+    words: str = getattr(kind, "SHOWN", "") or " ".join(map(_camel_case, _fields(kind)))
+    return tuple(map(_parsed_key, words.split()))
+
+
+def _fields(kind: Any) -> Sequence[str]:
+    return kind.__struct_fields__ if issubclass(kind, msgspec.Struct) else [field.name for field in fields(kind)]
+
+
+@cache
+def _parsed_key(word: str) -> Shown:
+    found = _KEY.fullmatch(word)
+    if found is None:
+        raise ValueError(f"no key of SHOWN: {word}")
+    key, mark, digits = found["key"], found["mark"], found["digits"]
+    path = found["path"] or re.sub(r"(?<!^)[A-Z]", lambda letter: "_" + letter[0].lower(), key)
+    return Shown(
+        key,
+        tuple(path.split(".")),
+        mark == "@",
+        mark == "?",
+        found["before"] == "[",
+        found["before"] == "*",
+        int(digits) if digits else None,
+    )
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def document(result: Any, words: str = "") -> dict[str, Any]:
+    """A result as a JSON object: of built-in types alone; ``words`` in place of its class's ``SHOWN``."""
+    found: dict[str, Any] = {}
+    kind: Any = type(result)
+    for shown in map(_parsed_key, words.split()) if words else shown_of(kind):
+        value = result
+        for name in shown.path:
+            value = None if value is None else getattr(value, name)
+        if shown.several:
+            found |= _members(value)
+            continue
+        if value is None and shown.optional:
+            continue
+        if shown.emptied and not value and not isinstance(value, bool):
+            value = None
+        found[shown.key] = _told(value, shown)
+    return found
+
+
+def _members(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {name: _told(member, _parsed_key(name)) for name, member in value.items()}
+    return {} if value is None else document(value)
+
+
+def _told(value: Any, shown: Shown) -> Any:
+    """A value, or each of several, as its key has it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_told(one, shown) for one in value]
+    if isinstance(value, Mapping):
+        return {str(name): _told(one, shown) for name, one in value.items()}
+    if shown.moment:
+        return iso(value)
+    if isinstance(value, float):
+        if shown.key.endswith("Ms"):
+            return round(value * 1000, 3 if shown.digits is None else shown.digits)
+        return value if shown.digits is None else round(value, shown.digits or None)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, Set):
+        return sorted(map(str, value))
+    if is_dataclass(value) or isinstance(value, msgspec.Struct):
+        return document(value)
+    return str(value)
