@@ -2,7 +2,7 @@
 
 ``SHOWN`` is a text of keys in their order, for instance ``"timestamp@ server=place latencyMs=latency hint?"``:
 
-- ``usedBytes`` is the attribute ``used_bytes``, ``usedBytes=memory.used`` another one, by its path;
+- ``usedBytes`` is the attribute ``used_bytes``, ``usedBytes=memory.used`` another one, by its path; methods are called;
 - ``key@`` is a moment: milliseconds here, ISO 8601 in JSON;
 - ``key?`` is ``null`` where there is nothing in it: an empty text, or none at all;
 - ``key:2`` is rounded to so many digits;
@@ -16,7 +16,7 @@ A class without ``SHOWN`` shows all of its fields. What is not known is ``null``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ import msgspec
 
 from checkout_cli.session import iso
 
-_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?])?(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
+_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
 
 
 class Shown(NamedTuple):
@@ -61,8 +61,8 @@ def _parsed_key(word: str) -> Shown:
     return Shown(
         key,
         tuple(path.split(".")),
-        mark == "@",
-        mark == "?",
+        "@" in mark,
+        "?" in mark,
         found["before"] == "[",
         found["before"] == "*",
         int(digits) if digits else None,
@@ -82,8 +82,9 @@ def document(result: Any, words: str = "") -> dict[str, Any]:
         value = result
         for name in shown.path:
             value = None if value is None else getattr(value, name)
+            value = value() if callable(value) else value
         if shown.several:
-            found |= _members(value)
+            found |= _members(value, shown)
             continue
         if value is None and shown.optional:
             continue
@@ -93,9 +94,9 @@ def document(result: Any, words: str = "") -> dict[str, Any]:
     return found
 
 
-def _members(value: Any) -> dict[str, Any]:
+def _members(value: Any, shown: Shown) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return {name: _told(member, _parsed_key(name)) for name, member in value.items()}
+        return {name: _told(member, shown._replace(key=name)) for name, member in value.items()}
     return {} if value is None else document(value)
 
 
@@ -103,7 +104,7 @@ def _told(value: Any, shown: Shown) -> Any:
     """A value, or each of several, as its key has it."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, Iterator)):
         return [_told(one, shown) for one in value]
     if isinstance(value, Mapping):
         return {str(name): _told(one, shown) for name, one in value.items()}

@@ -84,6 +84,8 @@ class Capability:
     Without what is ``missing`` it fails, without what is ``reduced`` it says less. Of what is ``untold`` nobody knows.
     """
 
+    SHOWN = "command=name state missing reduced unknown=untold"
+
     name: str
     missing: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
@@ -108,6 +110,11 @@ class Capabilities:
     that could not be asked.
     """
 
+    SHOWN = (
+        "user role=role.name complete method=way commands missing setuser=repair absent usersSupported=has_users "
+        "partial missingServers=away"
+    )
+
     user: str
     role: Role
     way: Way
@@ -126,6 +133,11 @@ class Capabilities:
     def repair(self) -> str | None:
         """The line that an administrator would type; ``None`` where nothing is missing."""
         return " ".join(("ACL SETUSER", self.user, *self.missing)) if self.missing else None
+
+    @property
+    def partial(self) -> bool:
+        """Whether some servers could not be asked."""
+        return bool(self.away)
 
     @property
     def has_users(self) -> bool:

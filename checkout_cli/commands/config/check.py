@@ -43,6 +43,8 @@ class Severity(StrEnum):
 class Finding:
     """One thing that is wrong, and what to do about it."""
 
+    SHOWN = "severity setting=subject problem fix"
+
     severity: Severity
     subject: str
     problem: str
@@ -53,7 +55,14 @@ class Finding:
 class ConfigReport:
     """All that is wrong; nothing, if all is well."""
 
+    SHOWN = "status findings"
+
     findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> str:
+        """The worst severity, in one word."""
+        return min((finding.severity for finding in self.findings), default="ok")
 
     @property
     def exit_code(self) -> ExitCode:

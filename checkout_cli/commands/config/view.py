@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.settings import Resolved
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_table
 
 _SETTINGS = (Column("variable"), Column("value"), Column("origin"))
@@ -33,19 +33,6 @@ def write_settings(settings: Iterable[Resolved]) -> None:
     write_json({"settings": [document(item) for item in settings]})
 
 
-def document(item: Resolved) -> dict[str, Any]:
-    """One setting, masked."""
-    value = item.variable.masked(item.value) if isinstance(item.value, str) else item.value
-    return {
-        "variable": item.variable.name,
-        "value": None if item.problem else value,
-        "origin": str(item.origin),
-        "via": item.via or None,
-        "meaning": item.variable.meaning,
-        "problem": item.problem,
-    }
-
-
 def show_report(report: ConfigReport) -> None:
     """Each finding with its fix below it; where there is none, one line on stderr."""
     if not report.findings:
@@ -60,17 +47,4 @@ def show_report(report: ConfigReport) -> None:
 
 def write_report(report: ConfigReport) -> None:
     """The same as one JSON document."""
-    write_json(
-        {
-            "status": "ok" if not report.findings else min(finding.severity for finding in report.findings),
-            "findings": [
-                {
-                    "severity": str(finding.severity),
-                    "setting": finding.subject,
-                    "problem": finding.problem,
-                    "fix": finding.fix,
-                }
-                for finding in report.findings
-            ],
-        }
-    )
+    write_json(report)

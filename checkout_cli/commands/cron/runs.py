@@ -42,6 +42,11 @@ class Outcome:
 class JobStatus:
     """A job, its last run, and whether the next one should have come by now."""
 
+    SHOWN = (
+        "job=job.name everyMinutes=job.every lastRun@=last.finished_at seconds=last.seconds exitCode=last.exit_code "
+        "overdue"
+    )
+
     job: Job
     last: Run | None
     overdue: bool

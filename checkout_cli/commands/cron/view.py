@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from checkout_cli.commands.cron.runs import JobStatus
-from checkout_cli.session import iso
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import Column, write_json, write_line, write_table
 
 
@@ -23,18 +23,7 @@ def show_units(units: Mapping[str, str]) -> None:
 def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_json: bool) -> None:
     """When each ran; ``installed`` says how the crontab stands, ``now`` is in seconds since the epoch."""
     if as_json:
-        jobs = [
-            {
-                "job": each.job.name,
-                "everyMinutes": each.job.every,
-                "lastRun": None if each.last is None else iso(each.last.finished_at),
-                "seconds": None if each.last is None else each.last.seconds,
-                "exitCode": None if each.last is None else each.last.exit_code,
-                "overdue": each.overdue,
-            }
-            for each in found
-        ]
-        write_json({"crontab": installed, "jobs": jobs})
+        write_json({"crontab": installed, "jobs": [document(each) for each in found]})
         return
     write_line(f"crontab: {installed}")
     columns = [

@@ -26,6 +26,9 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+WORST_FIRST = (Status.CRIT, Status.WARN, Status.OK, Status.SKIPPED)
+
+
 class Group(StrEnum):
     """What a check is about, in the order of what hurts shoppers first."""
 
@@ -84,6 +87,8 @@ ExamineServer = Callable[["Patient", "Inspector"], Finding]
 @dataclass(frozen=True)
 class Check:
     """One check. ``needs`` has what it cannot do without, commands as an ACL rule names them (``config|get``)."""
+
+    SHOWN = "id group title explanation needs"
 
     id: str
     group: Group

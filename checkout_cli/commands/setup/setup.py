@@ -52,6 +52,8 @@ class Status(StrEnum):
 class Check:
     """One check: what was found, and what to type where it is not as it should be."""
 
+    SHOWN = "id status evidence fix?"
+
     id: str
     status: Status
     evidence: str

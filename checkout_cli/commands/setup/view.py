@@ -6,6 +6,7 @@ from typing import Any
 
 from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.files.env_file import EnvFilePlan
+from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import Column, narrate, write_json, write_table
 
 _COLUMNS = (Column("check"), Column("status"), Column("what was found, and what to do"))
@@ -43,15 +44,7 @@ def document(report: SetupReport, plan: EnvFilePlan) -> dict[str, Any]:
         "status": "failed" if report.exit_code else "ok",
         "lookedOnly": report.looked_only,
         "changed": list(report.changed),
-        "envFile": {
-            "path": str(plan.path),
-            "missing": list(plan.added),
-            "setInEnv": list(plan.elsewhere),
-            "difference": list(plan.difference()),
-        },
-        "checks": [
-            {"id": check.id, "status": str(check.status), "evidence": check.evidence, "fix": check.fix or None}
-            for check in report.checks
-        ],
+        "envFile": document_of(plan),
+        "checks": [document_of(check) for check in report.checks],
         "next": [step.partition("    ")[0] for step in report.next_steps],
     }

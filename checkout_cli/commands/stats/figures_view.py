@@ -13,13 +13,9 @@ from checkout_cli.domain.statistics import (
     Source,
     StatisticsReport,
 )
-from checkout_cli.session import PaymentStatus
 from checkout_cli.spans import span
-from checkout_cli.store.database.counts import DELETED
 from checkout_cli.terminal.output import Column
 
-STATUSES = (*map(str, PaymentStatus), "other", DELETED)
-"""All that a session created in the window can be now, in the order in which they are shown."""
 PERCENTILES = ("p50", "p95", "p99")
 UNKNOWN = "unknown"
 

@@ -55,6 +55,8 @@ class PendingCounts:
     ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
     """
 
+    SHOWN = "toRedis toDatabase conflicts oldestSince@=oldest"
+
     to_redis: int | None
     to_database: int | None
     conflicts: int | None

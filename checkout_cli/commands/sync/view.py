@@ -30,16 +30,6 @@ _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 # What waits, for other commands
 
 
-def pending_document(pending: PendingCounts) -> dict[str, Any]:
-    """The counts as JSON, and since when the oldest waits; ``null`` where they are not known."""
-    return {
-        "toRedis": pending.to_redis,
-        "toDatabase": pending.to_database,
-        "conflicts": pending.conflicts,
-        "oldestSince": None if pending.oldest is None else iso(pending.oldest),
-    }
-
-
 def pending_text(pending: PendingCounts, now: int | None = None) -> str:
     """What waits, in one line; at ``now`` (ms) also for how long. Empty where nothing is known to."""
     parts = []

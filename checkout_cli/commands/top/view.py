@@ -8,10 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from checkout_cli.commands.health.snapshot import MINUTES
-from checkout_cli.commands.health.view import document as health_document
 from checkout_cli.commands.sessions.view import summary
 from checkout_cli.commands.stats.stats import StatisticsLook
-from checkout_cli.commands.stats.view import document as statistics_document
 from checkout_cli.commands.top.frame_view import Room, frame
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.terminal.document import document as document_of
@@ -41,11 +39,11 @@ def document(look: TopLook) -> dict[str, Any]:
     ending = look.ending
     statistics = StatisticsLook(seen.taken_at, MINUTES, seen.report) if seen.report is not None else None
     return {
-        **health_document(seen.health),
+        **document_of(seen.health),
         "secondsTaken": round(seen.seconds, 3),
         "servers": [document_of(memory, _MEMORY) for memory in look.memory],
         "livingByStatus": seen.statuses,
-        "statistics": None if statistics is None else statistics_document(statistics),
+        "statistics": None if statistics is None else document_of(statistics),
         "endingSoon": None
         if ending is None
         else {
