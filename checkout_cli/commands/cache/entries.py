@@ -18,6 +18,7 @@ from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, WrongKeyType
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import pattern_of
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import decoded, encoded
@@ -48,7 +49,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Partial):
     """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
 
     ``missing`` are the servers of a cluster that did not answer.
@@ -87,6 +88,8 @@ class Invalidation:
     ``count`` is of keys, whether or not they would still have been served; ``None`` where Redis does not let us count.
     Where it is not ``exact``, there are at least so many.
     """
+
+    SHOWN = "cache scope? count exact examples invalidated=done"
 
     cache: str
     scope: str

@@ -345,17 +345,7 @@ def _affected(invalidation: Invalidation) -> str:
 def show_invalidation(invalidation: Invalidation, *, dry_run: bool, as_json: bool) -> None:
     """What was invalidated, or would be, on stdout."""
     if as_json:
-        write_json(
-            {
-                "cache": invalidation.cache,
-                "scope": invalidation.scope or None,
-                "count": invalidation.count,
-                "exact": invalidation.exact,
-                "examples": list(invalidation.examples),
-                "dryRun": dry_run,
-                "invalidated": invalidation.done,
-            }
-        )
+        write_json(invalidation, dryRun=dry_run)
     elif invalidation.done or dry_run:
         verb = "invalidated" if invalidation.done else "would invalidate"
         write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")

@@ -36,10 +36,17 @@ class Tidying:
 class Tidied:
     """What came of each; ``None`` for what was not asked for."""
 
+    SHOWN = "*looked_only *expired [indexRepair=index] [orphans]"
+
     expired: CleanupReport | None
     index: IndexReport | None
     orphans: OrphanReport | None
     dry_run: bool
+
+    @property
+    def looked_only(self) -> dict[str, bool]:
+        """Whether nothing was to be changed."""
+        return {"dryRun": self.dry_run}
 
     @property
     def exit_code(self) -> ExitCode:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from checkout_cli.commands.cleanup.orphans import OrphanReport
-from checkout_cli.commands.sessions.index_view import HINT, counted, found_document, named
+from checkout_cli.commands.sessions.index_view import HINT, counted, named
 from checkout_cli.sizes import size
-from checkout_cli.terminal.output import narrate, partial_document, warn, write_line
+from checkout_cli.terminal.output import narrate, warn, warn_if_partial, write_line
 from checkout_cli.terminal.prompt import confirm
-from checkout_cli.terminal.safe import safe
 
 
 def orphan_agreement(*, yes: bool, dry_run: bool) -> Callable[[OrphanReport], bool]:
@@ -26,17 +24,6 @@ def orphan_agreement(*, yes: bool, dry_run: bool) -> Callable[[OrphanReport], bo
     return agreed
 
 
-def orphan_document(report: OrphanReport) -> dict[str, Any]:
-    """What was found, or removed, as JSON."""
-    return {
-        "removed": report.removed,
-        "copies": {**found_document(report.copies), "bytes": report.bytes},
-        "pendingNames": found_document(report.names),
-        "believed": found_document(report.believed),
-        **partial_document(report.missing),
-    }
-
-
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     """What was found, or removed, on stdout; what a person should look at on stderr."""
     if not quiet:
@@ -44,8 +31,7 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
             write_line(line)
         if not report.number:
             write_line("nothing is there that no session stands behind")
-    if report.missing:
-        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they have was not looked at")
+    warn_if_partial(report.missing)
     if report.believed.number:
         warn(
             f"{counted(report.believed.number, 'session', 'sessions')} in Redis may be served without having a row "

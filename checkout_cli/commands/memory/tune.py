@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from checkout_cli.commands.memory.limits import MAXMEMORY, Limits
-from checkout_cli.commands.memory.outlook import Looked, limits_now, look_at, outlook
+from checkout_cli.commands.memory.outlook import Looked, Outlook, limits_now, look_at, outlook
 from checkout_cli.commands.memory.persist import SOME_FILE, Persisted, persist_at
 from checkout_cli.commands.memory.tune_undo import Change, UndoFile
 from checkout_cli.errors import (
@@ -52,13 +52,37 @@ class TuneFailed(CheckoutError):
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """Limits, and what they mean for the data."""
+
+    SHOWN = "*limits *outlook"
+
+    limits: Limits
+    outlook: Outlook
+
+
+@dataclass(frozen=True)
 class Step:
     """One server: as it is, what is proposed, and, once it is done, what it says when asked again."""
+
+    SHOWN = (
+        "place=looked.place usedBytes=looked.used countedBytes=looked.counted today configFile=looked.config_file "
+        "replicaOf=looked.primary configUnavailable=looked.no_config_in_words provider=looked.provider"
+    )
+    ASKED = f"{SHOWN} proposed=then now persisted"
 
     looked: Looked
     proposed: Limits
     now: Limits | None = None
     persisted: Persisted | None = None
+
+    def today(self) -> Meaning:
+        """What is set, and what that means."""
+        return Meaning(self.looked.limits, outlook(self.looked, self.looked.limits))
+
+    def then(self) -> Meaning:
+        """What would be set, and what that would mean."""
+        return Meaning(self.proposed, outlook(self.looked, self.proposed))
 
     @property
     def changes(self) -> Limits:

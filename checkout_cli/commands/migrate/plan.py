@@ -19,6 +19,11 @@ class Plan:
     ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
     """
 
+    SHOWN = (
+        "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
+        "usedBytes=used limitBytes=limit fits rate durationSeconds=seconds:1"
+    )
+
     rate: int
     living: int = 0
     states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from checkout_cli.commands.monitor.monitor import MonitorSummary, Seen, Stopped
 from checkout_cli.session import iso
-from checkout_cli.terminal.key_names import key_shown
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import (
     Column,
     console,
     is_terminal,
     narrate,
-    partial_document,
     warn,
     warn_if_partial,
     write_line,
@@ -51,7 +50,7 @@ def show_monitor(
 ) -> None:
     """Everything as it comes."""
     if as_json:
-        write_ndjson(document(seen) for seen in events if seen is not None)
+        write_ndjson(seen for seen in events if seen is not None)
     elif is_terminal(sys.stdout):
         _live(events, summary, elapsed)
     else:
@@ -92,7 +91,7 @@ def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
             safe(rate.command),
             rate.family,
             f"{rate.count:,}",
-            f"{rate.count / summary.seconds:,.1f}" if summary.seconds > 0 else "",
+            "" if rate.per_second is None else f"{rate.per_second:,.1f}",
             f"{rate.count / summary.matched:.1%}",
         )
         for rate in summary.rates
@@ -102,7 +101,7 @@ def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
 def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
     """What it came to, and why it ended."""
     if as_json:
-        write_ndjson([{"summary": summary_document(summary)}])
+        write_ndjson([{"summary": document(summary)}])
     else:
         if summary.rates:
             if not is_terminal(sys.stdout):
@@ -115,40 +114,6 @@ def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
 
 
 def _line(seen: Seen) -> str:
-    key = "" if seen.shape.key is None else f" {key_shown(seen.shape.key)}"
+    key = "" if seen.key is None else f" {seen.key}"
     others = f" +{seen.shape.others}" if seen.shape.others else ""
     return f"{iso(seen.at)}  {safe(seen.client)}  {safe(seen.shape.name)}{key}{others}"
-
-
-def document(seen: Seen) -> dict[str, Any]:
-    """One command."""
-    family = seen.shape.family
-    return {
-        "at": iso(seen.at),
-        "server": seen.place,
-        "client": seen.client,
-        "command": seen.shape.name,
-        "key": None if seen.shape.key is None else key_shown(seen.shape.key),
-        "family": None if family is None else str(family),
-        "otherArguments": seen.shape.others,
-    }
-
-
-def summary_document(summary: MonitorSummary) -> dict[str, Any]:
-    """The summary, as the last line of the stream."""
-    return {
-        "seconds": round(summary.seconds, 3),
-        "seen": summary.seen,
-        "matched": summary.matched,
-        "stopped": str(summary.stopped),
-        **partial_document(summary.missing),
-        "rates": [
-            {
-                "command": rate.command,
-                "family": rate.family or None,
-                "count": rate.count,
-                "perSecond": round(rate.count / summary.seconds, 3) if summary.seconds > 0 else None,
-            }
-            for rate in summary.rates
-        ],
-    }

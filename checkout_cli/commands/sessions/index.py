@@ -54,6 +54,8 @@ class _Stop(Exception):
 class Found:
     """How many sessions of one kind, and the first of them."""
 
+    SHOWN = "count=number examples"
+
     number: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -79,6 +81,13 @@ class IndexReport:
     ``unfinished`` is how many entries and members an interrupted move of the index has left where they were.
     """
 
+    SHOWN = (
+        "repaired sound=is_sound place kind keys entries missing "
+        "dangling{ count=dangling.number examples=dangling.examples due } late "
+        "endless{ count=endless.number examples=endless.examples fixed=endowed } wrongType "
+        "set{ members unlisted unfilled } unfinished unknown finished partial"
+    )
+
     place: Place = Place.OWN
     kind: str = "none"
     repaired: bool = False
@@ -98,6 +107,11 @@ class IndexReport:
     endowed: int = 0
     finished: bool = True
     away: list[str] = field(default_factory=list)
+
+    @property
+    def partial(self) -> bool:
+        """Whether something could not be looked at."""
+        return bool(self.away)
 
     @property
     def is_sound(self) -> bool:

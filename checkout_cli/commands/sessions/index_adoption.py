@@ -36,6 +36,11 @@ class AdoptionReport:
     (ms; ``None``: not within a day).
     """
 
+    SHOWN = (
+        "adopted=is_adopted place=layout.place kind=layout.kind members entries externalWriterSeenAt@=seen_at "
+        "entered=taken.entered removed=taken.removed finished"
+    )
+
     layout: Layout
     members: int = 0
     entries: int = 0
@@ -43,6 +48,11 @@ class AdoptionReport:
     taken: TakenIn = field(default_factory=TakenIn)
     done: bool = False
     finished: bool = True
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it was done to the end."""
+        return self.done and self.finished
 
     @property
     def is_needed(self) -> bool:

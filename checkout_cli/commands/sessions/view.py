@@ -286,16 +286,7 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
     acknowledgement = written.acknowledgement
     session = acknowledgement.session
     if as_json:
-        write_json(
-            {
-                "checkoutId": session.checkout_id,
-                "version": session.version,
-                "tier": str(session.tier),
-                "durability": str(acknowledgement.durability),
-                "published": acknowledgement.published,
-                "degraded": written.degraded,
-            }
-        )
+        write_json(written)
     else:
         write_line(session.checkout_id)
         narrate(
