@@ -12,6 +12,8 @@ from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.redis.tier import RedisTier
 
 T = TypeVar("T")
+MISSING = "partial missingServers=missing"
+"""How a document says that it is a part."""
 
 
 class Partial:
@@ -34,7 +36,7 @@ class Partial:
 class PerServer(Partial, Generic[T]):
     """The answers of ``servers`` at ``timestamp`` (ms), one of each."""
 
-    SHOWN = "timestamp@ servers partial missingServers=missing"
+    SHOWN = f"timestamp@ servers {MISSING}"
 
     timestamp: int
     servers: tuple[T, ...]

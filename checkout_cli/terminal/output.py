@@ -35,10 +35,19 @@ _style = {"color": True}
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its title, and whether it holds numbers (aligned to the right)."""
+    """One column of a table: its title, and whether it holds numbers (aligned to the right).
+
+    A ``note`` is left out of a list in which it stands nowhere.
+    """
 
     title: str
     number: bool = False
+    note: bool = False
+
+
+def columns_of(*titles: str) -> tuple[Column, ...]:
+    """Columns by their titles: one that begins with ``#`` holds numbers, and one with ``?`` notes."""
+    return tuple(Column(title.lstrip("#?"), title.startswith("#"), title.startswith("?")) for title in titles)
 
 
 def set_color(wanted: bool) -> None:
@@ -213,11 +222,6 @@ def warn_if_partial(missing: Sequence[str]) -> None:
     """Say which servers of a cluster did not answer, so that this is only a part."""
     if missing:
         warn(f"partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
-
-
-def partial_document(missing: Sequence[str]) -> dict[str, Any]:
-    """The same as JSON."""
-    return {"partial": bool(missing), "missingServers": list(missing)}
 
 
 def report(error: CheckoutError, *, stage: str = "") -> None:

@@ -6,12 +6,12 @@ from checkout_cli.commands.acl.check import Capabilities, State, Way
 from checkout_cli.commands.acl.needs import Need
 from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
-_ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
+_ROLES = columns_of("role", "whom it is for", "may run")
 _LOOKS = (" --check", " --dry-run", " --advise")
-_CHECKED = (Column("command"), Column("state"), Column("not granted"))
+_CHECKED = columns_of("command", "state", "not granted")
 _VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
 _OLDER = {
     "7.0": "Redis 7.0, which lacks some commands",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.commands.memory.groups_view import spark
 from checkout_cli.commands.memory.view import bar
-from checkout_cli.terminal.output import Column, console, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, console, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _outage(outage: Availability) -> Iterator[str]:
 
 
 def _write_claims(claims: list[Claim]) -> None:
-    columns = [Column("the documentation says"), Column("measured", number=True), Column("verdict")]
+    columns = columns_of("the documentation says", "#measured", "verdict")
     write_table(columns, [[claim.text, _measured(claim), _VERDICTS[claim.holds]] for claim in claims])
     for claim in claims:
         if claim.why and claim.measured is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     narrate,
     warn,
     warn_if_partial,
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from checkout_cli.commands.cache.statistics import CacheStatistics
     from checkout_cli.domain.statistics import CacheCounts
 
-_STATISTICS = (
-    Column("cache"),
-    *(Column(title, number=True) for title in ("reads", "hits", "misses", "stale", "errors", "hit rate", "error rate")),
-)
+_STATISTICS = columns_of("cache", "#reads", "#hits", "#misses", "#stale", "#errors", "#hit rate", "#error rate")
 
 
 def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:

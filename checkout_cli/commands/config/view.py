@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.settings import Resolved
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_table
 
-_SETTINGS = (Column("variable"), Column("value"), Column("origin"))
-_FINDINGS = (Column("severity"), Column("setting"), Column("what is wrong, and what to do"))
+_SETTINGS = columns_of("variable", "value", "origin")
+_FINDINGS = columns_of("severity", "setting", "what is wrong, and what to do")
 
 
 def show_settings(settings: Iterable[Resolved]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from checkout_cli.commands.cron.runs import JobStatus
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import Column, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
 
 
 def show_units(units: Mapping[str, str]) -> None:
@@ -26,14 +26,7 @@ def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_
         write_json({"crontab": installed, "jobs": [document(each) for each in found]})
         return
     write_line(f"crontab: {installed}")
-    columns = [
-        Column("job"),
-        Column("every"),
-        Column("last run"),
-        Column("took", number=True),
-        Column("exit"),
-        Column(""),
-    ]
+    columns = columns_of("job", "every", "last run", "#took", "exit", "")
     write_table(columns, [_row(each, now) for each in found])
 
 

@@ -13,7 +13,7 @@ from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
     show,
@@ -27,7 +27,7 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLUMNS = (Column("tier"), Column("state"), Column("latency", number=True), Column("note"))
+_COLUMNS = columns_of("tier", "state", "#latency", "note")
 STYLES = {
     Status.HEALTHY: "bold green",
     Status.DEGRADED: "bold yellow",

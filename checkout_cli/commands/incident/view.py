@@ -10,12 +10,19 @@ from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
 from checkout_cli.commands.incident.incident import Incident, Part
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document as document_of
-from checkout_cli.terminal.output import SCHEMA_VERSION, Column, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.output import (
+    SCHEMA_VERSION,
+    columns_of,
+    narrate,
+    write_json,
+    write_line,
+    write_table,
+)
 from checkout_cli.terminal.safe import safe
 
 _LONGEST = 40
 """Characters of a value in the table; JSON has all of them."""
-_CHANGES = (Column("what"), Column("before", number=True), Column("after", number=True), Column("change", number=True))
+_CHANGES = columns_of("what", "#before", "#after", "#change")
 
 
 def document(incident: Incident) -> dict[str, Any]:

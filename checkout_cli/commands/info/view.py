@@ -10,7 +10,7 @@ from checkout_cli.commands.info.meanings import MEANINGS
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.sizes import size
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     is_terminal,
     narrate,
     warn_if_partial,
@@ -19,14 +19,8 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 
-_FIELDS = (Column("field"), Column("value", number=True), Column("meaning"))
-_CHANGES = (
-    Column("field"),
-    Column("before", number=True),
-    Column("after", number=True),
-    Column("change", number=True),
-    Column("per second", number=True),
-)
+_FIELDS = columns_of("field", "#value", "meaning")
+_CHANGES = columns_of("field", "#before", "#after", "#change", "#per second")
 _BYTES = ("used_memory", "maxmemory", "total_system_memory", "mem_", "allocator_", "rss_overhead", "repl_backlog_size")
 _NOT_BYTES = ("ratio", "_human", "policy", "_perc", "allocator", "_histlen", "_scripts", "_time")
 _LONGEST_VALUE = 44

@@ -10,7 +10,7 @@ from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     is_terminal,
     warn_if_partial,
     write_json,
@@ -19,17 +19,8 @@ from checkout_cli.terminal.output import (
 )
 from checkout_cli.terminal.safe import safe
 
-_COMMANDS = (
-    Column("command"),
-    *(Column(title, number=True) for title in ("calls", "total s", "mean ms", "p50 ms", "p99 ms", "refused")),
-)
-_EVENTS = (
-    Column("pause"),
-    Column("latest"),
-    Column("latest ms", number=True),
-    Column("longest ms", number=True),
-    Column("measured", number=True),
-)
+_COMMANDS = columns_of("command", "#calls", "#total s", "#mean ms", "#p50 ms", "#p99 ms", "#refused")
+_EVENTS = columns_of("pause", "latest", "#latest ms", "#longest ms", "#measured")
 _SHOWN_COMMANDS = 10
 _BARS = 8
 _WIDEST = 40

@@ -14,6 +14,7 @@ from checkout_cli.sizes import size
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
     Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
@@ -27,8 +28,8 @@ from checkout_cli.terminal.safe import safe
 
 UNKNOWN = "?"
 _TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")
-_TTLS = (Column("TTL"), *(Column(name, number=True) for name in _TTL_NAMES))
-_BIGGEST = (Column("biggest keys"), Column("size", number=True))
+_TTLS = columns_of("TTL", *(f"#{name}" for name in _TTL_NAMES))
+_BIGGEST = columns_of("biggest keys", "#size")
 _STOPPED = {
     Stopped.INTERRUPTED: "interrupted",
     Stopped.TIME_IS_UP: "the time was up",
@@ -129,7 +130,7 @@ def _tables(report: FamiliesReport, *, reveal: bool) -> None:
 def _columns(report: FamiliesReport, *, terminal: bool) -> list[Column]:
     bound = [Column("± 95 %", number=True)] * report.sample
     columns = [Column("family"), Column("keys", number=True), *bound, Column("size", number=True), *bound]
-    columns += [Column("share", number=True), Column("no TTL", number=True)]
+    columns += columns_of("#share", "#no TTL")
     return columns + [Column(f"TTL {_TTL_NAMES[0]}…{_TTL_NAMES[-1]}")] * terminal
 
 

@@ -22,6 +22,7 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
 )
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.server import RedisServer
 
@@ -97,7 +98,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Partial):
     """What was seen, and what came of it. ``asked`` is whether anything was to be changed or persisted at all.
 
     ``missing`` are the servers of a cluster that did not answer; nothing is changed while there are any.

@@ -12,13 +12,13 @@ from checkout_cli.commands.memory.outlook import Looked, Outlook, outlook
 from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
 from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
 from checkout_cli.errors import CommandDenied
+from checkout_cli.servers.per_server import MISSING
 from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     is_terminal,
     narrate,
-    partial_document,
     show,
     warn,
     warn_if_partial,
@@ -74,14 +74,14 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
             {
                 "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
                 "reasons": list(advice.reasons),
-                **partial_document(advice.now.missing),
+                **document_of(advice.now, MISSING),
                 "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
                 "servers": [_server(step, advice.now) for step in advice.now.steps],
             }
         )
     else:
         limit = "none fits" if advice.maxmemory is None else _limit(advice.maxmemory)
-        columns = (Column("setting"), Column("now"), Column("recommended"))
+        columns = columns_of("setting", "now", "recommended")
         for step in advice.now.steps:
             if len(advice.now.steps) > 1:
                 write_line(safe(step.looked.place))
@@ -109,7 +109,7 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
         "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
         "dryRun": dry_run,
         "undone": tuning.undone and tuning.agreed,
-        **partial_document(tuning.missing),
+        **document_of(tuning, MISSING),
     }
 
 
@@ -132,7 +132,7 @@ def _show_step(step: Step, tuning: Tuning) -> None:
         titles += ["now"] if now is not None else []
     else:
         rows = [row[:2] for row in rows]
-    write_table([Column(title) for title in titles], rows)
+    write_table(columns_of(*titles), rows)
     _list(_meaning(step, tuning))
 
 

@@ -9,7 +9,7 @@ from checkout_cli.commands.memory.show import Memory, MemoryReport
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     warn,
     warn_if_partial,
@@ -40,7 +40,7 @@ def show_memory(report: MemoryReport, *, as_json: bool) -> None:
         write_json(report)
     else:
         for memory in report.servers:
-            write_table((Column("memory"), Column(memory.place)), list(_rows(memory)))
+            write_table(columns_of("memory", memory.place), list(_rows(memory)))
     for note in dict.fromkeys(note for memory in report.servers for note in memory.notes):
         warn(note)
     if report.unwritten:

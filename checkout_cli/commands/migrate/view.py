@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 
@@ -104,7 +104,7 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
         )
     elif not (quiet and not found.number):
         if names:
-            write_table([Column("session"), Column("difference")], list(zip(names, kinds, strict=True)))
+            write_table(columns_of("session", "difference"), list(zip(names, kinds, strict=True)))
         write_line(f"{found.compared:,} compared, {found.number:,} different")
     if found.untrusted and not quiet:
         narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")

@@ -11,7 +11,7 @@ from checkout_cli.commands.monitor.monitor import MonitorSummary, Seen, Stopped
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
@@ -26,11 +26,7 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_RATES = (
-    Column("command"),
-    Column("keys"),
-    *(Column(title, number=True) for title in ("count", "per second", "share")),
-)
+_RATES = columns_of("command", "keys", "#count", "#per second", "#share")
 _MOST_ROWS = 16
 """Of the live table: it fits into 24 lines."""
 _REFRESH = 0.25

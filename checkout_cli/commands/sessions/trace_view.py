@@ -13,11 +13,11 @@ from checkout_cli.spans import span
 from checkout_cli.store.redis.inspection import KeyState
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import value_shown
-from checkout_cli.terminal.output import Column, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
-_FACTS = (Column(""), Column("Redis"), Column("database"))
-_DIFFERENCES = (Column("field"), Column("Redis"), Column("database"))
+_FACTS = columns_of("", "Redis", "database")
+_DIFFERENCES = columns_of("field", "Redis", "database")
 _ABSENT = "(not there)"
 _FLUSH = "result version=row.version conflict"
 _TRACKED = "lastSeen lastStatus started=checkouts_started"

@@ -7,9 +7,9 @@ from typing import Any
 from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.terminal.document import document as document_of
-from checkout_cli.terminal.output import Column, narrate, write_json, write_table
+from checkout_cli.terminal.output import columns_of, narrate, write_json, write_table
 
-_COLUMNS = (Column("check"), Column("status"), Column("what was found, and what to do"))
+_COLUMNS = columns_of("check", "status", "what was found, and what to do")
 
 
 def show_plan(plan: EnvFilePlan) -> None:

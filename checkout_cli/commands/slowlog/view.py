@@ -9,7 +9,7 @@ from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     narrate,
     warn,
     warn_if_partial,
@@ -18,12 +18,8 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 
-_TOTALS = (
-    Column("command"),
-    Column("keys"),
-    *(Column(title, number=True) for title in ("calls", "total ms", "longest ms", "share")),
-)
-_ENTRIES = (Column("age", number=True), Column("ms", number=True), Column("command"), Column("key"), Column("others"))
+_TOTALS = columns_of("command", "keys", "#calls", "#total ms", "#longest ms", "#share")
+_ENTRIES = columns_of("#age", "#ms", "command", "key", "others")
 _HIGH = 1.0
 """Seconds: a threshold from which on hardly anything is ever logged."""
 

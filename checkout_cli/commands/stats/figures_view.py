@@ -14,12 +14,12 @@ from checkout_cli.domain.statistics import (
     StatisticsReport,
 )
 from checkout_cli.spans import span
-from checkout_cli.terminal.output import Column
+from checkout_cli.terminal.output import columns_of
 
 PERCENTILES = ("p50", "p95", "p99")
 UNKNOWN = "unknown"
 
-MINUTE_COLUMNS = (Column("minute"), *(Column(name, number=True) for name in (*TRANSITIONS, "conversion")))
+MINUTE_COLUMNS = columns_of("minute", *(f"#{name}" for name in TRANSITIONS), "#conversion")
 
 
 def number(value: int | None) -> str:

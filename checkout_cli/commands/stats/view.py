@@ -31,7 +31,7 @@ from checkout_cli.domain.statistics import (
 )
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
@@ -47,10 +47,10 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.live import Live
 
-_EVENTS = (Column("event"), Column("number", number=True), Column("of created", number=True))
-_TIMES = (Column("call"), Column("count", number=True), *(Column(f"{name} ms", number=True) for name in PERCENTILES))
-_CACHES = (Column("cache"), Column("reads", number=True), *(Column(name, number=True) for name in OUTCOMES))
-_STATUS_COLUMNS = (Column("status"), Column("sessions", number=True), Column("share", number=True))
+_EVENTS = columns_of("event", "#number", "#of created")
+_TIMES = columns_of("call", "#count", *(f"#{name} ms" for name in PERCENTILES))
+_CACHES = columns_of("cache", "#reads", *(f"#{name}" for name in OUTCOMES))
+_STATUS_COLUMNS = columns_of("status", "#sessions", "#share")
 
 
 def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = False) -> None:

@@ -12,7 +12,7 @@ from checkout_cli.commands.sync.sync import PendingCounts, same
 from checkout_cli.session import decode, iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.masking import fields_shown
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from checkout_cli.store.backlog import Waiting
     from checkout_cli.store.database.flush_log import Conflict
 
-_SIDES = (Column("field"), Column("database"), Column("written"))
+_SIDES = columns_of("field", "database", "written")
 _MISSING: Any = object()
 _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 """The store moves it with every use, so it says nothing about what the two sides wanted."""
