@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from checkout_cli.errors import ExitCode
 from checkout_cli.terminal.output import (
     Column,
     console,
@@ -51,8 +52,8 @@ class Listing(Generic[T]):
     short_ids: bool = False
     number: int = field(default=0, init=False)
 
-    def show(self, output: str, going_on: Callable[[int], str] = lambda _: "") -> None:
-        """Write it as ``output`` says; on stderr what is missing, and how to go on after so many."""
+    def show(self, output: str, going_on: Callable[[int], str] = lambda _: "") -> ExitCode:
+        """Write it as ``output`` says; on stderr, what is missing and how to go on. A part is a finding."""
         if output == "table":
             self._write_table(list(self._counted()))
         elif output == "json":
@@ -69,7 +70,9 @@ class Listing(Generic[T]):
             narrate(self.nothing)
         if told := going_on(self.number):
             narrate(told)
-        warn_if_partial(self.missing())
+        missing = self.missing()
+        warn_if_partial(missing)
+        return ExitCode.FINDING if missing else ExitCode.OK
 
     def _counted(self) -> Iterator[T]:
         for item in self.items:

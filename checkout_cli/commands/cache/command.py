@@ -227,7 +227,7 @@ def delivery_list(
     shape = output_of(output, as_json=as_json)
     with context_of(typer_context).store(timeout) as store:
         listing = list_delivery(store, limit=limit, cursor=cursor)
-    show_listing(listing, shape)
+    raise typer.Exit(show_listing(listing, shape))
 
 
 @coupon.command("list")
@@ -254,7 +254,7 @@ def coupon_list(
         listing = list_coupons(store, limit=limit, cursor=cursor)
     if reveal:
         audit("cache coupon list", f"answers about {len(listing.entries)} coupons")
-    show_listing(listing, shape, reveal=reveal)
+    raise typer.Exit(show_listing(listing, shape, reveal=reveal))
 
 
 @delivery.command("invalidate")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
@@ -153,7 +154,7 @@ def _warn_if_off(cache: str, enabled: bool) -> None:
 # A list
 
 
-def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None:
+def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> ExitCode:
     """Entries as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr and in the JSON."""
 
     def entry_of(entry: CacheEntry) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None
 
     is_coupon, cursor = found.cache == "coupon", found.cursor
     row, cells = (_coupon_row, _coupon_cells) if is_coupon else (_delivery_row, _delivery_cells)
-    Listing(
+    exit_code = Listing(
         "entries",
         found.entries,
         _COUPON_LIST if is_coupon else _DELIVERY_LIST,
@@ -175,6 +176,7 @@ def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None
         missing=lambda: found.missing,
     ).show(output, lambda _: going_on(cursor, f"{found.looked_at:,}"))
     _warn_if_off(found.cache, found.enabled)
+    return exit_code
 
 
 def _delivery_row(document: dict[str, Any], enabled: bool) -> list[str]:

@@ -40,8 +40,9 @@ def info(
     try:
         with context_of(typer_context).redis(timeout) as redis:
             if diff is None:
-                show_info(server_info(redis, sections or ()), as_json=as_json)
-            else:
-                show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
+                report = server_info(redis, sections or ())
+                show_info(report, as_json=as_json)
+                raise typer.Exit(report.exit_code)
+            show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -32,3 +32,4 @@ def latency(
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     show_latency(report, as_json=as_json)
+    raise typer.Exit(report.exit_code)

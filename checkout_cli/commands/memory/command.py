@@ -27,13 +27,11 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
     """
     from checkout_cli.commands.memory.show import look_at_memory
     from checkout_cli.commands.memory.view import show_memory
-    from checkout_cli.errors import ExitCode
 
     with context_of(typer_context).redis(timeout) as redis:
         report = look_at_memory(redis)
     show_memory(report, as_json=as_json)
-    if report.missing:
-        raise typer.Exit(ExitCode.FINDING)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

@@ -47,6 +47,6 @@ def monitor(
         show_monitor(watching.events(), watching.summary, as_json=as_json)
     except KeyboardInterrupt:
         interrupted = True
-    show_summary(watching.summary(), as_json=as_json)
-    if interrupted:
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    summary = watching.summary()
+    show_summary(summary, as_json=as_json)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else summary.exit_code)

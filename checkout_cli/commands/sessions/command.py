@@ -85,8 +85,10 @@ def list_(
         found = list_sessions(store, wanted, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
-        show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
+        now, missing = store.clock.wall(), store.redis.missing_servers
+        exit_code = show_list(found, shape, now=now, limit=limit, missing=missing, reveal=reveal)
         narrate_pending(waiting(store))
+    raise typer.Exit(exit_code)
 
 
 @app.command()
@@ -201,6 +203,7 @@ def export(
             audit("sessions export", "all sessions")
         missing = store.redis.missing_servers
         write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
+        raise typer.Exit(ExitCode.FINDING if missing() else ExitCode.OK)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from checkout_cli.commands.sessions.sessions import Written
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.spans import span
 from checkout_cli.store.records import Sighting
@@ -63,13 +64,13 @@ def show_list(
     limit: int,
     missing: Callable[[], Sequence[str]] = tuple,
     reveal: bool = False,
-) -> None:
+) -> ExitCode:
     """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
 
     The last three are written as they come. What is no session is a row that says so. ``missing`` tells afterwards
     which servers of a cluster did not answer, so that the list is only a part.
     """
-    Listing(
+    return Listing(
         "sessions",
         sightings,
         _LIST,

@@ -47,6 +47,7 @@ def slowlog(
     with context.redis(timeout) as redis:
         report = slow_log(redis, limit)
     show_slow_log(report, as_json=as_json)
+    raise typer.Exit(report.exit_code)
 
 
 def _reset(context: Context, *, yes: bool, dry_run: bool, as_json: bool, timeout: float) -> None:
@@ -64,5 +65,4 @@ def _reset(context: Context, *, yes: bool, dry_run: bool, as_json: bool, timeout
     with context.redis(timeout) as redis:
         emptied = empty_slow_log(redis, agreed=agreed)
     show_emptied(emptied, dry_run=dry_run, as_json=as_json)
-    if not (emptied.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
+    raise typer.Exit(emptied.exit_code if emptied.done or dry_run else ExitCode.FINDING)

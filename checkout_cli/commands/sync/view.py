@@ -9,8 +9,9 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.commands.sync.sync import PendingCounts, same
-from checkout_cli.session import decode, iso
+from checkout_cli.session import decode
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from checkout_cli.store.backlog import Waiting
     from checkout_cli.store.database.flush_log import Conflict
 
+_CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
 _SIDES = columns_of("field", "database", "written")
 _MISSING: Any = object()
 _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
@@ -186,13 +188,7 @@ def _found(conflict: Conflict) -> str:
 def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
     found = _database_fields(conflict)
     return {
-        "writeId": conflict.write_id,
-        "checkoutId": conflict.checkout_id,
-        "source": conflict.source,
-        "result": conflict.result,
-        "detectedAt": iso(conflict.detected_at),
-        "baseVersion": conflict.base_version,
-        "foundVersion": conflict.found_version,
+        **document(conflict, _CONFLICT),
         "deleted": conflict.found_version is not None and conflict.found_body is None,
         "differences": [
             {

@@ -52,7 +52,7 @@ def list_(
         found = list_users(store, limit=limit, cursor=cursor)
     if reveal:
         audit("users list", f"{len(found.users)} users")
-    show_list(found, shape, reveal=reveal)
+    raise typer.Exit(show_list(found, shape, reveal=reveal))
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Any
 
 from checkout_cli.commands.users.users import FoundUser, UserList
 from checkout_cli.domain.users import User
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document as document_of
@@ -54,10 +55,10 @@ def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
     }
 
 
-def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
+def show_list(found: UserList, output: str, *, reveal: bool = False) -> ExitCode:
     """Users as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr, and in the JSON."""
     cursor = found.cursor
-    Listing(
+    exit_code = Listing(
         "users",
         found.users,
         _LIST,
@@ -70,6 +71,7 @@ def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
         missing=lambda: found.missing,
     ).show(output, lambda _: going_on(cursor, f"about {found.looked_at:,}"))
     _warn_if_off(found.enabled)
+    return exit_code
 
 
 def _row(user: User, now: int, reveal: bool) -> list[str]:
