@@ -5,6 +5,7 @@
 - ``usedBytes`` is the attribute ``used_bytes``, ``usedBytes=memory.used`` another one, by its path; methods are called;
 - ``key@`` is a moment: milliseconds here, ISO 8601 in JSON;
 - ``key?`` is ``null`` where there is nothing in it: an empty text, or none at all;
+- ``key!`` is the opposite: true where there is nothing;
 - ``key:2`` is rounded to so many digits;
 - ``[key]`` is left out where it is ``None``;
 - ``*attribute`` is an object itself, whose keys come here, and ``key{ more keys }`` one that is made here;
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 from checkout_cli.session import iso
 
-_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
+_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?!]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
 
 
 class Shown(NamedTuple):
@@ -33,6 +34,7 @@ class Shown(NamedTuple):
     path: tuple[str, ...]
     moment: bool = False
     emptied: bool = False
+    opposite: bool = False
     optional: bool = False
     several: bool = False
     digits: int | None = None
@@ -71,6 +73,7 @@ def _key(word: str) -> Shown:
         tuple(path.split(".")),
         "@" in mark,
         "?" in mark,
+        "!" in mark,
         found["before"] == "[",
         found["before"] == "*",
         int(digits) if digits else None,
@@ -106,6 +109,7 @@ def _object(result: Any, keys: Sequence[Shown]) -> dict[str, Any]:
         for name in shown.path:
             value = None if value is None else getattr(value, name)
             value = value() if callable(value) else value
+        value = not value if shown.opposite else value
         if shown.several:
             found |= _members(value, shown)
         elif value is not None or not shown.optional:

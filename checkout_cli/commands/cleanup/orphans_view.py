@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from checkout_cli.commands.cleanup.orphans import OrphanReport
-from checkout_cli.commands.sessions.index_view import HINT, counted, named
+from checkout_cli.commands.sessions.index_view import counted, named
 from checkout_cli.sizes import size
-from checkout_cli.terminal.output import narrate, warn, warn_if_partial, write_line
-from checkout_cli.terminal.prompt import confirm
-
-
-def orphan_agreement(*, yes: bool, dry_run: bool) -> Callable[[OrphanReport], bool]:
-    """Shows what there is, and asks a person unless that is settled."""
-
-    def agreed(report: OrphanReport) -> bool:
-        if dry_run:
-            return False
-        for line in _orphan_lines(report):
-            narrate(line)
-        return yes or confirm("Remove what no session stands behind?", hint=HINT)
-
-    return agreed
+from checkout_cli.terminal.output import warn, warn_if_partial, write_line
 
 
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     """What was found, or removed, on stdout; what a person should look at on stderr."""
     if not quiet:
-        for line in _orphan_lines(report):
+        for line in orphan_lines(report):
             write_line(line)
         if not report.number:
             write_line("nothing is there that no session stands behind")
@@ -39,7 +25,8 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
         )
 
 
-def _orphan_lines(report: OrphanReport) -> Iterator[str]:
+def orphan_lines(report: OrphanReport) -> Iterator[str]:
+    """What was removed, or would be."""
     verb = "removed" if report.removed else "would remove"
     if report.copies.number:
         yield (

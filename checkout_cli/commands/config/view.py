@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from checkout_cli.checks import worst
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.settings import Resolved
 from checkout_cli.terminal.document import document
@@ -40,11 +41,15 @@ def show_report(report: ConfigReport) -> None:
         return
     rows: list[tuple[str, str, str]] = []
     for finding in report.findings:
-        rows.append((finding.severity, finding.subject, finding.problem))
+        rows.append((finding.status, finding.subject, finding.evidence))
         rows.append(("", "", f"→ {finding.fix}"))
     write_table(_FINDINGS, rows)
 
 
 def write_report(report: ConfigReport) -> None:
     """The same as one JSON document."""
-    write_json(report)
+    found = worst(report.findings)
+    findings = [
+        document(finding, "severity=status setting=subject problem=evidence fix") for finding in report.findings
+    ]
+    write_json({"status": "ok" if found is None else found.status, "findings": findings})

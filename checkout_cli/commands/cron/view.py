@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 
-from checkout_cli.commands.cron.runs import JobStatus
+from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
 from checkout_cli.spans import span
-from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
 
 
@@ -20,14 +20,20 @@ def show_units(units: Mapping[str, str]) -> None:
     write_line(f"# systemctl --user enable --now {timers}")
 
 
-def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_json: bool) -> None:
-    """When each ran; ``installed`` says how the crontab stands, ``now`` is in seconds since the epoch."""
+def show_status(status: CronStatus, *, as_json: bool) -> None:
+    """How the crontab stands, and when each job ran."""
     if as_json:
-        write_json({"crontab": installed, "jobs": [document(each) for each in found]})
+        write_json(status)
         return
-    write_line(f"crontab: {installed}")
+    write_line(f"crontab: {status.installed}")
     columns = columns_of("job", "every", "last run", "#took", "exit", "")
-    write_table(columns, [_row(each, now) for each in found])
+    write_table(columns, [_row(each, status.now) for each in status.jobs])
+
+
+def show_outcome(job: str, outcome: Outcome) -> None:
+    """What a job that is trouble has said, as it said it, for cron to mail."""
+    if outcome.trouble:
+        sys.stderr.write(outcome.said or f"checkoutctl {job} ended with {outcome.exit_code}\n")
 
 
 def _row(each: JobStatus, now: float) -> list[str]:

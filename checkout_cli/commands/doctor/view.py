@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from checkout_cli.commands.doctor.check import WORST_FIRST, Check, Finding, Group, Status
+from checkout_cli.checks import WORST_FIRST, Finding, Status
+from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import is_terminal, narrate, show, write_json, write_line
@@ -112,4 +113,4 @@ def show_explanations(checks: Sequence[Check], *, as_json: bool) -> None:
         for line in item.explanation.splitlines():
             write_line(f"  {line}".rstrip())
         if item.needs:
-            write_line(f"  needs: {', '.join(item.needs)}")
+            write_line(f"  needs: {', '.join(item.named_needs)}")

@@ -97,7 +97,7 @@ def _redis_note(redis: RedisHealth) -> str:
     parts = [] if redis.serving else ["sessions are switched off here"]
     memory = redis.memory
     if memory is not None:
-        parts.append(f"{size(memory.used)} of {size(memory.maximum)}" if memory.maximum else size(memory.used))
+        parts.append(f"{size(memory.used)} of {size(memory.limit)}" if memory.limit else size(memory.used))
         parts.append(f"{memory.policy} evicts live sessions when full" if memory.evicts_sessions else memory.policy)
     return ", ".join(parts)
 

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    Report,
+    TimeoutOption,
+    context_of,
+    number_of_seconds,
+)
 
 
 def info(
@@ -26,23 +33,18 @@ def info(
     ] = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report | None:
     """Show what Redis says of itself (INFO), with what the fields that matter mean.
 
     Without a section: all but those that have a line for each command (commandstats, latencystats, errorstats).
-
-    Example: checkoutctl info memory stats --diff 5
     """
     from checkout_cli.commands.info.info import info_diff, server_info
     from checkout_cli.commands.info.view import show_diff, show_info
-    from checkout_cli.errors import ExitCode
 
-    try:
-        with context_of(typer_context).redis(timeout) as redis:
-            if diff is None:
-                report = server_info(redis, sections or ())
-                show_info(report, as_json=as_json)
-                raise typer.Exit(report.exit_code)
+    with context_of(typer_context).redis(timeout) as redis:
+        if diff is not None:
             show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+            return None
+        report = server_info(redis, sections or ())
+    show_info(report, as_json=as_json)
+    return report

@@ -8,6 +8,7 @@ from typing import Any
 
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.commands.memory.tally import TTL_STEPS, BigKey
+from checkout_cli.errors import ExitCode
 from checkout_cli.keys import Family
 
 
@@ -97,6 +98,13 @@ class FamiliesReport:
     def share(self, family: FamilyMemory) -> float | None:
         """What part of that a family is, 0 to 1."""
         return family.size / self.whole if family.size is not None and self.whole else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """130 after Ctrl-C, and a finding where a server did not answer."""
+        if self.stopped is Stopped.INTERRUPTED:
+            return ExitCode.INTERRUPTED
+        return ExitCode.FINDING if self.missing else ExitCode.OK
 
     @property
     def partial(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checkout_cli.commands.memory.eviction import PART, EvictionRisk
-from checkout_cli.commands.memory.show import Memory, MemoryReport
+from checkout_cli.commands.memory.show import MemoryLook, MemoryReport
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
@@ -51,7 +51,7 @@ def show_memory(report: MemoryReport, *, as_json: bool) -> None:
 # For people
 
 
-def _rows(memory: Memory) -> Iterator[tuple[str, str]]:
+def _rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
     yield "used", _used(memory)
     if memory.fullness is not None:
         yield "", f"{bar(memory.fullness)} {size(memory.headroom or 0)} left"
@@ -72,7 +72,7 @@ def bar(part: float, width: int = BAR) -> str:
     return full * filled + empty * (width - filled)
 
 
-def _used(memory: Memory) -> str:
+def _used(memory: MemoryLook) -> str:
     text = size(memory.used)
     if memory.limit is not None:
         text += f" of {size(memory.limit)} ({memory.fullness:.1%})"
@@ -85,7 +85,7 @@ def _used(memory: Memory) -> str:
     return text
 
 
-def _resident(memory: Memory) -> str:
+def _resident(memory: MemoryLook) -> str:
     if memory.resident is None or memory.fragmentation is None:
         return UNKNOWN
     text = f"{size(memory.resident)}, {memory.fragmentation:.2f} × used"
@@ -94,7 +94,7 @@ def _resident(memory: Memory) -> str:
     return text
 
 
-def _growth_text(memory: Memory) -> str:
+def _growth_text(memory: MemoryLook) -> str:
     growth = memory.growth
     if growth is None:
         return memory.no_growth
@@ -106,7 +106,7 @@ def signed_size(number: float) -> str:
     return f"{'+' if number >= 0 else '-'}{size(abs(number))}"
 
 
-def full_in(memory: Memory) -> str:
+def full_in(memory: MemoryLook) -> str:
     """When the limit is reached, or why nobody can say."""
     minutes = memory.minutes_until_full
     if minutes is None:
@@ -116,7 +116,7 @@ def full_in(memory: Memory) -> str:
     return "more than a year" if minutes > _LONG else f"{minutes:,.0f} minutes ({span(minutes * 60_000)})"
 
 
-def _evicted(memory: Memory) -> str:
+def _evicted(memory: MemoryLook) -> str:
     if memory.evicted is None:
         return UNKNOWN
     text = f"{memory.evicted:,} since the server started"
@@ -126,14 +126,14 @@ def _evicted(memory: Memory) -> str:
     return text
 
 
-def _overheads(memory: Memory) -> str:
+def _overheads(memory: MemoryLook) -> str:
     parts = [
         f"{words} {size(memory.overheads[name])}" for name, words in _OVERHEADS.items() if memory.overheads.get(name)
     ]
     return ", ".join(parts) or UNKNOWN
 
 
-def _risk_rows(memory: Memory) -> Iterator[tuple[str, str]]:
+def _risk_rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
     risk = memory.risk
     if risk is None:
         yield "evicted first", f"unknown: {memory.no_risk}"

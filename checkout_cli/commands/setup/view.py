@@ -21,10 +21,10 @@ def show_plan(plan: EnvFilePlan) -> None:
 def show_report(report: SetupReport) -> None:
     """The checks as a table, each failed one with its fix below it; then, on stderr, what to do next."""
     rows: list[tuple[str, str, str]] = []
-    for check in report.checks:
-        rows.append((check.id, check.status, check.evidence))
-        if check.fix:
-            rows.append(("", "", f"→ {check.fix}"))
+    for name, found in report.checks.items():
+        rows.append((name, found.status, found.evidence))
+        if found.fix:
+            rows.append(("", "", f"→ {found.fix}"))
     write_table(_COLUMNS, rows)
     if not report.looked_only:
         narrate("changed: " + ", ".join(report.changed) if report.changed else "everything was in place already")
@@ -45,6 +45,6 @@ def document(report: SetupReport, plan: EnvFilePlan) -> dict[str, Any]:
         "lookedOnly": report.looked_only,
         "changed": list(report.changed),
         "envFile": document_of(plan),
-        "checks": [document_of(check) for check in report.checks],
+        "checks": [{"id": name, **document_of(found, "status evidence fix?")} for name, found in report.checks.items()],
         "next": [step.partition("    ")[0] for step in report.next_steps],
     }

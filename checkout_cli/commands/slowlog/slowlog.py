@@ -94,7 +94,7 @@ class Emptied(Partial):
     ``missing`` are servers of a cluster that did not answer, and keep theirs.
     """
 
-    SHOWN = "entries done servers=lengths partial missingServers=missing"
+    SHOWN = "entries done dryRun!=done servers=lengths partial missingServers=missing"
 
     lengths: dict[str, int]
     done: bool

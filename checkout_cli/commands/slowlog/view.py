@@ -95,14 +95,12 @@ def describe_reset(lengths: Mapping[str, int]) -> str:
     return f"the slow log{several} has {sum(lengths.values()):,} entries; they cannot be brought back"
 
 
-def show_emptied(emptied: Emptied, *, dry_run: bool, as_json: bool) -> None:
+def show_emptied(emptied: Emptied, *, as_json: bool) -> None:
     """What became of it."""
     if as_json:
-        write_json(emptied, dryRun=dry_run)
+        write_json(emptied)
     elif emptied.done:
         narrate(f"dropped {emptied.entries:,} entries")
-    elif dry_run:
-        narrate("nothing was dropped: --dry-run")
     else:
-        narrate("nothing was dropped")
+        narrate("nothing was dropped: --dry-run")
     warn_if_partial(emptied.missing)

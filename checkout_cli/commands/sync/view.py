@@ -271,14 +271,12 @@ def describe_conflict(conflict: Conflict, now: int) -> list[str]:
     return [_title(conflict, now), *sides]
 
 
-def show_settled(settled: Settled, *, dry_run: bool, as_json: bool) -> None:
-    """What became of a conflict."""
+def show_settled(settled: Settled, *, as_json: bool) -> None:
+    """What became of a conflict, or would."""
     conflict = settled.conflict
     if as_json:
-        write_json(settled, dryRun=dry_run)
-    elif settled.done or dry_run:
+        write_json(settled)
+    else:
         verb = "settled" if settled.done else "would settle"
         became = "" if settled.version is None else f", version {settled.version:,}"
         write_line(f"{verb} {conflict.write_id}: {settled.keep} kept{became}")
-    if not settled.done and not dry_run:
-        narrate("nothing was settled")
