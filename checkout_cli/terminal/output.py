@@ -16,13 +16,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar
 
 from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 SCHEMA_VERSION = 1
 """Of every JSON document that we print; raised when a field changes its meaning or goes away."""
@@ -31,6 +32,17 @@ _CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """What begins a formula. Tabs and line ends, which some spreadsheets skip before it, are spelled out by then."""
 
 _style = {"color": True}
+
+
+class Placed(Protocol):
+    """Something of one server."""
+
+    @property
+    def place(self) -> str:
+        """Where that is."""
+
+
+S = TypeVar("S", bound=Placed)
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,7 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, 
     """A table on stdout: Rich on a terminal, else plain aligned text that is never cut."""
     cells = [["" if value is None else safe(value) for value in row] for row in rows]
     if is_terminal(sys.stdout):
-        show(_rich_table(columns, cells, title))
+        show(rich_table(columns, cells, title))
     else:
         write(_plain_table(columns, cells))
 
@@ -179,7 +191,21 @@ def show(renderable: RenderableType) -> None:
         sys.stdout.flush()
 
 
-def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str | None) -> RenderableType:
+def by_server(servers: Iterable[S]) -> Iterator[S]:
+    """What several servers say, one after the other, each under its name where there are several."""
+    several = list(servers)
+    for number, server in enumerate(several):
+        if number:
+            write_line()
+        if len(several) > 1:
+            write_line(safe(server.place))
+        yield server
+
+
+def rich_table(
+    columns: Sequence[Column], cells: Iterable[Sequence[str | Text]], title: str | None = None
+) -> RenderableType:
+    """The table that a terminal gets, for what stands among other things; cells may have a style."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -189,7 +215,7 @@ def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(safe(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
 
 

@@ -16,6 +16,7 @@ from checkout_cli.terminal.output import (
     columns_of,
     console,
     is_terminal,
+    rich_table,
     show,
     write_json,
     write_line,
@@ -151,19 +152,14 @@ def _line(report: HealthReport) -> str:
 
 
 def _renderable(report: HealthReport) -> RenderableType:
-    from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     title = Text.assemble((report.status.upper(), STYLES[report.status]), f"   {iso(report.timestamp)}")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
-    for name, state, latency, note in health_rows(report):
-        table.add_row(name, Text(state, style=STYLES[state]), latency, Text(safe(note)))
+    rows = [(name, Text(state, style=STYLES[state]), ms, note) for name, state, ms, note in health_rows(report)]
     facts = Table.grid(padding=(0, 2))
     for heading, text in _facts(report):
         emphasis = "bold" if heading == "next" else ""
         facts.add_row(Text(heading, style=emphasis or "dim"), Text(safe(text), style=emphasis))
-    return Group(title, table, facts) if table.row_count else Group(title, facts)
+    return Group(title, rich_table(_COLUMNS, rows), facts) if rows else Group(title, facts)

@@ -10,6 +10,7 @@ from checkout_cli.commands.info.meanings import MEANINGS
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.sizes import size
 from checkout_cli.terminal.output import (
+    by_server,
     columns_of,
     is_terminal,
     narrate,
@@ -31,9 +32,7 @@ def show_info(report: PerServer[ServerInfo], *, as_json: bool) -> None:
     if as_json:
         write_json(report)
     else:
-        for number, server in enumerate(report.servers):
-            if len(report.servers) > 1:
-                write_line(f"{chr(10) if number else ''}{server.place}")
+        for server in by_server(report.servers):
             for place, (title, fields) in enumerate(server.sections.items()):
                 if place:
                     write_line()

@@ -10,6 +10,7 @@ from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
+    by_server,
     columns_of,
     is_terminal,
     warn_if_partial,
@@ -32,11 +33,7 @@ def show_latency(report: PerServer[ServerLatency], *, as_json: bool) -> None:
     if as_json:
         write_json(report)
     else:
-        for number, server in enumerate(report.servers):
-            if number:
-                write_line()
-            if len(report.servers) > 1:
-                write_line(server.place)
+        for server in by_server(report.servers):
             _show_server(server)
     warn_if_partial(report.missing)
 

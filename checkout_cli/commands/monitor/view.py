@@ -15,6 +15,7 @@ from checkout_cli.terminal.output import (
     console,
     is_terminal,
     narrate,
+    rich_table,
     warn,
     warn_if_partial,
     write_line,
@@ -67,24 +68,15 @@ def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], 
 
 
 def _table(summary: MonitorSummary) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     per_second = f"{summary.matched / summary.seconds:,.1f}" if summary.seconds > 0 else "0.0"
-    title = Text(f"{summary.matched:,} commands in {summary.seconds:.0f} s, {per_second} per second")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _RATES:
-        table.add_column(column.title, justify="right" if column.number else "left")
-    for row in _rows(summary)[:_MOST_ROWS]:
-        table.add_row(*map(Text, row))
-    return table
+    title = f"{summary.matched:,} commands in {summary.seconds:.0f} s, {per_second} per second"
+    return rich_table(_RATES, _rows(summary)[:_MOST_ROWS], title)
 
 
 def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
     return [
         (
-            safe(rate.command),
+            rate.command,
             rate.family,
             f"{rate.count:,}",
             "" if rate.per_second is None else f"{rate.per_second:,.1f}",

@@ -9,6 +9,7 @@ from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
+    by_server,
     columns_of,
     narrate,
     warn,
@@ -29,11 +30,7 @@ def show_slow_log(report: PerServer[ServerSlowLog], *, as_json: bool) -> None:
     if as_json:
         write_json(report)
     else:
-        for number, server in enumerate(report.servers):
-            if number:
-                write_line()
-            if len(report.servers) > 1:
-                write_line(server.place)
+        for server in by_server(report.servers):
             _show(server, report.timestamp)
     for server in report.servers:
         _warn(server)
