@@ -8,6 +8,7 @@ so they import nothing but this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,7 @@ class Use(NamedTuple):
     no_role: str = ""
 
 
+@dataclass(frozen=True, eq=False)
 class Command:
     """All that is said of a command in one place, its folder's.
 
@@ -47,20 +49,17 @@ class Command:
     of the words below it, where it is more than these.
     """
 
-    def __init__(
-        self,
-        name: str,
-        place: int,
-        summary: str,
-        example: str,
-        uses: tuple[Use, ...],
-        examples: Mapping[str, str] | None = None,
-    ) -> None:
-        self.name, self.place, self.summary, self.example = name, place, summary, example
-        self.uses, self.examples = uses, examples or {}
-        for use in uses:
+    name: str
+    place: int
+    summary: str
+    example: str
+    uses: tuple[Use, ...]
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for use in self.uses:
             if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
-                raise ValueError(f"the record of {name} names a role that does not exist: {use.role!r}")
+                raise ValueError(f"the record of {self.name} names a role that does not exist: {use.role!r}")
 
     def by_name(self) -> dict[str, Use]:
         """Its uses by what is typed after ``checkoutctl``."""

@@ -37,19 +37,17 @@ from tests.faults.harness import (
 from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than, settings_of
 from tests.support.cluster import Cluster, node_id
 from tests.support.command import Checkoutctl
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, RedisServer, ValkeyServer
 from tests.support.stores import ManualClock, count_calls, redis_away, wait_until
 
 # Everyday life
 
 
-@pytest.mark.parametrize("kind", ["valkey", "redis"])
+@pytest.mark.parametrize("kind", ["valkey", REDIS])
 def test_sessions_live_on_all_primaries_and_are_trusted_there(
     kind: str, cluster: Cluster, tmp_path: Path, sqlite_url: str, make_shop: Callable[..., Shop]
 ) -> None:
     if kind == "redis":
-        if REDIS_SERVER is None:
-            pytest.skip("redis-server is not installed")
         with Cluster(tmp_path / "redis", kind=RedisServer) as older:
             everyday_life(older, sqlite_url, make_shop)
     else:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from checkout_cli.commands.bench.shopper import Tally
 from checkout_cli.commands.bench.stage import PREFIX, Target, checkouts, look, own, remove_all
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ExitCode, InvalidInput, SessionNotFound
-from checkout_cli.jobs.job_lock import job_lock, new_owner
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.servers.embedded import HOST, EmbeddedServer, uninterrupted
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -31,8 +31,6 @@ _ALONE, _TRAFFIC, _OUTAGE = 0.125, 0.2, 0.35
 _AWAY = (1 / 3, 2 / 3)
 """From when to when Redis is away, as shares of that part."""
 _STEPS = 6
-
-Narrate = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -150,10 +148,6 @@ class BenchReport:
         return ExitCode.FINDING if lost or self.target.redis is None or self.not_removed else ExitCode.OK
 
 
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
-
-
 @contextlib.contextmanager
 def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:
     """A server and a database of our own, which are gone afterwards; what else the settings say stays.
@@ -202,7 +196,7 @@ def bench(
     shoppers: int,
     server: KilledServer | None = None,
     seed: int | None = None,
-    progress: Narrate = silent,
+    run: BoundedRun | None = None,
 ) -> BenchReport:
     """Measure for about so many seconds; every session of ours is removed afterwards, however it ends.
 
@@ -216,18 +210,20 @@ def bench(
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = f"{PREFIX}{seed:08x}-"
     report = BenchReport(target, seconds, shoppers)
+    run = run or BoundedRun()
+    run.expect(_STEPS)
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(CheckoutStore.open(own(settings, use_redis=False)))]
         if target.redis is not None:
             stores.append(stack.enter_context(CheckoutStore.open(own(settings))))
-        with job_lock(stores[-1], JOB, new_owner()):
+        with run.locked(stores[-1], JOB):
             if target.redis is not None:
                 remove_all(stores[-1])
             try:
                 with Crew(shoppers, prefix, seed) as crew:
                     report.processes = crew.processes
                     sides = [_created(store, prefix, f"{seed}:{number}") for number, store in enumerate(stores)]
-                    _measure(report, sides, crew, settings, server, progress)
+                    _measure(report, sides, crew, settings, server, run)
             finally:
                 _clear(report, stores[-1], prefix)
     report.claims = _claims(report)
@@ -248,28 +244,28 @@ def _measure(
     crew: Crew,
     settings: Settings,
     server: KilledServer | None,
-    progress: Narrate,
+    run: BoundedRun,
 ) -> None:
     seconds = report.seconds
-    progress(1, _STEPS)
+    run.done(1)
     report.retrieval = compare(read, sides, seconds * _ALONE)
-    progress(2, _STEPS)
+    run.done(1)
     report.updates = compare(change, sides, seconds * _ALONE)
-    progress(3, _STEPS)
+    run.done(1)
     report.without = Traffic.of(crew.shop(own(settings, use_redis=False), seconds * _TRAFFIC), crew.processes)
     if report.target.redis is None:
         report.no_outage = "there is no Redis"
         return
-    progress(4, _STEPS)
+    run.done(1)
     report.with_redis = Traffic.of(crew.shop(own(settings), seconds * _TRAFFIC), crew.processes)
-    progress(5, _STEPS)
+    run.done(1)
     if settings.is_cluster or settings.redis_sentinels:
         report.no_outage = "in a cluster or behind Sentinels there is no one way to Redis that could be cut"
         return
     with contextlib.ExitStack() as stack:
         outage: Outage = server or stack.enter_context(Relay(settings))
         report.outage = _through(outage, crew, sides[-1][0], seconds * _OUTAGE)
-    progress(6, _STEPS)
+    run.done(1)
 
 
 def _created(store: CheckoutStore, prefix: str, seed: str) -> Side:

@@ -15,8 +15,10 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     if not quiet:
         for line in orphan_lines(report):
             write_line(line)
-        if not report.number:
+        if not report.number and report.finished:
             write_line("nothing is there that no session stands behind")
+        if not report.finished:
+            write_line("stopped before the end: the next run goes on")
     warn_if_partial(report.missing)
     if report.believed.number:
         warn(

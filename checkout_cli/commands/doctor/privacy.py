@@ -95,7 +95,7 @@ def _answers(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-_SAMPLING = ("dbsize", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
+_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
 
 
 @server_check("user-fields", Group.PRIVACY, *_SAMPLING)

@@ -188,7 +188,7 @@ def _exposed_database(path: Path | None) -> Iterator[tuple[Path, str, str]]:
         yield path.parent, "can be written by others, who could replace the database in it", "700"
 
 
-@server_check("shared", Group.SECURITY, "info", "dbsize", "scan")
+@server_check("shared", Group.SECURITY, "info", "dbsize", "randomkey", "scan")
 def shared(patient: Patient, server: Inspector) -> Finding:
     """No other program keeps its data in this Redis.
 

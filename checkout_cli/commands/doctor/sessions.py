@@ -17,7 +17,7 @@ from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.index_place import Layout, Place
 
 _PLACE = ("ours:type", "aside:type", "index:zrange")
-SAMPLING = ("dbsize", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
+SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01

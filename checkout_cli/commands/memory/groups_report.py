@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.commands.memory.tally import TTL_STEPS, BigKey
-from checkout_cli.errors import ExitCode
+from checkout_cli.jobs.bounded_run import Ended, Stopped
 from checkout_cli.keys import Family
-
-
-class Stopped(StrEnum):
-    """Why not all was looked at."""
-
-    INTERRUPTED = "interrupted"
-    TIME_IS_UP = "timeIsUp"
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,8 @@ class FamilyMemory:
         return None if self.without_ttl is None else dict(zip(steps, self.ttls, strict=True))
 
 
-@dataclass(frozen=True)
-class FamiliesReport:
+@dataclass
+class FamiliesReport(Ended):
     """All families; ``timestamp`` in ms since the epoch, ``took`` in seconds.
 
     ``looked_at`` are keys that were measured, ``total`` what DBSIZE said at the beginning. ``sample`` is whether the
@@ -66,8 +58,8 @@ class FamiliesReport:
     """
 
     SHOWN = (
-        "timestamp@ server=place sample partial stopped resumed nextCursor=cursor lookedAt keysInRedis=total "
-        "sizes=method durationMs=took:1 families=by_family"
+        "timestamp@ server=place sample partial finished stopped=stopped_by resumed nextCursor=cursor lookedAt "
+        "keysInRedis=total sizes=method durationMs=took:1 families=by_family"
     )
 
     timestamp: int
@@ -79,11 +71,13 @@ class FamiliesReport:
     total: int | None
     method: Method
     sample: bool = False
-    stopped: Stopped | None = None
-    cursor: str | None = None
     resumed: bool = False
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    def stopped_by(self) -> Stopped | None:
+        """Why not all was looked at."""
+        return None if self.finished else self.stopped
 
     def by_family(self) -> dict[str, Any]:
         """Each by its name, with its part of all that was measured (0 to 1)."""
@@ -100,13 +94,11 @@ class FamiliesReport:
         return family.size / self.whole if family.size is not None and self.whole else None
 
     @property
-    def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C, and a finding where a server did not answer."""
-        if self.stopped is Stopped.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-        return ExitCode.FINDING if self.missing else ExitCode.OK
-
-    @property
     def partial(self) -> bool:
         """Whether keys are missing from the numbers."""
-        return self.stopped is not None or self.resumed or bool(self.missing)
+        return not self.finished or self.resumed or bool(self.missing)
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether a server was not looked at."""
+        return bool(self.missing)

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory, Stopped
+from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.key_names import key_shown
@@ -31,7 +32,7 @@ _TTLS = columns_of("TTL", *(f"#{name}" for name in _TTL_NAMES))
 _BIGGEST = columns_of("biggest keys", "#size")
 _STOPPED = {
     Stopped.INTERRUPTED: "interrupted",
-    Stopped.TIME_IS_UP: "the time was up",
+    Stopped.TIME: "the time was up",
 }
 _SIZES = {
     Method.MEMORY_USAGE: "",
@@ -51,7 +52,7 @@ def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False
     if not as_json and (none := _not_drawn(report)):
         narrate(none)
     warn_if_partial(report.missing)
-    if report.stopped is not None:
+    if not report.finished:
         narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with --cursor {report.cursor}")
     elif report.resumed:
         narrate("this is the rest alone: what came before --cursor is not in these numbers")

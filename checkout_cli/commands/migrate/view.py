@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+
+_STOPPED = {
+    Stopped.TIME: "; the time was up",
+    Stopped.LOCK_LOST: "; another process has the lock now",
+    Stopped.INTERRUPTED: "; interrupted",
+}
 
 if TYPE_CHECKING:
     from checkout_cli.commands.migrate.checkpoint import Checkpoint, Counts
@@ -29,6 +36,12 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         warn(
             f"it will not fit: {size((plan.used or 0) + plan.needed)} of {size(plan.limit or 0)}; raise maxmemory first"
         )
+    _narrate_rest(plan)
+
+
+def _narrate_rest(report: Plan | Verified) -> None:
+    if not report.finished:
+        narrate(f"stopped before the end: the rest (alone) follows with --cursor {safe(report.cursor or '')}")
 
 
 def _plan_lines(plan: Plan) -> list[str]:
@@ -63,7 +76,7 @@ def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
     if report.unreachable is not None:
         warn(str(report.unreachable))
     if not report.finished:
-        reason = "; another process has the lock now" if report.lost_lock else ""
+        reason = _STOPPED.get(report.stopped, "")
         warn(f"{checkpoint.counts.done:,} of {checkpoint.total_now:,} done{reason}; the same command goes on")
     if checkpoint.counts.dirty:
         warn(f"{checkpoint.counts.dirty:,} with writes that the database lacks were left; checkoutctl sync")
@@ -100,6 +113,8 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
                 "untrusted": found.untrusted,
                 "toleranceMs": 2000,
                 "differences": differences,
+                "finished": found.finished,
+                "nextCursor": found.cursor,
             }
         )
     elif not (quiet and not found.number):
@@ -110,6 +125,7 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
         narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")
     if found.number:
         narrate(f"the way to mend it: checkoutctl migrate run {'--to URL' if to else '--restart'}")
+    _narrate_rest(found)
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:

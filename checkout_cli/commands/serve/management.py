@@ -8,6 +8,7 @@ from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
 from checkout_cli.commands.health.health import SessionStatistics
 from checkout_cli.commands.sessions.export import Exported, export
 from checkout_cli.errors import CheckoutError
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -34,7 +35,7 @@ def cleanup_expired(store: CheckoutStore) -> CleanupReport:
         TierUnavailable: neither Redis nor the database can be reached.
         AccessDenied: Redis refuses a command that this needs.
     """
-    return clean_up(store, max_seconds=LONGEST_CLEANUP)
+    return clean_up(store, BoundedRun(store.clock, max_seconds=LONGEST_CLEANUP))
 
 
 def statistics(store: CheckoutStore) -> SessionStatistics:

@@ -57,6 +57,8 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
         narrate("no session matches")
     elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
+        if not deletion.finished:
+            warn("interrupted before the end: the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -77,6 +79,8 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
         if fates[fate]:
             tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
             tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    if not restoration.finished:
+        warn("interrupted before the end: the same command goes on")
     if restoration.degraded and fates[Fate.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 

@@ -31,11 +31,13 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     for line in _lines(report):
         write_line(line)
     if report.is_sound:
-        write_line("the index is sound")
+        partial = report.resumed or not report.finished
+        write_line("what was looked at is sound" if partial else "the index is sound")
     elif not report.repaired:
         narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
-        narrate("stopped before the end: the next run goes on")
+        go_on = "the next run goes on" if report.repaired else f"the rest (alone) follows with --cursor {report.cursor}"
+        narrate(f"stopped before the end: {go_on}")
 
 
 def _lines(report: IndexReport) -> Iterator[str]:

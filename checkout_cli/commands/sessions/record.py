@@ -12,7 +12,7 @@ RECORD = Command(
         Use("why", "reader", "LIST", "TRACKED", does=("sessions trace",), run="{living}"),
         Use("export", "reader", "LIST sessions:get,mget", "IDENTITY"),
         Use("index check", "reader", "INDEX_CHECK", "IDENTITY"),
-        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY", run="--yes --fix-ttl"),
+        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:get,set", run="--yes --fix-ttl"),
         Use(
             "index adopt",
             "operator",

@@ -19,6 +19,7 @@ from checkout_cli.commands.sync.view import (
     show_sync,
 )
 from checkout_cli.errors import RedisUnavailable
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.store.backlog import Waiting
 from checkout_cli.store.database.flush_log import Conflict
@@ -129,7 +130,7 @@ def test_quiet_is_silent_on_success_and_not_otherwise(capsys: Captured) -> None:
 
 
 def test_a_run_as_json(capsys: Captured) -> None:
-    report = SyncReport(NOW, to_redis=Waiting(2, NOW - 5000), to_database=None, conflicts=None, finished=False)
+    report = SyncReport(NOW, to_redis=Waiting(2, NOW - 5000), to_database=None, conflicts=None, stopped=Stopped.TIME)
     report.stuck, report.stuck_number = [Stuck(ID, "why")], 1
     show_sync(report, as_json=True, quiet=False)
     shown = json.loads(capsys.readouterr().out)
