@@ -44,6 +44,8 @@ class EnvFilePlan:
     read it. ``obstacle`` says why the file cannot be written, where that is known beforehand.
     """
 
+    SHOWN = "path missing=added setInEnv=elsewhere difference"
+
     path: Path
     before: bytes | None
     after: bytes

@@ -10,6 +10,7 @@ import typer
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, current
 from checkout_cli.arguments.durations import duration
+from checkout_cli.errors import ExitCode
 
 app = typer.Typer(
     help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
@@ -160,7 +161,7 @@ def delivery_list(
     output: options.Output = None,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> ExitCode:
     """List cached delivery charges, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
@@ -171,7 +172,7 @@ def delivery_list(
     shape = options.shape_of(output, as_json=as_json)
     with current().store(timeout) as store:
         listing = list_delivery(store, limit=limit, cursor=cursor)
-    show_listing(listing, shape)
+    return show_listing(listing, shape)
 
 
 @coupon.command("list")
@@ -182,7 +183,7 @@ def coupon_list(
     as_json: options.Json = False,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> ExitCode:
     """List coupons with cached answers, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
@@ -195,7 +196,7 @@ def coupon_list(
         listing = list_coupons(store, limit=limit, cursor=cursor)
     if reveal:
         audit("cache coupon list", f"answers about {len(listing.entries)} coupons")
-    show_listing(listing, shape, reveal=reveal)
+    return show_listing(listing, shape, reveal=reveal)
 
 
 @delivery.command("invalidate")
@@ -263,7 +264,7 @@ def stats(
     since: Annotated[str, typer.Option(metavar="DURATION", help="How far to look back, 60m at most.")] = "15m",
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> Report:
     """Show how often each cache was hit, missed, stale or unreachable of late.
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
@@ -274,3 +275,4 @@ def stats(
     with current().store(timeout) as store:
         found = cache_statistics(store, duration(since))
     show_statistics(found, as_json=as_json)
+    return found

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 from checkout_cli.arguments.numbers import Finite
 
 
@@ -23,7 +23,7 @@ def info(
     ] = None,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> Report | None:
     """Show what Redis says of itself (INFO), with what the fields that matter mean.
 
     Without a section: all but those that have a line for each command (commandstats, latencystats, errorstats).
@@ -32,7 +32,9 @@ def info(
     from checkout_cli.commands.info.view import show_diff, show_info
 
     with current().redis(timeout) as redis:
-        if diff is None:
-            show_info(server_info(redis, sections or ()), as_json=as_json)
-        else:
+        if diff is not None:
             show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
+            return None
+        report = server_info(redis, sections or ())
+    show_info(report, as_json=as_json)
+    return report

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 
 
 def latency(
     samples: Annotated[int, typer.Option("--samples", "-n", min=1, max=100_000, help="How many round trips.")] = 100,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> Report:
     """Measure round trips to Redis, and show the pauses and command times that it has measured itself.
 
     Round trips are PINGs over one connection, as this program sees them. Pauses (LATENCY) are known only where the
@@ -26,3 +26,4 @@ def latency(
     with current().redis(timeout) as redis:
         report = measure_latency(redis, samples)
     show_latency(report, as_json=as_json)
+    return report

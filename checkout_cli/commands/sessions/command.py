@@ -49,7 +49,7 @@ def list_(
     as_json: options.Json = False,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> ExitCode:
     """List sessions, newest first: those that expire last. Looking at them never extends their life.
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
@@ -68,8 +68,10 @@ def list_(
         found = list_sessions(store, wanted, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
-        show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
+        now, missing = store.clock.wall(), store.redis.missing_servers
+        exit_code = show_list(found, shape, now=now, limit=limit, missing=missing, reveal=reveal)
         narrate_pending(waiting(store))
+    return exit_code
 
 
 @app.command()
@@ -151,7 +153,7 @@ def export(
     ] = None,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> ExitCode:
     """Write all living sessions to stdout, those that can end first come first; nothing is extended.
 
     Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
@@ -170,6 +172,7 @@ def export(
             audit("sessions export", "all sessions")
         missing = store.redis.missing_servers
         write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
+        return ExitCode.FINDING if missing() else ExitCode.OK
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 
 
 def slowlog(
@@ -17,7 +17,7 @@ def slowlog(
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> Report:
     """Show which commands took Redis long (SLOWLOG), by what they did and to which family of keys.
 
     Arguments are never shown, keys shortened: a slow log holds shoppers' data. --reset drops it; without a terminal
@@ -32,9 +32,11 @@ def slowlog(
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
     with current().redis(timeout) as redis:
         if not reset:
-            show_slow_log(slow_log(redis, limit), as_json=as_json)
-            return
+            report = slow_log(redis, limit)
+            show_slow_log(report, as_json=as_json)
+            return report
         emptied = empty_slow_log(
             redis, agreed=lambda lengths: confirm([describe_reset(lengths)], "Drop them?", yes=yes, dry_run=dry_run)
         )
     show_emptied(emptied, as_json=as_json)
+    return emptied

@@ -8,6 +8,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, current
+from checkout_cli.errors import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,7 +23,7 @@ def list_(
     as_json: options.Json = False,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> None:
+) -> ExitCode:
     """List users who have checked out of late, in no order: their checkouts, the last status, when they were seen.
 
     Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
@@ -36,7 +37,7 @@ def list_(
         found = list_users(store, limit=limit, cursor=cursor)
     if reveal:
         audit("users list", f"{len(found.users)} users")
-    show_list(found, shape, reveal=reveal)
+    return show_list(found, shape, reveal=reveal)
 
 
 @app.command()
