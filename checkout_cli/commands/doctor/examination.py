@@ -95,9 +95,10 @@ def all_checks() -> dict[str, Check]:
     modules = [__name__, *(f"checkout_cli.commands.doctor.{name}" for name in _MODULES)]
     for name in modules:
         import_module(name)
+    place = {name: number for number, name in enumerate(modules)}
     order = list(Group)
-    places = {item.id: (order.index(item.group), modules.index(item.module)) for item in CHECKS.values()}
-    return {name: CHECKS[name] for name in sorted(CHECKS, key=lambda name: places[name])}
+    ordered = sorted(CHECKS.values(), key=lambda one: (order.index(one.group), place.get(one.module, len(place))))
+    return {one.id: one for one in ordered}
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
