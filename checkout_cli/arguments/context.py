@@ -1,15 +1,14 @@
-"""What every command shares: the global options, and the settings that come of them."""
+"""The run of a command: its global options, and the settings and servers that come of them."""
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
-from typer._click.types import FloatRange  # Typer's own click, which it does not export
 
 from checkout_cli.errors import InvalidInput
 
@@ -21,46 +20,6 @@ if TYPE_CHECKING:
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.tier import RedisTier
-
-DEFAULT_TIMEOUT = 2.0
-"""How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
-
-
-class Finite(FloatRange):
-    """A number in a range; NaN, which passes every comparison with a limit, and infinity are none."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The number; a usage error where it is none, or out of the range."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{number} is not a finite number", param, ctx)
-        return number
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", click_type=Finite(0.01, 60), help="Longest wait for one answer, in seconds.")
-]
-WatchOption = Annotated[
-    float | None,
-    typer.Option(
-        "--watch", "-w", click_type=Finite(0.5, 86_400), help="Look again every so many seconds, until Ctrl-C."
-    ),
-]
-MaxSecondsOption = Annotated[
-    float | None, typer.Option(click_type=Finite(0.1), help="Stop after this long; the next run goes on.")
-]
-RestOption = Annotated[
-    float | None,
-    typer.Option("--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."),
-]
-CursorOption = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
-RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]
-
-Output = Literal["table", "json", "ndjson", "csv", "ids"]
-OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")]
 
 
 class Report(Protocol):
@@ -119,11 +78,17 @@ class Context:
         return closing(RedisTier(self.settings(timeout)))
 
 
-def context_of(typer_context: typer.Context) -> Context:
+_CURRENT: ContextVar[Context] = ContextVar("context")
+
+
+def begin(context: Context) -> None:
+    """This is the run from now on; the root command says so before any other begins."""
+    _CURRENT.set(context)
+
+
+def current() -> Context:
     """The run's :class:`Context`, as the root command made it."""
-    context = typer_context.obj
-    assert isinstance(context, Context)  # noqa: S101  (the root callback runs before every command)
-    return context
+    return _CURRENT.get()
 
 
 @contextmanager
@@ -150,17 +115,6 @@ def only_with(typer_context: typer.Context, *options: str, what: str, given: boo
         source = typer_context.get_parameter_source(option)
         if source is not None and source.name == "COMMANDLINE":
             raise InvalidInput(f"--{option.replace('_', '-')} is about {what}", hint="leave it out")
-
-
-def output_of(output: Output | None, *, as_json: bool) -> Output:
-    """The shape of a list, of which ``--json`` is one.
-
-    Raises:
-        InvalidInput: both options were given, and differ.
-    """
-    if as_json and output not in {None, "json"}:
-        raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
-    return "json" if as_json else output or "table"
 
 
 def audit(command: str, what: str) -> None:

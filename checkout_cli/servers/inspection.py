@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.store.redis.commands import Command, decoded
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import RedisTier
-
-_T = TypeVar("_T")
 
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "masteruser", "primaryuser", "-pass")
 
@@ -125,27 +122,6 @@ class Inspector:
         raw = [decoded(part) for part in self.ask("CONFIG", "GET", "*")]
         settings = dict(zip(raw[::2], raw[1::2], strict=True))
         return {name: value for name, value in settings.items() if not name.endswith(_SECRET_SETTINGS)}
-
-
-def of_each_server(redis: RedisTier, ask: Callable[[Inspector], _T]) -> list[_T]:
-    """The answers of all servers: of a cluster, without those that are away (``RedisTier.missing_servers``).
-
-    Raises:
-        CommandDenied, CommandUnknown: a server refuses what is asked.
-        RedisUnavailable: no server answers.
-    """
-    answers: list[_T] = []
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            answers.append(ask(Inspector(server)))
-        except CommandUnknown:
-            raise
-        except RedisUnavailable as error:
-            away = error
-    if away is not None and not answers:
-        raise away
-    return answers
 
 
 def missing_grant(refusal: CheckoutError) -> str | None:

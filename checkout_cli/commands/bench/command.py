@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import Finite, JsonOption, Report, YesOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 
 def bench(
-    typer_context: typer.Context,
     seconds: Annotated[
         float, typer.Option("--seconds", click_type=Finite(2, 3600), help="Measure for about so long.")
     ] = 10.0,
@@ -18,8 +19,8 @@ def bench(
     embedded: Annotated[
         bool, typer.Option("--embedded", help="On a server and a database of its own, which is really killed.")
     ] = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -43,7 +44,7 @@ def bench(
     from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    settings = context_of(typer_context).settings(timeout)
+    settings = current().settings(timeout)
     with ExitStack() as stack:
         server = None
         if embedded:

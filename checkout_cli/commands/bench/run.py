@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from checkout_cli.commands.bench.alone import SESSIONS, Compared, Side, change, compare, read
 from checkout_cli.commands.bench.claims import Claim, faster_retrieval, less_load, more_users, uptime
@@ -35,6 +36,11 @@ _STEPS = 6
 @dataclass(frozen=True)
 class Traffic:
     """What many shoppers did at once, and what it cost; ``busy`` is our own processes' share of their cores."""
+
+    SHOWN = (
+        "steps failed stepsPerSecond=per_second:1 queries queriesPerStep:4 servedBy=served ownProcessesBusy=busy:3 "
+        "*pace"
+    )
 
     steps: int
     failed: int
@@ -69,22 +75,35 @@ class Traffic:
         )
 
 
+class Slice(NamedTuple):
+    """How many steps of a part of the time each tier served, and how many failed."""
+
+    by_redis: int
+    by_database: int
+    failed: int
+
+
 @dataclass(frozen=True)
 class Availability:
     """What shoppers saw of an outage; times are in seconds from its beginning.
 
-    ``parts`` are the numbers of steps over time that Redis served, that the database served, and that failed;
-    ``lost`` the sessions that are not as they were acknowledged.
+    ``parts`` are the steps over time; ``lost`` the sessions that are not as they were acknowledged.
     """
+
+    SHOWN = (
+        "how seconds:3 awayFromSeconds=away_from:3 awayToSeconds=away_to:3 steps failed reasons served:6 "
+        "longestMs=longest:2 overTime=parts sessionsChecked=checked sessionsLost=lost.__len__"
+    )
 
     how: str
     seconds: float
-    away: tuple[float, float]
+    away_from: float
+    away_to: float
     steps: int
     failed: int
     reasons: dict[str, int]
     longest: float
-    parts: list[tuple[int, int, int]]
+    parts: list[Slice]
     checked: int
     lost: list[str]
 
@@ -97,6 +116,11 @@ class Availability:
 @dataclass
 class BenchReport:
     """All that was measured. What needs Redis is ``None`` where it cannot be reached."""
+
+    SHOWN = (
+        "redis=target.redis database=target.database seconds shoppers processes retrieval updates traffic outage "
+        "noOutage? claims removed notRemoved"
+    )
 
     target: Target
     seconds: float
@@ -111,6 +135,11 @@ class BenchReport:
     removed: int = 0
     not_removed: CheckoutError | None = None
     claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def traffic(self) -> dict[str, Traffic | None]:
+        """Without Redis and with it."""
+        return {"databaseOnly": self.without, "withRedis": self.with_redis}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -263,12 +292,13 @@ def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -
     return Availability(
         outage.how,
         seconds,
-        (away[0], away[1]),
+        away[0],
+        away[1],
         steps,
         sum(part[None] for part in tally.parts),
         dict(tally.reasons),
         max(tally.times),
-        [(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
+        [Slice(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
         len(tally.promises),
         [name for name, version in tally.promises.items() if not _kept(store, name, version)],
     )
@@ -290,7 +320,7 @@ def _claims(report: BenchReport) -> list[Claim]:
     outage = report.outage
     why = report.no_outage
     if outage is not None:
-        gone = (outage.away[1] - outage.away[0]) / outage.seconds
+        gone = (outage.away_to - outage.away_from) / outage.seconds
         why = f"Redis was away for {gone:.0%} of the time; the longest step took {outage.longest:.2f} s"
     return [
         faster_retrieval(retrieval.database.p50, None if retrieval.redis is None else retrieval.redis.p50, share),

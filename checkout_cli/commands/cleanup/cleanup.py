@@ -36,10 +36,17 @@ class Tidying:
 class Tidied(Ended):
     """What came of each; ``None`` for what was not asked for, or not begun any more."""
 
+    SHOWN = "*looked_only *expired [indexRepair=index] [orphans] finished"
+
     dry_run: bool
     expired: CleanupReport | None = None
     index: IndexReport | None = None
     orphans: OrphanReport | None = None
+
+    @property
+    def looked_only(self) -> dict[str, bool]:
+        """Whether nothing was to be changed."""
+        return {"dryRun": self.dry_run}
 
     @property
     def finished(self) -> bool:

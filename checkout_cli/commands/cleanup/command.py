@@ -6,18 +6,8 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    MaxSecondsOption,
-    Report,
-    TimeoutOption,
-    YesOption,
-    bounded,
-    context_of,
-    only_with,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, bounded, current, only_with
 
 
 def cleanup(
@@ -27,13 +17,13 @@ def cleanup(
     orphans: Annotated[
         bool, typer.Option("--orphans", help="Remove copies and names that no session stands behind; asks.")
     ] = False,
-    dry_run: DryRunOption = False,
-    max_seconds: MaxSecondsOption = None,
+    dry_run: options.DryRun = False,
+    max_seconds: options.MaxSeconds = None,
     batch: Annotated[int, typer.Option(min=1, max=2000, help="Sessions in one step.")] = 500,
-    yes: YesOption = False,
+    yes: options.Yes = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Remove expired sessions from the index, the database and memory.
 
@@ -47,7 +37,7 @@ def cleanup(
 
     only_with(typer_context, "batch", what="--expired", given=expired)
     wanted = Tidying(expired, index, orphans, dry_run=dry_run, batch=batch)
-    context = context_of(typer_context)
+    context = current()
     with context.store(timeout) as store, bounded("Cleaning up", max_seconds, quiet=quiet or as_json) as run:
         done = tidy(
             store,

@@ -24,6 +24,7 @@ from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.index import PAGE, Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
@@ -46,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class CleanupReport(Ended):
+class CleanupReport(Ended, Partial):
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
     ``keys`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
@@ -55,6 +56,12 @@ class CleanupReport(Ended):
     of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
     slots yet, and wait for the next run.
     """
+
+    SHOWN = (
+        "dryRun removed{ index=removed_from_index database=removed_from_database memory=removed_from_memory tombstones "
+        "flushLog } stillAlive enteredFromSet=from_set enteredIntoIndex withoutExpiry finished unreachable left "
+        "partial missingServers=missing"
+    )
 
     dry_run: bool = False
     removed_from_index: int = 0

@@ -16,6 +16,7 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import PENDING, is_accepted_id
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.commands import decoded
@@ -28,13 +29,18 @@ JOB = "orphans"
 
 
 @dataclass
-class OrphanReport(Ended):
+class OrphanReport(Ended, Partial):
     """What was found, and with ``removed`` taken away.
 
     ``believed`` are copies without a row that reads may still be served: they are told and left alone, because the
     database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``. ``missing`` are
     servers of a cluster that did not answer, and were not looked at.
     """
+
+    SHOWN = (
+        "removed finished copies{ count=copies.number examples=copies.examples bytes } pendingNames=names believed "
+        "partial missingServers=missing"
+    )
 
     removed: bool
     copies: Found

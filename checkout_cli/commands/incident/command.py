@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, bounded, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import bounded, current
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -18,7 +19,7 @@ def incident(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to; - for stdout. Default: incident-TIME.json here.")
     ] = None,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Write one redacted snapshot as a JSON file that only you can read: what an incident may turn on.
 
@@ -31,7 +32,7 @@ def incident(
 
     if typer_context.invoked_subcommand is not None:
         return
-    context = context_of(typer_context)
+    context = current()
     with bounded("Asking") as run:
         found = gather(lambda: context.settings(timeout), directory=context.directory, flags=context.flags, run=run)
     if str(out) == "-":
@@ -46,7 +47,7 @@ def incident(
 def diff(
     before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier file.", show_default=False)],
     after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later file.", show_default=False)],
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show what changed between two incident files, what matters first.
 

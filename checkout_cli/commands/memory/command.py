@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    CursorOption,
-    Finite,
-    JsonOption,
-    Report,
-    RestOption,
-    RevealOption,
-    TimeoutOption,
-    audit,
-    bounded,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, bounded, current
+from checkout_cli.arguments.numbers import Finite
 from checkout_cli.commands.memory.tune_command import tune
 
 app = typer.Typer(
@@ -27,7 +17,7 @@ app = typer.Typer(
 
 
 @app.command()
-def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: TimeoutOption = DEFAULT_TIMEOUT) -> Report:
+def show(as_json: options.Json = False, timeout: options.Timeout = options.TIMEOUT) -> Report:
     """Show how full Redis is, how fast it fills, and which checkouts its policy would evict first.
 
     Growth, and the minutes until it is full, are since the last time that this command looked. What is evicted first is
@@ -36,7 +26,7 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
     from checkout_cli.commands.memory.show import look_at_memory
     from checkout_cli.commands.memory.view import show_memory
 
-    with context_of(typer_context).redis(timeout) as redis:
+    with current().redis(timeout) as redis:
         report = look_at_memory(redis)
     show_memory(report, as_json=as_json)
     return report
@@ -44,12 +34,11 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
 
 @app.command()
 def families(
-    typer_context: typer.Context,
     sample: Annotated[
         int | None,
         typer.Option(min=1000, metavar="KEYS", help="Estimate from so many keys, and say how far off that is."),
     ] = None,
-    cursor: CursorOption = "0",
+    cursor: options.Cursor = "0",
     max_load: Annotated[
         float,
         typer.Option(
@@ -58,11 +47,11 @@ def families(
             help="Keep Redis busy for no more than so much of the time.",
         ),
     ] = 100.0,
-    max_seconds: RestOption = None,
+    max_seconds: options.Rest = None,
     biggest: Annotated[int, typer.Option(min=0, max=1000, help="How many of the biggest keys to show.")] = 5,
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Show which families of keys take how much memory, for how long they live, and the biggest keys.
 
@@ -73,7 +62,7 @@ def families(
     from checkout_cli.commands.memory.groups import look_at_families
     from checkout_cli.commands.memory.groups_view import show_families
 
-    context = context_of(typer_context)
+    context = current()
     with context.redis(timeout) as redis, bounded("Measuring keys", max_seconds, quiet=as_json) as run:
         report = look_at_families(redis, run, sample=sample, cursor=cursor, max_load=max_load, biggest=biggest)
     if reveal:

@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    MaxSecondsOption,
-    Report,
-    RestOption,
-    TimeoutOption,
-    bounded,
-    context_of,
-    only_with,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, bounded, current, only_with
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -77,12 +68,11 @@ def migrate() -> None:
 
 @app.command()
 def plan(
-    typer_context: typer.Context,
     rate: RateOption = 2000,
     cursor: PlaceOption = "",
-    max_seconds: RestOption = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    max_seconds: options.Rest = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Count what a migration would move, and say whether Redis has room for it.
 
@@ -91,7 +81,7 @@ def plan(
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
 
-    context = context_of(typer_context)
+    context = current()
     with context.store(timeout) as store, bounded("Looking", max_seconds, quiet=as_json) as run:
         found = look(store, run, rate=rate, cursor=cursor)
     show_plan(found, as_json=as_json)
@@ -103,12 +93,12 @@ def run(
     typer_context: typer.Context,
     rate: RateOption = 2000,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the checkpoint and begin again.")] = False,
-    max_seconds: MaxSecondsOption = None,
+    max_seconds: options.MaxSeconds = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
@@ -122,7 +112,7 @@ def run(
     from checkout_cli.commands.migrate.view import show_run
 
     only_with(typer_context, "to_mode", what="--to", given=to is not None)
-    context, file, silent = context_of(typer_context), CheckpointFile(), quiet or as_json
+    context, file, silent = current(), CheckpointFile(), quiet or as_json
     with context.store(timeout) as store, bounded("Migrating", max_seconds, rate=rate, quiet=silent) as run:
         if to is None:
             report = move(store, file, run, restart=restart)
@@ -138,12 +128,12 @@ def verify(
     typer_context: typer.Context,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="Compare about so many, evenly.")] = None,
     cursor: PlaceOption = "",
-    max_seconds: RestOption = None,
+    max_seconds: options.Rest = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Compare every living session of the database with Redis: version, content, time to live.
 
@@ -156,7 +146,7 @@ def verify(
     from checkout_cli.commands.migrate.view import show_verified
 
     only_with(typer_context, "to_mode", what="--to", given=to is not None)
-    context, silent = context_of(typer_context), quiet or as_json
+    context, silent = current(), quiet or as_json
     with context.store(timeout) as store, bounded("Comparing", max_seconds, quiet=silent) as run:
         if to is None:
             found = compare(store, run, sample=sample, cursor=cursor)
@@ -168,7 +158,7 @@ def verify(
 
 
 @app.command()
-def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
+def status(as_json: options.Json = False) -> None:
     """Say how far the last migration of this user came, according to its checkpoint; asks no server."""
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.view import show_status

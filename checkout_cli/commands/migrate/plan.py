@@ -20,6 +20,11 @@ class Plan(Ended):
     ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
     """
 
+    SHOWN = (
+        "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
+        "usedBytes=used limitBytes=limit fits rate durationSeconds=seconds:1 finished nextCursor=cursor"
+    )
+
     rate: int
     living: int = 0
     states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))

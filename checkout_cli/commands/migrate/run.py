@@ -57,6 +57,8 @@ class State(StrEnum):
 class MigrationReport:
     """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
 
+    SHOWN = "*checkpoint resumed durationMs=seconds:0 unreachable"
+
     checkpoint: Checkpoint
     resumed: bool = False
     from_start_again: bool = False

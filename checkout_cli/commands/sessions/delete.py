@@ -89,12 +89,27 @@ class Deletion(Ended):
     ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
     """
 
+    SHOWN = (
+        "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
+        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished"
+    )
+
     plan: Plan
     done: bool = False
     deleted: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     irreversible: int = 0
     degraded: bool = False
+
+    @property
+    def affected(self) -> Sequence[str]:
+        """What is gone, or would be where nothing was done."""
+        return self.deleted if self.done else self.plan.checkout_ids
+
+    @property
+    def undo_file(self) -> Path | None:
+        """What takes it back."""
+        return self.plan.undo_file if self.done else None
 
     @property
     def has_finding(self) -> bool:
@@ -330,12 +345,19 @@ class Restoration(Ended):
     ``path`` is the undo file, ``None`` where the database kept what is restored.
     """
 
+    SHOWN = "undoFile=path dryRun deletedAt@ degraded finished *ids"
+
     path: Path | None
     deleted_at: int
     made_for: str
     dry_run: bool
     fates: dict[Fate, list[str]] = field(default_factory=lambda: {fate: [] for fate in Fate})
     degraded: bool = False
+
+    @property
+    def ids(self) -> dict[str, list[str]]:
+        """Ids by the name of their fate."""
+        return {fate.name.lower(): ids for fate, ids in self.fates.items()}
 
     @property
     def has_finding(self) -> bool:

@@ -44,6 +44,8 @@ PHASES = 3
 class Found:
     """How many sessions of one kind, and the first of them."""
 
+    SHOWN = "count=number examples"
+
     number: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -70,6 +72,13 @@ class IndexReport(Ended):
     is where to go on, if not ``finished``; ``resumed`` says that what came before another one is not in the numbers.
     """
 
+    SHOWN = (
+        "repaired sound=is_sound place kind keys entries missing "
+        "dangling{ count=dangling.number examples=dangling.examples due } late "
+        "endless{ count=endless.number examples=endless.examples fixed=endowed } wrongType "
+        "set{ members unlisted unfilled } unfinished unknown finished nextCursor=cursor resumed partial"
+    )
+
     place: Place = Place.OWN
     kind: str = "none"
     repaired: bool = False
@@ -89,6 +98,11 @@ class IndexReport(Ended):
     endowed: int = 0
     resumed: bool = False
     away: list[str] = field(default_factory=list)
+
+    @property
+    def partial(self) -> bool:
+        """Whether something could not be looked at."""
+        return bool(self.away)
 
     @property
     def is_sound(self) -> bool:

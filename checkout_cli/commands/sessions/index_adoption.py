@@ -35,6 +35,11 @@ class AdoptionReport(Ended):
     (ms; ``None``: not within a day).
     """
 
+    SHOWN = (
+        "adopted=is_adopted place=layout.place kind=layout.kind members entries externalWriterSeenAt@=seen_at "
+        "entered=taken.entered removed=taken.removed finished"
+    )
+
     layout: Layout
     members: int = 0
     entries: int = 0
@@ -47,6 +52,11 @@ class AdoptionReport(Ended):
     def finished(self) -> bool:
         """Whether our index is at its place, or nothing is to be done."""
         return super().finished and not self.is_waiting
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it was done to the end."""
+        return self.done and self.finished
 
     @property
     def is_needed(self) -> bool:

@@ -6,19 +6,8 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    CursorOption,
-    DryRunOption,
-    JsonOption,
-    MaxSecondsOption,
-    Report,
-    RestOption,
-    TimeoutOption,
-    YesOption,
-    bounded,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, bounded, current
 
 index = typer.Typer(
     help="Compare the index with the sessions, repair it, adopt it.", no_args_is_help=True, rich_markup_mode=None
@@ -27,11 +16,10 @@ index = typer.Typer(
 
 @index.command()
 def check(
-    typer_context: typer.Context,
-    cursor: CursorOption = "0",
-    max_seconds: RestOption = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    cursor: options.Cursor = "0",
+    max_seconds: options.Rest = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Compare the index with the keys, both ways; changes nothing.
 
@@ -42,7 +30,7 @@ def check(
     from checkout_cli.commands.sessions.index import check_index
     from checkout_cli.commands.sessions.index_view import show_index
 
-    context = context_of(typer_context)
+    context = current()
     with context.store(timeout) as store, bounded("Checking", max_seconds, quiet=as_json) as run:
         report = check_index(store, run, cursor=cursor)
     show_index(report, as_json=as_json)
@@ -51,15 +39,14 @@ def check(
 
 @index.command()
 def repair(
-    typer_context: typer.Context,
     fix_ttl: Annotated[
         bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
     ] = False,
-    max_seconds: MaxSecondsOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Enter what is missing, take out what has no session; no session is changed.
 
@@ -74,7 +61,7 @@ def repair(
     def agreed(found: IndexReport) -> bool:
         return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
 
-    with context_of(typer_context).store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
+    with current().store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
         report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     return report
@@ -82,13 +69,12 @@ def repair(
 
 @index.command()
 def adopt(
-    typer_context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Even if another program was seen within a day.")] = False,
-    max_seconds: MaxSecondsOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Replace an older program's SET at checkout:index by our own index, once that program is retired.
 
@@ -105,7 +91,7 @@ def adopt(
     def agreed(found: AdoptionReport) -> bool:
         return confirm(adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run)
 
-    with context_of(typer_context).store(timeout) as store, bounded("Adopting", max_seconds, quiet=as_json) as run:
+    with current().store(timeout) as store, bounded("Adopting", max_seconds, quiet=as_json) as run:
         report = adopt_index(store, run, agreed=agreed, force=force)
     show_adoption(report, as_json=as_json)
     return report

@@ -8,7 +8,7 @@ and a write is flushed only if the flush log does not know it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,8 @@ from checkout_cli.store.hand_over import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, Opened
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
@@ -52,6 +54,8 @@ class PendingCounts:
     ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
     ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
     """
+
+    SHOWN = "toRedis toDatabase conflicts oldestSince@=oldest"
 
     to_redis: int | None
     to_database: int | None
@@ -129,6 +133,13 @@ class SyncReport(Ended):
     ``stuck``, and more that are not named.
     """
 
+    SHOWN = (
+        "dryRun pending{ toRedis=redis_waits toDatabase=database_waits conflicts } "
+        "handedOver{ toRedis{ published already notNeeded expired } toDatabase{ flushed lost } "
+        "externalWrites{ takenIn=external } conflicts=disputed } "
+        "stuck{ count=stuck_number sessions=named_stuck } finished unreachable"
+    )
+
     now: int
     dry_run: bool = False
     to_redis: Waiting | None = None
@@ -146,6 +157,19 @@ class SyncReport(Ended):
     stuck_number: int = 0
     unreachable: list[TierUnavailable] = field(default_factory=list)
 
+    def redis_waits(self) -> dict[str, Any] | None:
+        """What waits for Redis, and for how long."""
+        return _aged(self.to_redis, self.now)
+
+    def database_waits(self) -> dict[str, Any] | None:
+        """What waits for the database, and for how long."""
+        return _aged(self.to_database, self.now)
+
+    def named_stuck(self) -> list[Stuck]:
+        """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
+        names = shortened([stuck.checkout_id for stuck in self.stuck]) if self.stuck else []
+        return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, self.stuck, strict=True)]
+
     @property
     def handed_over(self) -> int:
         """Sessions that no longer wait."""
@@ -162,6 +186,13 @@ class SyncReport(Ended):
         waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
         left = self.unreachable or self.stuck_number or not self.finished or waiting
         return ExitCode.FINDING if left or self.conflicts or self.disputed else ExitCode.OK
+
+
+def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    oldest = None if side.since is None else max(0, (now - side.since) // 1000)
+    return {"count": side.number, "oldestSeconds": oldest, "exact": side.exact}
 
 
 def synchronize(store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False) -> SyncReport:
@@ -368,6 +399,8 @@ class Conflicts:
 @dataclass(frozen=True)
 class Settled:
     """What became of a conflict: ``version`` is the one that the written side became, if it did."""
+
+    SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
 
     conflict: Conflict
     keep: Keep

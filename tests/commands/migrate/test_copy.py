@@ -33,7 +33,7 @@ from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
 from tests.support.divergence import beside_the_database, create_in_redis_alone, update_in_redis_alone, write_externally
 from tests.support.killed import Killed, no_lock
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, RedisServer, ValkeyServer
 from tests.support.stores import copy_of, make_store, put_raw, raw
 
 FOREIGN = b'{"checkoutId":"foreign-01","totalAmount":3,"paymentStatus":"pending"}'
@@ -60,15 +60,13 @@ class Move:
         return make_store(self.settings)
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=["valkey", REDIS])
 def move(
     request: pytest.FixtureRequest,
     store: CheckoutStore,
     valkey_server: Callable[..., ValkeyServer],
     tmp_path: Path,
 ) -> Iterator[Move]:
-    if request.param == "redis" and REDIS_SERVER is None:
-        pytest.skip("redis-server is not installed")
     made = Move(store, valkey_server(kind=RedisServer if request.param == "redis" else ValkeyServer), tmp_path)
     with closing(made.target):
         yield made

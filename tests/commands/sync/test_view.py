@@ -13,7 +13,6 @@ from checkout_cli.commands.sync.view import (
     describe_conflict,
     differences,
     narrate_pending,
-    pending_document,
     pending_text,
     show_conflicts,
     show_settled,
@@ -24,6 +23,7 @@ from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.store.backlog import Waiting
 from checkout_cli.store.database.flush_log import Conflict
+from checkout_cli.terminal.document import document
 
 NOW = 1_700_000_000_000
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
@@ -67,11 +67,11 @@ def test_for_how_long_the_oldest_waits_is_told_where_it_is_known() -> None:
     counts = PendingCounts(2, 1, 0, redis_since=NOW - 90_000, database_since=NOW - 700_000)
     assert pending_text(counts, NOW) == "2 sessions wait for Redis, 1 for the database, the oldest for 11m"
     assert pending_text(counts) == "2 sessions wait for Redis, 1 for the database"
-    assert pending_document(counts)["oldestSince"] == iso(NOW - 700_000)
+    assert document(counts)["oldestSince"] == iso(NOW - 700_000)
 
 
 def test_what_is_not_known_is_null() -> None:
-    assert pending_document(PendingCounts(None, 2, None)) == {
+    assert document(PendingCounts(None, 2, None)) == {
         "toRedis": None,
         "toDatabase": 2,
         "conflicts": None,
