@@ -61,7 +61,7 @@ class TestStart:
                 "checkout_cli.commands.sessions.command",
                 "checkout_cli.commands.health.command",
                 "checkout_cli.commands.config.command",
-                "checkout_cli.commands.health.record",
+                "checkout_cli.commands.health",
             }
         )
 
@@ -215,7 +215,7 @@ class TestCommandFiles:
         "path",
         sorted(
             file
-            for pattern in ("cli/*.py", "commands/*.py", "commands/*/*command.py", "commands/*/record.py")
+            for pattern in ("cli/*.py", "commands/*.py", "commands/*/*command.py", "commands/*/__init__.py")
             for file in (ROOT / "checkout_cli").glob(pattern)
         ),
         ids=lambda path: f"{path.parent.name}/{path.name}",

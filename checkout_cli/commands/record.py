@@ -1,6 +1,6 @@
 """What a command's record is, and how the records of all commands are found.
 
-Each folder beside this file has a ``record.py`` with a ``RECORD``. The tree and its help, the completions, the roles
+Each folder beside this file has a ``RECORD`` in its ``__init__.py``. The tree and its help, the completions, the roles
 and their ACL rules, the table in the README and the runs that prove a role follow from these. The help reads them all,
 so they import nothing but this.
 """
@@ -8,10 +8,10 @@ so they import nothing but this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from checkout_cli import commands
@@ -41,8 +41,7 @@ class Use(NamedTuple):
     no_role: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Command:
+class Command(NamedTuple):
     """All that is said of a command in one place, its folder's.
 
     ``place`` orders the help: a ten begins a group. ``example`` is what the help begins with; ``examples`` are the same
@@ -54,12 +53,7 @@ class Command:
     summary: str
     example: str
     uses: tuple[Use, ...]
-    examples: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for use in self.uses:
-            if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
-                raise ValueError(f"the record of {self.name} names a role that does not exist: {use.role!r}")
+    examples: Mapping[str, str] = MappingProxyType({})
 
     def by_name(self) -> dict[str, Use]:
         """Its uses by what is typed after ``checkoutctl``."""
@@ -81,15 +75,16 @@ def record_of(name: str) -> Command:
     """The record of one command, without importing any other.
 
     Raises:
-        ValueError: there is none in its folder, or it is of another name.
+        ValueError: there is none in its folder, it is of another name, or names a role that does not exist.
     """
-    module = f"checkout_cli.commands.{name}.record"
-    try:
-        record: Command = import_module(module).RECORD
-    except ModuleNotFoundError as error:
-        raise ValueError(f"commands/{name} has no record.py ({error})") from error
+    record: Command | None = getattr(import_module(f"checkout_cli.commands.{name}"), "RECORD", None)
+    if record is None:
+        raise ValueError(f"commands/{name} has no record: a RECORD in its __init__.py")
     if record.name != name:
-        raise ValueError(f"commands/{name}/record.py has the record of {record.name}")
+        raise ValueError(f"commands/{name} has the record of {record.name}")
+    for use in record.uses:
+        if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
+            raise ValueError(f"the record of {name} names a role that does not exist: {use.role!r}")
     return record
 
 

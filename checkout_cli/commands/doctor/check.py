@@ -60,6 +60,11 @@ class Check:
     examine_server: ExamineServer | None = None
 
     @property
+    def module(self) -> str:
+        """The module that it stands in."""
+        return (self.examine or self.examine_server).__module__
+
+    @property
     def named_needs(self) -> list[str]:
         """The same for people, who are told the commands and not on which keys."""
         return list(dict.fromkeys(word for need in self.needs for word in need.rpartition(":")[2].split(",")))

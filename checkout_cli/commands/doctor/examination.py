@@ -92,10 +92,12 @@ def configuration(patient: Patient) -> Finding:
 
 def all_checks() -> dict[str, Check]:
     """Every check by its id, in the order of the report."""
-    for name in _MODULES:
-        import_module(f"checkout_cli.commands.doctor.{name}")
+    modules = [__name__, *(f"checkout_cli.commands.doctor.{name}" for name in _MODULES)]
+    for name in modules:
+        import_module(name)
     order = list(Group)
-    return dict(sorted(CHECKS.items(), key=lambda item: order.index(item[1].group)))
+    places = {item.id: (order.index(item.group), modules.index(item.module)) for item in CHECKS.values()}
+    return {name: CHECKS[name] for name in sorted(CHECKS, key=lambda name: places[name])}
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
