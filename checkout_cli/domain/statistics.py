@@ -212,7 +212,7 @@ class Statistics:
         Raises:
             DatabaseUnavailable: only the database knows.
         """
-        return self._store.totals()
+        return self._store.database.totals()
 
     def legacy_totals(self) -> dict[str, int] | None:
         """What the shop's older programs counted, which may be wrong; ``None`` where they keep nothing.
@@ -220,7 +220,7 @@ class Statistics:
         Raises:
             RedisUnavailable, AccessDenied: it is in Redis.
         """
-        return self._store.legacy_statistics()
+        return self._store.redis.legacy_statistics()
 
     def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
         """Sessions that were created in those minutes, by how their payment stands now.
@@ -248,7 +248,7 @@ class Statistics:
         ids = list(rows)
         for start in range(0, len(ids), COMPARED_AT_ONCE):
             suspects = self._store.redis.not_ours(ids[start : start + COMPARED_AT_ONCE])
-            for sighting in self._store.sightings(suspects):
+            for sighting in self._store.admin.inspect_all(suspects):
                 if sighting.session is not None:
                     status = sighting.session.status
                     yield rows[sighting.checkout_id], status if status in tuple(PaymentStatus) else "other"

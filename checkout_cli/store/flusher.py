@@ -15,9 +15,10 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Dirty, Flushed, FlushLog, Source
 from checkout_cli.store.database.tier import DatabaseTier
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.redis.pending import RedisPending
@@ -49,16 +50,18 @@ class Flusher:
         redis: RedisTier,
         database: DatabaseTier,
         flush_log: FlushLog,
-        hand_over: HandOver,
+        lease: Lease,
+        bookkeeping: Bookkeeping,
         versions: Versions,
         clock: Clock,
         new_token: Callable[[], str],
     ) -> None:
-        """``new_token`` gives names that nobody has used."""
+        """``bookkeeping`` counts what a flush commits; ``new_token`` gives names that nobody has used."""
         self._redis = redis
         self._database = database
         self._flush_log = flush_log
-        self._hand_over = hand_over
+        self._lease = lease
+        self._bookkeeping = bookkeeping
         self._versions = versions
         self._clock = clock
         self._new_token = new_token
@@ -92,12 +95,22 @@ class Flusher:
         """Bring one dirty value of Redis to the database."""
         created_at = _created_at(value) or self._clock.wall()
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
-        flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._hand_over.note_unpublished)
+        flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._lease.note_unpublished)
+        self._count(flushed)
         if flushed.conflict:
             _log.warning(
                 "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts", checkout_id
             )
         return flushed
+
+    def _count(self, flushed: Flushed) -> None:
+        """Only who committed a transition counts it."""
+        record = flushed.record
+        if not flushed.wrote or record is None or record.body is None:
+            return
+        before = flushed.before or (b"{}" if flushed.external else None)
+        seen = None if before is None else msgspec.structs.replace(record, body=before)
+        self._bookkeeping.count(seen, decode(record.body))
 
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
         """Keep an external writer's bytes that are no session, so that the row may replace them."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -21,16 +22,15 @@ from checkout_cli.errors import (
     SlotMoving,
     WrongKeyType,
 )
-from checkout_cli.session import decode
-from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Flushed
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Flusher, Settled
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
+from checkout_cli.store.notes import Notes
+from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.tier import Look, Opened, RedisTier
@@ -48,55 +48,46 @@ class Publisher:
 
     def __init__(
         self,
+        settings: Settings,
         redis: RedisTier,
         index: RedisIndex,
         database: DatabaseTier,
-        hand_over: HandOver,
+        lease: Lease,
+        notes: Notes,
         flusher: Flusher,
-        bookkeeping: Bookkeeping,
         clock: Clock,
-        *,
-        session_ttl: float,
     ) -> None:
-        """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
+        """``flusher`` clears the way of what is published; ``lease`` and ``notes`` are told what Redis has."""
         self._redis = redis
         self._index = index
         self._database = database
-        self._hand_over = hand_over
+        self._lease = lease
+        self._notes = notes
         self._flusher = flusher
-        self._bookkeeping = bookkeeping
         self._clock = clock
-        self._touch_after = int(session_ttl * 100)
+        self._touch_after = int(settings.session_ttl * 100)
+        self.honours_deletes = settings.external_deletes == "honour"
+        """Whether a missing key can be an external writer's deletion: each publish notes what would prove it."""
 
-    def publish(
-        self,
-        record: Record,
-        opened: Opened | None,
-        *,
-        accounted: bytes | None = None,
-        also: Sequence[Command] = (),
-    ) -> bool:
-        """Bring Redis up to date; false where it could not be, so that the row stays pending.
+    def publish(self, record: Record, settled: Settled | None) -> bool:
+        """Bring Redis up to date; false where it could not be, so that the row stays pending. Raises nothing.
 
-        ``accounted`` are bytes at the key that the database has accounted for in this operation. ``also`` goes along
-        with the first attempt and no other, because it must not happen twice.
+        ``settled`` is what lies at the key, and which of its bytes the database has accounted for in this operation.
         """
-        if opened is None or opened.problem is not None:
+        if settled is None or settled.opened.problem is not None:
             return False
         try:
-            return self.bring(record, opened, accounted=accounted, also=also).is_published
+            return self.bring(record, settled.opened, accounted=settled.accounted).is_published
         except SlotMoving as error:  # no reason to believe less of the server that has it
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
             return False
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self._hand_over.void(record.checkout_id)
+            self._lease.invalidate(record.checkout_id)
             return False
 
-    def bring(
-        self, record: Record, opened: Opened, *, accounted: bytes | None = None, also: Sequence[Command] = ()
-    ) -> Outcome:
+    def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
         """:meth:`publish`, told exactly.
 
         Raises:
@@ -105,9 +96,9 @@ class Publisher:
         """
         for _ in range(ATTEMPTS):
             try:
-                outcome, there = self._hand_over.publish(record, opened, accounted=accounted, also=also)
+                outcome, there = self._put(record, opened, accounted)
             except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
-                return self.publish_row(record.checkout_id, opened.token, also)
+                return self.publish_row(record.checkout_id, opened.token)
             if accounted is not None and outcome.is_published and self._redis.is_cluster:
                 self._flusher.pending.forget(record.checkout_id, there)
             if outcome not in {Outcome.EXTERNAL, Outcome.DIRTY}:
@@ -120,26 +111,58 @@ class Publisher:
             newer = self._newer(record, settled)
             if newer is None:
                 return outcome
-            record, opened, accounted, also = newer, settled.opened, settled.accounted, self.counts(settled.flushed)
+            record, opened, accounted = newer, settled.opened, settled.accounted
         return Outcome.EXHAUSTED
+
+    def _put(self, record: Record, opened: Opened, accounted: bytes | None) -> tuple[Outcome, Opened]:
+        """Publish once, and note it if Redis has nothing older now; returns what lies there then."""
+        self._refuse_fenced_off(opened)
+        proof = self._redis.proof(record.checkout_id, opened.identity) if self.honours_deletes else ""
+        outcome, there = self._redis.publish(record, opened, self._clock.wall(), accounted=accounted)
+        self._note(record, outcome, opened)
+        if proof and outcome is Outcome.SET:
+            self._notes.proof(record.checkout_id, note_of(record.version, proof))
+        return outcome, there
+
+    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
+        """Publish many, once each, those of one server in one round trip.
+
+        Raises:
+            RedisUnavailable: some of them may or may not be published.
+        """
+        if self._redis.is_cluster:
+            return [self._put_alone(record, opened) for record, opened in some]
+        outcomes: dict[str, Outcome] = {}
+        for identity in {opened.identity for _, opened in some}:
+            group = [(record, opened) for record, opened in some if opened.identity == identity]
+            self._refuse_fenced_off(group[0][1])
+            results = self._redis.publish_all(group, self._clock.wall())
+            for (record, opened), (outcome, _) in zip(group, results, strict=True):
+                self._note(record, outcome, opened)
+                outcomes[record.checkout_id] = outcome
+        return [outcomes[record.checkout_id] for record, _ in some]
+
+    def _put_alone(self, record: Record, opened: Opened) -> Outcome:
+        try:
+            return self._put(record, opened, None)[0]
+        except SessionCorrupt:
+            return Outcome.EXTERNAL
+
+    def _refuse_fenced_off(self, opened: Opened) -> None:
+        if self._lease.is_fenced_off(opened.identity):
+            raise RedisUnavailable("this primary is not the one that the database knows as the latest")
+
+    def _note(self, record: Record, outcome: Outcome, opened: Opened) -> None:
+        if outcome.is_published:
+            self._lease.note_published(record.checkout_id, record.version, opened.identity)
 
     def _newer(self, record: Record, settled: Settled) -> Record | None:
         """The row after something was flushed, to be published with the end that was meant."""
         row = settled.flushed.record if settled.flushed is not None else self._database.read(record.checkout_id)
         return row and msgspec.structs.replace(row, expires_at=max(row.expires_at, record.expires_at))
 
-    def counts(self, flushed: Flushed | None) -> Sequence[Command]:
-        """What the publish of a flushed write is to count: only who committed a transition counts it."""
-        if flushed is None or not flushed.wrote or flushed.record is None or flushed.record.body is None:
-            return ()
-        was = None if flushed.before is None and not flushed.external else flushed.before or b"{}"
-        seen = None if was is None else msgspec.structs.replace(flushed.record, body=was)
-        return self._bookkeeping.commands(seen, decode(flushed.record.body))
-
-    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> Outcome:
-        """Publish what the database has of one session, whoever wrote it.
-
-        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
+    def publish_row(self, checkout_id: str, token: bytes = b"") -> Outcome:
+        """Publish what the database has of one session, whoever wrote it. ``token`` is our claim to fill its key.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: it may or may not be published.
@@ -151,7 +174,7 @@ class Publisher:
         # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
         ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
         record = msgspec.structs.replace(record, expires_at=ends_at)
-        return self.bring(record, Opened(None, identity, token), also=also)
+        return self.bring(record, Opened(None, identity, token))
 
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
@@ -197,8 +220,7 @@ class Publisher:
         record = self._database.read(checkout_id) if settled.flushed is None else settled.flushed.record
         if record is None:
             return self.discard(checkout_id, settled)
-        also = self.counts(settled.flushed)
-        return self.publish(record, settled.opened, accounted=settled.accounted, also=also)
+        return self.publish(record, settled)
 
     def discard(self, checkout_id: str, settled: Settled) -> bool:
         """Take a value out of Redis that the conflict log keeps, and behind which no row stands."""
@@ -211,7 +233,7 @@ class Publisher:
 
         Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
         """
-        if self._hand_over.sees_external_writers:
+        if self._lease.sees_external_writers:
             self._make_room()
         for checkout_id in due[:AT_ONCE]:
             try:
@@ -244,7 +266,7 @@ class Publisher:
             except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
-    def give_up(self, checkout_id: str, opened: Opened | None) -> None:
+    def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
         """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""
         if opened is None or not opened.token:
             return

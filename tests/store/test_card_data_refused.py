@@ -36,7 +36,7 @@ def test_a_session_with_card_data_is_not_created(store: CheckoutStore) -> None:
     with pytest.raises(CardDataRefused) as caught:
         store.create({}, checkout_id=DIGITS)
     assert caught.value.path == "checkoutId"
-    assert store.count().number == 0
+    assert store.admin.count().number == 0
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,8 @@ def test_a_claim_leaves_the_sessions_key_missing_for_every_program(store: Checko
     assert re.fullmatch(rb"[0-9a-f]{16}", opened.token)
     assert raw(store, ID) is None
     with pytest.raises(SessionNotFound):
-        store.peek(ID)
-    assert list(store.iterate()) == []
+        store.admin.inspect(ID)
+    assert list(store.admin.iterate()) == []
 
 
 def test_of_two_who_miss_one_may_fill(store: CheckoutStore, another: Callable[..., CheckoutStore]) -> None:

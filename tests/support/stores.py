@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -27,6 +28,8 @@ from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
 SQLITE = "sqlite:///"
+STORES: WeakSet[CheckoutStore] = WeakSet()
+"""Those that are made for the tests, and may hold counts that are not sent yet."""
 
 ID = "session-0001"
 LONG_AGO = 1_700_000_000_000
@@ -61,7 +64,7 @@ class ManualClock:
 def make_store(settings: Settings, time_of: ManualClock | None = None, **options: Any) -> CheckoutStore:
     """A store of its own process, as it were: connections, notes, lease and breakers are its own."""
     manual = time_of or ManualClock()
-    return CheckoutStore(
+    store = CheckoutStore(
         settings,
         options.pop("redis", None) or RedisTier(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
         options.pop("database", None)
@@ -69,6 +72,8 @@ def make_store(settings: Settings, time_of: ManualClock | None = None, **options
         clock=manual.clock,
         **options,
     )
+    STORES.add(store)
+    return store
 
 
 def without_redis(settings: Settings) -> Settings:
@@ -125,7 +130,7 @@ def under_another_identity(value: bytes) -> bytes:
 
 def look_around(store: CheckoutStore) -> None:
     """Look for pending rows as a read does when its lease has run out, and bring over what has waited for a while."""
-    due = store.hand_over.renew()
+    due = store.lease.renew()
     assert due is not None, "the lease has not run out, or a tier is away"
     store.publisher.look_around(due)
 

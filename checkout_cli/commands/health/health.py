@@ -309,7 +309,7 @@ def _count(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> Co
     now = store.clock.wall()
     in_redis = redis.connected and store.settings.enable_checkout_sessions
     if in_redis and database.connected:
-        return _tried(store.count)[0]
+        return _tried(store.admin.count)[0]
     if in_redis:
         return _tried(lambda: store.index.count(now))[0]
     if database.connected:

@@ -214,7 +214,7 @@ class Run:
             self._pages(source, started)
         except TierUnavailable as away:
             self._report.unreachable = away
-        self._store.hand_over.write_down()
+        self._store.notes.write_down()
         self._report.seconds = clock.elapsed() - started
         return self._report
 
@@ -254,8 +254,8 @@ def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
 
 def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
     """The same once; returns what the shop took out of our hands."""
-    if store.hand_over.is_fenced:
-        store.hand_over.renew()
+    if store.lease.is_fenced:
+        store.lease.renew()
     names = [row.checkout_id for row in rows]
     identities = store.redis.identities(names)  # before the rows are read: a later restart must void these copies
     if len(identities) < len(names):
@@ -296,7 +296,7 @@ def _publish(
         ends_at = max(row.expires_at, now + (looks[name].ttl or 0))  # reads are noted in the database late
         some.append((msgspec.structs.replace(row, expires_at=ends_at), way))
     again = []
-    for (record, way), outcome in zip(some, store.hand_over.publish_all(some), strict=True):
+    for (record, way), outcome in zip(some, store.publisher.publish_all(some), strict=True):
         if record.body is None:
             counts.ended += 1
         elif outcome is Outcome.SET:

@@ -56,7 +56,7 @@ def statistics(store: CheckoutStore) -> ManagementStatistics:
         beat = last_beat(store, CLEANUP)
     except CheckoutError:  # it is in Redis alone, and the totals are not
         beat = None
-    return ManagementStatistics(store.totals(), store.count(), beat)
+    return ManagementStatistics(store.database.totals(), store.admin.count(), beat)
 
 
 def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:

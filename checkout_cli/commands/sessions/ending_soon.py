@@ -48,7 +48,7 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
     ends |= unlisted
     exact = exact and all_seen
     chosen = heapq.nsmallest(2 * limit, ends, key=ends.__getitem__)
-    found = sorted(store.sightings(chosen), key=_end)[:limit]
+    found = sorted(store.admin.inspect_all(chosen), key=_end)[:limit]
     if len(chosen) == 2 * limit and found and _end(found[-1]) > ends[chosen[-1]]:
         exact = False  # so many of them have a later end in the database, which Redis has not heard of yet
     return EndingSoon(tuple(found), exact)

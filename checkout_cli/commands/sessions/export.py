@@ -223,7 +223,7 @@ class _Export:
     def _judge(self, ids: Sequence[str], found: dict[str, Exported]) -> int:
         """Those that cannot simply be believed, as an operator's look has them; returns how many are no sessions."""
         unreadable = 0
-        for seen in self._store.sightings(ids):
+        for seen in self._store.admin.inspect_all(ids):
             if seen.session is None:
                 unreadable += 1
                 continue

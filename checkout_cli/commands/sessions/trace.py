@@ -125,7 +125,7 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         if is_accepted_id(checkout_id):  # else it was never written by us, and may be no text for a database
             row, conflicts = view_row(store.database, checkout_id), conflicts_of(store.database, checkout_id)
             expected = _expected(store, checkout_id, key, row)
-        if store.hand_over.is_fenced and key is not None and key.identity is not None:
+        if store.lease.is_fenced and key is not None and key.identity is not None:
             replaced = is_replaced(store.database, key.identity)
     except DatabaseUnavailable as away:
         if key is None:

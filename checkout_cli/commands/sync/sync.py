@@ -30,7 +30,7 @@ from checkout_cli.session import Durability
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.flush_log import Conflict
-from checkout_cli.store.hand_over import GRACE
+from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.tier import Look, Opened
@@ -208,7 +208,7 @@ class _Sync:
             report.finished = False
         except (RedisUnavailable, DatabaseUnavailable) as away:
             report.unreachable.append(away)
-        self._store.hand_over.write_down()
+        self._store.notes.write_down()
         return report
 
     def _look(self) -> None:
@@ -304,12 +304,12 @@ class _Sync:
         self._total += self._report.flushed  # what has just come to the database is news to Redis
         for page in self._backlog.rows():
             self._publish_page(page)
-            self._store.hand_over.write_down()
+            self._store.notes.write_down()
             self._step()
 
     def _publish_page(self, page: Sequence[Row]) -> None:
-        if self._store.hand_over.is_fenced:
-            self._store.hand_over.renew()
+        if self._store.lease.is_fenced:
+            self._store.lease.renew()
         self._take_in_page([row.checkout_id for row in page])  # else the publish does, and nobody counts it
         # Before the rows are read: a later restart must void these publishes.
         identities = self._store.redis.identities([row.checkout_id for row in page])

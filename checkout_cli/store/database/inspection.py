@@ -9,7 +9,7 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.schema import CreateIndex
 
 from checkout_cli.store.database.engine import schema_of, to_type
-from checkout_cli.store.database.schema import conflicts, expiry_index, reigns, sessions
+from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
 from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
 from checkout_cli.store.records import Record
 
@@ -80,7 +80,7 @@ def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
         DatabaseUnavailable: the database cannot be asked.
     """
     name = identity.decode()
-    known = select(reigns.c.stamp).where((reigns.c.stamp == name) | reigns.c.stamp.endswith(f" {name}"))
+    known = select(epochs.c.stamp).where((epochs.c.stamp == name) | epochs.c.stamp.endswith(f" {name}"))
     with database.transaction() as connection:
         stamp = connection.scalar(known)
         return stamp is not None and connection.scalar(latest_stamp(stamp.rpartition(" ")[0])) != stamp

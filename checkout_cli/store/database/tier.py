@@ -51,8 +51,8 @@ from checkout_cli.store.database import schema
 from checkout_cli.store.database.engine import Prepared, create_file, make_engine, no_tables, schema_of, transaction
 from checkout_cli.store.database.external_writers import ExternalWrites, add_writes, read_writes
 from checkout_cli.store.database.own_tables import own_tables
-from checkout_cli.store.database.schema import locks, reigns, sessions, totals
-from checkout_cli.store.records import Record, Reign, Totals
+from checkout_cli.store.database.schema import epochs, locks, sessions, totals
+from checkout_cli.store.records import Epoch, Record, Totals
 
 PAGE = 500
 """Rows to read at a time."""
@@ -388,15 +388,15 @@ class DatabaseTier:
             rows = connection.execute(_PENDING, {"limit": limit}).all()
             return [Pending(*row) for row in rows], read_writes(connection)
 
-    def note_published(self, versions: Mapping[str, int], reign: Reign | None = None) -> None:
+    def note_published(self, versions: Mapping[str, int], epoch: Epoch | None = None) -> None:
         """Note which versions Redis has; never backwards, and losing this note is harmless.
 
-        With ``reign``, only while that is the latest primary of its shard: what an old one has, the new one may lack.
+        With ``epoch``, only while that is the latest primary of its shard: what an old one has, the new one may lack.
         """
         if not versions:
             return
         parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
-        statement = _NOTE if reign is None else _NOTE.where(latest_stamp(reign.shard).scalar_subquery() == reign.stamp)
+        statement = _NOTE if epoch is None else _NOTE.where(latest_stamp(epoch.shard).scalar_subquery() == epoch.stamp)
         with self.transaction() as connection:
             connection.execute(statement, parameters)
 
@@ -764,8 +764,8 @@ def by_end(
 
 def latest_stamp(shard: str) -> Select[Any]:
     """The stamp of the latest primary of a shard; without a shard, of the latest primary that there was."""
-    latest = select(reigns.c.stamp).order_by(reigns.c.number.desc()).limit(1)
-    return latest.where(reigns.c.stamp.startswith(f"{shard} ", autoescape=True)) if shard else latest
+    latest = select(epochs.c.stamp).order_by(epochs.c.number.desc()).limit(1)
+    return latest.where(epochs.c.stamp.startswith(f"{shard} ", autoescape=True)) if shard else latest
 
 
 def _record(row: Any) -> Record:

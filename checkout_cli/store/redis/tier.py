@@ -6,7 +6,6 @@ and from there to one server, or to those of a cluster that have the keys.
 
 from __future__ import annotations
 
-import logging
 import random
 import secrets
 import time
@@ -49,9 +48,6 @@ KEYS_AT_ONCE = 1000
 _CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
 _DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
 _LENGTHEN, _ENDOW = register(Script("lengthen")), register(Script("endow"))
-
-
-_log = logging.getLogger("checkout_cli.store")
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -254,17 +250,17 @@ class RedisTier:
         return _CLAIM.call_on(keys, token, self._ttl, FILL_TIME)
 
     def publish(
-        self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None, also: Sequence[Command] = ()
+        self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None
     ) -> tuple[Outcome, Opened]:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
         ``now`` is the time in milliseconds; ``accounted`` are bytes that the database has accounted for in this very
-        operation. What goes ``also`` goes once, and may fail unheard. Returns the outcome, and what lies there now.
+        operation. Returns the outcome, and what lies there now.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
         script, index = self._publishing(record, opened, now, publication)
-        reply = self.with_index(script, index, opened, also=also)
+        reply = self.with_index(script, index, opened)
         return self._published(record, opened, now, publication, reply)
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
@@ -354,19 +350,10 @@ class RedisTier:
             keys.append(PENDING.encode())
         return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
-    def with_index(self, script: Command, change: IndexChange, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
-        """A script's reply, its change of the index sent along, both over the very server that answered *open*.
-
-        What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
-        """
-        entering = self.index_place.entering(change)
-        commands = (script, *entering.commands, *also)
-        _, (outcome, *replies) = self.exchange(*commands, identity=opened.identity, bound=True, lenient=True)
-        for reply in replies[len(entering.commands) :]:
-            if isinstance(reply, CheckoutError):
-                _log.debug("not counted: %s", reply)
+    def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
+        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
+        (outcome,) = self.with_index_all([(script, change)], opened.identity)
         _raise(outcome)
-        self.index_place.check(entering, replies[: len(entering.commands)])
         return outcome
 
     def with_index_all(self, some: Sequence[tuple[Command, IndexChange]], identity: bytes | None) -> list[Any]:

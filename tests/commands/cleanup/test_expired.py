@@ -74,7 +74,7 @@ def fill(store: CheckoutStore, number: int, *, beginning: str = "session") -> li
 def expire(store: CheckoutStore, clock: ManualClock, names: list[str]) -> None:
     for name in names:
         evict(store, name)
-    store.hand_over.write_down()
+    store.notes.write_down()
     clock.advance(HOUR)
 
 
@@ -117,10 +117,10 @@ def test_totals_go_on_counting_what_was_removed(store: CheckoutStore, clock: Man
     names = fill(store, 4)
     store.set_payment_status(names[0], "paid", order_id="o-1")
     store.set_payment_status(names[1], "failed")
-    before = store.totals()
+    before = store.database.totals()
     expire(store, clock, names)
     assert clean_up(store).removed_from_database == 4
-    assert store.totals() == before
+    assert store.database.totals() == before
     assert (before.created, before.completed, before.failed) == (4, 1, 1)
 
 
@@ -144,7 +144,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(store: CheckoutStore, clo
 
 def test_sessions_in_use_are_kept_and_get_their_real_expiry(store: CheckoutStore, clock: ManualClock) -> None:
     names = fill(store, 3)
-    store.hand_over.write_down()
+    store.notes.write_down()
     clock.advance(HOUR)  # their keys live on in Redis: somebody has read them, and told neither index nor database
     report = clean_up(store)
     assert (report.removed_from_index, report.removed_from_database, report.still_alive) == (0, 0, 3)

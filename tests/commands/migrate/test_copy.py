@@ -154,7 +154,7 @@ def test_a_session_that_was_read_since_gets_its_longer_life(move: Move) -> None:
 def test_what_only_redis_has_is_brought_to_the_database_and_not_to_two_places(move: Move) -> None:
     create_in_redis_alone(move.store.settings, "alone-0001", notes="only here")
     fill(move.store, 1)
-    move.store.hand_over.write_down()
+    move.store.notes.write_down()
     update_in_redis_alone(move.store.settings, "session-0000", notes="changed here")
     counts = move.run().checkpoint.counts
     assert (counts.flushed, counts.dirty, counts.ended) == (2, 0, 0)
@@ -180,7 +180,7 @@ def test_while_the_database_cannot_take_it_it_stays_and_is_told(move: Move) -> N
 
 def test_an_external_write_is_brought_to_the_database_first(move: Move) -> None:
     fill(move.store, 1)
-    move.store.hand_over.write_down()
+    move.store.notes.write_down()
     write_externally(move.store, "session-0000", paymentStatus="paid")
     counts = move.run().checkpoint.counts
     assert (counts.flushed, counts.published, counts.external) == (1, 1, 0)

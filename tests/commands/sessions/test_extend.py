@@ -29,7 +29,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 def test_both_tiers_end_it_later(store: CheckoutStore, valkey: ValkeyServer) -> None:
     store.create({}, checkout_id=ID)
-    before = store.peek(ID).expires_at
+    before = store.admin.inspect(ID).expires_at
     longer = extend(store, ID, 600)
     assert (longer.in_redis, longer.in_database, longer.capped) == (True, True, False)
     assert longer.after == longer.before + 600_000
@@ -114,7 +114,7 @@ def test_a_write_in_between_is_not_lost_and_the_session_lives_longer_all_the_sam
             other.update(ID, {"notes": "written meanwhile"})
         return found
 
-    seen = store.peek(ID)
+    seen = store.admin.inspect(ID)
     monkeypatch.setattr(store, "peek", lambda _: seen)
     monkeypatch.setattr(store.redis, "look", look_then_write)
     longer = extend(store, ID, 3600)

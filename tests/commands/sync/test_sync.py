@@ -429,7 +429,7 @@ class TestCounts:
 
     def test_a_session_of_redis_alone_is_seen_as_one_that_waits(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
-        (sighting,) = store.iterate()
+        (sighting,) = store.admin.iterate()
         assert sighting.session is not None
         assert (sighting.session.version, sighting.session.dirty) == (1, 1)
         assert pending_counts(store).to_database == 1

@@ -125,15 +125,15 @@ def test_count_says_when_it_was_cut_short(store: CheckoutStore, monkeypatch: pyt
 def test_what_redis_lost_is_listed_once(store: CheckoutStore, lost: str) -> None:
     store.create({}, checkout_id="session-1")
     store.create({}, checkout_id="session-2")
-    store.hand_over.write_down()
+    store.notes.write_down()
     if "index" in lost:
         store.redis.ask(("DEL", INDEX))
     if "keys" in lost:
         evict(store, "session-1")
     if lost == "index and keys":
         evict(store, "session-2")
-    assert sorted(sighting.checkout_id for sighting in store.iterate()) == ["session-1", "session-2"]
-    assert store.count().number == 2
+    assert sorted(sighting.checkout_id for sighting in store.admin.iterate()) == ["session-1", "session-2"]
+    assert store.admin.count().number == 2
 
 
 def test_members_that_are_no_text_survive(store: CheckoutStore) -> None:

@@ -1,7 +1,7 @@
 """Memory as the last resort: when neither Redis nor the database can be reached.
 
 A caller that accepts memory gets an acknowledgement that says so. As soon as the database is back, whatever touches
-the session hands it over first, exactly once, as it does with what only Redis has.
+the session flushes it first, exactly once, as it does with what only Redis has.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from checkout_cli.clock import Clock
-from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, WriteConflict
-from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
+from checkout_cli.errors import WriteConflict
+from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.store.database.flush_log import Dirty, FlushLog, Source
 from checkout_cli.store.memory_tier import Kept, MemoryTier
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value
@@ -18,67 +18,49 @@ from checkout_cli.store.records import Record
 from checkout_cli.store.versions import Changes, Versions
 
 
-class LastResort:
+class MemoryAlone:
     """What the store does without any server. Thread-safe."""
 
     def __init__(self, memory: MemoryTier, flush_log: FlushLog, versions: Versions, clock: Clock) -> None:
-        """``flush_log`` takes what is handed over."""
+        """``flush_log`` takes what is flushed."""
         self._memory = memory
         self._flush_log = flush_log
         self._versions = versions
         self._clock = clock
 
-    def get(self, checkout_id: str, away: DatabaseUnavailable) -> Session:
+    def get(self, checkout_id: str) -> Session | None:
         """The session as memory has it, granted the full TTL again; without one, whether it exists cannot be known."""
-        kept = self._memory.read(checkout_id, self._clock.wall())
+        now = self._clock.wall()
+        kept = self._memory.read(checkout_id, now)
         if kept is None:
-            raise away
+            return None
         self._versions.check_age(checkout_id, kept.record.created_at)
         slid = msgspec.structs.replace(kept.record, expires_at=self._versions.expiry(kept.record.created_at))
-        self._memory.keep(
-            slid, kept.write_ids, seen=kept, now=self._clock.wall()
-        )  # where it has changed meanwhile, that granted it
+        self._memory.keep(slid, kept.write_ids, seen=kept, now=now)  # where it has changed meanwhile, that granted it
         return _session(slid)
 
-    def create(
-        self, record: Record, write_id: str, require: Durability | None, away: DatabaseUnavailable
-    ) -> Acknowledgement:
-        """Keep a new session in memory, if the caller accepts that.
+    def create(self, record: Record) -> Acknowledgement:
+        """Keep a new session in memory.
 
         Raises:
-            DurabilityUnavailable: the caller does not, or memory is full.
+            DurabilityUnavailable: memory is full.
         """
-        _insist(require, away)
-        return self._keep(msgspec.structs.replace(record, version=0), write_id, None)
+        return self._keep(msgspec.structs.replace(record, version=0), record.write_id, None)
 
-    def update(
-        self,
-        checkout_id: str,
-        changes: Changes,
-        write_id: str,
-        require: Durability | None,
-        away: DatabaseUnavailable,
-    ) -> Acknowledgement:
-        """Change a session that memory has, if the caller accepts that.
-
-        Raises:
-            DurabilityUnavailable: the caller does not.
-            DatabaseUnavailable: memory does not have the session.
-        """
-        _insist(require, away)
+    def update(self, checkout_id: str, changes: Changes, write_id: str) -> Acknowledgement | None:
+        """Change a session that memory has; ``None`` where it has none."""
         kept = self._memory.read(checkout_id, self._clock.wall())
         if kept is None:
-            raise away
+            return None
         changed = msgspec.structs.replace(self._versions.next(kept.record, changes), version=kept.record.version)
         return self._keep(changed, write_id, kept)
 
-    def delete(self, checkout_id: str, away: DatabaseUnavailable) -> None:
-        """Forget a session that only memory has."""
+    def delete(self, checkout_id: str) -> bool:
+        """Forget a session that only memory has; false where it may be elsewhere."""
         kept = self._memory.read(checkout_id, self._clock.wall())
-        if kept is None or kept.record.version or not self._memory.release(checkout_id, kept):
-            raise away
+        return kept is not None and not kept.record.version and self._memory.release(checkout_id, kept)
 
-    def hand_over(self, checkout_id: str) -> None:
+    def flush(self, checkout_id: str) -> None:
         """Bring to the database what only memory has, or to the conflict log.
 
         Raises:
@@ -99,13 +81,6 @@ class LastResort:
         if not self._memory.keep(record, write_ids, seen=seen, now=self._clock.wall()):
             raise WriteConflict(f"session {record.checkout_id} was changed by another thread meanwhile")
         return Acknowledgement(_session(record), Durability.MEMORY, published=False)
-
-
-def _insist(require: Durability | None, away: DatabaseUnavailable) -> None:
-    if require is not None and not at_least(Durability.MEMORY, require):
-        raise DurabilityUnavailable(
-            f"neither Redis nor the database can be reached, and memory does not last: {away}"
-        ) from away
 
 
 def _session(record: Record) -> Session:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -47,11 +48,12 @@ EXPECTED = "expected"
 _log = logging.getLogger("checkout_cli.store")
 
 
-class Sightings:
-    """An operator's view over all tiers. Thread-safe."""
+class Admin:
+    """All tiers as operators see them. Thread-safe."""
 
     def __init__(
         self,
+        settings: Settings,
         redis: RedisTier,
         index: RedisIndex,
         database: DatabaseTier,
@@ -60,6 +62,7 @@ class Sightings:
         clock: Clock,
     ) -> None:
         """``flush_log`` tells what a flush would do."""
+        self._uses_redis = settings.enable_checkout_sessions
         self._flush_log = flush_log
         self._redis = redis
         self._index = index
@@ -69,9 +72,14 @@ class Sightings:
 
     # One session
 
-    def of(self, checkout_id: str, *, use_redis: bool) -> Sighting:
-        """One session, as the tier that is to be believed has it."""
-        look, redis_away = self._look(checkout_id) if use_redis else (Look(None, None, 0), None)
+    def inspect(self, checkout_id: str) -> Sighting:
+        """One session, as the tier that is to be believed has it.
+
+        Raises:
+            SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
+            TierUnavailable: it may exist, and the tiers that would know are unavailable.
+        """
+        look, redis_away = self._look(checkout_id) if self._uses_redis else (Look(None, None, 0), None)
         try:
             row = self._database.read(checkout_id) if is_accepted_id(checkout_id) else None
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
@@ -110,8 +118,14 @@ class Sightings:
 
     # All sessions
 
-    def all(self, tier: TierName | None) -> Iterator[Sighting]:
-        """Every session of a tier; without one, of Redis and what it lacks, or of the database if Redis is away."""
+    def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
+        """All sessions, those that expire last first, page by page; a value that is no session is among them.
+
+        ``tier`` looks only there. Without it, Redis is asked, with the database for what Redis lacks; or the database,
+        where Redis is unavailable.
+        """
+        if tier is None and not self._uses_redis:
+            tier = TierName.DATABASE
         if tier is TierName.REDIS:
             yield from self._in_redis(use_database=False)
         elif tier is TierName.DATABASE:
@@ -225,8 +239,8 @@ class Sightings:
             _log.debug("what is flushed cannot be told now: %s", away)
             return {}
 
-    def some(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
-        """Several sessions, by their ids, each compared with its row."""
+    def inspect_all(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
+        """Several sessions, by their ids, each compared with its row; those that are nowhere alive are left out."""
         looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
         rows = self._rows([name for name in checkout_ids if is_accepted_id(name)])
         yield from self._judged(checkout_ids, looks, rows)
@@ -257,13 +271,15 @@ class Sightings:
     def _in_memory(self) -> Iterator[Sighting]:
         yield from (row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
 
-    def count(self, *, use_redis: bool) -> Count:
-        """How many sessions are alive, according to whichever of the index and the database knows of more.
+    def count(self) -> Count:
+        """How many sessions are alive: what the index knows, or the database where that knows of more.
+
+        Redis may have been restarted empty, and the database does not know other programs' sessions.
 
         Raises:
             TierUnavailable: neither can be reached.
         """
-        if not use_redis:
+        if not self._uses_redis:
             return self._count_rows()
         try:
             listed = self._index.count(self._clock.wall())
@@ -281,8 +297,8 @@ class Sightings:
 
     # By the beginning of an id
 
-    def matching(self, prefix: str, limit: int, *, use_redis: bool) -> list[str]:
-        """Ids that begin with ``prefix``, from every durable tier that can be reached.
+    def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        """At most ``limit`` ids that begin with ``prefix``, from every durable tier that can be reached.
 
         Raises:
             TierUnavailable: none can.
@@ -290,7 +306,7 @@ class Sightings:
         sources: list[Callable[[], list[str]]] = []
         if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
             sources.append(lambda: self._database.matching(prefix, limit))
-        if use_redis:
+        if self._uses_redis:
             sources.append(lambda: self._matching_keys(prefix, limit))
         found: dict[str, None] = {}
         problems: list[TierUnavailable | AccessDenied] = []
