@@ -27,8 +27,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
 from checkout_cli.session import Session, TierName, decode
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.flush_log import FlushLog
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.ids import writes
@@ -56,7 +56,7 @@ class Admin:
         settings: Settings,
         redis: RedisTier,
         index: RedisIndex,
-        database: DatabaseTier,
+        database: DatabaseAdmin,
         memory: MemoryTier,
         flush_log: FlushLog,
         clock: Clock,

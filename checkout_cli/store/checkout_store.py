@@ -31,9 +31,9 @@ from checkout_cli.keys import accepted_id
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
 from checkout_cli.store.bookkeeping import Bookkeeping, measured
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.external_writers import ExternalWriters
 from checkout_cli.store.database.flush_log import FlushLog
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.deletion import Deletion
 from checkout_cli.store.expiry import ExpiryField
 from checkout_cli.store.flusher import Flusher, Settled
@@ -71,7 +71,7 @@ class CheckoutStore:
         self,
         settings: Settings,
         redis: RedisTier,
-        database: DatabaseTier,
+        database: DatabaseAdmin,
         *,
         clock: Clock | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -124,7 +124,7 @@ class CheckoutStore:
         Raises:
             ConfigurationError: the database's URL or a file that the settings name is wrong.
         """
-        return cls(settings, RedisTier(settings), DatabaseTier(settings))
+        return cls(settings, RedisTier(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
         """Write down what was kept for later, and close all connections."""

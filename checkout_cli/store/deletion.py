@@ -75,7 +75,7 @@ class Deletion:
         tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
         self._lease.note_unpublished(tombstone)
         now = self._clock.wall()
-        if not self._database.bury(row.checkout_id, seen=row.version, now=now, write_id=write_id):
+        if not self._database.delete(row.checkout_id, seen=row.version, now=now, write_id=write_id):
             return False
         self._publisher.publish(tombstone, settled)
         return True
@@ -89,7 +89,7 @@ class Deletion:
             self._remove(checkout_id, opened)  # nobody can adopt it, so nothing can bring it back but its own program
             return True
         now = self._clock.wall()
-        if not self._database.entomb(checkout_id, now=now, write_id=write_id):
+        if not self._database.insert_tombstone(checkout_id, now=now, write_id=write_id):
             return False
         tombstone = Record(checkout_id, 1, None, now, now, write_id)
         if opened.raw is None:
@@ -122,7 +122,9 @@ class Deletion:
         write_id = first_of(self._new_token())
         tombstone = msgspec.structs.replace(record, version=record.version + 1, body=None, write_id=write_id)
         self._lease.note_unpublished(tombstone)
-        if not self._database.bury_deleted(record.checkout_id, seen=record.version, now=now, write_id=write_id):
+        if not self._database.delete(
+            record.checkout_id, seen=record.version, now=now, write_id=write_id, by_external_writer=True
+        ):
             return False
         self._publisher.publish(tombstone, Settled(opened))
         _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
@@ -136,7 +138,7 @@ class Deletion:
         now, write_id = self._clock.wall(), first_of(self._new_token())
         record = msgspec.structs.replace(record, write_id=write_id)
         self._lease.note_unpublished(record)
-        if not self._database.unbury(record, deletion=deletion, now=now, write_id=write_id):
+        if not self._database.restore(record, deletion=deletion, now=now, write_id=write_id):
             return False
         self._publisher.publish(record, None if opened is None else Settled(opened))
         return True

@@ -153,7 +153,7 @@ def with_late_filler(
         shop = make_shop(scenario.settings)
         writer, filler, other = shop.process(), shop.process(), shop.process()
         shop.create(writer)
-        commit = Checkpoint(writer.database, "bury" if "deletion" in how else "update")
+        commit = Checkpoint(writer.database, "delete" if "deletion" in how else "update")
         writing = background(shop.delete if "deletion" in how else shop.update, writer)
         commit.wait()  # it has opened the session, which lies there still
         evict(other, ID)

@@ -10,7 +10,7 @@ import sqlalchemy
 from checkout_cli.config.settings import Settings
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.lease import Lease
 from checkout_cli.store.records import Epoch
 from tests.faults.harness import ID, Shop, part, trusted_again
@@ -62,13 +62,13 @@ def test_without_the_fence_the_new_primary_is_read_stale(
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    noted = DatabaseTier.note_published
+    noted = DatabaseAdmin.note_published
 
-    def whichever_epoch(tier: DatabaseTier, versions: Mapping[str, int], _: Epoch | None = None) -> None:
+    def whichever_epoch(tier: DatabaseAdmin, versions: Mapping[str, int], _: Epoch | None = None) -> None:
         noted(tier, versions)
 
     monkeypatch.setattr(Lease, "is_fenced_off", lambda *_: False)
-    monkeypatch.setattr(DatabaseTier, "note_published", whichever_epoch)
+    monkeypatch.setattr(DatabaseAdmin, "note_published", whichever_epoch)
     shop = Shop(settings_behind_sentinel, clock)
     shop.process().database.create_schema()
     try:

@@ -213,7 +213,7 @@ class Reading(Steps):
         there = make_opened(self._server(state, thread).identity, None)
         yield "begins to hand over", self._go(state, number, "row", there=there)
 
-    # DatabaseTier.read
+    # DatabaseAdmin.read
 
     def _at_row(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         """What the database has: to be published, or to be written upon."""

@@ -44,7 +44,7 @@ def test_who_adopts_it_meanwhile_loses_it_too(
 ) -> None:
     with valkey.client() as client:
         client.set(session_key(ID), VALUE, ex=1000)
-    entomb = store.database.entomb
+    entomb = store.database.insert_tombstone
 
     def adopted_first(checkout_id: str, *, now: int, write_id: str) -> bool:
         monkeypatch.undo()
@@ -52,7 +52,7 @@ def test_who_adopts_it_meanwhile_loses_it_too(
             assert other.update(ID, {"notes": "adopted"}).session.version == 2
         return entomb(checkout_id, now=now, write_id=write_id)
 
-    monkeypatch.setattr(store.database, "entomb", adopted_first)
+    monkeypatch.setattr(store.database, "insert_tombstone", adopted_first)
     store.delete(ID)
     with CheckoutStore.open(settings) as other, pytest.raises(SessionDeleted):
         other.get(ID)

@@ -437,14 +437,14 @@ def test_a_write_just_after_our_deletion_is_in_the_conflict_log(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({}, checkout_id=ID)
-    bury = store.database.bury
+    bury = store.database.delete
 
     def bury_and_be_overtaken(*arguments: Any, **options: Any) -> bool:
         done = bury(*arguments, **options)
         external_write(store, PAID)
         return done
 
-    monkeypatch.setattr(store.database, "bury", bury_and_be_overtaken)
+    monkeypatch.setattr(store.database, "delete", bury_and_be_overtaken)
     store.delete(ID)
     assert (row_of(store).body, raw(store, ID)) == (None, None)
     (conflict,) = conflicts(store)

@@ -205,7 +205,7 @@ def test_without_any_tier_nothing_can_be_matched(
     alone = another(without_redis(settings))
     monkeypatch.setattr(alone.database, "matching", database_away)
     with pytest.raises(TierUnavailable):
-        alone.matching("session")
+        alone.admin.matching("session")
     switched_off = another(replace(settings, enable_checkout_sessions=False))
     store.create({}, checkout_id=ID)
-    assert switched_off.matching("session") == [ID]
+    assert switched_off.admin.matching("session") == [ID]

@@ -181,14 +181,14 @@ def dirty_values(store: CheckoutStore, patch: Patch) -> None:
 
 def tombstone(store: CheckoutStore, patch: Patch) -> None:
     """A deletion leaves no row."""
-    bury = store.database.bury
+    bury = store.database.delete
 
     def bury_and_forget(checkout_id: str, **options: Any) -> bool:
         done = bury(checkout_id, **options)
         store.database.erase(checkout_id)
         return done
 
-    patch(store.database, "bury", bury_and_forget)
+    patch(store.database, "delete", bury_and_forget)
 
 
 # Flushing

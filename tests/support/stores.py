@@ -20,7 +20,7 @@ from checkout_cli.session import STORE_FIELD, TierName, iso
 from checkout_cli.session import decode as decode_body
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.protocol.value import Value, decode, encode_value
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.tier import RedisTier
@@ -68,7 +68,7 @@ def make_store(settings: Settings, time_of: ManualClock | None = None, **options
         settings,
         options.pop("redis", None) or RedisTier(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
         options.pop("database", None)
-        or DatabaseTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
+        or DatabaseAdmin(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
         clock=manual.clock,
         **options,
     )

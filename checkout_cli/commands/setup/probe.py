@@ -15,7 +15,7 @@ from checkout_cli.session import PaymentStatus, TierName, iso
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.database.tier import DatabaseTier
+    from checkout_cli.store.database.admin import DatabaseAdmin
     from checkout_cli.store.records import Record
     from checkout_cli.store.redis.tier import RedisTier
 
@@ -88,7 +88,7 @@ def _value(tier: RedisTier, probe_id: str) -> bytes | None:
     return tier.look([probe_id])[0].value
 
 
-def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> Proof:
+def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> Proof:
     """Write, read, expire and delete a session in the database.
 
     Raises:
@@ -103,7 +103,7 @@ def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> Proof:
         if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
         expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock)
-        buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
+        buried = tier.delete(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
         remains = tier.read(probe_id)
         if not buried or remains is None or remains.body is not None:
             raise ProbeFailed("the database deleted a session and still has it")

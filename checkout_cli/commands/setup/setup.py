@@ -279,11 +279,11 @@ class _Setup:
 
     def _database(self, settings: Settings) -> Check:
         """Whether the database answers and has our tables, which a set-up creates."""
-        from checkout_cli.store.database.tier import DatabaseTier
+        from checkout_cli.store.database.admin import DatabaseAdmin
 
         place = settings.database_place
         try:
-            with closing(DatabaseTier(settings)) as tier:
+            with closing(DatabaseAdmin(settings)) as tier:
                 if not self._looked_only and (done := tier.upgrade_schema()) is not None:
                     self.changed.append("database schema")
                     return Check("database", Status.OK, f"{place}: {_made(done)}")
@@ -309,7 +309,7 @@ class _Setup:
         return _proof(name, lambda: probe.probe_redis(settings, self._ids(), self._clock, round_trip))
 
     def _database_probe(self, settings: Settings, database: Check) -> Check:
-        from checkout_cli.store.database.tier import DatabaseTier
+        from checkout_cli.store.database.admin import DatabaseAdmin
 
         name = "probe database"
         if self._looked_only:
@@ -318,7 +318,7 @@ class _Setup:
             return Check(name, Status.SKIPPED, "the database cannot be used")
 
         def prove() -> probe.Proof:
-            with closing(DatabaseTier(settings)) as tier:
+            with closing(DatabaseAdmin(settings)) as tier:
                 return probe.probe_database(tier, self._ids(), self._clock)
 
         return _proof(name, prove)

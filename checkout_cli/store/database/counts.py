@@ -14,8 +14,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, case, func, literal_column, select
 
 from checkout_cli.session import PaymentStatus
+from checkout_cli.store.database.admin import DatabaseAdmin, by_end
 from checkout_cli.store.database.schema import sessions
-from checkout_cli.store.database.tier import FOREIGN, DatabaseTier, by_end
+from checkout_cli.store.database.tier import FOREIGN
 
 DELETED = "deleted"
 """In place of a status: the session was deleted since."""
@@ -37,7 +38,7 @@ class MinuteCounts(msgspec.Struct, frozen=True):
 class DatabaseCounts:
     """Counts over the rows of a window. Every method may raise ``DatabaseUnavailable``."""
 
-    def __init__(self, database: DatabaseTier) -> None:
+    def __init__(self, database: DatabaseAdmin) -> None:
         """``database`` gives the transactions."""
         self._database = database
 
