@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from checkout_cli.config.settings import Settings
     from checkout_cli.store.checkout_store import CheckoutStore
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 DEFAULT_TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
@@ -94,13 +94,13 @@ class Context:
         logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
         return CheckoutStore.open(self.settings(timeout))
 
-    def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisTier]:
+    def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisAdmin]:
         """Redis alone, for what asks nothing of the database: SQLAlchemy takes longer to load than many an answer."""
         from contextlib import closing
 
-        from checkout_cli.store.redis.tier import RedisTier
+        from checkout_cli.store.redis.admin import RedisAdmin
 
-        return closing(RedisTier(self.settings(timeout)))
+        return closing(RedisAdmin(self.settings(timeout)))
 
 
 def context_of(typer_context: typer.Context) -> Context:

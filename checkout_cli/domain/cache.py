@@ -29,8 +29,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import check_fields, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import Command, decoded, encoded
-from checkout_cli.store.redis.tier import KEYS_AT_ONCE
 
 LARGEST_ENTRY = 64 * 1024
 """Bytes of an entry; a larger one is not written, and not read."""

@@ -18,8 +18,8 @@ from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import Command, decoded, encoded
-from checkout_cli.store.redis.tier import KEYS_AT_ONCE
 
 LARGEST_STEP = KEYS_AT_ONCE
 FIRST_CURSOR = "0"

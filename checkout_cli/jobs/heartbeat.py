@@ -10,8 +10,8 @@ from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import Command
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
 """For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""

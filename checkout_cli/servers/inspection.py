@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command, decoded
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import RedisTier
 
 _T = TypeVar("_T")
 
@@ -127,8 +127,8 @@ class Inspector:
         return {name: value for name, value in settings.items() if not name.endswith(_SECRET_SETTINGS)}
 
 
-def of_each_server(redis: RedisTier, ask: Callable[[Inspector], _T]) -> list[_T]:
-    """The answers of all servers: of a cluster, without those that are away (``RedisTier.missing_servers``).
+def of_each_server(redis: RedisAdmin, ask: Callable[[Inspector], _T]) -> list[_T]:
+    """The answers of all servers: of a cluster, without those that are away (``RedisAdmin.missing_servers``).
 
     Raises:
         CommandDenied, CommandUnknown: a server refuses what is asked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import bindparam, select
@@ -12,9 +13,10 @@ from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.redis.opened import Look
 from checkout_cli.store.redis.pending import is_dirty
-from checkout_cli.store.redis.tier import Look, RedisTier
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
@@ -44,14 +46,14 @@ class Waiting(msgspec.Struct, frozen=True):
     exact: bool = True
 
 
+@dataclass(eq=False)
 class Backlog:
     """What waits. Methods raise ``RedisUnavailable``, ``AccessDenied`` or ``DatabaseUnavailable``."""
 
-    def __init__(self, redis: RedisTier, database: DatabaseTier, *, session_ttl: float) -> None:
-        """``session_ttl`` is in seconds."""
-        self._redis = redis
-        self._database = database
-        self._ttl = int(session_ttl * 1000)
+    redis: RedisAdmin
+    database: DatabaseTier
+    session_ttl: float
+    """Seconds."""
 
     # Database → Redis
 
@@ -79,13 +81,13 @@ class Backlog:
 
     def _looks(self, checkout_ids: Sequence[str]) -> Iterator[Look]:
         for start in range(0, len(checkout_ids), FETCHED_AT_ONCE):
-            yield from self._redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
+            yield from self.redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
 
     def rows(self) -> Iterator[list[Row]]:
         """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
         last = ""
         while True:
-            with self._database.transaction() as connection:
+            with self.database.transaction() as connection:
                 page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": PAGE})]
             if page:
                 yield page
@@ -113,13 +115,13 @@ class Backlog:
 
     def number_for_database(self) -> int:
         """How many sessions were written to Redis alone."""
-        return int(self._redis.ask(("SCARD", PENDING)))
+        return int(self.redis.ask(("SCARD", PENDING)))
 
     def ids(self) -> Iterator[list[str]]:
         """Their ids, in pages; one may come twice."""
         cursor = b"0"
         while True:
-            cursor, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", PAGE))
+            cursor, members = self.redis.ask(("SSCAN", PENDING, cursor, "COUNT", PAGE))
             ids = [decoded(member) for member in members]
             yield from (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
             if cursor == b"0":
@@ -134,7 +136,7 @@ class Backlog:
             expires_at = milliseconds_of(decode(copy.body).get("expiresAt"))
         except SessionCorrupt:
             return None
-        return None if expires_at is None else expires_at - self._ttl
+        return None if expires_at is None else expires_at - int(self.session_ttl * 1000)
 
 
 _PAGE = (

@@ -45,8 +45,9 @@ from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.reading import Reading
 from checkout_cli.store.records import Record
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis_alone import RedisAlone, insist
 from checkout_cli.store.versions import Changes, Versions
 
@@ -70,7 +71,7 @@ class CheckoutStore:
     def __init__(
         self,
         settings: Settings,
-        redis: RedisTier,
+        redis: RedisAdmin,
         database: DatabaseAdmin,
         *,
         clock: Clock | None = None,
@@ -92,10 +93,13 @@ class CheckoutStore:
         self.external = ExternalWriters(database)
         self.flush_log = flush_log = FlushLog(database, self.external, new_token)
         self.bookkeeping = books = Bookkeeping(settings, redis, clock)
-        self.notes = notes = Notes(database, touch_after=int(settings.session_ttl * 100))
+        self.notes = notes = Notes(database, touch_after=versions.tenth_of_ttl)
         self.lease = lease = Lease(settings, redis, database, notes, clock)
         self.flusher = flusher = Flusher(redis, database, flush_log, lease, books, versions, clock, new_token)
-        self.publisher = Publisher(settings, redis, self.index, database, lease, notes, flusher, clock)
+        moves, honours_deletes = IndexMoves(redis, self.index), settings.external_deletes == "honour"
+        self.publisher = Publisher(
+            redis, moves, database, lease, notes, flusher, clock, versions.tenth_of_ttl, honours_deletes
+        )
         self.expiry = ExpiryField(redis, versions, clock)
         self.redis_alone = RedisAlone(redis, flusher, versions, new_token)
         self.memory_alone = MemoryAlone(self.memory, flush_log, versions, clock)
@@ -124,7 +128,7 @@ class CheckoutStore:
         Raises:
             ConfigurationError: the database's URL or a file that the settings name is wrong.
         """
-        return cls(settings, RedisTier(settings), DatabaseAdmin(settings))
+        return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
         """Write down what was kept for later, and close all connections."""

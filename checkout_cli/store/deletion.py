@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,30 +19,22 @@ from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Opened, RedisTier
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import RedisTier
 
 _log = logging.getLogger("checkout_cli.store")
 
 
+@dataclass(eq=False)
 class Deletion:
     """Deletes for one store. Thread-safe. Its methods may raise ``DatabaseUnavailable``."""
 
-    def __init__(
-        self,
-        redis: RedisTier,
-        database: DatabaseTier,
-        lease: Lease,
-        publisher: Publisher,
-        clock: Clock,
-        new_token: Callable[[], str],
-    ) -> None:
-        """``publisher`` takes the session out of Redis, or leaves the row pending."""
-        self._new_token = new_token
-        self._redis = redis
-        self._database = database
-        self._lease = lease
-        self._publisher = publisher
-        self._clock = clock
+    redis: RedisTier
+    database: DatabaseTier
+    lease: Lease
+    publisher: Publisher
+    clock: Clock
+    new_token: Callable[[], str]
 
     def delete(
         self,
@@ -62,10 +55,10 @@ class Deletion:
         """
         opened = None if settled is None else settled.opened
         if row is not None and row.body is None:
-            self._publisher.publish(row, settled)
+            self.publisher.publish(row, settled)
             raise SessionDeleted(f"session {checkout_id} was deleted already")
         if seen is not None and not _is_as_seen(row, opened, seen, digest):
-            self._publisher.release_claim(checkout_id, opened)
+            self.publisher.release_claim(checkout_id, opened)
             raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
         if row is None:
             return self._external(checkout_id, opened, write_id)
@@ -73,60 +66,60 @@ class Deletion:
 
     def _row(self, row: Record, settled: Settled | None, write_id: str) -> bool:
         tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
-        self._lease.note_unpublished(tombstone)
-        now = self._clock.wall()
-        if not self._database.delete(row.checkout_id, seen=row.version, now=now, write_id=write_id):
+        self.lease.note_unpublished(tombstone)
+        now = self.clock.wall()
+        if not self.database.delete(row.checkout_id, seen=row.version, now=now, write_id=write_id):
             return False
-        self._publisher.publish(tombstone, settled)
+        self.publisher.publish(tombstone, settled)
         return True
 
     def _external(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
         """Delete an external writer's session; false where somebody has adopted it meanwhile."""
         if opened is None or not opened.found_something:
-            self._publisher.release_claim(checkout_id, opened)
+            self.publisher.release_claim(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
         if not is_accepted_id(checkout_id):
             self._remove(checkout_id, opened)  # nobody can adopt it, so nothing can bring it back but its own program
             return True
-        now = self._clock.wall()
-        if not self._database.insert_tombstone(checkout_id, now=now, write_id=write_id):
+        now = self.clock.wall()
+        if not self.database.insert_tombstone(checkout_id, now=now, write_id=write_id):
             return False
         tombstone = Record(checkout_id, 1, None, now, now, write_id)
         if opened.raw is None:
             self._remove(checkout_id, opened)
-            self._lease.note_published(checkout_id, 1, opened.identity)
+            self.lease.note_published(checkout_id, 1, opened.identity)
         else:  # these bytes are what is deleted; others that came meanwhile go to the conflict log first
-            self._publisher.publish(tombstone, Settled(opened, accounted=opened.raw))
+            self.publisher.publish(tombstone, Settled(opened, accounted=opened.raw))
         return True
 
     def _remove(self, checkout_id: str, opened: Opened) -> None:
         """Take out what was opened, where no row will ever stand behind it."""
         if opened.raw is None:
-            self._redis.remove(checkout_id)
+            self.redis.remove(checkout_id)
         else:
-            self._redis.discard(checkout_id, opened.raw)
+            self.redis.discard(checkout_id, opened.raw)
 
     def honour(self, record: Record, opened: Opened | None) -> bool:
         """Take a missing key for the deletion of an external writer, if that is chosen and proven.
 
         The tombstone keeps the body: ``sessions restore --external`` takes it back.
         """
-        if not self._publisher.honours_deletes or opened is None or opened.raw is not None or not opened.token:
+        if not self.publisher.honours_deletes or opened is None or opened.raw is not None or not opened.token:
             return False
-        now = self._clock.wall()
-        present = self._redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
-        noted = self._database.proof(record.checkout_id) if present else ""
-        fenced = self._lease.is_fenced_off(opened.identity)
+        now = self.clock.wall()
+        present = self.redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
+        noted = self.database.proof(record.checkout_id) if present else ""
+        fenced = self.lease.is_fenced_off(opened.identity)
         if fenced or not is_proven(record.version, record.expires_at, noted, present, now):
             return False
-        write_id = first_of(self._new_token())
+        write_id = first_of(self.new_token())
         tombstone = msgspec.structs.replace(record, version=record.version + 1, body=None, write_id=write_id)
-        self._lease.note_unpublished(tombstone)
-        if not self._database.delete(
+        self.lease.note_unpublished(tombstone)
+        if not self.database.delete(
             record.checkout_id, seen=record.version, now=now, write_id=write_id, by_external_writer=True
         ):
             return False
-        self._publisher.publish(tombstone, Settled(opened))
+        self.publisher.publish(tombstone, Settled(opened))
         _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
         return True
 
@@ -135,12 +128,12 @@ class Deletion:
 
         ``record.version`` is the one after the tombstone's: whoever still publishes that finds something newer.
         """
-        now, write_id = self._clock.wall(), first_of(self._new_token())
+        now, write_id = self.clock.wall(), first_of(self.new_token())
         record = msgspec.structs.replace(record, write_id=write_id)
-        self._lease.note_unpublished(record)
-        if not self._database.restore(record, deletion=deletion, now=now, write_id=write_id):
+        self.lease.note_unpublished(record)
+        if not self.database.restore(record, deletion=deletion, now=now, write_id=write_id):
             return False
-        self._publisher.publish(record, None if opened is None else Settled(opened))
+        self.publisher.publish(record, None if opened is None else Settled(opened))
         return True
 
 

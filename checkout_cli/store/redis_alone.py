@@ -18,7 +18,8 @@ from checkout_cli.store.protocol.ids import MOST_IDS
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import written
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Opened, RedisTier
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import RedisTier
 from checkout_cli.store.versions import Changes, Versions
 
 ATTEMPTS = 20

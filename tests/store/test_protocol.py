@@ -19,7 +19,8 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import MOST_TRIES, Outcome
 from checkout_cli.store.protocol.value import encode
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import FILL_TIME, Opened
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import FILL_TIME
 from tests.support.servers import ValkeyServer
 from tests.support.stores import (
     ID,

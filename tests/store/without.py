@@ -25,7 +25,7 @@ from checkout_cli.store.redis import connection as redis_connection
 from checkout_cli.store.redis import server as redis_server
 from checkout_cli.store.redis import tier as redis_tier
 from checkout_cli.store.redis.commands import Script
-from checkout_cli.store.redis.tier import Opened
+from checkout_cli.store.redis.opened import Opened
 
 Patch = Callable[[Any, str, Any], None]
 """``setattr``, or a test's ``monkeypatch.setattr``."""

@@ -23,7 +23,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.protocol.value import Value, decode, encode_value
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
@@ -66,7 +66,7 @@ def make_store(settings: Settings, time_of: ManualClock | None = None, **options
     manual = time_of or ManualClock()
     store = CheckoutStore(
         settings,
-        options.pop("redis", None) or RedisTier(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
+        options.pop("redis", None) or RedisAdmin(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
         options.pop("database", None)
         or DatabaseAdmin(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
         clock=manual.clock,

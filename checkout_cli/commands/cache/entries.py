@@ -20,8 +20,8 @@ from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import pattern_of
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import decoded, encoded
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 STEP = 1000
 """Keys that Redis looks at in one step of a scan: a fraction of a millisecond."""

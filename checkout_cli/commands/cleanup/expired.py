@@ -25,10 +25,10 @@ from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
 from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR, UNKNOWN_TTL
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.index import PAGE, Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
-from checkout_cli.store.redis.tier import FIRST_CURSOR, UNKNOWN_TTL
 
 """The name of its lock, and of its heartbeat."""
 BATCH = 500

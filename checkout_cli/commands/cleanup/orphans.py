@@ -17,7 +17,7 @@ from checkout_cli.keys import PENDING, is_accepted_id
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import Look, Opened
+from checkout_cli.store.redis.opened import Look, Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""

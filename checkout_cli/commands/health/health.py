@@ -28,7 +28,7 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.records import Count, Totals
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 GRACE = 0.25
 """What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
@@ -231,7 +231,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
 
 
-def _missing(redis: RedisTier) -> CheckoutError | None:
+def _missing(redis: RedisAdmin) -> CheckoutError | None:
     """Servers of a cluster that do not answer, while the others serve their own sessions."""
     places = redis.missing_servers()
     if not places:

@@ -11,8 +11,8 @@ from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import percentile
 from checkout_cli.errors import CheckoutError
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant, of_each_server
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
 
 GIBIBYTE = 1 << 30
 MOST_EVENTS = 20
@@ -85,7 +85,7 @@ class LatencyReport:
 
 
 def measure_latency(
-    redis: RedisTier,
+    redis: RedisAdmin,
     samples: int = 100,
     *,
     elapsed: Callable[[], float] = time.perf_counter,

@@ -16,8 +16,8 @@ from checkout_cli.commands.memory.sample import sample_keys
 from checkout_cli.commands.memory.tally import Tally
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import RedisTier
 
 FIRST_CURSOR = "0"
 FULL_LOAD = 100.0
@@ -31,7 +31,7 @@ def silent(_done: int, _total: int) -> None:
 
 
 def look_at_families(
-    redis: RedisTier,
+    redis: RedisAdmin,
     *,
     clock: Clock | None = None,
     sample: int | None = None,
@@ -67,7 +67,7 @@ def look_at_families(
 
 
 def measure_families(
-    redis: RedisTier,
+    redis: RedisAdmin,
     *,
     clock: Clock | None = None,
     cursor: str = FIRST_CURSOR,
@@ -93,7 +93,7 @@ def measure_families(
 
 
 def sample_families(
-    redis: RedisTier, number: int, *, clock: Clock | None = None, random: Random | None = None, biggest: int = 10
+    redis: RedisAdmin, number: int, *, clock: Clock | None = None, random: Random | None = None, biggest: int = 10
 ) -> FamiliesReport:
     """Estimate all families from about ``number`` keys, with bounds; where there are no more keys, look at all.
 
@@ -143,7 +143,7 @@ class _Count:
 
     def __init__(
         self,
-        redis: RedisTier,
+        redis: RedisAdmin,
         clock: Clock,
         cursor: str,
         load: float,

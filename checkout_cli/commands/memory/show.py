@@ -11,8 +11,8 @@ from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, evi
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
 
 COMMAND = "memory"
 SHORTEST_SPAN = 10.0
@@ -138,7 +138,7 @@ class MemoryReport:
 
 
 def look_at_memory(
-    redis: RedisTier, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
+    redis: RedisAdmin, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
 ) -> MemoryReport:
     """Ask every server, compare with the last look, and remember this one.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -174,14 +174,14 @@ def verify(
 
 
 @contextmanager
-def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisTier, str]]:
+def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
     """The other Redis, and where it is in words."""
     from checkout_cli.commands.migrate.checkpoint import place_of
     from checkout_cli.commands.migrate.copy import target_settings
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
     found = target_settings(url, mode, settings)
-    with closing(RedisTier(found)) as tier:
+    with closing(RedisAdmin(found)) as tier:
         yield tier, place_of(found)
 
 

@@ -42,10 +42,11 @@ from checkout_cli.keys import Family, checkout_id_of, family_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
 from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.copies import SessionCopy, lengthen_all, put_hashes, put_sessions, read_hashes
 from checkout_cli.store.redis.index import Entry, RedisIndex
-from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, RedisTier
+from checkout_cli.store.redis.opened import Look
 
 DIRECTION = "Redis to another Redis"
 _OTHERS = {Family.USERS, Family.STATS}
@@ -83,7 +84,7 @@ def target_settings(url: str, mode: str, settings: Settings) -> Settings:
 
 def move_to(
     store: CheckoutStore,
-    target: RedisTier,
+    target: RedisAdmin,
     place: str,
     file: CheckpointFile,
     *,
@@ -112,7 +113,7 @@ def move_to(
         return Run(store, file, lock, report, rate, progress).through(_Keys(store, target))
 
 
-def refuse_same(store: CheckoutStore, target: RedisTier, place: str) -> str:
+def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
     """Who the servers on both sides are; a copy is not believed only because its stamp is another server's.
 
     Raises:
@@ -140,7 +141,7 @@ def mode_of_target() -> Iterator[None]:
         raise ConfigurationError(str(error), hint="--to-mode cluster, or standalone") from error
 
 
-def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
+def look_there(target: RedisAdmin, checkout_ids: Sequence[str]) -> list[Look]:
     """What the target has of sessions.
 
     Raises:
@@ -154,7 +155,7 @@ def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
 class _Keys:
     """All keys of the old server, in the order of its own scan."""
 
-    def __init__(self, store: CheckoutStore, target: RedisTier) -> None:
+    def __init__(self, store: CheckoutStore, target: RedisAdmin) -> None:
         self._store = store
         self._target = target
 
@@ -221,7 +222,7 @@ class _Seen:
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
-def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], counts: Counts) -> None:
+def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], counts: Counts) -> None:
     """Bring the target up to date with these sessions, and count what became of each.
 
     Raises:
@@ -235,7 +236,7 @@ def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], c
     counts.left += len(left)
 
 
-def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], counts: Counts) -> list[str]:
+def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
     """The same once; returns those that changed under our hands."""
     fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
     looks, flushed = _flushed(store, names)
@@ -273,7 +274,7 @@ def _ends_sooner(seen: _Seen) -> bool:
     return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
 
 
-def _enter(store: CheckoutStore, target: RedisTier, some: Sequence[_Seen]) -> None:
+def _enter(store: CheckoutStore, target: RedisAdmin, some: Sequence[_Seen]) -> None:
     now = store.clock.wall()
     entries = [Entry(seen.checkout_id, now + seen.mine.ttl) for seen in some if seen.mine.ttl is not None]
     with suppress(WrongKeyType):  # another program's keys are in the way there: a clean-up enters them

@@ -30,7 +30,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis.index import Entry
-from checkout_cli.store.redis.tier import Look, Opened
+from checkout_cli.store.redis.opened import Look, Opened
 
 JOB = "migrate"
 PAGE = 100

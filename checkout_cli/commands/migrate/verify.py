@@ -10,7 +10,7 @@ from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, State, n
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Look
+from checkout_cli.store.redis.opened import Look
 
 TOLERANCE = 2_000
 """Milliseconds by which a key may end before its row says."""

@@ -8,14 +8,15 @@ from checkout_cli.commands.migrate.copy import Fate, fate_of, look_there, refuse
 from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, need_redis, silent
 from checkout_cli.commands.migrate.verify import MOST_NAMED, TOLERANCE, Difference, Verified
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import Look, RedisTier
+from checkout_cli.store.redis.opened import Look
 
 _FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DIRTY: Difference.DIRTY}
 
 
 def verify_at(
-    store: CheckoutStore, target: RedisTier, place: str, *, sample: int | None = None, progress: Progress = silent
+    store: CheckoutStore, target: RedisAdmin, place: str, *, sample: int | None = None, progress: Progress = silent
 ) -> Verified:
     """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
 
@@ -48,14 +49,14 @@ def _add(found: Verified, compared: int, different: dict[str, Difference]) -> No
     found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
 
 
-def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+def _different(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:
     different = _compare(store, target, names)
     for _ in range(ATTEMPTS if different else 0):
         different = _compare(store, target, list(different))
     return different
 
 
-def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+def _compare(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:
     mine, there = store.redis.look(names), look_there(target, names)
     found = {
         name: difference

@@ -47,7 +47,7 @@ from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis.commands import encoded
-from checkout_cli.store.redis.tier import Look
+from checkout_cli.store.redis.opened import Look
 from checkout_cli.store.sightings import row_seen
 
 MOST_DELETED = 100_000

@@ -22,11 +22,11 @@ from checkout_cli.errors import (
 from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
 from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Layout, Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 BATCH = 500
 """Sessions in one step: about a millisecond of Redis' time."""

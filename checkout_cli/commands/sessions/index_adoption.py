@@ -16,9 +16,9 @@ from checkout_cli.jobs.index_members import TakenIn, take_in
 from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
 from checkout_cli.keys import INDEX
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.index_moves import Adopted, IndexMoves
 from checkout_cli.store.redis.index_place import Layout, Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 
 class StillInUse(CheckoutError):

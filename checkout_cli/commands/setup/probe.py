@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
     from checkout_cli.store.database.admin import DatabaseAdmin
     from checkout_cli.store.records import Record
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 LIFE = 0.3
 """How long a probe session lives at least, in seconds."""
@@ -57,10 +57,10 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
     Raises:
         CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
     """
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
     life = max(LIFE, LIFE_IN_ROUND_TRIPS * round_trip)
-    tier = RedisTier(replace(settings, session_ttl=life))
+    tier = RedisAdmin(replace(settings, session_ttl=life))
     try:
         with _removed_afterwards(lambda: tier.remove(probe_id)):
             _publish(tier, probe_id, clock, life)
@@ -75,7 +75,7 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
     return Proof(TierName.REDIS, expired_after)
 
 
-def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
+def _publish(tier: RedisAdmin, probe_id: str, clock: Time, life: float) -> None:
     from checkout_cli.store.protocol.publishing import Outcome
 
     opened = tier.claim(probe_id)
@@ -84,7 +84,7 @@ def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
         raise ProbeFailed(f"Redis did not take a new session: {outcome}")
 
 
-def _value(tier: RedisTier, probe_id: str) -> bytes | None:
+def _value(tier: RedisAdmin, probe_id: str) -> bytes | None:
     return tier.look([probe_id])[0].value
 
 

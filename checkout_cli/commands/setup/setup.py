@@ -243,10 +243,10 @@ class _Setup:
     def _redis(self, settings: Settings) -> tuple[Check, float]:
         """Whether Redis answers, and how long a round trip takes in seconds."""
         from checkout_cli.commands.ping.ping import told_more
-        from checkout_cli.store.redis.tier import RedisTier
+        from checkout_cli.store.redis.admin import RedisAdmin
 
         try:
-            with closing(RedisTier(settings)) as tier:
+            with closing(RedisAdmin(settings)) as tier:
                 tier.ping()  # connects
                 round_trip = tier.ping()
                 missing = tier.missing_servers()

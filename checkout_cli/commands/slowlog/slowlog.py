@@ -11,8 +11,8 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.inspection import Inspector, missing_grant, of_each_server
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
 
 MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
@@ -87,7 +87,7 @@ class Emptied:
     missing: tuple[str, ...] = ()
 
 
-def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -> SlowLogReport:
+def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> SlowLogReport:
     """The newest entries of every server, the newest first.
 
     Raises:
@@ -98,7 +98,7 @@ def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -
     return SlowLogReport((clock or Clock()).wall(), tuple(servers), tuple(redis.missing_servers()))
 
 
-def empty_slow_log(redis: RedisTier, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
+def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
     """Drop all entries of every server; ``agreed`` is shown how many of each, and decides.
 
     Raises:

@@ -33,7 +33,7 @@ from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Look, Opened
+from checkout_cli.store.redis.opened import Look, Opened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""

@@ -14,9 +14,9 @@ from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
 from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR, RedisTier
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
@@ -54,7 +54,7 @@ class RedisIndex:
     And ``WrongKeyType``, where ours has to lie beside something and another program's key is in the way there too.
     """
 
-    def __init__(self, tier: RedisTier) -> None:
+    def __init__(self, tier: RedisAdmin) -> None:
         """``tier`` is asked for everything."""
         self._tier = tier
         self._place = tier.index_place

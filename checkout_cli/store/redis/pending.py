@@ -14,7 +14,8 @@ from checkout_cli.errors import CheckoutError, RedisUnavailable
 from checkout_cli.keys import PENDING, session_key
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.commands import Script, decoded, encoded, register
-from checkout_cli.store.redis.tier import Look, Opened, RedisTier
+from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.store.redis.tier import RedisTier
 
 _FORGET = register(Script("forget"))
 

@@ -17,7 +17,7 @@ from checkout_cli.session import decode, iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
-from checkout_cli.store.redis.tier import Look, Opened, Replaced
+from checkout_cli.store.redis.opened import Look, Opened, Replaced
 from tests.support.divergence import create_in_redis_alone, set_columns
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
