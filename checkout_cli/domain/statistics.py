@@ -30,7 +30,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.records import Totals
-from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.commands import decoded
 
 MOST_MINUTES = 60
 """How far back anything is read: each minute is one small key, and all are fetched in one round trip."""
@@ -283,8 +283,7 @@ class Statistics:
 
         ``partly`` leaves out those that nobody can be asked for, if there are others.
         """
-        commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
-        replies = self._store.redis.ask_all(*commands, lenient=True)
+        replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
         return [_readable(reply) for reply in replies]

@@ -11,7 +11,6 @@ from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
-from checkout_cli.store.redis.commands import Command
 
 KEPT = 30 * 86_400_000
 """For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
@@ -56,7 +55,7 @@ def beat(
         return
     now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
     try:
-        store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
+        store.redis.put(heartbeat_key(job), msgspec.json.encode(now), KEPT)
     except CheckoutError as error:
         _log.debug("no heartbeat of %s: %s", job, error)
 
@@ -67,12 +66,7 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
     Raises:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
-    return beat_of(store.redis.ask(question(job)))
-
-
-def question(job: str) -> Command:
-    """What to ask Redis for the last run, together with something else."""
-    return ("GET", heartbeat_key(job))
+    return beat_of(store.redis.value(heartbeat_key(job)))
 
 
 def beat_of(reply: object) -> Heartbeat | None:

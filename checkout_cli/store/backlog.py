@@ -9,14 +9,12 @@ import msgspec
 from sqlalchemy import bindparam, select
 
 from checkout_cli.errors import SessionCorrupt
-from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.opened import Look
-from checkout_cli.store.redis.pending import is_dirty
+from checkout_cli.store.redis.pending import RedisPending, is_dirty
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
@@ -99,12 +97,13 @@ class Backlog:
 
     def for_database(self) -> Waiting:
         """Sessions that were written to Redis alone, and since when the oldest of them was."""
-        number = self.number_for_database()
+        pending = RedisPending(self.redis)
+        number = pending.count()
         since: int | None = None
         looked_at = 0
         if not number:
             return Waiting(0)
-        for page in self.ids():
+        for page in pending.ids(PAGE):
             for look in self._looks(page):
                 written = self._written(look)
                 since = min(filter(None, (since, written)), default=None)
@@ -112,20 +111,6 @@ class Backlog:
             if looked_at >= MOST_LOOKED_AT:
                 break
         return Waiting(number, since, exact=looked_at >= number)
-
-    def number_for_database(self) -> int:
-        """How many sessions were written to Redis alone."""
-        return int(self.redis.ask(("SCARD", PENDING)))
-
-    def ids(self) -> Iterator[list[str]]:
-        """Their ids, in pages; one may come twice."""
-        cursor = b"0"
-        while True:
-            cursor, members = self.redis.ask(("SSCAN", PENDING, cursor, "COUNT", PAGE))
-            ids = [decoded(member) for member in members]
-            yield from (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
-            if cursor == b"0":
-                return
 
     def _written(self, look: Look) -> int | None:
         """When such a session was last written (ms): each write grants it the full TTL, and notes its end in it."""

@@ -327,7 +327,7 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
     """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
-        store.redis.ask(("GET", cache.generation_key))
+        store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())
 
 

@@ -361,7 +361,7 @@ class _CleanUp:
 
     def _enter_unlisted(self) -> None:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
-        identity, (listed,) = self._store.redis.exchange(("ZCARD", self._store.index.layout().key))
+        identity, listed = self._store.index.size()
         server, last = (identity or b"").decode(), self._last_beat()
         known = bool(listed and last is not None and server and last.server == server)
         cursor = FIRST_CURSOR if last is None else last.cursor

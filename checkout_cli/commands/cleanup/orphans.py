@@ -7,16 +7,15 @@ time runs out. And a name in ``checkout:pending`` at whose key nothing waits for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from checkout_cli.commands.sessions.index import Found, Progress, silent
 from checkout_cli.errors import ExitCode, RedisUnavailable
 from checkout_cli.jobs.job_lock import CLEANUP, job_lock, new_owner
-from checkout_cli.keys import PENDING, is_accepted_id
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
-from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.opened import Look, Opened
 
 BATCH = 200
@@ -97,7 +96,7 @@ class _Orphans:
             for start in range(0, len(page), BATCH):
                 self._look_at_copies(page[start : start + BATCH])
         try:
-            for page in self._pending_names():
+            for page in self._store.flusher.pending.ids(BATCH):
                 for start in range(0, len(page), BATCH):
                     self._look_at_names(page[start : start + BATCH])
         except RedisUnavailable:  # in a cluster, one server has all the names
@@ -130,14 +129,6 @@ class _Orphans:
             return
         self._report.copies.add([checkout_id])
         self._report.bytes += look.size
-
-    def _pending_names(self) -> Iterator[list[str]]:
-        cursor = b"0"
-        while True:
-            cursor, members = self._store.redis.ask(("SSCAN", PENDING, cursor, "COUNT", BATCH))
-            yield [decoded(member) for member in members]
-            if cursor == b"0":
-                return
 
     def _look_at_names(self, names: Sequence[str]) -> None:
         for name, look in zip(names, self._store.redis.look(names), strict=True):

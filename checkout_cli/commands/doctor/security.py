@@ -16,7 +16,6 @@ from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family, family_of
 from checkout_cli.servers.inspection import Inspector, missing_grant
-from checkout_cli.store.redis.commands import decoded
 
 FOREIGN_SHARE = 0.2
 """Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
@@ -70,7 +69,7 @@ def exposure(patient: Patient, server: Inspector) -> Finding:
 def _open_users(patient: Patient, server: Inspector) -> list[str]:
     """The users who need no password and may run a command."""
     try:
-        rules = [decoded(rule).split() for rule in server.ask("ACL", "LIST")]
+        rules = [rule.split() for rule in server.user_rules()]
     except (CommandDenied, CommandUnknown):
         if patient.settings.redis_username or patient.settings.password():
             raise
@@ -204,7 +203,7 @@ def shared(_: Patient, server: Inspector) -> Finding:
     if len(counts) > 1:
         shown = ", ".join(f"{name} has {keys} keys" for name, keys in counts.items())
         return warn(f"{len(counts)} databases share memory and eviction: {shown}", fix, databases=len(counts))
-    keys = server.ask("SCAN", 0, "COUNT", SAMPLE)[1]
+    keys = server.server.ask(("SCAN", 0, "COUNT", SAMPLE))[1]
     foreign = sum(family_of(key) is Family.OTHER for key in keys)
     numbers = {"sampled": len(keys), "foreign": foreign}
     if len(keys) >= ENOUGH and foreign > FOREIGN_SHARE * len(keys):

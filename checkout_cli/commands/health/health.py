@@ -23,6 +23,7 @@ from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
 from checkout_cli.jobs.heartbeat import Heartbeat
 from checkout_cli.jobs.job_lock import CLEANUP
+from checkout_cli.keys import heartbeat_key
 from checkout_cli.servers.inspection import Info
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -218,8 +219,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     try:
         store.redis.ping()  # connects
         latency = store.redis.ping()
-        questions = [("INFO", name) for name in ("memory", "replication", "cluster")]
-        *sections, beat = store.redis.ask_all(*questions, heartbeat.question(CLEANUP), lenient=True)
+        *sections, beat = store.redis.info("memory", "replication", "cluster", value_of=heartbeat_key(CLEANUP))
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
     memory_section, replication, cluster = map(_section, sections)

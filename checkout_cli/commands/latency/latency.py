@@ -114,11 +114,11 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
             unknown[part] = reason
             return otherwise
 
-    server.ask("PING")  # connects
+    server.ping()  # connects
     trips = []
     for _ in range(samples):
         started = elapsed()
-        server.ask("PING")
+        server.ping()
         trips.append(elapsed() - started)
     info: Info = told("commands", server.info, Info({}))
     config: dict[str, str] = told("threshold", server.config, {})
@@ -128,7 +128,7 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
         tuple(trips),
         int(config["latency-monitor-threshold"]) if "latency-monitor-threshold" in config else None,
         told("events", lambda: _events(server), ()),
-        told("advice", lambda: _text(server.ask("LATENCY", "DOCTOR")), ""),
+        told("advice", lambda: _text(server.latency_advice()), ""),
         None if fork is None else fork / 1_000_000,
         None if fork is None or not used else fork / 1_000_000 / (used / GIBIBYTE),
         _commands(info),
@@ -141,13 +141,13 @@ def _text(raw: object) -> str:
 
 
 def _events(server: Inspector) -> tuple[Event, ...]:
-    latest = server.ask("LATENCY", "LATEST")[:MOST_EVENTS]
-    histories = server.ask_all(*(("LATENCY", "HISTORY", event[0]) for event in latest)) if latest else []
+    latest = server.latency_events()[:MOST_EVENTS]
+    histories = server.latency_histories([event.name for event in latest])
     events = []
     for event, history in zip(latest, histories, strict=True):
         past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
         moments = tuple((int(at) * 1000, int(length)) for at, length in past)
-        events.append(Event(decoded(event[0]), int(event[1]) * 1000, int(event[2]), int(event[3]), moments))
+        events.append(Event(decoded(event.name), event.at, event.latest, event.longest, moments))
     return tuple(events)
 
 

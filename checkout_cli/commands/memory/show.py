@@ -12,7 +12,6 @@ from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, Re
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import decoded
 
 COMMAND = "memory"
 SHORTEST_SPAN = 10.0
@@ -228,10 +227,9 @@ def _facts(inspector: Inspector) -> _Facts:
 
 def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, tuple[str, ...]]:
     try:
-        raw = inspector.ask("MEMORY", "STATS")
+        stats = inspector.memory_stats()
     except (CommandDenied, CommandUnknown):
         raise refusal from None
-    stats = {decoded(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
     names = {
         _USED: "total.allocated",
         "used_memory_peak": "peak.allocated",

@@ -154,7 +154,7 @@ def identities_of(redis: RedisAdmin) -> list[str]:
     """
     identities = []
     for server in sorted(redis.servers(), key=lambda one: one.place):
-        identity, _ = server.exchange([("PING",)])
+        identity = server.identify()
         identities.append((identity or NO_IDENTITY).decode())
     return identities
 

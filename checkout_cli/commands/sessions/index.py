@@ -203,9 +203,7 @@ class _Check:
 
     def _measure(self, layout: Layout) -> None:
         """How much there is to look at, and what an interrupted move has left."""
-        keys = {layout.key: "zset", **layout.others}
-        sizes = self._redis.ask_all(*(("SCARD" if keys[key] == "set" else "ZCARD", key) for key in keys))
-        number = dict(zip(keys, sizes, strict=True))
+        number = self._index.sizes(layout)
         self._total = 2 * number.pop(layout.key)
         self._report.members = number.pop(INDEX, 0)
         self._report.unfinished = sum(number.values())
@@ -247,7 +245,7 @@ class _Check:
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Each key's time to live (ms; -1: no end, -2: gone); without those whose server is away."""
-        replies = self._redis.ask_all(*(("PTTL", encoded(session_key(name))) for name in checkout_ids), lenient=True)
+        replies = self._redis.ttls([encoded(session_key(name)) for name in checkout_ids])
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
@@ -266,7 +264,7 @@ class _Check:
         names = list(checkout_ids)
         if not names:
             return {}
-        replies = self._redis.ask_all(*(("STRLEN", encoded(session_key(name))) for name in names), lenient=True)
+        replies = self._redis.lengths([encoded(session_key(name)) for name in names])
         sizes = dict(zip(names, replies, strict=True))
         for size in replies:
             if not isinstance(size, WrongKeyType):
@@ -325,7 +323,7 @@ class _Check:
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
         """Entries of which neither Redis nor the database has a session, and that are still there."""
         keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
-        if not self._redis.is_cluster and self._redis.ask(("EXISTS", *keys)) == len(keys):
+        if self._redis.are_all_there(keys):
             return []  # the usual case, told by one command
         names = self._nowhere([entry.checkout_id for entry in entries])
         gone = [entry for entry in entries if entry.checkout_id in names]

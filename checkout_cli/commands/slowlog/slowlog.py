@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
-from checkout_cli.servers.inspection import Inspector, missing_grant, of_each_server
+from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import decoded
 
 MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
@@ -105,17 +103,17 @@ def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool
         CommandDenied, CommandUnknown: SLOWLOG is.
         RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
     """
-    servers = of_each_server(redis, lambda server: (server, int(server.ask("SLOWLOG", "LEN"))))
+    servers = of_each_server(redis, lambda server: (server, server.slow_log_length()))
     lengths, missing = {server.place: length for server, length in servers}, tuple(redis.missing_servers())
     if not agreed(lengths):
         return Emptied(lengths, False, missing)
     for server, _ in servers:
-        server.ask("SLOWLOG", "RESET")
+        server.empty_slow_log()
     return Emptied(lengths, True, missing)
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:
-    raw = server.ask("SLOWLOG", "GET", min(limit, MOST_ENTRIES))
+    entries = server.slow_commands(min(limit, MOST_ENTRIES))
     threshold, size, unknown = None, None, ""
     try:
         config = server.config()
@@ -126,19 +124,16 @@ def _read(server: Inspector, limit: int) -> ServerSlowLog:
     except (KeyError, ValueError):
         unknown = "this server does not tell it"
     try:
-        length = int(server.ask("SLOWLOG", "LEN"))
+        length = server.slow_log_length()
     except CheckoutError:  # denied apart from GET
-        length = len(raw)
-    return ServerSlowLog(server.place, tuple(_entry(part) for part in raw), length, threshold, size, unknown)
+        length = len(entries)
+    return ServerSlowLog(server.place, tuple(map(_entry, entries)), length, threshold, size, unknown)
 
 
-def _entry(raw: Sequence[Any]) -> Entry:
-    """An entry as the server has it (Redis documentation, "SLOWLOG GET"); before Redis 4 without a client."""
-    number, at, spent, arguments = raw[:4]
-    client = decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else ""
-    words = [part for part in arguments if isinstance(part, bytes)]
+def _entry(command: SlowCommand) -> Entry:
+    words = command.arguments
     shape = shape_of(words)
     more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
     if more is not None:
         shape = replace(shape, others=shape.others - 1 + int(more[1]))
-    return Entry(int(number), int(at) * 1000, int(spent) / 1_000_000, shape, client)
+    return Entry(command.number, command.at, command.microseconds / 1_000_000, shape, command.client)

@@ -247,7 +247,7 @@ class _Sync:
         if not self._store.settings.enable_checkout_sessions:
             return
         seen: set[str] = set()
-        for ids in self._backlog.ids():
+        for ids in self._store.flusher.pending.ids(100):
             page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in seen]
             seen.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):

@@ -10,6 +10,7 @@ from checkout_cli.errors import RedisUnavailable
 from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 from checkout_cli.store.redis.tier import DISCARD, RedisTier, raise_error
 
@@ -24,7 +25,7 @@ UNKNOWN_TTL = -3
 _EXTEND, _ENDOW = register(Script("extend")), register(Script("endow"))
 
 
-class RedisAdmin(RedisTier):
+class RedisAdmin(RedisTier, KeyQuestions):
     """The tier, with what operators ask of it. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
@@ -38,7 +39,7 @@ class RedisAdmin(RedisTier):
         servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
         for server in set(servers.values()):
             try:
-                found[server], _ = server.exchange([("PING",)])
+                found[server] = server.identify()
             except RedisUnavailable as error:
                 away = error
         if away is not None and not found:
@@ -141,6 +142,38 @@ class RedisAdmin(RedisTier):
 
     # Keys
 
+    def replies(self, *commands: Command) -> list[Any]:
+        """The replies to commands, the errors among them as ``CheckoutError``s."""
+        return self.ask_all(*commands, lenient=True)
+
+    def info(self, *sections: str, value_of: str) -> list[Any]:
+        """Sections of INFO, and at last what a string holds, in one round trip; errors stay among the replies."""
+        return self.replies(*(("INFO", section) for section in sections), ("GET", value_of))
+
+    def value(self, key: str) -> bytes | None:
+        """What a string holds; ``None`` for a missing key."""
+        value: bytes | None = self.ask(("GET", key))
+        return value
+
+    def put(self, key: str, value: bytes, milliseconds: int) -> None:
+        """Keep a string for so long, whatever was there."""
+        self.ask(("SET", key, value, "PX", milliseconds))
+
+    def are_all_there(self, keys: Sequence[bytes]) -> bool:
+        """Whether none of many keys is missing, in one command; false where no command reaches all of them."""
+        return not self.is_cluster and self.ask(("EXISTS", *keys)) == len(keys)
+
+    def write_and_read(self, key: str, value: str, milliseconds: int) -> Any:
+        """Write a key that is nobody's, read it and delete it, as a proof; returns what was read."""
+        return self.ask_all(("SET", key, value, "PX", milliseconds), ("GET", key), ("DEL", key))[1]
+
+    def sessions_values(self, checkout_ids: Sequence[str]) -> list[Any]:
+        """The values of sessions as they are; nothing, or an error, for a key that holds no string."""
+        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        if self.is_cluster or not keys:
+            return self.values(keys)
+        return list(self.ask(("MGET", *keys)))
+
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
         """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
 
@@ -194,6 +227,15 @@ class RedisAdmin(RedisTier):
         key = lock_key(job)
         taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), ("GET", key))
         return None if taken else decoded(holder or b"somebody who has just finished")
+
+    def lock_state(self, job: str) -> tuple[int, bytes | None]:
+        """The time to live (ms; -1: it never ends, -2: nobody has it) of the lock of a job, and who has it.
+
+        Raises:
+            WrongKeyType: something that is no lock lies there.
+        """
+        ttl, holder = self.ask_all(("PTTL", lock_key(job)), ("GET", lock_key(job)))
+        return int(ttl), holder
 
     def extend_lock(self, job: str, owner: str, milliseconds: int) -> bool:
         """Keep the lock for longer; false where it is no longer ours."""

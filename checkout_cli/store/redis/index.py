@@ -354,6 +354,22 @@ class RedisIndex:
             if cursor == b"0":
                 return
 
+    def some_entries(self, number: int) -> list[Entry]:
+        """Random entries, at most so many."""
+        raw = self._tier.ask(("ZRANDMEMBER", self.layout().key, number, "WITHSCORES"))
+        return [Entry(decoded(name), float(score)) for name, score in zip(raw[::2], raw[1::2], strict=True)]
+
+    def size(self) -> tuple[bytes | None, int]:
+        """Who the server is that has our index, and how many entries that has."""
+        identity, (number,) = self._tier.exchange(("ZCARD", self.layout().key))
+        return identity, int(number)
+
+    def sizes(self, layout: Layout) -> dict[str, int]:
+        """How many entries our index has, and each key beside it, by their keys."""
+        kinds = {layout.key: "zset", **layout.others}
+        sizes = self._tier.ask_all(*(("SCARD" if kinds[key] == "set" else "ZCARD", key) for key in kinds))
+        return dict(zip(kinds, sizes, strict=True))
+
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
         """Those that are nowhere: neither in ours nor in another program's SET."""
 

@@ -72,6 +72,16 @@ class RedisPending:
         """Some ids of sessions that the database lacks the last writes of."""
         return [decoded(member) for member in self._redis.ask(("SRANDMEMBER", PENDING, limit))]
 
+    def ids(self, at_once: int) -> Iterator[list[str]]:
+        """All their ids, in pages of about that many; one may come twice."""
+        cursor = b"0"
+        while True:
+            cursor, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
+            ids = [decoded(member) for member in members]
+            yield from (ids[start : start + at_once] for start in range(0, len(ids), at_once))
+            if cursor == b"0":
+                return
+
     def count(self) -> int:
         """How many such sessions there are."""
         return int(self._redis.ask(("SCARD", PENDING)))
