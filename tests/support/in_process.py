@@ -32,12 +32,32 @@ class Outcome:
             return [json.loads(line) for line in self.out.splitlines()]
 
 
-def run_here(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, *, given: str = "") -> Outcome:
-    """Run a command; ``directory`` is where it looks for its files of settings, ``given`` what it reads from stdin."""
+class _Terminal(io.TextIOWrapper):
+    """Bytes in memory that say of themselves that a person looks at them."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run_here(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    given: str = "",
+    columns: int | None = None,
+) -> Outcome:
+    """Run a command; ``directory`` is where it looks for its files of settings, ``given`` what it reads from stdin.
+
+    With ``columns``, stdout is a terminal of that width; else it is a pipe, as stderr always is.
+    """
     from checkout_cli.cli.main import main
 
     stdin = io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8")
-    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    out = (_Terminal if columns else io.TextIOWrapper)(io.BytesIO(), encoding="utf-8")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    if columns:
+        environment = {"TERM": "xterm-256color", "LINES": "50", **environment, "COLUMNS": str(columns)}
     started = time.monotonic()
     with (
         contextlib.chdir(directory),

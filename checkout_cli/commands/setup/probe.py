@@ -63,10 +63,11 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
     tier = RedisAdmin(replace(settings, session_ttl=life))
     try:
         with _removed_afterwards(lambda: tier.remove(probe_id)):
+            written = clock.elapsed()
             _publish(tier, probe_id, clock, life)
             if tier.open(probe_id).value is None:
                 raise ProbeFailed("Redis accepted a session and does not have it")
-            expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, life)
+            expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, written, life)
             _publish(tier, probe_id, clock, life)
             if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
                 raise ProbeFailed("Redis deleted a session and still has it")
@@ -96,13 +97,13 @@ def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> Proof:
     """
     write_id = probe_id[-36:]  # as long as the column; a UUID
     with _removed_afterwards(lambda: tier.erase(probe_id)):
-        now = tier.now()
+        written, now = clock.elapsed(), tier.now()
         record = _record(probe_id, now)
         if not tier.insert(record, now=now, write_id=write_id):
             raise ProbeFailed("the database has the probe session already")
         if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
-        expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock)
+        expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock, written)
         buried = tier.delete(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
         remains = tier.read(probe_id)
         if not buried or remains is None or remains.body is not None:
@@ -119,12 +120,12 @@ def probe_memory(probe_id: str, clock: Time) -> Proof:
     from checkout_cli.store.memory_tier import MemoryTier
 
     tier = MemoryTier(capacity=1)
-    record = _record(probe_id, clock.wall())
+    written, record = clock.elapsed(), _record(probe_id, clock.wall())
     tier.keep(record, (probe_id,), seen=None, now=clock.wall())
     kept = tier.read(probe_id, clock.wall())
     if kept is None or kept.record != record:
         raise ProbeFailed("memory accepted a session and does not have it")
-    expired_after = _until_gone(lambda: tier.read(probe_id, clock.wall()) is None, clock)
+    expired_after = _until_gone(lambda: tier.read(probe_id, clock.wall()) is None, clock, written)
     if not tier.release(probe_id, kept) or len(tier):
         raise ProbeFailed("memory deleted a session and still has it")
     return Proof(TierName.MEMORY, expired_after)
@@ -145,14 +146,13 @@ def _record(probe_id: str, now: int, life: float = LIFE) -> Record:
     return Record(probe_id, 1, msgspec.json.encode(fields), now, expires_at)
 
 
-def _until_gone(gone: Callable[[], bool], clock: Time, life: float = LIFE) -> float:
-    """Wait for the end of the session's life; returns how long that took in seconds."""
-    started = clock.elapsed()
+def _until_gone(gone: Callable[[], bool], clock: Time, written: float, life: float = LIFE) -> float:
+    """Wait for the end of a session that began to be written then; returns how long that took in seconds."""
     while not gone():
-        if clock.elapsed() - started > life + PATIENCE:
+        if clock.elapsed() - written > life + PATIENCE:
             raise ProbeFailed(f"a session that lives {life:.1f} s is still there after {life + PATIENCE:.1f} s")
         clock.sleep(_POLL)
-    return clock.elapsed() - started
+    return clock.elapsed() - written
 
 
 @contextmanager
