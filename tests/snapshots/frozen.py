@@ -28,14 +28,14 @@ from unittest import mock
 
 import redis
 import time_machine
-
-import checkout_cli
 from checkout_cli.operations.embedded import HOST
 from checkout_cli.operations.machine import Machine, Room
 from checkout_cli.settings import Settings
 from tests.doctoring import FakeMachine
 from tests.in_process import Outcome, run_here
 from tests.role_runs import Run, Scene
+
+import checkout_cli
 from tests.servers import ValkeyServer
 from tests.snapshots.steady import commands_in, process_id, steady
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from checkout_cli.render import output
 from tests.role_runs import Run
+
 from tests.snapshots.frozen import Place
 from tests.snapshots.runs import ON_STATES, Case
 

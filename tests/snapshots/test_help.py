@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.in_process import run_here
+
 from tests.snapshots.support import TextFile, walk
 
 

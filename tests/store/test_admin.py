@@ -10,7 +10,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionExpired, SessionNotFound, TierUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.session import TierName
-from checkout_cli.store import sightings
+from checkout_cli.store import admin
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
 from tests.support.stores import (
@@ -100,23 +100,23 @@ def test_an_expired_session_is_told_from_an_unknown_one(store: CheckoutStore, cl
 
 
 def test_listing_asks_for_pages_and_not_for_each(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(sightings.PAGE * 2):
+    for number in range(admin.PAGE * 2):
         store.create({}, checkout_id=f"session-{number:04}")
     store.notes.write_down()
     exchanges = count_calls(store.redis, "exchange", monkeypatch)
     reads = count_calls(store.database, "read_many", monkeypatch)
-    assert len(listed(store)) == sightings.PAGE * 2
+    assert len(listed(store)) == admin.PAGE * 2
     assert len(exchanges) < 20
     assert len(reads) <= 1
 
 
 def test_listing_is_lazy(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(sightings.PAGE * 3):
+    for number in range(admin.PAGE * 3):
         store.create({}, checkout_id=f"session-{number:04}")
     looks = count_calls(store.redis, "look", monkeypatch)
     first = next(iter(store.admin.iterate()))
     assert first.session is not None
-    assert sum(len(call[0]) for call in looks) <= sightings.PAGE * 3 + sightings.PAGE
+    assert sum(len(call[0]) for call in looks) <= admin.PAGE * 3 + admin.PAGE
 
 
 def test_a_bad_copy_gives_way_to_the_row_behind_it(store: CheckoutStore) -> None:
