@@ -53,7 +53,7 @@ class ExpiryField:
             RedisUnavailable, AccessDenied: it may or may not live longer.
         """
         identity = self.redis.identity(checkout_id)
-        ttl, ends_at = self._lengthened(checkout_id, until)
+        ttl, ends_at = self._extended(checkout_id, until)
         (look,) = self.redis.look([checkout_id])
         opened = Opened(look.value, identity, value=look.copy)
         for _ in range(ATTEMPTS):
@@ -61,13 +61,13 @@ class ExpiryField:
             if replaced.done or replaced.present is None:
                 break
             opened = opened.now_with(replaced.present)
-            ttl, ends_at = self._lengthened(checkout_id, until)  # whoever wrote has given it the usual TTL
+            ttl, ends_at = self._extended(checkout_id, until)  # whoever wrote has given it the usual TTL
         return ttl
 
-    def _lengthened(self, checkout_id: str, until: int) -> tuple[int, int]:
+    def _extended(self, checkout_id: str, until: int) -> tuple[int, int]:
         """The key's TTL, which lasts until a moment at least, and when it ends (both ms)."""
         now = self.clock.wall()
-        ttl = self.redis.lengthen(checkout_id, until - now)
+        ttl = self.redis.extend_ttl(checkout_id, until - now)
         return ttl, max(until, now + ttl)
 
     def _move(self, checkout_id: str, opened: Opened, ends_at: int) -> Replaced:

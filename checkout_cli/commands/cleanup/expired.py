@@ -246,7 +246,7 @@ class _CleanUp:
                 return  # others change these at this very moment; the next run will see
             previous = entries
             dead, living, untold = self._judge(entries, now)
-            self._report.removed_from_index += self._store.index.settle(dead, living)
+            self._report.removed_from_index += self._store.index.remove_expired(dead, living)
             left += untold
             self._step(len(entries))
 
@@ -305,7 +305,7 @@ class _CleanUp:
             told = [name for name in due if name not in untold] if untold else due
             self._report.removed_from_database += self._store.database.purge(told, cutoff)
             left += self._left_of(untold, cutoff)
-            self._unlist([Entry(name, cutoff) for name in told if name not in alive])
+            self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
             self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
@@ -327,12 +327,14 @@ class _CleanUp:
             yield removed
             self._step(removed)
 
-    def _unlist(self, dead: Sequence[Entry]) -> None:
+    def _remove_entries(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
-            self._report.removed_from_index += self._store.index.settle(dead[start : start + LARGEST_SCRIPT], [])
+            self._report.removed_from_index += self._store.index.remove_expired(
+                dead[start : start + LARGEST_SCRIPT], []
+            )
 
     def _database_cutoff(self) -> int:
         now = self._cutoff(self._store.clock.wall())
@@ -398,7 +400,7 @@ class _CleanUp:
         return last
 
     def _enter(self, entries: Sequence[Entry]) -> None:
-        self._report.entered_into_index += self._store.index.enter(entries)
+        self._report.entered_into_index += self._store.index.add(entries)
         self._step(0)
 
     # Preview

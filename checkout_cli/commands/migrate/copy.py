@@ -44,7 +44,7 @@ from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.copies import SessionCopy, lengthen_all, put_hashes, put_sessions, read_hashes
+from checkout_cli.store.redis.copies import SessionCopy, extend_ttls, put_hashes, put_sessions, read_hashes
 from checkout_cli.store.redis.index import Entry, RedisIndex
 from checkout_cli.store.redis.opened import Look
 
@@ -247,7 +247,7 @@ def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], cou
     counts.external += len(fates[Fate.DIFFERS])
     counts.ended += len(fates[Fate.GONE])
     counts.current += len(fates[Fate.KEEP])
-    lengthen_all(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
+    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
     wanted = fates[Fate.COPY] + fates[Fate.REPLACE]
     usual = int(store.settings.session_ttl * 1000)
     put = put_sessions(target, [seen.copy(usual) for seen in wanted])
@@ -278,4 +278,4 @@ def _enter(store: CheckoutStore, target: RedisAdmin, some: Sequence[_Seen]) -> N
     now = store.clock.wall()
     entries = [Entry(seen.checkout_id, now + seen.mine.ttl) for seen in some if seen.mine.ttl is not None]
     with suppress(WrongKeyType):  # another program's keys are in the way there: a clean-up enters them
-        RedisIndex(target).enter(entries)
+        RedisIndex(target).add(entries)

@@ -266,7 +266,7 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
     counts.external += sum(state is State.EXTERNAL for state in states.values())
     current = [row for row in rows if states[row.checkout_id] is State.CURRENT]
     with suppress(WrongKeyType):  # an older program's SET: a clean-up adopts it
-        store.index.enter([Entry(row.checkout_id, row.expires_at) for row in current])
+        store.index.add([Entry(row.checkout_id, row.expires_at) for row in current])
     counts.current += len(current)
     claims = store.redis.claim_all([name for name in names if states[name] is State.MISSING])
     stale = {

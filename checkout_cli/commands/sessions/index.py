@@ -276,9 +276,9 @@ class _Check:
         self, missing: Sequence[str], endless: Sequence[str], late: Sequence[Entry], ttls: dict[str, int], now: int
     ) -> None:
         if self._fix_ttl:
-            self._report.endowed += sum(self._redis.endow(name, self._full_life) for name in endless)
+            self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
         lives = ((name, ttls[name] if ttls[name] >= 0 else self._full_life) for name in missing)
-        self._index.enter([Entry(name, now + ttl) for name, ttl in lives])
+        self._index.add([Entry(name, now + ttl) for name, ttl in lives])
         self._index.bring_forward(late)
 
     # Entries without a session
@@ -292,7 +292,7 @@ class _Check:
             self._report.due += sum(entry.score <= now for entry in dangling)
             self._look_for_members(part)
             if self._lock is not None and dangling:
-                self._index.unlist(dangling)
+                self._index.remove_entries(dangling)
                 self._revive(dangling)
             self._step(len(part))
 
@@ -317,7 +317,7 @@ class _Check:
             self._report.dangling.add(dangling)
             self._report.due += len(dangling)
             if self._lock is not None:
-                self._index.settle([Entry(name, 0) for name in dangling], [])
+                self._index.remove_expired([Entry(name, 0) for name in dangling])
             self._step(page.number)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -357,7 +357,7 @@ class _Check:
         """Enter again what another program, which does not know of the index, has written in this very moment."""
         ttls = self._lifetimes([entry.checkout_id for entry in entries])
         alive = [entry for entry in entries if ttls.get(entry.checkout_id, -2) != -2]
-        self._index.enter(alive)
+        self._index.add(alive)
 
 
 def _sure(reply: object) -> object:

@@ -22,7 +22,7 @@ LONGEST_HEADER = 512
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
 
-_EXTEND, _ENDOW = register(Script("extend")), register(Script("endow"))
+_EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Script("set_missing_ttl"))
 
 
 class RedisAdmin(RedisTier, KeyQuestions):
@@ -136,9 +136,9 @@ class RedisAdmin(RedisTier, KeyQuestions):
             return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
         return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
 
-    def endow(self, checkout_id: str, milliseconds: int) -> bool:
+    def set_missing_ttl(self, checkout_id: str, milliseconds: int) -> bool:
         """Give a session that never ends a time to live; false where it has one."""
-        return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
+        return bool(self.ask(_SET_MISSING_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     # Keys
 
@@ -239,7 +239,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
 
     def extend_lock(self, job: str, owner: str, milliseconds: int) -> bool:
         """Keep the lock for longer; false where it is no longer ours."""
-        return bool(self.ask(_EXTEND.call(encoded(lock_key(job)), encoded(owner), milliseconds)))
+        return bool(self.ask(_EXTEND_LOCK.call(encoded(lock_key(job)), encoded(owner), milliseconds)))
 
     def unlock(self, job: str, owner: str) -> None:
         """Give the lock back, if it is still ours."""

@@ -40,10 +40,10 @@ def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]
     return [bool(_checked(reply)[0]) for reply in replies]
 
 
-def lengthen_all(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
+def extend_ttls(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
     """Let sessions live for at least so long (ms); never shorter than they would."""
     for checkout_id, life in lives:
-        redis.lengthen(checkout_id, life)
+        redis.extend_ttl(checkout_id, life)
 
 
 def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:

@@ -28,7 +28,8 @@ older program's SET that ours lacks."""
 COUNTED_MEMBERS = 50_000
 """Members of such a SET that a count compares with ours, in about a tenth of a second."""
 
-_SETTLE, _UNLIST, _ABSORB = register(Script("settle")), register(Script("unlist")), register(Script("absorb"))
+_REMOVE_EXPIRED, _REMOVE_ENTRIES = register(Script("remove_expired")), register(Script("remove_entries"))
+_ABSORB = register(Script("absorb"))
 
 _T = TypeVar("_T")
 
@@ -250,15 +251,15 @@ class RedisIndex:
 
     # Changes
 
-    def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+    def remove_expired(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]] = ()) -> int:
         """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
 
         One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
         Returns how many were taken out.
         """
-        return self._tried(lambda layout: self._settle(layout, dead, living))
+        return self._tried(lambda layout: self._remove_expired(layout, dead, living))
 
-    def _settle(self, layout: Layout, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+    def _remove_expired(self, layout: Layout, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
         commands: list[Command] = []
         if living:
             moved = [part for entry, expires_at in living for part in (expires_at, encoded(entry.checkout_id))]
@@ -266,7 +267,7 @@ class RedisIndex:
         if dead:
             latest = max(entry.score for entry in dead)
             ids = (encoded(entry.checkout_id) for entry in dead)
-            commands.append(_SETTLE.call_on(_keys(layout), latest, *ids))
+            commands.append(_REMOVE_EXPIRED.call_on(_keys(layout), latest, *ids))
         replies = self._tier.ask_all(*commands) if commands else []
         if dead and layout.place is Place.BESIDE_SET:
             self._enter_revived(dead)
@@ -275,14 +276,14 @@ class RedisIndex:
     def _enter_revived(self, removed: Sequence[Entry]) -> None:
         """Enter again what an older program, whose SET has no moments, has written in this very moment."""
         ttls = self._tier.remaining([entry.checkout_id for entry in removed])
-        self.enter([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
+        self.add([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
 
-    def unlist(self, entries: Sequence[Entry]) -> int:
+    def remove_entries(self, entries: Sequence[Entry]) -> int:
         """Take entries out, each only if it still has the score that was seen; returns how many."""
         parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not parts:
             return 0
-        return int(self._tried(lambda layout: self._tier.ask(_UNLIST.call_on(_keys(layout), *parts))))
+        return int(self._tried(lambda layout: self._tier.ask(_REMOVE_ENTRIES.call_on(_keys(layout), *parts))))
 
     def remove(self, checkout_ids: Sequence[str]) -> None:
         """Take ids out, whatever their moment."""
@@ -303,7 +304,7 @@ class RedisIndex:
             return 0
         return int(self._tried(lambda layout: self._tier.ask(("ZADD", layout.key, "XX", "LT", "CH", *parts))))
 
-    def enter(self, entries: Sequence[Entry]) -> int:
+    def add(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""
         scored = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not scored:

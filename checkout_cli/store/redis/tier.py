@@ -36,7 +36,7 @@ FILL_TIME = 10_000
 """For how long a fill claim holds, in milliseconds (ARCHITECTURE.md, point 2)."""
 
 _CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
-DISCARD, _LENGTHEN = register(Script("discard")), register(Script("lengthen"))
+DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 
 
 KEEP_TTL = -1
@@ -270,12 +270,12 @@ class RedisTier:
         self.index_place.check(entering, entered)
         return bool(deleted)
 
-    def lengthen(self, checkout_id: str, milliseconds: int) -> int:
+    def extend_ttl(self, checkout_id: str, milliseconds: int) -> int:
         """Let a key live for at least so long from now; never shorter than it would. Returns its time to live (ms).
 
         -2 where there is no session at the key, -1 where it has no end.
         """
-        return int(self.ask(_LENGTHEN.call(encoded(session_key(checkout_id)), milliseconds)))
+        return int(self.ask(_EXTEND_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     def proof(self, checkout_id: str, identity: bytes | None) -> str:
         """What shows, as long as it stays the same, that no key has gone by itself since: with it, a missing one was

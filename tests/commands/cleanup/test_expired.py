@@ -311,7 +311,7 @@ def test_a_run_looks_at_a_part_of_a_large_set_and_the_next_one_goes_on(
     names = [f"older-{number:05}" for number in range(3000)]
     store.redis.ask(("SADD", INDEX, *names))
     store.index.layout()
-    store.index.enter([Entry(name, store.clock.wall() + 2 * HOUR * 1000) for name in names])
+    store.index.add([Entry(name, store.clock.wall() + 2 * HOUR * 1000) for name in names])
     pages = count_calls(store.index, "member_page", monkeypatch)
     for _ in range(20):
         clean_up(store)
@@ -576,7 +576,7 @@ def test_a_session_that_is_written_while_it_is_judged_stays(
 
     expiries = count_calls(store.database, "expiries", monkeypatch)
     evict(store, "session-1")
-    monkeypatch.setattr(store.index, "settle", settle_late)
+    monkeypatch.setattr(store.index, "remove_expired", settle_late)
     clean_up(store)
     assert expiries
     assert entries(store)["session-1"] > clock.milliseconds

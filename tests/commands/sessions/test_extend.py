@@ -56,11 +56,11 @@ def test_nothing_is_ever_shortened(store: CheckoutStore, valkey: ValkeyServer) -
     store.create({}, checkout_id=ID)
     with valkey.client() as client:
         client.pexpire(KEY, 50_000_000)  # a read has granted more since this process looked
-        assert store.redis.lengthen(ID, 1000) > 49_000_000
+        assert store.redis.extend_ttl(ID, 1000) > 49_000_000
         client.persist(KEY)
-        assert store.redis.lengthen(ID, 1000) == -1
+        assert store.redis.extend_ttl(ID, 1000) == -1
         client.delete(KEY)
-        assert store.redis.lengthen(ID, 1000) == -2
+        assert store.redis.extend_ttl(ID, 1000) == -2
 
 
 def test_expires_at_in_the_json_moves_along_and_nothing_else_does(store: CheckoutStore, valkey: ValkeyServer) -> None:

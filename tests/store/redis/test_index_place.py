@@ -312,12 +312,12 @@ def test_somebody_elses_key_stays_as_it_is_byte_for_byte(
     store.update(OURS, {"a": 2})
     store.delete("session-0002")
     put_raw(store, "foreign-01", FOREIGN)
-    store.index.enter([Entry("foreign-01", _now())])
+    store.index.add([Entry("foreign-01", _now())])
     assert another().get(OURS).fields["a"] == 2
     assert listed(store) == ["foreign-01", OURS]
     assert (store.admin.count().number, store.index.count(store.clock.wall()).number) == (2, 2)
-    store.index.settle([Entry("alice-0001", _now())], [(Entry(OURS, 0), int(_now() + 10**6))])
-    store.index.unlist([Entry("alice-0001", 3)])
+    store.index.remove_expired([Entry("alice-0001", _now())], [(Entry(OURS, 0), int(_now() + 10**6))])
+    store.index.remove_entries([Entry("alice-0001", 3)])
     store.index.remove(["alice-0001", "foreign-01"])
     assert client.dump(INDEX) == before
     assert ids(client.zrange(INDEX_BESIDE, 0, -1)) == {OURS}
@@ -473,7 +473,7 @@ def test_a_large_set_is_listed_page_by_page_and_each_member_once(store: Checkout
     names = [f"older-{number:05}" for number in range(9000)]
     client.sadd(INDEX, *names)
     store.index.layout()
-    store.index.enter([Entry(name, _now() + 1000) for name in names[:4000]])
+    store.index.add([Entry(name, _now() + 1000) for name in names[:4000]])
     pages = list(store.index.newest())
     assert max(map(len, pages)) < 2 * redis_index.LOOKED_AT
     assert sorted(name for page in pages for name in page) == names
