@@ -84,13 +84,8 @@ class Backlog:
     def rows(self) -> Iterator[list[Row]]:
         """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
         last = ""
-        while True:
-            with self.database.transaction() as connection:
-                page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": PAGE})]
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
+        while page := [Row(*row) for row in self.database.rows(_PAGE, last=last, limit=PAGE)]:
+            yield page
             last = page[-1].checkout_id
 
     # Redis → database

@@ -125,26 +125,28 @@ class DatabaseAdmin(DatabaseTier):
         """Those of the ids that have a row, living or a tombstone."""
         if not checkout_ids:
             return set()
-        with self.transaction() as connection:
-            return set(connection.scalars(_PRESENT, {"checkout_ids": list(checkout_ids)}))
+        return {row.checkout_id for row in self.rows(_PRESENT, checkout_ids=list(checkout_ids))}
 
     def newest(self) -> Iterator[list[Record]]:
         """All live rows, those that expire last first, in pages."""
-        last: tuple[int, str] | None = None
-        while True:
-            statement = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
-            if last is not None:
-                same = (sessions.c.expires_at == last[0]) & (sessions.c.checkout_id < last[1])
-                statement = statement.where(
-                    sessions.c.expires_at <= last[0], or_(sessions.c.expires_at < last[0], same)
-                )
-            with self.transaction() as connection:
-                page = [record_of(row) for row in connection.execute(statement)]
-            if page:
-                yield page
-            if len(page) < PAGE:
+        begin = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
+
+        def after(last: Any) -> Select[Any]:
+            same = (sessions.c.expires_at == last.expires_at) & (sessions.c.checkout_id < last.checkout_id)
+            earlier = or_(sessions.c.expires_at < last.expires_at, same)
+            return begin.where(sessions.c.expires_at <= last.expires_at, earlier)
+
+        for page in self._pages(begin, after, PAGE):
+            yield [record_of(row) for row in page]
+
+    def _pages(self, begin: Select[Any], after: Callable[[Any], Select[Any]], size: int) -> Iterator[Sequence[Any]]:
+        """Pages of so many rows: of a statement, and then of what comes ``after`` the last row of the page before."""
+        statement = begin
+        while page := self.rows(statement):
+            yield page
+            if len(page) < size:
                 return
-            last = (page[-1].expires_at, page[-1].checkout_id)
+            statement = after(page[-1])
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Ids of live rows that begin with ``prefix``."""
@@ -153,8 +155,7 @@ class DatabaseAdmin(DatabaseTier):
             .where(sessions.c.body.is_not(None), sessions.c.checkout_id.startswith(prefix, autoescape=True))
             .limit(limit)
         )
-        with self.transaction() as connection:
-            return list(connection.scalars(statement).all())
+        return [row.checkout_id for row in self.rows(statement)]
 
     def count(self, now: int) -> int:
         """How many rows are alive at ``now`` (ms)."""
@@ -167,8 +168,8 @@ class DatabaseAdmin(DatabaseTier):
         return int(rows - buried)
 
     def _number(self, *conditions: ColumnElement[bool]) -> int:
-        with self.transaction() as connection:
-            return connection.execute(select(func.count()).select_from(sessions).where(*conditions)).scalar_one()
+        ((number,),) = self.rows(select(func.count()).select_from(sessions).where(*conditions))
+        return int(number)
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
@@ -179,8 +180,7 @@ class DatabaseAdmin(DatabaseTier):
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
-        with self.transaction() as connection:
-            rows = connection.execute(_EXPIRIES, {"checkout_ids": list(checkout_ids), "now": now}).all()
+        rows = self.rows(_EXPIRIES, checkout_ids=list(checkout_ids), now=now)
         return {row.checkout_id: row.expires_at for row in rows}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
@@ -188,46 +188,29 @@ class DatabaseAdmin(DatabaseTier):
 
         Tombstones are among them: without the bodies, one index has the whole answer.
         """
-        while True:
-            same = (sessions.c.expires_at == moment) & (sessions.c.checkout_id > checkout_id)
-            statement = (
-                select(sessions.c.expires_at, sessions.c.checkout_id)
-                .where(sessions.c.expires_at >= moment, or_(sessions.c.expires_at > moment, same))
-                .order_by(sessions.c.expires_at, sessions.c.checkout_id)
-                .limit(IDS_AT_ONCE)
-            )
-            with self.transaction() as connection:
-                page = [(row[0], row[1]) for row in connection.execute(statement).all()]
-            if page:
-                yield page
-            if len(page) < IDS_AT_ONCE:
-                return
-            moment, checkout_id = page[-1]
+
+        def after(last: tuple[int, str]) -> Select[Any]:
+            same = (sessions.c.expires_at == last[0]) & (sessions.c.checkout_id > last[1])
+            ends = select(sessions.c.expires_at, sessions.c.checkout_id)
+            later = ends.where(sessions.c.expires_at >= last[0], or_(sessions.c.expires_at > last[0], same))
+            return later.order_by(sessions.c.expires_at, sessions.c.checkout_id).limit(IDS_AT_ONCE)
+
+        for page in self._pages(after((moment, checkout_id)), after, IDS_AT_ONCE):
+            yield [(row[0], row[1]) for row in page]
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
         """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in order and in pages."""
-        last = ""
-        while True:
-            statement = (
-                select(sessions.c.checkout_id, sessions.c.expires_at)
-                .where(sessions.c.checkout_id > last, sessions.c.expires_at > now, sessions.c.body.is_not(None))
-                .order_by(sessions.c.checkout_id)
-                .limit(PAGE)
-            )
-            with self.transaction() as connection:
-                page: dict[str, int] = {row[0]: row[1] for row in connection.execute(statement).all()}
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
-            last = next(reversed(page))
+        living = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+            sessions.c.expires_at > now, sessions.c.body.is_not(None)
+        )
+        begin = living.order_by(sessions.c.checkout_id).limit(PAGE)
+        for page in self._pages(begin, lambda last: begin.where(sessions.c.checkout_id > last.checkout_id), PAGE):
+            yield {row.checkout_id: row.expires_at for row in page}
 
     def living_after(self, last: str, now: int, limit: int) -> list[Record]:
         """Rows that are alive at ``now`` (ms), in the order of their ids, from the first one after ``last``."""
         statement = _LIVE.where(sessions.c.checkout_id > last, sessions.c.expires_at > now)
-        with self.transaction() as connection:
-            rows = connection.execute(statement.order_by(sessions.c.checkout_id).limit(limit)).all()
-        return [record_of(row) for row in rows]
+        return [record_of(row) for row in self.rows(statement.order_by(sessions.c.checkout_id).limit(limit))]
 
     def aside(self, now: int) -> tuple[int, int, int]:
         """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
@@ -239,9 +222,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def deleted_body(self, checkout_id: str) -> Record | None:
         """What an external writer's deletion took, with the tombstone's version and write id; else ``None``."""
-        with self.transaction() as connection:
-            row = connection.execute(_KEPT, {"checkout_id": checkout_id}).first()
-        return None if row is None else record_of(row)
+        rows = self.rows(_KEPT, checkout_id=checkout_id)
+        return record_of(rows[0]) if rows else None
 
     # Clean-up
 
@@ -254,8 +236,7 @@ class DatabaseAdmin(DatabaseTier):
             .limit(limit)
             .offset(offset)
         )
-        with self.transaction() as connection:
-            return list(connection.scalars(statement).all())
+        return [row.checkout_id for row in self.rows(statement)]
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
         """All ids of expired rows in batches, for who only looks."""

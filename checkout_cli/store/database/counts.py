@@ -56,16 +56,14 @@ class DatabaseCounts:
         """Sessions created in a window by their payment status now; ``deleted`` and ``other`` stand for themselves."""
         status = case((sessions.c.body.is_(None), DELETED), else_=sessions.c.status).label("state")
         statement = select(status, func.count().label("number")).where(*_created_within(since, until)).group_by("state")
-        with self._database.transaction() as connection:
-            return {row.state: row.number for row in connection.execute(statement)}
+        return {row.state: row.number for row in self._database.rows(statement)}
 
     def created_ids(self, since: int, until: int, limit: int) -> list[tuple[str, str]]:
         """Living sessions created in a window, the newest first: their ids and their payment statuses."""
         newest = select(sessions.c.checkout_id, sessions.c.status).where(
             *_created_within(since, until), sessions.c.body.is_not(None)
         )
-        with self._database.transaction() as connection:
-            rows = connection.execute(newest.order_by(sessions.c.created_at.desc()).limit(limit)).all()
+        rows = self._database.rows(newest.order_by(sessions.c.created_at.desc()).limit(limit))
         return [(row.checkout_id, row.status) for row in rows]
 
     def living_by_status(self, now: int) -> dict[str, int]:

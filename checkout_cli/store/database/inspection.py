@@ -53,19 +53,15 @@ class Told(NamedTuple):
 def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
     """The row of a session; ``None`` where there is none."""
     columns = (sessions.c[name] for name in RowView.__struct_fields__)
-    with database.transaction() as connection:
-        row = connection.execute(select(*columns).where(sessions.c.checkout_id == checkout_id)).first()
-    if row is None:
-        return None
-    return RowView(**row._asdict() | {"body": None if row.body is None else row.body.encode()})
+    rows = database.rows(select(*columns).where(sessions.c.checkout_id == checkout_id))
+    return next((RowView(**row._asdict() | {"body": row.body and row.body.encode()}) for row in rows), None)
 
 
 def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
     """The conflicts of a session that nobody has settled, the newest first."""
     lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
     newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
-    with database.transaction() as connection:
-        return [Told(*row) for row in connection.execute(newest.limit(MOST_TOLD))]
+    return [Told(*row) for row in database.rows(newest.limit(MOST_TOLD))]
 
 
 def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
@@ -97,16 +93,14 @@ def missing_expiry_index(database: DatabaseTier) -> str:
 def created_lately(database: DatabaseTier, since: int, among: int) -> int:
     """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some."""
     latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
-    with database.transaction() as connection:
-        return sum(row.created_at >= since for row in connection.execute(latest))
+    return sum(row.created_at >= since for row in database.rows(latest))
 
 
 def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
     """The living sessions that end first; ``now`` is in milliseconds."""
     columns = (sessions.c[name] for name in Record.__struct_fields__)
     living = select(*columns).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
-    with database.transaction() as connection:
-        rows = connection.execute(living.order_by(sessions.c.expires_at).limit(limit)).all()
+    rows = database.rows(living.order_by(sessions.c.expires_at).limit(limit))
     return [Record(**row._asdict() | {"body": row.body.encode()}) for row in rows]
 
 

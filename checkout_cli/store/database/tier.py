@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    Executable,
     Select,
     Table,
     bindparam,
@@ -139,19 +140,22 @@ class DatabaseTier:
             connection.execute(select(sessions.c.version).limit(1)).first()
         return time.perf_counter() - started
 
+    def rows(self, statement: Executable, **parameters: Any) -> Sequence[Any]:
+        """What a statement returns, in a transaction of its own."""
+        with self.transaction() as connection:
+            return connection.execute(statement, parameters).all()
+
     # The protocol
 
     def read(self, checkout_id: str) -> Record | None:
         """The row of a session, live or a tombstone."""
-        with self.transaction() as connection:
-            row = connection.execute(_READ, {"checkout_id": checkout_id}).first()
-        return None if row is None else record_of(row)
+        rows = self.rows(_READ, checkout_id=checkout_id)
+        return record_of(rows[0]) if rows else None
 
     def read_many(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         """The rows of several sessions, by id."""
-        with self.transaction() as connection:
-            rows = connection.execute(_READ_MANY, {"checkout_ids": list(checkout_ids)})
-            return {row.checkout_id: record_of(row) for row in rows}
+        rows = self.rows(_READ_MANY, checkout_ids=list(checkout_ids))
+        return {row.checkout_id: record_of(row) for row in rows}
 
     def insert(self, record: Record, *, now: int, write_id: str) -> bool:
         """Create a row; false where the id exists, alive or as a tombstone."""
@@ -272,8 +276,7 @@ class DatabaseTier:
 
     def pending(self, limit: int) -> list[Pending]:
         """Versions that Redis may still lack, tombstones among them, at most ``limit``."""
-        with self.transaction() as connection:
-            return [Pending(*row) for row in connection.execute(_PENDING, {"limit": limit}).all()]
+        return [Pending(*row) for row in self.rows(_PENDING, limit=limit)]
 
     def look(self, limit: int) -> tuple[list[Pending], ExternalWrites]:
         """:meth:`pending`, and what external writers have done so far: what each process asks once in a while."""
@@ -305,8 +308,8 @@ class DatabaseTier:
         statement = select(sessions.c.proof).where(
             sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
         )
-        with self.transaction() as connection:
-            return connection.execute(statement).scalar() or ""
+        rows = self.rows(statement)
+        return (rows[0].proof or "") if rows else ""
 
     def note_refilled(self, number: int) -> None:
         """Count sessions that came back from the database while external writers are there."""
