@@ -15,7 +15,7 @@ from checkout_cli.keys import minute_key, user_key
 from checkout_cli.session import Durability, iso
 from checkout_cli.store.bookkeeping import MINUTES_KEPT, TRACKS_AT_ONCE, TRACKS_KEPT
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.books import USER, counted, hash_at, meanwhile, minutes, send_counts, times, user
+from tests.support.books import USER, counted, hash_at, meanwhile, minutes, times, user
 from tests.support.stores import (
     ID,
     ManualClock,
@@ -28,6 +28,7 @@ from tests.support.stores import (
     raw,
     redis_away,
     row_of,
+    send_counts,
     without_redis,
 )
 

@@ -18,7 +18,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.redis.commands import Script
 from tests.store.worker import Order, Worker
-from tests.support.books import HANDED_OVER_BY_NOW, USER, counted, meanwhile, send_counts, user
+from tests.support.books import HANDED_OVER_BY_NOW, USER, counted, meanwhile, user
 from tests.support.proxy import Proxy
 from tests.support.servers import ValkeyServer
 from tests.support.stores import (
@@ -30,6 +30,7 @@ from tests.support.stores import (
     put_raw,
     raw,
     redis_away,
+    send_counts,
     under_another_identity,
 )
 

@@ -8,17 +8,11 @@ from typing import Any
 
 from checkout_cli.keys import user_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.stores import STORES
+from tests.support.stores import send_counts
 
 USER = "user-1"
 HANDED_OVER_BY_NOW = 5.0
 """Seconds after which any process publishes what another has left pending."""
-
-
-def send_counts() -> None:
-    """What any store of this test has counted goes to Redis, as it does within a second."""
-    for store in list(STORES):
-        store.bookkeeping.flush()
 
 
 def hash_at(store: CheckoutStore, key: str) -> dict[str, str]:
