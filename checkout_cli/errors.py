@@ -7,6 +7,7 @@ where they enter, in the tiers; nothing above a tier catches a redis or SQLAlche
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -33,6 +34,13 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130, "Ctrl-C, or the process was told to end"
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 class CheckoutError(Exception):
     """The root of all errors that this package raises on purpose."""
 
@@ -48,6 +56,10 @@ class InvalidInput(CheckoutError):
     """What the caller handed over cannot be accepted; nothing was read or written."""
 
     exit_code = ExitCode.USAGE
+
+
+class Declined(CheckoutError):
+    """Somebody was asked whether to go on, and said no; nothing was changed."""
 
 
 class CardDataRefused(InvalidInput):

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from checkout_cli.cli.main import app
-from checkout_cli.cli.tree import COMMANDS
+from checkout_cli.commands.record import records
 from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ExitCode
 from tests.guarantees import DURABILITIES, GUARANTEES
@@ -21,10 +21,10 @@ def commands() -> str:
     """Every command with those under it."""
     root: Any = typer.main.get_command(app)
     rows = ["| command | what it is for |", "|---|---|"]
-    for name, summary in COMMANDS.items():
-        inner = getattr(root.commands[name], "commands", {})
+    for record in records():
+        inner = getattr(root.commands[record.name], "commands", {})
         words = f" {', '.join(inner)}" if inner else ""
-        rows.append(f"| `checkoutctl {name}`{words} | {summary} |")
+        rows.append(f"| `checkoutctl {record.name}`{words} | {record.summary} |")
     return "\n".join(rows) + "\n"
 
 

@@ -52,9 +52,6 @@ SENDERS = {
     "commands/memory/measure.py": "the sampler of keys, whose commands are packed beforehand",
     "commands/memory/sample.py": "the sampler of keys",
     "commands/memory/eviction.py": "the sampler of keys",
-    "commands/memory/outlook.py": "the sampler of keys",
-    "commands/doctor/sample.py": "the sampler of keys",
-    "commands/doctor/security.py": "the sampler of keys",
     "domain/cache.py": "a cache in Redis, with scripts of its own",
 }
 """Who does, and why."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
@@ -53,6 +53,14 @@ RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data
 
 Output = Literal["table", "json", "ndjson", "csv", "ids"]
 OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")]
+
+
+class Report(Protocol):
+    """What a command returns: the answer that it has shown, which knows how the process should exit."""
+
+    @property
+    def exit_code(self) -> int:
+        """One of :class:`~checkout_cli.errors.ExitCode`, or a monitoring plugin's."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ from checkout_cli import __version__
 from checkout_cli.arguments.context import Context
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.jobs.interruption import interruptible
 
 app = typer.Typer(
     name="checkoutctl",
@@ -63,8 +64,6 @@ def root(
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
 
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
-
-    Example: checkoutctl health
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
@@ -85,9 +84,10 @@ def main() -> None:
 
         completion_init()
     try:
-        if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
-            _as_plugin()
-        app(prog_name="checkoutctl")
+        with interruptible():
+            if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
+                _as_plugin()
+            app(prog_name="checkoutctl")
     except CheckoutError as error:
         from checkout_cli.terminal.output import report
 

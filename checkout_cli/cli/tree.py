@@ -14,75 +14,57 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = {
-    "setup": "Set everything up, and prove that it works.",
-    "demo": "See it all work on a real server, without a Redis of your own.",
-    "doctor": "Examine all that checkouts depend on; say what to fix first.",
-    "ping": "Time round trips to Redis; without an answer, say what fails.",
-    "health": "Say whether sessions are served: healthy, degraded, unhealthy.",
-    "config": "Show the settings, and what is wrong with them.",
-    "sessions": "List, look at, create, change, delete and export sessions.",
-    "sync": "Hand over what Redis and the database lack of each other.",
-    "migrate": "Bring sessions to Redis, or to another one, without downtime.",
-    "cleanup": "Remove what has expired from the index and the database.",
-    "cache": "Look at, correct and invalidate what is cached.",
-    "stats": "Show how checkouts went in the last minutes.",
-    "top": "Watch all that moves on one screen, live.",
-    "users": "See how users' checkouts went of late.",
-    "memory": "See what takes Redis' memory, and limit it safely.",
-    "info": "Show what Redis says of itself, and what that means.",
-    "slowlog": "Show which commands took Redis long.",
-    "latency": "Measure round trips, and what makes Redis pause.",
-    "monitor": "Watch the commands that Redis gets at this moment.",
-    "incident": "Write all findings into one redacted file; compare two.",
-    "acl": "Show the least rules for users of Redis; check your own.",
-    "bench": "Measure what Redis brings on your own servers.",
-    "serve": "Answer health checks, management requests and Prometheus.",
-    "cron": "Run clean-up, hand-over and health every five minutes.",
-    "completion": "Complete commands, options and ids in bash, zsh and fish.",
-}
-"""What each is for, in the order of the help, which needs nothing else of them.
-
-``checkout_cli.commands.NAME.command`` holds each: a group as ``app``, a single command as ``NAME``, with its
-``COMMAND_CLASS`` if it has one of its own.
-"""
+from checkout_cli.commands.record import names, record_of, records
 
 
 class CommandTree(TyperGroup):
-    """The root group; its commands are those of :data:`COMMANDS`."""
+    """The root group; its commands are those that have a record."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = cast("MutableMapping[str, Any]", _Commands())
-        _example_first(self)
+        _explain(self, "checkoutctl health", "")
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
         """The names, without building what they stand for."""
-        return list(COMMANDS)
+        return [record.name for record in records()]
+
+    def invoke(self, ctx: typer.Context) -> int | None:  # type: ignore[override]
+        """Run the command that was typed, and exit with its code: it returns that, or a report that has it."""
+        answer = super().invoke(ctx)
+        code = answer if answer is None or isinstance(answer, int) else answer.exit_code
+        if code:
+            raise typer.Exit(code)
+        return code
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
         """The list in the help, which needs no command either."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(record.name, record.summary) for record in records()])
 
 
 class _Commands(Mapping[str, Any]):
     """Each command by its name."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in COMMANDS:
+        if name not in names():
             raise KeyError(name)
         return _built(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
+        return (record.name for record in records())
 
     def __len__(self) -> int:
-        return len(COMMANDS)
+        return len(names())
 
 
 @cache
 def _built(name: str) -> Any:
+    """A group, ``app`` in the folder's ``command.py``, or a single command of the folder's name there.
+
+    A single command has its ``COMMAND_CLASS`` if there is one.
+    """
+    record = record_of(name)
     module = import_module(f"checkout_cli.commands.{name}.command")
     if hasattr(module, "app"):
         command: Any = typer.main.get_group(module.app)
@@ -91,18 +73,21 @@ def _built(name: str) -> Any:
         single.command(name, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, name))
         command = typer.main.get_command(single)
     command.name = name
-    _example_first(command)
-    command.short_help = COMMANDS[name]
+    for words, each in _below(command, ""):
+        _explain(each, record.example_of(words), record.summary)
+    command.short_help = record.summary
     return command
 
 
-def _example_first(command: Any) -> None:
-    """Let the help of a command, and of those under it, begin with what to type; docstrings have it at their end."""
-    paragraphs = (command.help or "").strip().split("\n\n")
-    examples = [text for text in paragraphs if text.startswith("Example")]
-    others = [text for text in paragraphs if text not in examples]
-    command.short_help = " ".join(others[0].split()).partition(". ")[0]
-    command.help = "\n\n".join([*examples, *others])
-    if not isinstance(command, CommandTree):  # whose commands are built when they are asked for
-        for child in getattr(command, "commands", {}).values():
-            _example_first(child)
+def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    """A command and all under it, each with the words below the first."""
+    yield words, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _below(child, f"{words} {name}".strip())
+
+
+def _explain(command: Any, example: str, summary: str) -> None:
+    """Let the help of a command begin with what to type; its text is the summary where it has none of its own."""
+    text = (command.help or summary).strip()
+    command.short_help = " ".join(text.partition("\n\n")[0].split()).partition(". ")[0]
+    command.help = f"Example: {example}\n\n{text}"

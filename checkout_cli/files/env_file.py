@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from checkout_cli.config.settings import (
     without_password,
 )
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.private_file import sync_directory
+from checkout_cli.files.private_file import private_file
 
 MODE = 0o600
 
@@ -194,27 +193,17 @@ def write(planned: EnvFilePlan) -> bool:
 
 
 def _replace(planned: EnvFilePlan) -> None:
-    """Write beside the file and rename: whoever reads meanwhile sees the old content or the new, never a half."""
     path = planned.path
-    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # created 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(planned.after)
-            stream.flush()
-            if planned.before is not None:
-                _keep_owner(path, stream.fileno())
-            os.fsync(stream.fileno())
+    with private_file(path) as stream:
+        stream.write(planned.after)
+        stream.flush()
+        if planned.before is not None:
+            _keep_owner(path, stream.fileno())
         current = path.read_bytes() if os.path.lexists(path) else None
         if current != planned.before or path.is_symlink():
             raise ConfigurationError(
                 f"{path.name} was changed by somebody else meanwhile; nothing was written", hint="checkoutctl setup"
             )
-        temporary.replace(path)
-        sync_directory(path.parent)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _keep_owner(path: Path, descriptor: int) -> None:

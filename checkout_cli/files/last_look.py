@@ -40,21 +40,16 @@ class Reading(msgspec.Struct, frozen=True):
         return (self.taken_at - earlier.taken_at) / 1000
 
 
-class LastLook:
-    """The file of readings. One that is damaged counts as empty, and the next look replaces it."""
+class LastLook(StateFile[Reading]):
+    """The file of readings, by command and server."""
 
     def __init__(self, directory: Path | None = None) -> None:
         """``directory`` defaults to the user's state directory (``$XDG_STATE_HOME/checkoutctl``)."""
-        self._file = StateFile(FILE, Reading, lambda reading: reading.taken_at, directory)
-
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return self._file.path
+        super().__init__(FILE, Reading, lambda reading: reading.taken_at, directory)
 
     def previous(self, command: str, place: str) -> Reading | None:
         """What ``command`` saw last of the server at ``place``; ``None`` at a first look."""
-        return self._read().get(_name(command, place))
+        return self.last(f"{command} {place}")
 
     def remember(self, command: str, place: str, reading: Reading) -> None:
         """Keep a reading for the next look.
@@ -62,14 +57,11 @@ class LastLook:
         Raises:
             OSError: the file cannot be written.
         """
-        self._file.write(self._read() | {_name(command, place): reading})
+        self.put(f"{command} {place}", reading)
 
-    def _read(self) -> dict[str, Reading]:
-        return {name: reading for name, reading in self._file.read().items() if _is_sound(reading.counters)}
-
-
-def _name(command: str, place: str) -> str:
-    return f"{command} {place}"
+    def read(self) -> dict[str, Reading]:
+        """All readings that can be reckoned with."""
+        return {name: reading for name, reading in super().read().items() if _is_sound(reading.counters)}
 
 
 def _is_sound(counters: Mapping[str, float]) -> bool:

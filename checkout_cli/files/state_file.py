@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from checkout_cli.files.private_file import write_private
+from checkout_cli.files.private_file import state_directory, write_private
 
 MOST_ENTRIES = 100
 """Of the oldest, no more than so many are remembered."""
@@ -29,11 +29,7 @@ class StateFile(Generic[_T]):
     @property
     def path(self) -> Path:
         """Where the file is."""
-        if self._directory is None:
-            import platformdirs
-
-            self._directory = platformdirs.user_state_path("checkoutctl", appauthor=False)
-        return self._directory / self._name
+        return (self._directory or state_directory()) / self._name
 
     def read(self) -> dict[str, _T]:
         """All entries."""
@@ -50,3 +46,16 @@ class StateFile(Generic[_T]):
         """
         newest = sorted(entries, key=lambda name: self._moment(entries[name]))[-MOST_ENTRIES:]
         write_private(self.path, msgspec.json.encode({name: entries[name] for name in newest}))
+
+    def last(self, name: str) -> _T | None:
+        """The entry of a name; ``None`` where there is none."""
+        return self.read().get(name)
+
+    def put(self, name: str, entry: _T | None) -> None:
+        """Replace the entry of a name, or, with ``None``, remove it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        others = {other: kept for other, kept in self.read().items() if other != name}
+        self.write(others if entry is None else others | {name: entry})

@@ -1,4 +1,4 @@
-"""Letting SIGTERM end a long job as Ctrl-C does, so that it gives back its lock."""
+"""Letting SIGTERM end a command as Ctrl-C does, so that it gives back its lock and shows what it has."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SERVERS = ("redis-server", "valkey-server")
@@ -106,32 +106,6 @@ def _red_hat(name: str, distribution: str, number: int | None) -> System:
     return System(name, "rhel", package, package, installer)
 
 
-def install_command(system: System, *, root: bool) -> str:
-    """The command line that installs a server, or where to get one."""
-    if not system.installer:
-        return "install redis-server with the system's package manager, or from https://redis.io/downloads"
-    sudo = "" if root or system.family in {"macos", "windows"} else "sudo "
-    return f"{sudo}{system.installer.format(sudo=sudo)} {system.package}"
-
-
-def start_command(system: System, programs: tuple[Program, ...], *, root: bool, service_manager: bool) -> str:
-    """The command line that starts an installed server, as a service where the system has a service manager."""
-    sudo = "" if root else "sudo "
-    server = next((program.name for program in programs if program.name in SERVERS), "")
-    if system.family == "macos":
-        return "brew services start redis"
-    if system.family == "windows":
-        return "redis-server"
-    if service_manager and system.family == "alpine":
-        return f"{sudo}rc-update add {system.service} && {sudo}rc-service {system.service} start"
-    if service_manager and system.family:
-        service = system.service
-        if server and not service.startswith(server.partition("-")[0]):
-            service = server.partition("-")[0]  # the other one of the two is installed
-        return f"{sudo}systemctl enable --now {service}"
-    return f"{server or ('valkey-server' if system.package == 'valkey' else 'redis-server')} --daemonize yes"
-
-
 def is_root() -> bool:
     """Whether commands need no sudo."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
@@ -140,3 +114,53 @@ def is_root() -> bool:
 def has_service_manager() -> bool:
     """Whether systemd or OpenRC runs here; in most containers neither does."""
     return Path("/run/systemd/system").is_dir() or Path("/run/openrc").is_dir()
+
+
+@dataclass(frozen=True)
+class Installation:
+    """This machine as far as an installation goes: its system, its programs, and how commands are to be typed."""
+
+    system: System = field(default_factory=this_system)
+    programs: tuple[Program, ...] = field(default_factory=found_programs)
+    root: bool = field(default_factory=is_root)
+    service_manager: bool = field(default_factory=has_service_manager)
+
+    @property
+    def server(self) -> Program | None:
+        """A Redis or Valkey server that is installed."""
+        return next((program for program in self.programs if program.name in SERVERS), None)
+
+    @property
+    def install_command(self) -> str:
+        """The command line that installs a server, or where to get one."""
+        system = self.system
+        if not system.installer:
+            return "install redis-server with the system's package manager, or from https://redis.io/downloads"
+        sudo = "" if self.root or system.family in {"macos", "windows"} else "sudo "
+        return f"{sudo}{system.installer.format(sudo=sudo)} {system.package}"
+
+    @property
+    def start_command(self) -> str:
+        """The command line that starts an installed server, as a service where the system has a service manager."""
+        system, sudo = self.system, "" if self.root else "sudo "
+        server = self.server.name if self.server is not None else ""
+        if system.family == "macos":
+            return "brew services start redis"
+        if system.family == "windows":
+            return "redis-server"
+        if self.service_manager and system.family == "alpine":
+            return f"{sudo}rc-update add {system.service} && {sudo}rc-service {system.service} start"
+        if self.service_manager and system.family:
+            service = system.service
+            if server and not service.startswith(server.partition("-")[0]):
+                service = server.partition("-")[0]  # the other one of the two is installed
+            return f"{sudo}systemctl enable --now {service}"
+        return f"{server or ('valkey-server' if system.package == 'valkey' else 'redis-server')} --daemonize yes"
+
+    @property
+    def way_to_a_server(self) -> str:
+        """The command line after which a server runs here."""
+        if self.server is not None:
+            return self.start_command
+        then = " && " if self.system.installer else "; then: "
+        return f"{self.install_command}{then}{self.start_command}"

@@ -1,4 +1,4 @@
-"""This machine as far as Linux shows it in /proc and /sys: its processes, who listens where, and its settings."""
+"""This machine: its processes, who listens where, and the files in which Linux shows its settings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import socket
 import struct
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from checkout_cli.servers.installation import SERVERS, Program, found_programs
+from checkout_cli.servers.installation import SERVERS, Installation
 
 _LISTENING = "0A"
 """The state of a listening socket (Linux, include/net/tcp_states.h)."""
@@ -25,7 +24,10 @@ _PORT_IN_TITLE = re.compile(r":([0-9]{1,5})(?=\s|$)|--(?:tls-)?port\s+([0-9]{1,5
 
 @dataclass(frozen=True)
 class Process:
-    """A process. ``user`` is its effective user's id, ``groups`` are all of its groups' ids; ``state`` as ps has it."""
+    """A process. ``user`` is its effective user's id, ``groups`` are all of its groups' ids; ``state`` is psutil's.
+
+    ``details`` are the fields of /proc/PID/status on Linux, and empty elsewhere.
+    """
 
     pid: int
     name: str
@@ -33,7 +35,7 @@ class Process:
     user: int
     groups: tuple[int, ...]
     state: str
-    status: dict[str, str] = field(default_factory=dict, repr=False)
+    details: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_server(self) -> bool:
@@ -46,11 +48,6 @@ class Process:
         """The ports in its title, where a Redis writes the one that it listens on."""
         return {int(first or second) for first, second in _PORT_IN_TITLE.findall(self.title)}
 
-    def kilobytes(self, name: str) -> int | None:
-        """A size in its status, as ``VmSwap``; ``None`` where there is none."""
-        size = self.status.get(name, "").split(" ")[0]
-        return int(size) if size.isdecimal() else None
-
     def __str__(self) -> str:
         """As shown; the arguments may hold a password and are left out."""
         return f"{self.name} (process {self.pid}, user {user_name(self.user)})"
@@ -58,11 +55,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket: its address and port, its owner's user id, and the process, if we may know which."""
+    """A listening socket: its address and port, and its process, if we may know which."""
 
     address: str
     port: int
-    user: int
     process: Process | None
 
     def answers_for(self, addresses: Collection[str]) -> bool:
@@ -79,10 +75,9 @@ class Room:
 
 
 class Machine:
-    """What is read is read from below ``root``, so that a test can have a machine of its own making."""
+    """The machine that we run on; files are read from below ``root``, so that a test can have some of its own."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        """Reads nothing yet."""
         self.root = root
 
     def path(self, path: str) -> Path:
@@ -96,11 +91,6 @@ class Machine:
         except OSError:
             return None
 
-    @property
-    def is_linux(self) -> bool:
-        """Whether there is a /proc to read."""
-        return self.path("proc/net/tcp").exists()
-
     def room(self, path: Path) -> Room:
         """The space on the disk that holds a path.
 
@@ -110,9 +100,10 @@ class Machine:
         usage = shutil.disk_usage(path)
         return Room(usage.total, usage.free)
 
-    def programs(self) -> tuple[Program, ...]:
-        """The servers and clients of Redis on PATH, without their versions."""
-        return found_programs(run=lambda _: "")
+    @cached_property
+    def installation(self) -> Installation:
+        """What is installed here, and how more is."""
+        return Installation()
 
     @property
     def platform(self) -> str:
@@ -168,20 +159,19 @@ class Machine:
 
     def process(self, pid: int) -> Process | None:
         """A living process; ``None`` where there is none."""
-        status = self.text(f"proc/{pid}/status")
-        if status is None:
+        import psutil
+
+        wanted = [name for name in ("name", "status", "cmdline", "uids", "gids") if hasattr(psutil.Process, name)]
+        try:
+            told = psutil.Process(pid).as_dict(wanted)  # ``None`` for what we may not know
+        except psutil.Error:
             return None
-        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in status.splitlines())}
-        users, groups = fields.get("Uid", "").split(), fields.get("Gid", "").split()
-        title = (self.text(f"proc/{pid}/cmdline") or "").replace("\0", " ").strip()
+        user, group = (-1 if told.get(ids) is None else told[ids].effective for ids in ("uids", "gids"))
+        lines = (self.text(f"proc/{pid}/status") or "").splitlines()
+        details = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        groups = (group, *map(int, details.get("Groups", "").split()))
         return Process(
-            pid,
-            fields.get("Name", ""),
-            title,
-            int(users[1]) if len(users) > 1 else -1,
-            tuple(int(group) for group in (*groups[1:2], *fields.get("Groups", "").split())),
-            fields.get("State", ""),
-            fields,
+            pid, told["name"] or "", " ".join(told["cmdline"] or ()), user, groups, told["status"] or "", details
         )
 
     @cached_property
@@ -190,72 +180,43 @@ class Machine:
         return tuple(process for process in self._processes() if process.is_server)
 
     def _processes(self) -> Iterator[Process]:
-        for pid in self._pids():
-            process = self.process(pid)
-            if process is not None:
-                yield process
+        import psutil
 
-    def _pids(self) -> list[int]:
-        try:
-            return sorted(int(entry.name) for entry in self.path("proc").iterdir() if entry.name.isdecimal())
-        except OSError:
-            return []
+        yield from filter(None, map(self.process, psutil.pids()))
 
     # Who listens where
 
     def listeners(self, port: int) -> list[Listener]:
         """Everything that listens on a port."""
-        return self._with_processes([found for found in self._listening() if found[1] == port])
+        found = [(address, pid) for address, listened, pid in self._listening() if listened == port]
+        return [Listener(address, port, self.process(pid) if pid else None) for address, pid in found]
 
     def ports_of(self, processes: Sequence[Process]) -> set[int]:
         """The ports that processes listen on, as far as we may see."""
-        wanted = {process.pid for process in processes}
-        sockets = {inode for pid in wanted for inode in self._sockets(pid)}
-        ports = {port for _, port, _, inode in self._listening() if inode in sockets}
+        ports = {port for process in processes for _, port, _ in self._listening(process.pid)}
         return ports.union(*(process.titled_ports for process in processes))
 
-    def _with_processes(self, found: list[tuple[str, int, int, str]]) -> list[Listener]:
-        missing = {inode for *_, inode in found}
-        holders: dict[str, Process] = {}
-        first = [process.pid for process in self.servers]  # most often it is one of them
-        for pid in (*first, *(pid for pid in self._pids() if pid not in first)) if missing else ():
-            held = missing & self._sockets(pid)
-            process = self.process(pid) if held else None
-            if process is not None:
-                holders |= dict.fromkeys(held, process)
-                missing -= held
-            if not missing:
-                break
-        return [Listener(address, port, user, holders.get(inode)) for address, port, user, inode in found]
+    def _listening(self, pid: int | None = None) -> Iterator[tuple[str, int, int | None]]:
+        """Address, port and, where we may see it, process of each listening socket, or of those of one process."""
+        import psutil
 
-    def _sockets(self, pid: int) -> set[str]:
-        """The inodes of a process' sockets; none where it is another user's and we are not root."""
-        inodes = set()
-        with suppress(OSError):
-            for entry in self.path(f"proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    kind, _, inode = str(entry.readlink()).partition(":[")
-                    if kind == "socket":
-                        inodes.add(inode.rstrip("]"))
-        return inodes
+        try:
+            found = psutil.net_connections("tcp") if pid is None else psutil.Process(pid).net_connections("tcp")
+        except psutil.Error:  # only root may ask about others', on macOS
+            found = []
+        for item in found:
+            if item.status == psutil.CONN_LISTEN:
+                address = ipaddress.ip_address(item.laddr.ip.partition("%")[0])
+                yield str(getattr(address, "ipv4_mapped", None) or address), item.laddr.port, getattr(item, "pid", pid)
 
-    def _listening(self) -> Iterator[tuple[str, int, int, str]]:
-        """Address, port, user and inode of each listening socket (Linux, proc(5))."""
+    def owner_of(self, port: int) -> int | None:
+        """The user whose process listens on a port, which Linux shows to everybody (proc(5)); ``None`` elsewhere."""
         for name in ("tcp", "tcp6"):
             for line in (self.text(f"proc/net/{name}") or "").splitlines()[1:]:
                 parts = line.split()
-                if len(parts) > 9 and parts[3] == _LISTENING:
-                    raw, _, port = parts[1].partition(":")
-                    yield _address(raw), int(port, 16), int(parts[7]), parts[9]
-
-
-def _address(raw: str) -> str:
-    """An address from /proc/net/tcp: words of four bytes, each in this machine's order."""
-    words = (bytes.fromhex(raw[start : start + 8]) for start in range(0, len(raw), 8))
-    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    address = ipaddress.ip_address(packed)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+                if parts[3] == _LISTENING and int(parts[1].rpartition(":")[2], 16) == port:
+                    return int(parts[7])
+        return None
 
 
 def user_name(user: int) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from checkout_cli.errors import CheckoutError, ExitCode, Locked
+from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -216,6 +216,6 @@ def partial_document(missing: Sequence[str]) -> dict[str, Any]:
 def report(error: CheckoutError, *, stage: str = "") -> None:
     """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
     where = f"{stage}: " if stage else ""
-    narrate(str(error) if isinstance(error, Locked) else f"error: {where}{error}")
+    narrate(str(error) if isinstance(error, (Locked, Declined)) else f"error: {where}{error}")
     if error.hint:
         narrate(f"  next: {error.hint}")

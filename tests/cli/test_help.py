@@ -6,16 +6,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from checkout_cli import commands, session
+from checkout_cli import session
 from checkout_cli.cli.main import app
-from checkout_cli.cli.tree import COMMANDS
+from checkout_cli.commands.record import records
 from checkout_cli.session import PaymentStatus, transitions
 
 ROOT = typer.main.get_command(app)
@@ -45,12 +44,6 @@ def test_the_commands_of_the_main_job_are_there() -> None:
     assert {"setup", "ping", "health", "config show", "config check", "cleanup", "demo"} | sessions <= names
 
 
-def test_no_command_is_forgotten() -> None:
-    assert {each.name for each in Path(commands.__path__[0]).iterdir() if (each / "command.py").exists()} == set(
-        COMMANDS
-    )
-
-
 @each_command
 def test_its_help_exits_0_and_begins_with_how_to_type_it(path: tuple[str, ...], command: Any) -> None:
     assert help_of(path).startswith(f"Usage: {' '.join(('checkoutctl', *path))} ")
@@ -70,7 +63,7 @@ def test_it_begins_with_an_example_and_then_says_what_it_does_in_one_sentence(
 def test_each_command_has_its_line_in_the_list_and_none_is_cut_in_80_columns() -> None:
     done = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["--help"], prog_name="checkoutctl")
     listed = done.stdout.partition("Commands:\n")[2].splitlines()
-    assert [line.split(maxsplit=1) for line in listed] == [[name, summary] for name, summary in COMMANDS.items()]
+    assert [line.split(maxsplit=1) for line in listed] == [[record.name, record.summary] for record in records()]
 
 
 def test_listing_the_commands_builds_none() -> None:

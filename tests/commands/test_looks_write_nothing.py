@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, claim_key
 from checkout_cli.servers.embedded import HOST
-from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.schema import metadata
 from tests.support.divergence import create_in_redis_alone
 from tests.support.in_process import Outcome, run_here
 from tests.support.role_runs import ALONE, BROKEN, CLAIMED, LIVING, THEIRS, Scene
@@ -64,34 +61,24 @@ def run(scene: Scene, words: str, directory: Path) -> Outcome:
     return run_here(words.split(), environment, directory)
 
 
-def everything(scene: Scene) -> tuple[dict[bytes, Any], dict[str, list[Any]]]:
-    """Each key's content and when it ends, in seconds; each table's rows."""
-    with scene.server.client() as client:
-        names = sorted(client.scan_iter("*", count=1000))
-        keys = {name: (client.dump(name), client.expiretime(name)) for name in names}
-    with CheckoutStore.open(scene.settings) as store, store.database.transaction() as connection:
-        rows = {table.name: list(connection.execute(table.select())) for table in metadata.sorted_tables}
-    return keys, rows
-
-
 @pytest.mark.timeout(300)
 def test_whatever_looks_leaves_every_key_and_every_row_as_it_was(scene: Scene, tmp_path: Path) -> None:
-    before = everything(scene)
+    before = scene.everything()
     changed = []
     for words in LOOKS:
         done = run(scene, words, tmp_path)
         assert done.code in {0, 1}, (words, done)
-        if everything(scene) != before:
+        if scene.everything() != before:
             changed.append(words)
-            before = everything(scene)
+            before = scene.everything()
     assert changed == []
 
 
 @pytest.mark.parametrize("words", [f"sessions update {LIVING} --set notes=x", "sync"])
 def test_the_control_a_write_and_a_sync_change_something(scene: Scene, tmp_path: Path, words: str) -> None:
-    before = everything(scene)
+    before = scene.everything()
     assert run(scene, words, tmp_path).code in {0, 1}
-    assert everything(scene) != before
+    assert scene.everything() != before
 
 
 def test_they_show_what_the_external_writer_has_made_of_it(scene: Scene, tmp_path: Path) -> None:

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 
 from checkout_cli.servers.installation import (
+    Installation,
     Program,
     found_programs,
-    install_command,
-    start_command,
     system_of,
     this_system,
 )
@@ -59,35 +58,35 @@ ALPINE = {"ID": "alpine", "VERSION_ID": "3.20.1"}
 )
 def test_each_system_gets_its_own_commands(kernel: str, release: dict[str, str], install: str, start: str) -> None:
     system = system_of(kernel, release)
-    assert install_command(system, root=False) == install
-    assert start_command(system, (), root=False, service_manager=True) == start
+    assert Installation(system, (), False, True).install_command == install
+    assert Installation(system, (), False, True).start_command == start
 
 
 def test_root_needs_no_sudo() -> None:
     system = system_of("Linux", DEBIAN)
-    assert install_command(system, root=True) == "apt-get update && apt-get install -y redis-server"
-    assert start_command(system, (), root=True, service_manager=True) == "systemctl enable --now redis-server"
+    assert Installation(system, (), True, True).install_command == "apt-get update && apt-get install -y redis-server"
+    assert Installation(system, (), True, True).start_command == "systemctl enable --now redis-server"
 
 
 def test_without_a_service_manager_the_server_is_started_itself() -> None:
     """As in a container, where systemctl only prints an error."""
     debian, fedora = system_of("Linux", DEBIAN), system_of("Linux", FEDORA_42)
-    assert start_command(debian, (), root=True, service_manager=False) == "redis-server --daemonize yes"
-    assert start_command(fedora, (), root=True, service_manager=False) == "valkey-server --daemonize yes"
+    assert Installation(debian, (), True, False).start_command == "redis-server --daemonize yes"
+    assert Installation(fedora, (), True, False).start_command == "valkey-server --daemonize yes"
 
 
 def test_the_server_that_is_installed_is_the_one_to_start() -> None:
     valkey = (Program("valkey-server", "/usr/bin/valkey-server"),)
     debian = system_of("Linux", DEBIAN)
-    assert start_command(debian, valkey, root=True, service_manager=True) == "systemctl enable --now valkey"
-    assert start_command(debian, valkey, root=True, service_manager=False) == "valkey-server --daemonize yes"
+    assert Installation(debian, valkey, True, True).start_command == "systemctl enable --now valkey"
+    assert Installation(debian, valkey, True, False).start_command == "valkey-server --daemonize yes"
 
 
 def test_an_unknown_system_is_told_where_to_get_it() -> None:
     system = system_of("Linux", {"ID": "void", "PRETTY_NAME": "Void Linux"})
     assert system.name == "Void Linux"
-    assert "https://redis.io/downloads" in install_command(system, root=False)
-    assert start_command(system, (), root=False, service_manager=True) == "redis-server --daemonize yes"
+    assert "https://redis.io/downloads" in Installation(system, (), False, True).install_command
+    assert Installation(system, (), False, True).start_command == "redis-server --daemonize yes"
 
 
 def test_a_system_without_an_os_release_file_is_no_error() -> None:

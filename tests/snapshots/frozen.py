@@ -28,16 +28,16 @@ from unittest import mock
 
 import redis
 import time_machine
-from checkout_cli.operations.embedded import HOST
-from checkout_cli.operations.machine import Machine, Room
-from checkout_cli.settings import Settings
-from tests.doctoring import FakeMachine
-from tests.in_process import Outcome, run_here
-from tests.role_runs import Run, Scene
 
 import checkout_cli
-from tests.servers import ValkeyServer
+from checkout_cli.config.settings import Settings
+from checkout_cli.servers.embedded import HOST
+from checkout_cli.servers.machine import Machine, Room
 from tests.snapshots.steady import commands_in, process_id, steady
+from tests.support.doctoring import FakeMachine
+from tests.support.in_process import Outcome, run_here
+from tests.support.role_runs import Run, Scene
+from tests.support.servers import ValkeyServer
 
 BEGINNING = datetime.datetime(2026, 3, 2, 10, 0, tzinfo=datetime.UTC)
 """When a state is made."""
@@ -296,8 +296,13 @@ class Place(Scene):
         def begin(machine: Machine, root: Path = self.directory / "machine") -> None:
             machine.root = root
 
+        machine = self.machine
         with (
             mock.patch.object(Machine, "__init__", begin),
+            mock.patch.object(Machine, "process", lambda _, pid: machine.process(pid)),
+            mock.patch.object(Machine, "_processes", return_value=machine._processes()),
+            mock.patch.object(Machine, "_listening", lambda _, pid=None: machine._listening(pid)),
+            mock.patch.object(Machine, "owner_of", lambda _, port: machine.owner_of(port)),
             mock.patch.object(Machine, "room", return_value=Room(100 * 2**30, 50 * 2**30)),
             mock.patch("getpass.getuser", return_value="operator"),
             mock.patch("os.getpid", return_value=4711),
@@ -306,13 +311,13 @@ class Place(Scene):
 
     def build_machine(self) -> None:
         """Its kernel, its processes and its programs."""
-        machine = FakeMachine(self.directory / "machine")
+        self.machine = machine = FakeMachine(self.directory / "machine")
         for path, text in KERNEL.items():
             machine.write(path, text)
         for name, server in (("server", self.server), ("other", self.other)):
             number, user = process_id(name), os.geteuid()
             machine.run(number, "valkey-server", title=f"valkey-server {HOST}:{server.port}", user=user)
-            machine.listen(server.port, pid=number, user=user)
+            machine.listen(server.port, pid=number)
         for name, script in PROGRAMS.items():
             program = self.directory / "bin" / name
             program.parent.mkdir(exist_ok=True)

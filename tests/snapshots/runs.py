@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.operations.test_sync import write_externally
-from tests.role_runs import BROKEN, DEAD, LIVING, RUNS, THEIRS, Run, Scene
-from tests.store.support import LONG_AGO, put_raw
-
 from checkout_cli.keys import INDEX_ASIDE, INDEX_BESIDE
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.snapshots.frozen import GONE, Place
 from tests.snapshots.support import commands, readable, shape_of, shapes_of
+from tests.support.divergence import write_externally
+from tests.support.role_runs import BROKEN, DEAD, LIVING, RUNS, THEIRS, Run, Scene
+from tests.support.stores import LONG_AGO, put_raw
 
 MORE = (
     Run("health", "--nagios"),

@@ -39,7 +39,7 @@ FIELDS = {
     "allocator_(frag_ratio|rss_ratio|frag_bytes|rss_bytes|muzzy)|rss_overhead_(ratio|bytes)": "0",
     "mem_fragmentation_ratio": "5.02",
     "mem_fragmentation_bytes": "6616928",
-    "mem_clients_normal": "0",
+    "mem_clients_normal|mem_overhead_db_hashtable_rehashing|databases_.*rehashing.*": "0",
     # how busy it was just now, and for how long
     "rdb_changes_since_last_save": "500",
     "instantaneous_.*": "0",

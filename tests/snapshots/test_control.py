@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkout_cli.render import output
-from tests.role_runs import Run
 
+from checkout_cli.terminal import output
 from tests.snapshots.frozen import Place
 from tests.snapshots.runs import ON_STATES, Case
+from tests.support.role_runs import Run
 
 USERS = next(case for case in ON_STATES if case.run == Run("users list"))
 RECORDED = Path(__file__).parent / "__snapshots__/test_answers" / f"test_as_before[{USERS.name}].txt"

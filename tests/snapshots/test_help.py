@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.in_process import run_here
 
 from tests.snapshots.support import TextFile, walk
+from tests.support.in_process import run_here
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=" ".join(("checkoutctl", *path))) for path, _ in walk()])

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.commands.doctor.check import Finding
+from checkout_cli.checks import Finding
 from checkout_cli.commands.doctor.examination import DoctorReport, all_checks, chosen, examine
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.inspection import Info
-from checkout_cli.servers.installation import Program
-from checkout_cli.servers.machine import Machine, Room
+from checkout_cli.servers.installation import Installation, system_of
+from checkout_cli.servers.machine import Machine, Process, Room
 
-_LISTENING = "0A"
-_HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+DEBIAN = Installation(system_of("Linux", {"ID": "debian", "PRETTY_NAME": "Debian"}), (), True, True)
+"""Without a server, used by root."""
 
 
 def at(port: int, host: str = "127.0.0.1", **more: Any) -> Settings:
@@ -55,14 +55,16 @@ def examined(settings: Settings, directory: Path, *names: str) -> DoctorReport:
 
 
 class FakeMachine(Machine):
-    """A machine in a directory: what is not put there is not there."""
+    """A machine of the test's own, with files in a directory: what is not put there is not there."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.own = {"127.0.0.1", "::1"}
-        self.installed: tuple[Program, ...] = ()
+        self.installation = DEBIAN
         self.disk = Room(100 * 2**30, 50 * 2**30)
-        self.write("proc/net/tcp", _HEADER)
+        self.living: dict[int, Process] = {}
+        self.sockets: list[tuple[str, int, int | None]] = []
+        self.owner: int | None = None
 
     def write(self, path: str, text: str) -> Path:
         """Put a file there."""
@@ -72,33 +74,32 @@ class FakeMachine(Machine):
         return place
 
     def run(
-        self, pid: int, name: str, *, title: str = "", user: int = 999, state: str = "S (sleeping)", **more: str
+        self, pid: int, name: str, *, title: str = "", user: int = 999, state: str = "sleeping", **details: str
     ) -> None:
         """Let a process live there; its group has the user's number."""
-        fields = {"Name": name, "State": state, "Uid": f"{user} {user} {user} {user}", "Gid": f"{user} {user}", **more}
-        self.write(f"proc/{pid}/status", "".join(f"{key}:\t{value}\n" for key, value in fields.items()))
-        self.write(f"proc/{pid}/cmdline", f"{title or name}\0")
-        self.path(f"proc/{pid}/fd").mkdir()
+        self.living[pid] = Process(pid, name, title or name, user, (user,), state, details)
 
-    def listen(self, port: int, *, pid: int | None = None, user: int = 999, address: str = "0100007F") -> None:
+    def listen(self, port: int, *, pid: int | None = None, address: str = "127.0.0.1") -> None:
         """Let somebody listen there; without ``pid``, one whose process we may not look into."""
-        table = self.path("proc/net/tcp")
-        lines = table.read_text(encoding="utf-8").splitlines()
-        inode = 4000 + len(lines)
-        lines.append(
-            f" 0: {address}:{port:04X} 00000000:0000 {_LISTENING} 0:0 00:0 00 {user} 0 {inode} 1 0 100 0 0 10 0"
-        )
-        table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        if pid is not None:
-            self.path(f"proc/{pid}/fd/{len(lines)}").symlink_to(f"socket:[{inode}]")
+        self.sockets.append((address, port, pid))
+
+    def process(self, pid: int) -> Process | None:
+        """As the test says."""
+        return self.living.get(pid)
+
+    def _processes(self) -> Iterator[Process]:
+        yield from self.living.values()
+
+    def _listening(self, pid: int | None = None) -> Iterator[tuple[str, int, int | None]]:
+        yield from (found for found in self.sockets if pid in {None, found[2]})
+
+    def owner_of(self, port: int) -> int | None:
+        """As the test says."""
+        return self.owner
 
     def owns(self, address: str) -> bool:
         """As the test says."""
         return address in self.own
-
-    def programs(self) -> tuple[Program, ...]:
-        """As the test says."""
-        return self.installed
 
     def room(self, path: Path) -> Room:
         """As the test says."""
@@ -107,6 +108,8 @@ class FakeMachine(Machine):
 
 class Told:
     """A server that tells just this of itself."""
+
+    place = "here"
 
     def __init__(self, sessions: int = 0, **fields: object) -> None:
         self._info = Info({"memory": {name: str(value) for name, value in fields.items()}})

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from checkout_cli.commands.acl.needs import COMMANDS
+from checkout_cli.commands.acl.roles import COMMANDS
 from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
+from checkout_cli.commands.record import records
 from checkout_cli.commands.sessions.delete import delete_all, plan_ids
 from checkout_cli.commands.sync.sync import pending_counts, synchronize
 from checkout_cli.config.settings import Settings
@@ -205,6 +207,15 @@ class Scene:
         with CheckoutStore.open(self.settings) as store:
             delete_all(store, plan_ids(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
 
+    def everything(self) -> tuple[dict[bytes, Any], dict[str, list[Any]]]:
+        """Each key's content and when it ends, in seconds; each table's rows."""
+        with self.server.client() as client:
+            names = sorted(client.scan_iter("*", count=1000))
+            keys = {name: (client.dump(name), client.expiretime(name)) for name in names}
+        with CheckoutStore.open(self.settings) as store, store.database.transaction() as connection:
+            rows = {table.name: list(connection.execute(table.select())) for table in metadata.sorted_tables}
+        return keys, rows
+
     def filled_in(self, word: str) -> str:
         """An argument with what only the scene knows."""
         if word == "{conflict}":
@@ -228,146 +239,78 @@ class Run:
         return [*self.command.split(), *self.arguments.split()]
 
 
+STATES = {
+    "cleanup": "fill beside_a_set interrupted_adoption without_index",
+    "cleanup --dry-run": "fill interrupted_adoption",
+    "doctor": "all_waiting evicting beside_a_set half_adopted",
+    "health": "fill beside_a_set without_index interrupted_adoption all_waiting half_adopted",
+    "latency": "fill evicting",
+    "memory show": "fill evicting evicting_least_used",
+    "migrate plan": "all_waiting",
+    "migrate run": "all_waiting empty_redis beside_a_set",
+    "migrate run --to": "all_waiting fill",
+    "sessions delete": "written_externally",
+    "sessions export": "written_externally all_waiting beside_a_set interrupted_adoption without_index",
+    "sessions extend": "fill written_externally",
+    "sessions index adopt": "beside_a_set",
+    "sessions index check": "fill beside_a_set half_adopted beside_something_else",
+    "sessions index repair": "apart interrupted_adoption",
+    "sessions list": "fill many half_adopted many_beside_a_set beside_a_set interrupted_adoption without_index "
+    "all_waiting written_externally",
+    "sessions restore": "deleted",
+    "sessions show": "fill written_externally",
+    "sessions trace": "fill written_externally beside_a_set",
+    "sessions update": "fill written_externally",
+    "sessions why": "fill written_externally",
+    "stats": "fill written_externally",
+    "sync": "all_waiting written_externally",
+    "sync --dry-run": "all_waiting",
+    "top": "fill beside_a_set without_index all_waiting",
+}
+"""In which states the run in a command's record is done, where that is more than the usual one."""
+
+
+def _runs() -> Iterator[Run]:
+    """The runs that the records name, in all these states."""
+    for record in records():
+        for name, use in record.by_name().items():
+            command, _, option = name.partition(" --")
+            arguments = use.run or (option and f"--{option}")
+            arguments = arguments.replace("{living}", LIVING)
+            for state in STATES.get(name, "fill").split() if use.role else ():
+                yield Run(command, arguments, getattr(Scene, state), use.given)
+
+
 RUNS = (
-    Run("ping", "--count 1"),
-    Run("health"),
-    Run("health", state=Scene.beside_a_set),
-    Run("health", state=Scene.without_index),
-    Run("health", state=Scene.interrupted_adoption),
-    Run("health", state=Scene.all_waiting),
-    Run("health", state=Scene.half_adopted),
-    Run("doctor", state=Scene.all_waiting),
-    Run("doctor", state=Scene.evicting),
-    Run("doctor", state=Scene.beside_a_set),
-    Run("doctor", state=Scene.half_adopted),
-    Run("info"),
-    Run("slowlog"),
-    Run("slowlog", "--reset --yes"),
-    Run("latency", "--samples 3"),
-    Run("latency", "--samples 3", state=Scene.evicting),
-    Run("monitor", "--seconds 0.2"),
-    Run("incident", "--out -"),
-    Run("incident diff", "incident.json incident.json"),
-    Run("acl"),
-    Run("acl reader"),
-    Run("acl operator"),
-    Run("acl application"),
-    Run("acl check", "--role reader"),
-    Run("memory show"),
-    Run("memory show", state=Scene.evicting),
-    Run("memory show", state=Scene.evicting_least_used),
-    Run("memory families"),
-    Run("memory families", "--sample 1000"),
-    Run("memory tune", "--advise"),
-    Run("sessions list"),
+    *_runs(),
+    # and other arguments that make a command use more of Redis
     Run("sessions list", "--limit 1 --tier redis"),
-    Run("sessions list", state=Scene.many),
-    Run("sessions list", state=Scene.half_adopted),
-    Run("sessions list", state=Scene.many_beside_a_set),
-    Run("sessions list", state=Scene.beside_a_set),
-    Run("sessions list", state=Scene.interrupted_adoption),
-    Run("sessions list", state=Scene.without_index),
-    Run("sessions list", state=Scene.all_waiting),
-    Run("sessions list", state=Scene.written_externally),
-    Run("sessions show", LIVING, state=Scene.written_externally),
-    Run("sessions trace", LIVING, state=Scene.written_externally),
-    Run("sessions trace", CLAIMED),
-    Run("sessions why", LIVING, state=Scene.written_externally),
-    Run("sessions export", state=Scene.written_externally),
-    Run("stats", "--by status", state=Scene.written_externally),
-    Run("sessions show", LIVING),
     Run("sessions show", "living"),
     Run("sessions show", ALONE, state=Scene.all_waiting),
-    Run("sessions trace", LIVING),
     Run("sessions trace", "living"),
-    Run("sessions trace", LIVING, state=Scene.beside_a_set),
+    Run("sessions trace", CLAIMED),
     Run("sessions trace", "another-01", state=Scene.half_adopted),
-    Run("sessions export", state=Scene.all_waiting),
-    Run("sessions export", state=Scene.beside_a_set),
-    Run("sessions export", state=Scene.interrupted_adoption),
-    Run("sessions export", state=Scene.without_index),
-    Run("sessions export", "--cursor r1-a"),
-    Run("sessions index check"),
-    Run("sessions index check", state=Scene.beside_a_set),
-    Run("sessions index check", state=Scene.half_adopted),
-    Run("sessions index check", state=Scene.beside_something_else),
-    Run("sessions why", LIVING),
     Run("sessions why", "--user user-1"),
     Run("sessions why", ALONE, state=Scene.all_waiting),
-    Run("stats"),
-    Run("stats", "--by minute"),
-    Run("stats", "--by status"),
-    Run("users list"),
-    Run("users show", "user-1"),
-    Run("cache stats"),
-    Run("cache delivery get", "5 20"),
-    Run("cache delivery list"),
-    Run("cache coupon get", "SAVE10"),
-    Run("cache coupon list"),
-    Run("config show"),
-    Run("config check"),
-    Run("setup", "--check"),
-    Run("sync", "--dry-run", state=Scene.all_waiting),
-    Run("sync", "--conflicts", state=Scene.all_waiting),
-    Run("sync", "--resolve {conflict} --keep written --yes", state=Scene.all_waiting),
-    Run("sync", state=Scene.all_waiting),
-    Run("sync", state=Scene.written_externally),
-    Run("migrate plan", state=Scene.all_waiting),
-    Run("migrate run", "--restart", state=Scene.all_waiting),
-    Run("migrate run", "--restart", state=Scene.empty_redis),
-    Run("migrate run", "--restart", state=Scene.beside_a_set),
-    Run("migrate verify"),
-    Run("migrate run", "--to {other} --restart", state=Scene.all_waiting),
-    Run("migrate run", "--to {other} --restart"),
-    Run("migrate verify", "--to {other}"),
-    Run("migrate status"),
-    Run("cleanup", "--expired --dry-run"),
-    Run("cleanup", "--expired"),
-    Run("cleanup", "--expired", state=Scene.beside_a_set),
-    Run("cleanup", "--expired", state=Scene.interrupted_adoption),
-    Run("cleanup", "--expired", state=Scene.without_index),
-    Run("cleanup", "--expired --dry-run", state=Scene.interrupted_adoption),
-    Run("setup", "--yes"),
-    Run("sessions create", "--file - --id created-01", input='{"userId": "user-2"}'),
+    Run("sessions export", "--cursor r1-a"),
     Run("sessions create", "--file - --id created-02", state=Scene.beside_a_set, input="{}"),
-    Run("sessions update", f"{LIVING} --set notes=x"),
     Run("sessions update", f"{ALONE} --set notes=x", state=Scene.all_waiting),
-    Run("sessions update", f"{LIVING} --set notes=x", state=Scene.written_externally),
-    Run("sessions delete", "--status paid --yes", state=Scene.written_externally),
-    Run("sessions extend", f"{LIVING} --by 5m", state=Scene.written_externally),
+    Run("sessions update", f"{LIVING} --set notes=y", state=Scene.beside_something_else),
     Run("sessions delete", f"{LIVING} --yes"),
+    Run("sessions delete", f"{LIVING} --yes", state=Scene.beside_a_set),
     Run("sessions delete", "--status pending --yes", state=Scene.all_waiting),
     Run("sessions delete", "--user user-1 --yes", state=Scene.without_index),
-    Run("sessions index repair", "--yes --fix-ttl", state=Scene.apart),
-    Run("sessions index repair", "--yes --fix-ttl", state=Scene.interrupted_adoption),
-    Run("sessions index adopt", "--dry-run", state=Scene.beside_a_set),
     Run("sessions index adopt", "--yes", state=Scene.beside_a_set),
     Run("sessions index adopt", "--yes", state=Scene.interrupted_adoption),
     Run("sessions index adopt", "--yes", state=Scene.half_adopted),
-    Run("sessions update", f"{LIVING} --set notes=y", state=Scene.beside_something_else),
-    Run("sessions delete", f"{LIVING} --yes", state=Scene.beside_a_set),
+    Run("sync", "--conflicts", state=Scene.all_waiting),
+    Run("sync", "--resolve {conflict} --keep written --yes", state=Scene.all_waiting),
     Run("cleanup", "--expired --index --orphans --yes", state=Scene.apart),
-    Run("sessions restore", "{undo}", state=Scene.deleted),
-    Run("sessions extend", f"{LIVING} --by 5m"),
-    Run("cache delivery set", "7 20 1.5 --yes"),
-    Run("cache delivery invalidate", "--yes"),
     Run("cache delivery invalidate", "--distance-from 1 --distance-to 6 --yes"),
-    Run("cache coupon set", "SAVE20 - --yes", input='{"valid": true}'),
-    Run("cache coupon invalidate", "SAVE10 --yes"),
     Run("cache coupon invalidate", "--yes"),
-    Run("bench", "--seconds 2 --shoppers 2 --yes"),
-    Run("cron print"),
-    Run("cron install", "--dry-run"),
-    Run("cron remove", "--dry-run"),
-    Run("cron status"),
-    Run("top", "--once"),
-    Run("top", "--once", state=Scene.beside_a_set),
-    Run("top", "--once", state=Scene.without_index),
-    Run("top", "--once", state=Scene.all_waiting),
-    Run("cron run", "health --jitter 0"),
-    Run("completion show", "bash"),
-    Run("completion install", "--shell fish --dry-run"),
-    Run("serve", "--print-rules"),  # what it does until it is ended: tests/web
+    Run("stats"),
+    Run("stats", "--by minute"),
+    Run("memory families", "--sample 1000"),
 )
 
 
@@ -454,9 +397,7 @@ def listening(server: ValkeyServer) -> Iterator[Heard]:
         heard.counts = Counter({name.removeprefix("cmdstat_"): int(count["calls"]) for name, count in ran}) - HARNESS
 
 
-def name_of(run: Run, entries: Iterable[str]) -> str:
+def name_of(run: Run) -> str:
     """Under which name the table has a run."""
-    for option in ("--dry-run", "--check", "--advise", "--reset", "--to"):
-        if option in run.words and f"{run.command} {option}" in COMMANDS:
-            return f"{run.command} {option}"
-    return run.command
+    options = (name for name in COMMANDS if name.startswith(f"{run.command} --") and name.split()[-1] in run.words)
+    return next(options, run.command)

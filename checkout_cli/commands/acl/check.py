@@ -10,7 +10,7 @@ from enum import StrEnum
 from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode
 from checkout_cli.servers.inspection import Inspector, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command
@@ -120,6 +120,11 @@ class Capabilities:
     def complete(self) -> bool:
         """Whether all commands of the role work in full, as far as the server has what they need."""
         return not self.away and all(command.state is State.WORKS for command in self.commands)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where the role is not complete."""
+        return ExitCode.OK if self.complete else ExitCode.FINDING
 
     @property
     def repair(self) -> str | None:

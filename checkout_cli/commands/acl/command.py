@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -19,8 +19,6 @@ def acl(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 
     Each role's command shows the least ACL rule for it; check tells what the user in use may do. The rules follow from
     what the commands need. In none of them are KEYS, FLUSHALL, CONFIG SET, DEBUG or the keys of other programs.
-
-    Example: checkoutctl acl
     """
     from checkout_cli.commands.acl.view import show_roles
 
@@ -33,8 +31,6 @@ def reader(typer_context: typer.Context, user: UserOption = None, as_json: JsonO
     """Show the least ACL rule for who only looks.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl reader --user grafana
     """
     _show_rule(typer_context, "reader", user, as_json=as_json)
 
@@ -44,8 +40,6 @@ def operator(typer_context: typer.Context, user: UserOption = None, as_json: Jso
     """Show the least ACL rule for the engineer on call, and for cron.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl operator
     """
     _show_rule(typer_context, "operator", user, as_json=as_json)
 
@@ -55,8 +49,6 @@ def application(typer_context: typer.Context, user: UserOption = None, as_json: 
     """Show the least ACL rule for the shop itself, which uses the library.
 
     The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-
-    Example: checkoutctl acl application --json
     """
     _show_rule(typer_context, "application", user, as_json=as_json)
 
@@ -69,24 +61,21 @@ def check(
     ] = "operator",
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Say which commands of checkoutctl work for the user in use, and which grants are missing.
 
     Each call is queued in a transaction that is dropped: the server refuses what is denied, and runs nothing. Exit
     code 0: the role is complete. 1: a grant is missing, or cannot be told.
-
-    Example: checkoutctl acl check --role reader
     """
     from checkout_cli.commands.acl.check import check_access
     from checkout_cli.commands.acl.roles import RoleName
     from checkout_cli.commands.acl.view import show_check
-    from checkout_cli.errors import ExitCode
 
     context = context_of(typer_context)
     with context.redis(timeout) as redis:
         found = check_access(redis, context.settings(timeout), RoleName(role))
     show_check(found, as_json=as_json)
-    raise typer.Exit(ExitCode.OK if found.complete else ExitCode.FINDING)
+    return found
 
 
 def _show_rule(typer_context: typer.Context, role: str, user: str | None, *, as_json: bool) -> None:

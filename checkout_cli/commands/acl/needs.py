@@ -1,7 +1,6 @@
-"""What each command of ``checkoutctl`` needs of Redis, in one table, and the least ACL rule of each role.
+"""The words in which a command's record says what it needs of Redis.
 
-A new command gets a line in :data:`COMMANDS`; the roles are sets of commands, and their rules are computed. That the
-table is complete, and that no rule has more than it must, is proven by running every command as that very user.
+That the records are complete, and that no role has more than it must, is proven by running every command as its user.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Flag
 
+from checkout_cli.commands.record import Command
 from checkout_cli.keys import (
     CLAIM_PREFIX,
     COUPON_PREFIX,
@@ -36,16 +36,30 @@ class Access(Flag):
     BOTH = 3
 
 
-SESSIONS, LOCKS, JOBS = f"{SESSION_PREFIX}*", f"{LOCK_PREFIX}*", f"{JOB_PREFIX}*"
-CLAIMS = f"{CLAIM_PREFIX}*"
-DELIVERY, COUPONS, USERS = f"{DELIVERY_PREFIX}*", f"{COUPON_PREFIX}*", f"{USER_PREFIX}*"
-STATISTICS = f"{MINUTE_PREFIX}*"
-CACHES = (DELIVERY, COUPONS)
-OURS = (INDEX, INDEX_BESIDE)
-"""Where our index can lie."""
-SETS = (INDEX, INDEX_ASIDE)
-"""Where an older program's SET can lie."""
-ALL = (*(SESSIONS, CLAIMS, *OURS, INDEX_ASIDE, PENDING, LOCKS, JOBS, LEGACY_STATS), *CACHES, USERS, STATISTICS)
+KEYS: dict[str, tuple[str, ...]] = {
+    "sessions": (f"{SESSION_PREFIX}*",),
+    "claims": (f"{CLAIM_PREFIX}*",),
+    "index": (INDEX,),
+    "beside": (INDEX_BESIDE,),
+    "aside": (INDEX_ASIDE,),
+    "pending": (PENDING,),
+    "locks": (f"{LOCK_PREFIX}*",),
+    "jobs": (f"{JOB_PREFIX}*",),
+    "legacy": (LEGACY_STATS,),
+    "delivery": (f"{DELIVERY_PREFIX}*",),
+    "coupons": (f"{COUPON_PREFIX}*",),
+    "users": (f"{USER_PREFIX}*",),
+    "minutes": (f"{MINUTE_PREFIX}*",),
+}
+"""Patterns of keys by the names that records use for them."""
+ALL = tuple(pattern for patterns in KEYS.values() for pattern in patterns)
+KEYS |= {
+    "ours": (INDEX, INDEX_BESIDE),  # where our index can lie
+    "sets": (INDEX, INDEX_ASIDE),  # where an older program's SET can lie
+    "caches": KEYS["delivery"] + KEYS["coupons"],
+    "figures": KEYS["users"] + KEYS["minutes"] + KEYS["legacy"],
+    "all": ALL,
+}
 
 _ABOUT = "exists hlen memory|usage object|freq object|idletime scard strlen type zcard"
 _READING = (
@@ -68,6 +82,13 @@ SINCE = {"client|no-touch": (7, 2), "cluster|myshardid": (7, 2)}
 
 IN_CLUSTER = frozenset({"asking", "cluster|info", "cluster|myshardid", "cluster|slots", "randomkey"})
 """Commands that only a cluster is asked."""
+_WITHOUT_KEYS = (
+    "acl|list client|list client|no-touch config|get config|rewrite config|set dbsize discard info "
+    "latency|doctor latency|history latency|latest monitor multi ping scan script|load select "
+    "slowlog|get slowlog|len slowlog|reset time"
+)
+PLAIN = frozenset(_WITHOUT_KEYS.split()) | IN_CLUSTER
+"""Commands that name no key."""
 
 
 @dataclass(frozen=True, order=True)
@@ -84,17 +105,6 @@ class Need:
 
 
 Needs = frozenset[Need]
-
-
-def _on(keys: str | Iterable[str], commands: str) -> Needs:
-    """Commands on keys, all on all."""
-    patterns = [keys] if isinstance(keys, str) else keys
-    return frozenset(Need(command, pattern) for pattern in patterns for command in commands.split())
-
-
-def _plain(commands: str) -> Needs:
-    """Commands without a key."""
-    return frozenset(Need(command) for command in commands.split())
 
 
 @dataclass(frozen=True)
@@ -119,172 +129,89 @@ class Entry:
         return self.needs | self.helps
 
 
-# What several commands have in common. TIME is what our scripts ask the clock.
-
-_SCRIPTS = _plain("script|load time")
-_LOOK = _on(SESSIONS, "strlen pttl get")
-_PLACE = _on((*OURS, INDEX_ASIDE), "type") | _on(INDEX, "zrange")
-_LISTED = _PLACE | _on(OURS, "zmscore") | _on(SETS, "smismember")
-_MEMBERS = _LISTED | _on(SETS, "sscan") | _on(INDEX_BESIDE, "zscan")
-_COUNT = _MEMBERS | _on(OURS, "zcount zrange") | _on(SESSIONS, "exists pttl") | _plain("scan")
-_PENDING = _on(PENDING, "scard sscan") | _LOOK | _plain("ping")
-_LIST = _MEMBERS | _on(OURS, "zrange zrevrank zscore zcount") | _on(SESSIONS, "exists") | _PENDING | _plain("scan")
-_LOCK = _on(LOCKS, "set get evalsha del pexpire") | _SCRIPTS
-_OPEN = _on(SESSIONS, "getex evalsha get set") | _on(CLAIMS, "evalsha get set del") | _SCRIPTS
-_ENTER = _PLACE | _on(OURS, "zadd evalsha zrem type sadd srem") | _SCRIPTS
-_PUBLISH = _OPEN | _on(SESSIONS, "del") | _ENTER
-_FLUSH = _on(PENDING, "evalsha sadd srem")
-_HAND_OVER = _on(PENDING, "srandmember") | _on(SESSIONS, "exists") | _LOOK | _FLUSH
-_NOTE = _on(STATISTICS, "evalsha hincrby pexpire") | _on(USERS, "evalsha hget hset hsetnx hincrby pexpire")
-_TRACKED = _on(USERS, "type pttl hmget")
-_MEASURE = _on(ALL, "memory|usage pttl") | _on(INDEX, "strlen") | _plain("scan dbsize randomkey client|no-touch")
-_READ_CACHE, _CHANGE_CACHE = "get getrange strlen pttl", "evalsha get set del"
-
-_IDENTITY = _plain("info")
-"""Who the server is: without it nothing in Redis is trusted, and the database answers."""
-_TRACE = Entry(
-    _LOOK | _LISTED | (_on(PENDING, "smismember") | _plain("scan")),
-    _IDENTITY | _on(CLAIMS, "exists"),
-)
-_INDEX_CHECK = (
-    _MEMBERS
-    | (_on(OURS, "zscan zcard") | _on(SETS, "scard"))
-    | (_on(SESSIONS, "pttl strlen get exists") | _plain("scan time"))
-)
-_SETTLE = _on(OURS, "evalsha type zmscore zrem zadd") | _on(INDEX, "srem sadd") | _SCRIPTS
-_FINISH = _SETTLE | _on(INDEX_ASIDE, "evalsha type srandmember srem") | _on(INDEX_BESIDE, "zrange zremrangebyrank")
-_INDEX_REPAIR = _INDEX_CHECK | _LOCK | _FINISH | _on(SESSIONS, "evalsha pexpire")
-_ADOPT = (
-    (_MEMBERS | _LOCK | _FINISH)
-    | (_on(OURS, "zcard rename") | _on(INDEX, "scard") | _on(INDEX_ASIDE, "rename exists"))
-    | _on(SESSIONS, "exists pttl")
-)
-_ORPHANS = (
-    (_LOCK | _LOOK | _plain("scan")) | _on(SESSIONS, "evalsha get del") | (_ENTER | _on(PENDING, "sscan evalsha srem"))
-)
-_STATISTICS = Entry(_on(STATISTICS, "hgetall"), _IDENTITY)
-_STATUSES = Entry(helps=_LOOK | _on(SESSIONS, "getrange"))
-"""What external writers have written since."""
-_HEALTH = Entry(_plain("ping") | _COUNT | _PENDING, _IDENTITY | _on(LEGACY_STATS, "type hgetall") | _on(JOBS, "get"))
-_MEMORY = Entry(
-    _plain("info"),
-    _MEASURE | _plain("config|get") | _on(SESSIONS, "strlen get") | _on(ALL, "object|idletime object|freq"),
-)
-_SLOWLOG = Entry(_plain("slowlog|get"), _plain("slowlog|len config|get") | _IDENTITY)
-_LATENCY = Entry(_plain("ping"), _plain("info latency|latest latency|history latency|doctor config|get"))
-_DOCTOR = Entry(
-    _plain("ping"),
-    _plain("acl|list client|list cluster|info config|get dbsize info latency|latest scan slowlog|get slowlog|len time")
-    | (_on(LOCKS, "set get del pttl") | _on(JOBS, "get"))
-    | (_on(SESSIONS, "get strlen pttl") | _on(CACHES, "get strlen") | _on(USERS, "hlen hkeys"))
-    | (_LISTED | _on(OURS, "zcard zrandmember") | _on(INDEX, "memory|usage"))
-    | (_on(PENDING, "scard sscan") | _on(STATISTICS, "hgetall")),
-)
-
-
-def _cache(keys: str, name: str) -> dict[str, Entry]:
-    """The commands of one cache."""
-    look = Entry(_on(keys, _READ_CACHE), _IDENTITY)
-    change = look | Entry(_on(keys, _CHANGE_CACHE) | _SCRIPTS)
-    return {
-        f"cache {name} get": look,
-        f"cache {name} list": look | Entry(_plain("scan")),
-        f"cache {name} set": look | Entry(_on(keys, "set")),
-        f"cache {name} invalidate": change | Entry(_plain("scan")),
-    }
-
-
-NOTHING = Entry()
-COMMANDS: dict[str, Entry] = {
-    "setup --check": Entry(_plain("ping"), _IDENTITY),
-    "setup": Entry(_plain("ping") | _PUBLISH | _LOOK, _IDENTITY),
-    "demo": NOTHING,  # on servers of its own
-    "doctor": _DOCTOR,
-    "ping": Entry(_plain("ping")),
-    "health": _HEALTH,
-    "config show": NOTHING,
-    "config check": NOTHING,
-    "sessions list": Entry(_LIST, _IDENTITY),
-    "sessions show": Entry(_LOOK | _plain("scan"), _IDENTITY),
-    "sessions trace": _TRACE,
-    "sessions why": Entry(_TRACE.needs | _LIST, _TRACE.helps | _TRACKED),
-    "sessions export": Entry(_LIST | _on(SESSIONS, "get mget"), _IDENTITY),
-    "sessions index check": Entry(_INDEX_CHECK, _IDENTITY),
-    "sessions index repair": Entry(_INDEX_REPAIR, _IDENTITY),
-    "sessions index adopt": Entry(_ADOPT, _IDENTITY),
-    "sessions create": Entry(_PUBLISH, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions update": Entry(_PUBLISH | _FLUSH, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions delete": Entry(_PUBLISH | _FLUSH | _LOOK | _LIST, _IDENTITY | _NOTE, _HAND_OVER),
-    "sessions restore": Entry(_PUBLISH, _IDENTITY, _HAND_OVER),
-    "sessions extend": Entry(
-        _LOOK | _on(SESSIONS, "exists evalsha pexpire set") | _on(CLAIMS, "evalsha del") | _SCRIPTS, _IDENTITY
-    ),
-    "sync --dry-run": Entry(_PENDING, _IDENTITY),
-    "sync": Entry(_PENDING | _PUBLISH | _FLUSH | _LIST | _on(SESSIONS, "getrange"), _IDENTITY | _NOTE, _HAND_OVER),
-    "migrate plan": Entry(_LOOK | _plain("ping"), _IDENTITY),
-    "migrate run": Entry(_LOOK | _PUBLISH | _LOCK | _plain("ping"), _IDENTITY, _HAND_OVER),
-    "migrate run --to": Entry(
-        (_LOOK | _PUBLISH | _FLUSH | _LOCK | _COUNT | _plain("ping"))
-        | _on(SESSIONS, "evalsha pexpire")
-        | _on([USERS, STATISTICS, LEGACY_STATS], "hgetall pttl evalsha exists hset pexpire"),
-        _IDENTITY | _NOTE,
-        _HAND_OVER,
-    ),
-    "migrate verify": Entry(_LOOK | _plain("ping"), _IDENTITY),
-    "migrate verify --to": Entry(_LOOK | _COUNT | _plain("ping"), _IDENTITY),
-    "migrate status": NOTHING,
-    "cleanup --dry-run": Entry(_COUNT | _plain("time"), _IDENTITY),
-    "cleanup": Entry(
-        _COUNT | _INDEX_REPAIR | _ORPHANS,
-        _IDENTITY | _on(JOBS, "get set"),
-    ),
-    "cache stats": _STATISTICS,
-    **_cache(DELIVERY, "delivery"),
-    **_cache(COUPONS, "coupon"),
-    "stats": _STATISTICS | _STATUSES,
-    "top": _HEALTH | _STATISTICS | Entry(_COUNT, _SLOWLOG.everything),
-    "users list": Entry(_TRACKED | _plain("scan"), _IDENTITY),
-    "users show": Entry(_TRACKED | _plain("scan"), _IDENTITY),
-    "memory show": _MEMORY,
-    "memory families": Entry(_plain("scan"), _MEASURE | _IDENTITY),
-    "memory tune --advise": Entry(_plain("info"), _on(ALL, "memory|usage") | _plain("scan config|get")),
-    "memory tune": Entry(_plain("info config|get config|set"), _plain("config|rewrite")),
-    "info": Entry(_plain("info")),
-    "slowlog": _SLOWLOG,
-    "slowlog --reset": _SLOWLOG | Entry(_plain("slowlog|reset")),
-    "latency": _LATENCY,
-    "monitor": Entry(_plain("monitor"), _IDENTITY),
-    "incident": Entry(helps=(_HEALTH | _DOCTOR | _MEMORY | _SLOWLOG | _LATENCY).everything),
-    "incident diff": NOTHING,
-    "cron print": NOTHING,
-    "cron install": NOTHING,
-    "cron remove": NOTHING,
-    "cron status": NOTHING,
-    "completion show": NOTHING,
-    "completion install": NOTHING,
-    "acl": NOTHING,
-    "acl reader": NOTHING,
-    "acl operator": NOTHING,
-    "acl application": NOTHING,
-    "acl check": Entry(helps=_plain("multi discard") | _IDENTITY),
-    "serve": Entry(
-        (_HEALTH.needs | _LIST | _COUNT | _LOCK | _STATISTICS.needs | _on(SESSIONS, "get mget") | _on(JOBS, "get set"))
-        | _INDEX_REPAIR,
-        _HEALTH.helps | _IDENTITY,
-    ),
-    "bench": Entry(_PUBLISH | _HAND_OVER | _LOCK | _COUNT | _plain("ping"), _IDENTITY),
+GROUPS = {
+    "SCRIPTS": "script|load time",  # TIME is what our scripts ask the clock
+    "LOOK": "sessions:strlen,pttl,get",
+    "PLACE": "ours:type aside:type index:zrange",
+    "LISTED": "PLACE ours:zmscore sets:smismember",
+    "MEMBERS": "LISTED sets:sscan beside:zscan",
+    "COUNT": "MEMBERS ours:zcount,zrange sessions:exists,pttl scan",
+    "WAITING": "pending:scard,sscan LOOK ping",
+    "LIST": "MEMBERS ours:zrange,zrevrank,zscore,zcount sessions:exists WAITING scan",
+    "LOCK": "locks:set,get,evalsha,del,pexpire SCRIPTS",
+    "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS",
+    "ENTER": "PLACE ours:zadd,evalsha,zrem,type,sadd,srem SCRIPTS",
+    "PUBLISH": "OPEN sessions:del ENTER",
+    "FLUSH": "pending:evalsha,sadd,srem",
+    "HAND_OVER": "pending:srandmember sessions:exists LOOK FLUSH",
+    "NOTE": "minutes:evalsha,hincrby,pexpire users:evalsha,hget,hset,hsetnx,hincrby,pexpire",
+    "TRACKED": "users:type,pttl,hmget",
+    "MEASURE": "all:memory|usage,pttl index:strlen scan dbsize randomkey client|no-touch",
+    "IDENTITY": "info",  # who the server is: without it nothing in Redis is trusted, and the database answers
+    "STATUSES": "LOOK sessions:getrange",  # what external writers have written since
+    "INDEX_CHECK": "MEMBERS ours:zscan,zcard sets:scard sessions:pttl,strlen,get,exists scan time",
+    "SETTLE": "ours:evalsha,type,zmscore,zrem,zadd index:srem,sadd SCRIPTS",
+    "FINISH": "SETTLE aside:evalsha,type,srandmember,srem beside:zrange,zremrangebyrank",
+    "INDEX_REPAIR": "INDEX_CHECK LOCK FINISH sessions:evalsha,pexpire",
 }
-"""By what is typed after ``checkoutctl``; with an option where a command that writes can also merely look."""
-COMMANDS["cron run"] = _HEALTH | COMMANDS["cleanup"] | COMMANDS["sync"]  # its jobs
+"""What several commands have in common. A word stands for one of these groups, for commands on keys, all on all of them
+(``pending:scard,sscan``), or for a command without a key (``ping``)."""
+
+
+def needs_of(words: str) -> Needs:
+    """The needs that words stand for.
+
+    Raises:
+        KeyError: there is no such word.
+    """
+    found: Needs = frozenset()
+    for word in words.split():
+        keys, _, commands = word.rpartition(":")
+        if word in GROUPS:
+            found |= needs_of(GROUPS[word])
+        elif word in PLAIN:
+            found |= {Need(word)}
+        elif keys in KEYS and ACCESS.keys() >= set(commands.split(",")):
+            found |= {Need(command, pattern) for pattern in KEYS[keys] for command in commands.split(",")}
+        else:
+            raise KeyError(word)
+    return found
+
+
+def table(records: Iterable[Command]) -> dict[str, Entry]:
+    """What each use of each command needs, by what is typed after ``checkoutctl``.
+
+    Raises:
+        ValueError: a record names a need, or another use, that does not exist.
+    """
+    owners = {name: (record, use) for record in records for name, use in record.by_name().items()}
+
+    def entry(name: str) -> Entry:
+        record, use = owners[name]
+        helps = use.helps if isinstance(use.helps, str) else use.helps()
+        try:
+            whole = Entry(needs_of(use.needs), needs_of(helps), needs_of(use.fenced))
+            for other in use.does:
+                whole |= entry(other)
+            return whole | Entry(helps=frozenset(need for other in use.tries for need in entry(other).everything))
+        except KeyError as error:
+            raise ValueError(f"the record of {record.name} names a need that does not exist: {error}") from error
+
+    return {name: entry(name) for name in owners}
+
 
 LIBRARY: dict[str, Entry] = {
-    "CheckoutStore": Entry(
-        _PUBLISH | _FLUSH | _COUNT | _on(PENDING, "scard srandmember sscan sadd") | _LOOK,
-        _IDENTITY | _plain("ping") | _NOTE | _on(LEGACY_STATS, "type hgetall"),
-    ),
-    "DeliveryCharges": Entry(_on(DELIVERY, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
-    "Coupons": Entry(_on(COUPONS, f"{_READ_CACHE} {_CHANGE_CACHE}") | _SCRIPTS, _IDENTITY),
-    "Users": Entry(_TRACKED, _IDENTITY),
-    "Statistics": _STATISTICS | _STATUSES,
+    name: Entry(needs_of(needs), needs_of(helps))
+    for name, needs, helps in (
+        (
+            "CheckoutStore",
+            "PUBLISH FLUSH COUNT LOOK pending:scard,srandmember,sscan,sadd",
+            "IDENTITY ping NOTE legacy:type,hgetall",
+        ),
+        ("DeliveryCharges", "delivery:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
+        ("Coupons", "coupons:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
+        ("Users", "TRACKED", "IDENTITY"),
+        ("Statistics", "minutes:hgetall", "IDENTITY STATUSES"),
+    )
 }
 """The same of the library's classes."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from checkout_cli.commands.acl.needs import COMMANDS, IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs
+from checkout_cli.commands.acl.needs import IN_CLUSTER, LIBRARY, SINCE, Access, Entry, Need, Needs, table
+from checkout_cli.commands.record import records
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 
@@ -58,28 +59,11 @@ class Role:
 _PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
 _HASHES = "shows the password hashes of all users"
 _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
-_LOOKING = (
-    *("ping", "health", "doctor", "info", "latency", "slowlog", "incident", "incident diff"),
-    *("memory show", "memory families", "memory tune --advise", "sessions list", "sessions show"),
-    *("sessions trace", "sessions why", "sessions export", "sessions index check"),
-    *("stats", "top", "users list", "users show", "cache stats"),
-    *("cache delivery get", "cache delivery list", "cache coupon get", "cache coupon list"),
-    *("setup --check", "sync --dry-run", "cleanup --dry-run", "config show", "config check"),
-    *("migrate plan", "migrate verify", "migrate verify --to", "migrate status"),
-    *("cron print", "cron install", "cron remove", "cron status"),
-    *("completion show", "completion install", "acl", "acl reader", "acl operator", "acl application", "acl check"),
-)
-_CHANGING = (
-    *("setup", "cleanup", "sync", "sessions create", "sessions update", "sessions delete"),
-    *("sessions restore", "sessions extend", "sessions index repair", "sessions index adopt"),
-    *("cache delivery set", "cache delivery invalidate", "cache coupon set", "cache coupon invalidate"),
-    *("slowlog --reset", "monitor", "migrate run", "migrate run --to", "bench"),
-    *("serve", "cron run"),
-)
-NO_ROLE = {
-    "memory tune": "CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
-    "demo": "it uses servers of its own",
-}
+
+COMMANDS = table(records())
+"""What each command needs, by what is typed after ``checkoutctl``, of all records."""
+_USES = {name: use for record in records() for name, use in record.by_name().items()}
+NO_ROLE = {name: use.no_role for name, use in _USES.items() if use.no_role}
 """Commands that no role has, and why."""
 
 ROLES = {
@@ -88,13 +72,13 @@ ROLES = {
         Role(
             RoleName.READER,
             "looks, and changes nothing: dashboards, monitoring, the curious",
-            {name: COMMANDS[name] for name in _LOOKING},
+            {name: COMMANDS[name] for name, use in _USES.items() if use.role == RoleName.READER},
             {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
         ),
         Role(
             RoleName.OPERATOR,
             "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
-            {name: COMMANDS[name] for name in (*_LOOKING, *_CHANGING)},
+            {name: COMMANDS[name] for name, use in _USES.items() if use.role},
             {"acl|list": _HASHES},
         ),
         Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, YesOption, context_of, number_of_seconds
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.bench.stage import Target
+from checkout_cli.arguments.context import JsonOption, Report, YesOption, context_of, number_of_seconds
 
 
 def bench(
@@ -34,45 +31,30 @@ def bench(
             help="Longest wait for one answer, in seconds. Default: the shop's own settings.",
         ),
     ] = None,
-) -> None:
+) -> Report:
     """Measure what Redis brings on these very servers, with it and without.
 
     Reading and changing a session, many shoppers at once, the database's queries, and what shoppers see while Redis is
     cut off half-way; beside it what the documentation promises. Creates sessions named checkoutctl-bench-… and removes
     them. Asks before it loads a shop's servers. Exit code 1: a session was lost, or Redis cannot be reached.
-
-    Example: checkoutctl bench --seconds 20 --shoppers 100
     """
     from contextlib import ExitStack
 
     from checkout_cli.commands.bench import run
-    from checkout_cli.commands.bench.view import show_report
-    from checkout_cli.jobs.interruption import interruptible
+    from checkout_cli.commands.bench.view import describe, question, show_report
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
     settings = context_of(typer_context).settings(timeout)
     with ExitStack() as stack:
-        stack.enter_context(interruptible())
         server = None
         if embedded:
             settings, server = stack.enter_context(run.embedded(settings))
         target = run.examine(settings)
         if target.is_production and not yes:
-            _ask(target, seconds, shoppers)
+            hint = "the same command with --yes, or with --embedded"
+            confirm(describe(target), question(seconds, shoppers), yes=False, hint=hint)
         advance = stack.enter_context(progress("Measuring", quiet=as_json))
         report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, progress=advance)
     show_report(report, as_json=as_json)
-    raise typer.Exit(report.exit_code)
-
-
-def _ask(target: Target, seconds: float, shoppers: int) -> None:
-    """Let a person decide about servers that a shop may depend on."""
-    from checkout_cli.commands.bench.view import question, show_target
-    from checkout_cli.errors import ExitCode
-    from checkout_cli.terminal.output import narrate
-    from checkout_cli.terminal.prompt import confirm
-
-    show_target(target)
-    if not confirm(question(seconds, shoppers), hint="the same command with --yes, or with --embedded"):
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
+    return report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkout_cli.commands.memory.groups_view import spark
 from checkout_cli.commands.memory.view import bar
-from checkout_cli.terminal.output import Column, console, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import Column, console, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ _SIDES = ("database only", "with Redis")
 _VERDICTS = {True: "holds here", False: "does not hold here", None: "not measured"}
 
 
-def show_target(target: Target) -> None:
-    """What would be loaded, before somebody is asked."""
-    narrate(f"Redis:    {target.redis or 'cannot be reached: ' + target.no_redis}")
-    narrate(f"database: {target.database}")
-    narrate(f"{target.sessions:,} live checkouts are there")
+def describe(target: Target) -> list[str]:
+    """What would be loaded."""
+    return [
+        f"Redis:    {target.redis or 'cannot be reached: ' + target.no_redis}",
+        f"database: {target.database}",
+        f"{target.sessions:,} live checkouts are there",
+    ]
 
 
 def question(seconds: float, shoppers: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
@@ -20,24 +21,14 @@ from checkout_cli.arguments.context import (
     output_of,
 )
 from checkout_cli.arguments.durations import duration
-from checkout_cli.errors import ExitCode
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.cache.entries import Invalidation, Replacement
 
 app = typer.Typer(
-    help="Look at, correct and invalidate what is cached: delivery charges and coupons.\n\n"
-    "Example: checkoutctl cache stats",
+    help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-delivery = typer.Typer(
-    help="Delivery charges, by distance and order value.\n\nExample: checkoutctl cache delivery get 5.2 24.50",
-    no_args_is_help=True,
-)
-coupon = typer.Typer(
-    help="Answers about coupons, by code.\n\nExample: checkoutctl cache coupon get WELCOME10", no_args_is_help=True
-)
+delivery = typer.Typer(help="Delivery charges, by distance and order value.", no_args_is_help=True)
+coupon = typer.Typer(help="Answers about coupons, by code.", no_args_is_help=True)
 app.add_typer(delivery, name="delivery")
 app.add_typer(coupon, name="coupon")
 
@@ -57,12 +48,10 @@ def delivery_get(
     value: ValueArgument,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show a cached delivery charge: its age, its time to live, and whether it would be served now.
 
     Exit code 3 where there is none, and 1 where there is one that would not be served.
-
-    Example: checkoutctl cache delivery get 5.2 24.50
     """
     from checkout_cli.commands.cache.entries import look_at_delivery
     from checkout_cli.commands.cache.view import show_entry
@@ -70,8 +59,7 @@ def delivery_get(
     with context_of(typer_context).store(timeout) as store:
         found = look_at_delivery(store, distance, value)
     show_entry(found, as_json=as_json)
-    if not found.served:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @coupon.command("get")
@@ -81,13 +69,11 @@ def coupon_get(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show the cached answers about a coupon: one for each context that it was asked in, the newest first.
 
     For each its age, its time to live, and whether it would be served now. What an answer says of the shopper is masked
     unless --reveal. Exit code 3 where there is none, and 1 where none would be served.
-
-    Example: checkoutctl cache coupon get WELCOME10
     """
     from checkout_cli.commands.cache.entries import look_at_coupon
     from checkout_cli.commands.cache.view import show_entry
@@ -97,8 +83,7 @@ def coupon_get(
     if reveal:
         audit("cache coupon get", "the answers about one coupon")
     show_entry(found, as_json=as_json, reveal=reveal)
-    if not found.served:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @delivery.command("set")
@@ -115,19 +100,21 @@ def delivery_set(
     """Put a delivery charge into the cache, which shoppers then see until it expires or is invalidated.
 
     Shows what it replaces and asks; without a terminal it needs --yes.
-
-    Example: checkoutctl cache delivery set 5.2 24.50 '{"charge": 3.9}' --dry-run
     """
     from checkout_cli.commands.cache.entries import replace_delivery
-    from checkout_cli.commands.cache.view import show_replacement
+    from checkout_cli.commands.cache.view import describe_replacement, show_replacement
+    from checkout_cli.terminal.prompt import confirm
 
     document = _document(charge)
     with context_of(typer_context).store(timeout) as store:
-        agreed = _Consent(yes=yes, dry_run=dry_run)
-        replaced = replace_delivery(store, distance, value, document, agreed=agreed.to_replace)
-    show_replacement(replaced, dry_run=dry_run, as_json=as_json)
-    if not (replaced.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
+        replaced = replace_delivery(
+            store,
+            distance,
+            value,
+            document,
+            agreed=lambda it: confirm(describe_replacement(it), "Put it into the cache?", yes=yes, dry_run=dry_run),
+        )
+    show_replacement(replaced, as_json=as_json)
 
 
 @coupon.command("set")
@@ -148,21 +135,25 @@ def coupon_set(
 
     It needs a boolean "valid", and is served to who asks with this very context only. Shows what it replaces and asks;
     without a terminal it needs --yes.
-
-    Example: checkoutctl cache coupon set WELCOME10 '{"valid": false}' --context '{"total": 24.5}' --dry-run
     """
     from checkout_cli.commands.cache.entries import replace_coupon
-    from checkout_cli.commands.cache.view import show_replacement
+    from checkout_cli.commands.cache.view import describe_replacement, show_replacement
+    from checkout_cli.terminal.prompt import confirm
 
     document, context = _document(answer), asked.encode("utf-8", "surrogateescape")
     with context_of(typer_context).store(timeout) as store:
         if reveal:
             audit("cache coupon set", "an answer about one coupon")
-        agreed = _Consent(yes=yes, dry_run=dry_run, reveal=reveal)
-        replaced = replace_coupon(store, code, context, document, agreed=agreed.to_replace)
-    show_replacement(replaced, dry_run=dry_run, as_json=as_json, reveal=reveal)
-    if not (replaced.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
+        replaced = replace_coupon(
+            store,
+            code,
+            context,
+            document,
+            agreed=lambda it: confirm(
+                describe_replacement(it, reveal=reveal), "Put it into the cache?", yes=yes, dry_run=dry_run
+            ),
+        )
+    show_replacement(replaced, as_json=as_json, reveal=reveal)
 
 
 def _document(argument: str) -> bytes:
@@ -177,35 +168,6 @@ def _document(argument: str) -> bytes:
     return read_document(sys.stdin.buffer)
 
 
-class _Consent:
-    """Shows what is about to change for shoppers, and asks a person unless that is settled."""
-
-    def __init__(self, *, yes: bool, dry_run: bool, reveal: bool = False) -> None:
-        self._yes = yes
-        self._dry_run = dry_run
-        self._reveal = reveal
-
-    def to_replace(self, replacement: Replacement) -> bool:
-        from checkout_cli.commands.cache.view import describe_replacement
-
-        return self._settled(describe_replacement(replacement, reveal=self._reveal), "Put it into the cache?")
-
-    def to_invalidate(self, invalidation: Invalidation) -> bool:
-        from checkout_cli.commands.cache.view import describe_invalidation
-
-        return self._settled(describe_invalidation(invalidation), "Invalidate?")
-
-    def _settled(self, lines: list[str], question: str) -> bool:
-        from checkout_cli.terminal.output import narrate
-        from checkout_cli.terminal.prompt import confirm
-
-        for line in lines:
-            narrate(line)
-        if self._dry_run or self._yes:
-            return not self._dry_run
-        return confirm(question, hint="the same command with --yes, or with --dry-run to look only")
-
-
 @delivery.command("list")
 def delivery_list(
     typer_context: typer.Context,
@@ -218,8 +180,6 @@ def delivery_list(
     """List cached delivery charges, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
-
-    Example: checkoutctl cache delivery list --limit 200 --output csv
     """
     from checkout_cli.commands.cache.entries import list_delivery
     from checkout_cli.commands.cache.view import show_listing
@@ -243,8 +203,6 @@ def coupon_list(
     """List coupons with cached answers, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
-
-    Example: checkoutctl cache coupon list --output ids
     """
     from checkout_cli.commands.cache.entries import list_coupons
     from checkout_cli.commands.cache.view import show_listing
@@ -275,15 +233,19 @@ def delivery_invalidate(
 
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
-
-    Example: checkoutctl cache delivery invalidate --distance-from 5 --distance-to 10 --dry-run
     """
     from checkout_cli.commands.cache.entries import invalidate_delivery
+    from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
+    from checkout_cli.terminal.prompt import confirm
 
-    agreed = _Consent(yes=yes, dry_run=dry_run)
     with context_of(typer_context).store(timeout) as store:
-        invalidated = invalidate_delivery(store, distance_from, distance_to, agreed=agreed.to_invalidate)
-    _show_invalidated(invalidated, dry_run=dry_run, as_json=as_json)
+        invalidated = invalidate_delivery(
+            store,
+            distance_from,
+            distance_to,
+            agreed=lambda it: confirm(describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
+        )
+    show_invalidation(invalidated, as_json=as_json)
 
 
 @coupon.command("invalidate")
@@ -301,23 +263,18 @@ def coupon_invalidate(
 
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
-
-    Example: checkoutctl cache coupon invalidate WELCOME10 --yes
     """
     from checkout_cli.commands.cache.entries import invalidate_coupons
+    from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
+    from checkout_cli.terminal.prompt import confirm
 
-    agreed = _Consent(yes=yes, dry_run=dry_run)
     with context_of(typer_context).store(timeout) as store:
-        invalidated = invalidate_coupons(store, code, agreed=agreed.to_invalidate)
-    _show_invalidated(invalidated, dry_run=dry_run, as_json=as_json)
-
-
-def _show_invalidated(invalidated: Invalidation, *, dry_run: bool, as_json: bool) -> None:
-    from checkout_cli.commands.cache.view import show_invalidation
-
-    show_invalidation(invalidated, dry_run=dry_run, as_json=as_json)
-    if not (invalidated.done or dry_run):
-        raise typer.Exit(ExitCode.FINDING)
+        invalidated = invalidate_coupons(
+            store,
+            code,
+            agreed=lambda it: confirm(describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
+        )
+    show_invalidation(invalidated, as_json=as_json)
 
 
 @app.command()
@@ -330,8 +287,6 @@ def stats(
     """Show how often each cache was hit, missed, stale or unreachable of late.
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
-
-    Example: checkoutctl cache stats --since 5m
     """
     from checkout_cli.commands.cache.statistics import cache_statistics
     from checkout_cli.commands.cache.statistics_view import show_statistics

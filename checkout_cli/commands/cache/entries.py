@@ -15,7 +15,7 @@ from checkout_cli.domain.cache import Cache
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.entries import Answer, CacheEntry
-from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, WrongKeyType
+from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, InvalidInput, WrongKeyType
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import pattern_of
 from checkout_cli.session import strict_json
@@ -45,6 +45,11 @@ class Found:
     def served(self) -> bool:
         """Whether somebody who asks now is given it; of a coupon, one of its answers."""
         return self.enabled and any(answer.problem is None for answer in self.entry.answers)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where nobody is given it."""
+        return ExitCode.OK if self.served else ExitCode.FINDING
 
 
 @dataclass(frozen=True)

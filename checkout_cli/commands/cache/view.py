@@ -307,14 +307,12 @@ def replacement_document(replacement: Replacement, *, reveal: bool = False) -> d
     }
 
 
-def show_replacement(replacement: Replacement, *, dry_run: bool, as_json: bool, reveal: bool = False) -> None:
+def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = False) -> None:
     """The key of what was written, or would be, on stdout."""
     if as_json:
-        write_json({**replacement_document(replacement, reveal=reveal), "dryRun": dry_run})
-    elif replacement.done or dry_run:
+        write_json({**replacement_document(replacement, reveal=reveal), "dryRun": not replacement.done})
+    else:
         write_line(f"{'set' if replacement.done else 'would set'} {safe(replacement.key)}")
-    if not replacement.done and not dry_run:
-        narrate("nothing was changed")
     _warn_if_off(replacement.cache, replacement.enabled)
 
 
@@ -342,7 +340,7 @@ def _affected(invalidation: Invalidation) -> str:
     return f"{'' if invalidation.exact else 'at least '}{invalidation.count:,} cached, stale or not"
 
 
-def show_invalidation(invalidation: Invalidation, *, dry_run: bool, as_json: bool) -> None:
+def show_invalidation(invalidation: Invalidation, *, as_json: bool) -> None:
     """What was invalidated, or would be, on stdout."""
     if as_json:
         write_json(
@@ -352,12 +350,10 @@ def show_invalidation(invalidation: Invalidation, *, dry_run: bool, as_json: boo
                 "count": invalidation.count,
                 "exact": invalidation.exact,
                 "examples": list(invalidation.examples),
-                "dryRun": dry_run,
+                "dryRun": not invalidation.done,
                 "invalidated": invalidation.done,
             }
         )
-    elif invalidation.done or dry_run:
+    else:
         verb = "invalidated" if invalidation.done else "would invalidate"
         write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")
-    if not invalidation.done and not dry_run:
-        narrate("nothing was invalidated")

@@ -58,8 +58,13 @@ def tidy(
     agreed: Callable[[OrphanReport], bool],
     progress: Progress = silent,
 ) -> Tidied:
-    """Do what is wanted; raises as :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do."""
+    """Do what is wanted; raises as :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
+
+    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed.
+    """
     expired = index = orphans = None
+    if wanted.orphans:
+        orphans = remove_orphans(store, agreed=agreed, progress=progress)
     if wanted.expired:
         expired = clean_up(
             store, dry_run=wanted.dry_run, max_seconds=wanted.max_seconds, batch=wanted.batch, progress=progress
@@ -68,6 +73,4 @@ def tidy(
         index = check_index(store, progress=progress)
     elif wanted.index:
         index = repair_index(store, max_seconds=wanted.max_seconds, progress=progress)
-    if wanted.orphans:
-        orphans = remove_orphans(store, agreed=agreed, progress=progress)
     return Tidied(expired, index, orphans, wanted.dry_run)

@@ -10,6 +10,7 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     JsonOption,
+    Report,
     TimeoutOption,
     YesOption,
     context_of,
@@ -32,25 +33,33 @@ def cleanup(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Remove expired sessions from the index, the database and memory.
 
     --expired and --index never ask: what they remove has ended already. Two never run at once: the second exits with
     75.
-
-    Example: checkoutctl cleanup --expired --quiet --max-seconds 50
     """
     from checkout_cli.commands.cleanup.cleanup import Tidying, tidy
-    from checkout_cli.commands.cleanup.orphans_view import orphan_agreement
+    from checkout_cli.commands.cleanup.orphans_view import orphan_lines
     from checkout_cli.commands.cleanup.view import show_tidying
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
     give_way()
     wanted = Tidying(expired, index, orphans, dry_run=dry_run, max_seconds=max_seconds, batch=batch)
     context = context_of(typer_context)
     with context.store(timeout) as store, progress("Cleaning up", quiet=quiet or as_json) as advance:
-        done = tidy(store, wanted, agreed=orphan_agreement(yes=yes, dry_run=dry_run), progress=advance)
+        done = tidy(
+            store,
+            wanted,
+            agreed=lambda found: confirm(
+                () if dry_run else orphan_lines(found),
+                "Remove what no session stands behind?",
+                yes=yes,
+                dry_run=dry_run,
+            ),
+            progress=advance,
+        )
     show_tidying(done, as_json=as_json, quiet=quiet)
-    if done.exit_code:
-        raise typer.Exit(done.exit_code)
+    return done

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from checkout_cli.commands.cleanup.orphans import OrphanReport
-from checkout_cli.commands.sessions.index_view import HINT, counted, found_document, named
+from checkout_cli.commands.sessions.index_view import counted, found_document, named
 from checkout_cli.sizes import size
-from checkout_cli.terminal.output import narrate, partial_document, warn, write_line
-from checkout_cli.terminal.prompt import confirm
+from checkout_cli.terminal.output import partial_document, warn, write_line
 from checkout_cli.terminal.safe import safe
-
-
-def orphan_agreement(*, yes: bool, dry_run: bool) -> Callable[[OrphanReport], bool]:
-    """Shows what there is, and asks a person unless that is settled."""
-
-    def agreed(report: OrphanReport) -> bool:
-        if dry_run:
-            return False
-        for line in _orphan_lines(report):
-            narrate(line)
-        return yes or confirm("Remove what no session stands behind?", hint=HINT)
-
-    return agreed
 
 
 def orphan_document(report: OrphanReport) -> dict[str, Any]:
@@ -40,7 +26,7 @@ def orphan_document(report: OrphanReport) -> dict[str, Any]:
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     """What was found, or removed, on stdout; what a person should look at on stderr."""
     if not quiet:
-        for line in _orphan_lines(report):
+        for line in orphan_lines(report):
             write_line(line)
         if not report.number:
             write_line("nothing is there that no session stands behind")
@@ -53,7 +39,8 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
         )
 
 
-def _orphan_lines(report: OrphanReport) -> Iterator[str]:
+def orphan_lines(report: OrphanReport) -> Iterator[str]:
+    """What was removed, or would be."""
     verb = "removed" if report.removed else "would remove"
     if report.copies.number:
         yield (

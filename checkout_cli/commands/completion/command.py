@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from checkout_cli.arguments.context import DryRunOption, YesOption
-from checkout_cli.errors import ExitCode
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -17,10 +16,7 @@ ShellName = Literal["bash", "zsh", "fish"]
 
 @app.callback()
 def completion() -> None:
-    """Completions for bash, zsh and fish.
-
-    Example: checkoutctl completion install
-    """
+    """Completions for bash, zsh and fish."""
 
 
 @app.command()
@@ -28,10 +24,7 @@ def show(
     typer_context: typer.Context,
     shell: Annotated[ShellName, typer.Argument(help="For which shell.", show_default=False)],
 ) -> None:
-    """Write a shell's file to stdout.
-
-    Example: checkoutctl completion show zsh
-    """
+    """Write a shell's file to stdout."""
     from checkout_cli.terminal.output import write
 
     write(_script(shell, typer_context))
@@ -44,10 +37,7 @@ def install(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Put a shell's file where that shell looks for it, below your home directory.
-
-    Example: checkoutctl completion install --shell fish
-    """
+    """Put a shell's file where that shell looks for it, below your home directory."""
     from checkout_cli.commands.completion.files import install as put
     from checkout_cli.commands.completion.files import installation, usual_shell
     from checkout_cli.terminal.output import narrate
@@ -57,14 +47,15 @@ def install(
     wanted = installation(chosen, _script(chosen, typer_context), os.environ)
     if wanted.current:
         narrate(f"{wanted.path} is there and current")
-    elif dry_run:
-        narrate(f"would write {wanted.path}")
-    elif yes or confirm(f"Write {wanted.path}?", default=True):
+    elif confirm(
+        [f"would write {wanted.path}"] if dry_run else (),
+        f"Write {wanted.path}?",
+        yes=yes,
+        dry_run=dry_run,
+        default=True,
+    ):
         put(wanted)
         narrate(f"written: {wanted.path}; it holds in the next shell")
-    else:
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
     if wanted.hint:
         narrate(f"next: {wanted.hint}")
 

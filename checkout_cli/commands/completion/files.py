@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.files.private_file import write_private
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -63,11 +63,8 @@ def install(wanted: Installation) -> None:
     Raises:
         CheckoutError: it cannot be written.
     """
-    beside = wanted.path.with_name(f".{wanted.path.name}.{os.getpid()}")
     try:
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(wanted.content, encoding="utf-8")
-        beside.replace(wanted.path)
+        write_private(wanted.path, wanted.content.encode())
     except OSError as error:
         raise CheckoutError(
             f"{wanted.path} cannot be written: {error.strerror}",

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from checkout_cli.checks import Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import (
     ENV_FILES,
@@ -32,36 +32,34 @@ _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
 
 
-class Severity(StrEnum):
-    """An error keeps commands from working or from doing what the setting says; a warning does not."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, and what to do about it."""
-
-    severity: Severity
-    subject: str
-    problem: str
-    fix: str
-
-
 @dataclass(frozen=True)
 class ConfigReport:
-    """All that is wrong; nothing, if all is well."""
+    """All that is wrong; nothing, if all is well.
+
+    What is critical keeps commands from working or from doing what the setting says; a warning does not.
+    """
 
     findings: tuple[Finding, ...]
 
     @property
     def exit_code(self) -> ExitCode:
         """The worst finding's."""
-        severities = {finding.severity for finding in self.findings}
-        if Severity.ERROR in severities:
-            return ExitCode.CONFIGURATION
-        return ExitCode.FINDING if severities else ExitCode.OK
+        found = worst(self.findings)
+        if found is None:
+            return ExitCode.OK
+        return ExitCode.CONFIGURATION if found.status is Status.CRIT else ExitCode.FINDING
+
+
+def verdict(
+    directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Finding:
+    """The worst of what is wrong, and how much more there is."""
+    findings = check(directory, flags=flags, environ=environ).findings
+    found = worst(findings)
+    if found is None:
+        return ok("every setting is valid")
+    more = f"; {len(findings) - 1} more: checkoutctl config check" if len(findings) > 1 else ""
+    return Finding(found.status, f"{found.subject}: {found.evidence}{more}", found.fix, {"findings": len(findings)})
 
 
 def configuration(
@@ -110,11 +108,11 @@ def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping
 
 
 def _error(subject: str, problem: str, fix: str) -> Finding:
-    return Finding(Severity.ERROR, subject, problem, fix)
+    return Finding(Status.CRIT, problem, fix, subject=subject)
 
 
 def _warning(subject: str, problem: str, fix: str) -> Finding:
-    return Finding(Severity.WARNING, subject, problem, fix)
+    return Finding(Status.WARN, problem, fix, subject=subject)
 
 
 def _correction(item: Resolved) -> str:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, context_of
+from checkout_cli.arguments.context import JsonOption, Report, context_of
 
-app = typer.Typer(
-    help="Show the settings, and what is wrong with them.\n\nExample: checkoutctl config show",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -18,8 +14,6 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every setting, its value and where it comes from; secrets are masked.
 
     Strongest first: flag, environment, .env.local, .env, default.
-
-    Example: checkoutctl config show --json
     """
     from checkout_cli.commands.config import view as config_view
     from checkout_cli.commands.config.check import configuration
@@ -33,12 +27,10 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def check(typer_context: typer.Context, as_json: JsonOption = False) -> None:
+def check(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     """Name everything that is wrong with the settings, each with its fix. Asks no server.
 
     Exit code 78 where there is an error, 1 where there are only warnings.
-
-    Example: checkoutctl config check
     """
     from checkout_cli.commands.config import check as config_check
     from checkout_cli.commands.config import view as config_view
@@ -49,4 +41,4 @@ def check(typer_context: typer.Context, as_json: JsonOption = False) -> None:
         config_view.write_report(report)
     else:
         config_view.show_report(report)
-    raise typer.Exit(report.exit_code)
+    return report

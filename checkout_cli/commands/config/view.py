@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from checkout_cli.checks import worst
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.settings import Resolved
 from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_table
@@ -53,21 +54,22 @@ def show_report(report: ConfigReport) -> None:
         return
     rows: list[tuple[str, str, str]] = []
     for finding in report.findings:
-        rows.append((finding.severity, finding.subject, finding.problem))
+        rows.append((finding.status, finding.subject, finding.evidence))
         rows.append(("", "", f"→ {finding.fix}"))
     write_table(_FINDINGS, rows)
 
 
 def write_report(report: ConfigReport) -> None:
     """The same as one JSON document."""
+    found = worst(report.findings)
     write_json(
         {
-            "status": "ok" if not report.findings else min(finding.severity for finding in report.findings),
+            "status": "ok" if found is None else found.status,
             "findings": [
                 {
-                    "severity": str(finding.severity),
+                    "severity": finding.status,
                     "setting": finding.subject,
-                    "problem": finding.problem,
+                    "problem": finding.evidence,
                     "fix": finding.fix,
                 }
                 for finding in report.findings

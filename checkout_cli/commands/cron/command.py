@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, JsonOption, YesOption, context_of, number_of_seconds
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.arguments.context import DryRunOption, JsonOption, Report, YesOption, context_of, number_of_seconds
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cron.crontab import Change
@@ -20,10 +18,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Also in a crontab th
 
 @app.callback()
 def cron() -> None:
-    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble.
-
-    Example: checkoutctl cron install
-    """
+    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble."""
 
 
 @app.command("print")
@@ -31,10 +26,7 @@ def print_(
     typer_context: typer.Context,
     how: Annotated[Literal["crontab", "systemd"], typer.Option("--format", help="For cron or systemd.")] = "crontab",
 ) -> None:
-    """Write the lines for a crontab, or systemd's units, to stdout.
-
-    Example: checkoutctl cron print --format systemd
-    """
+    """Write the lines for a crontab, or systemd's units, to stdout."""
     from checkout_cli.commands.cron.jobs import Setting, block, units
     from checkout_cli.commands.cron.view import show_units
     from checkout_cli.terminal.output import write
@@ -53,8 +45,6 @@ def install(
     """Put the lines into your crontab, or bring them up to date; everything else in it stays as it is.
 
     The commands run in this directory (or -C), whose .env.local they read.
-
-    Example: checkoutctl cron install --dry-run
     """
     from checkout_cli.commands.cron import crontab
     from checkout_cli.commands.cron.jobs import Setting, block, only_in_environment
@@ -69,10 +59,7 @@ def install(
 
 @app.command()
 def remove(dry_run: DryRunOption = False, yes: YesOption = False, force: ForceOption = False) -> None:
-    """Take the lines out of your crontab; everything else in it stays as it is.
-
-    Example: checkoutctl cron remove --yes
-    """
+    """Take the lines out of your crontab; everything else in it stays as it is."""
     from checkout_cli.commands.cron import crontab
 
     _apply(crontab.changed(crontab.read(), None, force=force), "removed", dry_run=dry_run, yes=yes)
@@ -87,36 +74,24 @@ def _apply(change: Change, done: str, *, dry_run: bool, yes: bool) -> None:
         narrate(f"nothing to do: they are {done} already")
         return
     write(change.diff)
-    if dry_run:
-        return
-    if not yes and not confirm("Change the crontab?"):
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
-    kept = crontab.write(change)
-    narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
+    if confirm((), "Change the crontab?", yes=yes, dry_run=dry_run):
+        kept = crontab.write(change)
+        narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
 
 
 @app.command()
-def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:
+def status(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     """Say whether the lines are installed, and when each job ran last; asks no server.
 
     Exit code 1: they are not installed, or a job is overdue.
-
-    Example: checkoutctl cron status
     """
-    import time
+    from checkout_cli.commands.cron import runs
+    from checkout_cli.commands.cron.jobs import Setting
+    from checkout_cli.commands.cron.view import show_status
 
-    from checkout_cli.commands.cron import crontab
-    from checkout_cli.commands.cron.jobs import Setting, block
-    from checkout_cli.commands.cron.runs import statuses
-    from checkout_cli.commands.cron.view import show_statuses
-
-    now = time.time()
-    found = statuses(now)
-    installed = crontab.installed(block(Setting.here(context_of(typer_context).directory)))
-    show_statuses(found, installed=installed, now=now, as_json=as_json)
-    if installed == crontab.NOT_INSTALLED or any(each.overdue for each in found):
-        raise typer.Exit(ExitCode.FINDING)
+    found = runs.status(Setting.here(context_of(typer_context).directory))
+    show_status(found, as_json=as_json)
+    return found
 
 
 @app.command()
@@ -129,17 +104,12 @@ def run(
             "--jitter", min=0, max=600, callback=number_of_seconds, help="Wait at most so many seconds first."
         ),
     ] = 30,
-) -> None:
-    """Run one job as cron does: silent unless something is wrong, and noted for status.
+) -> Report:
+    """Run one job as cron does: silent unless something is wrong, and noted for status."""
+    from checkout_cli.commands.cron import runs
+    from checkout_cli.commands.cron.jobs import Setting
+    from checkout_cli.commands.cron.view import show_outcome
 
-    Example: checkoutctl cron run cleanup --jitter 0
-    """
-    from checkout_cli.commands.cron.jobs import JOBS, Setting
-    from checkout_cli.commands.cron.runs import run as run_job
-
-    if job not in JOBS:
-        raise InvalidInput(f"no job is called {job[:64]!r}", hint=f"one of: {', '.join(JOBS)}")
-    outcome = run_job(JOBS[job], Setting.here(context_of(typer_context).directory), jitter=jitter)
-    if outcome.trouble:
-        sys.stderr.write(outcome.said or f"checkoutctl {job} ended with {outcome.run.exit_code}\n")
-        raise typer.Exit(outcome.run.exit_code)
+    outcome = runs.run(runs.job_called(job), Setting.here(context_of(typer_context).directory), jitter=jitter)
+    show_outcome(job, outcome)
+    return outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checkout_cli.commands.cron.jobs import BEGIN, END
 from checkout_cli.errors import CheckoutError, ExitCode
-from checkout_cli.files.private_file import write_private
+from checkout_cli.files.private_file import state_directory, write_private
 
 NOT_INSTALLED = "not installed"
 _TIMEOUT = 20.0
@@ -107,9 +107,7 @@ def write(change: Change) -> Path | None:
         raise CheckoutError("the crontab was changed meanwhile; nothing was written", hint="checkoutctl cron install")
     kept = None
     if change.before:
-        import platformdirs
-
-        directory = platformdirs.user_state_path("checkoutctl", appauthor=False) / "crontabs"
+        directory = state_directory() / "crontabs"
         kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
         try:
             write_private(kept, _bytes(change.before))

@@ -13,8 +13,9 @@ from typing import TextIO
 
 import msgspec
 
-from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting
-from checkout_cli.errors import ExitCode
+from checkout_cli.commands.cron.crontab import NOT_INSTALLED, installed
+from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting, block
+from checkout_cli.errors import ExitCode, InvalidInput
 from checkout_cli.files.state_file import StateFile
 
 LONGEST = 1800.0
@@ -37,6 +38,11 @@ class Outcome:
     said: str
     trouble: bool
 
+    @property
+    def exit_code(self) -> int:
+        """The command's, where it is trouble."""
+        return self.run.exit_code if self.trouble else ExitCode.OK
+
 
 @dataclass(frozen=True)
 class JobStatus:
@@ -45,6 +51,32 @@ class JobStatus:
     job: Job
     last: Run | None
     overdue: bool
+
+
+@dataclass(frozen=True)
+class CronStatus:
+    """How our lines stand in the crontab, in words, and each job at ``now`` (s since the epoch)."""
+
+    installed: str
+    jobs: list[JobStatus]
+    now: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where the lines are not installed, or a job is overdue."""
+        late = self.installed == NOT_INSTALLED or any(job.overdue for job in self.jobs)
+        return ExitCode.FINDING if late else ExitCode.OK
+
+
+def job_called(name: str) -> Job:
+    """One of the jobs.
+
+    Raises:
+        InvalidInput: none is called so.
+    """
+    if name not in JOBS:
+        raise InvalidInput(f"no job is called {name[:64]!r}", hint=f"one of: {', '.join(JOBS)}")
+    return JOBS[name]
 
 
 def run(
@@ -119,6 +151,12 @@ def _ran(command: Sequence[str]) -> tuple[int, str]:
     except OSError as error:
         return 69, f"{command[0]}: {error.strerror}\n"
     return done.returncode, done.stdout
+
+
+def status(setting: Setting) -> CronStatus:
+    """How it stands at this moment."""
+    now = time.time()
+    return CronStatus(installed(block(setting)), statuses(now), now)
 
 
 def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:

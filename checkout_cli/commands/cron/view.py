@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 
-from checkout_cli.commands.cron.runs import JobStatus
+from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import Column, write_json, write_line, write_table
@@ -20,8 +21,8 @@ def show_units(units: Mapping[str, str]) -> None:
     write_line(f"# systemctl --user enable --now {timers}")
 
 
-def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_json: bool) -> None:
-    """When each ran; ``installed`` says how the crontab stands, ``now`` is in seconds since the epoch."""
+def show_status(status: CronStatus, *, as_json: bool) -> None:
+    """How the crontab stands, and when each job ran."""
     if as_json:
         jobs = [
             {
@@ -32,11 +33,11 @@ def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_
                 "exitCode": None if each.last is None else each.last.exit_code,
                 "overdue": each.overdue,
             }
-            for each in found
+            for each in status.jobs
         ]
-        write_json({"crontab": installed, "jobs": jobs})
+        write_json({"crontab": status.installed, "jobs": jobs})
         return
-    write_line(f"crontab: {installed}")
+    write_line(f"crontab: {status.installed}")
     columns = [
         Column("job"),
         Column("every"),
@@ -45,7 +46,13 @@ def show_statuses(found: Sequence[JobStatus], *, installed: str, now: float, as_
         Column("exit"),
         Column(""),
     ]
-    write_table(columns, [_row(each, now) for each in found])
+    write_table(columns, [_row(each, status.now) for each in status.jobs])
+
+
+def show_outcome(job: str, outcome: Outcome) -> None:
+    """What a job that is trouble has said, as it said it, for cron to mail."""
+    if outcome.trouble:
+        sys.stderr.write(outcome.said or f"checkoutctl {job} ended with {outcome.exit_code}\n")
 
 
 def _row(each: JobStatus, now: float) -> list[str]:

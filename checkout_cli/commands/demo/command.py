@@ -6,19 +6,17 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.errors import ExitCode
+from checkout_cli.arguments.context import Report
 
 
 def demo(
     fast: Annotated[bool, typer.Option("--fast", help="No pauses.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up at the end, until Ctrl-C.")] = False,
-) -> None:
+) -> Report:
     """See it all work, without a Redis: on a real server of its own, which is killed on the way.
 
     Starts a Valkey server on a free port with a database in a temporary directory, fills in sessions, runs the real
     commands, kills the server, and counts what that has cost. Leaves no process and no file behind.
-
-    Example: checkoutctl demo --fast
     """
     from checkout_cli.commands.demo.demo import Demonstration
     from checkout_cli.commands.demo.view import cursor_restored, show_event
@@ -26,5 +24,4 @@ def demo(
     with Demonstration(fast=fast, keep=keep) as demonstration, cursor_restored():
         for event in demonstration.events():
             show_event(event)
-    if demonstration.verdict is None or not demonstration.verdict.passed:
-        raise typer.Exit(ExitCode.FINDING)
+    return demonstration

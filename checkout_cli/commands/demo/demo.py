@@ -275,6 +275,11 @@ class Demonstration:
             _until_interrupted()
 
     @property
+    def exit_code(self) -> ExitCode:
+        """A finding where not all is as it should be."""
+        return ExitCode.OK if self.verdict is not None and self.verdict.passed else ExitCode.FINDING
+
+    @property
     def _place(self) -> Path:
         assert self._directory is not None, "use it in a with"  # noqa: S101  (a mistake of the caller)
         return self._directory

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.redis.tls import Tls, explained_tls, sentinel_place, tls_cause

@@ -1,4 +1,4 @@
-"""What a check is: what it needs, what it finds, and the list of all of them.
+"""What a check of doctor is: what it needs, and the list of all of them.
 
 A new check is one decorated function: its id, its group and its needs are in the decorator; its docstring is what
 ``doctor --explain`` says, the first line being its title.
@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from checkout_cli.checks import Finding
 
 if TYPE_CHECKING:
     from checkout_cli.commands.doctor.patient import Patient
     from checkout_cli.servers.inspection import Inspector
-
-
-class Status(StrEnum):
-    """How a check ended. Critical: shoppers are hurt, or will be at the next fault."""
-
-    OK = "ok"
-    WARN = "warn"
-    CRIT = "crit"
-    SKIPPED = "skipped"
 
 
 class Group(StrEnum):
@@ -49,41 +42,13 @@ class Need(StrEnum):
     LOCAL_SERVER = "a Redis that provably runs on this machine"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: evidence with its numbers, and a fix that can be typed where there is something to fix.
-
-    ``numbers`` are the same for programs, by names in camelCase with their unit.
-    """
-
-    status: Status
-    evidence: str
-    fix: str = ""
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-
-def ok(evidence: str, **numbers: Any) -> Finding:
-    """All is well."""
-    return Finding(Status.OK, evidence, numbers=numbers)
-
-
-def warn(evidence: str, fix: str, **numbers: Any) -> Finding:
-    """Something should be done, in the light of day."""
-    return Finding(Status.WARN, evidence, fix, numbers)
-
-
-def crit(evidence: str, fix: str, **numbers: Any) -> Finding:
-    """Something must be done now."""
-    return Finding(Status.CRIT, evidence, fix, numbers)
-
-
 Examine = Callable[["Patient"], Finding]
 ExamineServer = Callable[["Patient", "Inspector"], Finding]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check. ``needs`` has what it cannot do without, commands as an ACL rule names them (``config|get``)."""
+    """One check. ``needs`` has what it asks for; of Redis in the words of ``acl/needs.py`` (``locks:pttl,get``)."""
 
     id: str
     group: Group
@@ -91,6 +56,11 @@ class Check:
     explanation: str
     examine: Examine | None = None
     examine_server: ExamineServer | None = None
+
+    @property
+    def named_needs(self) -> list[str]:
+        """The same for people, who are told the commands and not on which keys."""
+        return list(dict.fromkeys(word for need in self.needs for word in need.rpartition(":")[2].split(",")))
 
     @property
     def title(self) -> str:

@@ -23,7 +23,7 @@ def doctor(
     fail_on: Annotated[Literal["warn", "crit"], typer.Option(help="From which status on to exit with 1.")] = "warn",
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> int:
     """Examine all that checkouts depend on, and say for each trouble what to type.
 
     It looks at the way to Redis, the server and its memory, sessions and their index, the database, jobs, personal
@@ -31,23 +31,21 @@ def doctor(
     Counters are compared with the last run. It writes one key of its own for a moment (--skip write), nothing else.
 
     Exit code 0: all is well. 1: a warning or worse (--fail-on crit: only for the worse).
-
-    Example: checkoutctl doctor --only memory,sessions
     """
-    from checkout_cli.commands.doctor.check import Status
+    from checkout_cli.checks import Status
     from checkout_cli.commands.doctor.examination import chosen, examine
     from checkout_cli.commands.doctor.view import show_examination, show_explanations
     from checkout_cli.terminal.progress import progress
 
     if explain is not None:
         show_explanations(chosen([] if explain == "all" else [explain], []), as_json=as_json)
-        return
+        return 0
     context = context_of(typer_context)
     checks = chosen(_names(only), _names(skip))
     with progress("Examining", quiet=as_json) as advance:
         report = examine(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)
     show_examination(report, as_json=as_json)
-    raise typer.Exit(report.exit_code(Status(fail_on)))
+    return report.exit_code(Status(fail_on))
 
 
 def _names(given: list[str] | None) -> list[str]:

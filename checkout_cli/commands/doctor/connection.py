@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.doctor.check import Finding, Group, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
-from checkout_cli.commands.doctor.troubles import Kind, holders, is_here, timed_out, trouble_of
+from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.ping.explain import holders, is_here, timed_out
 from checkout_cli.commands.ping.ping import NotRedis
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
@@ -25,28 +26,8 @@ def connection(patient: Patient) -> Finding:
     not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
     cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
-    summary = patient.connection
-    if summary.failure is None and summary.connected is not None:
-        if (away := _away(patient)) is not None:
-            return away
-        stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
-        trip = (summary.percentile(50) or 0.0) * 1000
-        where = summary.socket or f"{summary.connected.address} port {summary.port}"
-        return ok(
-            f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
-            stagesMs={str(stage): round(seconds * 1000, 3) for stage, seconds in summary.connected.stages},
-            pingP50Ms=round(trip, 3),
-        )
-    assert summary.failure is not None  # noqa: S101  (a ping without an answer has one)
-    failure, trouble = summary.failure, trouble_of(patient, summary.failure)
-    name = "" if trouble.kind is Kind.OTHER else f" ({trouble.kind})"
-    detail = f"; {trouble.detail}" if trouble.detail else ""
-    return crit(
-        f"{failure.stage} failed{name}: {failure.error}{detail}",
-        trouble.fix or failure.error.hint,
-        stage=str(failure.stage),
-        trouble=str(trouble.kind),
-    )
+    found = patient.attempt.finding()
+    return found if found.status is Status.CRIT else _away(patient) or found
 
 
 def _away(patient: Patient) -> Finding | None:
@@ -64,15 +45,15 @@ def _away(patient: Patient) -> Finding | None:
 def port_in_use(patient: Patient) -> Finding:
     """The port on this machine is held by Redis, and by nothing else.
 
-    Looks up in /proc which process listens at the address of the settings. Only a process that you know to be left over
+    Looks up which process listens at the address of the settings. Only a process that you know to be left over
     should be ended; for any other, give Redis another port, and REDIS_PORT the same.
     """
     summary = patient.connection
     if summary.socket:
         raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
-    if not is_here(patient):
+    if not is_here(patient.attempt):
         raise Skip(f"{summary.host} is not this machine")
-    port, found = summary.port, holders(patient)
+    port, found = summary.port, holders(patient.attempt)
     foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
     if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
         held = next((str(item.process) for item in found if item.process is not None), "Redis")
@@ -82,17 +63,20 @@ def port_in_use(patient: Patient) -> Finding:
     silent = isinstance(summary.failure.error, NotRedis) or timed_out(summary.failure.error)
     if any(item.process is not None for item in found):
         return ok(f"port {port} is held by {found[0].process}", port=port)
-    if not patient.machine.is_linux and silent:
-        return _unseen(patient, port)
-    if found and silent:
-        user = user_name(found[0].user)
-        return crit(
-            f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
-            f"sudo ss -ltnp 'sport = :{port}'",
-            port=port,
-            user=user,
-        )
-    raise Skip(f"nothing is seen to hold port {port}: see the connection check")
+    if not silent:
+        raise Skip(f"nothing is seen to hold port {port}: see the connection check")
+    owner = patient.machine.owner_of(port)
+    if owner is None:
+        windows = patient.machine.platform == "win32"
+        command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+        return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
+    user = user_name(owner)
+    return crit(
+        f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
+        f"sudo ss -ltnp 'sport = :{port}'",
+        port=port,
+        user=user,
+    )
 
 
 def _foreign(process: Process, port: int) -> Finding:
@@ -108,12 +92,6 @@ def _foreign(process: Process, port: int) -> Finding:
         process=process.name,
         user=user_name(process.user),
     )
-
-
-def _unseen(patient: Patient, port: int) -> Finding:
-    windows = patient.machine.platform == "win32"
-    command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
-    return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
 
 
 @server_check("clock", Group.CONNECTION, "time")
@@ -152,7 +130,11 @@ _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
 """Harmless forms of the commands that other checks live on, and what it costs to do without."""
 
 
-@server_check("capability", Group.CONNECTION)
+@server_check(
+    "capability",
+    Group.CONNECTION,
+    *("info", "config|get", "client|list", "index:memory|usage", "slowlog|get", "latency|latest"),
+)
 def capability(patient: Patient, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
 from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from checkout_cli.commands.doctor.check import CHECKS, Check, Finding, Group, Need, Status, check, crit, ok
-from checkout_cli.commands.doctor.patient import COMMAND, Patient, Skip
+from checkout_cli.checks import Finding, Skip, Status, crit, skipped, worst
+from checkout_cli.commands.doctor.check import CHECKS, Check, Group, Need, check
+from checkout_cli.commands.doctor.patient import COMMAND, Patient
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, InvalidInput, TierUnavailable
 from checkout_cli.files.last_look import LastLook
@@ -21,7 +22,6 @@ _MODULES = (
     *("connection", "certificates", "serving", "sessions", "external", "memory", "database", "jobs", "privacy"),
     *("security", "speed", "host"),
 )
-_SEVERITY = (Status.OK, Status.SKIPPED, Status.WARN, Status.CRIT)
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,9 @@ def configuration(patient: Patient) -> Finding:
 
     As ``checkoutctl config check`` finds them: every file, variable and combination, without asking a server.
     """
-    from checkout_cli.commands.config.check import Severity
-    from checkout_cli.commands.config.check import check as check_configuration
+    from checkout_cli.commands.config.check import verdict
 
-    findings = check_configuration(patient.directory, environ=patient.environ).findings
-    if not findings:
-        return ok("every setting is valid")
-    first = min(findings, key=lambda finding: finding.severity is not Severity.ERROR)
-    more = f"; {len(findings) - 1} more: checkoutctl config check" if len(findings) > 1 else ""
-    status = Status.CRIT if first.severity is Severity.ERROR else Status.WARN
-    return Finding(status, f"{first.subject}: {first.problem}{more}", first.fix, {"findings": len(findings)})
+    return verdict(patient.directory, environ=patient.environ)
 
 
 def all_checks() -> dict[str, Check]:
@@ -148,7 +141,7 @@ def _examined(item: Check, patient: Patient) -> Finding:
 def _why_none(error: CheckoutError) -> Finding:
     grant = missing_grant(error)
     if grant is not None or isinstance(error, (Skip, TierUnavailable)):
-        return Finding(Status.SKIPPED, grant or str(error))
+        return skipped(grant or str(error))
     return crit(str(error), error.hint)
 
 
@@ -164,12 +157,14 @@ def _worst_of_servers(item: Check, patient: Patient) -> Finding:
         except CheckoutError as error:
             finding = _why_none(error)
         findings.append((server.place, finding))
-    place, worst = max(findings, key=lambda found: _SEVERITY.index(found[1].status))
+    found = worst(finding for _, finding in findings)
+    assert found is not None  # noqa: S101  (there is a server)
     if len(findings) == 1:
-        return worst
-    alike = sum(finding.status is worst.status for _, finding in findings)
-    where = f"{place}: {worst.evidence} ({alike} of {len(findings)} servers are {worst.status})"
-    return Finding(worst.status, where, worst.fix, {**worst.numbers, "server": place, "servers": len(findings)})
+        return found
+    place = next(place for place, finding in findings if finding is found)
+    alike = sum(finding.status is found.status for _, finding in findings)
+    where = f"{place}: {found.evidence} ({alike} of {len(findings)} servers are {found.status})"
+    return Finding(found.status, where, found.fix, {**found.numbers, "server": place, "servers": len(findings)})
 
 
 def _remember(patient: Patient) -> str:
@@ -194,6 +189,6 @@ def _unconfigured(error: ConfigurationError, checks: Sequence[Check]) -> DoctorR
     from checkout_cli.clock import Clock
 
     wrong = crit("; ".join(error.problems), error.hint)
-    skipped = Finding(Status.SKIPPED, "the configuration is wrong")
-    results = tuple(Result(item, wrong if item.id == "configuration" else skipped) for item in checks)
+    others = skipped("the configuration is wrong")
+    results = tuple(Result(item, wrong if item.id == "configuration" else others) for item in checks)
     return DoctorReport(Clock().wall(), "", results)

@@ -7,8 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name
@@ -51,7 +52,7 @@ def transparent_huge_pages(patient: Patient, server: Inspector) -> Finding:
     value = _kernel(patient.machine, _THP)
     if "[always]" not in value:
         return ok(f"transparent huge pages: {value}")
-    if patient.process(server).status.get("THP_enabled") == "0":
+    if patient.process(server).details.get("THP_enabled") == "0":
         return ok("transparent huge pages are on, and the server has switched them off for itself")
     return warn("transparent huge pages are on for every process", f"echo madvise | sudo tee /{_THP}")
 
@@ -84,9 +85,10 @@ def swap(patient: Patient, server: Inspector) -> Finding:
     What was swapped out is read from the disk when it is next asked for, while every other client waits.
     """
     process = patient.process(server)
-    swapped = process.kilobytes("VmSwap")
-    if swapped is None:
+    told = process.details.get("VmSwap", "").partition(" ")[0]
+    if not told:
         raise Skip(f"/proc/{process.pid}/status has no VmSwap")
+    swapped = int(told)
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
     return warn(

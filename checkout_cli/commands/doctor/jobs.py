@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip, ago
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient, ago
 from checkout_cli.domain.statistics import CacheCounts, Statistics
 from checkout_cli.errors import WrongKeyType
 from checkout_cli.jobs.heartbeat import last_beat
@@ -23,7 +24,7 @@ AMONG = 1000
 """Rows that are looked at for new sessions."""
 
 
-@check("cleanup-overdue", Group.JOBS, Need.REDIS, "get")
+@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")
 def cleanup_overdue(patient: Patient) -> Finding:
     """The clean-up runs.
 
@@ -51,7 +52,7 @@ def cleanup_overdue(patient: Patient) -> Finding:
     return ok(evidence, **numbers)
 
 
-@check("job-locks", Group.JOBS, Need.REDIS, "pttl", "get")
+@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,get")
 def job_locks(patient: Patient) -> Finding:
     """No lock of a job is left over.
 
@@ -72,7 +73,7 @@ def job_locks(patient: Patient) -> Finding:
     return ok("a clean-up runs now")
 
 
-@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "hgetall")
+@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hgetall")
 def statistics_gap(patient: Patient) -> Finding:
     """What the database has of the last hour was also counted.
 
@@ -94,7 +95,7 @@ def statistics_gap(patient: Patient) -> Finding:
     return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
 
 
-@check("cache-hit-rate", Group.JOBS, Need.REDIS, "hgetall")
+@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hgetall")
 def cache_hit_rate(patient: Patient) -> Finding:
     """Most reads of the delivery and coupon caches are hits.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.doctor.check import Finding, Group, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.memory import Memory
 from checkout_cli.sizes import size
 
 LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
@@ -26,12 +28,11 @@ def memory_limit(_patient: Patient, server: Inspector) -> Finding:
     Without maxmemory Redis grows until the machine kills it or swaps. With one it refuses writes, or evicts, as its
     policy says; the store then goes on with the database.
     """
-    info = server.info()
-    limit, used = info.integer("maxmemory"), info.integer("used_memory") or 0
-    if limit is None:
+    memory = Memory.of(server.place, server.info())
+    limit, used, ram = memory.limit, memory.used, memory.system
+    if not memory.limit_known:
         raise Skip("this server does not tell its limit")
-    ram = info.integer("total_system_memory")
-    if limit == 0:
+    if limit is None:
         of_ram = f" of the {size(ram)} of its machine" if ram else ""
         return warn(f"no limit; {size(used)}{of_ram} in use", "checkoutctl memory tune --advise", usedBytes=used)
     if ram and limit > ram:
@@ -46,14 +47,12 @@ def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
 
     What replication and the append-only file buffer does not count for the limit, and so not here.
     """
-    info = server.info()
-    limit, used = info.integer("maxmemory"), info.integer("used_memory")
-    if not limit or used is None:
+    memory = Memory.of(server.place, server.info())
+    if not memory.limit or server.info().integer("used_memory") is None:
         raise Skip("there is no limit to stay below")
-    counted = max(used - (info.integer("mem_not_counted_for_evict") or 0), 0)
-    share = counted / limit
-    evidence = f"{size(counted)} of {size(limit)} ({share:.0%})"
-    numbers = {"countedBytes": counted, "limitBytes": limit}
+    share = memory.counted / memory.limit
+    evidence = f"{size(memory.counted)} of {size(memory.limit)} ({share:.0%})"
+    numbers = {"countedBytes": memory.counted, "limitBytes": memory.limit}
     if share >= NOTHING_LEFT:
         return crit(evidence, "checkoutctl cleanup --expired, then checkoutctl memory tune --advise", **numbers)
     if share >= LITTLE_LEFT:
@@ -61,7 +60,7 @@ def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
     return ok(evidence, **numbers)
 
 
-@server_check("eviction-policy", Group.MEMORY, "info", "zcard")
+@server_check("eviction-policy", Group.MEMORY, "info", "ours:zcard")
 def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
     """A full server does not throw live checkouts away.
 
@@ -69,8 +68,8 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
     the middle of a payment. With noeviction a full server refuses the write instead, and the store keeps the session
     in the database. Caches that may be evicted belong on a server of their own.
     """
-    info = server.info()
-    policy, limit = info.text("maxmemory_policy") or "", info.integer("maxmemory") or 0
+    memory = Memory.of(server.place, server.info())
+    policy = memory.policy
     if not policy:
         raise Skip("this server does not tell its policy")
     if policy == "noeviction":
@@ -80,9 +79,9 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
     evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
     if not sessions and not policy.startswith("allkeys-"):
         return ok(f"{policy}; there are no sessions that it could evict", sessions=0)
-    if not limit:
+    if memory.limit is None:
         return warn(f"{evidence}; no limit is set, so not today", fix, sessions=sessions)
-    full = (info.integer("used_memory") or 0) / limit
+    full = memory.used / memory.limit
     find = crit if policy.startswith("allkeys-") or full >= LITTLE_LEFT else warn
     return find(f"{evidence} ({full:.0%} full)", fix, sessions=sessions)
 

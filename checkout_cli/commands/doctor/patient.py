@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from checkout_cli.commands.ping.ping import Failure, Ping, PingSummary
+from checkout_cli.checks import Skip
+from checkout_cli.commands.ping.explain import Attempt
+from checkout_cli.commands.ping.ping import Failure, PingSummary
 from checkout_cli.config.addresses import split_address
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
@@ -22,10 +24,6 @@ PINGS = 20
 """Round trips to judge the latency by; at a fraction of a millisecond each they cost nothing."""
 
 _T = TypeVar("_T")
-
-
-class Skip(CheckoutError):
-    """A check does not apply here, or lacks what it needs; the message is the reason."""
 
 
 class Patient:
@@ -74,12 +72,14 @@ class Patient:
     # Redis
 
     @cached_property
+    def attempt(self) -> Attempt:
+        """Some round trips to Redis."""
+        return Attempt.made(self.settings, self.machine, PINGS)
+
+    @property
     def connection(self) -> PingSummary:
-        """Stage by stage to Redis, and some round trips."""
-        ping = Ping(self.settings, count=PINGS, interval=0.0)
-        for _ in ping.events():
-            pass
-        return ping.summary()
+        """What came of them, stage by stage."""
+        return self.attempt.summary
 
     @property
     def servers(self) -> list[Inspector]:
@@ -191,35 +191,22 @@ def local_process(patient: Patient, server: Inspector) -> Process:
     Raises:
         Skip: that cannot be proven.
     """
-    machine = patient.machine
-    if not machine.is_linux:
-        raise Skip("this check reads /proc, which only Linux has")
-    if patient.socket:
-        return _process_behind_socket(patient, server)
-    host, port = patient.address(server)
-    if not machine.is_here(host):
+    machine, host, port = patient.machine, *patient.address(server)
+    if not patient.socket and not machine.is_here(host):
         raise Skip(f"{_ELSEWHERE}: {host} is another one")
     try:
         pid = server.info().integer("process_id")
     except CheckoutError as refusal:
         raise Skip(f"{_ELSEWHERE}: {missing_grant(refusal) or refusal}") from refusal
-    process = machine.process(pid) if pid is not None else None
-    if process is None or not process.is_server or port not in machine.ports_of([process]):
-        raise Skip(f"{_ELSEWHERE}: no Redis process {pid} listens on port {port} here")
-    return process
-
-
-def _process_behind_socket(patient: Patient, server: Inspector) -> Process:
-    """The kernel itself says who listens on a Unix socket; the server must say the same of itself."""
-    pid = patient.machine.listener_of_socket(patient.socket, patient.settings.timeout)
-    try:
-        told = server.info().integer("process_id")
-    except CheckoutError as refusal:
-        raise Skip(f"{_ELSEWHERE}: {missing_grant(refusal) or refusal}") from refusal
-    process = patient.machine.process(pid) if pid else None
-    if process is None or pid != told or not process.is_server:  # a container's process, or a forwarded socket
-        raise Skip(f"{_ELSEWHERE}: no Redis process {told} listens on {patient.socket} here")
-    return process
+    process = machine.process(pid) if pid else None
+    if process is not None and process.is_server:
+        if not patient.socket and port in machine.ports_of([process]):
+            return process
+        # The kernel says who listens on a Unix socket: another one, where it is a container's or was forwarded.
+        if patient.socket and machine.listener_of_socket(patient.socket, patient.settings.timeout) == pid:
+            return process
+    where = patient.socket or f"port {port}"
+    raise Skip(f"{_ELSEWHERE}: no Redis process {pid} listens on {where} here")
 
 
 def ago(seconds: float) -> str:

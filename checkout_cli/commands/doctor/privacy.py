@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from checkout_cli import lone_surrogates
-from checkout_cli.commands.doctor.check import Finding, Group, crit, ok, server_check, warn
+from checkout_cli.checks import Finding, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
@@ -94,7 +95,10 @@ def _answers(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-@server_check("user-fields", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
+_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
+
+
+@server_check("user-fields", Group.PRIVACY, *_SAMPLING)
 def user_fields(patient: Patient, server: Inspector) -> Finding:
     """What is tracked of users is on the list of harmless fields.
 
@@ -112,7 +116,7 @@ def user_fields(patient: Patient, server: Inspector) -> Finding:
     return crit(evidence, "checkoutctl users list shows whose; mend the program that writes them", fields=len(foreign))
 
 
-@server_check("card-data", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("card-data", Group.PRIVACY, *_SAMPLING)
 def card_data(patient: Patient, server: Inspector) -> Finding:
     """No card data is stored.
 
@@ -143,7 +147,7 @@ def _path_of_card_data(value: bytes) -> str:
     return ""
 
 
-@server_check("key-names", Group.PRIVACY, "dbsize", "scan", "strlen", "get", "hlen", "hkeys")
+@server_check("key-names", Group.PRIVACY, *_SAMPLING)
 def key_names(patient: Patient, server: Inspector) -> Finding:
     """The names of checkout keys hold no e-mail address and no phone number.
 

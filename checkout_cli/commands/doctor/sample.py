@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
 from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
 from checkout_cli.servers.inspection import Inspector
@@ -17,10 +18,8 @@ from checkout_cli.session import MAX_BODY_BYTES
 from checkout_cli.store.redis.commands import decoded, encoded
 from checkout_cli.store.redis.index_place import Layout
 
-PAGES, PAGE = 20, 100
-"""SCANs at random places of each server, and the keys that each is asked for."""
-FEW, FEW_AT_ONCE = PAGES * PAGE, 1000
-"""A server with so few keys is looked at whole, so many keys at a time."""
+KEYS = 2000
+"""Of each server; one that has no more is looked at whole."""
 MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500
@@ -50,43 +49,17 @@ class SampledEntry:
 
 def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
     """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
-    return patient.kept(f"keys of {server.place}", lambda: _by_family(server))
+    return patient.kept(f"keys of {server.place}", lambda: _by_family(patient, server))
 
 
-def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
-    few = _few(server)
-    keys = _scattered(server) if few is None else few
+def _by_family(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+    chance = random.SystemRandom()
+    found = sample_of(server.server, KEYS, chance, is_cluster=patient.settings.is_cluster, few=KEYS, sizes=False)
+    keys = sorted({item.key for item in found.rows()})
     families: dict[Family, list[bytes]] = {}
-    for key in random.sample(sorted(keys), len(keys)):  # in their own order, the first would always be the same kind
+    for key in chance.sample(keys, len(keys)):  # in their own order, the first would always be the same kind
         families.setdefault(family_of(key), []).append(key)
     return families
-
-
-def _few(server: Inspector) -> set[bytes] | None:
-    """All keys of a server that has few; ``None`` where it has more, or does not tell."""
-    try:
-        if int(server.server.ask(("DBSIZE",))) > FEW:
-            return None
-    except (CommandDenied, CommandUnknown):
-        return None
-    found: set[bytes] = set()
-    cursor = b"0"
-    for _ in range(2 * FEW // FEW_AT_ONCE):  # a table that was large a moment ago has many empty places
-        cursor, keys = server.server.ask(("SCAN", cursor, "COUNT", FEW_AT_ONCE))
-        found.update(keys)
-        if cursor == b"0":
-            return found
-    return None
-
-
-def _scattered(server: Inspector) -> set[bytes]:
-    cursors = [0, *(random.getrandbits(63) for _ in range(PAGES - 1))]
-    found: set[bytes] = set()
-    for reply in server.replies(*(("SCAN", cursor, "COUNT", PAGE) for cursor in cursors)):
-        if isinstance(reply, CheckoutError):
-            raise reply
-        found.update(reply[1])
-    return found
 
 
 def index_layout(patient: Patient) -> Layout:

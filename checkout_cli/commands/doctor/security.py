@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
 from checkout_cli.commands.config.check import secret_files, secrets_in
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
-from checkout_cli.keys import Family, family_of
+from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
 
 FOREIGN_SHARE = 0.2
 """Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
-SAMPLE = 1000
-"""Keys of one SCAN. Its order is that of the hash table, so that the first keys are as good as random."""
 ENOUGH = 50
 """Fewer keys than that say nothing about shares."""
 _PROTECTED_ALONE = (7, 0)
@@ -187,12 +187,12 @@ def _exposed_database(path: Path | None) -> Iterator[tuple[Path, str, str]]:
         yield path.parent, "can be written by others, who could replace the database in it", "700"
 
 
-@server_check("shared", Group.SECURITY, "info", "scan")
-def shared(_: Patient, server: Inspector) -> Finding:
+@server_check("shared", Group.SECURITY, "info", "dbsize", "randomkey", "scan")
+def shared(patient: Patient, server: Inspector) -> Finding:
     """No other program keeps its data in this Redis.
 
     Databases and programs share one memory limit and one eviction policy: another one's cache can push sessions out,
-    and whoever may log in for it may read sessions too. Looks at INFO's databases and at a sample of up to 1000 keys.
+    and whoever may log in for it may read sessions too. Looks at INFO's databases and at a sample of some 2000 keys.
     """
     fix = "give the checkout a Redis of its own, and set REDIS_HOST and REDIS_PORT to it"
     try:
@@ -203,10 +203,10 @@ def shared(_: Patient, server: Inspector) -> Finding:
     if len(counts) > 1:
         shown = ", ".join(f"{name} has {keys} keys" for name, keys in counts.items())
         return warn(f"{len(counts)} databases share memory and eviction: {shown}", fix, databases=len(counts))
-    keys = server.server.ask(("SCAN", 0, "COUNT", SAMPLE))[1]
-    foreign = sum(family_of(key) is Family.OTHER for key in keys)
-    numbers = {"sampled": len(keys), "foreign": foreign}
-    if len(keys) >= ENOUGH and foreign > FOREIGN_SHARE * len(keys):
-        share = foreign / len(keys)
-        return warn(f"{share:.0%} of {len(keys)} sampled keys are no checkout's: they share memory", fix, **numbers)
-    return ok(f"one database; {foreign} of {len(keys)} sampled keys are other programs'", **numbers)
+    keys = keys_of(patient, server)
+    sampled, foreign = sum(map(len, keys.values())), len(keys.get(Family.OTHER, []))
+    numbers = {"sampled": sampled, "foreign": foreign}
+    if sampled >= ENOUGH and foreign > FOREIGN_SHARE * sampled:
+        share = foreign / sampled
+        return warn(f"{share:.0%} of {sampled} sampled keys are no checkout's: they share memory", fix, **numbers)
+    return ok(f"one database; {foreign} of {sampled} sampled keys are other programs'", **numbers)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
@@ -66,7 +67,7 @@ def loading(_patient: Patient, server: Inspector) -> Finding:
     return crit(f"loading its data: {share:.0f} %, about {left} s to go", "wait; checkoutctl health --watch 2")
 
 
-@check("write", Group.SERVING, Need.REDIS, "set", "get", "del")
+@check("write", Group.SERVING, Need.REDIS, "locks:set,get,del")
 def write(patient: Patient) -> Finding:
     """A key can be written, read and deleted.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, crit, ok, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip, ago
+from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check
+from checkout_cli.commands.doctor.patient import Patient, ago
 from checkout_cli.commands.doctor.sample import index_layout, sampled_entries, sampled_sessions, to_read
 from checkout_cli.commands.sync.sync import PendingCounts, pending_counts
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
@@ -15,7 +16,8 @@ from checkout_cli.store.backlog import MOST_COUNTED, Backlog
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.index_place import Layout, Place
 
-SAMPLING = ("dbsize", "scan", "pttl", "strlen", "get", "type", "zrange", "zmscore")
+_PLACE = ("ours:type", "aside:type", "index:zrange")
+SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
 LATE = 1.05
 """How much longer than its lifetime a session may live: ours are slid to it exactly."""
 MANY_DANGLING = 0.01
@@ -62,7 +64,7 @@ def session_ttl(patient: Patient) -> Finding:
     return ok(f"none {looked} is without one", **numbers)
 
 
-@check("index-kind", Group.SESSIONS, Need.REDIS, "type", "zrange")
+@check("index-kind", Group.SESSIONS, Need.REDIS, *_PLACE)
 def kind_of_index(patient: Patient) -> Finding:
     """The index lies where it should.
 
@@ -100,7 +102,7 @@ def _beside_a_set(patient: Patient, layout: Layout) -> Finding:
     return ok(f"{INDEX} holds {there}, and ours lies beside it; that program was seen {seen} ago")
 
 
-@check("index-dangling", Group.SESSIONS, Need.REDIS, "zrandmember", *SAMPLING)
+@check("index-dangling", Group.SESSIONS, Need.REDIS, "ours:zrandmember", *SAMPLING)
 def index_dangling(patient: Patient) -> Finding:
     """The index lists no sessions that are gone.
 
@@ -167,7 +169,7 @@ def _waiting(patient: Patient) -> PendingCounts:
     return patient.kept("pending", lambda: pending_counts(patient.store))
 
 
-@check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "scard")
+@check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "pending:scard,sscan")
 def pending(patient: Patient) -> Finding:
     """No session waits for the other tier.
 

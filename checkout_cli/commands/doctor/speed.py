@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from checkout_cli.commands.doctor.check import Finding, Group, Need, check, ok, server_check, warn
-from checkout_cli.commands.doctor.patient import Patient, Skip
+from checkout_cli.checks import Finding, Skip, ok, warn
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
+from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.redis.commands import decoded

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from checkout_cli.commands.doctor.check import Check, Finding, Group, Status
+from checkout_cli.checks import Finding, Status
+from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import is_terminal, narrate, show, write_json, write_line
@@ -137,7 +138,7 @@ def show_explanations(checks: Sequence[Check], *, as_json: bool) -> None:
         for line in item.explanation.splitlines():
             write_line(f"  {line}".rstrip())
         if item.needs:
-            write_line(f"  needs: {', '.join(item.needs)}")
+            write_line(f"  needs: {', '.join(item.named_needs)}")
 
 
 def _explanation(item: Check) -> dict[str, Any]:
@@ -146,5 +147,5 @@ def _explanation(item: Check) -> dict[str, Any]:
         "group": item.group,
         "title": item.title,
         "explanation": item.explanation,
-        "needs": list(item.needs),
+        "needs": item.named_needs,
     }

@@ -17,32 +17,26 @@ def health(
         bool, typer.Option("--nagios", help="Answer as a monitoring plugin does, with its exit codes.")
     ] = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> int:
     """Say whether Redis, the database and memory are there for the sessions: healthy, degraded or unhealthy.
 
     Exit code 0: healthy. 1: degraded, a tier is away and the store still serves. 69: unhealthy, no durable tier is
     left. 78: the configuration is wrong. With --nagios: 0 OK, 1 WARNING (degraded), 2 CRITICAL, 3 UNKNOWN, also for a
     wrong command line or configuration.
-
-    Example: checkoutctl health --json
     """
     from checkout_cli.commands.health.health import HealthCheck
     from checkout_cli.commands.health.nagios_view import show_nagios
     from checkout_cli.commands.health.view import show_health, show_watch
-    from checkout_cli.errors import ExitCode, InvalidInput
+    from checkout_cli.errors import InvalidInput
 
     context = context_of(typer_context)
     check = HealthCheck(lambda: context.settings(timeout))
     if nagios:
         if as_json or watch is not None:
             raise InvalidInput("--nagios answers in one line, once", hint="leave out --json and --watch")
-        raise typer.Exit(show_nagios(check.look()))
-    try:
-        if watch is None:
-            report = check.look()
-            show_health(report, as_json=as_json)
-        else:
-            report = show_watch(check.watch(watch), as_json=as_json)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    raise typer.Exit(report.exit_code)
+        return show_nagios(check.look())
+    if watch is not None:
+        return show_watch(check.watch(watch), as_json=as_json).exit_code
+    report = check.look()
+    show_health(report, as_json=as_json)
+    return report.exit_code

@@ -25,6 +25,7 @@ from checkout_cli.jobs.heartbeat import Heartbeat
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.servers.inspection import Info
+from checkout_cli.servers.memory import Memory
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
@@ -43,25 +44,6 @@ class Status(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
-
-
-@dataclass(frozen=True)
-class RedisMemory:
-    """Redis' own memory in bytes; ``maximum`` is ``None`` where there is no limit."""
-
-    used: int
-    maximum: int | None
-    policy: str
-
-    @property
-    def evicts_sessions(self) -> bool:
-        """Whether Redis throws live sessions away when it is full: they all have a time to live."""
-        return self.policy not in {"", "noeviction"}
-
-    @property
-    def refuses_writes(self) -> bool:
-        """Whether it is full, and may not throw anything away."""
-        return self.maximum is not None and self.used >= self.maximum and not self.evicts_sessions
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ class RedisHealth(TierHealth):
     """
 
     serving: bool = False
-    memory: RedisMemory | None = None
+    memory: Memory | None = None
     missing: tuple[str, ...] = ()
     cleanup: Heartbeat | None = None
 
@@ -223,7 +205,9 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
     memory_section, replication, cluster = map(_section, sections)
-    memory = _redis_memory(memory_section)
+    memory = (
+        None if memory_section.integer("used_memory") is None else Memory.of(store.settings.redis_place, memory_section)
+    )
     problem = _refusal(store.settings, replication, cluster, memory)
     serving = store.settings.enable_checkout_sessions and problem is None
     problem = problem or _missing(store.redis)
@@ -248,14 +232,7 @@ def _section(reply: object) -> Info:
     return Info.parse(reply if isinstance(reply, bytes) else b"")
 
 
-def _redis_memory(info: Info) -> RedisMemory | None:
-    used = info.integer("used_memory")
-    if used is None:
-        return None
-    return RedisMemory(used, info.integer("maxmemory") or None, info.text("maxmemory_policy") or "")
-
-
-def _refusal(settings: Settings, replication: Info, cluster: Info, memory: RedisMemory | None) -> CheckoutError | None:
+def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Memory | None) -> CheckoutError | None:
     """Why a Redis that answers cannot take sessions, if it cannot."""
     place = settings.redis_place
     if cluster.integer("cluster_enabled") == 1 and not settings.is_cluster:
@@ -268,7 +245,7 @@ def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Redis
         )
     if memory is not None and memory.refuses_writes:
         return TierUnavailable(
-            f"Redis at {place} is full ({memory.used:,} of {memory.maximum:,} bytes) and refuses writes",
+            f"Redis at {place} is full ({memory.used:,} of {memory.limit:,} bytes) and refuses writes",
             hint="checkoutctl cleanup --expired, or checkoutctl memory tune",
         )
     return None

@@ -52,7 +52,7 @@ def _figures(report: HealthReport) -> str:
             figures.append(f"{name}_latency={tier.latency:.6f}s;;;0")
     memory = report.redis.memory
     if memory is not None:
-        figures.append(f"redis_memory={memory.used}B;;;0;{memory.maximum or ''}")
+        figures.append(f"redis_memory={memory.used}B;;;0;{memory.limit or ''}")
     if report.sessions.count is not None:
         figures.append(f"sessions={report.sessions.count.number};;;0")
     waiting = (

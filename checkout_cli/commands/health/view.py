@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.commands.health.external_view import external_document, external_text
-from checkout_cli.commands.health.health import HealthReport, RedisHealth, RedisMemory, Status, TierHealth
+from checkout_cli.commands.health.health import HealthReport, RedisHealth, Status, TierHealth
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.sync.view import pending_document, pending_text
 from checkout_cli.jobs.heartbeat import Heartbeat
+from checkout_cli.servers.memory import Memory
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.store.records import Count, Totals
@@ -128,10 +129,10 @@ def _tier(tier: TierHealth) -> dict[str, Any]:
     return shown
 
 
-def _memory(memory: RedisMemory | None) -> dict[str, Any] | None:
+def _memory(memory: Memory | None) -> dict[str, Any] | None:
     if memory is None:
         return None
-    return {"usedBytes": memory.used, "maxBytes": memory.maximum, "policy": memory.policy}
+    return {"usedBytes": memory.used, "maxBytes": memory.limit, "policy": memory.policy}
 
 
 # For people
@@ -161,7 +162,7 @@ def _redis_note(redis: RedisHealth) -> str:
     parts = [] if redis.serving else ["sessions are switched off here"]
     memory = redis.memory
     if memory is not None:
-        parts.append(f"{size(memory.used)} of {size(memory.maximum)}" if memory.maximum else size(memory.used))
+        parts.append(f"{size(memory.used)} of {size(memory.limit)}" if memory.limit else size(memory.used))
         parts.append(f"{memory.policy} evicts live sessions when full" if memory.evicts_sessions else memory.policy)
     return ", ".join(parts)
 

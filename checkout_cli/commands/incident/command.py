@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, Context, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -24,19 +24,15 @@ def incident(
 
     Health, doctor, INFO, memory, slow log, latency, settings (secrets masked), what is pending, and versions. What
     cannot be had is left out and said so. No session's content, password or whole id is in it.
-
-    Example: checkoutctl incident --out tonight.json
     """
-    if typer_context.invoked_subcommand is None:
-        _write_down(context_of(typer_context), out, timeout)
-
-
-def _write_down(context: Context, out: Path | None, timeout: float) -> None:
     from checkout_cli.commands.incident.incident import default_path, gather, keep
     from checkout_cli.commands.incident.view import content, show_incident
     from checkout_cli.terminal.output import write
     from checkout_cli.terminal.progress import progress
 
+    if typer_context.invoked_subcommand is not None:
+        return
+    context = context_of(typer_context)
     with progress("Asking") as advance:
         found = gather(
             lambda: context.settings(timeout), directory=context.directory, flags=context.flags, progress=advance
@@ -58,8 +54,6 @@ def diff(
     """Show what changed between two incident files, what matters first.
 
     Moments, latencies and ages are left out: they differ between any two.
-
-    Example: checkoutctl incident diff healthy.json tonight.json
     """
     from checkout_cli.commands.incident.diff import compare
     from checkout_cli.commands.incident.view import show_diff

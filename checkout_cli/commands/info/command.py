@@ -30,18 +30,12 @@ def info(
     """Show what Redis says of itself (INFO), with what the fields that matter mean.
 
     Without a section: all but those that have a line for each command (commandstats, latencystats, errorstats).
-
-    Example: checkoutctl info memory stats --diff 5
     """
     from checkout_cli.commands.info.info import info_diff, server_info
     from checkout_cli.commands.info.view import show_diff, show_info
-    from checkout_cli.errors import ExitCode
 
-    try:
-        with context_of(typer_context).redis(timeout) as redis:
-            if diff is None:
-                show_info(server_info(redis, sections or ()), as_json=as_json)
-            else:
-                show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with context_of(typer_context).redis(timeout) as redis:
+        if diff is None:
+            show_info(server_info(redis, sections or ()), as_json=as_json)
+        else:
+            show_diff(info_diff(redis, diff, sections or ()), as_json=as_json)

@@ -19,16 +19,10 @@ def latency(
 
     Round trips are PINGs over one connection, as this program sees them. Pauses (LATENCY) are known only where the
     server's latency-monitor-threshold is set; percentiles of commands from Redis 7 on.
-
-    Example: checkoutctl latency --samples 1000
     """
     from checkout_cli.commands.latency.latency import measure_latency
     from checkout_cli.commands.latency.view import show_latency
-    from checkout_cli.errors import ExitCode
 
-    try:
-        with context_of(typer_context).redis(timeout) as redis:
-            report = measure_latency(redis, samples)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with context_of(typer_context).redis(timeout) as redis:
+        report = measure_latency(redis, samples)
     show_latency(report, as_json=as_json)

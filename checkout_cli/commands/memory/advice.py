@@ -85,9 +85,9 @@ def _limit(wanted: int, cap: int | None, in_use: int) -> int | None:
 
 def _needed(looked: Looked, earlier: Reading | None, now: int) -> tuple[int, list[str]]:
     """The bytes that a server should be allowed, and why."""
-    used, peak = looked.counted, looked.info.integer("used_memory_peak") or 0
-    if used is None:
+    if looked.memory is None:
         return 0, [f"{looked.place} does not tell how much memory is in use, so no limit can be recommended"]
+    used, peak = looked.memory.counted, looked.memory.peak or 0
     most = max(used, peak)
     reasons = [f"{looked.place}: {used:,} bytes are in use, {peak:,} were at most; {HEADROOM:g} times the larger"]
     growth = _growth(looked, earlier, now)
@@ -124,14 +124,14 @@ def _cap(looked: Looked) -> tuple[int | None, str]:
 
 
 def _policy(looks: list[Looked]) -> tuple[str, list[str]]:
-    samples = [looked.sample for looked in looks if looked.sample is not None and looked.sample.keys]
+    samples = [looked.sample for looked in looks if looked.sample is not None and any(looked.sample.keys.values())]
     if not samples:
         return "noeviction", ["no keys could be looked at; under noeviction no checkout is ever evicted"]
-    keys = sum(sample.keys for sample in samples)
-    sessions = sum(sample.seen.get(Family.SESSIONS, 0) for sample in samples)
-    others = sum(sample.seen.get(Family.OTHER, 0) for sample in samples)
+    keys = sum(sum(sample.keys.values()) for sample in samples)
+    sessions = sum(sample.keys.get(Family.SESSIONS, 0) for sample in samples)
+    others = sum(sample.keys.get(Family.OTHER, 0) for sample in samples)
     cached = max((sample.share_of_bytes(*_CACHES) or 0.0) for sample in samples)
-    seen = [f"of {keys:,} keys looked at, {sessions:,} are sessions; caches have {cached:.0%} of the bytes"]
+    seen = [f"of about {keys:,} keys, {sessions:,} are sessions; caches have {cached:.0%} of the bytes"]
     if others:
         seen.append(f"{others:,} are no checkout's: another program shares this memory; a Redis of its own is safer")
     refuses = "when full, noeviction refuses writes, and new sessions go to the database"

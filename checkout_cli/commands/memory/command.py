@@ -6,34 +6,36 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, RevealOption, TimeoutOption, audit, context_of
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    Report,
+    RevealOption,
+    TimeoutOption,
+    audit,
+    context_of,
+)
 from checkout_cli.commands.memory.tune_command import tune
 
 app = typer.Typer(
-    help="See what takes Redis' memory, and what happens when it is full.\n\nExample: checkoutctl memory show",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="See what takes Redis' memory, and what happens when it is full.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
 @app.command()
-def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: TimeoutOption = DEFAULT_TIMEOUT) -> None:
+def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: TimeoutOption = DEFAULT_TIMEOUT) -> Report:
     """Show how full Redis is, how fast it fills, and which checkouts its policy would evict first.
 
     Growth, and the minutes until it is full, are since the last time that this command looked. What is evicted first is
     judged from about 1,000 keys, without counting as a use of them where the server allows that (CLIENT NO-TOUCH).
-
-    Example: checkoutctl memory show --json
     """
     from checkout_cli.commands.memory.show import look_at_memory
     from checkout_cli.commands.memory.view import show_memory
-    from checkout_cli.errors import ExitCode
 
     with context_of(typer_context).redis(timeout) as redis:
         report = look_at_memory(redis)
     show_memory(report, as_json=as_json)
-    if report.missing:
-        raise typer.Exit(ExitCode.FINDING)
+    return report
 
 
 @app.command()
@@ -54,19 +56,15 @@ def families(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show which families of keys take how much memory, for how long they live, and the biggest keys.
 
     Every key is looked at with SCAN, MEMORY USAGE and PTTL, which disturb nothing; aggregates are as MEMORY USAGE
     estimates them, and a key may count twice while Redis resizes its table. Ctrl-C shows what was counted until then
     (exit code 130) and where to go on. --sample takes a second, however many keys there are.
-
-    Example: checkoutctl memory families --max-load 25
     """
     from checkout_cli.commands.memory.groups import look_at_families
-    from checkout_cli.commands.memory.groups_report import Stopped
     from checkout_cli.commands.memory.groups_view import show_families
-    from checkout_cli.errors import ExitCode
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
@@ -84,10 +82,7 @@ def families(
     if reveal:
         audit("memory families", f"{len(report.biggest)} keys")
     show_families(report, as_json=as_json, reveal=reveal)
-    if report.stopped is Stopped.INTERRUPTED:
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    if report.missing:
-        raise typer.Exit(ExitCode.FINDING)
+    return report
 
 
 app.command("tune")(tune)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from checkout_cli.commands.memory.measure import NO_TTL, Method, Page, Ways, all_pages, measuring
-from checkout_cli.commands.memory.sample import sample_keys
+from checkout_cli.commands.memory.measure import NO_TTL, Method, Ways, measuring
+from checkout_cli.commands.memory.sample import SampledKey, sample_of
 from checkout_cli.errors import CommandDenied, CommandUnknown, SessionCorrupt
 from checkout_cli.keys import Family, family_of
 from checkout_cli.servers.inspection import missing_grant
@@ -60,15 +60,6 @@ class EvictionRisk:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Key:
-    key: bytes
-    size: int
-    ttl: int | None
-    stands_for: float
-    """How many keys of the server it stands for."""
-
-
 def order_of(policy: str) -> str:
     """What a policy evicts first, in words (Redis documentation, "Key eviction")."""
     if policy == NO_EVICTION:
@@ -87,44 +78,29 @@ def eviction_risk(
         CommandDenied, CommandUnknown: SCAN or DBSIZE is.
         RedisUnavailable: the server does not answer.
     """
-    with measuring(server) as (talk, ways):
-        few = ways.total is not None and ways.total <= 2 * SAMPLE
-        keys = _all(talk, ways) if few else []
-    if not few:
-        (sample,) = sample_keys([server], SAMPLE, random, now=now, is_cluster=is_cluster).servers
-        keys = [_Key(key, size or 0, ttl, 1.0) for key, size, ttl in _rows(sample.known)]
-        drawn = [row for one in sample.drawn for row in _rows(one.page)]
-        scale = sample.total / max(sum(one.stands_for for one in sample.drawn), 1)
-        keys += [_Key(key, size or 0, ttl, scale) for key, size, ttl in drawn]
+    sample = sample_of(server, SAMPLE, random, now=now, is_cluster=is_cluster, few=2 * SAMPLE)
+    keys = sample.rows()
     with measuring(server) as (talk, ways):
         notes = list(ways.notes)
         baskets = _baskets(talk, ways, [item.key for item in keys], notes)
         ordered = _in_order(talk, policy, keys, notes)
-    return _risk(policy, limit, keys, ordered, baskets, few, ways, notes)
-
-
-def _all(talk: Conversation, ways: Ways) -> list[_Key]:
-    return [_Key(key, size or 0, ttl, 1.0) for page in all_pages(talk, ways) for key, size, ttl in _rows(page)]
-
-
-def _rows(page: Page) -> Iterator[tuple[bytes, int | None, int | None]]:
-    return zip(page.keys, page.sizes, page.ttls, strict=True)
+    return _risk(policy, limit, keys, ordered, baskets, sample.is_exact, ways, notes)
 
 
 def _risk(
     policy: str,
     limit: int | None,
-    keys: Sequence[_Key],
-    ordered: Sequence[_Key] | None,
+    keys: Sequence[SampledKey],
+    ordered: Sequence[SampledKey] | None,
     baskets: Mapping[bytes, float] | None,
-    few: bool,
+    exact: bool,
     ways: Ways,
     notes: list[str],
 ) -> EvictionRisk:
     opened = None if baskets is None else _checkouts(keys, baskets)
     order = order_of(policy)
     if policy == NO_EVICTION or limit is None or ordered is None or ways.method is Method.NONE:
-        return EvictionRisk(order, len(keys), few, opened, notes=tuple(dict.fromkeys(notes)))
+        return EvictionRisk(order, len(keys), exact, opened, notes=tuple(dict.fromkeys(notes)))
     evicted, freed, wanted = [], 0.0, limit * PART
     for item in ordered:
         if freed >= wanted:
@@ -137,7 +113,7 @@ def _risk(
     return EvictionRisk(
         order,
         len(keys),
-        few,
+        exact,
         opened,
         None if baskets is None else _checkouts(evicted, baskets),
         round(freed),
@@ -147,13 +123,13 @@ def _risk(
     )
 
 
-def _checkouts(keys: Sequence[_Key], baskets: Mapping[bytes, float]) -> Checkouts:
+def _checkouts(keys: Sequence[SampledKey], baskets: Mapping[bytes, float]) -> Checkouts:
     of_open = [item for item in keys if item.key in baskets]
     value = sum(baskets[item.key] * item.stands_for for item in of_open)
     return Checkouts(round(sum(item.stands_for for item in of_open)), round(value, 2))
 
 
-def _in_order(talk: Conversation, policy: str, keys: Sequence[_Key], notes: list[str]) -> list[_Key] | None:
+def _in_order(talk: Conversation, policy: str, keys: Sequence[SampledKey], notes: list[str]) -> list[SampledKey] | None:
     """The keys that a policy may evict, what goes first first; ``None`` where that cannot be told."""
     candidates = [item for item in keys if item.ttl != NO_TTL] if policy.startswith("volatile-") else list(keys)
     kind = policy.rpartition("-")[2]

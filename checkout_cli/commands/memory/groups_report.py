@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.commands.memory.tally import BigKey
+from checkout_cli.errors import ExitCode
 from checkout_cli.keys import Family
 
 
@@ -66,6 +67,13 @@ class FamiliesReport:
     resumed: bool = False
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """130 after Ctrl-C, and a finding where a server did not answer."""
+        if self.stopped is Stopped.INTERRUPTED:
+            return ExitCode.INTERRUPTED
+        return ExitCode.FINDING if self.missing else ExitCode.OK
 
     @property
     def partial(self) -> bool:

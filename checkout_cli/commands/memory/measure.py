@@ -71,7 +71,11 @@ class Page:
     keys: list[bytes]
     sizes: list[int | None]
     ttls: list[int | None]
-    following: int
+    following: int = 0
+
+    def rows(self) -> Iterator[tuple[bytes, int | None, int | None]]:
+        """Each key with its size and time to live."""
+        return zip(self.keys, self.sizes, self.ttls, strict=True)
 
 
 def ways_of(talk: Conversation) -> Ways:
@@ -132,6 +136,13 @@ def measuring(server: RedisServer) -> Iterator[tuple[Conversation, Ways]]:
         yield talk, ways
         if ways.no_touch and not talk.outstanding:  # a connection with replies to come is closed anyway
             talk.ask(("CLIENT", "NO-TOUCH", "OFF"))
+
+
+@contextmanager
+def listing(server: RedisServer) -> Iterator[tuple[Conversation, Ways]]:
+    """A conversation in which keys are listed, and nothing else is asked of them."""
+    with server.conversation() as talk:
+        yield talk, Ways(Method.NONE, ttl=False, no_touch=False, total=None)
 
 
 def all_pages(talk: Conversation, ways: Ways, cursor: int = 0, throttle: Throttle | None = None) -> Iterator[Page]:

@@ -5,64 +5,56 @@ Where CONFIG is denied or renamed away, INFO still tells the limit and the polic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
-from typing import Any
+from random import SystemRandom
 
+from checkout_cli.commands.memory.estimates import estimated_families
 from checkout_cli.commands.memory.limits import Evicts, Limits, evicts
+from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
-from checkout_cli.keys import Family, family_of
+from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import Provider, provider_of
-from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.server import RedisServer
 
-SCANNED = 200
-"""Keys that one SCAN looks at: about a millisecond of the server's time, even where nothing is in its caches."""
-MOST_SCANS = 5
-MOST_MEASURED = 200
-"""Of the keys that were seen, so many are measured with MEMORY USAGE, in one pipeline."""
+SAMPLE = 1000
+"""Keys that are looked at; with no more than twice as many, all are."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A look at some keys: how many were seen of each family, and the bytes of those that were measured."""
+    """By family, how many keys there are and the bytes of all of them, estimated; no bytes where nobody tells."""
 
-    seen: dict[Family, int]
-    measured: dict[Family, tuple[int, int]]
-    """Of each family, how many keys, and their bytes together."""
-
-    @property
-    def keys(self) -> int:
-        """How many were seen."""
-        return sum(self.seen.values())
+    keys: dict[Family, int]
+    sizes: dict[Family, int]
 
     def share_of_bytes(self, *families: Family) -> float | None:
-        """How much of the measured bytes belongs to these families, from 0 to 1; ``None`` where none were measured."""
-        total = sum(size for _, size in self.measured.values())
-        return sum(self.measured.get(family, (0, 0))[1] for family in families) / total if total else None
+        """How much of the bytes belongs to these families, from 0 to 1; ``None`` where none are known."""
+        total = sum(self.sizes.values())
+        return sum(self.sizes.get(family, 0) for family in families) / total if total else None
 
     @property
     def session_bytes(self) -> float | None:
-        """The average session's bytes; ``None`` where none was measured."""
-        count, size = self.measured.get(Family.SESSIONS, (0, 0))
-        return size / count if count else None
+        """The average session's bytes; ``None`` where there is none, or nobody tells."""
+        size, number = self.sizes.get(Family.SESSIONS), self.keys.get(Family.SESSIONS)
+        return size / number if size and number else None
 
 
 @dataclass(frozen=True)
 class Looked:
     """One server as it is. Bytes everywhere; ``None`` is what it does not tell.
 
-    ``counted`` is what counts against the limit. ``config_file`` is where its settings are read from at a start, empty
-    where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its append-only file
-    or a replica. ``no_config`` is why CONFIG does not work, if it does not.
+    ``memory`` is ``None`` where nobody tells what is in use. ``config_file`` is where its settings are read from at a
+    start, empty where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its
+    append-only file or a replica. ``no_config`` is why CONFIG does not work, if it does not.
     """
 
     server: RedisServer
     run: str
     limits: Limits
-    used: int | None
-    counted: int | None
+    memory: Memory | None
     info: Info
     config_file: str | None
     forks: bool
@@ -74,6 +66,16 @@ class Looked:
     def place(self) -> str:
         """Where it is, in words."""
         return self.server.place
+
+    @property
+    def used(self) -> int | None:
+        """What is in use."""
+        return None if self.memory is None else self.memory.used
+
+    @property
+    def counted(self) -> int | None:
+        """What counts against the limit."""
+        return None if self.memory is None else self.memory.counted
 
     @property
     def primary(self) -> str | None:
@@ -117,19 +119,19 @@ def look_at(server: RedisServer) -> Looked:
         if not info.sections:
             raise
         no_config = refusal
-    used = info.integer("used_memory")
     return Looked(
         server,
         info.text("run_id") or "",
         limits,
-        used,
-        None if used is None else max(used - (info.integer("mem_not_counted_for_evict") or 0), 0),
+        None if info.integer("used_memory") is None else Memory.of(server.place, info),
         info,
         info.text("config_file"),
         _forks(server, info),
         no_config,
         provider_of(server.host, info),
-        None if info.integer("loading") else _sample(server),  # a server that loads refuses, and would count as away
+        None
+        if info.integer("loading")
+        else _sample(server, info),  # a server that loads refuses, and would count as away
     )
 
 
@@ -173,36 +175,16 @@ def _sessions_in(size: int, sample: Sample | None) -> int | None:
     return None if share is None or one is None else max(round(size * share / one), 1)
 
 
-def _sample(server: RedisServer) -> Sample | None:
-    """Some of the keys, as SCAN brings them: by their hashes, so that they are nobody's choice."""
+def _sample(server: RedisServer, info: Info) -> Sample | None:
+    is_cluster = info.integer("cluster_enabled") == 1
     try:
-        keys = _scanned(server)
-        measured = _measured(server, keys[:: max(len(keys) // MOST_MEASURED, 1)][:MOST_MEASURED])
+        found = sample_of(
+            server, SAMPLE, SystemRandom(), now=time.time_ns() // 1_000_000, is_cluster=is_cluster, few=2 * SAMPLE
+        )
     except CheckoutError:  # it is denied, or cannot be now; what was learnt until here is enough
         return None
-    seen: dict[Family, int] = {}
-    for key in keys:
-        seen[family_of(key)] = seen.get(family_of(key), 0) + 1
-    return Sample(seen, measured)
-
-
-def _scanned(server: RedisServer) -> list[bytes]:
-    keys: list[bytes] = []
-    cursor = b"0"
-    for _ in range(MOST_SCANS):
-        cursor, page = server.ask(("SCAN", cursor, "COUNT", SCANNED))
-        keys += page
-        if cursor == b"0":
-            break
-    return keys
-
-
-def _measured(server: RedisServer, keys: Sequence[bytes]) -> dict[Family, tuple[int, int]]:
-    found: dict[Family, tuple[int, int]] = {}
-    commands: list[Command] = [("MEMORY", "USAGE", key) for key in keys]
-    sizes: list[Any] = server.exchange(commands)[1] if commands else []
-    for key, size in zip(keys, sizes, strict=True):
-        if isinstance(size, int):  # not one that is denied, or has expired since
-            count, total = found.get(family_of(key), (0, 0))
-            found[family_of(key)] = (count + 1, total + size)
-    return found
+    families = estimated_families([found])
+    return Sample(
+        {each.family: each.keys for each in families},
+        {each.family: each.size for each in families if each.size is not None},
+    )

@@ -13,7 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from checkout_cli.commands.memory.measure import Page, Ways, ask_sizes, measured, measuring, scan_command, scanned
+from checkout_cli.commands.memory.measure import (
+    Page,
+    Ways,
+    all_pages,
+    ask_sizes,
+    listing,
+    measured,
+    measuring,
+    scan_command,
+    scanned,
+)
 from checkout_cli.errors import CheckoutError, RedisUnavailable
 from checkout_cli.keys import (
     COUPON_GENERATION,
@@ -47,6 +57,16 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class SampledKey:
+    """A key, its bytes (0: not known) and time to live in ms, and for how many keys of its server it stands."""
+
+    key: bytes
+    size: int
+    ttl: int | None
+    stands_for: float
+
+
+@dataclass(frozen=True)
 class Sample:
     """What was drawn from one server.
 
@@ -59,9 +79,15 @@ class Sample:
     ways: Ways
 
     @property
-    def looked_at(self) -> int:
-        """How many keys were measured."""
-        return len(self.known.keys) + sum(len(drawn.page.keys) for drawn in self.drawn)
+    def is_exact(self) -> bool:
+        """Whether it has every key."""
+        return not self.total
+
+    def rows(self) -> list[SampledKey]:
+        """All keys that it has."""
+        scale = self.total / max(sum(drawn.stands_for for drawn in self.drawn), 1)
+        pages = [(self.known, 1.0), *((drawn.page, scale) for drawn in self.drawn)]
+        return [SampledKey(key, size or 0, ttl, weight) for page, weight in pages for key, size, ttl in page.rows()]
 
 
 @dataclass(frozen=True)
@@ -88,7 +114,7 @@ def sample_keys(
     away: RedisUnavailable | None = None
     for server in servers:
         try:
-            found.append(_sampled(server, -(-number // len(servers)), random, now, is_cluster))
+            found.append(sample_of(server, -(-number // len(servers)), random, now=now, is_cluster=is_cluster))
         except RedisUnavailable as error:
             away = error
             missing.append(server.place)
@@ -107,12 +133,33 @@ def known_keys(now: int) -> list[bytes]:
     return [key.encode() for key in (*single, *(minute_key(minute - age) for age in range(-1, _MINUTES_KEPT)))]
 
 
-def _sampled(server: RedisServer, number: int, random: Random, now: int, is_cluster: bool) -> Sample:
-    with measuring(server) as (talk, ways):
+def sample_of(
+    server: RedisServer,
+    number: int,
+    random: Random,
+    *,
+    now: int = 0,
+    is_cluster: bool = False,
+    few: int = 0,
+    sizes: bool = True,
+) -> Sample:
+    """About ``number`` keys of one server, or all of them where there are no more than ``few``.
+
+    Without ``sizes`` the keys alone are asked for, and none is measured apart.
+
+    Raises:
+        CommandDenied, CommandUnknown: SCAN or DBSIZE is.
+        RedisUnavailable: it does not answer.
+    """
+    with measuring(server) if sizes else listing(server) as (talk, ways):
         total = talk.ask(("DBSIZE",))[0]
         if isinstance(total, CheckoutError):
             raise total
-        apart = known_keys(now)
+        if total <= few:
+            rows = {row[0]: row for page in all_pages(talk, ways) for row in page.rows()}.values()  # SCAN repeats keys
+            page = Page([key for key, _, _ in rows], [size for _, size, _ in rows], [ttl for *_, ttl in rows])
+            return Sample((), page, 0, ways)
+        apart = known_keys(now) if sizes else []
         ask_sizes(talk, ways, apart)
         known = measured(talk, ways, apart, 0)
         left_out = frozenset(known.keys)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
-from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk, order_of
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
+from checkout_cli.servers.memory import Memory
 from checkout_cli.store.redis.admin import RedisAdmin
 
 COMMAND = "memory"
@@ -52,56 +53,15 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """One server's memory, in bytes; ``None`` is what it does not tell.
+class MemoryLook(Memory):
+    """One server's memory, beside the look before; ``no_growth`` and ``no_risk`` say why nobody knows."""
 
-    ``limit`` is ``None`` without one, ``system`` is all memory of its machine. ``not_counted`` does not count against
-    the limit. ``evicted`` is since the server's start. ``unreadable`` says why there is nothing to compare with.
-    """
-
-    place: str
-    used: int
-    limit: int | None
-    limit_known: bool
-    peak: int | None = None
-    resident: int | None = None
-    reported_fragmentation: float | None = None
-    system: int | None = None
-    not_counted: int = 0
-    policy: str = ""
-    evicted: int | None = None
-    is_replica: bool = False
     overheads: Mapping[str, int] = field(default_factory=dict)
     growth: Growth | None = None
     no_growth: str = ""
     risk: EvictionRisk | None = None
     no_risk: str = ""
     notes: tuple[str, ...] = ()
-
-    @property
-    def counted(self) -> int:
-        """What counts against the limit."""
-        return max(self.used - self.not_counted, 0)
-
-    @property
-    def reference(self) -> int | None:
-        """What it is full at: its limit, or without one all memory of its machine."""
-        return self.limit or self.system or None
-
-    @property
-    def fullness(self) -> float | None:
-        """The part of that which is used, 0 to 1, and above where it is over its limit."""
-        return None if self.reference is None else self.counted / self.reference
-
-    @property
-    def headroom(self) -> int | None:
-        """What is left below that; never less than nothing."""
-        return None if self.reference is None else max(self.reference - self.counted, 0)
-
-    @property
-    def fragmentation(self) -> float | None:
-        """What the machine gives it for each byte used; below 1, some of it is swapped out."""
-        return None if self.resident is None or not self.used else self.resident / self.used
 
     @property
     def minutes_until_full(self) -> float | None:
@@ -131,9 +91,14 @@ class MemoryReport:
     """All servers at ``timestamp`` (ms since the epoch); ``missing`` did not answer. ``unwritten``: why not kept."""
 
     timestamp: int
-    servers: tuple[Memory, ...]
+    servers: tuple[MemoryLook, ...]
     missing: tuple[str, ...] = ()
     unwritten: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where a server did not answer."""
+        return ExitCode.FINDING if self.missing else ExitCode.OK
 
 
 def look_at_memory(
@@ -150,9 +115,7 @@ def look_at_memory(
     away: RedisUnavailable | None = None
     for server in redis.servers():
         try:
-            inspector = Inspector(server)
-            facts = _facts(inspector)
-            look = _Look(inspector, facts, last_look, clock.wall())
+            look = _Look(Inspector(server), last_look, clock.wall())
             found.append(look.memory(random or SystemRandom(), is_cluster=redis.is_cluster))
             unwritten = look.remember() or unwritten
         except (CommandDenied, CommandUnknown):
@@ -187,42 +150,13 @@ def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | 
     return Growth(seconds, size, reading.since(earlier, _EVICTED)), ""
 
 
-def memory_of(place: str, info: Info, growth: Growth | None, no_growth: str) -> Memory:
-    """What INFO alone tells of one server's memory; nothing is used where it tells nothing."""
-    return Memory(
-        place=place,
-        used=info.integer(_USED) or 0,
-        limit=info.integer("maxmemory") or None,
-        limit_known=info.integer("maxmemory") is not None,
-        peak=info.integer("used_memory_peak"),
-        resident=info.integer("used_memory_rss"),
-        reported_fragmentation=info.number("mem_fragmentation_ratio"),
-        system=info.integer("total_system_memory") or None,
-        not_counted=info.integer("mem_not_counted_for_evict") or 0,
-        policy=info.text("maxmemory_policy") or "",
-        evicted=info.integer(_EVICTED),
-        is_replica=info.text("role") == "slave",
-        growth=growth,
-        no_growth=no_growth,
-    )
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What one server tells: fields as INFO has them, however they were learnt."""
-
-    info: Info
-    notes: tuple[str, ...] = ()
-
-
-def _facts(inspector: Inspector) -> _Facts:
-    """INFO, or as much of it as MEMORY STATS and CONFIG know."""
+def _facts(inspector: Inspector) -> tuple[Info, tuple[str, ...]]:
+    """INFO, or as much of it as MEMORY STATS and CONFIG know, and what is missing then."""
     try:
-        info = inspector.info()
+        return inspector.info(), ()
     except (CommandDenied, CommandUnknown) as refusal:
         info, notes = _without_info(inspector, refusal)
-        return _Facts(info, (f"INFO {missing_grant(refusal)}: no peak of the past, no evictions, no growth", *notes))
-    return _Facts(info)
+        return info, (f"INFO {missing_grant(refusal)}: no peak of the past, no evictions, no growth", *notes)
 
 
 def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, tuple[str, ...]]:
@@ -259,24 +193,25 @@ def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, t
 class _Look:
     """One server's facts beside those of the look before."""
 
-    def __init__(self, inspector: Inspector, facts: _Facts, last_look: LastLook, now: int) -> None:
+    def __init__(self, inspector: Inspector, last_look: LastLook, now: int) -> None:
         self._inspector = inspector
-        self._info = facts.info
-        self._notes = facts.notes
+        self._info, self._notes = _facts(inspector)
         self._last_look = last_look
         self._now = now
         self._earlier = last_look.previous(COMMAND, inspector.place)
         self._reading = reading_of(self._info, now)
 
-    def memory(self, random: Random, *, is_cluster: bool) -> Memory:
-        info = self._info
+    def memory(self, random: Random, *, is_cluster: bool) -> MemoryLook:
+        info, place = self._info, self._inspector.place
         if info.integer(_USED) is None:
-            raise RedisUnavailable(f"Redis at {self._inspector.place} does not tell how much memory it uses")
+            raise RedisUnavailable(f"Redis at {place} does not tell how much memory it uses")
         growth, no_growth = growth_between(self._earlier, self._reading)
-        found = memory_of(self._inspector.place, info, growth, no_growth)
-        risk, no_risk = self._risk(found.limit, random, is_cluster=is_cluster)
-        return replace(
-            found,
+        risk, no_risk = self._risk(Memory.of(place, info), random, is_cluster=is_cluster)
+        return MemoryLook.of(
+            place,
+            info,
+            growth=growth,
+            no_growth=no_growth,
             overheads=self._overheads(),
             risk=risk,
             no_risk=no_risk,
@@ -300,9 +235,9 @@ class _Look:
             return f"{self._last_look.path}: {error.strerror or error}"
         return ""
 
-    def _risk(self, limit: int | None, random: Random, *, is_cluster: bool) -> tuple[EvictionRisk | None, str]:
+    def _risk(self, memory: Memory, random: Random, *, is_cluster: bool) -> tuple[EvictionRisk | None, str]:
         """What would be evicted first, or why nobody knows."""
-        policy = self._info.text("maxmemory_policy") or ""
+        policy, limit = memory.policy, memory.limit
         if not policy:
             return None, "the policy is unknown"
         try:
@@ -311,13 +246,8 @@ class _Look:
             return None, f"SCAN or DBSIZE {missing_grant(refusal)}"
         except RedisUnavailable as away:  # it is loading, say; what INFO has told is worth showing
             return None, str(away)
-        return risk, _no_eviction(policy, limit, is_replica=self._info.text("role") == "slave")
-
-
-def _no_eviction(policy: str, limit: int | None, *, is_replica: bool) -> str:
-    """Why nothing is evicted, where that is so."""
-    if is_replica:
-        return "a replica evicts nothing by itself: its primary does"
-    if policy == NO_EVICTION:
-        return "nothing is evicted: writes are refused when it is full"
-    return "" if limit is not None else "nothing is evicted without a limit"
+        if memory.is_replica:
+            return risk, "a replica evicts nothing by itself: its primary does"
+        if policy == NO_EVICTION:
+            return risk, order_of(policy)
+        return risk, "" if limit is not None else "nothing is evicted without a limit"

@@ -91,9 +91,10 @@ class Tuning:
         """Whether any server is otherwise than proposed, or is to persist what it has."""
         return self.persist or any(not step.changes.is_empty for step in self.steps)
 
-    def refused(self, *, dry_run: bool) -> bool:
-        """Whether somebody was asked, and said no."""
-        return self.asked and self.anything_to_do and not (self.agreed or dry_run)
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where something was changed and could not be persisted."""
+        return ExitCode.OK if self.all_persisted else ExitCode.FINDING
 
     @property
     def all_persisted(self) -> bool:

@@ -10,6 +10,7 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     JsonOption,
+    Report,
     TimeoutOption,
     YesOption,
     context_of,
@@ -37,29 +38,32 @@ def tune(
     yes: YesOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report | None:
     """Show Redis' memory limit and eviction policy and what they mean, and change them once you agree.
 
     What was set is read back, and can be undone. A limit under what is in use needs --force. In a cluster, all
     primaries get the same. Exit code 1: refused without --force, or changed and not persisted. 3: nothing to undo. 4:
     CONFIG is denied. 69: Redis is away, or has no CONFIG (managed services): it says where the setting lives.
-
-    Example: checkoutctl memory tune --maxmemory 256mb --policy noeviction --dry-run
     """
     from checkout_cli.commands.memory import tune as operations
     from checkout_cli.commands.memory.advice import advise as recommend
     from checkout_cli.commands.memory.limits import limits_wanted
-    from checkout_cli.commands.memory.tune_view import Consent, show_advice, show_tuning
-    from checkout_cli.errors import ExitCode
+    from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
+    from checkout_cli.terminal.prompt import confirm
 
     wanted = limits_wanted(maxmemory, policy, samples)
     operations.checked(wanted, advise=advise, undo=undo, persist=persist)
-    agreed = Consent(yes=yes, dry_run=dry_run)
     with context_of(typer_context).store(timeout) as store:
         if advise:
             show_advice(recommend(store), as_json=as_json)
-            return
-        done = operations.run(store, wanted, agreed=agreed, persist=persist, force=force, undo=undo)
+            return None
+        done = operations.run(
+            store,
+            wanted,
+            agreed=lambda it: confirm(() if dry_run else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
+            persist=persist,
+            force=force,
+            undo=undo,
+        )
     show_tuning(done, as_json=as_json, dry_run=dry_run)
-    if done.refused(dry_run=dry_run) or not done.all_persisted:
-        raise typer.Exit(ExitCode.FINDING)
+    return done

@@ -35,34 +35,21 @@ class Change(msgspec.Struct, frozen=True):
         return Limits.of(self.after)
 
 
-class UndoFile:
-    """The last change of each server, by its place. A file that is damaged counts as empty."""
+class UndoFile(StateFile[Change]):
+    """The last change of each server, by its place."""
 
     def __init__(self, directory: Path | None = None) -> None:
         """``directory`` defaults to the user's state directory (``$XDG_STATE_HOME/checkoutctl``)."""
-        self._file = StateFile(FILE, Change, lambda change: change.changed_at, directory)
+        super().__init__(FILE, Change, lambda change: change.changed_at, directory)
 
-    @property
-    def path(self) -> Path:
-        """Where the file is."""
-        return self._file.path
-
-    def last(self, place: str) -> Change | None:
-        """The last change of a server; ``None`` where there is none to take back."""
-        return self._file.read().get(place)
-
-    def put(self, place: str, change: Change | None) -> None:
+    def put(self, name: str, entry: Change | None) -> None:
         """Remember a change, or, with ``None``, that there is nothing to take back.
 
         Raises:
             CheckoutError: the file cannot be written.
         """
-        changes = self._file.read()
-        changes.pop(place, None)
-        if change is not None:
-            changes[place] = change
         try:
-            self._file.write(changes)
+            super().put(name, entry)
         except OSError as error:
             raise CheckoutError(
                 f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from checkout_cli.commands.memory.advice import Advice
@@ -26,26 +26,7 @@ from checkout_cli.terminal.output import (
     write_line,
     write_table,
 )
-from checkout_cli.terminal.prompt import confirm
 from checkout_cli.terminal.safe import safe
-
-
-class Consent:
-    """Shows what would change, and asks a person unless that is settled."""
-
-    def __init__(self, *, yes: bool, dry_run: bool) -> None:
-        """``yes`` settles it one way, ``dry_run`` the other."""
-        self._yes = yes
-        self._dry_run = dry_run
-
-    def __call__(self, tuning: Tuning) -> bool:
-        """Whether to go on."""
-        if self._dry_run or self._yes:
-            return not self._dry_run
-        for step in tuning.steps:
-            for line in _proposal(step, tuning):
-                narrate(line)
-        return confirm("Change it?", hint="the same command with --yes, or with --dry-run to look only")
 
 
 def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None:
@@ -61,7 +42,7 @@ def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None
             _show_step(step, tuning)
     warn_if_partial(tuning.missing)
     if tuning.asked:
-        narrate(_conclusion(tuning, dry_run))
+        narrate(_conclusion(tuning))
     for step in tuning.steps:
         if step.persisted is not None and not step.persisted.done:
             warn(f"{step.looked.place}: lost at the next restart: {step.persisted.reason}")
@@ -179,15 +160,15 @@ def _list(lines: Sequence[str]) -> None:
     show(grid)
 
 
-def _proposal(step: Step, tuning: Tuning) -> list[str]:
-    today, changes = step.looked.limits, step.changes
-    lines = [
-        f"{step.looked.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
-        for name in changes.settings()
-    ]
-    if tuning.persist:
-        lines.append(f"{step.looked.place}: CONFIG REWRITE, which writes all that was changed while it runs")
-    return lines + [f"  {line}" for line in _meaning(step, tuning)]
+def proposal(tuning: Tuning) -> Iterator[str]:
+    """What would change on each server, and what that means."""
+    for step in tuning.steps:
+        today, changes = step.looked.limits, step.changes
+        for name in changes.settings():
+            yield f"{step.looked.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
+        if tuning.persist:
+            yield f"{step.looked.place}: CONFIG REWRITE, which writes all that was changed while it runs"
+        yield from (f"  {line}" for line in _meaning(step, tuning))
 
 
 def _setting(limits: Limits, name: str) -> str:
@@ -264,13 +245,11 @@ def _restart(step: Step, tuning: Tuning) -> list[str]:
     return [f"lost at the next restart, unless {SOME_FILE} has: {'; '.join(lines_for_file(limits))}"]
 
 
-def _conclusion(tuning: Tuning, dry_run: bool) -> str:
+def _conclusion(tuning: Tuning) -> str:
     if not tuning.anything_to_do:
         return "nothing to change: it is so already"
-    if dry_run:
-        return "nothing was changed (--dry-run)"
     if not tuning.agreed:
-        return "nothing was changed"
+        return "nothing was changed (--dry-run)"
     if not any(not step.changes.is_empty for step in tuning.steps):
         return "no setting was changed" + (", and all are in the server's file now" if tuning.all_persisted else "")
     if tuning.undone:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from checkout_cli.commands.memory.eviction import PART, Checkouts, EvictionRisk
-from checkout_cli.commands.memory.show import Growth, Memory, MemoryReport
+from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
@@ -60,7 +60,7 @@ def document(report: MemoryReport) -> dict[str, Any]:
     }
 
 
-def _document(memory: Memory) -> dict[str, Any]:
+def _document(memory: MemoryLook) -> dict[str, Any]:
     minutes = memory.minutes_until_full
     return {
         "server": memory.place,
@@ -99,7 +99,7 @@ def _growth(growth: Growth | None) -> dict[str, Any] | None:
     }
 
 
-def _risk(memory: Memory) -> dict[str, Any]:
+def _risk(memory: MemoryLook) -> dict[str, Any]:
     risk = memory.risk
     if risk is None:
         return {"unknown": memory.no_risk}
@@ -123,7 +123,7 @@ def _checkouts(checkouts: Checkouts | None) -> dict[str, Any] | None:
 # For people
 
 
-def _rows(memory: Memory) -> Iterator[tuple[str, str]]:
+def _rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
     yield "used", _used(memory)
     if memory.fullness is not None:
         yield "", f"{bar(memory.fullness)} {size(memory.headroom or 0)} left"
@@ -144,7 +144,7 @@ def bar(part: float, width: int = BAR) -> str:
     return full * filled + empty * (width - filled)
 
 
-def _used(memory: Memory) -> str:
+def _used(memory: MemoryLook) -> str:
     text = size(memory.used)
     if memory.limit is not None:
         text += f" of {size(memory.limit)} ({memory.fullness:.1%})"
@@ -157,7 +157,7 @@ def _used(memory: Memory) -> str:
     return text
 
 
-def _resident(memory: Memory) -> str:
+def _resident(memory: MemoryLook) -> str:
     if memory.resident is None or memory.fragmentation is None:
         return UNKNOWN
     text = f"{size(memory.resident)}, {memory.fragmentation:.2f} × used"
@@ -166,7 +166,7 @@ def _resident(memory: Memory) -> str:
     return text
 
 
-def _growth_text(memory: Memory) -> str:
+def _growth_text(memory: MemoryLook) -> str:
     growth = memory.growth
     if growth is None:
         return memory.no_growth
@@ -178,7 +178,7 @@ def signed_size(number: float) -> str:
     return f"{'+' if number >= 0 else '-'}{size(abs(number))}"
 
 
-def full_in(memory: Memory) -> str:
+def full_in(memory: MemoryLook) -> str:
     """When the limit is reached, or why nobody can say."""
     minutes = memory.minutes_until_full
     if minutes is None:
@@ -188,7 +188,7 @@ def full_in(memory: Memory) -> str:
     return "more than a year" if minutes > _LONG else f"{minutes:,.0f} minutes ({span(minutes * 60_000)})"
 
 
-def _evicted(memory: Memory) -> str:
+def _evicted(memory: MemoryLook) -> str:
     if memory.evicted is None:
         return UNKNOWN
     text = f"{memory.evicted:,} since the server started"
@@ -198,14 +198,14 @@ def _evicted(memory: Memory) -> str:
     return text
 
 
-def _overheads(memory: Memory) -> str:
+def _overheads(memory: MemoryLook) -> str:
     parts = [
         f"{words} {size(memory.overheads[name])}" for name, words in _OVERHEADS.items() if memory.overheads.get(name)
     ]
     return ", ".join(parts) or UNKNOWN
 
 
-def _risk_rows(memory: Memory) -> Iterator[tuple[str, str]]:
+def _risk_rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
     risk = memory.risk
     if risk is None:
         yield "evicted first", f"unknown: {memory.no_risk}"

@@ -10,7 +10,7 @@ import msgspec
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.private_file import write_private
+from checkout_cli.files.private_file import state_directory, write_private
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -75,11 +75,7 @@ class CheckpointFile:
     @property
     def path(self) -> Path:
         """Where it is."""
-        if self.directory is not None:
-            return self.directory / FILE
-        import platformdirs
-
-        return platformdirs.user_state_path("checkoutctl", appauthor=False) / FILE
+        return (self.directory or state_directory()) / FILE
 
     def read(self) -> Checkpoint | None:
         """The checkpoint, ``None`` where there is none.

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -66,8 +59,6 @@ def migrate() -> None:
 
     Back, from any step: stop the processes that use the store; run checkoutctl sync until it exits with 0, then
     checkoutctl migrate run. Every session is in Redis then, as JSON that the older program reads and writes.
-
-    Example: checkoutctl migrate plan
     """
 
 
@@ -77,16 +68,13 @@ def plan(
     rate: RateOption = 2000,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Count what a migration would move, and say whether Redis has room for it.
 
     Nothing is changed. Exit code 1: it will not fit.
-
-    Example: checkoutctl migrate plan --rate 500
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
-    from checkout_cli.errors import ExitCode
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
@@ -94,8 +82,7 @@ def plan(
     with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
         found = look(store, rate=rate, progress=advance)
     show_plan(found, as_json=as_json)
-    if found.fits is False:
-        raise typer.Exit(ExitCode.FINDING)
+    return found
 
 
 @app.command()
@@ -108,33 +95,30 @@ def run(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
     A newer version is never overwritten, and each session keeps the time that it has left. After a kill at any point
     the same command goes on. --to copies sessions, tracked users and statistics, and no caches. Exit code 1: something
     was left, as the answer says. 69: a tier went away. 75: another process migrates now.
-
-    Example: checkoutctl migrate run --rate 500
     """
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
-    from checkout_cli.commands.migrate.copy import move_to
+    from checkout_cli.commands.migrate.copy import move_to, target_at
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
-    from checkout_cli.jobs.interruption import interruptible
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
     give_way()
     context, file = context_of(typer_context), CheckpointFile()
-    with interruptible(), context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
+    with context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
         if to is None:
             report = move(store, file, rate=rate, restart=restart, progress=advance)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
     show_run(report, as_json=as_json, quiet=quiet)
-    raise typer.Exit(report.exit_code)
+    return report
 
 
 @app.command()
@@ -146,18 +130,16 @@ def verify(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Compare every living session of the database with Redis: version, content, time to live.
 
     With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
     because reads are noted late, and may end 2 seconds earlier. Exit code 1: something differs.
-
-    Example: checkoutctl migrate verify --sample 1000
     """
+    from checkout_cli.commands.migrate.copy import target_at
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
-    from checkout_cli.errors import ExitCode
     from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.progress import progress
 
@@ -166,31 +148,15 @@ def verify(
         if to is None:
             found = compare(store, sample=sample, progress=advance)
         else:
-            with _target(to, to_mode, store.settings) as (target, place):
+            with target_at(to, to_mode, store.settings) as (target, place):
                 found = verify_at(store, target, place, sample=sample, progress=advance)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
-    if found.number:
-        raise typer.Exit(ExitCode.FINDING)
-
-
-@contextmanager
-def _target(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
-    """The other Redis, and where it is in words."""
-    from checkout_cli.commands.migrate.checkpoint import place_of
-    from checkout_cli.commands.migrate.copy import target_settings
-    from checkout_cli.store.redis.admin import RedisAdmin
-
-    found = target_settings(url, mode, settings)
-    with closing(RedisAdmin(found)) as tier:
-        yield tier, place_of(found)
+    return found
 
 
 @app.command()
 def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
-    """Say how far the last migration of this user came, according to its checkpoint; asks no server.
-
-    Example: checkoutctl migrate status
-    """
+    """Say how far the last migration of this user came, according to its checkpoint; asks no server."""
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.view import show_status
 

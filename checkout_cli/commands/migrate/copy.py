@@ -9,7 +9,7 @@ places it would be written twice. Caches are left behind: they fill again, and a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Any
@@ -80,6 +80,14 @@ def target_settings(url: str, mode: str, settings: Settings) -> Settings:
         redis_mode=mode,
         redis_cluster_nodes="",
     )
+
+
+@contextmanager
+def target_at(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
+    """The other Redis, and where it is in words; raises as :func:`target_settings` does."""
+    found = target_settings(url, mode, settings)
+    with closing(RedisAdmin(found)) as tier:
+        yield tier, place_of(found)
 
 
 def move_to(

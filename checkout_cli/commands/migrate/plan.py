@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from checkout_cli.commands.migrate.run import PAGE, RATE, Progress, State, need_redis, silent, state_of
-from checkout_cli.errors import CommandDenied, CommandUnknown
+from checkout_cli.errors import CommandDenied, CommandUnknown, ExitCode
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import encode
@@ -29,6 +29,11 @@ class Plan:
     needed: int = 0
     limit: int | None = None
     used: int | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where it does not fit."""
+        return ExitCode.FINDING if self.fits is False else ExitCode.OK
 
     @property
     def to_do(self) -> int:

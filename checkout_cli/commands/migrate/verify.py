@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, State, need_redis, silent, state_of
+from checkout_cli.errors import ExitCode
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
@@ -37,6 +38,11 @@ class Verified:
     untrusted: int = 0
     number: int = 0
     differences: list[tuple[str, Difference]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where something differs."""
+        return ExitCode.FINDING if self.number else ExitCode.OK
 
 
 MOST_NAMED = 100

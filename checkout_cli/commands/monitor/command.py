@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    Report,
+    TimeoutOption,
+    context_of,
+    number_of_seconds,
+)
 
 
 def monitor(
@@ -21,18 +29,15 @@ def monitor(
     command: Annotated[list[str] | None, typer.Option(help="Only this command, such as KEYS; repeatable.")] = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Watch what Redis does at this moment (MONITOR), for a short while: commands, never their values.
 
     Keys are shortened. A terminal gets a table of rates, a pipe a line for each command, --json a document for each and
     the summary last. What scripts do inside is left out. It slows the server down while it runs, ends by itself, and
     stops early where the server is faster than it can read.
-
-    Example: checkoutctl monitor --seconds 5 --family sessions
     """
     from checkout_cli.commands.monitor.monitor import Monitor
     from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost
-    from checkout_cli.errors import ExitCode
 
     watching = Monitor(
         context_of(typer_context).settings(timeout),
@@ -42,11 +47,8 @@ def monitor(
         commands=command or (),
     )
     warn_of_cost(seconds)
-    interrupted = False
-    try:
+    with suppress(KeyboardInterrupt):
         show_monitor(watching.events(), watching.summary, as_json=as_json)
-    except KeyboardInterrupt:
-        interrupted = True
-    show_summary(watching.summary(), as_json=as_json)
-    if interrupted:
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    summary = watching.summary()
+    show_summary(summary, as_json=as_json)
+    return summary

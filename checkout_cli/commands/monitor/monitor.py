@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from checkout_cli.config.addresses import split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CommandUnknown, InvalidInput, RedisUnavailable
+from checkout_cli.errors import CommandUnknown, ExitCode, InvalidInput, RedisUnavailable
 from checkout_cli.keys import Family
 from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -66,6 +66,11 @@ class MonitorSummary:
     rates: tuple[Rate, ...]
     stopped: Stopped
     missing: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """130 after Ctrl-C; whatever else ended it was to be expected."""
+        return ExitCode.INTERRUPTED if self.stopped is Stopped.INTERRUPTED else ExitCode.OK
 
 
 class Monitor:

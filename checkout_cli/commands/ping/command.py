@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
 
 
 def ping(
@@ -15,28 +16,19 @@ def ping(
     interval: Annotated[float, typer.Option("--interval", "-i", min=0, help="Seconds from one to the next.")] = 1.0,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Ping Redis, time each answer, and if there is none say which stage failed and what to do.
 
     The stages are DNS, TCP, TLS, authentication and command. Up to the first answer they share one time-out.
-
-    Example: checkoutctl ping --count 10 --interval 0.2
     """
     from checkout_cli.commands.ping.ping import Ping
     from checkout_cli.commands.ping.view import show_event, show_summary
-    from checkout_cli.errors import ExitCode
 
     pinging = Ping(context_of(typer_context).settings(timeout), count=count, interval=interval)
-    interrupted = False
-    try:
+    with suppress(KeyboardInterrupt):
         for event in pinging.events():
             if not as_json:
                 show_event(event)
-    except KeyboardInterrupt:
-        interrupted = True
     summary = pinging.summary()
     show_summary(summary, as_json=as_json)
-    if interrupted:
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    if summary.failure is not None:
-        raise typer.Exit(summary.failure.error.exit_code)
+    return summary

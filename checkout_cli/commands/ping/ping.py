@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable, causes
 from checkout_cli.store.redis.connection import primary_address, translated
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -70,12 +70,46 @@ class Stage(StrEnum):
     COMMAND = "command"
 
 
-class ClosedUnanswered(RedisUnavailable):
-    """The server closed the connection before its first answer, as a Redis does that wants TLS."""
+_CONNECTING = {Stage.SOCKET, Stage.TCP, Stage.TLS}
 
 
 class NotRedis(ConfigurationError):
     """Something else than Redis answers at its address."""
+
+
+_LOOK_AND_RESTART = "look at its log, and restart it if it does not recover"
+_IS_IT_RIGHT = "checkoutctl config show; is REDIS_HOST right, and does a firewall let us through?"
+_REFUSALS: tuple[tuple[Stage, type[OSError], type[CheckoutError], str, str], ...] = (
+    (
+        Stage.SOCKET,
+        FileNotFoundError,
+        RedisUnavailable,
+        "there is no socket {}: the server is down, or has another unixsocket",
+        "ls -l {}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
+    ),
+    (
+        Stage.SOCKET,
+        ConnectionRefusedError,
+        RedisUnavailable,
+        "no server listens on the socket {}: it was left behind, or is a plain file",
+        "start the server; checkoutctl setup --check shows how on this system",
+    ),
+    (
+        Stage.SOCKET,
+        PermissionError,
+        AccessDenied,
+        "we may not use the socket {}",
+        "ls -l {}; join the server's group, or set unixsocketperm 770 in its configuration",
+    ),
+    (
+        Stage.TCP,
+        ConnectionRefusedError,
+        RedisUnavailable,
+        "{} refuses the connection: no server listens there",
+        "checkoutctl setup --check shows how to start one on this system",
+    ),
+)
+"""What refuses a connection, at which stage: what it means, and what to type; ``{}`` is the place."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +150,14 @@ class PingSummary:
     samples: tuple[float, ...]
     failure: Failure | None
     socket: str = ""
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """130 after Ctrl-C; else that of the failure, if there was one."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.OK if self.failure is None else self.failure.error.exit_code
 
     @property
     def place(self) -> str:
@@ -272,7 +314,14 @@ class Ping:
             tuple(self._samples),
             self._failure,
             self._settings.redis_socket,
+            interrupted=self._failure is None and (self._count == 0 or len(self._samples) < self._count),
         )
+
+    def run(self) -> PingSummary:
+        """All of it at once."""
+        for _ in self.events():
+            pass
+        return self.summary()
 
     def events(self) -> Iterator[Connected | RoundTrip]:
         """Connect and ping; ends early at the first failure, which the summary then has."""
@@ -444,76 +493,37 @@ class Ping:
 
     def _explained(self, error: redis.RedisError | OSError) -> CheckoutError:
         """The error in words that fit its stage, with a hint that fits its cause."""
-        if self._stage is Stage.SOCKET:
-            explained: CheckoutError = self._explained_socket(error)
-        elif self._stage is Stage.TCP:
-            explained = self._explained_tcp(error)
-        elif self._stage is Stage.TLS:
-            explained = self._explained_tls(error)
-        else:
-            explained = self._explained_answer(error)
+        connecting = self._stage in _CONNECTING
+        explained = self._explained_connection(error) if connecting else self._explained_answer(error)
         explained.__cause__ = error
         return explained
 
-    def _explained_socket(self, error: Exception) -> CheckoutError:
-        path = shlex.quote(self._place)
-        if isinstance(error, FileNotFoundError):
-            return RedisUnavailable(
-                f"there is no socket {self._place}: the server is down, or has another unixsocket",
-                hint=f"ls -l {path}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
-            )
-        if isinstance(error, ConnectionRefusedError):
-            return RedisUnavailable(
-                f"no server listens on the socket {self._place}: it was left behind, or is a plain file",
-                hint="start the server; checkoutctl setup --check shows how on this system",
-            )
-        if isinstance(error, PermissionError):
-            return AccessDenied(
-                f"we may not use the socket {self._place}",
-                hint=f"ls -l {path}; join the server's group, or set unixsocketperm 770 in its configuration",
-            )
-        if isinstance(error, TimeoutError):
-            return RedisUnavailable(
-                f"{self._place} did not accept a connection within {self._settings.timeout:g} s",
-                hint="the server hangs; look at its log, and restart it if it does not recover",
-            )
-        return RedisUnavailable(
-            f"{self._place}: {getattr(error, 'strerror', None) or error}", hint=f"ls -l {path}; checkoutctl config show"
-        )
-
-    def _explained_tcp(self, error: Exception) -> CheckoutError:
-        if isinstance(error, ConnectionRefusedError):
-            return RedisUnavailable(
-                f"{self._place} refuses the connection: no server listens there",
-                hint="checkoutctl setup --check shows how to start one on this system",
-            )
-        if isinstance(error, TimeoutError):
-            return RedisUnavailable(
-                f"{self._place} did not accept a connection within {self._settings.timeout:g} s",
-                hint="checkoutctl config show; is REDIS_HOST right, and does a firewall let us through?",
-            )
-        number = getattr(error, "errno", None)
-        reason = getattr(error, "strerror", None) or str(error)
-        if number in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
-            return RedisUnavailable(
-                f"{self._place} cannot be reached: {reason}", hint="checkoutctl config show; check REDIS_HOST"
-            )
-        return RedisUnavailable(f"{self._place}: {reason}", hint="checkoutctl config show")
-
-    def _explained_tls(self, error: Exception) -> CheckoutError:
-        failed = tls_cause(error)
+    def _explained_connection(self, error: Exception) -> CheckoutError:
+        place, stage = self._place, self._stage
+        failed = tls_cause(error) if stage is Stage.TLS else None
         if failed is not None:
-            return explained_tls(failed, self._settings, self._place)
-        if isinstance(error, TimeoutError):
-            return RedisUnavailable(
-                f"{self._place} accepts connections and did not answer the TLS handshake within "
-                f"{self._settings.timeout:g} s",
-                hint="the server hangs; look at its log, and restart it if it does not recover",
-            )
+            return explained_tls(failed, self._settings, place)
+        for at, kind, refusal, words, hint in _REFUSALS:
+            if at is stage and isinstance(error, kind):
+                return refusal(words.format(place), hint=hint.format(shlex.quote(place)))
         reason = getattr(error, "strerror", None) or str(error)
-        return RedisUnavailable(
-            f"{self._place} hung up during the TLS handshake: {reason.lower()}", hint="look at the server's log"
-        )
+        if isinstance(error, TimeoutError):
+            what = "did not accept a connection"
+            if stage is Stage.TLS:
+                what = "accepts connections and did not answer the TLS handshake"
+            hint = _IS_IT_RIGHT if stage is Stage.TCP else f"the server hangs; {_LOOK_AND_RESTART}"
+            return RedisUnavailable(f"{place} {what} within {self._settings.timeout:g} s", hint=hint)
+        if stage is Stage.TLS:
+            return RedisUnavailable(
+                f"{place} hung up during the TLS handshake: {reason.lower()}", hint="look at the server's log"
+            )
+        if stage is Stage.SOCKET:
+            return RedisUnavailable(f"{place}: {reason}", hint=f"ls -l {shlex.quote(place)}; checkoutctl config show")
+        if getattr(error, "errno", None) in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+            return RedisUnavailable(
+                f"{place} cannot be reached: {reason}", hint="checkoutctl config show; check REDIS_HOST"
+            )
+        return RedisUnavailable(f"{place}: {reason}", hint="checkoutctl config show")
 
     def _explained_answer(self, error: redis.RedisError | OSError) -> CheckoutError:
         failed = tls_cause(error)
@@ -529,7 +539,7 @@ class Ping:
         if isinstance(error, (redis.TimeoutError, TimeoutError)):
             return RedisUnavailable(
                 f"{self._place} accepts connections and did not answer within {self._settings.timeout:g} s",
-                hint="the server hangs, or it is not Redis; look at its log, and restart it if it does not recover",
+                hint=f"the server hangs, or it is not Redis; {_LOOK_AND_RESTART}",
             )
         explained = translated(error, self._settings)
         text = str(error)
@@ -580,7 +590,7 @@ class Ping:
         settings = self._settings
         if not settings.redis_tls and not settings.redis_socket and self._is_tls_port():
             return speaks_tls(self._place)
-        return ClosedUnanswered(
+        return RedisUnavailable(
             f"{self._place} closed the connection without an answer",
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
         )
@@ -601,10 +611,7 @@ def told_more(error: CheckoutError, settings: Settings) -> CheckoutError:
     """
     if not isinstance(error, RedisUnavailable) or not _HUNG_UP.search(_chain_text(error)):
         return error
-    ping = Ping(settings, count=1)
-    for _ in ping.events():
-        pass
-    failure = ping.summary().failure
+    failure = Ping(settings, count=1).run().failure
     if failure is None or not isinstance(failure.error, (AccessDenied, ConfigurationError)):
         return error
     return failure.error
@@ -614,9 +621,4 @@ _HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe|EOF occurred")
 
 
 def _chain_text(error: BaseException) -> str:
-    texts = []
-    cause: BaseException | None = error
-    while cause is not None:
-        texts.append(str(cause))
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(texts)
+    return " ".join(map(str, causes(error)))

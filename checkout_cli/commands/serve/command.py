@@ -30,8 +30,6 @@ def serve(
 
     /ready answers 200 while sessions are served, by the database alone too. For monitors that expect 503 while Redis is
     unavailable: /ready?strict=1, or /api/redis/health?strict=1.
-
-    Example: checkoutctl serve --port 8642
     """
     from checkout_cli.commands.serve.rules import alert_rules
     from checkout_cli.commands.serve.serving import needs_extra, plan

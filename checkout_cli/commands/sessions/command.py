@@ -13,6 +13,7 @@ from checkout_cli.arguments.context import (
     DryRunOption,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
@@ -25,11 +26,7 @@ from checkout_cli.arguments.transitions import WithTransitions
 from checkout_cli.commands.sessions.index_command import index
 from checkout_cli.errors import ExitCode
 
-app = typer.Typer(
-    help="List, look at, create, change, delete and export sessions.\n\nExample: checkoutctl sessions list",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(index, name="index")
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
@@ -69,8 +66,6 @@ def list_(
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
     database is listed.
-
-    Example: checkoutctl sessions list --status failed --older-than 10m --output csv
     """
     from checkout_cli.commands.sessions.sessions import Order, Selection, list_sessions, waiting
     from checkout_cli.commands.sessions.view import show_list
@@ -96,13 +91,11 @@ def show(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> ExitCode:
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
     1 where the value is no session.
-
-    Example: checkoutctl sessions show 4645c59d
     """
     from checkout_cli.commands.sessions import view as session_view
     from checkout_cli.commands.sessions.sessions import find
@@ -115,8 +108,7 @@ def show(
         audit("sessions show", f"session {sighting.checkout_id[:8]}…")
     view = session_view.write_session if as_json else session_view.show_session
     view(sighting, now, reveal=reveal)
-    if sighting.problem is not None:
-        raise typer.Exit(ExitCode.FINDING)
+    return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
 @app.command()
@@ -130,8 +122,6 @@ def trace(
     """Show a session in every tier side by side, and where they differ, field by field. Nothing is extended.
 
     Personal data is masked unless --reveal; that two masked values differ is shown all the same.
-
-    Example: checkoutctl sessions trace 4645c59d
     """
     from checkout_cli.commands.sessions.trace import trace as trace_session
     from checkout_cli.commands.sessions.trace_view import show_trace
@@ -150,13 +140,11 @@ def why(
     is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
     Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
     user, the sessions that are alive are told, if the user is tracked or --user is given.
-
-    Example: checkoutctl sessions why 4645c59d-c428-4017-af90-a43ee2787c34
     """
     from checkout_cli.commands.sessions.trace_view import show_answer
     from checkout_cli.commands.sessions.why import explain, explain_user
@@ -164,8 +152,7 @@ def why(
     with context_of(typer_context).store(timeout) as store:
         answer = (explain_user if is_user else explain)(store, given)
     show_answer(answer, as_json=as_json)
-    if answer.exit_code:
-        raise typer.Exit(answer.exit_code)
+    return answer
 
 
 @app.command()
@@ -186,8 +173,6 @@ def export(
     Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
     Personal data is masked unless --reveal. Whatever interrupts it, the cursor is told on stderr. In CSV, no cell can
     be taken for a formula.
-
-    Example: checkoutctl sessions export --output csv > sessions.csv
     """
     from checkout_cli.commands.sessions import export as exporting
     from checkout_cli.commands.sessions.export_view import write_export
@@ -216,8 +201,6 @@ def create(
     """Create a session from a JSON object, and print its id.
 
     What cannot be kept durably is refused, with exit code 75.
-
-    Example: echo '{"items": [], "totalAmount": 0}' | checkoutctl sessions create --file -
     """
     from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.view import show_written
@@ -246,8 +229,6 @@ def update(
     A value is JSON where it is valid JSON, else text: count=3 is a number, count='"3"' is text. A dotted path sets a
     field inside an object. A payment status that may not follow the present one is refused (table below). The session
     gets its full life again.
-
-    Example: checkoutctl sessions update 4645c59d-c428-4017-af90-a43ee2787c34 --set contactInfo.name=Ada
     """
     from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.view import show_written
@@ -273,36 +254,31 @@ def delete(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Delete sessions for good, from every tier; their ids stay dead.
 
     Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
     goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
     since it was looked at is left alone, with exit code 1.
-
-    Example: checkoutctl sessions delete --status failed --older-than 2h --dry-run
     """
     from checkout_cli.commands.sessions import delete as deletion
-    from checkout_cli.commands.sessions.delete_view import agreement, show_deletion
+    from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
-    from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
 
-    by_selection = user is not None or status is not None or older_than is not None
-    if by_selection == bool(checkout_ids):
-        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    wanted = Selection(status=status, user=user, older_than=older_than)
     with context_of(typer_context).store(timeout) as store:
-        if checkout_ids:
-            plan = deletion.plan_ids(store, checkout_ids, undo_file=undo_file)
-        else:
-            wanted = Selection(status=status, user=user, older_than=older_than)
-            plan = deletion.plan_selection(store, wanted, undo_file=undo_file)
-        agreed = agreement(yes=yes, dry_run=dry_run)
+        plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
         with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
-            deleted = deletion.delete_all(store, plan, agreed=agreed, progress=advance)
+            deleted = deletion.delete_all(
+                store,
+                plan,
+                agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
+                progress=advance,
+            )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
-    if deleted.exit_code and not dry_run:
-        raise typer.Exit(deleted.exit_code)
+    return deleted
 
 
 @app.command()
@@ -319,28 +295,21 @@ def restore(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Take a deletion back: each session to which nothing has happened since, with the end that it had.
 
     It can be run again after an interruption. Exit code 1 where a session was left alone because something has
     happened under its id. A deletion of an external writer, where CHECKOUT_EXTERNAL_DELETES=honour has taken it for
     one, has no file: the database keeps the session as long as its tombstone.
-
-    Example: checkoutctl sessions restore ~/.local/state/checkoutctl/undo/20261123T061500000Z-1f0c2a7e.undo.ndjson
     """
-    from checkout_cli.commands.sessions.delete import restore_all, restore_one
+    from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
-    from checkout_cli.keys import is_accepted_id
     from checkout_cli.terminal.progress import progress
 
     with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        if what.exists() or not is_accepted_id(str(what)):
-            restored = restore_all(store, what, dry_run=dry_run, progress=advance)
-        else:
-            restored = restore_one(store, str(what), dry_run=dry_run)
+        restored = deletion.restore(store, what, dry_run=dry_run, progress=advance)
     show_restoration(restored, as_json=as_json)
-    if restored.exit_code:
-        raise typer.Exit(restored.exit_code)
+    return restored
 
 
 @app.command()
@@ -354,8 +323,6 @@ def extend(
     """Let a session live longer than it would, at most up to its maximum age.
 
     The shop's next write grants the full TTL from then, as every write does, which may be less.
-
-    Example: checkoutctl sessions extend 4645c59d-c428-4017-af90-a43ee2787c34 --by 30m
     """
     from checkout_cli.commands.sessions import extend as extension
     from checkout_cli.commands.sessions.delete_view import show_extension

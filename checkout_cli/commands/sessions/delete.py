@@ -105,11 +105,20 @@ class Deletion:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where not all of them are gone."""
-        return ExitCode.OK if len(self.deleted) == self.plan.number else ExitCode.FINDING
+        """A finding where some of them were left."""
+        return ExitCode.FINDING if self.done and len(self.deleted) < self.plan.number else ExitCode.OK
 
 
 # What to delete
+
+
+def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
+    """These very sessions, or all that match; raises as :func:`plan_ids` and :func:`plan_selection` do."""
+    if bool(checkout_ids) == (wanted != Selection()):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    if checkout_ids:
+        return plan_ids(store, checkout_ids, undo_file=undo_file)
+    return plan_selection(store, wanted, undo_file=undo_file)
 
 
 def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
@@ -338,6 +347,13 @@ class Restoration:
         """A finding where a session was left out that has not simply ended, or lives."""
         left = self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION]
         return ExitCode.FINDING if left else ExitCode.OK
+
+
+def restore(store: CheckoutStore, what: Path, *, dry_run: bool = False, progress: Progress = silent) -> Restoration:
+    """What an undo file has, or a session by its id; raises as :func:`restore_all` and :func:`restore_one` do."""
+    if what.exists() or not is_accepted_id(str(what)):
+        return restore_all(store, what, dry_run=dry_run, progress=progress)
+    return restore_one(store, str(what), dry_run=dry_run)
 
 
 def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, progress: Progress = silent) -> Restoration:

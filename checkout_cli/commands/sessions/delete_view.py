@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, Restoration
@@ -11,7 +11,6 @@ from checkout_cli.commands.sessions.view import describe
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
-from checkout_cli.terminal.prompt import confirm
 from checkout_cli.terminal.safe import safe
 
 MOST_NAMED = 20
@@ -24,29 +23,20 @@ _NOT_RESTORED = {
 }
 
 
-def agreement(*, yes: bool, dry_run: bool) -> Callable[[Plan], bool]:
-    """Shows what is about to be deleted, and asks a person unless that is settled."""
-
-    def agreed(plan: Plan) -> bool:
-        for line in _preview(plan):
-            narrate(line)
-        if dry_run:
-            return False
-        narrate(f"undo file: {plan.undo_file}")
-        if yes:
-            return True
-        question = "Delete it for good?" if plan.number == 1 else f"Delete these {plan.number:,} sessions for good?"
-        return confirm(question, hint="the same command with --yes, or with --dry-run to look only")
-
-    return agreed
+def question(plan: Plan) -> str:
+    """What somebody agrees to."""
+    return "Delete it for good?" if plan.number == 1 else f"Delete these {plan.number:,} sessions for good?"
 
 
-def _preview(plan: Plan) -> list[str]:
-    named = [describe(sighting, plan.now) for sighting in plan.shown]
-    if plan.number == 1:
-        return named
-    more = [f"… and {plan.number - SHOWN:,} more"] if plan.number > SHOWN else []
-    return [*named, *more, _sum(plan)]
+def preview(plan: Plan, *, dry_run: bool) -> Iterator[str]:
+    """What is about to be deleted, and where it can be had back from."""
+    yield from (describe(sighting, plan.now) for sighting in plan.shown)
+    if plan.number > SHOWN:
+        yield f"… and {plan.number - SHOWN:,} more"
+    if plan.number > 1:
+        yield _sum(plan)
+    if not dry_run:
+        yield f"undo file: {plan.undo_file}"
 
 
 def _sum(plan: Plan) -> str:
@@ -65,9 +55,7 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
             write_line(f"{'would delete' if dry_run else 'deleted'} {safe(checkout_id)}")
     if not plan.number:
         narrate("no session matches")
-    elif not deletion.done:
-        narrate("nothing was deleted")
-    else:
+    elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from checkout_cli.commands.sessions.index import Found, IndexReport
@@ -11,26 +11,15 @@ from checkout_cli.keys import INDEX
 from checkout_cli.session import iso
 from checkout_cli.store.redis.index_place import Place
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
-from checkout_cli.terminal.prompt import confirm
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 
-HINT = "the same command with --yes, or with --dry-run to look only"
 
-
-def agreement(*, yes: bool, dry_run: bool, fix_ttl: bool) -> Callable[[IndexReport], bool]:
-    """Shows what is wrong, and asks a person unless that is settled."""
-
-    def agreed(report: IndexReport) -> bool:
-        if dry_run:
-            return False
-        for line in _lines(report):
-            narrate(line)
-        if report.endless.number and not fix_ttl:
-            narrate("sessions that never end are left as they are without --fix-ttl")
-        return yes or confirm("Repair the index?", hint=HINT)
-
-    return agreed
+def repair_preview(report: IndexReport, *, fix_ttl: bool) -> Iterator[str]:
+    """What is wrong, before it is mended."""
+    yield from _lines(report)
+    if report.endless.number and not fix_ttl:
+        yield "sessions that never end are left as they are without --fix-ttl"
 
 
 def show_index(report: IndexReport, *, as_json: bool) -> None:
@@ -148,18 +137,11 @@ def named(found: Found) -> str:
 # Adoption
 
 
-def adoption_agreement(*, yes: bool, dry_run: bool) -> Callable[[AdoptionReport], bool]:
-    """Shows what would change, and asks a person unless that is settled."""
-
-    def agreed(report: AdoptionReport) -> bool:
-        if report.layout.place is Place.BESIDE_SET:
-            narrate(_place_in_words(report.layout.place, report.layout.kind, report.members))
-            narrate("adopting removes that SET; an older program cannot enter its sessions into the index any more")
-        if dry_run:
-            return False
-        return yes or confirm(f"Put our index at {INDEX}?", hint=HINT)
-
-    return agreed
+def adoption_preview(report: AdoptionReport) -> Iterator[str]:
+    """What an adoption changes for an older program."""
+    if report.layout.place is Place.BESIDE_SET:
+        yield _place_in_words(report.layout.place, report.layout.kind, report.members)
+        yield "adopting removes that SET; an older program cannot enter its sessions into the index any more"
 
 
 def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.private_file import sync_directory
+from checkout_cli.files.private_file import private_file, state_directory
 from checkout_cli.session import iso
 
 KIND = "checkoutctl undo"
@@ -75,9 +75,7 @@ class Footer(msgspec.Struct, frozen=True):
 
 def undo_directory() -> Path:
     """Where undo files go unless somebody says otherwise: ``$XDG_STATE_HOME/checkoutctl/undo``."""
-    import platformdirs
-
-    return platformdirs.user_state_path("checkoutctl", appauthor=False) / "undo"
+    return state_directory() / "undo"
 
 
 def undo_path(deleted_at: int, deletion: str, directory: Path | None = None) -> Path:
@@ -94,25 +92,13 @@ def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> int:
     """
     size, digest = 0, hashlib.sha256()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with private_file(path, new=True) as stream:
             for line in _lines(header, sessions):
                 size += stream.write(line)
                 digest.update(line)
             size += stream.write(msgspec.json.encode(Footer(digest.hexdigest())) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        sync_directory(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            path.unlink()
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
-        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
     return size
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, YesOption, context_of
-from checkout_cli.errors import ExitCode
-
-if TYPE_CHECKING:
-    from checkout_cli.files.env_file import EnvFilePlan
+from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, YesOption, context_of
 
 
 def setup(
@@ -19,40 +15,28 @@ def setup(
     yes: YesOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     as_json: JsonOption = False,
-) -> None:
+) -> Report:
     """Set everything up, and prove that it works.
 
     Looks at what is installed, writes what is missing in .env.local (showing it first), creates the database's tables,
     and sends a probe session through Redis, the database and memory. Every check that fails says what to type. Exit
     code 1 where one has failed. Running it again changes nothing.
-
-    Example: checkoutctl setup --check
     """
     from checkout_cli.commands.setup import setup as operation
     from checkout_cli.commands.setup import view as setup_view
+    from checkout_cli.terminal.prompt import can_ask, confirm
 
     context = context_of(typer_context)
     sources = operation.Sources(context.directory, context.flags, load=lambda: context.settings(timeout))
     plan = sources.plan()
     setup_view.show_plan(plan)
     if not check:
-        _ask(plan, yes=yes)
+        there = can_ask() and not plan.changes  # where nothing is to be written, being there is enough
+        hint = "checkoutctl setup --yes, or checkoutctl setup --check to look only"
+        confirm((), f"Write {plan.path}?", yes=yes or there, default=True, hint=hint)
     report = operation.look(plan, sources) if check else operation.run(plan, sources)
     if as_json:
         setup_view.write_report(report, plan)
     else:
         setup_view.show_report(report)
-    raise typer.Exit(report.exit_code)
-
-
-def _ask(plan: EnvFilePlan, *, yes: bool) -> None:
-    """Go on only with somebody's consent; where nothing is to be written, being there is enough."""
-    from checkout_cli.terminal.output import narrate
-    from checkout_cli.terminal.prompt import can_ask, confirm
-
-    if yes or (can_ask() and not plan.changes):
-        return
-    hint = "checkoutctl setup --yes, or checkoutctl setup --check to look only"
-    if not confirm(f"Write {plan.path}?", default=True, hint=hint):
-        narrate("nothing was changed")
-        raise typer.Exit(ExitCode.FINDING)
+    return report

@@ -20,10 +20,10 @@ def show_plan(plan: EnvFilePlan) -> None:
 def show_report(report: SetupReport) -> None:
     """The checks as a table, each failed one with its fix below it; then, on stderr, what to do next."""
     rows: list[tuple[str, str, str]] = []
-    for check in report.checks:
-        rows.append((check.id, check.status, check.evidence))
-        if check.fix:
-            rows.append(("", "", f"→ {check.fix}"))
+    for name, found in report.checks.items():
+        rows.append((name, found.status, found.evidence))
+        if found.fix:
+            rows.append(("", "", f"→ {found.fix}"))
     write_table(_COLUMNS, rows)
     if not report.looked_only:
         narrate("changed: " + ", ".join(report.changed) if report.changed else "everything was in place already")
@@ -50,8 +50,8 @@ def document(report: SetupReport, plan: EnvFilePlan) -> dict[str, Any]:
             "difference": list(plan.difference()),
         },
         "checks": [
-            {"id": check.id, "status": str(check.status), "evidence": check.evidence, "fix": check.fix or None}
-            for check in report.checks
+            {"id": name, "status": found.status, "evidence": found.evidence, "fix": found.fix or None}
+            for name, found in report.checks.items()
         ],
         "next": [step.partition("    ")[0] for step in report.next_steps],
     }

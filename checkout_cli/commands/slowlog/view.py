@@ -152,17 +152,15 @@ def describe_reset(lengths: Mapping[str, int]) -> str:
     return f"the slow log{several} has {sum(lengths.values()):,} entries; they cannot be brought back"
 
 
-def show_emptied(emptied: Emptied, *, dry_run: bool, as_json: bool) -> None:
+def show_emptied(emptied: Emptied, *, as_json: bool) -> None:
     """What became of it."""
     number = sum(emptied.lengths.values())
     if as_json:
-        numbers = {"entries": number, "done": emptied.done, "dryRun": dry_run, "servers": emptied.lengths}
+        numbers = {"entries": number, "done": emptied.done, "dryRun": not emptied.done, "servers": emptied.lengths}
         write_json(numbers | partial_document(emptied.missing))
     elif emptied.done:
         narrate(f"dropped {number:,} entries")
-    elif dry_run:
-        narrate("nothing was dropped: --dry-run")
     else:
-        narrate("nothing was dropped")
+        narrate("nothing was dropped: --dry-run")
     if emptied.missing:
         warn(f"no answer from {safe(', '.join(emptied.missing))}: their slow log is as it was")

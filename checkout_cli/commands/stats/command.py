@@ -27,19 +27,13 @@ def stats(
 
     Redis counts them. While it is away the database is asked, which does not know everything; --by status always asks
     the database. The answer says which of them knew. Exit code 69: neither can be reached.
-
-    Example: checkoutctl stats --since 60m --watch 5
     """
     from checkout_cli.commands.stats.stats import StatisticsWatch
     from checkout_cli.commands.stats.view import show_look, show_watch
-    from checkout_cli.errors import ExitCode
 
     with context_of(typer_context).store(timeout) as store:
         statistics = StatisticsWatch(store, duration(since), by_status=by == "status")
         if watch is None:
             show_look(statistics.look(), by_minute=by == "minute", as_json=as_json)
             return
-        try:
-            show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)
-        except KeyboardInterrupt:
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)

@@ -1,1 +1,0 @@
-"""``checkoutctl sync``."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
-    Context,
     DryRunOption,
     JsonOption,
+    Report,
     RevealOption,
     TimeoutOption,
     YesOption,
+    audit,
     context_of,
 )
 from checkout_cli.arguments.transitions import WithTransitions
-from checkout_cli.errors import ExitCode, InvalidInput
-
-if TYPE_CHECKING:
-    from checkout_cli.store.database.flush_log import Conflict
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -43,7 +40,7 @@ def sync(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report | None:
     """Sync sessions that Redis or the database is missing.
 
     While one of them is unavailable, writes go to the other. Programs that use the store sync a few sessions at a time;
@@ -53,75 +50,34 @@ def sync(
     A conflict is a write that could not stand as it was: the session had changed meanwhile, or its payment status may
     not follow. Both contents are kept: --conflicts shows them; --resolve with --keep written writes the written fields
     as one more version, and with --keep database forgets them.
-
-    Example: checkoutctl sync --quiet --max-seconds 50
     """
+    from checkout_cli.commands.sync import sync as operations
+    from checkout_cli.commands.sync import view
+    from checkout_cli.terminal.progress import progress
+    from checkout_cli.terminal.prompt import confirm
+
     context = context_of(typer_context)
     if write is not None or keep is not None:
-        if write is None or keep is None or conflicts:
-            raise InvalidInput(
-                "to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts"
+        named, side = operations.to_settle(write, keep, conflicts=conflicts)
+        with context.store(timeout) as store:
+            settled = operations.resolve(
+                store,
+                named,
+                side,
+                agreed=lambda conflict, now: confirm(
+                    view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
+                ),
             )
-        _resolve(context, write, keep, _Consent(yes=yes, dry_run=dry_run), as_json=as_json, timeout=timeout)
-    elif conflicts:
-        _show_conflicts(context, limit, reveal=reveal, as_json=as_json, timeout=timeout)
-    else:
-        _sync(context, max_seconds, dry_run=dry_run, quiet=quiet, as_json=as_json, timeout=timeout)
-
-
-def _sync(
-    context: Context, max_seconds: float | None, *, dry_run: bool, quiet: bool, as_json: bool, timeout: float
-) -> None:
-    from checkout_cli.commands.sync.sync import synchronize
-    from checkout_cli.commands.sync.view import show_sync
-    from checkout_cli.terminal.progress import progress
-
+        view.show_settled(settled, as_json=as_json)
+        return None
+    if conflicts:
+        with context.store(timeout) as store:
+            found = operations.list_conflicts(store, limit=limit)
+        if reveal:
+            audit("sync --conflicts", f"{len(found.conflicts)} conflicts")
+        view.show_conflicts(found, as_json=as_json, reveal=reveal)
+        return found
     with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
-        report = synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
-    show_sync(report, as_json=as_json, quiet=quiet)
-    raise typer.Exit(report.exit_code)
-
-
-def _show_conflicts(context: Context, limit: int, *, reveal: bool, as_json: bool, timeout: float) -> None:
-    from checkout_cli.commands.sync.sync import list_conflicts
-    from checkout_cli.commands.sync.view import show_conflicts
-    from checkout_cli.files.audit import revealed
-    from checkout_cli.terminal.output import narrate
-
-    with context.store(timeout) as store:
-        found = list_conflicts(store, limit=limit)
-    if reveal:
-        revealed("sync --conflicts", f"{len(found.conflicts)} conflicts")
-        narrate(f"revealing personal data of {len(found.conflicts)} conflicts")
-    show_conflicts(found, as_json=as_json, reveal=reveal)
-    raise typer.Exit(ExitCode.FINDING if found.number else ExitCode.OK)
-
-
-def _resolve(context: Context, write: str, keep: Side, agreed: _Consent, *, as_json: bool, timeout: float) -> None:
-    from checkout_cli.commands.sync.sync import Keep, resolve
-    from checkout_cli.commands.sync.view import show_settled
-
-    with context.store(timeout) as store:
-        settled = resolve(store, write, Keep(keep), agreed=agreed)
-    show_settled(settled, dry_run=agreed.dry_run, as_json=as_json)
-    if not (settled.done or agreed.dry_run):
-        raise typer.Exit(ExitCode.FINDING)
-
-
-class _Consent:
-    """Shows which conflict is about to be settled, and asks a person unless that is decided."""
-
-    def __init__(self, *, yes: bool, dry_run: bool) -> None:
-        self._yes = yes
-        self.dry_run = dry_run
-
-    def __call__(self, conflict: Conflict, now: int) -> bool:
-        from checkout_cli.commands.sync.view import describe_conflict
-        from checkout_cli.terminal.output import narrate
-        from checkout_cli.terminal.prompt import confirm
-
-        for line in describe_conflict(conflict, now):
-            narrate(line)
-        if self.dry_run or self._yes:
-            return not self.dry_run
-        return confirm("Settle it for good?", hint="the same command with --yes, or with --dry-run to look only")
+        report = operations.synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
+    view.show_sync(report, as_json=as_json, quiet=quiet)
+    return report

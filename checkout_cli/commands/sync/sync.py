@@ -369,6 +369,11 @@ class Conflicts:
     conflicts: list[Conflict]
     number: int
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where there are any."""
+        return ExitCode.FINDING if self.number else ExitCode.OK
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -378,6 +383,17 @@ class Settled:
     keep: Keep
     done: bool
     version: int | None = None
+
+
+def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
+    """The write whose conflict is to be settled, and the side to keep.
+
+    Raises:
+        InvalidInput: one of them is not named, or conflicts are to be shown as well.
+    """
+    if write is None or keep is None or conflicts:
+        raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
+    return write, Keep(keep)
 
 
 def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:

@@ -330,8 +330,8 @@ def describe_conflict(conflict: Conflict, now: int) -> list[str]:
     return [_title(conflict, now), *sides]
 
 
-def show_settled(settled: Settled, *, dry_run: bool, as_json: bool) -> None:
-    """What became of a conflict."""
+def show_settled(settled: Settled, *, as_json: bool) -> None:
+    """What became of a conflict, or would."""
     conflict = settled.conflict
     if as_json:
         write_json(
@@ -339,14 +339,12 @@ def show_settled(settled: Settled, *, dry_run: bool, as_json: bool) -> None:
                 "writeId": conflict.write_id,
                 "checkoutId": conflict.checkout_id,
                 "keep": str(settled.keep),
-                "dryRun": dry_run,
+                "dryRun": not settled.done,
                 "settled": settled.done,
                 "version": settled.version,
             }
         )
-    elif settled.done or dry_run:
+    else:
         verb = "settled" if settled.done else "would settle"
         became = "" if settled.version is None else f", version {settled.version:,}"
         write_line(f"{verb} {conflict.write_id}: {settled.keep} kept{became}")
-    if not settled.done and not dry_run:
-        narrate("nothing was settled")

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of, number_of_seconds
+from checkout_cli.arguments.context import (
+    DEFAULT_TIMEOUT,
+    JsonOption,
+    Report,
+    TimeoutOption,
+    context_of,
+    number_of_seconds,
+)
 
 
 def top(
@@ -25,30 +32,25 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one frame; the exit code is that of health.")] = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report | None:
     """Watch tiers, sessions, sales, memory, caches, hand-overs and slow commands on one screen, until q.
 
     It goes on while Redis or the database go away and come back. Keys: q or Esc leaves, space pauses, r looks now, h
     helps. --json is one look, as with --once. Without a terminal there is no live view: exit code 2.
-
-    Example: checkoutctl top --interval 5
     """
     from checkout_cli.commands.health.health import HealthCheck
     from checkout_cli.commands.top.top import Top
-    from checkout_cli.errors import ExitCode
 
     with context_of(typer_context).store(timeout) as store:
         looking = Top(store, HealthCheck(lambda: store.settings).look)
-        try:
-            if once or as_json:
-                from checkout_cli.commands.top.view import show_top
+        if once or as_json:
+            from checkout_cli.commands.top.view import show_top
 
-                look = looking.look()
-                show_top(look, as_json=as_json)
-                raise typer.Exit(look.snapshot.health.exit_code)
-            from checkout_cli.commands.top.screen_view import needs_terminal, run
+            look = looking.look()
+            show_top(look, as_json=as_json)
+            return look.snapshot.health
+        from checkout_cli.commands.top.screen_view import needs_terminal, run
 
-            needs_terminal(logs_to_stderr=bool(store.settings.debug and not store.settings.log_file))
-            run(looking.look, interval)
-        except KeyboardInterrupt:
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        needs_terminal(logs_to_stderr=bool(store.settings.debug and not store.settings.log_file))
+        run(looking.look, interval)
+    return None

@@ -10,7 +10,7 @@ from rich.text import Text
 from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import MINUTES
 from checkout_cli.commands.health.view import STYLES, health_rows, next_steps, sessions_text
-from checkout_cli.commands.memory.show import Memory
+from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.memory.view import bar, full_in, signed_size
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.sessions.view import expiry, summary
@@ -112,7 +112,7 @@ def _head(health: HealthReport, notes: Sequence[str]) -> Lines:
     return [title, *tiers, *(_line("wrong", safe(problem)) for problem in wrong), *steps]
 
 
-def _memory(servers: Sequence[Memory], room: Room) -> Lines:
+def _memory(servers: Sequence[MemoryLook], room: Room) -> Lines:
     lines = []
     for memory in servers:
         line = _line("redis uses")
@@ -132,7 +132,7 @@ def _fullness_style(fullness: float) -> str:
     return "red" if fullness >= 0.9 else "yellow" if fullness >= 0.75 else "green"
 
 
-def _memory_words(memory: Memory) -> list[str]:
+def _memory_words(memory: MemoryLook) -> list[str]:
     whole = "" if memory.reference is None else f" of {size(memory.reference)}"
     words = [size(memory.counted) + whole]
     if memory.limit is None:

@@ -21,7 +21,6 @@ from checkout_cli.commands.top.top import TopLook
 from checkout_cli.commands.top.view import show_top
 from checkout_cli.errors import InvalidInput
 from checkout_cli.jobs.background import Background
-from checkout_cli.jobs.interruption import interruptible
 from checkout_cli.terminal.keyboard import ESCAPE, GONE, Keyboard
 from checkout_cli.terminal.output import console, is_terminal
 
@@ -57,13 +56,13 @@ def needs_terminal(*, logs_to_stderr: bool) -> None:
 
 
 def run(look: Callable[[], TopLook], every: float) -> None:
-    """Show a look every so many seconds until a key ends it; raises ``KeyboardInterrupt`` for Ctrl-C and SIGTERM.
+    """Show a look every so many seconds until a key ends it.
 
     The last frame stays on the terminal, whatever ends it.
     """
     screen = Screen(look, every)
     try:
-        with interruptible(), Keyboard() as keyboard:
+        with Keyboard() as keyboard:
             screen.run(keyboard)
     finally:
         if screen.last is not None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import Snapshot, snapshot
-from checkout_cli.commands.memory.show import COMMAND, SHORTEST_SPAN, Memory, growth_between, memory_of, reading_of
+from checkout_cli.commands.memory.show import COMMAND, SHORTEST_SPAN, MemoryLook, growth_between, reading_of
 from checkout_cli.commands.sessions.ending_soon import EndingSoon, ending_soon
 from checkout_cli.commands.slowlog.slowlog import ShapeTotal, SlowLogReport, slow_log
 from checkout_cli.errors import CheckoutError
@@ -32,7 +32,7 @@ class TopLook:
     """One look. Where there is no ``slow`` or no ``ending``, ``why_…`` says why; both are empty with Redis away."""
 
     snapshot: Snapshot
-    memory: tuple[Memory, ...] = ()
+    memory: tuple[MemoryLook, ...] = ()
     slow: tuple[ShapeTotal, ...] | None = None
     why_no_slow: str = ""
     ending: EndingSoon | None = None
@@ -63,7 +63,7 @@ class Top:
             ending, why_no_ending = _tried(lambda: ending_soon(self._store, SHOWN, use_redis=use_redis))
         return TopLook(seen, memory, None if slow is None else _slowest(slow), why_no_slow, ending, why_no_ending)
 
-    def _memory(self, place: str, info: Info, now: int) -> Memory:
+    def _memory(self, place: str, info: Info, now: int) -> MemoryLook:
         reading = reading_of(info, now)
         readings = self._readings.setdefault(place, deque())
         while readings and (readings[0].run != reading.run or now - readings[0].taken_at > GROWTH_WINDOW):
@@ -72,7 +72,8 @@ class Top:
         if earlier is None or reading.seconds_since(earlier) < SHORTEST_SPAN:
             earlier = self._last_look.previous(COMMAND, place) or earlier
         readings.append(reading)
-        return memory_of(place, info, *growth_between(earlier, reading))
+        growth, no_growth = growth_between(earlier, reading)
+        return MemoryLook.of(place, info, growth=growth, no_growth=no_growth)
 
 
 def _slowest(report: SlowLogReport) -> tuple[ShapeTotal, ...]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from checkout_cli.commands.health.snapshot import MINUTES
 from checkout_cli.commands.health.view import document as health_document
-from checkout_cli.commands.memory.show import Memory
+from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.sessions.view import summary
 from checkout_cli.commands.slowlog.slowlog import ShapeTotal
 from checkout_cli.commands.stats.stats import StatisticsLook
@@ -53,7 +53,7 @@ def document(look: TopLook) -> dict[str, Any]:
     }
 
 
-def _memory(memory: Memory) -> dict[str, Any]:
+def _memory(memory: MemoryLook) -> dict[str, Any]:
     return {
         "server": memory.place,
         "usedBytes": memory.used,

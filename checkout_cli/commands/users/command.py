@@ -10,19 +10,15 @@ from checkout_cli.arguments.context import (
     DEFAULT_TIMEOUT,
     JsonOption,
     OutputOption,
+    Report,
     RevealOption,
     TimeoutOption,
     audit,
     context_of,
     output_of,
 )
-from checkout_cli.errors import ExitCode
 
-app = typer.Typer(
-    help="See how users' checkouts went of late.\n\nExample: checkoutctl users list",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -41,8 +37,6 @@ def list_(
 
     Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
     says at which --cursor to go on. Only Redis knows users.
-
-    Example: checkoutctl users list --limit 200 --output csv
     """
     from checkout_cli.commands.users.users import list_users
     from checkout_cli.commands.users.view import show_list
@@ -62,13 +56,11 @@ def show(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+) -> Report:
     """Show what is tracked of a user: checkouts started, completed and failed, the last status, when seen.
 
     The beginning of an id is enough where no other user has it. Exit code 3 where nothing is tracked, and 1 where
     another program keeps something else there.
-
-    Example: checkoutctl users show 4645c59d
     """
     from checkout_cli.commands.users.users import show_user as find
     from checkout_cli.commands.users.view import show_user
@@ -78,5 +70,4 @@ def show(
     if reveal:
         audit("users show", "one user")
     show_user(found, as_json=as_json, reveal=reveal)
-    if found.user.problem is not None:
-        raise typer.Exit(ExitCode.FINDING)
+    return found

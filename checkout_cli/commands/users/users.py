@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from checkout_cli.domain.users import FIRST_CURSOR, LARGEST_STEP, User, Users
-from checkout_cli.errors import InvalidInput, RedisUnavailable, UserNotFound
+from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -47,6 +47,11 @@ class FoundUser:
     user: User
     now: int
     enabled: bool
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A finding where another program keeps something else there."""
+        return ExitCode.OK if self.user.problem is None else ExitCode.FINDING
 
 
 def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CURSOR) -> UserList:

@@ -18,7 +18,7 @@ import redis
 from redis.sentinel import SentinelManagedConnection
 
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -288,11 +288,9 @@ def _alert(error: BaseException) -> str:
 
 def tls_cause(error: BaseException) -> ssl.SSLError | SpokenInPlain | None:
     """The failure of TLS that a driver's error comes from, if it does."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, (ssl.SSLError, SpokenInPlain)) and not isinstance(cause, TimeoutError):
             return cause
-        cause = cause.__cause__ or cause.__context__
     return None
 
 

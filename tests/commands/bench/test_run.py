@@ -164,7 +164,7 @@ def test_another_machine_or_live_checkouts_are_a_shops(
 ) -> None:
     for number in range(sessions):
         store.create({}, checkout_id=f"{ID}{number}")
-    monkeypatch.setattr("checkout_cli.store.redis.tier.RedisTier.ping", lambda _: _away())
+    monkeypatch.setattr("checkout_cli.store.redis.admin.RedisAdmin.ping", lambda _: _away())
     assert run.examine(replace(settings, **changes)).is_production is is_production  # type: ignore[arg-type]
 
 

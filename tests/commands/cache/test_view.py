@@ -120,7 +120,7 @@ def test_what_an_answer_says_of_a_shopper_is_masked_in_every_format_unless_revea
             show_listing(listing(entry), output, reveal=reveal)
         for as_json in (False, True):
             show_entry(Found(entry, NOW, enabled=True), as_json=as_json, reveal=reveal)
-            show_replacement(change, dry_run=True, as_json=as_json, reveal=reveal)
+            show_replacement(change, as_json=as_json, reveal=reveal)
         printed = capsys.readouterr()
         return printed.out + printed.err + "".join(describe_replacement(change, reveal=reveal))
 
@@ -190,8 +190,8 @@ def test_an_invalidation_says_how_much_it_affects_and_whether_that_is_exact(
     affected = Invalidation("delivery", "from 5 to 10 km", count, exact, (KEY,) if count else (), done=True)
 
     assert describe_invalidation(affected)[0] == f"delivery charges from 5 to 10 km: {shown}"
-    show_invalidation(affected, dry_run=False, as_json=False)
+    show_invalidation(affected, as_json=False)
     assert capsys.readouterr().out == f"invalidated delivery charges from 5 to 10 km ({shown})\n"
-    show_invalidation(affected, dry_run=False, as_json=True)
+    show_invalidation(affected, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert (document["count"], document["exact"], document["invalidated"]) == (count, exact, True)

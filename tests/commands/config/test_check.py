@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.checks import Finding
 from checkout_cli.commands.config import check as config_check
-from checkout_cli.commands.config.check import Finding, check, is_loopback
+from checkout_cli.commands.config.check import check, is_loopback
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode
 from checkout_cli.files import env_file
@@ -59,7 +60,7 @@ def test_nothing_is_wrong_after_a_set_up(tmp_path: Path) -> None:
 )
 def test_a_bad_value_is_named_with_its_origin(tmp_path: Path, name: str, value: str) -> None:
     finding = only(findings_of(tmp_path, **{name: value}))
-    assert (finding.severity, finding.subject) == ("error", name)
+    assert (finding.status, finding.subject) == ("crit", name)
     assert "environment" in finding.fix
 
 
@@ -81,7 +82,7 @@ def test_all_bad_values_are_named_at_once(tmp_path: Path) -> None:
 )
 def test_a_name_that_looks_like_a_typing_mistake_is_a_warning(tmp_path: Path, wrong: str, right: str) -> None:
     finding = only(findings_of(tmp_path, f"{wrong}=1\n"))
-    assert (finding.severity, finding.subject, finding.fix) == ("warning", wrong, f"did you mean {right}?")
+    assert (finding.status, finding.subject, finding.fix) == ("warn", wrong, f"did you mean {right}?")
 
 
 @pytest.mark.parametrize("name", ["REDIS_INSIGHT_HOME", "CHECKOUT_CURRENCY", "STRIPE_KEY", "REDIS"])
@@ -92,20 +93,20 @@ def test_a_name_of_another_program_is_no_finding(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize(("name", "value"), [("REDIS_SENTINELS", "one:26379"), ("REDIS_DB", "1")])
 def test_what_a_cluster_does_not_have_is_an_error(tmp_path: Path, name: str, value: str) -> None:
     errors = [
-        found for found in findings_of(tmp_path, f"REDIS_MODE=cluster\n{name}={value}\n") if found.severity == "error"
+        found for found in findings_of(tmp_path, f"REDIS_MODE=cluster\n{name}={value}\n") if found.status == "crit"
     ]
     assert only(errors).subject == name
 
 
 def test_a_schema_beside_sqlite_is_one_error(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "CHECKOUT_DATABASE_SCHEMA=shop\n"))
-    assert (finding.severity, finding.subject) == ("error", "CHECKOUT_DATABASE_SCHEMA")
+    assert (finding.status, finding.subject) == ("crit", "CHECKOUT_DATABASE_SCHEMA")
     assert findings_of(tmp_path, DATABASE_URL="postgresql://localhost/shop") == []
 
 
 def test_a_url_to_another_machine_without_tls_is_a_warning(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "REDIS_URL=redis://:canary@cache/0\n"))
-    assert (finding.subject, finding.severity) == ("REDIS_URL", "warning")
+    assert (finding.subject, finding.status) == ("REDIS_URL", "warn")
     assert "rediss://" in finding.fix
     assert "canary" not in str(finding)
     assert findings_of(tmp_path, "REDIS_URL=rediss://:canary@cache/0\n") == []
@@ -116,7 +117,7 @@ def test_a_node_of_a_cluster_on_another_machine_without_tls_is_a_warning(tmp_pat
     text = "REDIS_MODE=cluster\nREDIS_CLUSTER_NODES=127.0.0.1:7001,10.0.0.2:7002\n"
     finding = only(findings_of(tmp_path, text))
     assert finding.subject == "REDIS_TLS"
-    assert "10.0.0.2" in finding.problem
+    assert "10.0.0.2" in finding.evidence
     assert findings_of(tmp_path, f"{text}REDIS_TLS=true\n") == []
 
 
@@ -132,18 +133,18 @@ def test_a_url_with_a_password_is_a_secret_of_its_file(tmp_path: Path) -> None:
     path.write_text("REDIS_URL=redis://:canary@localhost/0\n")
     path.chmod(0o644)
     finding = only(check(tmp_path, environ={}).findings)
-    assert "holds REDIS_URL" in finding.problem
+    assert "holds REDIS_URL" in finding.evidence
 
 
 @pytest.mark.parametrize("name", ["REDIS_TLS_CERT_FILE", "REDIS_TLS_KEY_FILE", "REDIS_TLS_SERVER_NAME"])
 def test_what_only_tls_uses_is_a_warning_without_it(tmp_path: Path, name: str) -> None:
     finding = only(findings_of(tmp_path, f"{name}=cert.pem\n"))
-    assert (finding.subject, finding.severity) == (name, "warning")
+    assert (finding.subject, finding.status) == (name, "warn")
 
 
 def test_the_sentinels_password_file_is_looked_at_too(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "REDIS_SENTINEL_PASSWORD_FILE=/no/such/file\n"))
-    assert (finding.subject, finding.severity) == ("REDIS_SENTINEL_PASSWORD_FILE", "error")
+    assert (finding.subject, finding.status) == ("REDIS_SENTINEL_PASSWORD_FILE", "crit")
 
 
 def test_a_broken_line_is_named_by_its_number_and_logged_by_nobody(
@@ -157,8 +158,8 @@ def test_a_broken_line_is_named_by_its_number_and_logged_by_nobody(
 
 def test_a_variable_that_is_set_twice_is_a_warning(tmp_path: Path) -> None:
     finding = only(findings_of(tmp_path, "REDIS_PORT=1\n# more\nREDIS_PORT=2\n"))
-    assert finding.severity == "warning"
-    assert "in lines 1 and 3" in finding.problem
+    assert finding.status == "warn"
+    assert "in lines 1 and 3" in finding.evidence
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such bits")
@@ -171,8 +172,8 @@ def test_a_file_that_others_can_read_is_a_warning_and_with_a_secret_an_error(tmp
         finding = next(item for item in check(tmp_path, environ={}).findings if item.subject == ".env.local")
         assert finding.fix == f"chmod 600 {path}"
         assert "canary" not in str(finding)
-        severities[text.partition("=")[0]] = str(finding.severity)
-    assert severities == {"REDIS_PORT": "warning", "REDIS_PASSWORD": "error", "DATABASE_URL": "error"}
+        severities[text.partition("=")[0]] = str(finding.status)
+    assert severities == {"REDIS_PORT": "warn", "REDIS_PASSWORD": "crit", "DATABASE_URL": "crit"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such bits")
@@ -195,7 +196,7 @@ def test_a_file_that_cannot_be_read_is_the_finding(tmp_path: Path, monkeypatch: 
     (tmp_path / ".env.local").write_text("REDIS_PORT=1\n")
     monkeypatch.setattr(Path, "read_text", denied)
     finding = only(list(check(tmp_path, environ={}).findings))
-    assert "Permission denied" in finding.problem
+    assert "Permission denied" in finding.evidence
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -214,14 +215,14 @@ def test_a_directory_or_what_is_not_text_is_the_finding(tmp_path: Path, content:
 def test_a_password_file_must_be_there_and_hold_one(tmp_path: Path) -> None:
     path = tmp_path / "password"
     missing = only(findings_of(tmp_path, REDIS_PASSWORD_FILE=str(path)))
-    assert "No such file" in missing.problem
+    assert "No such file" in missing.evidence
     path.write_text("")
     path.chmod(0o600)
-    assert "is empty" in only(findings_of(tmp_path, REDIS_PASSWORD_FILE=str(path))).problem
+    assert "is empty" in only(findings_of(tmp_path, REDIS_PASSWORD_FILE=str(path))).evidence
     path.write_text("canary\n")
     assert findings_of(tmp_path, REDIS_PASSWORD_FILE=str(path)) == []
     both = only(findings_of(tmp_path, REDIS_PASSWORD_FILE=str(path), REDIS_PASSWORD="canary"))
-    assert both.severity == "warning"
+    assert both.status == "warn"
 
 
 @pytest.mark.parametrize(
@@ -247,8 +248,8 @@ def test_plain_text_is_a_warning_only_to_another_machine(tmp_path: Path, host: s
 
 def test_certificates_must_be_there_and_be_used(tmp_path: Path) -> None:
     path = str(tmp_path / "ca.pem")
-    assert only(findings_of(tmp_path, REDIS_TLS="true", REDIS_TLS_CA_FILE=path)).severity == "error"
-    assert only(findings_of(tmp_path, REDIS_TLS_CA_FILE=path)).severity == "warning"
+    assert only(findings_of(tmp_path, REDIS_TLS="true", REDIS_TLS_CA_FILE=path)).status == "crit"
+    assert only(findings_of(tmp_path, REDIS_TLS_CA_FILE=path)).status == "warn"
 
 
 def test_a_life_longer_than_the_maximum_age_is_an_error(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_a_life_longer_than_the_maximum_age_is_an_error(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_is_one_line(tmp_path: Path, url: str, problem: str) -> None:
     (tmp_path / "text").write_text("a text")
     finding = only(findings_of(tmp_path, DATABASE_URL=url.format(directory=tmp_path)))
-    assert problem in finding.problem
+    assert problem in finding.evidence
     assert "canary" not in str(finding)
     assert finding.fix
     assert finding.fix != "checkoutctl config check"
@@ -283,14 +284,14 @@ def test_a_place_that_cannot_be_written_to_is_an_error(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     (tmp_path / "checkout.db").touch()
-    problem = only(findings_of(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/{place}")).problem
+    problem = only(findings_of(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/{place}")).evidence
     assert "read-only" in problem or "cannot be written to" in problem
 
 
 def test_a_missing_driver_is_an_error_with_its_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     finding = only(findings_of(tmp_path, DATABASE_URL="postgresql://shop@db/shop"))
-    assert "driver" in finding.problem
+    assert "driver" in finding.evidence
     assert finding.fix.startswith("pip install")
 
 
@@ -320,4 +321,4 @@ def test_a_place_that_may_not_be_looked_at_is_a_finding(tmp_path: Path, monkeypa
     for method in ("exists", "is_dir"):
         monkeypatch.setattr(Path, method, denied)
     findings = list(config_check._database_findings(Settings(database_url=f"sqlite:///{tmp_path}/checkout.db")))
-    assert "Permission denied" in only(findings).problem
+    assert "Permission denied" in only(findings).evidence

@@ -47,7 +47,7 @@ def test_check_exits_with_the_worst_finding(checkoutctl: Checkoutctl) -> None:
     done = checkoutctl("config", "check", "--json", env={"REDIS_PORT": "70000", "REDIS_DB": "-1"})
     assert done.returncode == 78
     answer = json.loads(done.stdout)
-    assert answer["status"] == "error"
+    assert answer["status"] == "crit"
     assert [finding["setting"] for finding in answer["findings"]] == ["REDIS_PORT", "REDIS_DB"]
 
 

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from checkout_cli.commands.config.check import ConfigReport, Finding, Severity
+from checkout_cli.checks import Finding, Status
+from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.commands.config.view import show_report, show_settings, write_report, write_settings
 from checkout_cli.config.settings import VARIABLES, Origin, Resolved
 
 PASSWORD = Resolved(VARIABLES["redis_password"], "canary", Origin.ENVIRONMENT)
 LIFE = Resolved(VARIABLES["session_ttl"], 1800.0, Origin.DEFAULT)
 WRONG = Resolved(VARIABLES["redis_port"], 6379, Origin.ENV, "REDIS_PORT (from .env) is 'abc'")
-WARNING = Finding(Severity.WARNING, "REDIS_TLS", "off", "set REDIS_TLS=true")
+WARNING = Finding(Status.WARN, "off", "set REDIS_TLS=true", subject="REDIS_TLS")
 
 
 def test_secrets_are_masked_and_numbers_plain(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +45,7 @@ def test_no_finding_is_no_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_status_is_that_of_the_worst_finding(capsys: pytest.CaptureFixture[str]) -> None:
-    error = replace(WARNING, severity=Severity.ERROR)
-    for findings, status in (((), "ok"), ((WARNING,), "warning"), ((WARNING, error), "error")):
+    error = replace(WARNING, status=Status.CRIT)
+    for findings, status in (((), "ok"), ((WARNING,), "warn"), ((WARNING, error), "crit")):
         write_report(ConfigReport(findings))
         assert json.loads(capsys.readouterr().out)["status"] == status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import shutil
@@ -11,20 +10,22 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from checkout_cli.commands.doctor import connection, troubles
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
+from checkout_cli.commands.doctor import connection
 from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.ping import explain
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.inspection import Info
 from checkout_cli.servers.installation import Program
 from checkout_cli.servers.machine import user_name
 from tests.support.cluster import Cluster
-from tests.support.doctoring import FakeMachine, at, finding
+from tests.support.doctoring import DEBIAN, FakeMachine, at, finding
 from tests.support.odd_servers import OddServer
 from tests.support.ports import free_port
 from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
@@ -34,7 +35,7 @@ StartServer = Callable[..., ValkeyServer]
 
 @pytest.fixture(autouse=True)
 def _no_servers_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(troubles, "_USUAL_PORTS", ())
+    monkeypatch.setattr(explain, "_USUAL_PORTS", ())
 
 
 @pytest.fixture
@@ -84,11 +85,12 @@ def test_a_redis_that_answers_is_told_with_its_stages(settings: Settings, tmp_pa
 def test_nothing_listens_and_nothing_is_installed(tmp_path: Path, machine: FakeMachine) -> None:
     found = finding(at(free_port()), "connect", tmp_path, machine=machine)
     assert (found.status, found.numbers["trouble"], found.numbers["stage"]) == (Status.CRIT, "not installed", "TCP")
-    assert "checkoutctl setup --check" in found.fix
+    assert found.fix.startswith("start a server on port")
+    assert found.fix.endswith("apt-get install -y redis-server && systemctl enable --now redis-server")
 
 
 def test_nothing_listens_and_a_server_is_installed(tmp_path: Path, machine: FakeMachine) -> None:
-    machine.installed = (Program("redis-server", "/usr/bin/redis-server"),)
+    machine.installation = replace(DEBIAN, programs=(Program("redis-server", "/usr/bin/redis-server"),))
     found = finding(at(free_port()), "connect", tmp_path, machine=machine)
     assert found.numbers["trouble"] == "not running"
     assert "/usr/bin/redis-server is installed" in found.evidence
@@ -121,7 +123,7 @@ def test_a_port_in_a_title_on_which_nothing_answers_is_no_redis(tmp_path: Path, 
 def test_a_redis_on_another_address_of_the_same_port(tmp_path: Path, machine: FakeMachine) -> None:
     port = free_port()
     machine.run(77, "redis-server")
-    machine.listen(port, pid=77, address="0A00000A")
+    machine.listen(port, pid=77, address="10.0.0.10")
     found = finding(at(port), "connect", tmp_path, machine=machine)
     assert found.numbers["trouble"] == "wrong address"
     assert "REDIS_HOST=10.0.0.10 checkoutctl ping" in found.fix
@@ -241,7 +243,7 @@ def tls(valkey_server: StartServer, tmp_path: Path) -> Callable[[int], tuple[Val
         ]
         server = valkey_server("--tls-port", str(port), "--tls-auth-clients", "no", *files, kind=RedisServer)
         settings = at(port, "localhost", redis_tls=True, redis_tls_ca_file=str(certificate))
-        return server, dataclasses.replace(settings, timeout=2.0)
+        return server, replace(settings, timeout=2.0)
 
     return start
 
@@ -262,22 +264,22 @@ def test_tls_troubles_are_told_apart(tls: Callable[[int], tuple[ValkeyServer, Se
     assert finding(settings, "connect", tmp_path).status is Status.OK
     assert "TLS" in finding(settings, "connect", tmp_path).numbers["stagesMs"]
 
-    plain_to_tls = dataclasses.replace(settings, redis_tls=False, redis_tls_ca_file="")
+    plain_to_tls = replace(settings, redis_tls=False, redis_tls_ca_file="")
     found = finding(plain_to_tls, "connect", tmp_path)
     assert found.numbers["trouble"] == "TLS mismatch"
     assert "REDIS_TLS=true" in found.fix
 
-    tls_to_plain = dataclasses.replace(settings, redis_port=server.port)
+    tls_to_plain = replace(settings, redis_port=server.port)
     found = finding(tls_to_plain, "connect", tmp_path)
     assert found.numbers["trouble"] == "TLS mismatch"
     assert "REDIS_TLS=false" in found.fix
 
-    untrusted = dataclasses.replace(settings, redis_tls_ca_file="")
+    untrusted = replace(settings, redis_tls_ca_file="")
     found = finding(untrusted, "connect", tmp_path)
     assert (found.numbers["trouble"], found.numbers["stage"]) == ("certificate", "TLS")
     assert "REDIS_TLS_CA_FILE" in found.fix
 
-    wrong_name = dataclasses.replace(settings, redis_host="127.0.0.1")
+    wrong_name = replace(settings, redis_host="127.0.0.1")
     assert finding(wrong_name, "connect", tmp_path).numbers["trouble"] == "certificate"
     assert finding(wrong_name, "certificate", tmp_path).status is Status.SKIPPED
 
@@ -325,24 +327,24 @@ def test_a_silent_foreign_process_makes_no_hung_redis_of_it(tmp_path: Path) -> N
 def test_a_container_is_named_by_its_published_port(tmp_path: Path, machine: FakeMachine) -> None:
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
         machine.run(55, "docker-proxy", user=0)
-        machine.listen(port, pid=55, user=0)
+        machine.listen(port, pid=55)
         found = finding(at(port), "port-in-use", tmp_path, machine=machine)
     assert f"docker ps --filter publish={port}" in found.fix
 
 
 def test_a_process_that_only_root_may_see_is_told_with_its_user(tmp_path: Path, machine: FakeMachine) -> None:
+    machine.owner = 0
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
-        machine.listen(port, user=0)
+        machine.listen(port)
         found = finding(at(port), "port-in-use", tmp_path, machine=machine)
     assert found.status is Status.CRIT
     assert "a process of user root holds" in found.evidence
     assert found.fix.startswith("sudo ss -ltnp")
 
 
-def test_without_proc_the_command_to_find_out_is_told(
+def test_where_nobody_may_see_it_the_command_to_find_out_is_told(
     tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.path("proc/net/tcp").unlink()
     with listener(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
         assert "lsof -nP" in finding(at(port), "port-in-use", tmp_path, machine=machine).fix
         monkeypatch.setattr(FakeMachine, "platform", "win32")
@@ -353,7 +355,7 @@ def test_another_address_of_the_machine_on_the_same_port_is_not_blamed(
     settings: Settings, tmp_path: Path, machine: FakeMachine
 ) -> None:
     machine.run(55, "nginx")
-    machine.listen(settings.redis_port, pid=55, address="0A00000A")
+    machine.listen(settings.redis_port, pid=55, address="10.0.0.10")
     assert "nginx" not in finding(settings, "port-in-use", tmp_path, machine=machine).evidence
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.servers.machine import Room
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.doctoring import FakeMachine, finding

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor import check as checks
-from checkout_cli.commands.doctor.check import CHECKS, Finding, Group, Need, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import CHECKS, Group, Need
 from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks, chosen, examine
-from checkout_cli.commands.doctor.patient import Skip
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
 from checkout_cli.servers.inspection import Inspector
@@ -191,7 +191,7 @@ def test_a_check_declares_every_command_that_it_asks(
     examined(store.settings, tmp_path, name)
     if name == "capability":
         return  # it tries what others need
-    assert AskedFor.commands - {"info"} <= set(all_checks()[name].needs)  # INFO is asked for the counters of all
+    assert AskedFor.commands - {"info"} <= set(all_checks()[name].named_needs)  # INFO is asked for the counters of all
 
 
 @pytest.mark.parametrize("odd", [name for name in ODD_SERVERS if name.startswith(("no ", "denied "))], indirect=True)

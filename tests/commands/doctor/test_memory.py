@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.commands.doctor.memory import (
     eviction_policy,
     expiry_lag,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.commands.doctor.examination import chosen, examine
 from checkout_cli.files.last_look import LastLook
 from tests.support.odd_servers import ODD_SERVERS, OddServer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.ping.ping import Connected, PingSummary
 from checkout_cli.config.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.doctoring import at, examined, finding

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.cleanup.expired import clean_up
-from checkout_cli.commands.doctor.check import Finding, Status
 from checkout_cli.commands.sessions.index_adoption import adopt_index
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, claim_key

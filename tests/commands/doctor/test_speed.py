@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Status
+from checkout_cli.checks import Status
 from checkout_cli.commands.doctor.speed import fork
 from checkout_cli.servers.embedded import HOST
 from tests.support.doctoring import Told, at, finding

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from checkout_cli.commands.doctor.check import Check, Finding, Group, Status, crit, ok, warn
+from checkout_cli.checks import Finding, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks
 from checkout_cli.commands.doctor.view import show_examination, show_explanations
 
@@ -71,4 +72,4 @@ def test_an_explanation_names_the_check_and_what_it_needs(name: str, capsys: pyt
     out = capsys.readouterr().out
     assert out.startswith(f"{name} (")
     assert check.title in out
-    assert all(need in out for need in check.needs)
+    assert all(need in out for need in check.named_needs)

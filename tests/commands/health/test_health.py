@@ -13,11 +13,12 @@ import pytest
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.cleanup.expired import clean_up
-from checkout_cli.commands.health.health import GRACE, HealthCheck, HealthReport, RedisMemory, Status
+from checkout_cli.commands.health.health import GRACE, HealthCheck, HealthReport, Status
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import heartbeat_key
+from checkout_cli.servers.memory import Memory
 from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
@@ -275,8 +276,8 @@ def test_a_full_redis_that_may_not_evict_does_not_serve(store: CheckoutStore, va
 
 @pytest.mark.parametrize(("policy", "evicts"), [("noeviction", False), ("allkeys-lru", True), ("volatile-ttl", True)])
 def test_every_policy_but_noeviction_throws_sessions_away(policy: str, evicts: bool) -> None:
-    assert RedisMemory(used=10, maximum=10, policy=policy).evicts_sessions is evicts
-    assert RedisMemory(used=10, maximum=10, policy=policy).refuses_writes is not evicts
+    assert Memory("here", used=10, limit=10, policy=policy).evicts_sessions is evicts
+    assert Memory("here", used=10, limit=10, policy=policy).refuses_writes is not evicts
 
 
 def test_watching_looks_again_until_stopped_and_sees_what_changed(store: CheckoutStore) -> None:

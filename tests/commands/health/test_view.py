@@ -10,7 +10,6 @@ import pytest
 from checkout_cli.commands.health.health import (
     HealthReport,
     RedisHealth,
-    RedisMemory,
     SessionsHealth,
     Status,
     TierHealth,
@@ -18,6 +17,7 @@ from checkout_cli.commands.health.health import (
 from checkout_cli.commands.health.view import document, show_health, show_watch, statistics_document
 from checkout_cli.errors import ConfigurationError, RedisUnavailable
 from checkout_cli.jobs.heartbeat import Heartbeat
+from checkout_cli.servers.memory import Memory
 from checkout_cli.session import TierName
 from checkout_cli.store.database.external_writers import DAY, ExternalWrites
 from checkout_cli.store.records import Count, Totals
@@ -40,7 +40,7 @@ HEALTHY = HealthReport(
         True,
         0.0002,
         serving=True,
-        memory=RedisMemory(2**20, 2**28, "noeviction"),
+        memory=Memory("here", 2**20, 2**28, policy="noeviction"),
         cleanup=Heartbeat("2024-01-15T10:25:00.000Z", 0.1, True, 0),
     ),
     database=TierHealth(True, 0.0004),

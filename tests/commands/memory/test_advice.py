@@ -16,6 +16,7 @@ from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.keys import Family
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.servers.inspection import Info
+from checkout_cli.servers.memory import Memory
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
 
@@ -38,7 +39,10 @@ def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ) -> Advice:
         plain = {name: value for section in real.info.sections.values() for name, value in section.items()}
         plain |= fields
-        looked: Looked = replace(real, info=Info({"all": plain}), used=used, counted=used, forks=forks, sample=sample)
+        plain |= {"used_memory": str(used), "mem_not_counted_for_evict": "0"}
+        info = Info({"all": plain})
+        memory = None if used is None else Memory.of(real.place, info)
+        looked: Looked = replace(real, info=info, memory=memory, forks=forks, sample=sample)
         monkeypatch.setattr(memory_advice, "look", lambda _: Tuning((Step(looked, looked.limits),), asked=False))
         return advise(store, last or LastLook(tmp_path))
 
@@ -88,16 +92,16 @@ def test_fragmentation_takes_its_part_of_the_machine(pretend: Pretend) -> None:
 
 
 def test_sessions_are_never_evicted_unless_caches_have_much_of_it(pretend: Pretend) -> None:
-    sessions = Sample({Family.SESSIONS: 90, Family.DELIVERY: 10}, {Family.SESSIONS: (90, 90_000)})
+    sessions = Sample({Family.SESSIONS: 90, Family.DELIVERY: 10}, {Family.SESSIONS: 90_000})
     assert pretend(used=MEBIBYTE, sample=sessions).policy == "noeviction"
     cached = Sample(
         {Family.SESSIONS: 50, Family.DELIVERY: 50},
-        {Family.SESSIONS: (50, 50_000), Family.DELIVERY: (50, 50_000)},
+        {Family.SESSIONS: 50_000, Family.DELIVERY: 50_000},
     )
     found = pretend(used=MEBIBYTE, sample=cached)
     assert found.policy == "volatile-ttl"
     assert any("live checkouts as well" in reason for reason in found.reasons)
-    others = Sample({Family.OTHER: 100}, {Family.OTHER: (100, 1000)})
+    others = Sample({Family.OTHER: 100}, {Family.OTHER: 1000})
     found = pretend(used=MEBIBYTE, sample=others)
     assert found.policy == "noeviction"
     assert any("another program" in reason for reason in found.reasons)
@@ -136,5 +140,5 @@ def test_real_sessions_and_caches_are_told_apart(store: CheckoutStore) -> None:
     assert found.policy == "volatile-ttl"
     sample = found.now.steps[0].looked.sample
     assert sample is not None
-    assert sample.seen[Family.SESSIONS] == 30
-    assert sample.seen[Family.DELIVERY] == 30
+    assert sample.keys[Family.SESSIONS] == 30
+    assert sample.keys[Family.DELIVERY] == 30

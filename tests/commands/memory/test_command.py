@@ -109,8 +109,9 @@ def test_a_time_limit_ends_with_what_was_counted_and_the_cursor_of_the_rest(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
-def test_ctrl_c_shows_what_was_counted_and_exits_130(
-    store: CheckoutStore, valkey: ValkeyServer, checkoutctl: Checkoutctl
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_shows_what_was_counted_and_exits_130(
+    store: CheckoutStore, valkey: ValkeyServer, checkoutctl: Checkoutctl, number: signal.Signals
 ) -> None:
     with valkey.client(socket_timeout=10) as client:
         client.eval("for n = 1, 30000 do redis.call('SET', 'other:' .. n, 'x') end", 0)
@@ -119,7 +120,7 @@ def test_ctrl_c_shows_what_was_counted_and_exits_130(
         end = time.monotonic() + 15
         while client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"] < before + 2:
             assert time.monotonic() < end
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=10)
     shown = json.loads(output)
     assert process.returncode == 130

@@ -11,7 +11,7 @@ import redis as redis_driver
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.eviction import LARGEST_VALUE, EvictionRisk, eviction_risk, order_of
-from checkout_cli.commands.memory.show import Growth, Memory, MemoryReport, look_at_memory
+from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport, look_at_memory
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.keys import Family, session_key
@@ -19,7 +19,7 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.odd_servers import _until as wait_until
 from tests.support.servers import RedisServer, ValkeyServer
 
-FULL = Memory("here:1", used=1000, limit=1000, limit_known=True, policy="noeviction")
+FULL = MemoryLook("here:1", used=1000, limit=1000, limit_known=True, policy="noeviction")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def answers(server: ValkeyServer) -> bool:
         return False
 
 
-def look(redis: RedisAdmin, directory: Path, at: int) -> Memory:
+def look(redis: RedisAdmin, directory: Path, at: int) -> MemoryLook:
     report = look_at_memory(redis, clock=Clock(wall=lambda: at), last_look=LastLook(directory), random=Random(1))
     return report.servers[0]
 
@@ -145,7 +145,7 @@ def test_evictions_are_counted_since_the_last_look(own: tuple[ValkeyServer, Redi
         (replace(FULL, used=0, not_counted=50), None, "it does not grow"),
     ],
 )
-def test_minutes_until_full_are_a_number_or_a_reason(memory: Memory, minutes: float | None, why: str) -> None:
+def test_minutes_until_full_are_a_number_or_a_reason(memory: MemoryLook, minutes: float | None, why: str) -> None:
     assert memory.minutes_until_full == minutes
     assert memory.never_full == why
     assert memory.headroom is None or memory.headroom >= 0

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from checkout_cli.commands.memory import tune_view
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import MEBIBYTE, Limits
 from checkout_cli.commands.memory.outlook import Looked, look_at
 from checkout_cli.commands.memory.persist import Persisted
 from checkout_cli.commands.memory.tune import Step, Tuning
-from checkout_cli.commands.memory.tune_view import Consent, show_advice, show_tuning
-from checkout_cli.errors import CommandUnknown, InvalidInput
+from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
+from checkout_cli.errors import CommandUnknown
+from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import provider_of
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -22,7 +22,7 @@ def looked(store: CheckoutStore) -> Looked:
     """A server with 3 MiB in use, of a limit of 4."""
     found = look_at(store.redis.servers()[0])
     return replace(
-        found, limits=Limits(4 * MEBIBYTE, "noeviction", 5), used=3 * MEBIBYTE, counted=3 * MEBIBYTE, config_file=""
+        found, limits=Limits(4 * MEBIBYTE, "noeviction", 5), memory=Memory(found.place, 3 * MEBIBYTE), config_file=""
     )
 
 
@@ -101,16 +101,8 @@ def test_the_json_has_everything(looked: Looked, capsys: pytest.CaptureFixture[s
     assert found["servers"][0]["now"] is None
 
 
-def test_consent_shows_first_and_asks_a_person_only(
-    looked: Looked, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proposal_names_each_server_and_what_changes_there(looked: Looked) -> None:
     tuning = Tuning((Step(looked, Limits(8 * MEBIBYTE, "noeviction", 5)),), asked=True, persist=True)
-    assert Consent(yes=True, dry_run=False)(tuning)
-    assert not Consent(yes=True, dry_run=True)(tuning)
-    with pytest.raises(InvalidInput):
-        Consent(yes=False, dry_run=False)(tuning)
-    shown = capsys.readouterr().err
-    assert "maxmemory 4mb -> 8mb" in shown
+    shown = "\n".join(proposal(tuning))
+    assert f"{looked.place}: maxmemory 4mb -> 8mb" in shown
     assert "CONFIG REWRITE, which writes all that was changed" in shown
-    monkeypatch.setattr(tune_view, "confirm", lambda *_, **__: True)
-    assert Consent(yes=False, dry_run=False)(tuning)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.commands.memory.eviction import Checkouts, EvictionRisk
-from checkout_cli.commands.memory.show import Growth, Memory, MemoryReport
+from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport
 from checkout_cli.commands.memory.view import bar, show_memory
 from checkout_cli.keys import Family
 
 RISK = EvictionRisk(
     "of all keys, any first", 1000, False, Checkouts(500, 9000.5), Checkouts(20, 300), 4096, 25, {Family.SESSIONS: 25}
 )
-MEMORY = Memory(
+MEMORY = MemoryLook(
     "here:6379",
     used=600,
     limit=1000,
@@ -27,7 +27,7 @@ MEMORY = Memory(
 )
 
 
-def text(memory: Memory, capsys: pytest.CaptureFixture[str]) -> str:
+def text(memory: MemoryLook, capsys: pytest.CaptureFixture[str]) -> str:
     show_memory(MemoryReport(0, (memory,)), as_json=False)
     return capsys.readouterr().out
 
@@ -58,14 +58,14 @@ def test_a_person_sees_how_long_it_lasts_and_whom_it_hurts(capsys: pytest.Captur
         (replace(MEMORY, risk=replace(RISK, keys=0, families={})), "there are none, so writes are refused"),
     ],
 )
-def test_each_state_is_said_in_words(memory: Memory, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_state_is_said_in_words(memory: MemoryLook, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = text(memory, capsys)
     assert words in shown
     assert not {"nan", "inf", "None"} & set(shown.split())
 
 
 def test_json_has_every_number_with_its_unit_and_null_for_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    show_memory(MemoryReport(0, (MEMORY, Memory("there:1", 5, None, False)), ("away:1",)), as_json=True)
+    show_memory(MemoryReport(0, (MEMORY, MemoryLook("there:1", 5, None, False)), ("away:1",)), as_json=True)
     shown = capsys.readouterr()
     one, two = json.loads(shown.out)["servers"]
     assert (one["minutesUntilFull"], one["headroomBytes"], one["fullness"]) == (40.0, 400, 0.6)

@@ -69,12 +69,13 @@ def test_a_hung_server_exits_69_within_the_time_out(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
-def test_ctrl_c_prints_the_summary_and_exits_130(checkoutctl: Checkoutctl) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_prints_the_summary_and_exits_130(checkoutctl: Checkoutctl, number: signal.Signals) -> None:
     process = checkoutctl.start("ping", "--count", "0", "--interval", "60")
     assert process.stdout is not None
     first = [process.stdout.readline(), process.stdout.readline()]
     assert first[1].startswith("answer 1: ")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     rest, errors = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "1 sent, 1 answered" in rest

@@ -118,5 +118,5 @@ def test_addresses_of_both_kinds_are_understood(tmp_path: Path) -> None:
 def test_a_host_beside_the_sentinels_and_sentinels_elsewhere_without_tls_are_findings(tmp_path: Path) -> None:
     found = check(tmp_path, environ={"REDIS_SENTINELS": "10.0.0.1:26379", "REDIS_HOST": "redis.example"}).findings
     assert [finding.subject for finding in found] == ["REDIS_TLS", "REDIS_HOST"]
-    assert "10.0.0.1" in found[0].problem
+    assert "10.0.0.1" in found[0].evidence
     assert check(tmp_path, environ={"REDIS_SENTINELS": "127.0.0.1:26379"}).findings == ()

@@ -354,7 +354,7 @@ def test_on_a_terminal_a_deletion_asks_and_creating_says_what_it_reads(
     refusing = start("delete", ID)
     refusing.expect_exact("Delete it for good? [y/N] ")
     refusing.sendline("n")
-    refusing.expect_exact("nothing was deleted")
+    refusing.expect_exact("nothing was changed")
     refusing.expect(pexpect.EOF)
     refusing.close()
     assert refusing.exitstatus == 1

@@ -76,7 +76,7 @@ def test_no_redis_is_a_finding_with_its_fix_and_the_rest_is_done(
     server.kill()
     done = checkoutctl("setup", "--yes", "--json", env={"REDIS_PORT": str(server.port)})
     answer = json.loads(done.stdout)
-    failed = [check for check in answer["checks"] if check["status"] == "failed"]
+    failed = [check for check in answer["checks"] if check["status"] == "crit"]
     assert done.returncode == 1
     assert [check["id"] for check in failed] == ["redis"]
     assert failed[0]["fix"]

@@ -8,16 +8,30 @@ from threading import Thread
 
 import pytest
 
-from checkout_cli.commands.setup.setup import Check, Machine, SetupReport, Sources, Status, look, run
+from checkout_cli.checks import Finding, Status
+from checkout_cli.commands.ping import explain
+from checkout_cli.commands.setup.setup import SetupReport, Sources, look, run
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode
-from checkout_cli.servers.installation import Program, system_of
+from checkout_cli.servers.installation import Installation, Program, system_of
+from tests.support.doctoring import FakeMachine
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
 DEBIAN = system_of("Linux", {"ID": "debian", "PRETTY_NAME": "Debian"})
-BARE = Machine(DEBIAN, (), root=True, service_manager=True)
-INSTALLED = Machine(DEBIAN, (Program("redis-server", "/usr/bin/redis-server", "7.0.15"),), False, True)
+BARE = Installation(DEBIAN, (), root=True, service_manager=True)
+INSTALLED = Installation(DEBIAN, (Program("redis-server", "/usr/bin/redis-server", "7.0.15"),), False, True)
+
+
+@pytest.fixture(autouse=True)
+def _no_servers_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "_USUAL_PORTS", ())
+
+
+def machine(directory: Path, installation: Installation) -> FakeMachine:
+    made = FakeMachine(directory)
+    made.installation = installation
+    return made
 
 
 def sources(directory: Path, settings: Settings | None = None, **environ: str) -> Sources:
@@ -31,22 +45,22 @@ def sources(directory: Path, settings: Settings | None = None, **environ: str) -
     return Sources(directory, {"timeout": 0.5}, environ)
 
 
-def set_up(place: Sources, machine: Machine = INSTALLED) -> SetupReport:
-    return run(place.plan(), place, machine=machine)
+def set_up(place: Sources, installation: Installation = INSTALLED) -> SetupReport:
+    return run(place.plan(), place, machine=machine(place.directory, installation))
 
 
-def check_of(report: SetupReport, name: str) -> Check:
-    return next(check for check in report.checks if check.id == name)
+def check_of(report: SetupReport, name: str) -> Finding:
+    return report.checks[name]
 
 
 def statuses(report: SetupReport) -> dict[str, str]:
-    return {check.id: str(check.status) for check in report.checks}
+    return {name: str(found.status) for name, found in report.checks.items()}
 
 
 def test_everything_is_set_up_and_proven(tmp_path: Path, settings: Settings, valkey: ValkeyServer) -> None:
     report = set_up(sources(tmp_path, settings))
     assert set(statuses(report).values()) <= {"ok", "skipped"}
-    assert {check.status for check in report.checks if check.id.startswith("probe")} == {Status.OK}
+    assert {found.status for name, found in report.checks.items() if name.startswith("probe")} == {Status.OK}
     assert report.exit_code == ExitCode.OK
     assert report.changed == (str(tmp_path / ".env.local"), "database schema")
     with valkey.client() as client:
@@ -72,15 +86,15 @@ def test_the_directory_of_the_database_is_created(tmp_path: Path, settings: Sett
 def test_looking_changes_nothing(tmp_path: Path, settings: Settings, valkey: ValkeyServer) -> None:
     place = sources(tmp_path, settings)
     before = sorted(tmp_path.rglob("*"))
-    report = look(place.plan(), place, machine=INSTALLED)
+    report = look(place.plan(), place, machine=machine(tmp_path, INSTALLED))
     assert sorted(tmp_path.rglob("*")) == before
     assert statuses(report) == {
         "server installed": "ok",
         "client installed": "skipped",
-        "env file": "failed",
+        "env file": "crit",
         "settings": "ok",
         "redis": "ok",
-        "database": "failed",
+        "database": "crit",
         "probe redis": "skipped",
         "probe database": "skipped",
         "probe memory": "skipped",
@@ -94,16 +108,16 @@ def test_looking_changes_nothing(tmp_path: Path, settings: Settings, valkey: Val
 def test_looking_after_a_set_up_finds_nothing(tmp_path: Path, settings: Settings) -> None:
     place = sources(tmp_path, settings)
     set_up(place)
-    assert look(place.plan(), place, machine=INSTALLED).exit_code == ExitCode.OK
+    assert look(place.plan(), place, machine=machine(tmp_path, INSTALLED)).exit_code == ExitCode.OK
 
 
 def test_without_a_redis_the_rest_is_set_up_and_the_fix_installs_one(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_cli.commands.setup.setup._USUAL_PORT", port := free_port())
+    monkeypatch.setattr(explain, "_USUAL_PORT", port := free_port())
     report = set_up(sources(tmp_path, settings, REDIS_PORT=str(port)), BARE)
     redis = check_of(report, "redis")
-    assert redis.status is Status.FAILED
+    assert redis.status is Status.CRIT
     assert redis.fix == ("apt-get update && apt-get install -y redis-server && systemctl enable --now redis-server")
     assert check_of(report, "env file").status is Status.OK
     assert check_of(report, "probe redis").status is Status.SKIPPED
@@ -115,7 +129,7 @@ def test_without_a_redis_the_rest_is_set_up_and_the_fix_installs_one(
 def test_a_redis_that_is_installed_has_only_to_be_started(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_cli.commands.setup.setup._USUAL_PORT", port := free_port())
+    monkeypatch.setattr(explain, "_USUAL_PORT", port := free_port())
     report = set_up(sources(tmp_path, settings, REDIS_PORT=str(port)), INSTALLED)
     assert check_of(report, "redis").fix == "sudo systemctl enable --now redis-server"
 
@@ -131,7 +145,7 @@ def test_a_wrong_password_is_named_as_such_and_never_shown(
     place = sources(tmp_path, settings, REDIS_PORT=str(server.port), REDIS_PASSWORD="canary")
     report = set_up(place, BARE)
     redis = check_of(report, "redis")
-    assert redis.status is Status.FAILED
+    assert redis.status is Status.CRIT
     assert "denies access" in redis.evidence
     assert "REDIS_PASSWORD" in redis.fix
     assert "apt-get" not in redis.fix
@@ -147,7 +161,7 @@ def test_a_redis_that_hangs_costs_no_more_than_the_timeout_and_needs_no_installa
         report = set_up(sources(tmp_path, settings, REDIS_PORT=str(server.port)), BARE)
     finally:
         server.resume()
-    assert "did not answer in time" in check_of(report, "redis").evidence
+    assert "did not answer within 0.5 s" in check_of(report, "redis").evidence
     assert "apt-get" not in check_of(report, "redis").fix
 
 
@@ -178,7 +192,7 @@ def test_a_port_where_something_else_listens_is_named(tmp_path: Path, settings: 
         report = set_up(sources(tmp_path, settings, REDIS_PORT=str(port)), BARE)
     redis = check_of(report, "redis")
     assert "is not Redis" in redis.evidence
-    assert "REDIS_PORT" in redis.fix
+    assert "who holds the port" in redis.fix
 
 
 @pytest.mark.parametrize(
@@ -197,7 +211,7 @@ def test_a_database_that_cannot_be_used_is_one_clear_line(
     (tmp_path / "text").write_text("this is no database, but a text that is long enough to be taken for one" * 20)
     report = set_up(sources(tmp_path, settings, DATABASE_URL=url.format(tmp_path=tmp_path)))
     database = check_of(report, "database")
-    assert database.status is Status.FAILED
+    assert database.status is Status.CRIT
     assert evidence in database.evidence
     assert "\n" not in database.evidence
     assert database.fix
@@ -231,5 +245,5 @@ def test_an_environment_file_that_cannot_be_written_stops_before_the_database(
 
 def test_postgresql_is_set_up_and_proven(tmp_path: Path, settings: Settings, postgres_url: str) -> None:
     place = sources(tmp_path, settings, DATABASE_URL=postgres_url)
-    assert {name: status for name, status in statuses(set_up(place)).items() if status == "failed"} == {}
+    assert {name: status for name, status in statuses(set_up(place)).items() if status == "crit"} == {}
     assert set_up(place).changed == ()

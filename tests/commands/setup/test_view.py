@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.setup.setup import Check, SetupReport, Status
+from checkout_cli.checks import crit, ok
+from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.commands.setup.view import document, show_plan, show_report
 from checkout_cli.files.env_file import EnvFilePlan
 
@@ -14,10 +15,7 @@ PLAN = EnvFilePlan(
 REPORT = SetupReport(
     looked_only=False,
     changed=("database schema",),
-    checks=(
-        Check("redis", Status.FAILED, "nothing listens", "sudo systemctl start redis"),
-        Check("database", Status.OK, "fine \x1b[2J"),
-    ),
+    checks={"redis": crit("nothing listens", "sudo systemctl start redis"), "database": ok("fine \x1b[2J")},
     next_steps=("checkoutctl health    (what each tier says)",),
 )
 
@@ -26,7 +24,7 @@ def test_a_failed_check_has_its_fix_below_it(capsys: pytest.CaptureFixture[str])
     show_report(REPORT)
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    position = next(number for number, line in enumerate(lines) if "failed" in line)
+    position = next(number for number, line in enumerate(lines) if "crit" in line)
     assert lines[position + 1].strip() == "→ sudo systemctl start redis"
     assert "checkoutctl health" in err
     assert "\x1b" not in out

@@ -158,7 +158,7 @@ def test_on_a_terminal_settling_asks(store: CheckoutStore, checkoutctl: Checkout
     conflict = make_conflict(store)
     words = checkoutctl.command("sync", "--resolve", conflict.write_id, "--keep", "database")
     environment = checkoutctl.environment | {"TERM": "dumb", "COLUMNS": "200"}
-    for answer, code, said in (("n", 1, "nothing was settled"), ("y", 0, "settled")):
+    for answer, code, said in (("n", 1, "nothing was changed"), ("y", 0, "settled")):
         asking = pexpect.spawn(words[0], words[1:], env=environment, timeout=15, dimensions=(24, 200))
         asking.expect_exact("Settle it for good? [y/N] ")
         asking.sendline(answer)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, SessionsHealth, Status, TierHealth
 from checkout_cli.commands.health.snapshot import Snapshot
-from checkout_cli.commands.memory.show import Memory
+from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.sessions.ending_soon import EndingSoon
 from checkout_cli.commands.top.frame_view import Room, frame
 from checkout_cli.commands.top.top import TopLook
@@ -135,7 +135,7 @@ def test_a_value_that_is_no_session_is_shown_as_such() -> None:
 
 
 def test_each_server_of_a_cluster_has_its_line() -> None:
-    two = tuple(Memory(f"h:{port}", 1 << 20, None, limit_known=True) for port in (1, 2))
+    two = tuple(MemoryLook(f"h:{port}", 1 << 20, None, limit_known=True) for port in (1, 2))
     text = shown(look_of(memory=two))
     assert "redis uses h:1  1.0 MiB, no limit" in text
     assert "redis uses h:2  1.0 MiB, no limit" in text

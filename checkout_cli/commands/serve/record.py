@@ -1,0 +1,18 @@
+from checkout_cli.commands.record import Command, Use
+
+RECORD = Command(
+    "serve",
+    place=70,
+    summary="Answer health checks, management requests and Prometheus.",
+    example="checkoutctl serve --port 8642",
+    uses=(
+        Use(
+            "",
+            "operator",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get,mget jobs:get,set",
+            "IDENTITY",
+            does=("health",),
+            run="--print-rules",
+        ),
+    ),
+)

@@ -1,0 +1,84 @@
+"""The memory of one Redis server, as INFO tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from checkout_cli.servers.inspection import Info
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One server's memory, in bytes; ``None`` is what it does not tell.
+
+    ``limit`` is ``None`` without one, ``system`` is all memory of its machine. ``not_counted`` does not count against
+    the limit. ``evicted`` is since the server's start.
+    """
+
+    place: str
+    used: int
+    limit: int | None = None
+    limit_known: bool = True
+    peak: int | None = None
+    resident: int | None = None
+    reported_fragmentation: float | None = None
+    system: int | None = None
+    not_counted: int = 0
+    policy: str = ""
+    evicted: int | None = None
+    is_replica: bool = False
+
+    @classmethod
+    def of(cls, place: str, info: Info, **more: Any) -> Self:
+        """What INFO tells; nothing is used where it tells nothing."""
+        return cls(
+            place=place,
+            used=info.integer("used_memory") or 0,
+            limit=info.integer("maxmemory") or None,
+            limit_known=info.integer("maxmemory") is not None,
+            peak=info.integer("used_memory_peak"),
+            resident=info.integer("used_memory_rss"),
+            reported_fragmentation=info.number("mem_fragmentation_ratio"),
+            system=info.integer("total_system_memory") or None,
+            not_counted=info.integer("mem_not_counted_for_evict") or 0,
+            policy=info.text("maxmemory_policy") or "",
+            evicted=info.integer("evicted_keys"),
+            is_replica=info.text("role") == "slave",
+            **more,
+        )
+
+    @property
+    def counted(self) -> int:
+        """What counts against the limit."""
+        return max(self.used - self.not_counted, 0)
+
+    @property
+    def reference(self) -> int | None:
+        """What it is full at: its limit, or without one all memory of its machine."""
+        return self.limit or self.system or None
+
+    @property
+    def fullness(self) -> float | None:
+        """The part of that which is used, 0 to 1, and above where it is over its limit."""
+        return None if self.reference is None else self.counted / self.reference
+
+    @property
+    def headroom(self) -> int | None:
+        """What is left below that; never less than nothing."""
+        return None if self.reference is None else max(self.reference - self.counted, 0)
+
+    @property
+    def fragmentation(self) -> float | None:
+        """What the machine gives it for each byte used; below 1, some of it is swapped out."""
+        return None if self.resident is None or not self.used else self.resident / self.used
+
+    @property
+    def evicts_sessions(self) -> bool:
+        """Whether it throws live sessions away when it is full: they all have a time to live."""
+        return self.policy not in {"", "noeviction"}
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether it is full, and may not throw anything away."""
+        return self.limit is not None and self.counted >= self.limit and not self.evicts_sessions
