@@ -568,9 +568,9 @@ def test_a_session_that_is_written_while_it_is_judged_stays(
     clock.advance(HOUR)
     store.create({}, checkout_id="session-1")
     store.redis.ask(("ZADD", INDEX, LONG_AGO, "session-1"))
-    writer, judged = another(), store.index.settle
+    writer, judged = another(), store.index.remove_expired
 
-    def settle_late(dead: list[Entry], living: list[Any]) -> int:
+    def settle_late(dead: list[Entry], living: list[Any] | tuple[()] = ()) -> int:
         writer.update("session-1", {"a": 1})
         return judged(dead, living)
 
