@@ -19,6 +19,7 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+WORST_FIRST = (Status.CRIT, Status.WARN, Status.OK, Status.SKIPPED)
 _SEVERITY = (Status.OK, Status.SKIPPED, Status.WARN, Status.CRIT)
 
 

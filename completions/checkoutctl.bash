@@ -25,14 +25,14 @@ _checkoutctl_place() {
     'sessions restore') options='--dry-run --json --timeout -h --help' valued='--timeout' operand='<files>' ;;
     'sessions extend') options='--by --json --timeout -h --help' valued='--by --timeout' operand='<ids>' ;;
     'sessions index') commands='check repair adopt' options='-h --help' ;;
-    'sessions index check') options='--json --timeout -h --help' valued='--timeout' ;;
+    'sessions index check') options='--cursor --max-seconds --json --timeout -h --help' valued='--cursor --max-seconds --timeout' ;;
     'sessions index repair') options='--fix-ttl --max-seconds -y --yes --dry-run --json --timeout -h --help' valued='--max-seconds --timeout' ;;
     'sessions index adopt') options='--force --max-seconds -y --yes --dry-run --json --timeout -h --help' valued='--max-seconds --timeout' ;;
     'sync') options='--dry-run --max-seconds --conflicts --limit --reveal --resolve --keep -y --yes -q --quiet --json --timeout -h --help' valued='--max-seconds --limit --resolve --keep --timeout' ;;
     'migrate') commands='plan run verify status' options='-h --help' ;;
-    'migrate plan') options='--rate --json --timeout -h --help' valued='--rate --timeout' ;;
-    'migrate run') options='--rate --restart --to --to-mode -q --quiet --json --timeout -h --help' valued='--rate --to --to-mode --timeout' ;;
-    'migrate verify') options='--sample --to --to-mode -q --quiet --json --timeout -h --help' valued='--sample --to --to-mode --timeout' ;;
+    'migrate plan') options='--rate --cursor --max-seconds --json --timeout -h --help' valued='--rate --cursor --max-seconds --timeout' ;;
+    'migrate run') options='--rate --restart --max-seconds --to --to-mode -q --quiet --json --timeout -h --help' valued='--rate --max-seconds --to --to-mode --timeout' ;;
+    'migrate verify') options='--sample --cursor --max-seconds --to --to-mode -q --quiet --json --timeout -h --help' valued='--sample --cursor --max-seconds --to --to-mode --timeout' ;;
     'migrate status') options='--json -h --help' ;;
     'cleanup') options='--expired --index --orphans --dry-run --max-seconds --batch -y --yes -q --quiet --json --timeout -h --help' valued='--max-seconds --batch --timeout' ;;
     'cache') commands='stats delivery coupon' options='-h --help' ;;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from tests.support.command import Checkoutctl
 from tests.support.odd_servers import OddServer, odd_server
-from tests.support.servers import REDIS_SERVER, FakeServer, PostgresServer, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, FakeServer, PostgresServer, RedisServer, ValkeyServer
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore
@@ -23,12 +24,41 @@ hypothesis.settings.register_profile("checkoutctl", deadline=None, database=None
 hypothesis.settings.load_profile("checkoutctl")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a test that is skipped fails: all that it needs is here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): without them it is skipped; .ci/run installs them")
+    config.addinivalue_line("markers", "mounts: it needs a mount namespace of its own, which takes root")
+    config.addinivalue_line("markers", "synchronous: SQLite waits for the disk at each commit, as it does for a shop")
+    config.addinivalue_line("markers", "registry: it needs npm's registry")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture: skip what needs a program that is not on the path, and name it."""
+    missing = {name for mark in item.iter_markers("needs") for name in mark.args if shutil.which(name) is None}
+    if missing:
+        pytest.skip(f"{' and '.join(sorted(missing))} not installed")
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test has logged travels between processes as UTF-8, and the ids of foreign programs may be none."""
     report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests end processes, and never cut the power: what SQLite waits for at each commit changes nothing here."""
+    if request.node.get_closest_marker("synchronous") is None:
+        monkeypatch.setattr("checkout_cli.store.database.engine.SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +73,6 @@ def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyS
 
 @pytest.fixture(scope="session")
 def _shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    if REDIS_SERVER is None:
-        pytest.skip("redis-server is not installed")
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     try:
         server.start()
@@ -60,7 +88,7 @@ def valkey(_shared_valkey: ValkeyServer) -> ValkeyServer:
     return _shared_valkey
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=["valkey", REDIS])
 def any_redis_server(request: pytest.FixtureRequest) -> ValkeyServer:
     """Each kind of server that we support and have here, shared and empty."""
     server: ValkeyServer = request.getfixturevalue(f"_shared_{request.param}")
@@ -74,7 +102,7 @@ def _shared_fake() -> Iterator[FakeServer]:
         yield server
 
 
-@pytest.fixture(params=["valkey", "redis", "fake"])
+@pytest.fixture(params=["valkey", REDIS, "fake"])
 def any_server_port(request: pytest.FixtureRequest) -> int:
     """The port of each kind of server, and of fakeredis, which does not tell who it is; shared and empty."""
     server: ValkeyServer | FakeServer = request.getfixturevalue(f"_shared_{request.param}")
@@ -102,7 +130,7 @@ def valkey_server(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
 
 @pytest.fixture
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OddServer]:
-    """The server of a name; every one with ``@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)``."""
+    """The server of a name; every one with ``@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)``."""
     with odd_server(request.param, tmp_path) as server:
         yield server
 

@@ -6,11 +6,11 @@ To write them again: ``checkoutctl completion show bash > completions/checkoutct
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -40,12 +40,9 @@ LINES = [
 """What is typed, and all that is offered then."""
 
 
-def shell_of(name: str) -> str:
-    """Where a shell is; not every laptop has them all."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+def needing(name: str, *values: object) -> Any:
+    """A parameter, a shell, and what goes with it; not every laptop has them all."""
+    return pytest.param(name, *values, marks=pytest.mark.needs(name))
 
 
 @pytest.fixture
@@ -71,15 +68,13 @@ def in_bash(line: str, environment: dict[str, str], directory: Path) -> set[str]
     """
     words = line.split(" ")
     file = str(COMPLETIONS / FILES["bash"])
-    return _said(
-        [shell_of("bash"), "--norc", "--noprofile", "-c", script, "bash", file, *words], environment, directory
-    )
+    return _said(["bash", "--norc", "--noprofile", "-c", script, "bash", file, *words], environment, directory)
 
 
 def in_fish(line: str, environment: dict[str, str], directory: Path) -> set[str]:
     """Through fish's own question for completions."""
     script = f"source {COMPLETIONS / FILES['fish']}; complete -C {_quoted(line)}"
-    said = _said([shell_of("fish"), "--no-config", "-c", script], environment, directory, whole_lines=True)
+    said = _said(["fish", "--no-config", "-c", script], environment, directory, whole_lines=True)
     return {offered.split("\t")[0] for offered in said}
 
 
@@ -97,10 +92,11 @@ def in_zsh(line: str, environment: dict[str, str], directory: Path) -> set[str]:
         true
     """
     file = str(COMPLETIONS / FILES["zsh"])
-    return _said([shell_of("zsh"), "-f", "-c", script, "zsh", file, *line.split(" ")], environment, directory)
+    return _said(["zsh", "-f", "-c", script, "zsh", file, *line.split(" ")], environment, directory)
 
 
 SHELLS = {"bash": in_bash, "fish": in_fish, "zsh": in_zsh}
+EACH = [needing(name) for name in SHELLS]
 
 
 def _said(command: list[str], environment: dict[str, str], directory: Path, *, whole_lines: bool = False) -> set[str]:
@@ -122,7 +118,7 @@ def test_each_file_is_what_the_command_writes(shell: str, name: str, checkoutctl
     assert stored == run.stdout, f"completions/{name} is out of date; write it again with:\n  {command}"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", EACH)
 @pytest.mark.parametrize(("line", "offered"), LINES, ids=[line for line, _ in LINES])
 def test_commands_options_and_fixed_values_are_offered_without_running_anything(
     shell: str, line: str, offered: set[str], environment: dict[str, str], tmp_path: Path
@@ -131,12 +127,13 @@ def test_commands_options_and_fixed_values_are_offered_without_running_anything(
     assert not (tmp_path / "ran").exists(), "checkoutctl was run"
 
 
+@pytest.mark.needs("fish")
 def test_fish_also_completes_a_value_behind_an_equals_sign(environment: dict[str, str], tmp_path: Path) -> None:
     assert in_fish("checkoutctl sessions list --status=pa", environment, tmp_path) == {"--status=paid"}
     assert in_fish("checkoutctl sessions restore --no=", environment, tmp_path) == set()
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", EACH)
 def test_ids_of_sessions_are_offered_where_one_is_wanted(
     shell: str, store: CheckoutStore, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -146,7 +143,7 @@ def test_ids_of_sessions_are_offered_where_one_is_wanted(
     assert found == {"session-0001", "session-0002"}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", EACH)
 def test_with_nothing_there_nothing_is_offered_and_nothing_said(
     shell: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -154,31 +151,37 @@ def test_with_nothing_there_nothing_is_offered_and_nothing_said(
     assert SHELLS[shell]("checkoutctl sessions show ", away, tmp_path) == set()
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", EACH)
 def test_files_are_offered_where_one_is_wanted(shell: str, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "all.undo").touch()
     assert "all.undo" in SHELLS[shell]("checkoutctl sessions restore al", environment, tmp_path)
 
 
-@pytest.mark.parametrize(("shell", "option"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
+@pytest.mark.parametrize(
+    ("shell", "option"), [needing("bash", "-n"), needing("zsh", "-n"), needing("fish", "--no-execute")]
+)
 def test_each_shell_accepts_its_file(shell: str, option: str) -> None:
-    done = subprocess.run([shell_of(shell), option, str(COMPLETIONS / FILES[shell])], capture_output=True, timeout=20)
+    done = subprocess.run([shell, option, str(COMPLETIONS / FILES[shell])], capture_output=True, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.needs("shellcheck")
 def test_shellcheck_finds_nothing() -> None:
-    done = subprocess.run([shell_of("shellcheck"), COMPLETIONS / FILES["bash"]], capture_output=True, text=True)
+    done = subprocess.run(["shellcheck", COMPLETIONS / FILES["bash"]], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize(("shell", "options"), [("bash", ["--norc"]), ("zsh", ["-f"]), ("fish", ["--no-config"])])
+@pytest.mark.parametrize(
+    ("shell", "options"),
+    [needing("bash", ["--norc"]), needing("zsh", ["-f"]), needing("fish", ["--no-config"])],
+)
 def test_tab_on_a_real_terminal_completes(
     shell: str, options: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
     file = COMPLETIONS / FILES[shell]
     load = {"zsh": f"autoload -Uz compinit; compinit -u -d {tmp_path}/dump; source {file}"}.get(shell, f"source {file}")
     terminal = pexpect.spawn(
-        shell_of(shell),
+        shell,
         [*options, "-i"],
         env=environment | {"TERM": "xterm"},
         cwd=str(tmp_path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -211,7 +210,7 @@ def test_without_halves_the_text_is_as_it_was() -> None:
     assert replaced(body) == body
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+@pytest.mark.needs("node")
 def test_real_javascript_writes_what_we_take_for_it_and_reads_what_we_write() -> None:
     cases = _drawn(FIELDS, 200)
     script = (

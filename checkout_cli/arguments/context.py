@@ -1,58 +1,25 @@
-"""What every command shares: the global options, and the settings that come of them."""
+"""The run of a command: its global options, and the settings and servers that come of them."""
 
 from __future__ import annotations
 
-import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
 from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from checkout_cli.config.settings import Settings
+    from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.admin import RedisAdmin
-
-DEFAULT_TIMEOUT = 2.0
-"""How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
-
-
-def number_of_seconds(seconds: float | None) -> float | None:
-    """NaN passes every comparison with a limit."""
-    if seconds is not None and math.isnan(seconds):
-        raise typer.BadParameter("nan is not a number of seconds")
-    return seconds
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
-TimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout", min=0.01, max=60, callback=number_of_seconds, help="Longest wait for one answer, in seconds."
-    ),
-]
-WatchOption = Annotated[
-    float | None,
-    typer.Option(
-        "--watch",
-        "-w",
-        min=0.5,
-        max=86_400,
-        callback=number_of_seconds,
-        help="Look again every so many seconds, until Ctrl-C.",
-    ),
-]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
-RevealOption = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]
-
-Output = Literal["table", "json", "ndjson", "csv", "ids"]
-OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Default: table.")]
 
 
 class Report(Protocol):
@@ -111,22 +78,43 @@ class Context:
         return closing(RedisAdmin(self.settings(timeout)))
 
 
-def context_of(typer_context: typer.Context) -> Context:
+_CURRENT: ContextVar[Context] = ContextVar("context")
+
+
+def begin(context: Context) -> None:
+    """This is the run from now on; the root command says so before any other begins."""
+    _CURRENT.set(context)
+
+
+def current() -> Context:
     """The run's :class:`Context`, as the root command made it."""
-    context = typer_context.obj
-    assert isinstance(context, Context)  # noqa: S101  (the root callback runs before every command)
-    return context
+    return _CURRENT.get()
 
 
-def output_of(output: Output | None, *, as_json: bool) -> Output:
-    """The shape of a list, of which ``--json`` is one.
+@contextmanager
+def bounded(
+    title: str, max_seconds: float | None = None, *, rate: float | None = None, quiet: bool = False
+) -> Iterator[BoundedRun]:
+    """A run of long work: behind the shop, with a bar for who watches."""
+    from checkout_cli.jobs import priority
+    from checkout_cli.jobs.bounded_run import BoundedRun
+    from checkout_cli.terminal.progress import progress
+
+    priority.give_way()
+    with progress(title, quiet=quiet) as advance:
+        yield BoundedRun(max_seconds=max_seconds, rate=rate, progress=advance)
+
+
+def only_with(typer_context: typer.Context, *options: str, what: str, given: bool) -> None:
+    """Refuse options that would be ignored, because what they are about was not asked for.
 
     Raises:
-        InvalidInput: both options were given, and differ.
+        InvalidInput: one of them was typed.
     """
-    if as_json and output not in {None, "json"}:
-        raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
-    return "json" if as_json else output or "table"
+    for option in options if not given else ():
+        source = typer_context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(f"--{option.replace('_', '-')} is about {what}", hint="leave it out")
 
 
 def audit(command: str, what: str) -> None:

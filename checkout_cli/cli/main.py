@@ -15,10 +15,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.arguments.context import Context
+from checkout_cli.arguments.context import Context, begin
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
-from checkout_cli.jobs.interruption import interruptible
 
 app = typer.Typer(
     name="checkoutctl",
@@ -43,7 +42,6 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    typer_context: typer.Context,
     redis_host: Annotated[str | None, typer.Option(help="Redis host (REDIS_HOST).")] = None,
     redis_port: Annotated[int | None, typer.Option(help="Redis port (REDIS_PORT).")] = None,
     redis_db: Annotated[int | None, typer.Option(help="Redis database number (REDIS_DB).")] = None,
@@ -69,7 +67,7 @@ def root(
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:
         flags["debug"] = "redis:*"
-    typer_context.obj = Context(flags, directory or Path.cwd())
+    begin(Context(flags, directory or Path.cwd()))
     if no_color:
         from checkout_cli.terminal.output import set_color
 
@@ -78,6 +76,8 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    from checkout_cli.jobs.interruption import interruptible
+
     _prepare_streams()
     if _COMPLETION in os.environ:
         from typer._completion_classes import completion_init

@@ -1,6 +1,6 @@
 """What a command's record is, and how the records of all commands are found.
 
-Each folder beside this file has a ``record.py`` with a ``RECORD``. The tree and its help, the completions, the roles
+Each folder beside this file has a ``RECORD`` in its ``__init__.py``. The tree and its help, the completions, the roles
 and their ACL rules, the table in the README and the runs that prove a role follow from these. The help reads them all,
 so they import nothing but this.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from checkout_cli import commands
@@ -40,27 +41,19 @@ class Use(NamedTuple):
     no_role: str = ""
 
 
-class Command:
+class Command(NamedTuple):
     """All that is said of a command in one place, its folder's.
 
     ``place`` orders the help: a ten begins a group. ``example`` is what the help begins with; ``examples`` are the same
     of the words below it, where it is more than these.
     """
 
-    def __init__(
-        self,
-        name: str,
-        place: int,
-        summary: str,
-        example: str,
-        uses: tuple[Use, ...],
-        examples: Mapping[str, str] | None = None,
-    ) -> None:
-        self.name, self.place, self.summary, self.example = name, place, summary, example
-        self.uses, self.examples = uses, examples or {}
-        for use in uses:
-            if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
-                raise ValueError(f"the record of {name} names a role that does not exist: {use.role!r}")
+    name: str
+    place: int
+    summary: str
+    example: str
+    uses: tuple[Use, ...]
+    examples: Mapping[str, str] = MappingProxyType({})
 
     def by_name(self) -> dict[str, Use]:
         """Its uses by what is typed after ``checkoutctl``."""
@@ -82,15 +75,16 @@ def record_of(name: str) -> Command:
     """The record of one command, without importing any other.
 
     Raises:
-        ValueError: there is none in its folder, or it is of another name.
+        ValueError: there is none in its folder, it is of another name, or names a role that does not exist.
     """
-    module = f"checkout_cli.commands.{name}.record"
-    try:
-        record: Command = import_module(module).RECORD
-    except ModuleNotFoundError as error:
-        raise ValueError(f"commands/{name} has no record.py ({error})") from error
+    record: Command | None = getattr(import_module(f"checkout_cli.commands.{name}"), "RECORD", None)
+    if record is None:
+        raise ValueError(f"commands/{name} has no record: a RECORD in its __init__.py")
     if record.name != name:
-        raise ValueError(f"commands/{name}/record.py has the record of {record.name}")
+        raise ValueError(f"commands/{name} has the record of {record.name}")
+    for use in record.uses:
+        if use.role not in {"reader", "operator"} and (use.role or not use.no_role):
+            raise ValueError(f"the record of {name} names a role that does not exist: {use.role!r}")
     return record
 
 

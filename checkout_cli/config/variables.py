@@ -49,11 +49,20 @@ class Resolved:
     ``via`` is the variable that it was taken from where that is another one: ``REDIS_URL``.
     """
 
+    SHOWN = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
+
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret
     origin: Origin
     problem: str | None = None
     via: str = ""
+
+    @property
+    def shown(self) -> Any:
+        """The value without secrets; ``None`` where it is wrong."""
+        if self.problem:
+            return None
+        return self.variable.masked(self.value) if isinstance(self.value, str) else self.value
 
     @property
     def is_set(self) -> bool:

@@ -63,6 +63,8 @@ class CacheCounts(msgspec.Struct, frozen=True):
     away. All but hits were computed.
     """
 
+    SHOWN = "reads hits=hit misses=miss stale errors=error *rates:4"
+
     hit: int = 0
     miss: int = 0
     stale: int = 0
@@ -72,6 +74,11 @@ class CacheCounts(msgspec.Struct, frozen=True):
     def reads(self) -> int:
         """All of them."""
         return self.hit + self.miss + self.stale + self.error
+
+    @property
+    def rates(self) -> dict[str, float | None]:
+        """The shares of all kinds."""
+        return {f"{name}Rate": self.rate(name) for name in OUTCOMES}
 
     def rate(self, name: str) -> float | None:
         """The share (0 to 1) of one kind, such as ``hit``; ``None`` where nobody read."""
@@ -85,6 +92,8 @@ OUTCOMES = CacheCounts.__struct_fields__
 class CallTimes(msgspec.Struct, frozen=True):
     """How long calls took, in seconds: what so many of a hundred did not exceed, right to a fifth."""
 
+    SHOWN = "count p50Ms=p50 p95Ms=p95 p99Ms=p99"
+
     count: int
     p50: float | None
     p95: float | None
@@ -96,6 +105,8 @@ class Minute(msgspec.Struct, frozen=True):
 
     ``unreadable`` is how many fields were no numbers; where the key is no hash at all, it is 1 and nothing is known.
     """
+
+    SHOWN = "minute@=start created completed failed cancelled updated unreadable"
 
     start: int
     created: int | None = None
@@ -116,6 +127,11 @@ class StatisticsReport(msgspec.Struct, frozen=True):
     ``why`` says why Redis was not the source; ``kept`` is for how many seconds Redis keeps a minute.
     """
 
+    SHOWN = (
+        "since@ source sourceReason=why keptSeconds=kept unreadable totals conversionRate=conversion:4 createTimes "
+        "updateTimes caches perMinute=minutes"
+    )
+
     source: Source
     now: int
     minutes: tuple[Minute, ...]
@@ -134,6 +150,11 @@ class StatisticsReport(msgspec.Struct, frozen=True):
     def unreadable(self) -> int:
         """What was skipped, because it was no number or no hash."""
         return sum(minute.unreadable for minute in self.minutes)
+
+    @property
+    def totals(self) -> dict[str, int | None]:
+        """Of every transition."""
+        return {name: self.total(name) for name in TRANSITIONS}
 
     def total(self, transition: str) -> int | None:
         """One of :data:`TRANSITIONS` over all minutes that know it; ``None`` where none does."""
@@ -198,7 +219,7 @@ class Statistics:
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
         """How reads of each of :data:`CACHES` went in those minutes.
 
-        In a cluster, the minutes of a server that is away are left out (``RedisTier.missing_servers``).
+        In a cluster, the minutes of a server that is away are left out (``RedisAdmin.missing_servers``).
 
         Raises:
             RedisUnavailable, AccessDenied, ConfigurationError: only Redis knows.

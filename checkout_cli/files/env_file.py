@@ -44,6 +44,8 @@ class EnvFilePlan:
     read it. ``obstacle`` says why the file cannot be written, where that is known beforehand.
     """
 
+    SHOWN = "path missing=added setInEnv=elsewhere difference"
+
     path: Path
     before: bytes | None
     after: bytes
@@ -194,6 +196,7 @@ def write(planned: EnvFilePlan) -> bool:
 
 def _replace(planned: EnvFilePlan) -> None:
     path = planned.path
+    path.parent.stat()  # a directory that is not there was mistyped, and is not made
     with private_file(path) as stream:
         stream.write(planned.after)
         stream.flush()

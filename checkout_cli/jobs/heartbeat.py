@@ -6,7 +6,8 @@ import logging
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import AccessDenied, CheckoutError, InvalidInput, RedisUnavailable
+from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -67,6 +68,22 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
     return beat_of(store.redis.value(heartbeat_key(job)))
+
+
+def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
+    """Where the last run stopped; at the first cursors where nobody knows, or they are none of ours.
+
+    Raises:
+        WrongKeyType: another program keeps something else there.
+    """
+    never = Heartbeat("", 0, finished=False, sessions=0)
+    try:
+        last = last_beat(store, job) or never
+        checked_cursor(last.cursor, scans)
+        checked_cursor(last.members)
+    except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: its server in a cluster is away
+        return never
+    return last
 
 
 def beat_of(reply: object) -> Heartbeat | None:

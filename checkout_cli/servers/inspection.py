@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
-from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.store.redis.commands import Command, decoded
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
-
-_T = TypeVar("_T")
 
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "masteruser", "primaryuser", "-pass")
 
@@ -196,27 +193,6 @@ class Inspector(KeyQuestions):
 
     def _config(self) -> dict[str, str]:
         return {name: value for name, value in self.server.config("*").items() if not name.endswith(_SECRET_SETTINGS)}
-
-
-def of_each_server(redis: RedisAdmin, ask: Callable[[Inspector], _T]) -> list[_T]:
-    """The answers of all servers: of a cluster, without those that are away (``RedisAdmin.missing_servers``).
-
-    Raises:
-        CommandDenied, CommandUnknown: a server refuses what is asked.
-        RedisUnavailable: no server answers.
-    """
-    answers: list[_T] = []
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            answers.append(ask(Inspector(server)))
-        except CommandUnknown:
-            raise
-        except RedisUnavailable as error:
-            away = error
-    if away is not None and not answers:
-        raise away
-    return answers
 
 
 def missing_grant(refusal: CheckoutError) -> str | None:

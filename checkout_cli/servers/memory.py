@@ -16,6 +16,8 @@ class Memory:
     the limit. ``evicted`` is since the server's start.
     """
 
+    SHOWN = "usedBytes=used maxBytes=limit policy"
+
     place: str
     used: int
     limit: int | None = None

@@ -16,13 +16,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar
 
 from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 SCHEMA_VERSION = 1
 """Of every JSON document that we print; raised when a field changes its meaning or goes away."""
@@ -33,12 +34,32 @@ _CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _style = {"color": True}
 
 
+class Placed(Protocol):
+    """Something of one server."""
+
+    @property
+    def place(self) -> str:
+        """Where that is."""
+
+
+S = TypeVar("S", bound=Placed)
+
+
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its title, and whether it holds numbers (aligned to the right)."""
+    """One column of a table: its title, and whether it holds numbers (aligned to the right).
+
+    A ``note`` is left out of a list in which it stands nowhere.
+    """
 
     title: str
     number: bool = False
+    note: bool = False
+
+
+def columns_of(*titles: str) -> tuple[Column, ...]:
+    """Columns by their titles: one that begins with ``#`` holds numbers, and one with ``?`` notes."""
+    return tuple(Column(title.lstrip("#?"), title.startswith("#"), title.startswith("?")) for title in titles)
 
 
 def set_color(wanted: bool) -> None:
@@ -116,15 +137,22 @@ def write_line(text: str = "") -> None:
     write(text + "\n")
 
 
-def write_json(document: dict[str, Any]) -> None:
-    """One JSON document, indented, with ``schemaVersion`` first."""
-    write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=True))
+def write_json(result: Any, **more: Any) -> None:
+    """One JSON document, indented, with ``schemaVersion`` first, and what else there is to say last."""
+    write_line(json.dumps(with_schema(result) | more, indent=2, ensure_ascii=True))
 
 
-def write_ndjson(documents: Iterable[dict[str, Any]]) -> None:
+def write_ndjson(results: Iterable[Any]) -> None:
     """One JSON document a line, written as they come."""
-    for document in documents:
-        write_line(json.dumps({"schemaVersion": SCHEMA_VERSION, **document}, ensure_ascii=True, separators=(",", ":")))
+    for result in results:
+        write_line(json.dumps(with_schema(result), ensure_ascii=True, separators=(",", ":")))
+
+
+def with_schema(result: Any) -> dict[str, Any]:
+    """A result as a whole document, with the version of our documents first."""
+    from checkout_cli.terminal.document import document  # which a ping without JSON need not load
+
+    return {"schemaVersion": SCHEMA_VERSION, **(result if isinstance(result, dict) else document(result))}
 
 
 def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -151,7 +179,7 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, 
     """A table on stdout: Rich on a terminal, else plain aligned text that is never cut."""
     cells = [["" if value is None else safe(value) for value in row] for row in rows]
     if is_terminal(sys.stdout):
-        show(_rich_table(columns, cells, title))
+        show(rich_table(columns, cells, title))
     else:
         write(_plain_table(columns, cells))
 
@@ -163,7 +191,21 @@ def show(renderable: RenderableType) -> None:
         sys.stdout.flush()
 
 
-def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title: str | None) -> RenderableType:
+def by_server(servers: Iterable[S]) -> Iterator[S]:
+    """What several servers say, one after the other, each under its name where there are several."""
+    several = list(servers)
+    for number, server in enumerate(several):
+        if number:
+            write_line()
+        if len(several) > 1:
+            write_line(safe(server.place))
+        yield server
+
+
+def rich_table(
+    columns: Sequence[Column], cells: Iterable[Sequence[str | Text]], title: str | None = None
+) -> RenderableType:
+    """The table that a terminal gets, for what stands among other things; cells may have a style."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -173,7 +215,7 @@ def _rich_table(columns: Sequence[Column], cells: Sequence[Sequence[str]], title
     for column in columns:
         table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(safe(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
 
 
@@ -203,14 +245,9 @@ def warn(text: str) -> None:
 
 
 def warn_if_partial(missing: Sequence[str]) -> None:
-    """Say which servers of a cluster did not answer, so that a list is only a part."""
+    """Say which servers of a cluster did not answer, so that this is only a part."""
     if missing:
-        warn(f"the list is partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
-
-
-def partial_document(missing: Sequence[str]) -> dict[str, Any]:
-    """The same as JSON."""
-    return {"partial": bool(missing), "missingServers": list(missing)}
+        warn(f"partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
 
 
 def report(error: CheckoutError, *, stage: str = "") -> None:

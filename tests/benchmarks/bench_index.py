@@ -12,6 +12,7 @@ import redis
 
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.sessions.index_adoption import adopt_index
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, SESSION_PREFIX
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.benchmarks.bench_cleanup import LOGGED_FROM
@@ -70,7 +71,7 @@ def of_the_rest(living: int) -> list[tuple[str, str]]:
         told.append(_count("count, before any clean-up", where.store))
         told.append(("newest page of a list", duration(once(lambda: next(where.store.index.newest())))))
         told.append(("health, peak memory", _memory(where, "health", "--json")))
-        seconds = once(lambda: clean_up(where.store, max_seconds=600))
+        seconds = once(lambda: clean_up(where.store, BoundedRun(max_seconds=600)))
         left = f"{client.scard(INDEX):,} members, {client.zcard(INDEX_BESIDE):,} entries"
         told.append(("first clean-up", f"{duration(seconds)}, leaves {left}"))
         told.append(_count("count, after it", where.store))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.forked import Module
 from tests.support.in_process import run_here
 
 ROOT = Path(__file__).parents[2]
@@ -31,16 +31,22 @@ class Party:
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        """``directory`` is where it runs, and where the file with its last words is."""
+        """``directory`` is where it runs, and where the file with its last words is.
+
+        ``command`` begins with a program, or it is a module of the tests and its arguments.
+        """
         self.name = name
         self._command = list(command)
         self._environment = {**environment, "PARTY": name, "PYTHONPATH": str(ROOT)}
         self._directory = directory
         self._words = directory / f"{name}.log"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Module | None = None
         self._is_ready = False
 
     def __enter__(self) -> Self:
+        if self._command[0].startswith("tests."):
+            self._process = Module(self._command, self._environment, self._directory, self._words)
+            return self
         with self._words.open("w", encoding="utf-8") as words:
             self._process = subprocess.Popen(
                 self._command,
@@ -97,13 +103,13 @@ class Party:
 
 
 class Operator:
-    """A person who types ``checkoutctl``: a process for each of the shop's calls. It answers as a party does."""
+    """A person who types ``checkoutctl``: a run of it for each of the shop's calls. It answers as a party does."""
 
     name = "checkoutctl"
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         """``directory`` is where the commands are typed."""
-        self._environment = {**environment, "PYTHONPATH": str(ROOT)}
+        self._environment = dict(environment)
         self._directory = directory
 
     def __call__(self, do: str, /, **arguments: Any) -> Any:
@@ -112,23 +118,10 @@ class Operator:
 
     def run(self, *arguments: str, given: str = "", codes: tuple[int, ...] = (DONE,)) -> str:
         """What a command says; an exit code that is none of these is a refusal."""
-        done = subprocess.run(
-            [sys.executable, "-m", "checkout_cli", *arguments],
-            env=self._environment,
-            cwd=self._directory,
-            input=given,
-            text=True,
-            encoding="utf-8",
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return _said(arguments, done.returncode, codes, done.stdout, done.stderr)
-
-    def run_here(self, *arguments: str, codes: tuple[int, ...] = (DONE,)) -> str:
-        """The same in the test's own process, where being another one does not matter."""
-        done = run_here(arguments, self._environment, self._directory)
-        return _said(arguments, done.code, codes, done.out, done.err)
+        done = run_here(arguments, self._environment, self._directory, given=given)
+        if done.code not in codes:
+            raise Refused(f"checkoutctl {' '.join(arguments)}: {done.code}: {done.err[-2000:]}")
+        return done.out
 
     def create(self, checkout_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         self.run("sessions", "create", "--file", "-", "--id", checkout_id, given=json.dumps(fields))
@@ -150,17 +143,11 @@ class Operator:
 
     def listed(self) -> list[str]:
         """The ids of all sessions."""
-        return self.run_here("sessions", "list", "--limit", "100000", "--output", "ids").split()
+        return self.run("sessions", "list", "--limit", "100000", "--output", "ids").split()
 
     def sync(self) -> None:
         """Let the servers have what they lack of each other."""
-        self.run_here("sync", "--quiet", codes=(DONE, FINDING))
-
-
-def _said(arguments: Sequence[str], code: int, codes: tuple[int, ...], out: str, err: str) -> str:
-    if code not in codes:
-        raise Refused(f"checkoutctl {' '.join(arguments)}: {code}: {err[-2000:]}")
-    return out
+        self.run("sync", "--quiet", codes=(DONE, FINDING))
 
 
 def process_environment(directory: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -170,11 +157,11 @@ def process_environment(directory: Path, settings: Mapping[str, str]) -> dict[st
 
 def older_program(settings: Mapping[str, str], directory: Path, name: str = "it") -> Party:
     """The imitation of the older program."""
-    command = [sys.executable, "-m", "tests.older_program"]
+    command = ["tests.older_program"]
     return Party(name, command, process_environment(directory, settings), directory)
 
 
 def our_program(settings: Mapping[str, str], directory: Path, name: str = "we") -> Party:
     """A process that uses our library."""
-    command = [sys.executable, "-m", "tests.beside.our_program"]
+    command = ["tests.beside.our_program"]
     return Party(name, command, process_environment(directory, settings), directory)

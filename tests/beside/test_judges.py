@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ ID = "session-0001"
 
 
 def control_program(kind: str, settings: Mapping[str, str], directory: Path, name: str) -> Party:
-    command = [sys.executable, "-m", "tests.beside.control_program", kind]
+    command = ["tests.beside.control_program", kind]
     return Party(name, command, process_environment(directory, settings), directory)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -152,17 +151,19 @@ def test_a_session_that_an_operator_extends_is_not_ended_by_it(
 # The shop's own client
 
 
+def ioredis_tests(test: Callable[..., None]) -> Callable[..., None]:
+    """The shop's own client runs on node, and npm brings it."""
+    return pytest.mark.registry(pytest.mark.needs("node", "npm")(test))  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="session")
 def ioredis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which node finds the shop's client, installed once for all tests."""
-    tools = {name: shutil.which(name) for name in ("node", "npm")}
-    if missing := [name for name, path in tools.items() if path is None]:
-        pytest.skip(f"{' and '.join(missing)} not installed: the shop's own client runs on node, and npm brings it")
     directory = tmp_path_factory.mktemp("ioredis")
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-retries=0")
     try:
         done = subprocess.run(
-            [str(tools["npm"]), "install", *quiet, "--prefix", str(directory), "ioredis@5"],
+            ["npm", "install", *quiet, "--prefix", str(directory), "ioredis@5"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -181,7 +182,7 @@ def ioredis_program(modules: Path, settings: Mapping[str, str], directory: Path,
     environment = process_environment(directory, settings)
     environment |= {"NODE_PATH": str(modules), "SHOP_FIELDS": ",".join(FIELDS)}
     script = Path(__file__).with_name("older_program.cjs")
-    return Party(name, [shutil.which("node") or "node", str(script)], environment, directory)
+    return Party(name, ["node", str(script)], environment, directory)
 
 
 def without_moments(value: bytes) -> bytes:
@@ -193,6 +194,7 @@ def without_moments(value: bytes) -> bytes:
     return value
 
 
+@ioredis_tests
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_imitation_writes_the_same_bytes_as_the_shops_own_client(
@@ -214,6 +216,7 @@ def test_the_imitation_writes_the_same_bytes_as_the_shops_own_client(
     assert (b"_store" in values[0]) is not fresh
 
 
+@ioredis_tests
 @pytest.mark.timeout(180)
 def test_the_imitation_reads_and_writes_json_as_node_does(place: Place, ioredis: Path, tmp_path: Path) -> None:
     with ioredis_program(ioredis, place.settings, tmp_path) as it:
@@ -221,6 +224,7 @@ def test_the_imitation_reads_and_writes_json_as_node_does(place: Place, ioredis:
     assert texts == {case: written for case, (_, written) in TEXTS.items()}
 
 
+@ioredis_tests
 @pytest.mark.timeout(180)
 def test_no_checkout_is_wrong_beside_the_shops_own_client(place: Place, ioredis: Path, tmp_path: Path) -> None:
     found = roll(place, How(), tmp_path, older=partial(ioredis_program, ioredis))

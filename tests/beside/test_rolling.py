@@ -43,6 +43,5 @@ def test_no_checkout_is_wrong_after_our_database_was_unavailable_for_a_while(
     roll(postgres_place.lasting(durability), How(outage=True), tmp_path).assert_right()
 
 
-@pytest.mark.timeout(180)  # of a busy machine: each command is a process that starts
 def test_no_checkout_is_wrong_where_some_of_our_steps_are_typed_commands(place: Place, tmp_path: Path) -> None:
     roll(place, How(number=3, typed=0.5), tmp_path).assert_right()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT
+from checkout_cli.arguments import options
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons, DeliveryCharges
 from checkout_cli.servers.embedded import HOST
@@ -28,11 +28,13 @@ BUSY = 1.0
 
 
 AFTERWARDS = {
-    "sessions why --user user-1": 1,  # it was written meanwhile, and waits for Redis
+    "sessions why living-0001": 1,  # it was written meanwhile, and waits for Redis
+    "sessions why --user user-1": 1,
     "sync --dry-run": 1,
+    "migrate verify": 1,
     "cache delivery get 5 20": 1,  # the old primary's, which nobody believes any more
-    "cache coupon get SAVE5": 1,
-    "sessions create --file - --id created-0001": 1,  # it was created meanwhile
+    "cache coupon get SAVE10": 1,
+    "sessions create --file - --id created-01": 1,  # it was created meanwhile
     "sessions delete living-0003 --yes": 3,
 }
 """How commands end after the failover, where that is not as on a good day."""
@@ -67,11 +69,11 @@ class Place:
             for number, name in enumerate(SESSIONS):
                 store.create({"userId": f"user-{number}", "totalAmount": 24.5}, checkout_id=name)
                 DeliveryCharges(store).charge(number, 20, lambda *_: {"fee": 1})
-                Coupons(store).validate(f"SAVE{number}", {}, lambda *_: {"valid": True})
+                Coupons(store).validate(f"SAVE{number + 1}", {}, lambda *_: {"valid": True})
         with primary.client(socket_timeout=5) as client:
             assert client.wait(1, 5000) == 1
 
-    def run(self, words: str, given: str = "", *, within: float = 3 * DEFAULT_TIMEOUT) -> Outcome:
+    def run(self, words: str, given: str = "", *, within: float = 3 * options.TIMEOUT) -> Outcome:
         """A command; it ends ``within`` so many seconds."""
         environment = {
             "REDIS_HOST": HOST,
@@ -160,7 +162,7 @@ class TestOnAGoodDay:
             for words in ("health", "info", "slowlog", "memory show", "latency --samples 3"):
                 assert filled.run(words, within=TIMEOUT + BUSY).code in {1, 69}
             assert shown(filled, "living-0005") == (1, "database")
-            assert filled.run("sessions list", within=DEFAULT_TIMEOUT + BUSY).code == 0
+            assert filled.run("sessions list", within=options.TIMEOUT + BUSY).code == 0
         finally:
             filled.servers.first.resume()
             filled.servers.second.resume()

@@ -6,14 +6,14 @@ import pytest
 
 from tests.support.every_server import COMMANDS, LONGEST, run
 from tests.support.in_process import Outcome
-from tests.support.odd_servers import ODD_SERVERS, odd_server
+from tests.support.odd_servers import each_odd_server, odd_server
 
 ANSWERS = {0, 1}
 REFUSALS = {4, 69}
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", ODD_SERVERS)
+@pytest.mark.parametrize("name", each_odd_server())
 def test_every_command_answers_or_says_in_one_line_why_not(name: str, tmp_path: Path) -> None:
     with odd_server(name, tmp_path) as odd:
         outcomes = {command: run(odd, arguments, tmp_path) for command, arguments in COMMANDS.items()}

@@ -76,7 +76,7 @@ def test_exports_are_json_that_every_program_reads(session: CheckoutStore, check
 
 
 def test_a_terminal_that_takes_ascii_alone_gets_it(session: CheckoutStore, checkoutctl: Checkoutctl) -> None:
-    done = checkoutctl("sessions", "show", ID, "--reveal", env={"LC_ALL": "C", "PYTHONUTF8": "0"})
+    done = checkoutctl.process("sessions", "show", ID, "--reveal", env={"LC_ALL": "C", "PYTHONUTF8": "0"})
     assert done.returncode == 0
     assert r"cake \ufffd" in done.stdout
 

@@ -13,14 +13,14 @@ import pytest
 from checkout_cli.errors import ExitCode
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.redis import tls
-from tests.support.certificates import OPENSSL, Authority, Certificate, locked, server_options
+from tests.support.certificates import Authority, Certificate, locked, server_options
 from tests.support.in_process import Outcome, run_here
 from tests.support.ports import free_port
-from tests.support.servers import REDIS_SERVER, RedisServer
+from tests.support.servers import RedisServer
 
 KEY_PASSWORD = "0p3n-s3s4me"
 
-pytestmark = pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not installed")
+pytestmark = pytest.mark.needs("redis-server", "openssl")
 
 
 @dataclass
@@ -56,7 +56,6 @@ class Setting:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
-    assert OPENSSL is not None, "the tests of TLS make their certificates with openssl: install it"
     directory = tmp_path_factory.mktemp("tls")
     authority = Authority(directory / "ca")
     setting = Setting(directory, authority, Authority(directory / "other"), authority.issue("DNS:shop"))

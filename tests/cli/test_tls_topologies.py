@@ -19,15 +19,15 @@ from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError,
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.connection import primary_address
-from tests.support.certificates import OPENSSL, Authority, server_options
+from tests.support.certificates import Authority, server_options
 from tests.support.doctoring import finding
 from tests.support.ports import free_port
-from tests.support.servers import REDIS_SERVER, RedisServer
+from tests.support.servers import RedisServer
 from tests.support.stores import wait_until
 
 SERVICE = "checkout"
 
-pytestmark = pytest.mark.skipif(REDIS_SERVER is None, reason="redis-server is not installed")
+pytestmark = pytest.mark.needs("redis-server", "openssl")
 
 _SENTINEL = """\
 bind {host}
@@ -70,7 +70,6 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    assert OPENSSL is not None, "the tests of TLS make their certificates with openssl: install it"
     directory = tmp_path_factory.mktemp("guarded")
     authority, other = Authority(directory / "ca"), Authority(directory / "other")
     certificate = authority.issue(f"IP:{HOST}", ends=20)
@@ -93,9 +92,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     process: subprocess.Popen[bytes] | None = None
     try:
         primary.start()
-        assert REDIS_SERVER is not None
         process = subprocess.Popen(
-            [REDIS_SERVER, configuration, "--sentinel"],
+            ["redis-server", configuration, "--sentinel"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

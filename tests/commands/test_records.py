@@ -71,6 +71,10 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def enter(copy: Path, record: str) -> None:
+    (copy / "checkout_cli" / "commands" / "newword" / "__init__.py").write_text(record, encoding="utf-8")
+
+
 def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(map(str, (copy, ROOT)))
     environment = {"PATH": os.environ["PATH"], "HOME": str(copy), "PYTHONPATH": path, "COLUMNS": "120"}
@@ -80,7 +84,7 @@ def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_new_folder_with_a_record_appears_everywhere(copy: Path) -> None:
-    (copy / "checkout_cli" / "commands" / "newword" / "record.py").write_text(RECORD, encoding="utf-8")
+    enter(copy, RECORD)
     done = python(copy, "-c", EVERYWHERE)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -105,15 +109,22 @@ def test_a_folder_without_a_record_is_named(copy: Path) -> None:
     for words in (["--help"], ["newword", "--help"]):
         done = python(copy, "-m", "checkout_cli", *words)
         assert done.returncode != 0
-        assert "ValueError: commands/newword has no record.py" in done.stderr
+        assert "ValueError: commands/newword has no record: a RECORD in its __init__.py" in done.stderr
     assert python(copy, "-m", "checkout_cli", "health", "--help").returncode == 0, "it is no concern of the others"
 
 
-def test_a_record_in_the_wrong_folder_is_named(copy: Path) -> None:
-    folder = copy / "checkout_cli" / "commands" / "newword"
-    (folder / "record.py").write_text(RECORD.replace("newword", "oldword"), encoding="utf-8")
-    done = python(copy, "-m", "checkout_cli", "--help")
-    assert "ValueError: commands/newword/record.py has the record of oldword" in done.stderr
+@pytest.mark.parametrize(
+    ("word", "wrong", "said"),
+    [
+        ('"newword"', '"oldword"', "commands/newword has the record of oldword"),
+        ('"reader"', '"root"', "the record of newword names a role that does not exist: 'root'"),
+        ('"reader"', '"application"', "the record of newword names a role that does not exist: 'application'"),
+        ('"reader"', '""', "the record of newword names a role that does not exist: ''"),
+    ],
+)
+def test_a_wrong_name_or_role_is_named(copy: Path, word: str, wrong: str, said: str) -> None:
+    enter(copy, RECORD.replace(word, wrong))
+    assert f"ValueError: {said}\n" in python(copy, "-m", "checkout_cli", "--help").stderr
 
 
 def test_every_folder_has_a_command_and_a_record() -> None:
@@ -125,12 +136,6 @@ def test_every_folder_has_a_command_and_a_record() -> None:
 
 def command(*uses: Use) -> Command:
     return Command("newword", 1, "Do it.", "checkoutctl newword", uses)
-
-
-@pytest.mark.parametrize("role", ["root", "application", ""])
-def test_a_role_that_does_not_exist_is_named(role: str) -> None:
-    with pytest.raises(ValueError, match=f"^the record of newword names a role that does not exist: '{role}'$"):
-        command(Use("", "reader"), Use("all", role))
 
 
 @pytest.mark.parametrize("word", ["pingg", "LOCKED", "sessions:gte", "session:get", "get", "sessions:ping", ":get"])

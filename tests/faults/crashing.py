@@ -1,23 +1,14 @@
-"""A process of the shop that ends at an exact step, as if it were killed there; run by the tests of crashes.
-
-Arguments: the settings as JSON, the step (``redis.publish:before``), the call, the session's id, the mark to set.
-"""
+"""A process of the shop that ends at an exact step, as if it were killed there."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import checkout_cli
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.faults import crashing
 from tests.faults.harness import ID
+from tests.support.forked import FORKED
 
 CRASHED = 86
 """The exit code of a process that came to its step."""
@@ -40,9 +31,8 @@ def crash_at(store: CheckoutStore, step: str) -> None:
     setattr(target, name, crashing)
 
 
-def main() -> None:
-    settings, step, call, checkout_id, mark = sys.argv[1:]
-    store = CheckoutStore.open(Settings(**json.loads(settings)))
+def _crash(settings: Settings, step: str, call: str, checkout_id: str, mark: str) -> None:
+    store = CheckoutStore.open(settings)
     crash_at(store, step)
     if call == "create":
         store.create({mark: 1}, checkout_id=checkout_id)
@@ -55,18 +45,13 @@ def main() -> None:
     store.close()
 
 
-if __name__ == "__main__":
-    main()
-
-
 def crash(settings: Settings, step: str, call: str, checkout_id: str = ID, mark: str = "crashed") -> None:
-    """Run a call in a process of its own that ends at a step."""
-    root = Path(checkout_cli.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, crashing.__file__, json.dumps(dataclasses.asdict(settings)), step, call, checkout_id, mark],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == crashing.CRASHED, f"it did not come to {step}: {done.stderr}"
+    """Run a call in a process of its own that ends at a step (``redis.publish:before``), as if it were killed there."""
+    process = FORKED.Process(target=_crash, args=(settings, step, call, checkout_id, mark))
+    process.start()
+    process.join(20)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    assert process.exitcode == CRASHED, f"it did not come to {step}: {process.exitcode}"
+    process.close()

@@ -37,19 +37,17 @@ from tests.faults.harness import (
 from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than, settings_of
 from tests.support.cluster import Cluster, node_id
 from tests.support.command import Checkoutctl
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, RedisServer, ValkeyServer
 from tests.support.stores import ManualClock, count_calls, redis_away, wait_until
 
 # Everyday life
 
 
-@pytest.mark.parametrize("kind", ["valkey", "redis"])
+@pytest.mark.parametrize("kind", ["valkey", REDIS])
 def test_sessions_live_on_all_primaries_and_are_trusted_there(
     kind: str, cluster: Cluster, tmp_path: Path, sqlite_url: str, make_shop: Callable[..., Shop]
 ) -> None:
     if kind == "redis":
-        if REDIS_SERVER is None:
-            pytest.skip("redis-server is not installed")
         with Cluster(tmp_path / "redis", kind=RedisServer) as older:
             everyday_life(older, sqlite_url, make_shop)
     else:
@@ -582,14 +580,14 @@ def test_the_list_says_that_it_is_partial(
     lost = set(ids_of(own_cluster, victim))
     victim.kill()
     part = checkoutctl("sessions", "list", "--json", env=environment)
-    assert part.returncode == 0, part.stderr
+    assert part.returncode == 1, part.stderr
     assert json.loads(part.stdout)["partial"] is True
     assert {session["checkoutId"] for session in json.loads(part.stdout)["sessions"]} == set(names) - lost
-    assert f"the list is partial: no answer from 127.0.0.1:{victim.port}" in part.stderr
+    assert f"partial: no answer from 127.0.0.1:{victim.port}" in part.stderr
     for command in (("users", "list"), ("cache", "delivery", "list")):
         other = checkoutctl(*command, "--json", env=environment)
         assert json.loads(other.stdout)["partial"] is True
-        assert "the list is partial" in other.stderr
+        assert "partial: no answer" in other.stderr
     health = checkoutctl("health", "--json", env=environment)
     assert health.returncode == 1, health.stdout
     assert f"checkoutctl --redis-host 127.0.0.1 --redis-port {victim.port} ping" in health.stdout + health.stderr

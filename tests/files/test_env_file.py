@@ -298,3 +298,9 @@ def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, monkeypa
         monkeypatch.setattr(Path, method, denied)
     with pytest.raises(ConfigurationError, match="Permission denied"):
         plan(tmp_path, environ={})
+
+
+def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        write(plan(tmp_path / "mistyped", environ={}))
+    assert not (tmp_path / "mistyped").exists()

@@ -20,6 +20,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import Kind
+from tests.support.servers import REDIS
 from tests.support.stores import (
     ID,
     ManualClock,
@@ -47,7 +48,7 @@ def settings(settings: Settings, any_server_port: int) -> Settings:
     return replace(settings, redis_host=HOST, redis_port=any_server_port, timeout=5.0)
 
 
-real_servers = pytest.mark.parametrize("any_server_port", ["valkey", "redis"], indirect=True)
+real_servers = pytest.mark.parametrize("any_server_port", ["valkey", REDIS], indirect=True)
 """For where the index gives way to an older program's: fakeredis says ``ERR WRONGTYPE``, as no server does."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from checkout_cli.session import Acknowledgement, Session
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.store.history import Call
 from tests.store.without import MECHANISMS
+from tests.support.forked import FORKED
 from tests.support.stores import ManualClock, make_store
 
 PATIENCE = 20.0
@@ -203,9 +203,8 @@ class Worker:
 
     def start(self) -> None:
         """Start the process."""
-        spawning = multiprocessing.get_context("spawn")
-        self._pipe, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=serve, args=(theirs,), daemon=True)
+        self._pipe, theirs = FORKED.Pipe()
+        self._process = FORKED.Process(target=serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
 

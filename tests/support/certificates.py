@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-OPENSSL = shutil.which("openssl")
 
 _CONFIGURATION = """\
 [req]
@@ -115,6 +112,5 @@ def _date(days: float) -> str:
 
 
 def _openssl(*arguments: str | Path) -> None:
-    assert OPENSSL is not None, "openssl is not installed"
-    done = subprocess.run([OPENSSL, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

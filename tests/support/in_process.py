@@ -1,13 +1,19 @@
-"""The command line within the test's own process, as the installed command would run: starting takes longest."""
+"""The command line within the test's own process, as the installed command would run: starting one takes longest.
+
+What a run leaves behind in a process, which is nothing to a command that ends with it, is put back: the next run finds
+an interpreter as good as new.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,19 @@ class Outcome:
     out: str
     err: str
     seconds: float
+
+    @property
+    def returncode(self) -> int:
+        """The exit code, by the name that a process that has ended has for it; so are the next two."""
+        return self.code
+
+    @property
+    def stdout(self) -> str:
+        return self.out
+
+    @property
+    def stderr(self) -> str:
+        return self.err
 
     @property
     def documents(self) -> list[Any]:
@@ -53,6 +72,7 @@ def run_here(
     """
     from checkout_cli.cli.main import main
 
+    assert threading.current_thread() is threading.main_thread(), "streams and signals are the whole process'"
     stdin = io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8")
     out = (_Terminal if columns else io.TextIOWrapper)(io.BytesIO(), encoding="utf-8")
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
@@ -67,6 +87,8 @@ def run_here(
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", err),
         mock.patch("checkout_cli.jobs.priority.NICENESS", 0),  # nobody can take back what it has given way
+        mock.patch.dict("checkout_cli.terminal.output._style"),
+        _logging_as_new(),
     ):
         code = 0
         with contextlib.suppress(SystemExit):
@@ -79,3 +101,24 @@ def run_here(
         err.flush()
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
     return Outcome(code, *texts, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _logging_as_new() -> Iterator[None]:
+    """Logging that nobody has set up: warnings go to stderr. Afterwards it is as the test had it."""
+    root, ours, sql = (logging.getLogger(name) for name in (None, "checkout_cli", "sqlalchemy"))
+    before = [(one, one.handlers[:], one.level, one.propagate) for one in (root, ours, sql)]
+    for one in (root, ours, sql):
+        one.handlers = []
+        one.propagate = True
+    root.setLevel(logging.WARNING)
+    ours.setLevel(logging.NOTSET)
+    try:
+        yield
+    finally:
+        for handler in ours.handlers:
+            handler.close()
+        for one, handlers, level, propagate in before:
+            one.handlers = handlers
+            one.setLevel(level)
+            one.propagate = propagate

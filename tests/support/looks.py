@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, SessionsHealth, Status, TierHealth
 from checkout_cli.commands.health.snapshot import Snapshot
-from checkout_cli.commands.memory.show import Growth, Memory
+from checkout_cli.commands.memory.show import Growth, MemoryLook
 from checkout_cli.commands.sessions.ending_soon import EndingSoon
 from checkout_cli.commands.slowlog.slowlog import ShapeTotal
 from checkout_cli.commands.sync.sync import PendingCounts
@@ -38,7 +38,9 @@ def look_of(**changes: object) -> TopLook:
     caches = {"delivery": CacheCounts(hit=90, miss=10), "coupon": CacheCounts()}
     report = StatisticsReport(Source.REDIS, NOW, minutes, 3600, caches=caches)
     shot = Snapshot(NOW, 0.02, health(), {}, report, {"paid": 30, "pending": 4})
-    memory = Memory("h:1", 50 << 20, 100 << 20, limit_known=True, policy="noeviction", growth=Growth(60, 1 << 20, 0))
+    memory = MemoryLook(
+        "h:1", 50 << 20, 100 << 20, limit_known=True, policy="noeviction", growth=Growth(60, 1 << 20, 0)
+    )
     slow = (ShapeTotal("KEYS", "sessions", 3, 0.3, 0.2), ShapeTotal("EVAL", "", 1, 0.1, 0.1))
     ending = EndingSoon(tuple(map(sighting, range(10))))
     return replace(TopLook(shot, (memory,), slow, "", ending), **changes)  # type: ignore[arg-type]

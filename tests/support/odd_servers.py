@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, RedisServer, ValkeyServer
 
 SESSIONS = 20
 """How many sessions there are, before the server turns odd."""
@@ -53,6 +54,11 @@ class OddServer:
             "REDIS_PASSWORD": self.password,
             "DATABASE_URL": self.database_url,
         }
+
+
+def each_odd_server(*without: str) -> list[Any]:
+    """What a test of all of them is parametrised with; Debian's Redis may be missing."""
+    return [REDIS if name == "redis" else name for name in ODD_SERVERS if name not in without]
 
 
 @contextmanager
@@ -185,7 +191,7 @@ def _until(condition: Callable[[], bool], patience: float = 10.0) -> None:
 
 ODD_SERVERS: dict[str, Callable[[Start, str], ValkeyServer]] = {
     "valkey": _plain,
-    **({"redis": _debian} if REDIS_SERVER else {}),
+    "redis": _debian,
     **{f"no {command}": _renamed(command) for command in COMMANDS},
     **{f"denied {command}": _denied(command.lower()) for command in COMMANDS},
     "replica": _replica,

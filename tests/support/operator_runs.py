@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from checkout_cli.commands.record import Use, records
 
 
 @dataclass(frozen=True)
@@ -15,59 +18,45 @@ class Run:
     moving: int | None = None
 
 
+ELSEWHERE = {"setup", "cron run", "serve"}
+"""What changes the machine, starts processes, or serves until it is ended."""
+CODES = {
+    "doctor": (1,),  # there is no limit of memory, and no clean-up has run
+    "setup --check": (1,),  # there is no .env.local
+    "cache delivery get": (0, 1),  # the generation lies on another server: it is computed anew
+    "cache coupon get": (0, 1),
+}
+"""How they end, where that is not well."""
+
+
+def typed(name: str, use: Use) -> tuple[str, str]:
+    """The words of a command, and the arguments of its run."""
+    command, _, option = name.partition(" --")
+    return command, use.run or (option and f"--{option}")
+
+
+def of_role(role: str) -> Iterator[Run]:
+    """What records say is run for a role, where that asks Redis, and needs no other server and no file."""
+    for record in records():
+        for name, use in record.by_name().items():
+            words = " ".join(typed(name, use)).strip().replace("{living}", "living-0001")
+            asks = use.needs or use.helps or use.does or use.tries
+            if use.role == role and asks and name not in ELSEWHERE and "{" not in words:
+                yield Run(words, use.given or "", *CODES.get(name, ()))
+
+
 RUNS = (
-    Run("ping --count 1"),
-    Run("health"),
-    Run("top --once"),
-    Run("doctor", code=1),  # there is no limit of memory, and no clean-up has run
-    Run("info"),
-    Run("slowlog"),
-    Run("slowlog --reset --yes"),
-    Run("latency --samples 3"),
-    Run("monitor --seconds 0.1"),
-    Run("incident --out -"),
-    Run("acl check --role reader"),
-    Run("memory show"),
-    Run("memory families"),
+    *of_role("reader"),
     Run("memory families --sample 1000"),
-    Run("memory tune --advise"),
-    Run("sessions list"),
     Run("sessions list --tier redis --limit 3"),
     Run("sessions list --tier database --output ids"),
-    Run("sessions show living-0000"),
-    Run("sessions trace living-0000"),
-    Run("sessions why living-0000"),
     Run("sessions why --user user-1"),
-    Run("sessions export"),
-    Run("sessions index check"),
-    Run("sessions index repair --yes --fix-ttl"),
-    Run("sessions index adopt --yes"),
     Run("stats"),
-    Run("stats --by status"),
-    Run("users list"),
-    Run("users show user-1"),
-    Run("cache stats"),
-    Run("cache delivery get 5 20", moving=1),  # the generation lies on another server: it is computed anew
-    Run("cache delivery list"),
-    Run("cache coupon get SAVE5", moving=1),
-    Run("cache coupon list"),
-    Run("setup --check", code=1),  # there is no .env.local
-    Run("sync --dry-run"),
     Run("sync --conflicts"),
-    Run("sync"),
-    Run("migrate plan"),
-    Run("migrate run --restart"),
-    Run("migrate verify"),
-    Run("bench --seconds 2 --shoppers 4 --yes"),
-    Run("cleanup --expired --dry-run"),
-    Run("cleanup --expired"),
-    Run("cleanup --index --orphans --yes"),
-    Run("sessions create --file - --id created-0001", given='{"userId": "user-9"}'),
-    Run("sessions update living-0001 --set notes=x"),
-    Run("sessions extend living-0002 --by 5m"),
+    # sessions last: what was just written waits for Redis while its slot moves
+    *sorted(of_role("operator"), key=lambda run: run.words.startswith("sessions")),
     Run("sessions delete living-0003 --yes"),
-    Run("cache delivery set 7 20 1.5 --yes"),
-    Run("cache delivery invalidate --yes"),
-    Run("cache coupon set SAVE20 - --yes", given='{"valid": true}'),
-    Run("cache coupon invalidate SAVE6 --yes"),
+    Run("sessions index adopt --yes"),
+    Run("cleanup --index --orphans --yes"),
+    Run("cache coupon invalidate --yes"),
 )

@@ -40,6 +40,7 @@ from tests.support.divergence import (
     update_in_database_alone,
     write_externally,
 )
+from tests.support.operator_runs import typed
 from tests.support.servers import ValkeyServer
 from tests.support.stores import LONG_AGO, make_store, put_raw
 
@@ -274,11 +275,9 @@ def _runs() -> Iterator[Run]:
     """The runs that the records name, in all these states."""
     for record in records():
         for name, use in record.by_name().items():
-            command, _, option = name.partition(" --")
-            arguments = use.run or (option and f"--{option}")
-            arguments = arguments.replace("{living}", LIVING)
+            command, arguments = typed(name, use)
             for state in STATES.get(name, "fill").split() if use.role else ():
-                yield Run(command, arguments, getattr(Scene, state), use.given)
+                yield Run(command, arguments.replace("{living}", LIVING), getattr(Scene, state), use.given)
 
 
 RUNS = (

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -16,8 +17,8 @@ from redis.retry import Retry
 from checkout_cli.servers.embedded import HOST, VOLATILE, EmbeddedServer
 from tests.support.ports import free_port
 
-REDIS_SERVER = shutil.which("redis-server")
-"""The system's own Redis, a second server where it is installed."""
+REDIS = pytest.param("redis", marks=pytest.mark.needs("redis-server"))
+"""The parameter of a test for the system's own Redis, a second server where it is installed."""
 
 
 class ValkeyServer(EmbeddedServer):
@@ -55,8 +56,9 @@ class RedisServer(ValkeyServer):
     """The same with the system's ``redis-server``."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
-        assert REDIS_SERVER is not None, "redis-server is not installed"
-        super().__init__(directory, *arguments, binary=Path(REDIS_SERVER))
+        binary = shutil.which("redis-server")
+        assert binary is not None, "mark the test: needs redis-server"
+        super().__init__(directory, *arguments, binary=Path(binary))
 
 
 class FakeServer:

@@ -4,10 +4,10 @@ import pytest
 
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.odd_servers import COMMANDS, ODD_SERVERS, OddServer
+from tests.support.odd_servers import COMMANDS, OddServer, each_odd_server
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)
 def test_each_odd_server_is_as_odd_as_its_name_says(odd: OddServer) -> None:
     kind, _, command = odd.name.partition(" ")
     with CheckoutStore.open(odd.settings()) as store:

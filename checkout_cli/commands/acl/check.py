@@ -11,7 +11,8 @@ from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode
-from checkout_cli.servers.inspection import Inspector, of_each_server
+from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.per_server import of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.pipeline import Conversation
@@ -83,6 +84,8 @@ class Capability:
     Without what is ``missing`` it fails, without what is ``reduced`` it says less. Of what is ``untold`` nobody knows.
     """
 
+    SHOWN = "command=name state missing reduced unknown=untold"
+
     name: str
     missing: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
@@ -107,6 +110,11 @@ class Capabilities:
     that could not be asked.
     """
 
+    SHOWN = (
+        "user role=role.name complete method=way commands missing setuser=repair absent usersSupported=has_users "
+        "partial missingServers=away"
+    )
+
     user: str
     role: Role
     way: Way
@@ -130,6 +138,11 @@ class Capabilities:
     def repair(self) -> str | None:
         """The line that an administrator would type; ``None`` where nothing is missing."""
         return " ".join(("ACL SETUSER", self.user, *self.missing)) if self.missing else None
+
+    @property
+    def partial(self) -> bool:
+        """Whether some servers could not be asked."""
+        return bool(self.away)
 
     @property
     def has_users(self) -> bool:
@@ -193,7 +206,8 @@ def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capab
             answers |= _tried(asked.server, wanted, settings)
         return answers, _version(asked.server)
 
-    for answers, known_version in of_each_server(redis, ask):
+    found = of_each_server(redis, ask)
+    for answers, known_version in found.servers:
         way = Way.TRIAL if isinstance(answers[_MULTI], CheckoutError) else way
         for need, reply in answers.items():
             told.note(need, reply)
@@ -208,7 +222,7 @@ def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capab
         told.lacking(wanted, known),
         tuple(sorted({need.command for need in told.absent})),
         version,
-        tuple(redis.missing_servers()),
+        found.missing,
     )
 
 

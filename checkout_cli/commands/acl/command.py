@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -14,7 +15,7 @@ UserOption = Annotated[str | None, typer.Option("--user", metavar="NAME", help="
 
 
 @app.callback(invoke_without_command=True)
-def acl(typer_context: typer.Context, as_json: JsonOption = False) -> None:
+def acl(typer_context: typer.Context, as_json: options.Json = False) -> None:
     """Show the three roles for users of Redis, and what each may do.
 
     Each role's command shows the least ACL rule for it; check tells what the user in use may do. The rules follow from
@@ -26,41 +27,31 @@ def acl(typer_context: typer.Context, as_json: JsonOption = False) -> None:
         show_roles(as_json=as_json)
 
 
-@app.command()
-def reader(typer_context: typer.Context, user: UserOption = None, as_json: JsonOption = False) -> None:
-    """Show the least ACL rule for who only looks.
+def _enter(role: str, whom: str) -> None:
+    """Enter the command that shows one role's rule."""
 
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule(typer_context, "reader", user, as_json=as_json)
+    def show(user: UserOption = None, as_json: options.Json = False) -> None:
+        from checkout_cli.commands.acl.roles import RoleName, rule_of
+        from checkout_cli.commands.acl.view import show_rule
 
+        show_rule(rule_of(RoleName(role), current().settings(), user), as_json=as_json)
 
-@app.command()
-def operator(typer_context: typer.Context, user: UserOption = None, as_json: JsonOption = False) -> None:
-    """Show the least ACL rule for the engineer on call, and for cron.
-
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule(typer_context, "operator", user, as_json=as_json)
+    fits = "The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose."
+    app.command(role, help=f"Show the least ACL rule for {whom}.\n\n{fits}")(show)
 
 
-@app.command()
-def application(typer_context: typer.Context, user: UserOption = None, as_json: JsonOption = False) -> None:
-    """Show the least ACL rule for the shop itself, which uses the library.
-
-    The rule fits REDIS_MODE and REDIS_DB. Redis is not asked, and the password is yours to choose.
-    """
-    _show_rule(typer_context, "application", user, as_json=as_json)
+_enter("reader", "who only looks")
+_enter("operator", "the engineer on call, and for cron")
+_enter("application", "the shop itself, which uses the library")
 
 
 @app.command()
 def check(
-    typer_context: typer.Context,
     role: Annotated[
         Literal["reader", "operator", "application"], typer.Option("--role", help="Whose commands to check.")
     ] = "operator",
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Say which commands of checkoutctl work for the user in use, and which grants are missing.
 
@@ -71,15 +62,8 @@ def check(
     from checkout_cli.commands.acl.roles import RoleName
     from checkout_cli.commands.acl.view import show_check
 
-    context = context_of(typer_context)
+    context = current()
     with context.redis(timeout) as redis:
         found = check_access(redis, context.settings(timeout), RoleName(role))
     show_check(found, as_json=as_json)
     return found
-
-
-def _show_rule(typer_context: typer.Context, role: str, user: str | None, *, as_json: bool) -> None:
-    from checkout_cli.commands.acl.roles import RoleName, rule_of
-    from checkout_cli.commands.acl.view import show_rule
-
-    show_rule(rule_of(RoleName(role), context_of(typer_context).settings(), user), as_json=as_json)

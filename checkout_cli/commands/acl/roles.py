@@ -32,10 +32,22 @@ class RoleName(StrEnum):
 class Role:
     """Commands that belong together; ``withheld`` are grants that these would use, and why they do without."""
 
+    SHOWN = "role=name purpose commands withheld=not_granted"
+
     name: RoleName
     purpose: str
     entries: Mapping[str, Entry]
     withheld: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> list[str]:
+        """The names of its entries."""
+        return list(self.entries)
+
+    @property
+    def not_granted(self) -> dict[str, str]:
+        """What is withheld, as parts of a rule."""
+        return {f"+{command}": reason for command, reason in self.withheld.items()}
 
     def granted(self, settings: Settings) -> dict[str, Entry]:
         """What of each entry the role grants, with these settings."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from checkout_cli.commands.acl.check import Capabilities, State, Way
 from checkout_cli.commands.acl.needs import Need
 from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
-from checkout_cli.terminal.output import Column, narrate, partial_document, warn, write_json, write_line, write_table
+from checkout_cli.terminal.document import document
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
-_ROLES = (Column("role"), Column("whom it is for"), Column("may run"))
+_ROLES = columns_of("role", "whom it is for", "may run")
 _LOOKS = (" --check", " --dry-run", " --advise")
-_CHECKED = (Column("command"), Column("state"), Column("not granted"))
+_CHECKED = columns_of("command", "state", "not granted")
 _VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
 _OLDER = {
     "7.0": "Redis 7.0, which lacks some commands",
@@ -23,7 +22,7 @@ _OLDER = {
 def show_roles(*, as_json: bool) -> None:
     """All roles, what each may do, and what none may."""
     if as_json:
-        write_json({"roles": [_role(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
+        write_json({"roles": [document(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
         return
     write_table(_ROLES, [(role.name, role.purpose, _may(role)) for role in ROLES.values()])
     for name, reason in NO_ROLE.items():
@@ -52,7 +51,7 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     if as_json:
         write_json(
             {
-                **_role(rule.role),
+                **document(rule.role),
                 "user": rule.user,
                 "setuser": rule.command(),
                 "aclFile": rule.line(),
@@ -83,19 +82,10 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     narrate("SCAN lists the names of all keys, also of other programs; what is in those stays out of reach.")
 
 
-def _role(role: Role) -> dict[str, Any]:
-    return {
-        "role": role.name,
-        "purpose": role.purpose,
-        "commands": list(role.entries),
-        "withheld": {f"+{command}": reason for command, reason in role.withheld.items()},
-    }
-
-
 def show_check(found: Capabilities, *, as_json: bool) -> None:
     """Every command of the role and what it lacks on stdout; how to mend it last."""
     if as_json:
-        write_json(_check(found))
+        write_json(found)
         return
     rows = [
         (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.untold))))
@@ -121,27 +111,3 @@ def _narrate(found: Capabilities) -> None:
         narrate(f"not asked for +{command}: {reason}")
     if found.away:
         warn(f"no answer from {safe(', '.join(found.away))}: what is granted there is not known")
-
-
-def _check(found: Capabilities) -> dict[str, Any]:
-    return {
-        "user": found.user,
-        "role": found.role.name,
-        "complete": found.complete,
-        "method": found.way,
-        "commands": [
-            {
-                "command": one.name,
-                "state": one.state,
-                "missing": list(one.missing),
-                "reduced": list(one.reduced),
-                "unknown": list(one.untold),
-            }
-            for one in found.commands
-        ],
-        "missing": list(found.missing),
-        "setuser": found.repair,
-        "absent": list(found.absent),
-        "usersSupported": found.has_users,
-        **partial_document(found.away),
-    }

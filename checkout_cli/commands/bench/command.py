@@ -6,28 +6,26 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, Report, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 
 def bench(
-    typer_context: typer.Context,
     seconds: Annotated[
-        float,
-        typer.Option("--seconds", min=2, max=3600, callback=number_of_seconds, help="Measure for about so long."),
+        float, typer.Option("--seconds", click_type=Finite(2, 3600), help="Measure for about so long.")
     ] = 10.0,
     shoppers: Annotated[int, typer.Option("--shoppers", min=1, max=1000, help="So many at once.")] = 50,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="On a server and a database of its own, which is really killed.")
     ] = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
     timeout: Annotated[
         float | None,
         typer.Option(
             "--timeout",
-            min=0.01,
-            max=60,
-            callback=number_of_seconds,
+            click_type=Finite(0.01, 60),
             help="Longest wait for one answer, in seconds. Default: the shop's own settings.",
         ),
     ] = None,
@@ -42,10 +40,11 @@ def bench(
 
     from checkout_cli.commands.bench import run
     from checkout_cli.commands.bench.view import describe, question, show_report
+    from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    settings = context_of(typer_context).settings(timeout)
+    settings = current().settings(timeout)
     with ExitStack() as stack:
         server = None
         if embedded:
@@ -55,6 +54,7 @@ def bench(
             hint = "the same command with --yes, or with --embedded"
             confirm(describe(target), question(seconds, shoppers), yes=False, hint=hint)
         advance = stack.enter_context(progress("Measuring", quiet=as_json))
-        report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, progress=advance)
+        bounds = BoundedRun(progress=advance)
+        report = run.bench(settings, target, seconds=seconds, shoppers=shoppers, server=server, run=bounds)
     show_report(report, as_json=as_json)
     return report

@@ -6,9 +6,10 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from checkout_cli.commands.bench.alone import SESSIONS, Compared, Side, change, compare, read
 from checkout_cli.commands.bench.claims import Claim, faster_retrieval, less_load, more_users, uptime
@@ -19,7 +20,7 @@ from checkout_cli.commands.bench.shopper import Tally
 from checkout_cli.commands.bench.stage import PREFIX, Target, checkouts, look, own, remove_all
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ExitCode, InvalidInput, SessionNotFound
-from checkout_cli.jobs.job_lock import job_lock, new_owner
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.servers.embedded import HOST, EmbeddedServer, uninterrupted
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -31,12 +32,15 @@ _AWAY = (1 / 3, 2 / 3)
 """From when to when Redis is away, as shares of that part."""
 _STEPS = 6
 
-Narrate = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Traffic:
     """What many shoppers did at once, and what it cost; ``busy`` is our own processes' share of their cores."""
+
+    SHOWN = (
+        "steps failed stepsPerSecond=per_second:1 queries queriesPerStep:4 servedBy=served ownProcessesBusy=busy:3 "
+        "*pace"
+    )
 
     steps: int
     failed: int
@@ -71,22 +75,35 @@ class Traffic:
         )
 
 
+class Slice(NamedTuple):
+    """How many steps of a part of the time each tier served, and how many failed."""
+
+    by_redis: int
+    by_database: int
+    failed: int
+
+
 @dataclass(frozen=True)
 class Availability:
     """What shoppers saw of an outage; times are in seconds from its beginning.
 
-    ``parts`` are the numbers of steps over time that Redis served, that the database served, and that failed;
-    ``lost`` the sessions that are not as they were acknowledged.
+    ``parts`` are the steps over time; ``lost`` the sessions that are not as they were acknowledged.
     """
+
+    SHOWN = (
+        "how seconds:3 awayFromSeconds=away_from:3 awayToSeconds=away_to:3 steps failed reasons served:6 "
+        "longestMs=longest:2 overTime=parts sessionsChecked=checked sessionsLost=lost.__len__"
+    )
 
     how: str
     seconds: float
-    away: tuple[float, float]
+    away_from: float
+    away_to: float
     steps: int
     failed: int
     reasons: dict[str, int]
     longest: float
-    parts: list[tuple[int, int, int]]
+    parts: list[Slice]
     checked: int
     lost: list[str]
 
@@ -99,6 +116,11 @@ class Availability:
 @dataclass
 class BenchReport:
     """All that was measured. What needs Redis is ``None`` where it cannot be reached."""
+
+    SHOWN = (
+        "redis=target.redis database=target.database seconds shoppers processes retrieval updates traffic outage "
+        "noOutage? claims removed notRemoved"
+    )
 
     target: Target
     seconds: float
@@ -115,14 +137,15 @@ class BenchReport:
     claims: list[Claim] = field(default_factory=list)
 
     @property
+    def traffic(self) -> dict[str, Traffic | None]:
+        """Without Redis and with it."""
+        return {"databaseOnly": self.without, "withRedis": self.with_redis}
+
+    @property
     def exit_code(self) -> ExitCode:
         """1 where a session was lost, Redis was not there to be measured, or something of ours is left."""
         lost = self.outage is not None and bool(self.outage.lost)
         return ExitCode.FINDING if lost or self.target.redis is None or self.not_removed else ExitCode.OK
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
 
 
 @contextlib.contextmanager
@@ -173,7 +196,7 @@ def bench(
     shoppers: int,
     server: KilledServer | None = None,
     seed: int | None = None,
-    progress: Narrate = silent,
+    run: BoundedRun | None = None,
 ) -> BenchReport:
     """Measure for about so many seconds; every session of ours is removed afterwards, however it ends.
 
@@ -187,18 +210,20 @@ def bench(
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = f"{PREFIX}{seed:08x}-"
     report = BenchReport(target, seconds, shoppers)
+    run = run or BoundedRun()
+    run.expect(_STEPS)
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(CheckoutStore.open(own(settings, use_redis=False)))]
         if target.redis is not None:
             stores.append(stack.enter_context(CheckoutStore.open(own(settings))))
-        with job_lock(stores[-1], JOB, new_owner()):
+        with run.locked(stores[-1], JOB):
             if target.redis is not None:
                 remove_all(stores[-1])
             try:
                 with Crew(shoppers, prefix, seed) as crew:
                     report.processes = crew.processes
                     sides = [_created(store, prefix, f"{seed}:{number}") for number, store in enumerate(stores)]
-                    _measure(report, sides, crew, settings, server, progress)
+                    _measure(report, sides, crew, settings, server, run)
             finally:
                 _clear(report, stores[-1], prefix)
     report.claims = _claims(report)
@@ -219,28 +244,28 @@ def _measure(
     crew: Crew,
     settings: Settings,
     server: KilledServer | None,
-    progress: Narrate,
+    run: BoundedRun,
 ) -> None:
     seconds = report.seconds
-    progress(1, _STEPS)
+    run.done(1)
     report.retrieval = compare(read, sides, seconds * _ALONE)
-    progress(2, _STEPS)
+    run.done(1)
     report.updates = compare(change, sides, seconds * _ALONE)
-    progress(3, _STEPS)
+    run.done(1)
     report.without = Traffic.of(crew.shop(own(settings, use_redis=False), seconds * _TRAFFIC), crew.processes)
     if report.target.redis is None:
         report.no_outage = "there is no Redis"
         return
-    progress(4, _STEPS)
+    run.done(1)
     report.with_redis = Traffic.of(crew.shop(own(settings), seconds * _TRAFFIC), crew.processes)
-    progress(5, _STEPS)
+    run.done(1)
     if settings.is_cluster or settings.redis_sentinels:
         report.no_outage = "in a cluster or behind Sentinels there is no one way to Redis that could be cut"
         return
     with contextlib.ExitStack() as stack:
         outage: Outage = server or stack.enter_context(Relay(settings))
         report.outage = _through(outage, crew, sides[-1][0], seconds * _OUTAGE)
-    progress(6, _STEPS)
+    run.done(1)
 
 
 def _created(store: CheckoutStore, prefix: str, seed: str) -> Side:
@@ -267,12 +292,13 @@ def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -
     return Availability(
         outage.how,
         seconds,
-        (away[0], away[1]),
+        away[0],
+        away[1],
         steps,
         sum(part[None] for part in tally.parts),
         dict(tally.reasons),
         max(tally.times),
-        [(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
+        [Slice(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
         len(tally.promises),
         [name for name, version in tally.promises.items() if not _kept(store, name, version)],
     )
@@ -294,7 +320,7 @@ def _claims(report: BenchReport) -> list[Claim]:
     outage = report.outage
     why = report.no_outage
     if outage is not None:
-        gone = (outage.away[1] - outage.away[0]) / outage.seconds
+        gone = (outage.away_to - outage.away_from) / outage.seconds
         why = f"Redis was away for {gone:.0%} of the time; the longest step took {outage.longest:.2f} s"
     return [
         faster_retrieval(retrieval.database.p50, None if retrieval.redis is None else retrieval.redis.p50, share),

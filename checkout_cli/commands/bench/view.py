@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from checkout_cli.commands.memory.groups_view import spark
 from checkout_cli.commands.memory.view import bar
-from checkout_cli.terminal.output import Column, console, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, console, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
     from checkout_cli.commands.bench.alone import Compared
     from checkout_cli.commands.bench.claims import Claim
-    from checkout_cli.commands.bench.pace import Pace
-    from checkout_cli.commands.bench.run import Availability, BenchReport, Traffic
+    from checkout_cli.commands.bench.run import Availability, BenchReport
     from checkout_cli.commands.bench.stage import Target
 
 _SIDES = ("database only", "with Redis")
@@ -41,7 +40,7 @@ def question(seconds: float, shoppers: int) -> str:
 def show_report(report: BenchReport, *, as_json: bool) -> None:
     """Everything that was measured; warnings where something is wrong."""
     if as_json:
-        write_json(_document(report))
+        write_json(report)
     else:
         for line in _lines(report):
             write_line(line)
@@ -104,7 +103,7 @@ def _traffic(report: BenchReport) -> Iterator[str]:
 
 def _outage(outage: Availability) -> Iterator[str]:
     plain = console().options.ascii_only
-    yield f"\nRedis {outage.how}, from {outage.away[0]:.1f} s to {outage.away[1]:.1f} s of {outage.seconds:.1f} s:"
+    yield f"\nRedis {outage.how}, from {outage.away_from:.1f} s to {outage.away_to:.1f} s of {outage.seconds:.1f} s:"
     for place, side in enumerate(("by Redis", "by the database", "failed")):
         numbers = [part[place] for part in outage.parts]
         yield f"  {side:<16}{spark(numbers, ascii_only=plain)} {sum(numbers):,}"
@@ -115,7 +114,7 @@ def _outage(outage: Availability) -> Iterator[str]:
 
 
 def _write_claims(claims: list[Claim]) -> None:
-    columns = [Column("the documentation says"), Column("measured", number=True), Column("verdict")]
+    columns = columns_of("the documentation says", "#measured", "verdict")
     write_table(columns, [[claim.text, _measured(claim), _VERDICTS[claim.holds]] for claim in claims])
     for claim in claims:
         if claim.why and claim.measured is not None:
@@ -136,92 +135,3 @@ def _times(ratio: float) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.2f}" if seconds < 0.01 else f"{seconds * 1000:.1f}"
-
-
-# As JSON
-
-
-def _document(report: BenchReport) -> dict[str, Any]:
-    return {
-        "redis": report.target.redis,
-        "database": report.target.database,
-        "seconds": report.seconds,
-        "shoppers": report.shoppers,
-        "processes": report.processes,
-        "retrieval": _compared_document(report.retrieval),
-        "updates": _compared_document(report.updates),
-        "traffic": {
-            "databaseOnly": _traffic_document(report.without),
-            "withRedis": _traffic_document(report.with_redis),
-        },
-        "outage": _outage_document(report.outage),
-        "noOutage": report.no_outage or None,
-        "claims": [
-            {
-                "id": claim.id,
-                "claim": claim.text,
-                "atLeast": claim.bar,
-                "measured": None if claim.measured is None else round(claim.measured, 5),
-                "holds": claim.holds,
-                "why": claim.why or None,
-            }
-            for claim in report.claims
-        ],
-        "removed": report.removed,
-        "notRemoved": None if report.not_removed is None else str(report.not_removed),
-    }
-
-
-def _compared_document(compared: Compared | None) -> dict[str, Any] | None:
-    if compared is None:
-        return None
-    return {
-        "databaseOnly": _pace(compared.database),
-        "withRedis": None if compared.redis is None else _pace(compared.redis),
-        "ratio": None if compared.ratio is None else round(compared.ratio, 3),
-    }
-
-
-def _pace(pace: Pace) -> dict[str, Any]:
-    return {
-        "calls": pace.calls,
-        "p50Ms": round(pace.p50 * 1000, 4),
-        "p99Ms": round(pace.p99 * 1000, 4),
-        "longestMs": round(pace.longest * 1000, 4),
-    }
-
-
-def _traffic_document(traffic: Traffic | None) -> dict[str, Any] | None:
-    if traffic is None:
-        return None
-    return {
-        "steps": traffic.steps,
-        "failed": traffic.failed,
-        "stepsPerSecond": round(traffic.per_second, 1),
-        "queries": traffic.queries,
-        "queriesPerStep": round(traffic.queries_per_step, 4),
-        "servedBy": {str(tier): number for tier, number in traffic.served.items()},
-        "ownProcessesBusy": round(traffic.busy, 3),
-        **_pace(traffic.pace),
-    }
-
-
-def _outage_document(outage: Availability | None) -> dict[str, Any] | None:
-    if outage is None:
-        return None
-    return {
-        "how": outage.how,
-        "seconds": round(outage.seconds, 3),
-        "awayFromSeconds": round(outage.away[0], 3),
-        "awayToSeconds": round(outage.away[1], 3),
-        "steps": outage.steps,
-        "failed": outage.failed,
-        "reasons": outage.reasons,
-        "served": round(outage.served, 6),
-        "longestMs": round(outage.longest * 1000, 2),
-        "overTime": [
-            {"byRedis": redis, "byDatabase": database, "failed": failed} for redis, database, failed in outage.parts
-        ],
-        "sessionsChecked": outage.checked,
-        "sessionsLost": len(outage.lost),
-    }

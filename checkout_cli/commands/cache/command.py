@@ -7,20 +7,10 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    OutputOption,
-    Report,
-    RevealOption,
-    TimeoutOption,
-    YesOption,
-    audit,
-    context_of,
-    output_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, current
 from checkout_cli.arguments.durations import duration
+from checkout_cli.errors import ExitCode
 
 app = typer.Typer(
     help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
@@ -43,11 +33,10 @@ CursorOption = Annotated[str, typer.Option(help="Go on where another list stoppe
 
 @delivery.command("get")
 def delivery_get(
-    typer_context: typer.Context,
     distance: DistanceArgument,
     value: ValueArgument,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Show a cached delivery charge: its age, its time to live, and whether it would be served now.
 
@@ -56,7 +45,7 @@ def delivery_get(
     from checkout_cli.commands.cache.entries import look_at_delivery
     from checkout_cli.commands.cache.view import show_entry
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         found = look_at_delivery(store, distance, value)
     show_entry(found, as_json=as_json)
     return found
@@ -64,11 +53,10 @@ def delivery_get(
 
 @coupon.command("get")
 def coupon_get(
-    typer_context: typer.Context,
     code: CodeArgument,
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Show the cached answers about a coupon: one for each context that it was asked in, the newest first.
 
@@ -78,7 +66,7 @@ def coupon_get(
     from checkout_cli.commands.cache.entries import look_at_coupon
     from checkout_cli.commands.cache.view import show_entry
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         found = look_at_coupon(store, code)
     if reveal:
         audit("cache coupon get", "the answers about one coupon")
@@ -88,14 +76,13 @@ def coupon_get(
 
 @delivery.command("set")
 def delivery_set(
-    typer_context: typer.Context,
     distance: DistanceArgument,
     value: ValueArgument,
     charge: Annotated[str, typer.Argument(metavar="CHARGE", help="The charge as JSON; - for stdin.")],
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Put a delivery charge into the cache, which shoppers then see until it expires or is invalidated.
 
@@ -106,7 +93,7 @@ def delivery_set(
     from checkout_cli.terminal.prompt import confirm
 
     document = _document(charge)
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         replaced = replace_delivery(
             store,
             distance,
@@ -119,17 +106,16 @@ def delivery_set(
 
 @coupon.command("set")
 def coupon_set(
-    typer_context: typer.Context,
     code: CodeArgument,
     answer: Annotated[str, typer.Argument(metavar="ANSWER", help="The answer as JSON; - for stdin.")],
     asked: Annotated[
         str, typer.Option("--context", metavar="JSON", help="What the shop asks with; the answer is for that alone.")
     ] = "{}",
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Put an answer about a coupon into the cache, which shoppers then see until it expires or is invalidated.
 
@@ -141,7 +127,7 @@ def coupon_set(
     from checkout_cli.terminal.prompt import confirm
 
     document, context = _document(answer), asked.encode("utf-8", "surrogateescape")
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         if reveal:
             audit("cache coupon set", "an answer about one coupon")
         replaced = replace_coupon(
@@ -170,13 +156,12 @@ def _document(argument: str) -> bytes:
 
 @delivery.command("list")
 def delivery_list(
-    typer_context: typer.Context,
     limit: LimitOption = 50,
     cursor: CursorOption = "0",
-    output: OutputOption = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    output: options.Output = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> ExitCode:
     """List cached delivery charges, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
@@ -184,22 +169,21 @@ def delivery_list(
     from checkout_cli.commands.cache.entries import list_delivery
     from checkout_cli.commands.cache.view import show_listing
 
-    shape = output_of(output, as_json=as_json)
-    with context_of(typer_context).store(timeout) as store:
+    shape = options.shape_of(output, as_json=as_json)
+    with current().store(timeout) as store:
         listing = list_delivery(store, limit=limit, cursor=cursor)
-    show_listing(listing, shape)
+    return show_listing(listing, shape)
 
 
 @coupon.command("list")
 def coupon_list(
-    typer_context: typer.Context,
     limit: LimitOption = 50,
     cursor: CursorOption = "0",
-    output: OutputOption = None,
-    as_json: JsonOption = False,
-    reveal: RevealOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    output: options.Output = None,
+    as_json: options.Json = False,
+    reveal: options.Reveal = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> ExitCode:
     """List coupons with cached answers, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
@@ -207,27 +191,26 @@ def coupon_list(
     from checkout_cli.commands.cache.entries import list_coupons
     from checkout_cli.commands.cache.view import show_listing
 
-    shape = output_of(output, as_json=as_json)
-    with context_of(typer_context).store(timeout) as store:
+    shape = options.shape_of(output, as_json=as_json)
+    with current().store(timeout) as store:
         listing = list_coupons(store, limit=limit, cursor=cursor)
     if reveal:
         audit("cache coupon list", f"answers about {len(listing.entries)} coupons")
-    show_listing(listing, shape, reveal=reveal)
+    return show_listing(listing, shape, reveal=reveal)
 
 
 @delivery.command("invalidate")
 def delivery_invalidate(
-    typer_context: typer.Context,
     distance_from: Annotated[
         str | None, typer.Option(metavar="KM", help="Only from this distance on, which is included.")
     ] = None,
     distance_to: Annotated[
         str | None, typer.Option(metavar="KM", help="Only up to this distance, which is included.")
     ] = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Invalidate delivery charges for every program at once: all of them, or those of a range of distances.
 
@@ -238,7 +221,7 @@ def delivery_invalidate(
     from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
     from checkout_cli.terminal.prompt import confirm
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         invalidated = invalidate_delivery(
             store,
             distance_from,
@@ -250,14 +233,13 @@ def delivery_invalidate(
 
 @coupon.command("invalidate")
 def coupon_invalidate(
-    typer_context: typer.Context,
     code: Annotated[
         str | None, typer.Argument(metavar="CODE", help="The coupon; all of them where none is given.")
     ] = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Invalidate the answers about a coupon for every program at once, or those about all coupons.
 
@@ -268,7 +250,7 @@ def coupon_invalidate(
     from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
     from checkout_cli.terminal.prompt import confirm
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         invalidated = invalidate_coupons(
             store,
             code,
@@ -279,11 +261,10 @@ def coupon_invalidate(
 
 @app.command()
 def stats(
-    typer_context: typer.Context,
     since: Annotated[str, typer.Option(metavar="DURATION", help="How far to look back, 60m at most.")] = "15m",
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> Report:
     """Show how often each cache was hit, missed, stale or unreachable of late.
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
@@ -291,6 +272,7 @@ def stats(
     from checkout_cli.commands.cache.statistics import cache_statistics
     from checkout_cli.commands.cache.statistics_view import show_statistics
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         found = cache_statistics(store, duration(since))
     show_statistics(found, as_json=as_json)
+    return found

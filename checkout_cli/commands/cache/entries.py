@@ -18,6 +18,7 @@ from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, InvalidInput, WrongKeyType
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import pattern_of
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
@@ -53,11 +54,13 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Listing:
+class EntryList(Partial):
     """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
 
     ``missing`` are the servers of a cluster that did not answer.
     """
+
+    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
 
     cache: str
     entries: tuple[CacheEntry, ...]
@@ -92,6 +95,8 @@ class Invalidation:
     ``count`` is of keys, whether or not they would still have been served; ``None`` where Redis does not let us count.
     Where it is not ``exact``, there are at least so many.
     """
+
+    SHOWN = "cache scope? count exact examples dryRun!=done invalidated=done"
 
     cache: str
     scope: str
@@ -136,7 +141,7 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 
-def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> Listing:
+def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
     """Cached delivery charges, in no order, from where ``cursor`` says; ``0`` is the beginning.
 
     Raises:
@@ -146,12 +151,12 @@ def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> Listing:
     return _list(store, DeliveryCharges(store), limit, cursor)
 
 
-def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> Listing:
+def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
     """The same for coupons."""
     return _list(store, Coupons(store), limit, cursor)
 
 
-def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> Listing:
+def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> EntryList:
     found: dict[str, CacheEntry] = {}
     looked_at, step = 0, min(max(limit, SMALLEST_STEP), STEP)
     following: str | None = checked_cursor(cursor)
@@ -161,7 +166,7 @@ def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> Listin
         found.update({entry.key: entry for entry in cache.look_at_all(keys)})
         step = step if keys else STEP  # among a million sessions, cached entries are far between
     now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
-    return Listing(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
+    return EntryList(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
 
 
 def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:

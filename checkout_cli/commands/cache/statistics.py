@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checkout_cli.domain.statistics import CacheCounts, Statistics, whole_minutes
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 
 
 @dataclass(frozen=True)
-class CacheStatistics:
+class CacheStatistics(Partial):
     """The counts of each cache by its name, over whole ``minutes``, the running one among them.
 
     ``enabled`` is whether the settings let programs count at all. ``missing`` are servers of a cluster that did not
     answer; what was counted there is missing too.
     """
+
+    SHOWN = "minutes enabled caches partial missingServers=missing"
 
     minutes: int
     caches: dict[str, CacheCounts]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     narrate,
-    partial_document,
     warn,
     warn_if_partial,
     write_json,
@@ -19,20 +18,13 @@ if TYPE_CHECKING:
     from checkout_cli.commands.cache.statistics import CacheStatistics
     from checkout_cli.domain.statistics import CacheCounts
 
-_OUTCOMES = {"hit": "hits", "miss": "misses", "stale": "stale", "error": "errors"}
-_STATISTICS = (
-    Column("cache"),
-    *(Column(title, number=True) for title in ("reads", *_OUTCOMES.values(), "hit rate", "error rate")),
-)
+_STATISTICS = columns_of("cache", "#reads", "#hits", "#misses", "#stale", "#errors", "#hit rate", "#error rate")
 
 
 def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
     """What became of the reads of each cache, in the last minutes."""
     if as_json:
-        caches = {name: _counts_document(counts) for name, counts in found.caches.items()}
-        write_json(
-            {"minutes": found.minutes, "enabled": found.enabled, "caches": caches, **partial_document(found.missing)}
-        )
+        write_json(found)
     else:
         write_table(_STATISTICS, [_counts_row(name, counts) for name, counts in found.caches.items()])
         if not any(counts.reads for counts in found.caches.values()):
@@ -42,17 +34,7 @@ def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
         warn("REDIS_ENABLE_STATISTICS is false here: programs with this setting count nothing")
 
 
-def _counts_document(counts: CacheCounts) -> dict[str, Any]:
-    numbers = {plural: getattr(counts, name) for name, plural in _OUTCOMES.items()}
-    return {"reads": counts.reads, **numbers, **{f"{name}Rate": _rate(counts, name) for name in _OUTCOMES}}
-
-
-def _rate(counts: CacheCounts, name: str) -> float | None:
-    rate = counts.rate(name)
-    return None if rate is None else round(rate, 4)
-
-
 def _counts_row(name: str, counts: CacheCounts) -> list[str]:
-    numbers = [counts.reads, *(getattr(counts, outcome) for outcome in _OUTCOMES)]
-    rates = (_rate(counts, "hit"), _rate(counts, "error"))
+    numbers = (counts.reads, counts.hit, counts.miss, counts.stale, counts.error)
+    rates = (counts.rate("hit"), counts.rate("error"))
     return [name, *(f"{number:,}" for number in numbers), *("" if rate is None else f"{rate:.1%}" for rate in rates)]

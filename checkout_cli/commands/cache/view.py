@@ -7,58 +7,27 @@ may name the shopper: it is masked unless revealed, in every format.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
+from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
-from checkout_cli.terminal.output import (
-    Column,
-    narrate,
-    partial_document,
-    warn,
-    warn_if_partial,
-    write_csv,
-    write_json,
-    write_line,
-    write_ndjson,
-    write_table,
-)
+from checkout_cli.terminal.output import columns_of, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.cache.entries import Found, Invalidation, Listing, Replacement
+    from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement
     from checkout_cli.domain.entries import Answer, CacheEntry
 
 _SHOWN_DIGEST = 12
-_ANSWERS = (
-    Column("context"),
-    Column("answer"),
-    Column("served"),
-    Column("age", number=True),
-    Column("expires in", number=True),
-    Column("note"),
-)
-_DELIVERY_LIST = (
-    Column("distance", number=True),
-    Column("order value", number=True),
-    Column("charge"),
-    Column("served"),
-    Column("age", number=True),
-    Column("expires in", number=True),
-    Column("note"),
-)
-_COUPON_LIST = (
-    Column("code"),
-    Column("answers", number=True),
-    Column("valid", number=True),
-    Column("served"),
-    Column("age", number=True),
-    Column("expires in", number=True),
-    Column("note"),
-)
+_ANSWERS = columns_of("context", "answer", "served", "#age", "#expires in", "note")
+_DELIVERY_LIST = columns_of("#distance", "#order value", "charge", "served", "#age", "#expires in", "note")
+_COUPON_LIST = columns_of("code", "#answers", "#valid", "served", "#age", "#expires in", "note")
 _DELIVERY_CSV = ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size")
 _COUPON_CSV = ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds",
                "expiresInSeconds", "size")  # fmt: skip
@@ -138,7 +107,7 @@ def show_entry(found: Found, *, as_json: bool, reveal: bool = False) -> None:
         shown = {"revealed": reveal} if found.entry.cache == "coupon" else {}
         write_json({**document, "enabled": found.enabled, **shown})
     else:
-        write_table((Column("field"), Column("value")), list(_facts(found, document)))
+        write_table(columns_of("field", "value"), list(_facts(found, document)))
         if found.entry.cache == "coupon" and found.entry.answers:
             write_line()
             write_table(_ANSWERS, [_answer_row(found, answer, reveal) for answer in found.entry.answers])
@@ -185,37 +154,29 @@ def _warn_if_off(cache: str, enabled: bool) -> None:
 # A list
 
 
-def show_listing(listing: Listing, output: str, *, reveal: bool = False) -> None:
+def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> ExitCode:
     """Entries as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr and in the JSON."""
-    documents = [
-        entry_document(entry, listing.now, enabled=listing.enabled, reveal=reveal) for entry in listing.entries
-    ]
-    if output == "table":
-        _table(listing, documents)
-    elif output == "json":
-        going_on = {"nextCursor": listing.cursor, "lookedAt": listing.looked_at, **partial_document(listing.missing)}
-        write_json({"entries": documents, **going_on})
-    elif output == "ndjson":
-        write_ndjson(documents)
-    elif output == "csv":
-        titles, row = (_COUPON_CSV, _coupon_cells) if listing.cache == "coupon" else (_DELIVERY_CSV, _delivery_cells)
-        write_csv(titles, map(row, documents))
-    else:
-        for entry in listing.entries:
-            write_line(safe(" ".join(entry.names)))
-    if not documents:
-        narrate(f"nothing is cached{'' if listing.cursor is None else ' as far as was looked'}")
-    if listing.cursor is not None:
-        narrate(f"looked at {listing.looked_at:,} keys; there may be more: --cursor {listing.cursor}")
-    warn_if_partial(listing.missing)
-    _warn_if_off(listing.cache, listing.enabled)
 
+    def entry_of(entry: CacheEntry) -> dict[str, Any]:
+        return entry_document(entry, found.now, enabled=found.enabled, reveal=reveal)
 
-def _table(listing: Listing, documents: Sequence[dict[str, Any]]) -> None:
-    if listing.cache == "coupon":
-        write_table(_COUPON_LIST, [_coupon_row(document, listing.enabled) for document in documents])
-    else:
-        write_table(_DELIVERY_LIST, [_delivery_row(document, listing.enabled) for document in documents])
+    is_coupon, cursor = found.cache == "coupon", found.cursor
+    row, cells = (_coupon_row, _coupon_cells) if is_coupon else (_delivery_row, _delivery_cells)
+    exit_code = Listing(
+        "entries",
+        found.entries,
+        _COUPON_LIST if is_coupon else _DELIVERY_LIST,
+        row=lambda entry: row(entry_of(entry), found.enabled),
+        document=entry_of,
+        id_of=lambda entry: " ".join(entry.names),
+        csv=_COUPON_CSV if is_coupon else _DELIVERY_CSV,
+        cells=lambda entry: cells(entry_of(entry)),
+        nothing=f"nothing is cached{'' if cursor is None else ' as far as was looked'}",
+        more=lambda: document(found),
+        missing=lambda: found.missing,
+    ).show(output, lambda _: going_on(cursor, f"{found.looked_at:,}"))
+    _warn_if_off(found.cache, found.enabled)
+    return exit_code
 
 
 def _delivery_row(document: dict[str, Any], enabled: bool) -> list[str]:
@@ -261,20 +222,18 @@ def _is_valid(answer: dict[str, Any]) -> bool:
     return isinstance(answer["value"], dict) and answer["value"].get("valid") is True
 
 
-def _delivery_cells(document: dict[str, Any]) -> list[Any]:
-    value = None if document["value"] is None else _text(document["value"])
-    return [value if name == "value" else document[name] for name in _DELIVERY_CSV]
+def _delivery_cells(document: dict[str, Any]) -> dict[str, Any]:
+    return document | {"value": None if document["value"] is None else _text(document["value"])}
 
 
-def _coupon_cells(document: dict[str, Any]) -> list[Any]:
+def _coupon_cells(document: dict[str, Any]) -> dict[str, Any]:
     answers = document["answers"]
-    counts = {
+    return document | {
         "answers": len(answers),
         "servedAnswers": sum(answer["served"] for answer in answers),
         "validAnswers": sum(_is_valid(answer) for answer in answers),
         "ageSeconds": answers[0]["ageSeconds"] if answers else None,
     }
-    return [counts[name] if name in counts else document[name] for name in _COUPON_CSV]
 
 
 # What a write changes
@@ -343,17 +302,7 @@ def _affected(invalidation: Invalidation) -> str:
 def show_invalidation(invalidation: Invalidation, *, as_json: bool) -> None:
     """What was invalidated, or would be, on stdout."""
     if as_json:
-        write_json(
-            {
-                "cache": invalidation.cache,
-                "scope": invalidation.scope or None,
-                "count": invalidation.count,
-                "exact": invalidation.exact,
-                "examples": list(invalidation.examples),
-                "dryRun": not invalidation.done,
-                "invalidated": invalidation.done,
-            }
-        )
+        write_json(invalidation)
     else:
         verb = "invalidated" if invalidation.done else "would invalidate"
         write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")

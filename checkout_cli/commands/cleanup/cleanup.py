@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checkout_cli.commands.cleanup.expired import BATCH, CleanupReport, Progress, clean_up, silent
-from checkout_cli.commands.cleanup.orphans import OrphanReport, remove_orphans
+from checkout_cli.commands.cleanup.expired import BATCH, CleanupReport, clean_up
+from checkout_cli.commands.cleanup.orphans import OrphanReport, find_orphans, remove_orphans
 from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import InvalidInput
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.store.checkout_store import CheckoutStore
 
 
 @dataclass(frozen=True)
 class Tidying:
-    """What to clean up; ``max_seconds`` is for each of them.
+    """What to clean up.
 
     Raises:
         InvalidInput: nothing.
@@ -24,7 +25,6 @@ class Tidying:
     index: bool = False
     orphans: bool = False
     dry_run: bool = False
-    max_seconds: float | None = None
     batch: int = BATCH
 
     def __post_init__(self) -> None:
@@ -32,45 +32,56 @@ class Tidying:
             raise InvalidInput("say what to clean up", hint="checkoutctl cleanup --expired")
 
 
-@dataclass(frozen=True)
-class Tidied:
-    """What came of each; ``None`` for what was not asked for."""
+@dataclass
+class Tidied(Ended):
+    """What came of each; ``None`` for what was not asked for, or not begun any more."""
 
-    expired: CleanupReport | None
-    index: IndexReport | None
-    orphans: OrphanReport | None
+    SHOWN = "*looked_only *expired [indexRepair=index] [orphans] finished"
+
     dry_run: bool
+    expired: CleanupReport | None = None
+    index: IndexReport | None = None
+    orphans: OrphanReport | None = None
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where a tier could not be reached, or something is left; a look alone finds no fault."""
+    def looked_only(self) -> dict[str, bool]:
+        """Whether nothing was to be changed."""
+        return {"dryRun": self.dry_run}
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to the next run."""
+        reports = (self.expired, self.index, self.orphans)
+        return super().finished and all(report is None or report.finished for report in reports)
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether a tier could not be reached, or something is left; a look alone finds no fault."""
         unreachable = self.expired is not None and (
             self.expired.unreachable or self.expired.missing or self.expired.left
         )
-        left = [report.exit_code for report in (self.index, self.orphans) if report is not None and not self.dry_run]
-        return ExitCode.FINDING if unreachable or any(left) else ExitCode.OK
+        left = [report.has_finding for report in (self.index, self.orphans) if report is not None and not self.dry_run]
+        return bool(unreachable or any(left))
 
 
-def tidy(
-    store: CheckoutStore,
-    wanted: Tidying,
-    *,
-    agreed: Callable[[OrphanReport], bool],
-    progress: Progress = silent,
-) -> Tidied:
-    """Do what is wanted; raises as :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
+def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]) -> Tidied:
+    """Do what is wanted, each for its share of the time.
 
-    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed.
+    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed. Raises as
+    :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
     """
-    expired = index = orphans = None
-    if wanted.orphans:
-        orphans = remove_orphans(store, agreed=agreed, progress=progress)
-    if wanted.expired:
-        expired = clean_up(
-            store, dry_run=wanted.dry_run, max_seconds=wanted.max_seconds, batch=wanted.batch, progress=progress
-        )
-    if wanted.index and wanted.dry_run:
-        index = check_index(store, progress=progress)
-    elif wanted.index:
-        index = repair_index(store, max_seconds=wanted.max_seconds, progress=progress)
-    return Tidied(expired, index, orphans, wanted.dry_run)
+    done = Tidied(wanted.dry_run)
+
+    def orphans(part: BoundedRun) -> None:
+        done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)
+
+    def expired(part: BoundedRun) -> None:
+        done.expired = clean_up(store, part, dry_run=wanted.dry_run, batch=wanted.batch)
+
+    def index(part: BoundedRun) -> None:
+        done.index = check_index(store, part) if wanted.dry_run else repair_index(store, part)
+
+    asked = ((orphans, wanted.orphans), (expired, wanted.expired), (index, wanted.index))
+    run.in_turn(*(clean for clean, is_wanted in asked if is_wanted), again=False)
+    done.end(run)
+    return done

@@ -10,27 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from checkout_cli.errors import (
-    AccessDenied,
     DatabaseNotReady,
     DatabaseUnavailable,
-    InvalidInput,
     RedisUnavailable,
     WrongKeyType,
 )
-from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.jobs.heartbeat import Heartbeat, beat, last_beat
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
-from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
-from checkout_cli.keys import SESSION_PREFIX, checkout_id_of, is_accepted_id
+from checkout_cli.jobs.job_lock import CLEANUP
+from checkout_cli.keys import is_accepted_id
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR, UNKNOWN_TTL
-from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.index import PAGE, Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
 
-"""The name of its lock, and of its heartbeat."""
 BATCH = 500
 """Sessions in one step: less than a millisecond of Redis' time."""
 ROWS_PER_ENTRY = 16
@@ -43,20 +42,26 @@ MEMBERS_IN_ONE_RUN = 20_000
 LARGEST_SCRIPT = 500
 """Entries that one script call settles: about one millisecond of Redis' time."""
 
-Progress = Callable[[int, int], None]
-"""Told after each step how many of how many sessions were looked at."""
+Phase = Callable[[BoundedRun], None]
+T = TypeVar("T")
 
 
 @dataclass
-class CleanupReport:
+class CleanupReport(Ended, Partial):
     """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
 
-    ``cursor`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
+    ``keys`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
     only an older program's SET names; ``server`` is the Redis server whose index has all rows of the database, as far
     as is known. ``from_set`` were in that SET alone, or in one that an adoption had put aside. ``missing`` are servers
     of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
     slots yet, and wait for the next run.
     """
+
+    SHOWN = (
+        "dryRun removed{ index=removed_from_index database=removed_from_database memory=removed_from_memory tombstones "
+        "flushLog } stillAlive enteredFromSet=from_set enteredIntoIndex withoutExpiry finished unreachable left "
+        "partial missingServers=missing"
+    )
 
     dry_run: bool = False
     removed_from_index: int = 0
@@ -68,125 +73,118 @@ class CleanupReport:
     from_set: int = 0
     entered_into_index: int = 0
     without_expiry: int = 0
-    finished: bool = True
+    given_up: bool = False
     unreachable: list[str] = field(default_factory=list)
-    cursor: str = field(default=FIRST_CURSOR, compare=False)
+    keys: str = field(default=FIRST_CURSOR, compare=False)
     members: str = field(default=FIRST_CURSOR, compare=False)
     server: str = field(default="", compare=False)
     missing: tuple[str, ...] = ()
     left: int = 0
 
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
-
-
-class _Stop(Exception):
-    """The time is up, or the lock is lost: what is left waits for the next run."""
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to the next run."""
+        return super().finished and not self.given_up
 
 
 def clean_up(
     store: CheckoutStore,
+    run: BoundedRun | None = None,
     *,
     dry_run: bool = False,
-    max_seconds: float | None = None,
     batch: int = BATCH,
     owner: str | None = None,
-    progress: Progress = silent,
 ) -> CleanupReport:
     """Remove what has expired from the index, the database and memory.
 
     Raises:
-        InvalidInput: ``max_seconds`` is no time to work in.
         Locked: another clean-up runs now.
         TierUnavailable: neither Redis nor the database can be reached.
         AccessDenied: Redis refuses a command that this needs.
     """
-    if max_seconds is not None and not max_seconds > 0:  # nor is "nan" more than nothing
-        raise InvalidInput("the time to clean up in must be more than zero seconds", hint="--max-seconds 50")
+    run = run or BoundedRun(store.clock)
     if dry_run:
-        return _CleanUp(store, None, max_seconds, batch, progress).preview()
-    started = store.clock.elapsed()
-    with job_lock(store, CLEANUP, owner or new_owner()) as lock:
-        report = _CleanUp(store, lock, max_seconds, batch, progress).run()
+        return _CleanUp(store, run, batch).preview()
+    with run.locked(store, CLEANUP, owner):
+        report = _CleanUp(store, run, batch).run()
     if not report.unreachable:
-        spent = store.clock.elapsed() - started
         removed = report.removed_from_index
-        place = {"cursor": report.cursor, "members": report.members, "server": report.server}
-        beat(store, CLEANUP, seconds=spent, finished=report.finished, sessions=removed, **place)
+        place = {"cursor": report.keys, "members": report.members, "server": report.server}
+        beat(store, CLEANUP, seconds=run.seconds, finished=report.finished, sessions=removed, **place)
     return report
 
 
 class _CleanUp:
     """One run: its bounds, and what it has done so far."""
 
-    def __init__(
-        self, store: CheckoutStore, lock: JobLock | None, max_seconds: float | None, batch: int, progress: Progress
-    ) -> None:
+    def __init__(self, store: CheckoutStore, run: BoundedRun, batch: int) -> None:
         self._store = store
-        self._lock = lock
+        self._run = run
         self._batch = batch
-        self._progress = progress
-        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
-        self._done = self._total = 0
-        self._report = CleanupReport(dry_run=lock is None)
+        self._report = CleanupReport()
         self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
         self._database_away = self._rows_unknown = self._index_broken = False
+        self._left = 0
         self._alive: set[str] = set()
         self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
         """All phases; each works without the other tier, and both away is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
-        try:
-            self._in_redis(self._finish_adoption)
-            self._in_database(self._clean_database)
-            self._in_redis(self._clean_index)
-            self._in_redis(self._take_members_in)
-            self._in_redis(self._enter_unlisted)
-        except _Stop:
-            self._report.finished = False
-        return self._told()
+        return self._told(
+            self._in_redis(self._go_on),
+            self._in_redis(self._finish_adoption),
+            self._in_database(self._clean_database),
+            self._in_redis(self._clean_index),
+            self._in_redis(self._take_members_in),
+            self._in_redis(self._enter_unlisted),
+        )
 
     def preview(self) -> CleanupReport:
         """Count what a run would remove, and change nothing."""
-        try:
-            self._in_database(self._preview_database)
-            self._in_redis(self._preview_index)
-        except _Stop:
-            self._report.finished = False
-        return self._told()
+        self._report.dry_run = True
+        return self._told(self._in_database(self._preview_database), self._in_redis(self._preview_index))
 
-    def _told(self) -> CleanupReport:
-        """The report, with the servers that could not be asked."""
+    def _told(self, *phases: Phase) -> CleanupReport:
+        """The report when each phase had its turn, with the servers that could not be asked."""
+        self._run.in_turn(*phases)
+        self._report.end(self._run)
         if self._store.settings.enable_checkout_sessions:
             self._report.left = len(self._untold)
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
-    def _in_redis(self, phase: Callable[[], None]) -> None:
-        if self._redis_away or self._index_broken:
-            return
-        try:
-            phase()
-        except RedisUnavailable as away:
-            self._redis_away = True
-            self._give_up_or_note(away)
-        except WrongKeyType as broken:
-            self._index_broken = True
-            self._report.unreachable.append(str(broken))
+    def _in_redis(self, phase: Phase) -> Phase:
+        def run(part: BoundedRun) -> None:
+            if self._redis_away or self._index_broken:
+                return
+            try:
+                phase(part)
+            except RedisUnavailable as away:
+                self._redis_away = True
+                self._give_up_or_note(away)
+            except WrongKeyType as broken:
+                self._index_broken = True
+                self._report.unreachable.append(str(broken))
 
-    def _in_database(self, phase: Callable[[], None]) -> None:
-        if self._database_away:
-            return
-        try:
-            phase()
-        except DatabaseUnavailable as away:
-            self._without_database(away)
-        except RedisUnavailable as away:  # in the middle: what is alive, and who has the lock, cannot be seen any more
-            self._redis_away = True
-            self._report.finished = False
-            self._give_up_or_note(away)
+        return run
+
+    def _in_database(self, phase: Phase) -> Phase:
+        def run(part: BoundedRun) -> None:
+            if self._database_away:
+                return
+            try:
+                phase(part)
+            except DatabaseUnavailable as away:
+                self._without_database(away)
+            except (
+                RedisUnavailable
+            ) as away:  # in the middle: what is alive, and who has the lock, is not known any more
+                self._redis_away = True
+                self._report.given_up = True
+                self._give_up_or_note(away)
+
+        return run
 
     def _without_database(self, away: DatabaseUnavailable) -> None:
         self._database_away = True
@@ -204,51 +202,50 @@ class _CleanUp:
         self._alive.update(checkout_ids)
         self._report.still_alive = len(self._alive)
 
-    def _step(self, looked_at: int) -> None:
-        """After each batch: say so, and stop when the time is up or the lock is lost."""
-        self._done += looked_at
-        self._progress(self._done, max(self._total, self._done))
-        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
-            raise _Stop
-        if self._lock is not None and looked_at and not self._lock.still_held():
-            raise _Stop
+    def _all_due(self, due: Callable[[int], list[T]]) -> Iterator[list[T]]:
+        """Page by page, without those that are left; a page that others change meanwhile is for the next run."""
+        self._left, previous = 0, list[T]()
+        while (page := due(self._left)) and page != previous:
+            previous = page
+            yield page
 
     # The index
 
-    def _finish_adoption(self) -> None:
-        """Of our index' move to its own place, what an interrupted one has left to do."""
-        for moved in IndexMoves(self._store.redis, self._store.index).finish(self._store.redis.time()):
-            self._report.from_set += moved
-            self._step(0)
+    def _go_on(self, _: BoundedRun) -> None:
+        """Where the last run has stopped."""
+        self._last = remembered(self._store, CLEANUP)
+        self._report.keys, self._report.members = self._last.cursor, self._last.members
 
-    def _take_members_in(self) -> None:
+    def _finish_adoption(self, part: BoundedRun) -> None:
+        """Of our index' move to its own place, what an interrupted one has left to do."""
+        moves = IndexMoves(self._store.redis, self._store.index)
+        for moved in part.pages(moves.finish(self._store.redis.time()), lambda _: 0):
+            self._report.from_set += moved
+
+    def _take_members_in(self, part: BoundedRun) -> None:
         """Of an older program's SET, what is not in ours; until so many were there already, from the last run's end."""
-        last = self._last_beat()
-        cursor: str | None = FIRST_CURSOR if last is None else last.members
         idle = 0
-        while cursor is not None and idle < MEMBERS_IN_ONE_RUN:
+
+        def take_page(cursor: str) -> Step:
+            nonlocal idle
             page = self._store.index.member_page(cursor)
             done = take_in(self._store, page.lacking)
             self._report.from_set += done.entered
             self._report.removed_from_index += done.removed
             idle += page.number - done.entered - done.removed
-            cursor = page.cursor
-            self._report.members = cursor or FIRST_CURSOR
-            self._step(page.number)
+            self._report.members = page.cursor or FIRST_CURSOR
+            return Step(page.number, page.cursor if idle < MEMBERS_IN_ONE_RUN else None)
 
-    def _clean_index(self) -> None:
+        part.through(take_page, cursor=self._report.members)
+
+    def _clean_index(self, part: BoundedRun) -> None:
         now = self._store.redis.time()
-        self._total += self._store.index.count_due(now)
-        previous: list[Entry] = []
-        left = 0
-        while entries := self._store.index.due(now, limit=self._batch, offset=left):
-            if entries == previous:
-                return  # others change these at this very moment; the next run will see
-            previous = entries
+        part.expect(self._store.index.count_due(now))
+        due = partial(self._store.index.due, now, limit=self._batch)
+        for entries in part.pages(self._all_due(lambda left: due(offset=left))):
             dead, living, untold = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.remove_expired(dead, living)
-            left += untold
-            self._step(len(entries))
+            self._left += untold
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
         """Who is dead in every tier, until when others live (ms), and of how many nobody can tell."""
@@ -290,27 +287,21 @@ class _CleanUp:
         """What every clock at hand agrees has passed (ms): one that runs ahead must not end living sessions."""
         return min(now, self._store.clock.wall(), self._store.database.now())
 
-    def _clean_database(self) -> None:
-        cutoff = self._database_cutoff()
-        self._total += self._store.database.count_due(cutoff)
-        previous: list[str] = []
-        left = 0
-        while due := self._store.database.due(cutoff, self._batch * ROWS_PER_ENTRY, offset=left):
-            if due == previous:
-                break
-            previous = due
+    def _clean_database(self, part: BoundedRun) -> None:
+        cutoff, rows = self._database_cutoff(), self._batch * ROWS_PER_ENTRY
+        part.expect(self._store.database.count_due(cutoff))
+        for due in part.pages(self._all_due(lambda left: self._store.database.due(cutoff, rows, offset=left))):
             alive, untold = self._alive_in_redis(due)
             self._store.database.touch(alive)
             self._note_alive(alive)
             told = [name for name in due if name not in untold] if untold else due
             self._report.removed_from_database += self._store.database.purge(told, cutoff)
-            left += self._left_of(untold, cutoff)
+            self._left += self._left_of(untold, cutoff)
             self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
-            self._step(len(due))
-        retention = int(self._store.settings.session_max_age * 1000)
-        for removed in self._in_batches(self._store.database.purge_tombstones, cutoff - retention):
+        retention = cutoff - int(self._store.settings.session_max_age * 1000)
+        for removed in part.pages(iter(lambda: self._store.database.purge_tombstones(retention, rows), 0), int):
             self._report.tombstones += removed
-        for removed in self._in_batches(self._store.flush_log.purge, cutoff - retention):
+        for removed in part.pages(iter(lambda: self._store.flush_log.purge(retention, rows), 0), int):
             self._report.flush_log += removed
 
     def _left_of(self, untold: set[str], cutoff: int) -> int:
@@ -320,12 +311,6 @@ class _CleanUp:
         removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
         self._report.removed_from_database += removed
         return len(untold) - removed
-
-    def _in_batches(self, purge: Callable[[int, int], int], cutoff: int) -> Iterator[int]:
-        """Delete until nothing is left, and tell after each batch how many it were; a huge DELETE locks as much."""
-        while removed := purge(cutoff, self._batch * ROWS_PER_ENTRY):
-            yield removed
-            self._step(removed)
 
     def _remove_entries(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
@@ -361,68 +346,53 @@ class _CleanUp:
 
     # Repair
 
-    def _enter_unlisted(self) -> None:
+    def _enter_unlisted(self, part: BoundedRun) -> None:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
         identity, listed = self._store.index.size()
-        server, last = (identity or b"").decode(), self._last_beat()
-        known = bool(listed and last is not None and server and last.server == server)
-        cursor = FIRST_CURSOR if last is None else last.cursor
-        self._enter_keys(cursor if listed else FIRST_CURSOR, most=KEYS_IN_ONE_RUN if listed else None)
+        server = (identity or b"").decode()
+        known = bool(listed and server and self._last.server == server)
+        self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
-            self._enter_rows()
+            for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
+                missing = set(self._store.index.missing(list(rows)))
+                self._enter([Entry(name, rows[name]) for name in rows if name in missing])
             known = True
         self._report.server = server if known else ""
 
-    def _enter_rows(self) -> None:
-        for rows in self._store.database.living_ids(self._store.redis.time()):
-            missing = set(self._store.index.missing(list(rows)))
-            self._enter([Entry(name, rows[name]) for name in rows if name in missing])
-
-    def _enter_keys(self, begin: str, most: int | None) -> None:
+    def _enter_keys(self, part: BoundedRun, begin: str, most: int | None) -> None:
         """Of all keys, or of so many from where the last run stopped."""
         now, looked_at = self._store.redis.time(), 0
-        cursor: str | None = begin
-        while cursor is not None and (most is None or looked_at < most):
-            keys, cursor = self._store.redis.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
-            names = [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
+
+        def enter_page(cursor: str) -> Step:
+            nonlocal looked_at
+            names, following = self._store.index.session_ids_step(cursor)
             self._enter([Entry(name, now) for name in self._store.index.missing(names)])
             looked_at += PAGE
-        self._report.cursor = cursor or FIRST_CURSOR
+            self._report.keys = following or FIRST_CURSOR
+            return Step(0, following if most is None or looked_at < most else None)
 
-    def _last_beat(self) -> Heartbeat | None:
-        try:
-            last = last_beat(self._store, CLEANUP)
-            if last is not None:
-                checked_cursor(last.cursor)
-                checked_cursor(last.members)
-        except (AccessDenied, InvalidInput, RedisUnavailable):
-            return None  # none for us, or somebody has written one of their own, or its server in a cluster is away
-        return last
+        part.through(enter_page, cursor=begin)
 
     def _enter(self, entries: Sequence[Entry]) -> None:
         self._report.entered_into_index += self._store.index.add(entries)
-        self._step(0)
 
     # Preview
 
-    def _preview_index(self) -> None:
+    def _preview_index(self, part: BoundedRun) -> None:
         layout, now = self._store.index.layout(), self._store.redis.time()
-        self._total += self._store.index.count_due(now)
-        for entries in self._store.index.all_due(now, self._batch):
+        part.expect(self._store.index.count_due(now))
+        for entries in part.pages(self._store.index.all_due(now, self._batch)):
             dead, _, _ = self._judge(entries, now)
             self._report.removed_from_index += len(dead)
-            self._step(len(entries))
-        for number, lacking in self._store.index.unlisted(layout):
+        for _, lacking in part.pages(self._store.index.unlisted(layout), lambda page: page[0]):
             dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
             self._report.removed_from_index += len(dead)
-            self._step(number)
 
-    def _preview_database(self) -> None:
+    def _preview_database(self, part: BoundedRun) -> None:
         cutoff = self._database_cutoff()
-        self._total += self._store.database.count_due(cutoff)
-        for due in self._store.database.all_due(cutoff, self._batch):
+        part.expect(self._store.database.count_due(cutoff))
+        for due in part.pages(self._store.database.all_due(cutoff, self._batch)):
             self._report.removed_from_database += len(due) - sum(map(len, self._alive_in_redis(due)))
-            self._step(len(due))
         retention = int(self._store.settings.session_max_age * 1000)
         self._report.tombstones += self._store.database.count_tombstones(cutoff - retention)
         self._report.flush_log += self._store.flush_log.count(cutoff - retention)

@@ -10,26 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from checkout_cli.commands.sessions.index import Found, Progress, silent
-from checkout_cli.errors import ExitCode, RedisUnavailable
-from checkout_cli.jobs.job_lock import CLEANUP, job_lock, new_owner
+from checkout_cli.commands.sessions.index import Found
+from checkout_cli.errors import RedisUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
+from checkout_cli.jobs.heartbeat import beat, remembered
+from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.opened import Look, Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""
+JOB = "orphans"
+"""The name of what remembers where a removal has stopped; its lock is that of the clean-up."""
 
 
 @dataclass
-class OrphanReport:
+class OrphanReport(Ended, Partial):
     """What was found, and with ``removed`` taken away.
 
     ``believed`` are copies without a row that reads may still be served: they are told and left alone, because the
     database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``. ``missing`` are
     servers of a cluster that did not answer, and were not looked at.
     """
+
+    SHOWN = (
+        "removed finished copies{ count=copies.number examples=copies.examples bytes } pendingNames=names believed "
+        "partial missingServers=missing"
+    )
 
     removed: bool
     copies: Found
@@ -44,70 +55,81 @@ class OrphanReport:
         return self.copies.number + self.names.number
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where something is left that a person should look at."""
-        left = self.believed.number or self.missing or (self.number and not self.removed)
-        return ExitCode.FINDING if left else ExitCode.OK
+    def has_finding(self) -> bool:
+        """Whether something is left that a person should look at."""
+        left = self.believed.number or self.missing or not self.finished or (self.number and not self.removed)
+        return bool(left)
 
 
-def find_orphans(store: CheckoutStore, *, progress: Progress = silent) -> OrphanReport:
+def find_orphans(store: CheckoutStore, run: BoundedRun | None = None) -> OrphanReport:
     """Look for them, and change nothing.
 
     Raises:
         RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
     """
-    return _Orphans(store, remove=False, progress=progress).run()
+    return _Orphans(store, run or BoundedRun(store.clock), remove=False).run(FIRST_CURSOR)
 
 
 def remove_orphans(
     store: CheckoutStore,
+    run: BoundedRun | None = None,
     *,
     agreed: Callable[[OrphanReport], bool],
     owner: str | None = None,
-    progress: Progress = silent,
 ) -> OrphanReport:
     """Remove them, if ``agreed``, which is shown what there is; each only if it is still what was seen.
+
+    It begins where the last one has stopped.
 
     Raises:
         Locked: a clean-up runs now.
         RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
     """
-    found = find_orphans(store, progress=progress)
-    if not found.number or not agreed(found):
-        return found
-    with job_lock(store, CLEANUP, owner or new_owner()):
-        return _Orphans(store, remove=True, progress=progress).run()
+    run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
+    report = _Orphans(store, run.share(2), remove=False).run(begin)
+    run.stopped = report.stopped
+    if report.number:
+        if run.stopped is Stopped.INTERRUPTED or not run.untimed(agreed, report):
+            return report
+        with run.locked(store, CLEANUP, owner):
+            report = _Orphans(store, run, remove=True).run(begin)
+    cursor = report.cursor or FIRST_CURSOR
+    beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.number, cursor=cursor)
+    return report
 
 
 class _Orphans:
     """One run over all session keys, and over the pending names."""
 
-    def __init__(self, store: CheckoutStore, *, remove: bool, progress: Progress) -> None:
+    def __init__(self, store: CheckoutStore, run: BoundedRun, *, remove: bool) -> None:
         self._store = store
+        self._run = run
         self._remove = remove
-        self._progress = progress
         self._report = OrphanReport(remove, Found(), Found(), Found())
-        self._done = 0
 
-    def run(self) -> OrphanReport:
-        """Both kinds."""
+    def run(self, cursor: str) -> OrphanReport:
+        """Both kinds, from a cursor on."""
         self._store.database.ping()
-        for page in self._store.index.session_ids():
-            for start in range(0, len(page), BATCH):
-                self._look_at_copies(page[start : start + BATCH])
-        try:
-            for page in self._store.flusher.pending.ids(BATCH):
-                for start in range(0, len(page), BATCH):
-                    self._look_at_names(page[start : start + BATCH])
-        except RedisUnavailable:  # in a cluster, one server has all the names
-            if not self._store.redis.missing_servers():
-                raise
+        self._report.follow(self._run, self._copies, self._names, cursor=cursor)
         self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
-    def _step(self, looked_at: int) -> None:
-        self._done += looked_at
-        self._progress(self._done, self._done)
+    def _copies(self, cursor: str) -> Step:
+        page, following = self._store.index.session_ids_step(cursor)
+        for start in range(0, len(page), BATCH):
+            self._look_at_copies(page[start : start + BATCH])
+        return Step(len(page), following)
+
+    def _names(self, cursor: str) -> Step:
+        try:
+            names, following = self._store.flusher.pending.ids_step(cursor, BATCH)
+        except RedisUnavailable:  # in a cluster, one server has all the names
+            if not self._store.redis.missing_servers():
+                raise
+            return Step(0, None)
+        for start in range(0, len(names), BATCH):
+            self._look_at_names(names[start : start + BATCH])
+        return Step(len(names), following)
 
     def _look_at_copies(self, checkout_ids: Sequence[str]) -> None:
         ours = [name for name in checkout_ids if is_accepted_id(name)]
@@ -121,7 +143,6 @@ class _Orphans:
                 self._report.believed.add([checkout_id])
             elif not self._store.database.present([checkout_id]):  # it may have been created while we looked
                 self._take_copy(checkout_id, look)
-        self._step(len(checkout_ids))
 
     def _take_copy(self, checkout_id: str, look: Look) -> None:
         assert look.value is not None  # noqa: S101  (the caller has read it)
@@ -137,7 +158,6 @@ class _Orphans:
             if self._remove:
                 self._store.flusher.pending.forget(name, Opened(look.value, None, value=look.copy))
             self._report.names.add([name])
-        self._step(len(names))
 
 
 def _may_wait(look: Look) -> bool:

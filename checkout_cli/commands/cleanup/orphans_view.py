@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from checkout_cli.commands.cleanup.orphans import OrphanReport
-from checkout_cli.commands.sessions.index_view import counted, found_document, named
+from checkout_cli.commands.sessions.index_view import counted, named
 from checkout_cli.sizes import size
-from checkout_cli.terminal.output import partial_document, warn, write_line
-from checkout_cli.terminal.safe import safe
-
-
-def orphan_document(report: OrphanReport) -> dict[str, Any]:
-    """What was found, or removed, as JSON."""
-    return {
-        "removed": report.removed,
-        "copies": {**found_document(report.copies), "bytes": report.bytes},
-        "pendingNames": found_document(report.names),
-        "believed": found_document(report.believed),
-        **partial_document(report.missing),
-    }
+from checkout_cli.terminal.output import warn, warn_if_partial, write_line
 
 
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
@@ -28,10 +15,11 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
     if not quiet:
         for line in orphan_lines(report):
             write_line(line)
-        if not report.number:
+        if not report.number and report.finished:
             write_line("nothing is there that no session stands behind")
-    if report.missing:
-        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what they have was not looked at")
+        if not report.finished:
+            write_line("stopped before the end: the next run goes on")
+    warn_if_partial(report.missing)
     if report.believed.number:
         warn(
             f"{counted(report.believed.number, 'session', 'sessions')} in Redis may be served without having a row "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkout_cli.commands.cleanup.orphans_view import orphan_document, show_orphans
-from checkout_cli.commands.sessions.index_view import index_document, show_index
-from checkout_cli.terminal.output import partial_document, warn, write_json, write_line
-from checkout_cli.terminal.safe import safe
+from checkout_cli.commands.cleanup.orphans_view import show_orphans
+from checkout_cli.commands.sessions.index_view import show_index
+from checkout_cli.terminal.output import warn, warn_if_partial, write_json, write_line
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cleanup.cleanup import Tidied
@@ -19,7 +18,7 @@ def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
     if tidied.expired is not None:
         _warn(tidied.expired)
     if as_json:
-        write_json(_tidied_document(tidied))
+        write_json(tidied)
         return
     if tidied.expired is not None and not quiet:
         for line in _lines(tidied.expired):
@@ -35,43 +34,12 @@ def _warn(report: CleanupReport) -> None:
         warn(f"not cleaned up: {reason}")
     if report.left:
         warn(f"{report.left:,} that were due may still live on a server that does not answer: left for the next run")
-    if report.missing:
-        warn(f"partial: no answer from {safe(', '.join(report.missing))}; what only they have is left")
+    warn_if_partial(report.missing)
     if report.without_expiry:
         warn(
             f"{report.without_expiry} sessions have no time to live and will never end by themselves: "
             "checkoutctl sessions index repair --fix-ttl"
         )
-
-
-def _tidied_document(tidied: Tidied) -> dict[str, object]:
-    document: dict[str, object] = {"dryRun": tidied.dry_run} if tidied.expired is None else _document(tidied.expired)
-    if tidied.index is not None:
-        document["indexRepair"] = index_document(tidied.index)
-    if tidied.orphans is not None:
-        document["orphans"] = orphan_document(tidied.orphans)
-    return document
-
-
-def _document(report: CleanupReport) -> dict[str, object]:
-    return {
-        "dryRun": report.dry_run,
-        "removed": {
-            "index": report.removed_from_index,
-            "database": report.removed_from_database,
-            "memory": report.removed_from_memory,
-            "tombstones": report.tombstones,
-            "flushLog": report.flush_log,
-        },
-        "stillAlive": report.still_alive,
-        "enteredFromSet": report.from_set,
-        "enteredIntoIndex": report.entered_into_index,
-        "withoutExpiry": report.without_expiry,
-        "finished": report.finished,
-        "unreachable": report.unreachable,
-        "left": report.left,
-        **partial_document(report.missing),
-    }
 
 
 def _lines(report: CleanupReport) -> list[str]:

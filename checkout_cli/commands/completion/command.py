@@ -7,16 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, YesOption
+from checkout_cli.arguments import options
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(help="Completions for bash, zsh and fish.", rich_markup_mode=None, no_args_is_help=True)
 
 ShellName = Literal["bash", "zsh", "fish"]
-
-
-@app.callback()
-def completion() -> None:
-    """Completions for bash, zsh and fish."""
 
 
 @app.command()
@@ -34,8 +29,8 @@ def show(
 def install(
     typer_context: typer.Context,
     shell: Annotated[ShellName | None, typer.Option("--shell", help="Default: the one of $SHELL.")] = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
 ) -> None:
     """Put a shell's file where that shell looks for it, below your home directory."""
     from checkout_cli.commands.completion.files import install as put

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from checkout_cli.arguments.context import JsonOption, Report, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
-def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
+def show(as_json: options.Json = False) -> None:
     """Show every setting, its value and where it comes from; secrets are masked.
 
     Strongest first: flag, environment, .env.local, .env, default.
@@ -18,7 +19,7 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
     from checkout_cli.commands.config import view as config_view
     from checkout_cli.commands.config.check import configuration
 
-    context = context_of(typer_context)
+    context = current()
     settings = configuration(context.directory, flags=context.flags).values()
     if as_json:
         config_view.write_settings(settings)
@@ -27,7 +28,7 @@ def show(typer_context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def check(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
+def check(as_json: options.Json = False) -> Report:
     """Name everything that is wrong with the settings, each with its fix. Asks no server.
 
     Exit code 78 where there is an error, 1 where there are only warnings.
@@ -35,7 +36,7 @@ def check(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     from checkout_cli.commands.config import check as config_check
     from checkout_cli.commands.config import view as config_view
 
-    context = context_of(typer_context)
+    context = current()
     report = config_check.check(context.directory, flags=context.flags)
     if as_json:
         config_view.write_report(report)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from checkout_cli.checks import worst
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.settings import Resolved
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_table
+from checkout_cli.terminal.document import document
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_table
 
-_SETTINGS = (Column("variable"), Column("value"), Column("origin"))
-_FINDINGS = (Column("severity"), Column("setting"), Column("what is wrong, and what to do"))
+_SETTINGS = columns_of("variable", "value", "origin")
+_FINDINGS = columns_of("severity", "setting", "what is wrong, and what to do")
 
 
 def show_settings(settings: Iterable[Resolved]) -> None:
@@ -34,19 +34,6 @@ def write_settings(settings: Iterable[Resolved]) -> None:
     write_json({"settings": [document(item) for item in settings]})
 
 
-def document(item: Resolved) -> dict[str, Any]:
-    """One setting, masked."""
-    value = item.variable.masked(item.value) if isinstance(item.value, str) else item.value
-    return {
-        "variable": item.variable.name,
-        "value": None if item.problem else value,
-        "origin": str(item.origin),
-        "via": item.via or None,
-        "meaning": item.variable.meaning,
-        "problem": item.problem,
-    }
-
-
 def show_report(report: ConfigReport) -> None:
     """Each finding with its fix below it; where there is none, one line on stderr."""
     if not report.findings:
@@ -62,17 +49,7 @@ def show_report(report: ConfigReport) -> None:
 def write_report(report: ConfigReport) -> None:
     """The same as one JSON document."""
     found = worst(report.findings)
-    write_json(
-        {
-            "status": "ok" if found is None else found.status,
-            "findings": [
-                {
-                    "severity": finding.status,
-                    "setting": finding.subject,
-                    "problem": finding.evidence,
-                    "fix": finding.fix,
-                }
-                for finding in report.findings
-            ],
-        }
-    )
+    findings = [
+        document(finding, "severity=status setting=subject problem=evidence fix") for finding in report.findings
+    ]
+    write_json({"status": "ok" if found is None else found.status, "findings": findings})

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DryRunOption, JsonOption, Report, YesOption, context_of, number_of_seconds
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cron.crontab import Change
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Also in a crontab that another tool writes.")]
 
 
-@app.callback()
-def cron() -> None:
-    """Clean-up, hand-over and health by themselves: every five minutes, mail only with trouble."""
-
-
 @app.command("print")
 def print_(
-    typer_context: typer.Context,
     how: Annotated[Literal["crontab", "systemd"], typer.Option("--format", help="For cron or systemd.")] = "crontab",
 ) -> None:
     """Write the lines for a crontab, or systemd's units, to stdout."""
@@ -31,7 +31,7 @@ def print_(
     from checkout_cli.commands.cron.view import show_units
     from checkout_cli.terminal.output import write
 
-    setting = Setting.here(context_of(typer_context).directory)
+    setting = Setting.here(current().directory)
     if how == "systemd":
         show_units(units(setting))
     else:
@@ -39,9 +39,7 @@ def print_(
 
 
 @app.command()
-def install(
-    typer_context: typer.Context, dry_run: DryRunOption = False, yes: YesOption = False, force: ForceOption = False
-) -> None:
+def install(dry_run: options.DryRun = False, yes: options.Yes = False, force: ForceOption = False) -> None:
     """Put the lines into your crontab, or bring them up to date; everything else in it stays as it is.
 
     The commands run in this directory (or -C), whose .env.local they read.
@@ -50,7 +48,7 @@ def install(
     from checkout_cli.commands.cron.jobs import Setting, block, only_in_environment
     from checkout_cli.terminal.output import warn
 
-    directory = context_of(typer_context).directory
+    directory = current().directory
     for name in only_in_environment(directory):
         warn(f"{name} is set in this shell alone, and cron will not have it: put it into {directory / '.env.local'}")
     wanted = block(Setting.here(directory))
@@ -58,7 +56,7 @@ def install(
 
 
 @app.command()
-def remove(dry_run: DryRunOption = False, yes: YesOption = False, force: ForceOption = False) -> None:
+def remove(dry_run: options.DryRun = False, yes: options.Yes = False, force: ForceOption = False) -> None:
     """Take the lines out of your crontab; everything else in it stays as it is."""
     from checkout_cli.commands.cron import crontab
 
@@ -80,7 +78,7 @@ def _apply(change: Change, done: str, *, dry_run: bool, yes: bool) -> None:
 
 
 @app.command()
-def status(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
+def status(as_json: options.Json = False) -> Report:
     """Say whether the lines are installed, and when each job ran last; asks no server.
 
     Exit code 1: they are not installed, or a job is overdue.
@@ -89,20 +87,16 @@ def status(typer_context: typer.Context, as_json: JsonOption = False) -> Report:
     from checkout_cli.commands.cron.jobs import Setting
     from checkout_cli.commands.cron.view import show_status
 
-    found = runs.status(Setting.here(context_of(typer_context).directory))
+    found = runs.status(Setting.here(current().directory))
     show_status(found, as_json=as_json)
     return found
 
 
 @app.command()
 def run(
-    typer_context: typer.Context,
     job: Annotated[str, typer.Argument(help="cleanup, sync or health.", show_default=False)],
     jitter: Annotated[
-        float,
-        typer.Option(
-            "--jitter", min=0, max=600, callback=number_of_seconds, help="Wait at most so many seconds first."
-        ),
+        float, typer.Option("--jitter", click_type=Finite(0, 600), help="Wait at most so many seconds first.")
     ] = 30,
 ) -> Report:
     """Run one job as cron does: silent unless something is wrong, and noted for status."""
@@ -110,6 +104,6 @@ def run(
     from checkout_cli.commands.cron.jobs import Setting
     from checkout_cli.commands.cron.view import show_outcome
 
-    outcome = runs.run(runs.job_called(job), Setting.here(context_of(typer_context).directory), jitter=jitter)
+    outcome = runs.run(runs.job_called(job), Setting.here(current().directory), jitter=jitter)
     show_outcome(job, outcome)
     return outcome

@@ -48,6 +48,11 @@ class Outcome:
 class JobStatus:
     """A job, its last run, and whether the next one should have come by now."""
 
+    SHOWN = (
+        "job=job.name everyMinutes=job.every lastRun@=last.finished_at seconds=last.seconds exitCode=last.exit_code "
+        "overdue"
+    )
+
     job: Job
     last: Run | None
     overdue: bool
@@ -56,6 +61,8 @@ class JobStatus:
 @dataclass(frozen=True)
 class CronStatus:
     """How our lines stand in the crontab, in words, and each job at ``now`` (s since the epoch)."""
+
+    SHOWN = "crontab=installed jobs"
 
     installed: str
     jobs: list[JobStatus]

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Mapping
 
 from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
-from checkout_cli.session import iso
 from checkout_cli.spans import span
-from checkout_cli.terminal.output import Column, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
 
 
 def show_units(units: Mapping[str, str]) -> None:
@@ -24,28 +23,10 @@ def show_units(units: Mapping[str, str]) -> None:
 def show_status(status: CronStatus, *, as_json: bool) -> None:
     """How the crontab stands, and when each job ran."""
     if as_json:
-        jobs = [
-            {
-                "job": each.job.name,
-                "everyMinutes": each.job.every,
-                "lastRun": None if each.last is None else iso(each.last.finished_at),
-                "seconds": None if each.last is None else each.last.seconds,
-                "exitCode": None if each.last is None else each.last.exit_code,
-                "overdue": each.overdue,
-            }
-            for each in status.jobs
-        ]
-        write_json({"crontab": status.installed, "jobs": jobs})
+        write_json(status)
         return
     write_line(f"crontab: {status.installed}")
-    columns = [
-        Column("job"),
-        Column("every"),
-        Column("last run"),
-        Column("took", number=True),
-        Column("exit"),
-        Column(""),
-    ]
+    columns = columns_of("job", "every", "last run", "#took", "exit", "")
     write_table(columns, [_row(each, status.now) for each in status.jobs])
 
 

@@ -50,12 +50,19 @@ ExamineServer = Callable[["Patient", "Inspector"], Finding]
 class Check:
     """One check. ``needs`` has what it asks for; of Redis in the words of ``acl/needs.py`` (``locks:pttl,get``)."""
 
+    SHOWN = "id group title explanation needs=named_needs"
+
     id: str
     group: Group
     needs: tuple[Need | str, ...]
     explanation: str
     examine: Examine | None = None
     examine_server: ExamineServer | None = None
+
+    @property
+    def module(self) -> str:
+        """The module that it stands in."""
+        return (self.examine or self.examine_server).__module__
 
     @property
     def named_needs(self) -> list[str]:

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
 
 
 def doctor(
-    typer_context: typer.Context,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="CHECK,…", help="Only these checks or groups of checks.")
     ] = None,
@@ -21,8 +21,8 @@ def doctor(
         str | None, typer.Option(metavar="CHECK", help="Say what a check, a group or all of them look for, and stop.")
     ] = None,
     fail_on: Annotated[Literal["warn", "crit"], typer.Option(help="From which status on to exit with 1.")] = "warn",
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> int:
     """Examine all that checkouts depend on, and say for each trouble what to type.
 
@@ -40,7 +40,7 @@ def doctor(
     if explain is not None:
         show_explanations(chosen([] if explain == "all" else [explain], []), as_json=as_json)
         return 0
-    context = context_of(typer_context)
+    context = current()
     checks = chosen(_names(only), _names(skip))
     with progress("Examining", quiet=as_json) as advance:
         report = examine(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)

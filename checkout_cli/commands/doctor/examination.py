@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from checkout_cli.checks import Finding, Skip, Status, crit, skipped, worst
+from checkout_cli.checks import WORST_FIRST, Finding, Skip, Status, crit, skipped, worst
 from checkout_cli.commands.doctor.check import CHECKS, Check, Group, Need, check
 from checkout_cli.commands.doctor.patient import COMMAND, Patient
 from checkout_cli.config.settings import Settings
@@ -28,6 +28,11 @@ _MODULES = (
 class Result:
     """How one check ended."""
 
+    SHOWN = (
+        "id=check.id group=check.group title=check.title status evidence=finding.evidence fix?=finding.fix "
+        "numbers=finding.numbers"
+    )
+
     check: Check
     finding: Finding
 
@@ -44,10 +49,25 @@ class DoctorReport:
     ``place`` is where Redis was looked for; ``unwritten`` says why the next run will have nothing to compare with.
     """
 
+    SHOWN = "timestamp@ redis=place summary checks=in_order"
+
     timestamp: int
     place: str
     results: tuple[Result, ...]
     unwritten: str = ""
+
+    @property
+    def summary(self) -> dict[Status, int]:
+        """How many checks ended in which way, the worst first."""
+        return {status: self.count(status) for status in WORST_FIRST}
+
+    @property
+    def in_order(self) -> list[Result]:
+        """The groups in their order; within each, the worst first."""
+        groups = list(Group)
+        return sorted(
+            self.results, key=lambda found: (groups.index(found.check.group), WORST_FIRST.index(found.status))
+        )
 
     def count(self, status: Status) -> int:
         """How many checks ended so."""
@@ -72,10 +92,12 @@ def configuration(patient: Patient) -> Finding:
 
 def all_checks() -> dict[str, Check]:
     """Every check by its id, in the order of the report."""
-    for name in _MODULES:
-        import_module(f"checkout_cli.commands.doctor.{name}")
+    modules = [__name__, *(f"checkout_cli.commands.doctor.{name}" for name in _MODULES)]
+    for name in modules:
+        import_module(name)
     order = list(Group)
-    return dict(sorted(CHECKS.items(), key=lambda item: order.index(item[1].group)))
+    places = {item.id: (order.index(item.group), modules.index(item.module)) for item in CHECKS.values()}
+    return {name: CHECKS[name] for name in sorted(CHECKS, key=lambda name: places[name])}
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> list[Check]:

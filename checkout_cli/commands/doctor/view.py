@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from checkout_cli.checks import Finding, Status
+from checkout_cli.checks import WORST_FIRST, Finding, Status
 from checkout_cli.commands.doctor.check import Check, Group
 from checkout_cli.commands.doctor.examination import DoctorReport, Result
-from checkout_cli.session import iso
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import is_terminal, narrate, show, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_ORDER = (Status.CRIT, Status.WARN, Status.OK, Status.SKIPPED)
 _STYLES = {Status.CRIT: "bold red", Status.WARN: "yellow", Status.OK: "green", Status.SKIPPED: "dim"}
 _TITLES = {
     Group.CONNECTION: "the way to Redis",
@@ -36,7 +35,7 @@ _TITLES = {
 def show_examination(report: DoctorReport, *, as_json: bool) -> None:
     """All results on stdout, the summary last."""
     if as_json:
-        write_json(document(report))
+        write_json(report)
     elif is_terminal(sys.stdout):
         show(_renderable(report))
     else:
@@ -51,34 +50,10 @@ def show_examination(report: DoctorReport, *, as_json: bool) -> None:
         narrate(f"warning: the next run has nothing to compare with: {report.unwritten}")
 
 
-def document(report: DoctorReport) -> dict[str, Any]:
-    """The examination as JSON."""
-    return {
-        "timestamp": iso(report.timestamp),
-        "redis": report.place,
-        "summary": {status: report.count(status) for status in _ORDER},
-        "checks": [_check_document(result) for _, results in _by_group(report) for result in results],
-    }
-
-
-def _check_document(result: Result) -> dict[str, Any]:
-    return {
-        "id": result.check.id,
-        "group": result.check.group,
-        "title": result.check.title,
-        "status": result.status,
-        "evidence": result.finding.evidence,
-        "fix": result.finding.fix or None,
-        "numbers": result.finding.numbers,
-    }
-
-
 def _by_group(report: DoctorReport) -> Iterator[tuple[Group, list[Result]]]:
     """The groups in their order; within each, the worst first."""
-    groups = list(Group)
-    ordered = sorted(report.results, key=lambda result: groups.index(result.check.group))
-    for group, results in groupby(ordered, key=lambda result: result.check.group):
-        yield group, sorted(results, key=lambda result: _ORDER.index(result.status))
+    for group, results in groupby(report.in_order, key=lambda result: result.check.group):
+        yield group, list(results)
 
 
 def _rows(results: Sequence[Result]) -> Iterator[tuple[str, Finding]]:
@@ -95,8 +70,8 @@ def _summary(report: DoctorReport) -> str:
     warned = "warning" if report.count(Status.WARN) == 1 else "warnings"
     names = {Status.CRIT: "critical", Status.WARN: warned, Status.OK: "ok", Status.SKIPPED: "skipped"}
     counts = ", ".join(f"{report.count(status)} {name}" for status, name in names.items())
-    bad = [result for _, results in _by_group(report) for result in results if result.status in _ORDER[:2]]
-    worst = min(bad, key=lambda result: _ORDER.index(result.status), default=None)
+    bad = [result for _, results in _by_group(report) for result in results if result.status in WORST_FIRST[:2]]
+    worst = min(bad, key=lambda result: WORST_FIRST.index(result.status), default=None)
     first = f"; first: {safe(worst.finding.fix)}" if worst is not None and worst.finding.fix else ""
     return f"{counts}{first}"
 
@@ -123,13 +98,13 @@ def _renderable(report: DoctorReport) -> RenderableType:
 
 
 def _worst(report: DoctorReport) -> Status:
-    return next((status for status in _ORDER if report.count(status)), Status.OK)
+    return next((status for status in WORST_FIRST if report.count(status)), Status.OK)
 
 
 def show_explanations(checks: Sequence[Check], *, as_json: bool) -> None:
     """What checks look for, and what they need."""
     if as_json:
-        write_json({"checks": [_explanation(item) for item in checks]})
+        write_json({"checks": [document(item) for item in checks]})
         return
     for number, item in enumerate(checks):
         if number:
@@ -139,13 +114,3 @@ def show_explanations(checks: Sequence[Check], *, as_json: bool) -> None:
             write_line(f"  {line}".rstrip())
         if item.needs:
             write_line(f"  needs: {', '.join(item.named_needs)}")
-
-
-def _explanation(item: Check) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "group": item.group,
-        "title": item.title,
-        "explanation": item.explanation,
-        "needs": item.named_needs,
-    }

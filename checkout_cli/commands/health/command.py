@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
 
 
 def health(
-    typer_context: typer.Context,
-    watch: WatchOption = None,
-    as_json: JsonOption = False,
+    watch: options.Watch = None,
+    as_json: options.Json = False,
     nagios: Annotated[
         bool, typer.Option("--nagios", help="Answer as a monitoring plugin does, with its exit codes.")
     ] = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> int:
     """Say whether Redis, the database and memory are there for the sessions: healthy, degraded or unhealthy.
 
@@ -29,7 +29,7 @@ def health(
     from checkout_cli.commands.health.view import show_health, show_watch
     from checkout_cli.errors import InvalidInput
 
-    context = context_of(typer_context)
+    context = current()
     check = HealthCheck(lambda: context.settings(timeout))
     if nagios:
         if as_json or watch is not None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import told_more
@@ -26,6 +26,7 @@ from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.servers.inspection import Info
 from checkout_cli.servers.memory import Memory
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
@@ -53,19 +54,29 @@ class TierHealth:
     ``advice`` is what should be done to it, while it serves all the same.
     """
 
+    SHOWN = "connected latencyMs=latency [error=problem] [advice] [hint]"
+
     connected: bool
     latency: float | None = None
     problem: CheckoutError | None = None
     advice: CheckoutError | None = None
 
+    @property
+    def hint(self) -> str | None:
+        """What to do about either."""
+        told = self.advice or self.problem
+        return None if told is None else told.hint
+
 
 @dataclass(frozen=True)
-class RedisHealth(TierHealth):
+class RedisHealth(TierHealth, Partial):
     """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
 
     ``missing`` are servers of a cluster that do not answer, while others do. ``cleanup`` is the last clean-up that it
     remembers.
     """
+
+    SHOWN = f"{TierHealth.SHOWN} partial missingServers=missing checkoutStore=serving memory"
 
     serving: bool = False
     memory: Memory | None = None
@@ -74,13 +85,37 @@ class RedisHealth(TierHealth):
 
 
 @dataclass(frozen=True)
+class SessionStatistics:
+    """The shop's statistics of sessions; ``None`` is what cannot be known. ``cleanup`` is the last one."""
+
+    SHOWN = (
+        "totalCreated=totals.created totalCompleted=totals.completed totalFailed=totals.failed "
+        "activeSessions=count.number lastCleanup@?=cleanup.moment"
+    )
+
+    totals: Totals | None
+    count: Count | None
+    cleanup: Heartbeat | None
+
+
+@dataclass(frozen=True)
 class SessionsHealth:
     """How many sessions there are, and the totals, or why there are none to show."""
+
+    SHOWN = (
+        "count=count.number tier=count.tier exact=count.exact stats [statsReason=no_totals] [legacyStats=legacy_totals]"
+    )
 
     count: Count | None = None
     totals: Totals | None = None
     no_totals: str | None = None
     legacy_totals: dict[str, int] | None = None
+    cleanup: Heartbeat | None = None
+
+    @property
+    def stats(self) -> SessionStatistics:
+        """What the shop calls so."""
+        return SessionStatistics(self.totals, self.count, self.cleanup)
 
 
 @dataclass(frozen=True)
@@ -89,6 +124,8 @@ class HealthReport:
 
     ``external`` is what external writers have written, as far as the database knows.
     """
+
+    SHOWN = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
 
     timestamp: int
     configuration: ConfigurationError | None
@@ -99,6 +136,12 @@ class HealthReport:
     status: Status
     pending: PendingCounts = UNKNOWN
     external: ExternalWrites | None = None
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Whether the configuration is sound, and what is wrong with it."""
+        problems = self.configuration.problems if self.configuration else ()
+        return {"configured": not problems, "errors": list(problems)}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -279,7 +322,7 @@ def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) ->
     else:
         totals, reason = _tried(statistics.totals)
     legacy = _tried(statistics.legacy_totals)[0] if redis.connected else None
-    return SessionsHealth(_count(store, redis, database), totals, reason, legacy)
+    return SessionsHealth(_count(store, redis, database), totals, reason, legacy, redis.cleanup)
 
 
 def _count(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> Count | None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from checkout_cli.commands.health.external_view import external_document, external_text
+from checkout_cli.commands.health.external_view import external_text
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, Status, TierHealth
 from checkout_cli.commands.ping.view import milliseconds
-from checkout_cli.commands.sync.view import pending_document, pending_text
-from checkout_cli.jobs.heartbeat import Heartbeat
-from checkout_cli.servers.memory import Memory
+from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
-from checkout_cli.store.records import Count, Totals
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
-    partial_document,
+    rich_table,
     show,
     write_json,
     write_line,
@@ -31,7 +28,7 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLUMNS = (Column("tier"), Column("state"), Column("latency", number=True), Column("note"))
+_COLUMNS = columns_of("tier", "state", "#latency", "note")
 STYLES = {
     Status.HEALTHY: "bold green",
     Status.DEGRADED: "bold yellow",
@@ -45,7 +42,7 @@ STYLES = {
 def show_health(report: HealthReport, *, as_json: bool) -> None:
     """One look on stdout."""
     if as_json:
-        write_json(document(report))
+        write_json(report)
     elif is_terminal(sys.stdout):
         show(_renderable(report))
     else:
@@ -62,7 +59,7 @@ def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthRepor
     if as_json or not is_terminal(sys.stdout):
         for report in reports:
             if as_json:
-                write_ndjson([document(report)])
+                write_ndjson([report])
             else:
                 write_line(_line(report))
         return report
@@ -72,67 +69,6 @@ def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthRepor
         for report in reports:
             live.update(_renderable(report), refresh=True)
     return report
-
-
-def document(report: HealthReport) -> dict[str, Any]:
-    """The specification's health document, and what we add to it; latencies are in milliseconds."""
-    count, totals = report.sessions.count, report.sessions.totals
-    sessions: dict[str, Any] = {
-        "count": count.number if count else None,
-        "tier": count.tier if count else None,
-        "exact": count.exact if count else None,
-        "stats": statistics_document(totals, count, report.redis.cleanup),
-    }
-    if report.sessions.no_totals is not None:
-        sessions["statsReason"] = report.sessions.no_totals
-    if report.sessions.legacy_totals is not None:
-        sessions["legacyStats"] = report.sessions.legacy_totals
-    problems = report.configuration.problems if report.configuration else ()
-    return {
-        "timestamp": iso(report.timestamp),
-        "environment": {"configured": not problems, "errors": list(problems)},
-        "redis": {
-            **_tier(report.redis),
-            **partial_document(report.redis.missing),
-            "checkoutStore": report.redis.serving,
-            "memory": _memory(report.redis.memory),
-        },
-        "database": _tier(report.database),
-        "inMemory": _tier(report.memory),
-        "sessions": sessions,
-        "pending": pending_document(report.pending),
-        "externalWriters": external_document(report.external),
-        "status": report.status,
-    }
-
-
-def statistics_document(totals: Totals | None, count: Count | None, cleanup: Heartbeat | None) -> dict[str, Any]:
-    """The shop's statistics of sessions; ``None`` is what cannot be known."""
-    return {
-        "totalCreated": totals.created if totals else None,
-        "totalCompleted": totals.completed if totals else None,
-        "totalFailed": totals.failed if totals else None,
-        "activeSessions": count.number if count else None,
-        "lastCleanup": iso(cleanup.moment) if cleanup and cleanup.moment else None,
-    }
-
-
-def _tier(tier: TierHealth) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "connected": tier.connected,
-        "latencyMs": None if tier.latency is None else round(tier.latency * 1000, 3),
-    }
-    if tier.problem is not None:
-        shown |= {"error": str(tier.problem), "hint": tier.problem.hint}
-    if tier.advice is not None:
-        shown |= {"advice": str(tier.advice), "hint": tier.advice.hint}
-    return shown
-
-
-def _memory(memory: Memory | None) -> dict[str, Any] | None:
-    if memory is None:
-        return None
-    return {"usedBytes": memory.used, "maxBytes": memory.limit, "policy": memory.policy}
 
 
 # For people
@@ -216,19 +152,14 @@ def _line(report: HealthReport) -> str:
 
 
 def _renderable(report: HealthReport) -> RenderableType:
-    from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     title = Text.assemble((report.status.upper(), STYLES[report.status]), f"   {iso(report.timestamp)}")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
-    for name, state, latency, note in health_rows(report):
-        table.add_row(name, Text(state, style=STYLES[state]), latency, Text(safe(note)))
+    rows = [(name, Text(state, style=STYLES[state]), ms, note) for name, state, ms, note in health_rows(report)]
     facts = Table.grid(padding=(0, 2))
     for heading, text in _facts(report):
         emphasis = "bold" if heading == "next" else ""
         facts.add_row(Text(heading, style=emphasis or "dim"), Text(safe(text), style=emphasis))
-    return Group(title, table, facts) if table.row_count else Group(title, facts)
+    return Group(title, rich_table(_COLUMNS, rows), facts) if rows else Group(title, facts)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import bounded, current
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -18,7 +19,7 @@ def incident(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to; - for stdout. Default: incident-TIME.json here.")
     ] = None,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Write one redacted snapshot as a JSON file that only you can read: what an incident may turn on.
 
@@ -28,15 +29,12 @@ def incident(
     from checkout_cli.commands.incident.incident import default_path, gather, keep
     from checkout_cli.commands.incident.view import content, show_incident
     from checkout_cli.terminal.output import write
-    from checkout_cli.terminal.progress import progress
 
     if typer_context.invoked_subcommand is not None:
         return
-    context = context_of(typer_context)
-    with progress("Asking") as advance:
-        found = gather(
-            lambda: context.settings(timeout), directory=context.directory, flags=context.flags, progress=advance
-        )
+    context = current()
+    with bounded("Asking") as run:
+        found = gather(lambda: context.settings(timeout), directory=context.directory, flags=context.flags, run=run)
     if str(out) == "-":
         write(content(found).decode())
         return
@@ -49,7 +47,7 @@ def incident(
 def diff(
     before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier file.", show_default=False)],
     after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later file.", show_default=False)],
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show what changed between two incident files, what matters first.
 

@@ -28,11 +28,10 @@ from checkout_cli.config.settings import Resolved, Settings
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.files.private_file import write_private
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.store.redis.admin import RedisAdmin
 
 _LIBRARIES = ("redis", "hiredis", "sqlalchemy", "psycopg", "typer", "rich", "msgspec")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def gather(
     flags: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
     last_look: LastLook | None = None,
-    progress: Progress | None = None,
+    run: BoundedRun | None = None,
 ) -> Incident:
     """Ask everything, one after the other; with Redis away, that costs a few time-outs in all.
 
@@ -70,9 +69,9 @@ def gather(
     settings = tuple(configuration(directory, flags=flags).values())
     incident = Incident((clock or Clock()).wall(), settings, versions())
     questions = _questions(load, directory, last_look)
-    for number, (name, ask) in enumerate(questions.items()):
-        if progress is not None:
-            progress(number, len(questions))
+    run = run or BoundedRun(clock)
+    run.expect(len(questions))
+    for name, ask in run.pages(questions.items(), lambda _: 1):
         incident.parts[name] = _asked(name, ask, incident.parts)
     return incident
 

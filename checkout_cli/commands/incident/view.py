@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from checkout_cli.commands.config import view as config_view
-from checkout_cli.commands.doctor import view as doctor_view
-from checkout_cli.commands.health import view as health_view
 from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
 from checkout_cli.commands.incident.incident import Incident, Part
-from checkout_cli.commands.info import view as info_view
-from checkout_cli.commands.latency import view as latency_view
-from checkout_cli.commands.memory import view as memory_view
-from checkout_cli.commands.slowlog import view as slowlog_view
 from checkout_cli.session import iso
-from checkout_cli.terminal.output import SCHEMA_VERSION, Column, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.document import document as document_of
+from checkout_cli.terminal.output import (
+    SCHEMA_VERSION,
+    columns_of,
+    narrate,
+    write_json,
+    write_line,
+    write_table,
+)
 from checkout_cli.terminal.safe import safe
 
-_DOCUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "health": health_view.document,
-    "doctor": doctor_view.document,
-    "info": info_view.document,
-    "memory": memory_view.document,
-    "slowLog": slowlog_view.document,
-    "latency": latency_view.document,
-}
 _LONGEST = 40
 """Characters of a value in the table; JSON has all of them."""
-_CHANGES = (Column("what"), Column("before", number=True), Column("after", number=True), Column("change", number=True))
+_CHANGES = columns_of("what", "#before", "#after", "#change")
 
 
 def document(incident: Incident) -> dict[str, Any]:
@@ -40,15 +32,15 @@ def document(incident: Incident) -> dict[str, Any]:
         "kind": KIND,
         "timestamp": iso(incident.timestamp),
         "versions": dict(incident.versions),
-        "configuration": [config_view.document(item) for item in incident.configuration],
-        **{name: _part(name, part) for name, part in incident.parts.items()},
+        "configuration": [document_of(item) for item in incident.configuration],
+        **{name: _part(part) for name, part in incident.parts.items()},
     }
 
 
-def _part(name: str, part: Part) -> dict[str, Any]:
+def _part(part: Part) -> dict[str, Any]:
     if part.problem is not None:
         return {"error": str(part.problem), "hint": part.problem.hint}
-    return _DOCUMENTS[name](part.answer)
+    return document_of(part.answer)
 
 
 def content(incident: Incident) -> bytes:
@@ -67,16 +59,7 @@ def show_incident(incident: Incident, path: str) -> None:
 def show_diff(diff: IncidentDiff, *, as_json: bool) -> None:
     """What changed, what matters first."""
     if as_json:
-        write_json(
-            {
-                "before": diff.before,
-                "after": diff.after,
-                "changes": [
-                    {"part": item.part, "path": item.path, "before": item.before, "after": item.after}
-                    for item in diff.changes
-                ],
-            }
-        )
+        write_json(diff)
         return
     narrate(f"from {safe(diff.before)} to {safe(diff.after)}")
     if not diff.changes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 from checkout_cli.clock import Clock
 from checkout_cli.errors import InvalidInput
-from checkout_cli.servers.inspection import of_each_server
+from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 
 EVERYTHING = "all"
@@ -17,32 +18,44 @@ BY_COMMAND = frozenset({"commandstats", "latencystats", "errorstats", "commands"
 """Sections with a line for each command or error: left out unless they are asked for."""
 
 
+_COUNTERS = frozenset({"stats", "cpu", "commandstats", "errorstats"})
+"""Sections that count since the server's start."""
+_NOISE = frozenset({"uptime_in_seconds", "lru_clock", "server_time_usec"})
+"""What changes between any two looks, and says nothing."""
+
+
 @dataclass(frozen=True)
 class ServerInfo:
     """One server's sections of INFO: by title in lower case, each field as the server has it."""
 
+    SHOWN = "server=place sections=values"
+
     place: str
     sections: Mapping[str, Mapping[str, str]]
 
-
-@dataclass(frozen=True)
-class InfoReport:
-    """All servers that answer; ``timestamp`` is in milliseconds, ``missing`` are a cluster's that do not answer."""
-
-    timestamp: int
-    servers: tuple[ServerInfo, ...]
-    missing: tuple[str, ...] = ()
+    @property
+    def values(self) -> dict[str, dict[str, Any]]:
+        """The same with what the fields mean: numbers, and objects."""
+        return {
+            title: {name: _value(value) for name, value in fields.items()} for title, fields in self.sections.items()
+        }
 
 
 @dataclass(frozen=True)
 class Change:
-    """A field that is not what it was; ``None`` where it was not there, or is no more."""
+    """A field that is not what it was; ``None`` where it was not there, or is no more.
+
+    ``seconds`` are between the two looks.
+    """
+
+    SHOWN = "server=place section field=name before=value_before after=value_after perSecond:3"
 
     place: str
     section: str
     name: str
     before: str | None
     after: str | None
+    seconds: float = 0.0
 
     @property
     def growth(self) -> float | None:
@@ -52,16 +65,34 @@ class Change:
         except ValueError:
             return None
 
+    @property
+    def per_second(self) -> float | None:
+        """How fast a counter grows; a gauge goes up and down, and has no rate."""
+        counts = self.section in _COUNTERS and not self.name.startswith("instantaneous_")
+        return self.growth / self.seconds if counts and self.growth is not None and self.seconds > 0 else None
+
+    @property
+    def value_before(self) -> Any:
+        """A number, an object, or text."""
+        return None if self.before is None else _value(self.before)
+
+    @property
+    def value_after(self) -> Any:
+        """The same of now."""
+        return None if self.after is None else _value(self.after)
+
 
 @dataclass(frozen=True)
 class InfoDiff:
-    """What has changed in ``seconds``."""
+    """What has changed in ``seconds``, without what changes between any two looks and says nothing."""
 
     seconds: float
     changes: tuple[Change, ...]
 
 
-def server_info(redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock | None = None) -> InfoReport:
+def server_info(
+    redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock | None = None
+) -> PerServer[ServerInfo]:
     """Ask every server; without ``sections`` all but those that have a line for each command.
 
     Raises:
@@ -69,13 +100,13 @@ def server_info(redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock
         CommandDenied, CommandUnknown: INFO is.
         RedisUnavailable: no server answers.
     """
-    servers = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections))
-    wanted = _wanted(sections, {title for server in servers for title in server.sections})
+    found = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections), clock=clock)
+    wanted = _wanted(sections, {title for server in found.servers for title in server.sections})
     chosen = tuple(
         ServerInfo(server.place, {title: server.sections[title] for title in server.sections if wanted(title)})
-        for server in servers
+        for server in found.servers
     )
-    return InfoReport((clock or Clock()).wall(), chosen, tuple(redis.missing_servers()))
+    return replace(found, servers=chosen)
 
 
 def _wanted(sections: Sequence[str], known: set[str]) -> Callable[[str], bool]:
@@ -99,11 +130,30 @@ def info_diff(
     return InfoDiff((after.timestamp - before.timestamp) / 1000, tuple(_changes(before, after)))
 
 
-def _changes(before: InfoReport, after: InfoReport) -> Iterator[Change]:
+def _changes(before: PerServer[ServerInfo], after: PerServer[ServerInfo]) -> Iterator[Change]:
+    seconds = (after.timestamp - before.timestamp) / 1000
     old = {server.place: server.sections for server in before.servers}
     for server in after.servers:
         for title, fields in server.sections.items():
             known = old.get(server.place, {}).get(title, {})
             for name in dict.fromkeys([*fields, *known]):
-                if fields.get(name) != known.get(name):
-                    yield Change(server.place, title, name, known.get(name), fields.get(name))
+                if fields.get(name) != known.get(name) and name not in _NOISE and not name.endswith("_human"):
+                    yield Change(server.place, title, name, known.get(name), fields.get(name), seconds)
+
+
+def _value(value: str) -> Any:
+    """A number as a number, ``keys=3,expires=2`` as an object, and anything else as text."""
+    parts = [part.partition("=") for part in value.split(",")]
+    if all(equals and name for name, equals, _ in parts):
+        return {name: _number(inner) for name, _, inner in parts}
+    return _number(value)
+
+
+def _number(value: str) -> Any:
+    digits = value.removeprefix("-")
+    if digits.isascii() and digits.isdigit():
+        return value if len(digits) > 1 and digits.startswith("0") else int(value)
+    whole, point, rest = digits.partition(".")
+    if point and whole.isdigit() and rest.isdigit() and digits.isascii():
+        return float(value)
+    return value

@@ -1,0 +1,11 @@
+from checkout_cli.commands.record import Command, Use
+
+RECORD = Command(
+    "latency",
+    place=53,
+    summary="Measure round trips, and what makes Redis pause.",
+    example="checkoutctl latency --samples 1000",
+    uses=(
+        Use("", "reader", "ping", "info latency|latest latency|history latency|doctor config|get", run="--samples 3"),
+    ),
+)

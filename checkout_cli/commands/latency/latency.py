@@ -10,7 +10,8 @@ from typing import Any
 from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import percentile
 from checkout_cli.errors import CheckoutError
-from checkout_cli.servers.inspection import Info, Inspector, missing_grant, of_each_server
+from checkout_cli.servers.inspection import Info, Inspector, missing_grant
+from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
 
@@ -18,25 +19,40 @@ GIBIBYTE = 1 << 30
 MOST_EVENTS = 20
 LONGEST_ADVICE = 4000
 """Characters of LATENCY DOCTOR's text."""
+PERCENTILES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100))
+
+
+@dataclass(frozen=True)
+class Pause:
+    """How long a pause was, and when: both in milliseconds."""
+
+    SHOWN = "at@ ms"
+
+    at: int
+    ms: int
 
 
 @dataclass(frozen=True)
 class Event:
     """A kind of pause that the server has measured (Redis documentation, "Latency monitoring").
 
-    ``latest_at`` is in milliseconds since the epoch; ``history`` has the moments and lengths, both in milliseconds.
+    ``latest_at`` is in milliseconds since the epoch, lengths are in milliseconds.
     """
+
+    SHOWN = "event=name latestAt@ latestMs=latest longestMs=longest history"
 
     name: str
     latest_at: int
     latest: int
     longest: int
-    history: tuple[tuple[int, int], ...] = ()
+    history: tuple[Pause, ...] = ()
 
 
 @dataclass(frozen=True)
 class CommandTimes:
     """What the server has counted of one command: times in seconds, percentiles ``None`` where it gives none."""
+
+    SHOWN = "command=name calls totalMs=total meanMs=mean p50Ms=p50 p99Ms=p99 rejected failed"
 
     name: str
     calls: int
@@ -60,6 +76,11 @@ class ServerLatency:
     the seconds that the last fork took, ``fork_per_gibibyte`` for each GiB in use now.
     """
 
+    SHOWN = (
+        "server=place *percentiles samplesMs=samples monitorThresholdMs=threshold events advice? "
+        "lastForkMs=fork forkMsPerGiB=fork_per_gibibyte commands unknown"
+    )
+
     place: str
     samples: tuple[float, ...]
     threshold: int | None
@@ -70,18 +91,10 @@ class ServerLatency:
     commands: tuple[CommandTimes, ...]
     unknown: dict[str, str]
 
-    def percentile(self, percent: float) -> float | None:
-        """The smallest round trip that at least ``percent`` of all do not exceed, in seconds."""
-        return percentile(self.samples, percent)
-
-
-@dataclass(frozen=True)
-class LatencyReport:
-    """All servers that answer; ``timestamp`` is in milliseconds, ``missing`` are a cluster's that do not answer."""
-
-    timestamp: int
-    servers: tuple[ServerLatency, ...]
-    missing: tuple[str, ...] = ()
+    @property
+    def percentiles(self) -> dict[str, float | None]:
+        """Of the round trips, in seconds."""
+        return {f"{name}Ms": percentile(self.samples, percent) for name, percent in PERCENTILES}
 
 
 def measure_latency(
@@ -90,15 +103,14 @@ def measure_latency(
     *,
     elapsed: Callable[[], float] = time.perf_counter,
     clock: Clock | None = None,
-) -> LatencyReport:
+) -> PerServer[ServerLatency]:
     """Measure round trips, and ask every server for what it has measured itself.
 
     Raises:
         AccessDenied: the password is wrong.
         RedisUnavailable: no server answers.
     """
-    measured = of_each_server(redis, lambda server: _measured(server, samples, elapsed))
-    return LatencyReport((clock or Clock()).wall(), tuple(measured), tuple(redis.missing_servers()))
+    return of_each_server(redis, lambda server: _measured(server, samples, elapsed), clock=clock)
 
 
 def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:
@@ -146,8 +158,8 @@ def _events(server: Inspector) -> tuple[Event, ...]:
     events = []
     for event, history in zip(latest, histories, strict=True):
         past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
-        moments = tuple((int(at) * 1000, int(length)) for at, length in past)
-        events.append(Event(decoded(event.name), event.at, event.latest, event.longest, moments))
+        moments = tuple(Pause(int(at) * 1000, int(length)) for at, length in past)
+        events.append(Event(decoded(event[0]), int(event[1]) * 1000, int(event[2]), int(event[3]), moments))
     return tuple(events)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from checkout_cli.commands.latency.latency import CommandTimes, LatencyReport, ServerLatency
+from checkout_cli.commands.latency.latency import CommandTimes, ServerLatency
 from checkout_cli.commands.ping.view import milliseconds
+from checkout_cli.servers.per_server import PerServer
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
-    Column,
+    by_server,
+    columns_of,
     is_terminal,
-    partial_document,
     warn_if_partial,
     write_json,
     write_line,
@@ -20,40 +20,26 @@ from checkout_cli.terminal.output import (
 )
 from checkout_cli.terminal.safe import safe
 
-_TITLES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100))
-_COMMANDS = (
-    Column("command"),
-    *(Column(title, number=True) for title in ("calls", "total s", "mean ms", "p50 ms", "p99 ms", "refused")),
-)
-_EVENTS = (
-    Column("pause"),
-    Column("latest"),
-    Column("latest ms", number=True),
-    Column("longest ms", number=True),
-    Column("measured", number=True),
-)
+_COMMANDS = columns_of("command", "#calls", "#total s", "#mean ms", "#p50 ms", "#p99 ms", "#refused")
+_EVENTS = columns_of("pause", "latest", "#latest ms", "#longest ms", "#measured")
 _SHOWN_COMMANDS = 10
 _BARS = 8
 _WIDEST = 40
 _ENABLE = "redis-cli CONFIG SET latency-monitor-threshold 100"
 
 
-def show_latency(report: LatencyReport, *, as_json: bool) -> None:
+def show_latency(report: PerServer[ServerLatency], *, as_json: bool) -> None:
     """Every server on stdout; which ones are missing, on stderr."""
     if as_json:
-        write_json(document(report))
+        write_json(report)
     else:
-        for number, server in enumerate(report.servers):
-            if number:
-                write_line()
-            if len(report.servers) > 1:
-                write_line(server.place)
+        for server in by_server(report.servers):
             _show_server(server)
     warn_if_partial(report.missing)
 
 
 def _show_server(server: ServerLatency) -> None:
-    parts = ", ".join(f"{title} {milliseconds(server.percentile(percent) or 0)} ms" for title, percent in _TITLES)
+    parts = ", ".join(f"{name[:-2]} {milliseconds(time or 0)} ms" for name, time in server.percentiles.items())
     write_line(f"{len(server.samples)} round trips: {parts}")
     if is_terminal(sys.stdout):
         for line in _histogram(server.samples):
@@ -119,52 +105,3 @@ def _command_row(command: CommandTimes) -> tuple[str, ...]:
         "" if command.p99 is None else milliseconds(command.p99),
         f"{command.rejected + command.failed:,}" if command.rejected + command.failed else "",
     )
-
-
-def document(report: LatencyReport) -> dict[str, Any]:
-    """Everything as JSON; times are in milliseconds."""
-    return {
-        "timestamp": iso(report.timestamp),
-        "servers": [_server(server) for server in report.servers],
-        **partial_document(report.missing),
-    }
-
-
-def _server(server: ServerLatency) -> dict[str, Any]:
-    return {
-        "server": server.place,
-        **{f"{title}Ms": _ms(server.percentile(percent)) for title, percent in _TITLES},
-        "samplesMs": [_ms(sample) for sample in server.samples],
-        "monitorThresholdMs": server.threshold,
-        "events": [
-            {
-                "event": event.name,
-                "latestAt": iso(event.latest_at),
-                "latestMs": event.latest,
-                "longestMs": event.longest,
-                "history": [{"at": iso(at), "ms": length} for at, length in event.history],
-            }
-            for event in server.events
-        ],
-        "advice": server.advice or None,
-        "lastForkMs": _ms(server.fork),
-        "forkMsPerGiB": _ms(server.fork_per_gibibyte),
-        "commands": [
-            {
-                "command": command.name,
-                "calls": command.calls,
-                "totalMs": _ms(command.total),
-                "meanMs": _ms(command.mean),
-                "p50Ms": _ms(command.p50),
-                "p99Ms": _ms(command.p99),
-                "rejected": command.rejected,
-                "failed": command.failed,
-            }
-            for command in server.commands
-        ],
-        "unknown": server.unknown,
-    }
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -6,15 +6,9 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    Report,
-    RevealOption,
-    TimeoutOption,
-    audit,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, bounded, current
+from checkout_cli.arguments.numbers import Finite
 from checkout_cli.commands.memory.tune_command import tune
 
 app = typer.Typer(
@@ -23,7 +17,7 @@ app = typer.Typer(
 
 
 @app.command()
-def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: TimeoutOption = DEFAULT_TIMEOUT) -> Report:
+def show(as_json: options.Json = False, timeout: options.Timeout = options.TIMEOUT) -> Report:
     """Show how full Redis is, how fast it fills, and which checkouts its policy would evict first.
 
     Growth, and the minutes until it is full, are since the last time that this command looked. What is evicted first is
@@ -32,7 +26,7 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
     from checkout_cli.commands.memory.show import look_at_memory
     from checkout_cli.commands.memory.view import show_memory
 
-    with context_of(typer_context).redis(timeout) as redis:
+    with current().redis(timeout) as redis:
         report = look_at_memory(redis)
     show_memory(report, as_json=as_json)
     return report
@@ -40,22 +34,24 @@ def show(typer_context: typer.Context, as_json: JsonOption = False, timeout: Tim
 
 @app.command()
 def families(
-    typer_context: typer.Context,
     sample: Annotated[
         int | None,
         typer.Option(min=1000, metavar="KEYS", help="Estimate from so many keys, and say how far off that is."),
     ] = None,
-    cursor: Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")] = "0",
+    cursor: options.Cursor = "0",
     max_load: Annotated[
-        float, typer.Option(metavar="PERCENT", help="Keep Redis busy for no more than so much of the time.")
+        float,
+        typer.Option(
+            metavar="PERCENT",
+            click_type=Finite(0, 100, min_open=True),
+            help="Keep Redis busy for no more than so much of the time.",
+        ),
     ] = 100.0,
-    max_seconds: Annotated[
-        float | None, typer.Option(help="Stop after this long; --cursor goes on with the rest.")
-    ] = None,
+    max_seconds: options.Rest = None,
     biggest: Annotated[int, typer.Option(min=0, max=1000, help="How many of the biggest keys to show.")] = 5,
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Show which families of keys take how much memory, for how long they live, and the biggest keys.
 
@@ -65,20 +61,10 @@ def families(
     """
     from checkout_cli.commands.memory.groups import look_at_families
     from checkout_cli.commands.memory.groups_view import show_families
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).redis(timeout) as redis, progress("Measuring keys", quiet=as_json) as advance:
-        report = look_at_families(
-            redis,
-            sample=sample,
-            cursor=cursor,
-            max_load=max_load,
-            max_seconds=max_seconds,
-            biggest=biggest,
-            progress=advance,
-        )
+    context = current()
+    with context.redis(timeout) as redis, bounded("Measuring keys", max_seconds, quiet=as_json) as run:
+        report = look_at_families(redis, run, sample=sample, cursor=cursor, max_load=max_load, biggest=biggest)
     if reveal:
         audit("memory families", f"{len(report.biggest)} keys")
     show_families(report, as_json=as_json, reveal=reveal)

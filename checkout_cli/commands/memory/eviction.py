@@ -36,6 +36,8 @@ _VALUES_AT_ONCE, _QUESTIONS_AT_ONCE = 20, 500
 class Checkouts:
     """Checkouts that are not over (pending or processing), and the sum of their totals in the shop's currency."""
 
+    SHOWN = "number basketValue=value"
+
     number: int
     value: float
 
@@ -46,8 +48,14 @@ class EvictionRisk:
 
     ``order`` says in words what is evicted first. ``open`` are all open checkouts, and ``first`` those that are evicted
     to free ``freed`` bytes, together with ``keys`` keys of ``families``. All but ``looked_at`` are scaled up from the
-    keys looked at, unless ``exact``. ``open`` and ``first`` are ``None`` where ``notes`` say why.
+    keys looked at, unless ``exact``. ``open`` and ``first`` are ``None`` where ``notes`` say why. ``none`` says why
+    nothing is evicted at all, where that is so.
     """
+
+    SHOWN = (
+        "none? order sampledKeys=looked_at exact openCheckouts=open freedBytes=freed evictedKeys "
+        "evictedByFamily=families evictedCheckouts=first"
+    )
 
     order: str
     looked_at: int
@@ -58,6 +66,12 @@ class EvictionRisk:
     keys: int = 0
     families: Mapping[Family, int] | None = None
     notes: tuple[str, ...] = ()
+    none: str = ""
+
+    @property
+    def evicted_keys(self) -> int | None:
+        """How many go first, where that is known."""
+        return None if self.families is None else self.keys
 
 
 def order_of(policy: str) -> str:

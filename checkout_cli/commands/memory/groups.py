@@ -5,41 +5,33 @@ Nothing here writes, extends a life or disturbs what Redis remembers of the use 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.estimates import estimated_families
-from checkout_cli.commands.memory.groups_report import FamiliesReport, FamilyMemory, Stopped
+from checkout_cli.commands.memory.groups_report import FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method, Throttle, all_pages, measuring
 from checkout_cli.commands.memory.sample import sample_keys
 from checkout_cli.commands.memory.tally import Tally
 from checkout_cli.errors import InvalidInput, RedisUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.server import RedisServer
 
-FIRST_CURSOR = "0"
 FULL_LOAD = 100.0
 SMALLEST_SAMPLE = 1000
-
-Progress = Callable[[int, int], None]
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
 
 
 def look_at_families(
     redis: RedisAdmin,
+    run: BoundedRun | None = None,
     *,
-    clock: Clock | None = None,
     sample: int | None = None,
     cursor: str = FIRST_CURSOR,
     max_load: float = FULL_LOAD,
-    max_seconds: float | None = None,
     biggest: int = 10,
-    progress: Progress = silent,
 ) -> FamiliesReport:
     """A sample of so many keys where one is asked for, otherwise every key.
 
@@ -48,37 +40,26 @@ def look_at_families(
         CommandDenied, CommandUnknown: SCAN is.
         RedisUnavailable: no server answers.
     """
+    run = run or BoundedRun()
     if sample is None:
-        return measure_families(
-            redis,
-            clock=clock,
-            cursor=cursor,
-            max_load=max_load,
-            max_seconds=max_seconds,
-            biggest=biggest,
-            progress=progress,
-        )
-    if cursor != FIRST_CURSOR or max_load != FULL_LOAD or max_seconds is not None:
+        return measure_families(redis, run, cursor=cursor, max_load=max_load, biggest=biggest)
+    if cursor != FIRST_CURSOR or max_load != FULL_LOAD or run.is_timed:
         raise InvalidInput(
             "--cursor, --max-load and --max-seconds are for looking at every key, a sample is over in a second",
             hint=f"checkoutctl memory families --sample {sample}",
         )
-    return sample_families(redis, sample, clock=clock, biggest=biggest)
+    return sample_families(redis, sample, clock=run.clock, biggest=biggest)
 
 
 def measure_families(
     redis: RedisAdmin,
+    run: BoundedRun | None = None,
     *,
-    clock: Clock | None = None,
     cursor: str = FIRST_CURSOR,
     max_load: float = FULL_LOAD,
-    max_seconds: float | None = None,
     biggest: int = 10,
-    progress: Progress = silent,
 ) -> FamiliesReport:
     """Look at every key from a cursor on, in constant memory; Redis is ours for ``max_load`` per cent of the time.
-
-    Ctrl-C, or the end of ``max_seconds``, ends it with what was counted until then.
 
     Raises:
         InvalidInput: a number or the cursor makes no sense.
@@ -87,9 +68,7 @@ def measure_families(
     """
     if not 0 < max_load <= 100:
         raise InvalidInput("--max-load is more than 0 and at most 100 per cent", hint="--max-load 25")
-    if max_seconds is not None and not max_seconds > 0:
-        raise InvalidInput("the time to look must be more than zero seconds", hint="--max-seconds 60")
-    return _Count(redis, clock or Clock(), cursor, max_load / 100, max_seconds, biggest, progress).run()
+    return _Count(redis, run or BoundedRun(), cursor, max_load / 100, biggest).run()
 
 
 def sample_families(
@@ -108,7 +87,7 @@ def sample_families(
     started, servers = clock.elapsed(), redis.servers()
     samples = sample_keys(servers, number, random or SystemRandom(), now=clock.wall(), is_cluster=redis.is_cluster)
     if sum(sample.total for sample in samples.servers) <= number:
-        return measure_families(redis, clock=clock, biggest=biggest)
+        return measure_families(redis, BoundedRun(clock), biggest=biggest)
     tally = Tally(biggest)
     for sample in samples.servers:
         for page in (sample.known, *(drawn.page for drawn in sample.drawn)):
@@ -141,17 +120,8 @@ def _worst(methods: Iterable[Method]) -> Method:
 class _Count:
     """One run over all servers."""
 
-    def __init__(
-        self,
-        redis: RedisAdmin,
-        clock: Clock,
-        cursor: str,
-        load: float,
-        max_seconds: float | None,
-        biggest: int,
-        progress: Progress,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, redis: RedisAdmin, run: BoundedRun, cursor: str, load: float, biggest: int) -> None:
+        self._run = run
         self._is_cluster = redis.is_cluster
         self._servers = sorted(redis.servers(), key=lambda server: server.place)
         first, _, position = checked_cursor(cursor).rpartition("-")
@@ -159,21 +129,17 @@ class _Count:
         self._resumed = cursor != FIRST_CURSOR
         if self._at >= len(self._servers):
             raise InvalidInput(f"there is no server number {self._at}", hint="begin without --cursor")
-        self._throttle = None if load == 1 else Throttle(load, clock.elapsed, clock.pause)
-        self._started = clock.elapsed()
-        self._stop_at = None if max_seconds is None else self._started + max_seconds
-        self._progress = progress
+        self._throttle = None if load == 1 else Throttle(load, run.clock.elapsed, run.clock.pause)
         self._tally = Tally(biggest)
         self._methods: list[Method] = []
         self._with_ttl = True
         self._totals: list[int | None] = []
         self._notes: dict[str, None] = {}
-        self._stopped: Stopped | None = None
 
     def run(self) -> FamiliesReport:
         missing: list[str] = []
         away: RedisUnavailable | None = None
-        try:
+        with self._run.bounds():
             for number in range(self._at, len(self._servers)):
                 self._at = number
                 try:
@@ -181,11 +147,7 @@ class _Count:
                 except RedisUnavailable as error:
                     away = error
                     missing.append(self._servers[number].place)
-                if self._stopped is not None:
-                    break
                 self._position = 0
-        except KeyboardInterrupt:
-            self._stopped = Stopped.INTERRUPTED
         if away is not None and len(missing) == len(self._servers):
             raise away
         return self._report(missing)
@@ -196,19 +158,17 @@ class _Count:
             self._methods.append(ways.method)
             self._with_ttl = self._with_ttl and ways.ttl
             self._notes.update(dict.fromkeys(ways.notes))
-            for page in all_pages(talk, ways, self._position, self._throttle):
+            self._run.expect(ways.total or 0)
+            pages = all_pages(talk, ways, self._position, self._throttle)
+            for page in self._run.pages(pages, lambda page: len(page.keys)):
                 self._tally.add(page)
                 self._position = page.following
-                self._progress(self._tally.looked_at, max(sum(filter(None, self._totals)), self._tally.looked_at))
-                if page.following and self._stop_at is not None and self._clock.elapsed() >= self._stop_at:
-                    self._stopped = Stopped.TIME_IS_UP
-                    return
 
     def _report(self, missing: Sequence[str]) -> FamiliesReport:
-        clock, tally = self._clock, self._tally
+        run, tally = self._run, self._tally
         method = _worst(self._methods)
         cursor = None
-        if self._stopped is not None:
+        if not run.finished:
             cursor = f"{self._at}-{self._position}" if self._is_cluster else f"{self._position}"
         families = tuple(
             FamilyMemory(
@@ -222,15 +182,15 @@ class _Count:
             for family, counted in tally.families.items()
         )
         return FamiliesReport(
-            clock.wall(),
+            run.clock.wall(),
             _place(self._servers),
-            clock.elapsed() - self._started,
+            run.seconds,
             families,
             tally.biggest,
             tally.looked_at,
             sum(filter(None, self._totals)) if self._totals and None not in self._totals else None,
             method,
-            stopped=self._stopped,
+            stopped=run.stopped,
             cursor=cursor,
             resumed=self._resumed,
             notes=tuple(self._notes),

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from typing import Any
 
 from checkout_cli.commands.memory.measure import Method
-from checkout_cli.commands.memory.tally import BigKey
-from checkout_cli.errors import ExitCode
+from checkout_cli.commands.memory.tally import TTL_STEPS, BigKey
+from checkout_cli.jobs.bounded_run import Ended, Stopped
 from checkout_cli.keys import Family
-
-
-class Stopped(StrEnum):
-    """Why not all was looked at."""
-
-    INTERRUPTED = "interrupted"
-    TIME_IS_UP = "timeIsUp"
 
 
 @dataclass(frozen=True)
@@ -31,8 +24,13 @@ class FamilyMemory:
     """One family: keys, their bytes, those that never end, the others by time to live (``TTL_STEPS``).
 
     The bounds are those of an estimate; ``None`` of what was counted. ``size`` and ``without_ttl`` are ``None`` where
-    this server does not tell; ``unmeasured`` are keys that are not in ``size``.
+    this server does not tell; ``unmeasured`` are keys that are not in ``size``, and ``share`` is its part of all.
     """
+
+    SHOWN = (
+        "keys bytes=size share:4 keysWithoutTtl=without_ttl ttl=by_ttl unmeasuredKeys=unmeasured [keysBound] "
+        "[bytesBound=size_bound]"
+    )
 
     family: Family
     keys: int
@@ -42,16 +40,27 @@ class FamilyMemory:
     unmeasured: int = 0
     keys_bound: Bound | None = None
     size_bound: Bound | None = None
+    share: float | None = None
+
+    def by_ttl(self) -> dict[str, int] | None:
+        """How many keys live for how long."""
+        steps = [*(f"under{step // 1000}Seconds" for step in TTL_STEPS), "longer"]
+        return None if self.without_ttl is None else dict(zip(steps, self.ttls, strict=True))
 
 
-@dataclass(frozen=True)
-class FamiliesReport:
+@dataclass
+class FamiliesReport(Ended):
     """All families; ``timestamp`` in ms since the epoch, ``took`` in seconds.
 
     ``looked_at`` are keys that were measured, ``total`` what DBSIZE said at the beginning. ``sample`` is whether the
     numbers are estimates. ``cursor`` is where to go on, if ``stopped``, and ``resumed`` says that this was itself the
     going on: nothing of the part before is in the numbers. ``missing`` are servers of a cluster that did not answer.
     """
+
+    SHOWN = (
+        "timestamp@ server=place sample partial finished stopped=stopped_by resumed nextCursor=cursor lookedAt "
+        "keysInRedis=total sizes=method durationMs=took:1 families=by_family"
+    )
 
     timestamp: int
     place: str
@@ -62,20 +71,34 @@ class FamiliesReport:
     total: int | None
     method: Method
     sample: bool = False
-    stopped: Stopped | None = None
-    cursor: str | None = None
     resumed: bool = False
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
+    def stopped_by(self) -> Stopped | None:
+        """Why not all was looked at."""
+        return None if self.finished else self.stopped
+
+    def by_family(self) -> dict[str, Any]:
+        """Each by its name, with its part of all that was measured (0 to 1)."""
+        return {str(family.family): replace(family, share=self.share(family)) for family in self.families}
+
     @property
-    def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C, and a finding where a server did not answer."""
-        if self.stopped is Stopped.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-        return ExitCode.FINDING if self.missing else ExitCode.OK
+    def whole(self) -> int | None:
+        """All that was measured."""
+        sizes = [family.size for family in self.families if family.size is not None]
+        return sum(sizes) if sizes else None
+
+    def share(self, family: FamilyMemory) -> float | None:
+        """What part of that a family is, 0 to 1."""
+        return family.size / self.whole if family.size is not None and self.whole else None
 
     @property
     def partial(self) -> bool:
         """Whether keys are missing from the numbers."""
-        return self.stopped is not None or self.resumed or bool(self.missing)
+        return not self.finished or self.resumed or bool(self.missing)
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether a server was not looked at."""
+        return bool(self.missing)

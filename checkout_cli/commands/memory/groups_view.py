@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory, Stopped
+from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method
-from checkout_cli.commands.memory.tally import TTL_STEPS
-from checkout_cli.session import iso
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.sizes import size
+from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
     Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
@@ -27,11 +28,11 @@ from checkout_cli.terminal.safe import safe
 
 UNKNOWN = "?"
 _TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")
-_TTLS = (Column("TTL"), *(Column(name, number=True) for name in _TTL_NAMES))
-_BIGGEST = (Column("biggest keys"), Column("size", number=True))
+_TTLS = columns_of("TTL", *(f"#{name}" for name in _TTL_NAMES))
+_BIGGEST = columns_of("biggest keys", "#size")
 _STOPPED = {
     Stopped.INTERRUPTED: "interrupted",
-    Stopped.TIME_IS_UP: "the time was up",
+    Stopped.TIME: "the time was up",
 }
 _SIZES = {
     Method.MEMORY_USAGE: "",
@@ -51,7 +52,7 @@ def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False
     if not as_json and (none := _not_drawn(report)):
         narrate(none)
     warn_if_partial(report.missing)
-    if report.stopped is not None:
+    if not report.finished:
         narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with --cursor {report.cursor}")
     elif report.resumed:
         narrate("this is the rest alone: what came before --cursor is not in these numbers")
@@ -60,18 +61,7 @@ def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False
 def document(report: FamiliesReport, *, reveal: bool = False) -> dict[str, Any]:
     """The report as JSON; bounds are those of 95 %, and absent from what was counted."""
     return {
-        "timestamp": iso(report.timestamp),
-        "server": report.place,
-        "sample": report.sample,
-        "partial": report.partial,
-        "stopped": report.stopped,
-        "resumed": report.resumed,
-        "nextCursor": report.cursor,
-        "lookedAt": report.looked_at,
-        "keysInRedis": report.total,
-        "sizes": report.method,
-        "durationMs": round(report.took * 1000, 1),
-        "families": {str(family.family): _family(family, report) for family in report.families},
+        **document_of(report),
         "biggest": [
             {"key": key_shown(key.key, reveal=reveal), "family": key.family, "bytes": key.size}
             for key in report.biggest
@@ -80,30 +70,6 @@ def document(report: FamiliesReport, *, reveal: bool = False) -> dict[str, Any]:
         "missingServers": list(report.missing),
         "revealed": reveal,
     }
-
-
-def _family(family: FamilyMemory, report: FamiliesReport) -> dict[str, Any]:
-    steps = [*(f"under{step // 1000}Seconds" for step in TTL_STEPS), "longer"]
-    return {
-        "keys": family.keys,
-        "bytes": family.size,
-        "share": _share(family, report),
-        "keysWithoutTtl": family.without_ttl,
-        "ttl": None if family.without_ttl is None else dict(zip(steps, family.ttls, strict=True)),
-        "unmeasuredKeys": family.unmeasured,
-        **({} if family.keys_bound is None else {"keysBound": _bound(family.keys_bound)}),
-        **({} if family.size_bound is None else {"bytesBound": _bound(family.size_bound)}),
-    }
-
-
-def _bound(bound: Bound) -> dict[str, Any]:
-    return {"low": bound.low, "high": bound.high}
-
-
-def _share(family: FamilyMemory, report: FamiliesReport) -> float | None:
-    """The family's part of all that was measured, 0 to 1."""
-    whole = _whole(report)
-    return None if family.size is None or not whole else round(family.size / whole, 4)
 
 
 # For people
@@ -115,7 +81,7 @@ def _tables(report: FamiliesReport, *, reveal: bool) -> None:
     write_line(_heading(report))
     columns = _columns(report, terminal=terminal)
     rows = [_row(family, report, terminal=terminal) for family in shown]
-    total = ["all", f"{sum(family.keys for family in shown):,}", *([""] * report.sample), _size(_whole(report))]
+    total = ["all", f"{sum(family.keys for family in shown):,}", *([""] * report.sample), _size(report.whole)]
     write_table(columns, [*rows, [*total, *([""] * (len(columns) - len(total)))]])
     ending = [family for family in shown if any(family.ttls)]
     if not terminal:
@@ -129,12 +95,12 @@ def _tables(report: FamiliesReport, *, reveal: bool) -> None:
 def _columns(report: FamiliesReport, *, terminal: bool) -> list[Column]:
     bound = [Column("± 95 %", number=True)] * report.sample
     columns = [Column("family"), Column("keys", number=True), *bound, Column("size", number=True), *bound]
-    columns += [Column("share", number=True), Column("no TTL", number=True)]
+    columns += columns_of("#share", "#no TTL")
     return columns + [Column(f"TTL {_TTL_NAMES[0]}…{_TTL_NAMES[-1]}")] * terminal
 
 
 def _row(family: FamilyMemory, report: FamiliesReport, *, terminal: bool) -> list[str]:
-    share = _share(family, report)
+    share = report.share(family)
     row = [str(family.family), f"{family.keys:,}"]
     row += [_margin(family.keys, family.keys_bound, "{:,}".format)] * report.sample
     row += [_size(family.size) + ("" if not family.unmeasured else " or more")]
@@ -160,11 +126,6 @@ def _not_drawn(report: FamiliesReport) -> str:
     bounds = {family.family: family.keys_bound for family in report.families if not family.keys}
     most = max((bound.high or 0 for bound in bounds.values() if bound is not None), default=0)
     return f"none drawn of {', '.join(bounds)}: at most {most:,} keys of each, of unknown size" if most else ""
-
-
-def _whole(report: FamiliesReport) -> int | None:
-    sizes = [family.size for family in report.families if family.size is not None]
-    return sum(sizes) if sizes else None
 
 
 def _size(number: int | None) -> str:

@@ -56,6 +56,8 @@ def evicts(policy: str) -> Evicts:
 class Limits:
     """``maxmemory`` in bytes (0: no limit), ``maxmemory-policy`` and ``maxmemory-samples``; ``None``: not known."""
 
+    SHOWN = "maxBytes=maxmemory policy samples"
+
     maxmemory: int | None = None
     policy: str | None = None
     samples: int | None = None

@@ -14,7 +14,7 @@ from checkout_cli.commands.memory.limits import Evicts, Limits, evicts
 from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.keys import Family
-from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import Provider, provider_of
 from checkout_cli.store.redis.server import RedisServer
@@ -68,6 +68,11 @@ class Looked:
         return self.server.place
 
     @property
+    def no_config_in_words(self) -> str | None:
+        """What CONFIG would need to work, where it does not."""
+        return None if self.no_config is None else missing_grant(self.no_config)
+
+    @property
     def used(self) -> int | None:
         """What is in use."""
         return None if self.memory is None else self.memory.used
@@ -92,6 +97,8 @@ class Outlook:
     ``excess`` is how many bytes are over the limit, and ``sessions`` about how many of the sessions would be evicted
     for them at once (``None``: nobody can tell). ``share`` is how much of the limit is in use, from 0.
     """
+
+    SHOWN = "evicts excessBytes=excess usedShare=share:4 evictedSessionsEstimate=sessions"
 
     evicts: Evicts
     excess: int | None

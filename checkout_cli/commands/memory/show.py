@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk, order_of
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode, RedisUnavailable
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
+from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 
 COMMAND = "memory"
@@ -37,6 +38,8 @@ _OVERHEADS = {
 class Growth:
     """What has changed in ``seconds`` since an earlier look: bytes, and evicted keys (``None``: not known)."""
 
+    SHOWN = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
+
     seconds: float
     size: float
     evicted: float | None
@@ -56,12 +59,24 @@ class Growth:
 class MemoryLook(Memory):
     """One server's memory, beside the look before; ``no_growth`` and ``no_risk`` say why nobody knows."""
 
+    SHOWN = (
+        "server=place usedBytes=used countedBytes=counted limitBytes=limit systemBytes=system headroomBytes=headroom "
+        "fullness:4 peakBytes=peak residentBytes=resident fragmentation:3 reportedFragmentation policy? "
+        "replica=is_replica evictedSinceStart=evicted sinceLastLook=growth minutesUntilFull:1 neverFull? "
+        "overheadBytes=overheads evictedFirst notes"
+    )
+
     overheads: Mapping[str, int] = field(default_factory=dict)
     growth: Growth | None = None
     no_growth: str = ""
     risk: EvictionRisk | None = None
     no_risk: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def evicted_first(self) -> EvictionRisk | dict[str, str]:
+        """What goes first when it is full, or why nobody knows."""
+        return {"unknown": self.no_risk} if self.risk is None else replace(self.risk, none=self.no_risk)
 
     @property
     def minutes_until_full(self) -> float | None:
@@ -87,18 +102,10 @@ class MemoryLook(Memory):
 
 
 @dataclass(frozen=True)
-class MemoryReport:
-    """All servers at ``timestamp`` (ms since the epoch); ``missing`` did not answer. ``unwritten``: why not kept."""
+class MemoryReport(PerServer[MemoryLook]):
+    """What every server tells; ``unwritten`` is why that was not kept for the next look."""
 
-    timestamp: int
-    servers: tuple[MemoryLook, ...]
-    missing: tuple[str, ...] = ()
     unwritten: str = ""
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """A finding where a server did not answer."""
-        return ExitCode.FINDING if self.missing else ExitCode.OK
 
 
 def look_at_memory(
@@ -111,21 +118,14 @@ def look_at_memory(
         RedisUnavailable: no server answers.
     """
     clock, last_look = clock or Clock(), last_look or LastLook()
-    found, missing, unwritten = [], [], ""
-    away: RedisUnavailable | None = None
-    for server in redis.servers():
-        try:
-            look = _Look(Inspector(server), last_look, clock.wall())
-            found.append(look.memory(random or SystemRandom(), is_cluster=redis.is_cluster))
-            unwritten = look.remember() or unwritten
-        except (CommandDenied, CommandUnknown):
-            raise
-        except RedisUnavailable as error:
-            away = error
-            missing.append(server.place)
-    if away is not None and not found:
-        raise away
-    return MemoryReport(clock.wall(), tuple(found), tuple(missing), unwritten)
+
+    def ask(server: Inspector) -> tuple[MemoryLook, str]:
+        look = _Look(server, last_look, clock.wall())
+        return look.memory(random or SystemRandom(), is_cluster=redis.is_cluster), look.remember()
+
+    found = of_each_server(redis, ask, clock=clock)
+    memory, unwritten = zip(*found.servers, strict=True)
+    return MemoryReport(found.timestamp, memory, found.missing, max(unwritten))
 
 
 def reading_of(info: Info, now: int) -> Reading:

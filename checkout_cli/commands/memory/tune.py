@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from checkout_cli.commands.memory.limits import MAXMEMORY, Limits
-from checkout_cli.commands.memory.outlook import Looked, limits_now, look_at, outlook
+from checkout_cli.commands.memory.outlook import Looked, Outlook, limits_now, look_at, outlook
 from checkout_cli.commands.memory.persist import SOME_FILE, Persisted, persist_at
 from checkout_cli.commands.memory.tune_undo import Change, UndoFile
 from checkout_cli.errors import (
@@ -22,6 +22,7 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
 )
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.server import RedisServer
 
@@ -52,13 +53,37 @@ class TuneFailed(CheckoutError):
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """Limits, and what they mean for the data."""
+
+    SHOWN = "*limits *outlook"
+
+    limits: Limits
+    outlook: Outlook
+
+
+@dataclass(frozen=True)
 class Step:
     """One server: as it is, what is proposed, and, once it is done, what it says when asked again."""
+
+    SHOWN = (
+        "place=looked.place usedBytes=looked.used countedBytes=looked.counted today configFile=looked.config_file "
+        "replicaOf=looked.primary configUnavailable=looked.no_config_in_words provider=looked.provider"
+    )
+    ASKED = f"{SHOWN} proposed=then now persisted"
 
     looked: Looked
     proposed: Limits
     now: Limits | None = None
     persisted: Persisted | None = None
+
+    def today(self) -> Meaning:
+        """What is set, and what that means."""
+        return Meaning(self.looked.limits, outlook(self.looked, self.looked.limits))
+
+    def then(self) -> Meaning:
+        """What would be set, and what that would mean."""
+        return Meaning(self.proposed, outlook(self.looked, self.proposed))
 
     @property
     def changes(self) -> Limits:
@@ -73,7 +98,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Partial):
     """What was seen, and what came of it. ``asked`` is whether anything was to be changed or persisted at all.
 
     ``missing`` are the servers of a cluster that did not answer; nothing is changed while there are any.

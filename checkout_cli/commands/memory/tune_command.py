@@ -6,19 +6,11 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    YesOption,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
 
 
 def tune(
-    typer_context: typer.Context,
     maxmemory: Annotated[
         str | None, typer.Option("--maxmemory", metavar="SIZE", help="The limit, such as 256mb or 2gb; 0 is none.")
     ] = None,
@@ -34,10 +26,10 @@ def tune(
     force: Annotated[
         bool, typer.Option("--force", help="Even if the data does not fit, or others changed it since.")
     ] = False,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report | None:
     """Show Redis' memory limit and eviction policy and what they mean, and change them once you agree.
 
@@ -53,14 +45,14 @@ def tune(
 
     wanted = limits_wanted(maxmemory, policy, samples)
     operations.checked(wanted, advise=advise, undo=undo, persist=persist)
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         if advise:
             show_advice(recommend(store), as_json=as_json)
             return None
         done = operations.run(
             store,
             wanted,
-            agreed=lambda it: confirm(() if dry_run else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
+            agreed=lambda it: confirm(() if dry_run or yes else proposal(it), "Change it?", yes=yes, dry_run=dry_run),
             persist=persist,
             force=force,
             undo=undo,

@@ -12,13 +12,13 @@ from checkout_cli.commands.memory.outlook import Looked, Outlook, outlook
 from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
 from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
 from checkout_cli.errors import CommandDenied
-from checkout_cli.servers.inspection import missing_grant
+from checkout_cli.servers.per_server import MISSING
 from checkout_cli.sizes import size
+from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     is_terminal,
     narrate,
-    partial_document,
     show,
     warn,
     warn_if_partial,
@@ -55,14 +55,14 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
             {
                 "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
                 "reasons": list(advice.reasons),
-                **partial_document(advice.now.missing),
+                **document_of(advice.now, MISSING),
                 "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
                 "servers": [_server(step, advice.now) for step in advice.now.steps],
             }
         )
     else:
         limit = "none fits" if advice.maxmemory is None else _limit(advice.maxmemory)
-        columns = (Column("setting"), Column("now"), Column("recommended"))
+        columns = columns_of("setting", "now", "recommended")
         for step in advice.now.steps:
             if len(advice.now.steps) > 1:
                 write_line(safe(step.looked.place))
@@ -90,40 +90,12 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
         "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
         "dryRun": dry_run,
         "undone": tuning.undone and tuning.agreed,
-        **partial_document(tuning.missing),
+        **document_of(tuning, MISSING),
     }
 
 
 def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
-    looked, kept = step.looked, step.persisted
-    shown: dict[str, Any] = {
-        "place": looked.place,
-        "usedBytes": looked.used,
-        "countedBytes": looked.counted,
-        "today": _limits(looked.limits) | _outlook(outlook(looked, looked.limits)),
-        "configFile": looked.config_file,
-        "replicaOf": looked.primary,
-        "configUnavailable": None if looked.no_config is None else missing_grant(looked.no_config),
-        "provider": None if looked.provider is None else vars(looked.provider),
-    }
-    if tuning.asked:
-        shown["proposed"] = _limits(step.proposed) | _outlook(outlook(looked, step.proposed))
-        shown["now"] = None if step.now is None else _limits(step.now)
-        shown["persisted"] = None if kept is None else {**vars(kept), "lines": list(kept.lines)}
-    return shown
-
-
-def _limits(limits: Limits) -> dict[str, Any]:
-    return {"maxBytes": limits.maxmemory, "policy": limits.policy, "samples": limits.samples}
-
-
-def _outlook(ahead: Outlook) -> dict[str, Any]:
-    return {
-        "evicts": str(ahead.evicts),
-        "excessBytes": ahead.excess,
-        "usedShare": None if ahead.share is None else round(ahead.share, 4),
-        "evictedSessionsEstimate": ahead.sessions,
-    }
+    return document_of(step, Step.ASKED if tuning.asked else Step.SHOWN)
 
 
 # For people
@@ -141,7 +113,7 @@ def _show_step(step: Step, tuning: Tuning) -> None:
         titles += ["now"] if now is not None else []
     else:
         rows = [row[:2] for row in rows]
-    write_table([Column(title) for title in titles], rows)
+    write_table(columns_of(*titles), rows)
     _list(_meaning(step, tuning))
 
 
@@ -194,7 +166,7 @@ def _elsewhere(looked: Looked) -> list[str]:
     """Why it cannot be changed from here, and where it can."""
     if looked.no_config is None:
         return []
-    lines = [f"it cannot be changed from here: {missing_grant(looked.no_config)}"]
+    lines = [f"it cannot be changed from here: {looked.no_config_in_words}"]
     if looked.provider is not None:
         return [*lines, f"this is {looked.provider.name}; {elsewhere(looked)}"]
     return lines if isinstance(looked.no_config, CommandDenied) else [*lines, elsewhere(looked)]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from checkout_cli.commands.memory.eviction import PART, Checkouts, EvictionRisk
-from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport
-from checkout_cli.session import iso
+from checkout_cli.commands.memory.eviction import PART, EvictionRisk
+from checkout_cli.commands.memory.show import MemoryLook, MemoryReport
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
-    partial_document,
     warn,
     warn_if_partial,
     write_json,
@@ -40,84 +37,15 @@ _LONG = 60 * 24 * 365
 def show_memory(report: MemoryReport, *, as_json: bool) -> None:
     """The report on stdout."""
     if as_json:
-        write_json(document(report))
+        write_json(report)
     else:
         for memory in report.servers:
-            write_table((Column("memory"), Column(memory.place)), list(_rows(memory)))
+            write_table(columns_of("memory", memory.place), list(_rows(memory)))
     for note in dict.fromkeys(note for memory in report.servers for note in memory.notes):
         warn(note)
     if report.unwritten:
         warn(f"the next look will have nothing to compare with: {report.unwritten}")
     warn_if_partial(report.missing)
-
-
-def document(report: MemoryReport) -> dict[str, Any]:
-    """The report as JSON; what a server does not tell is ``null``."""
-    return {
-        "timestamp": iso(report.timestamp),
-        "servers": [_document(memory) for memory in report.servers],
-        **partial_document(report.missing),
-    }
-
-
-def _document(memory: MemoryLook) -> dict[str, Any]:
-    minutes = memory.minutes_until_full
-    return {
-        "server": memory.place,
-        "usedBytes": memory.used,
-        "countedBytes": memory.counted,
-        "limitBytes": memory.limit,
-        "systemBytes": memory.system,
-        "headroomBytes": memory.headroom,
-        "fullness": None if memory.fullness is None else round(memory.fullness, 4),
-        "peakBytes": memory.peak,
-        "residentBytes": memory.resident,
-        "fragmentation": None if memory.fragmentation is None else round(memory.fragmentation, 3),
-        "reportedFragmentation": memory.reported_fragmentation,
-        "policy": memory.policy or None,
-        "replica": memory.is_replica,
-        "evictedSinceStart": memory.evicted,
-        "sinceLastLook": _growth(memory.growth),
-        "minutesUntilFull": None if minutes is None else round(minutes, 1),
-        "neverFull": memory.never_full or None,
-        "overheadBytes": dict(memory.overheads),
-        "evictedFirst": _risk(memory),
-        "notes": list(memory.notes),
-    }
-
-
-def _growth(growth: Growth | None) -> dict[str, Any] | None:
-    if growth is None:
-        return None
-    evicted = growth.evicted_per_minute
-    return {
-        "seconds": round(growth.seconds, 1),
-        "bytes": round(growth.size),
-        "bytesPerMinute": round(growth.size_per_minute),
-        "evicted": growth.evicted,
-        "evictedPerMinute": None if evicted is None else round(evicted, 2),
-    }
-
-
-def _risk(memory: MemoryLook) -> dict[str, Any]:
-    risk = memory.risk
-    if risk is None:
-        return {"unknown": memory.no_risk}
-    return {
-        "none": memory.no_risk or None,
-        "order": risk.order,
-        "sampledKeys": risk.looked_at,
-        "exact": risk.exact,
-        "openCheckouts": _checkouts(risk.open),
-        "freedBytes": risk.freed,
-        "evictedKeys": risk.keys if risk.families is not None else None,
-        "evictedByFamily": None if risk.families is None else {str(name): n for name, n in risk.families.items()},
-        "evictedCheckouts": _checkouts(risk.first),
-    }
-
-
-def _checkouts(checkouts: Checkouts | None) -> dict[str, Any] | None:
-    return None if checkouts is None else {"number": checkouts.number, "basketValue": checkouts.value}
 
 
 # For people

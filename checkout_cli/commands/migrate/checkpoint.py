@@ -49,6 +49,8 @@ class Counts(msgspec.Struct):
 class Checkpoint(msgspec.Struct, rename="camel"):
     """Up to which id (``last``) all is done. Moments are in milliseconds since the epoch."""
 
+    SHOWN = "source target direction startedAt@ updatedAt@ finished done=counts.done total=total_now counts"
+
     source: str
     target: str
     server: str
@@ -59,6 +61,11 @@ class Checkpoint(msgspec.Struct, rename="camel"):
     last: str = ""
     finished: bool = False
     counts: Counts = msgspec.field(default_factory=Counts)
+
+    @property
+    def total_now(self) -> int:
+        """All that is to be looked at: more than at first, where sessions were created meanwhile."""
+        return max(self.total, self.counts.done)
 
 
 class _Sealed(msgspec.Struct):

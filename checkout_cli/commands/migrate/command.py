@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, bounded, current, only_with
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -18,6 +19,9 @@ ToOption = Annotated[
     ),
 ]
 ModeOption = Annotated[Literal["standalone", "cluster"], typer.Option("--to-mode", help="What the other Redis is.")]
+PlaceOption = Annotated[
+    str, typer.Option("--cursor", help="Go on where another run stopped; it says where.", show_default=False)
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")]
 
 
@@ -64,10 +68,11 @@ def migrate() -> None:
 
 @app.command()
 def plan(
-    typer_context: typer.Context,
     rate: RateOption = 2000,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    cursor: PlaceOption = "",
+    max_seconds: options.Rest = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Count what a migration would move, and say whether Redis has room for it.
 
@@ -75,12 +80,10 @@ def plan(
     """
     from checkout_cli.commands.migrate.plan import plan as look
     from checkout_cli.commands.migrate.view import show_plan
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Looking", quiet=as_json) as advance:
-        found = look(store, rate=rate, progress=advance)
+    context = current()
+    with context.store(timeout) as store, bounded("Looking", max_seconds, quiet=as_json) as run:
+        found = look(store, run, rate=rate, cursor=cursor)
     show_plan(found, as_json=as_json)
     return found
 
@@ -90,11 +93,12 @@ def run(
     typer_context: typer.Context,
     rate: RateOption = 2000,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the checkpoint and begin again.")] = False,
+    max_seconds: options.MaxSeconds = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Publish every living session of the database that Redis lacks; or copy Redis to another one (--to).
 
@@ -106,17 +110,15 @@ def run(
     from checkout_cli.commands.migrate.copy import move_to, target_at
     from checkout_cli.commands.migrate.run import migrate as move
     from checkout_cli.commands.migrate.view import show_run
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    context, file = context_of(typer_context), CheckpointFile()
-    with context.store(timeout) as store, progress("Migrating", quiet=quiet or as_json) as advance:
+    only_with(typer_context, "to_mode", what="--to", given=to is not None)
+    context, file, silent = current(), CheckpointFile(), quiet or as_json
+    with context.store(timeout) as store, bounded("Migrating", max_seconds, rate=rate, quiet=silent) as run:
         if to is None:
-            report = move(store, file, rate=rate, restart=restart, progress=advance)
+            report = move(store, file, run, restart=restart)
         else:
             with target_at(to, to_mode, store.settings) as (target, place):
-                report = move_to(store, target, place, file, rate=rate, restart=restart, progress=advance)
+                report = move_to(store, target, place, file, run, restart=restart)
     show_run(report, as_json=as_json, quiet=quiet)
     return report
 
@@ -125,11 +127,13 @@ def run(
 def verify(
     typer_context: typer.Context,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="Compare about so many, evenly.")] = None,
+    cursor: PlaceOption = "",
+    max_seconds: options.Rest = None,
     to: ToOption = None,
     to_mode: ModeOption = "standalone",
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Compare every living session of the database with Redis: version, content, time to live.
 
@@ -140,22 +144,21 @@ def verify(
     from checkout_cli.commands.migrate.verify import verify as compare
     from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Comparing", quiet=quiet or as_json) as advance:
+    only_with(typer_context, "to_mode", what="--to", given=to is not None)
+    context, silent = current(), quiet or as_json
+    with context.store(timeout) as store, bounded("Comparing", max_seconds, quiet=silent) as run:
         if to is None:
-            found = compare(store, sample=sample, progress=advance)
+            found = compare(store, run, sample=sample, cursor=cursor)
         else:
             with target_at(to, to_mode, store.settings) as (target, place):
-                found = verify_at(store, target, place, sample=sample, progress=advance)
+                found = verify_at(store, target, place, run, sample=sample, cursor=cursor)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
     return found
 
 
 @app.command()
-def status(typer_context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: ARG001  (Typer's)
+def status(as_json: options.Json = False) -> None:
     """Say how far the last migration of this user came, according to its checkpoint; asks no server."""
     from checkout_cli.commands.migrate.checkpoint import CheckpointFile
     from checkout_cli.commands.migrate.view import show_status

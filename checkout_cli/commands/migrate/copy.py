@@ -21,12 +21,9 @@ from checkout_cli.commands.migrate.run import (
     PAGE,
     RATE,
     MigrationReport,
-    Progress,
-    Run,
-    Step,
     begun,
+    moved,
     need_redis,
-    silent,
 )
 from checkout_cli.config.redis_url import parts_of
 from checkout_cli.config.settings import Settings
@@ -37,7 +34,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
     WrongKeyType,
 )
-from checkout_cli.jobs.job_lock import job_lock, new_owner
+from checkout_cli.jobs.bounded_run import BoundedRun, Step
 from checkout_cli.keys import Family, checkout_id_of, family_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
@@ -95,10 +92,9 @@ def move_to(
     target: RedisAdmin,
     place: str,
     file: CheckpointFile,
+    run: BoundedRun | None = None,
     *,
-    rate: int = RATE,
     restart: bool = False,
-    progress: Progress = silent,
 ) -> MigrationReport:
     """Copy sessions, tracked users and statistics; goes on where an earlier run of the same move ended.
 
@@ -112,13 +108,14 @@ def move_to(
     """
     need_redis(store)
     here = place_of(store.settings)
-    with job_lock(store, JOB, new_owner()) as lock:
+    run = run or BoundedRun(store.clock, rate=RATE)
+    with run.locked(store, JOB):
         servers = refuse_same(store, target, place)
         now = store.clock.wall()
         number = store.index.count(now).number
         fresh = Checkpoint(f"Redis {here}", f"Redis {place}", servers, DIRECTION, now, now, number)
         report = begun(fresh, file, restart=restart)
-        return Run(store, file, lock, report, rate, progress).through(_Keys(store, target))
+        return moved(store, file, run, report, _Keys(store, target))
 
 
 def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from checkout_cli.commands.migrate.run import PAGE, RATE, Progress, State, need_redis, silent, state_of
-from checkout_cli.errors import CommandDenied, CommandUnknown, ExitCode
+from checkout_cli.commands.migrate.run import PAGE, RATE, State, need_redis, state_of
+from checkout_cli.errors import CommandDenied, CommandUnknown
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import encode
@@ -13,11 +14,16 @@ from checkout_cli.store.records import Record
 
 
 @dataclass
-class Plan:
+class Plan(Ended):
     """What a run would find. Bytes of ``needed`` are what the missing sessions would take, keys and index included.
 
     ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
     """
+
+    SHOWN = (
+        "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
+        "usedBytes=used limitBytes=limit fits rate durationSeconds=seconds:1 finished nextCursor=cursor"
+    )
 
     rate: int
     living: int = 0
@@ -29,11 +35,6 @@ class Plan:
     needed: int = 0
     limit: int | None = None
     used: int | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """A finding where it does not fit."""
-        return ExitCode.FINDING if self.fits is False else ExitCode.OK
 
     @property
     def to_do(self) -> int:
@@ -57,7 +58,14 @@ class Plan:
             return True
         if self.limit is None or self.used is None:
             return None
-        return self.used + self.needed <= self.limit
+        if self.used + self.needed > self.limit:
+            return False
+        return True if self.finished else None
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether it will not fit."""
+        return self.fits is False
 
 
 KEY_OVERHEAD = 150
@@ -66,7 +74,7 @@ INDEX_OVERHEAD = 110
 """Bytes of an entry of the index beside the id: in a list and a table."""
 
 
-def plan(store: CheckoutStore, *, rate: int = RATE, progress: Progress = silent) -> Plan:
+def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RATE, cursor: str = "") -> Plan:
     """Look at every living row and at what Redis has of it; nothing is changed.
 
     Raises:
@@ -74,22 +82,26 @@ def plan(store: CheckoutStore, *, rate: int = RATE, progress: Progress = silent)
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
-    found = Plan(rate)
+    run, found = run or BoundedRun(store.clock), Plan(rate)
     now = store.clock.wall()
     found.expired, found.tombstones, found.pending = store.database.aside(now)
-    total = store.database.count(now)
-    last = ""
-    while rows := store.database.living_after(last, now, PAGE):
+
+    def look(last: str) -> Step:
+        rows = store.database.living_after(last, now, PAGE)
+        if not rows:
+            return Step(0, None)
         names = [row.checkout_id for row in rows]
         identities = store.redis.identities(names)
-        for row, look in zip(rows, store.redis.look(names), strict=True):
-            state = state_of(row, look, identities.get(row.checkout_id))
+        for row, seen in zip(rows, store.redis.look(names), strict=True):
+            state = state_of(row, seen, identities.get(row.checkout_id))
             found.states[state] += 1
             if state is State.MISSING:
                 _add(found, row)
         found.living += len(rows)
-        last = names[-1]
-        progress(found.living, max(total, found.living))
+        return Step(len(rows), names[-1])
+
+    run.expect(store.database.count(now))
+    found.follow(run, look, cursor=cursor)
     _room(store, found)
     return found
 

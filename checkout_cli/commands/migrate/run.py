@@ -7,11 +7,11 @@ and the checkpoint is written after each page. Sessions that are created meanwhi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from checkout_cli.commands.migrate.checkpoint import (
     target_of,
 )
 from checkout_cli.errors import ConfigurationError, ExitCode, RedisUnavailable, TierUnavailable, WrongKeyType
-from checkout_cli.jobs.job_lock import JobLock, job_lock, new_owner
+from checkout_cli.jobs.bounded_run import BoundedRun, Step, Stopped
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Problem, Record
@@ -39,12 +39,6 @@ RATE = 2000
 """Sessions a second by default."""
 ATTEMPTS = 3
 """How often a session is tried that the shop takes out of our hands."""
-
-Progress = Callable[[int, int], None]
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
 
 
 class State(StrEnum):
@@ -63,11 +57,13 @@ class State(StrEnum):
 class MigrationReport:
     """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
 
+    SHOWN = "*checkpoint resumed durationMs=seconds:0 unreachable"
+
     checkpoint: Checkpoint
     resumed: bool = False
     from_start_again: bool = False
     unreachable: TierUnavailable | None = None
-    lost_lock: bool = False
+    stopped: Stopped = Stopped.END
     seconds: float = 0.0
     done_here: int = 0
 
@@ -78,13 +74,16 @@ class MigrationReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """69 where a tier went away, 75 where another process took over, 1 where sessions were left."""
+        """130 after Ctrl-C, 69 where a tier went away, 75 where another process took over, 1 where some is left."""
+        if self.stopped is Stopped.INTERRUPTED:
+            return ExitCode.INTERRUPTED
         if self.unreachable is not None:
             return ExitCode.UNAVAILABLE
-        if self.lost_lock:
+        if self.stopped is Stopped.LOCK_LOST:
             return ExitCode.TRY_AGAIN
         counts = self.checkpoint.counts
-        return ExitCode.FINDING if counts.dirty or counts.external or counts.left else ExitCode.OK
+        left = counts.dirty or counts.external or counts.left or not self.finished
+        return ExitCode.FINDING if left else ExitCode.OK
 
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:
@@ -113,13 +112,6 @@ def need_redis(store: CheckoutStore) -> None:
         raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
 
 
-class Step(NamedTuple):
-    """A page that is done: how many were in it, and where it ended, ``None`` where nothing comes after it."""
-
-    done: int
-    last: str | None
-
-
 class Source(Protocol):
     """What is moved, page by page. A page that was done in part is done again."""
 
@@ -146,12 +138,7 @@ class _Rows:
 
 
 def migrate(
-    store: CheckoutStore,
-    file: CheckpointFile,
-    *,
-    rate: int = RATE,
-    restart: bool = False,
-    progress: Progress = silent,
+    store: CheckoutStore, file: CheckpointFile, run: BoundedRun | None = None, *, restart: bool = False
 ) -> MigrationReport:
     """Publish every living row that Redis lacks; goes on where an earlier run of the same migration ended.
 
@@ -162,12 +149,13 @@ def migrate(
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
-    with job_lock(store, JOB, new_owner()) as lock:
+    run = run or BoundedRun(store.clock, rate=RATE)
+    with run.locked(store, JOB):
         target, server = target_of(store)
         now = store.clock.wall()
         fresh = Checkpoint(source_of(store), target, server, DIRECTION, now, now, store.database.count(now))
         report = begun(fresh, file, restart=restart)
-        return Run(store, file, lock, report, rate, progress).through(_Rows(store))
+        return moved(store, file, run, report, _Rows(store))
 
 
 def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
@@ -185,56 +173,32 @@ def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> Migratio
     return MigrationReport(found, resumed=True)
 
 
-class Run:
-    """One run, from its checkpoint on."""
+def moved(
+    store: CheckoutStore, file: CheckpointFile, run: BoundedRun, report: MigrationReport, source: Source
+) -> MigrationReport:
+    """Move it all from the checkpoint on, unless something ends it before."""
+    checkpoint = report.checkpoint
 
-    def __init__(
-        self,
-        store: CheckoutStore,
-        file: CheckpointFile,
-        lock: JobLock,
-        report: MigrationReport,
-        rate: int,
-        progress: Progress,
-    ) -> None:
-        """``store`` is whose clock and notes they are; nothing is moved yet."""
-        self._store = store
-        self._file = file
-        self._lock = lock
-        self._report = report
-        self._rate = rate
-        self._progress = progress
+    def step(last: str) -> Step:
+        counts = msgspec.structs.replace(checkpoint.counts)
+        step = source.step(last, counts)
+        report.done_here += step.done
+        checkpoint.counts, checkpoint.finished = counts, step.following is None
+        checkpoint.last = step.following or last
+        checkpoint.updated_at = store.clock.wall()
+        file.write(checkpoint)
+        return step
 
-    def through(self, source: Source) -> MigrationReport:
-        """Move it all, unless something ends it before."""
-        clock = self._store.clock
-        started = clock.elapsed()
-        self._file.write(self._report.checkpoint)
-        try:
-            self._pages(source, started)
-        except TierUnavailable as away:
-            self._report.unreachable = away
-        self._store.notes.write_down()
-        self._report.seconds = clock.elapsed() - started
-        return self._report
-
-    def _pages(self, source: Source, started: float) -> None:
-        clock, checkpoint = self._store.clock, self._report.checkpoint
-        while not checkpoint.finished:
-            counts = msgspec.structs.replace(checkpoint.counts)
-            step = source.step(checkpoint.last, counts)
-            self._report.done_here += step.done
-            checkpoint.counts, checkpoint.finished = counts, step.last is None
-            checkpoint.last = step.last or checkpoint.last
-            checkpoint.updated_at = clock.wall()
-            self._file.write(checkpoint)
-            self._progress(counts.done, max(checkpoint.total, counts.done))
-            if not checkpoint.finished and not self._lock.still_held():
-                self._report.lost_lock = True
-                return
-            ahead = self._report.done_here / self._rate - (clock.elapsed() - started)
-            if ahead > 0 and not checkpoint.finished:
-                clock.pause(ahead)
+    file.write(checkpoint)
+    run.expect(checkpoint.total, done=checkpoint.counts.done)
+    try:
+        with run.bounds():
+            run.through(step, cursor=checkpoint.last)
+    except TierUnavailable as away:
+        report.unreachable = away
+    store.notes.write_down()
+    report.stopped, report.seconds = run.stopped, run.seconds
+    return report
 
 
 def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:

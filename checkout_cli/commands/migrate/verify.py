@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
-from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, State, need_redis, silent, state_of
-from checkout_cli.errors import ExitCode
+from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, State, need_redis, state_of
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.opened import Look
 
+T = TypeVar("T")
 TOLERANCE = 2_000
 """Milliseconds by which a key may end before its row says."""
 
@@ -31,8 +33,11 @@ class Difference(StrEnum):
 
 
 @dataclass
-class Verified:
-    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them."""
+class Verified(Ended):
+    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them.
+
+    ``cursor`` is where to go on, if not ``finished``.
+    """
 
     compared: int = 0
     untrusted: int = 0
@@ -40,15 +45,44 @@ class Verified:
     differences: list[tuple[str, Difference]] = field(default_factory=list)
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where something differs."""
-        return ExitCode.FINDING if self.number else ExitCode.OK
+    def has_finding(self) -> bool:
+        """Whether something differs."""
+        return self.number > 0
+
+    def compare(
+        self,
+        run: BoundedRun,
+        page_after: Callable[[str], tuple[list[T], str | None]],
+        different: Callable[[list[T]], dict[str, Difference]],
+        total: int,
+        *,
+        sample: int | None,
+        cursor: str,
+    ) -> None:
+        """Compare all of about ``total``, or about ``sample`` of them evenly, page by page from a cursor on."""
+        every, seen = 1 if sample is None else max(total // sample, 1), 0
+
+        def step(position: str) -> Step:
+            nonlocal seen
+            page, following = page_after(position)
+            chosen = [one for at, one in enumerate(page, seen) if at % every == 0]
+            seen += len(page)
+            here = different(chosen)
+            self.compared += len(chosen)
+            self.number += len(here)
+            self.differences += list(here.items())[: MOST_NAMED - len(self.differences)]
+            return Step(len(page), following)
+
+        run.expect(total)
+        self.follow(run, step, cursor=cursor)
 
 
 MOST_NAMED = 100
 
 
-def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progress = silent) -> Verified:
+def verify(
+    store: CheckoutStore, run: BoundedRun | None = None, *, sample: int | None = None, cursor: str = ""
+) -> Verified:
     """Compare every living row, or about ``sample`` of them evenly, with Redis: version, content, time to live.
 
     What differs is looked at again, because the shop writes meanwhile.
@@ -59,23 +93,21 @@ def verify(store: CheckoutStore, *, sample: int | None = None, progress: Progres
     """
     need_redis(store)
     found = Verified()
-    now = store.clock.wall()
-    total = store.database.count(now)
-    step = 1 if sample is None else max(total // sample, 1)
-    last, place = "", 0
-    while rows := store.database.living_after(last, store.clock.wall(), PAGE):
-        last = rows[-1].checkout_id
-        chosen = [row for at, row in enumerate(rows, place) if at % step == 0]
-        place += len(rows)
-        different = _compare(store, chosen, found)
-        for _ in range(ATTEMPTS if different else 0):
-            later = store.database.read_many(list(different))
+
+    def page_after(last: str) -> tuple[list[Record], str | None]:
+        rows = store.database.living_after(last, store.clock.wall(), PAGE)
+        return rows, rows[-1].checkout_id if rows else None
+
+    def different(rows: Sequence[Record]) -> dict[str, Difference]:
+        found_here = _compare(store, rows, found)
+        for _ in range(ATTEMPTS if found_here else 0):
+            later = store.database.read_many(list(found_here))
             still = [row for row in later.values() if row.body is not None and row.expires_at > store.clock.wall()]
-            different = _compare(store, still, Verified())
-        found.compared += len(chosen)
-        found.number += len(different)
-        found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
-        progress(place, max(total, place))
+            found_here = _compare(store, still, Verified())
+        return found_here
+
+    total = store.database.count(store.clock.wall())
+    found.compare(run or BoundedRun(store.clock), page_after, different, total, sample=sample, cursor=cursor)
     return found
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from checkout_cli.commands.migrate.copy import Fate, fate_of, look_there, refuse_same
-from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, Progress, need_redis, silent
-from checkout_cli.commands.migrate.verify import MOST_NAMED, TOLERANCE, Difference, Verified
+from checkout_cli.commands.migrate.run import ATTEMPTS, PAGE, need_redis
+from checkout_cli.commands.migrate.verify import TOLERANCE, Difference, Verified
+from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.opened import Look
 
@@ -16,44 +18,45 @@ _FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DI
 
 
 def verify_at(
-    store: CheckoutStore, target: RedisAdmin, place: str, *, sample: int | None = None, progress: Progress = silent
+    store: CheckoutStore,
+    target: RedisAdmin,
+    place: str,
+    run: BoundedRun | None = None,
+    *,
+    sample: int | None = None,
+    cursor: str = "",
 ) -> Verified:
     """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
 
     What differs is looked at again, because the shop writes meanwhile.
 
     Raises:
-        InvalidInput: it is the very same server.
+        InvalidInput: it is the very same server, or the cursor is none.
         RedisUnavailable: one of the two cannot be reached.
         ConfigurationError: Redis is switched off for sessions.
     """
     need_redis(store)
     refuse_same(store, target, place)
     found = Verified()
-    total = store.index.count(store.clock.wall()).number
-    step = 1 if sample is None else max(total // sample, 1)
-    seen = 0
-    for page in store.index.session_ids():
-        for start in range(0, len(page), PAGE):
-            names = page[start : start + PAGE]
-            chosen = [name for at, name in enumerate(names, seen) if at % step == 0]
-            seen += len(names)
-            _add(found, len(chosen), _different(store, target, chosen))
-            progress(seen, max(total, seen))
+    found.compare(
+        run or BoundedRun(store.clock),
+        store.index.session_ids_step,
+        lambda names: _different(store, target, names),
+        store.index.count(store.clock.wall()).number,
+        sample=sample,
+        cursor=checked_cursor(cursor or FIRST_CURSOR),
+    )
     return found
 
 
-def _add(found: Verified, compared: int, different: dict[str, Difference]) -> None:
-    found.compared += compared
-    found.number += len(different)
-    found.differences += list(different.items())[: MOST_NAMED - len(found.differences)]
-
-
 def _different(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:
-    different = _compare(store, target, names)
-    for _ in range(ATTEMPTS if different else 0):
-        different = _compare(store, target, list(different))
-    return different
+    found: dict[str, Difference] = {}
+    for start in range(0, len(names), PAGE):
+        different = _compare(store, target, names[start : start + PAGE])
+        for _ in range(ATTEMPTS if different else 0):
+            different = _compare(store, target, list(different))
+        found |= different
+    return found
 
 
 def _compare(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+
+_STOPPED = {
+    Stopped.TIME: "; the time was up",
+    Stopped.LOCK_LOST: "; another process has the lock now",
+    Stopped.INTERRUPTED: "; interrupted",
+}
 
 if TYPE_CHECKING:
     from checkout_cli.commands.migrate.checkpoint import Checkpoint, Counts
@@ -21,24 +28,7 @@ if TYPE_CHECKING:
 def show_plan(plan: Plan, *, as_json: bool) -> None:
     """The counts and the estimates; a warning where it will not fit."""
     if as_json:
-        write_json(
-            {
-                "living": plan.living,
-                "redis": {str(state): number for state, number in plan.states.items()},
-                "expired": plan.expired,
-                "tombstones": plan.tombstones,
-                "pending": plan.pending,
-                "toDo": plan.to_do,
-                "sampledBodies": plan.states_missing,
-                "bodyBytes": plan.body_bytes,
-                "neededBytes": plan.needed,
-                "usedBytes": plan.used,
-                "limitBytes": plan.limit,
-                "fits": plan.fits,
-                "rate": plan.rate,
-                "durationSeconds": round(plan.seconds, 1),
-            }
-        )
+        write_json(plan)
     else:
         for line in _plan_lines(plan):
             write_line(line)
@@ -46,6 +36,12 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         warn(
             f"it will not fit: {size((plan.used or 0) + plan.needed)} of {size(plan.limit or 0)}; raise maxmemory first"
         )
+    _narrate_rest(plan)
+
+
+def _narrate_rest(report: Plan | Verified) -> None:
+    if not report.finished:
+        narrate(f"stopped before the end: the rest (alone) follows with --cursor {safe(report.cursor or '')}")
 
 
 def _plan_lines(plan: Plan) -> list[str]:
@@ -74,22 +70,14 @@ def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
     elif report.resumed:
         narrate("gone on from the checkpoint")
     if as_json:
-        write_json(
-            _document(checkpoint)
-            | {
-                "resumed": report.resumed,
-                "durationMs": round(report.seconds * 1000),
-                "unreachable": None if report.unreachable is None else str(report.unreachable),
-            }
-        )
+        write_json(report)
     elif not (quiet and report.exit_code == 0):
         write_line(_counts(checkpoint.counts))
     if report.unreachable is not None:
         warn(str(report.unreachable))
     if not report.finished:
-        total = max(checkpoint.total, checkpoint.counts.done)
-        reason = "; another process has the lock now" if report.lost_lock else ""
-        warn(f"{checkpoint.counts.done:,} of {total:,} done{reason}; the same command goes on")
+        reason = _STOPPED.get(report.stopped, "")
+        warn(f"{checkpoint.counts.done:,} of {checkpoint.total_now:,} done{reason}; the same command goes on")
     if checkpoint.counts.dirty:
         warn(f"{checkpoint.counts.dirty:,} with writes that the database lacks were left; checkoutctl sync")
     if checkpoint.counts.left:
@@ -125,42 +113,30 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
                 "untrusted": found.untrusted,
                 "toleranceMs": 2000,
                 "differences": differences,
+                "finished": found.finished,
+                "nextCursor": found.cursor,
             }
         )
     elif not (quiet and not found.number):
         if names:
-            write_table([Column("session"), Column("difference")], list(zip(names, kinds, strict=True)))
+            write_table(columns_of("session", "difference"), list(zip(names, kinds, strict=True)))
         write_line(f"{found.compared:,} compared, {found.number:,} different")
     if found.untrusted and not quiet:
         narrate(f"{found.untrusted:,} are of an earlier run of Redis; their next read asks the database")
     if found.number:
         narrate(f"the way to mend it: checkoutctl migrate run {'--to URL' if to else '--restart'}")
+    _narrate_rest(found)
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:
     """What the checkpoint says."""
     if as_json:
-        write_json(_document(checkpoint) if checkpoint is not None else {"checkpoint": None})
+        write_json(checkpoint if checkpoint is not None else {"checkpoint": None})
     elif checkpoint is None:
         narrate("no migration has been run by this user; checkoutctl migrate plan")
     else:
         state = "finished" if checkpoint.finished else "not finished; checkoutctl migrate run goes on"
         write_line(f"{safe(checkpoint.source)} to {safe(checkpoint.target)}: {state}")
         write_line(f"started {iso(checkpoint.started_at)}, last step {iso(checkpoint.updated_at)}")
-        write_line(f"{checkpoint.counts.done:,} of {max(checkpoint.total, checkpoint.counts.done):,} done")
+        write_line(f"{checkpoint.counts.done:,} of {checkpoint.total_now:,} done")
         write_line(_counts(checkpoint.counts))
-
-
-def _document(checkpoint: Checkpoint) -> dict[str, Any]:
-    counts = checkpoint.counts
-    return {
-        "source": checkpoint.source,
-        "target": checkpoint.target,
-        "direction": checkpoint.direction,
-        "startedAt": iso(checkpoint.started_at),
-        "updatedAt": iso(checkpoint.updated_at),
-        "finished": checkpoint.finished,
-        "done": counts.done,
-        "total": max(checkpoint.total, counts.done),
-        "counts": {name: getattr(counts, name) for name in counts.__struct_fields__},
-    }

@@ -7,28 +7,20 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    context_of,
-    number_of_seconds,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 
 def monitor(
-    typer_context: typer.Context,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, max=300, callback=number_of_seconds, help="For how long to watch.")
-    ] = 10.0,
+    seconds: Annotated[float, typer.Option(click_type=Finite(0.1, 300), help="For how long to watch.")] = 10.0,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many commands.")] = None,
     family: Annotated[
         list[str] | None, typer.Option(help="Only commands on keys of this family, such as sessions; repeatable.")
     ] = None,
     command: Annotated[list[str] | None, typer.Option(help="Only this command, such as KEYS; repeatable.")] = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Watch what Redis does at this moment (MONITOR), for a short while: commands, never their values.
 
@@ -40,7 +32,7 @@ def monitor(
     from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost
 
     watching = Monitor(
-        context_of(typer_context).settings(timeout),
+        current().settings(timeout),
         seconds=seconds,
         count=count,
         families=family or (),

@@ -15,8 +15,10 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CommandUnknown, ExitCode, InvalidInput, RedisUnavailable
 from checkout_cli.keys import Family
 from checkout_cli.servers.command_shape import CommandShape, shape_of
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.monitor import Line, MonitorStream, is_script
+from checkout_cli.terminal.key_names import key_shown
 
 MOST_SECONDS = 300.0
 MOST_BEHIND = 1.0
@@ -38,27 +40,44 @@ class Stopped(StrEnum):
 class Seen:
     """One command without its values; ``at`` is in milliseconds since the epoch, by the server's clock."""
 
+    SHOWN = "at@ server=place client command=shape.name key family=shape.family otherArguments=shape.others"
+
     at: int
     place: str
     client: str
     shape: CommandShape
+
+    @property
+    def key(self) -> str | None:
+        """Whose key it was about, as it may be shown."""
+        return None if self.shape.key is None else key_shown(self.shape.key)
 
 
 @dataclass(frozen=True)
 class Rate:
     """How often a command was seen on a family of keys (empty: without a key)."""
 
+    SHOWN = "command family? count perSecond:3"
+
     command: str
     family: str
     count: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float | None:
+        """How often in a second."""
+        return self.count / self.seconds if self.seconds > 0 else None
 
 
 @dataclass(frozen=True)
-class MonitorSummary:
+class MonitorSummary(Partial):
     """All of it: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first.
 
     ``missing`` are servers of a cluster that could not be watched, or not to the end.
     """
+
+    SHOWN = "seconds:3 seen matched stopped partial missingServers=missing rates"
 
     seconds: float
     seen: int
@@ -110,11 +129,9 @@ class Monitor:
 
     def summary(self) -> MonitorSummary:
         """What was seen so far."""
-        ended = self._ended or self._elapsed()
-        rates = tuple(Rate(*names, number) for names, number in self._rates.most_common())
-        return MonitorSummary(
-            ended - self._started, self._seen, self._matched, rates, self._stopped, tuple(self._missing)
-        )
+        seconds = (self._ended or self._elapsed()) - self._started
+        rates = tuple(Rate(*names, number, seconds) for names, number in self._rates.most_common())
+        return MonitorSummary(seconds, self._seen, self._matched, rates, self._stopped, tuple(self._missing))
 
     def events(self) -> Iterator[Seen | None]:
         """Each command that was asked for, and ``None`` now and then while there is none.

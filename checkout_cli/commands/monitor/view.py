@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from checkout_cli.commands.monitor.monitor import MonitorSummary, Seen, Stopped
 from checkout_cli.session import iso
-from checkout_cli.terminal.key_names import key_shown
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
-    partial_document,
+    rich_table,
     warn,
     warn_if_partial,
     write_line,
@@ -27,11 +27,7 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_RATES = (
-    Column("command"),
-    Column("keys"),
-    *(Column(title, number=True) for title in ("count", "per second", "share")),
-)
+_RATES = columns_of("command", "keys", "#count", "#per second", "#share")
 _MOST_ROWS = 16
 """Of the live table: it fits into 24 lines."""
 _REFRESH = 0.25
@@ -51,7 +47,7 @@ def show_monitor(
 ) -> None:
     """Everything as it comes."""
     if as_json:
-        write_ndjson(document(seen) for seen in events if seen is not None)
+        write_ndjson(seen for seen in events if seen is not None)
     elif is_terminal(sys.stdout):
         _live(events, summary, elapsed)
     else:
@@ -72,27 +68,18 @@ def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], 
 
 
 def _table(summary: MonitorSummary) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     per_second = f"{summary.matched / summary.seconds:,.1f}" if summary.seconds > 0 else "0.0"
-    title = Text(f"{summary.matched:,} commands in {summary.seconds:.0f} s, {per_second} per second")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _RATES:
-        table.add_column(column.title, justify="right" if column.number else "left")
-    for row in _rows(summary)[:_MOST_ROWS]:
-        table.add_row(*map(Text, row))
-    return table
+    title = f"{summary.matched:,} commands in {summary.seconds:.0f} s, {per_second} per second"
+    return rich_table(_RATES, _rows(summary)[:_MOST_ROWS], title)
 
 
 def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
     return [
         (
-            safe(rate.command),
+            rate.command,
             rate.family,
             f"{rate.count:,}",
-            f"{rate.count / summary.seconds:,.1f}" if summary.seconds > 0 else "",
+            "" if rate.per_second is None else f"{rate.per_second:,.1f}",
             f"{rate.count / summary.matched:.1%}",
         )
         for rate in summary.rates
@@ -102,7 +89,7 @@ def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
 def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
     """What it came to, and why it ended."""
     if as_json:
-        write_ndjson([{"summary": summary_document(summary)}])
+        write_ndjson([{"summary": document(summary)}])
     else:
         if summary.rates:
             if not is_terminal(sys.stdout):
@@ -115,40 +102,6 @@ def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
 
 
 def _line(seen: Seen) -> str:
-    key = "" if seen.shape.key is None else f" {key_shown(seen.shape.key)}"
+    key = "" if seen.key is None else f" {seen.key}"
     others = f" +{seen.shape.others}" if seen.shape.others else ""
     return f"{iso(seen.at)}  {safe(seen.client)}  {safe(seen.shape.name)}{key}{others}"
-
-
-def document(seen: Seen) -> dict[str, Any]:
-    """One command."""
-    family = seen.shape.family
-    return {
-        "at": iso(seen.at),
-        "server": seen.place,
-        "client": seen.client,
-        "command": seen.shape.name,
-        "key": None if seen.shape.key is None else key_shown(seen.shape.key),
-        "family": None if family is None else str(family),
-        "otherArguments": seen.shape.others,
-    }
-
-
-def summary_document(summary: MonitorSummary) -> dict[str, Any]:
-    """The summary, as the last line of the stream."""
-    return {
-        "seconds": round(summary.seconds, 3),
-        "seen": summary.seen,
-        "matched": summary.matched,
-        "stopped": str(summary.stopped),
-        **partial_document(summary.missing),
-        "rates": [
-            {
-                "command": rate.command,
-                "family": rate.family or None,
-                "count": rate.count,
-                "perSecond": round(rate.count / summary.seconds, 3) if summary.seconds > 0 else None,
-            }
-            for rate in summary.rates
-        ],
-    }

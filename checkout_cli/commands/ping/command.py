@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 
 def ping(
-    typer_context: typer.Context,
     count: Annotated[int, typer.Option("--count", "-c", min=0, help="How often; 0: until Ctrl-C.")] = 4,
-    interval: Annotated[float, typer.Option("--interval", "-i", min=0, help="Seconds from one to the next.")] = 1.0,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", click_type=Finite(0, 86_400), help="Seconds from one to the next.")
+    ] = 1.0,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Ping Redis, time each answer, and if there is none say which stage failed and what to do.
 
@@ -24,7 +27,7 @@ def ping(
     from checkout_cli.commands.ping.ping import Ping
     from checkout_cli.commands.ping.view import show_event, show_summary
 
-    pinging = Ping(context_of(typer_context).settings(timeout), count=count, interval=interval)
+    pinging = Ping(current().settings(timeout), count=count, interval=interval)
     with suppress(KeyboardInterrupt):
         for event in pinging.events():
             if not as_json:

@@ -54,6 +54,7 @@ _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""
 _REDIS_REPLIES = b"+-:$*"
 _FIRST_BYTES = 16
+PERCENTILES = (("min", 0), ("median", 50), ("p99", 99), ("max", 100))
 _LEAST = 0.05
 """Seconds that a second look may take where the time-out is over."""
 
@@ -119,6 +120,11 @@ class Connected:
     address: str
     stages: tuple[tuple[Stage, float], ...]
 
+    @property
+    def times(self) -> dict[Stage, float]:
+        """The seconds of each stage."""
+        return dict(self.stages)
+
 
 @dataclass(frozen=True)
 class RoundTrip:
@@ -132,6 +138,8 @@ class RoundTrip:
 class Failure:
     """The stage at which it ended, and the error, which knows the exit code and what to type next."""
 
+    SHOWN = "stage error hint=error.hint"
+
     stage: Stage
     error: CheckoutError
 
@@ -142,6 +150,11 @@ class PingSummary:
 
     ``socket`` is the path of the Unix socket where there is one; host and port then mean nothing.
     """
+
+    SHOWN = (
+        "*target socket? address=connected.address stagesMs=connected.times sent answered *percentiles "
+        "samplesMs=samples failure"
+    )
 
     host: str
     port: int
@@ -165,6 +178,11 @@ class PingSummary:
         return self.socket or address_text(self.host, self.port)
 
     @property
+    def target(self) -> dict[str, str | int | None]:
+        """The host and port, where there are any."""
+        return {"host": None if self.socket else self.host, "port": None if self.socket else self.port}
+
+    @property
     def answered(self) -> int:
         """How many PINGs were answered."""
         return len(self.samples)
@@ -172,6 +190,11 @@ class PingSummary:
     def percentile(self, percent: float) -> float | None:
         """The smallest sample that at least ``percent`` of all do not exceed; ``None`` without samples."""
         return percentile(self.samples, percent)
+
+    @property
+    def percentiles(self) -> dict[str, float | None]:
+        """What is told of the samples, in seconds."""
+        return {f"{name}Ms": self.percentile(percent) for name, percent in PERCENTILES}
 
 
 def percentile(samples: Sequence[float], percent: float) -> float | None:

@@ -1,1 +1,20 @@
 """The HTTP endpoints and the metrics (extra ``[serve]``); nothing else imports what that extra brings."""
+
+from checkout_cli.commands.record import Command, Use
+
+RECORD = Command(
+    "serve",
+    place=70,
+    summary="Answer health checks, management requests and Prometheus.",
+    example="checkoutctl serve --port 8642",
+    uses=(
+        Use(
+            "",
+            "operator",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get,mget jobs:get,set",
+            "IDENTITY",
+            does=("health",),
+            run="--print-rules",
+        ),
+    ),
+)

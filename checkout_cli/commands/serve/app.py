@@ -18,13 +18,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from checkout_cli.commands.health.health import HealthReport, Status
-from checkout_cli.commands.health.view import document, statistics_document
 from checkout_cli.commands.serve import management
 from checkout_cli.commands.serve.guard import Guard, Rules, refused
 from checkout_cli.commands.serve.metrics import exposition
 from checkout_cli.commands.serve.service import Service
 from checkout_cli.commands.sessions.export_masking_view import body_shown
 from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.terminal.document import document
 
 LARGEST_BODY = 16 * 1024
 """Bytes; the longest request that means something has about a hundred."""
@@ -141,8 +141,9 @@ async def _cleanup_expired(service: Service, _: Mapping[str, Any]) -> Response:
 
 async def _get_stats(service: Service, _: Mapping[str, Any]) -> Response:
     found = await service.run(management.statistics)
-    stats = statistics_document(found.totals, found.count, found.cleanup)
-    return JSONResponse({"success": True, "action": "get_stats", "stats": stats, "sessionCount": found.count.number})
+    stats = document(found)
+    answer = {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
+    return JSONResponse(answer)
 
 
 async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Response:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, TimeoutOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
 
 
 def serve(
-    typer_context: typer.Context,
     host: Annotated[str, typer.Option("--host", help="The address to listen at; any but loopback needs a token.")] = (
         "127.0.0.1"
     ),
@@ -21,7 +21,7 @@ def serve(
     print_rules: Annotated[
         bool, typer.Option("--print-rules", help="Write alert rules for Prometheus to stdout, and serve nothing.")
     ] = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Answer health checks and management requests over HTTP.
 
@@ -41,5 +41,5 @@ def serve(
     needs_extra()
     from checkout_cli.commands.serve.running import run
 
-    planned = plan(context_of(typer_context).settings(timeout), host, port, allow_host or ())
+    planned = plan(current().settings(timeout), host, port, allow_host or ())
     run(planned, narrate)

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
+from checkout_cli.commands.health.health import SessionStatistics
 from checkout_cli.commands.sessions.export import Exported, export
 from checkout_cli.errors import CheckoutError
-from checkout_cli.jobs.heartbeat import Heartbeat, last_beat
+from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.records import Count, Totals
 
 LONGEST_CLEANUP = 20.0
 """Seconds after which a clean-up that somebody waits for ends, and leaves the rest to the next one."""
 MOST_SESSIONS = 500
 """Sessions in one answer."""
-
-
-@dataclass(frozen=True)
-class ManagementStatistics:
-    """The totals since ever, the sessions that live, and the last clean-up; ``None`` where none is remembered."""
-
-    totals: Totals
-    count: Count
-    cleanup: Heartbeat | None
 
 
 @dataclass(frozen=True)
@@ -43,10 +35,10 @@ def cleanup_expired(store: CheckoutStore) -> CleanupReport:
         TierUnavailable: neither Redis nor the database can be reached.
         AccessDenied: Redis refuses a command that this needs.
     """
-    return clean_up(store, max_seconds=LONGEST_CLEANUP)
+    return clean_up(store, BoundedRun(store.clock, max_seconds=LONGEST_CLEANUP))
 
 
-def statistics(store: CheckoutStore) -> ManagementStatistics:
+def statistics(store: CheckoutStore) -> SessionStatistics:
     """Count.
 
     Raises:
@@ -56,7 +48,7 @@ def statistics(store: CheckoutStore) -> ManagementStatistics:
         beat = last_beat(store, CLEANUP)
     except CheckoutError:  # it is in Redis alone, and the totals are not
         beat = None
-    return ManagementStatistics(store.database.totals(), store.admin.count(), beat)
+    return SessionStatistics(store.database.totals(), store.admin.count(), beat)
 
 
 def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:

@@ -8,19 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    OutputOption,
-    Report,
-    RevealOption,
-    TimeoutOption,
-    YesOption,
-    audit,
-    context_of,
-    output_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, bounded, current
 from checkout_cli.arguments.durations import duration
 from checkout_cli.arguments.transitions import WithTransitions
 from checkout_cli.commands.sessions.index_command import index
@@ -43,7 +32,6 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's who
 
 @app.command("list")
 def list_(
-    typer_context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     status: Annotated[
         Status | None, typer.Option(help="Only this payment status; unreadable: what is no session.")
@@ -57,11 +45,11 @@ def list_(
         Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
     ] = "newest",
     tier: Annotated[Tier | None, typer.Option(help="Look only there.")] = None,
-    output: OutputOption = None,
-    as_json: JsonOption = False,
-    reveal: RevealOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    output: options.Output = None,
+    as_json: options.Json = False,
+    reveal: options.Reveal = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> ExitCode:
     """List sessions, newest first: those that expire last. Looking at them never extends their life.
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
@@ -75,22 +63,23 @@ def list_(
 
     look_in = None if tier is None else TierName(tier)
     wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
-    shape = output_of(output, as_json=as_json)
-    with context_of(typer_context).store(timeout) as store:
+    shape = options.shape_of(output, as_json=as_json)
+    with current().store(timeout) as store:
         found = list_sessions(store, wanted, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
-        show_list(found, shape, now=store.clock.wall(), limit=limit, missing=store.redis.missing_servers, reveal=reveal)
+        now, missing = store.clock.wall(), store.redis.missing_servers
+        exit_code = show_list(found, shape, now=now, limit=limit, missing=missing, reveal=reveal)
         narrate_pending(waiting(store))
+    return exit_code
 
 
 @app.command()
 def show(
-    typer_context: typer.Context,
     checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> ExitCode:
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
@@ -101,7 +90,7 @@ def show(
     from checkout_cli.commands.sessions.sessions import find
     from checkout_cli.terminal.output import warn
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         sighting = find(store, checkout_id, tell=warn)
         now = store.clock.wall()
     if reveal:
@@ -113,11 +102,10 @@ def show(
 
 @app.command()
 def trace(
-    typer_context: typer.Context,
     checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Show a session in every tier side by side, and where they differ, field by field. Nothing is extended.
 
@@ -126,7 +114,7 @@ def trace(
     from checkout_cli.commands.sessions.trace import trace as trace_session
     from checkout_cli.commands.sessions.trace_view import show_trace
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         found = trace_session(store, checkout_id)
     if reveal:
         audit("sessions trace", f"session {found.checkout_id[:8]}…")
@@ -135,11 +123,10 @@ def trace(
 
 @app.command()
 def why(
-    typer_context: typer.Context,
     given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
     is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
@@ -149,7 +136,7 @@ def why(
     from checkout_cli.commands.sessions.trace_view import show_answer
     from checkout_cli.commands.sessions.why import explain, explain_user
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         answer = (explain_user if is_user else explain)(store, given)
     show_answer(answer, as_json=as_json)
     return answer
@@ -157,7 +144,6 @@ def why(
 
 @app.command()
 def export(
-    typer_context: typer.Context,
     output: Annotated[Literal["ndjson", "csv"], typer.Option("--output", "-o", help="ndjson or csv.")] = "ndjson",
     cursor: Annotated[
         str | None, typer.Option(help="Go on where another export has stopped; it says where.", show_default=False)
@@ -165,9 +151,9 @@ def export(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop after about so many, and tell the cursor.", show_default=False)
     ] = None,
-    reveal: RevealOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    reveal: options.Reveal = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> ExitCode:
     """Write all living sessions to stdout, those that can end first come first; nothing is extended.
 
     Each comes once, from the tier that is to be believed; after a cursor, one that was written since may come again.
@@ -180,23 +166,23 @@ def export(
     from checkout_cli.terminal.output import warn
 
     give_way()
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         pages = exporting.export(store, cursor=cursor, tell=warn)
         if reveal:
             audit("sessions export", "all sessions")
         missing = store.redis.missing_servers
         write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
+        return ExitCode.FINDING if missing() else ExitCode.OK
 
 
 @app.command()
 def create(
-    typer_context: typer.Context,
     file: Annotated[str, typer.Option("--file", "-f", help="A file with one JSON object; - for stdin.")],
     checkout_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Its id; one is made where none is given.")
     ] = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Create a session from a JSON object, and print its id.
 
@@ -209,20 +195,19 @@ def create(
     if file == "-" and is_terminal(sys.stdin):
         narrate("reading the session's JSON from the terminal; end it with Ctrl-D")
     fields = sessions.read_document(sys.stdin.buffer if file == "-" else Path(file))
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         written = sessions.create(store, fields, checkout_id=checkout_id)
     show_written(written, what="created", as_json=as_json)
 
 
 @app.command(cls=WithTransitions)
 def update(
-    typer_context: typer.Context,
     checkout_id: IdArgument,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field to set; may be repeated.")
     ] = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Set fields of a session, all of them in one version; every other field stays as it is.
 
@@ -233,14 +218,13 @@ def update(
     from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.view import show_written
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         written = sessions.update(store, checkout_id, assignments or [])
     show_written(written, what="updated", as_json=as_json)
 
 
 @app.command()
 def delete(
-    typer_context: typer.Context,
     checkout_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
     ] = None,
@@ -250,10 +234,10 @@ def delete(
     undo_file: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
     ] = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Delete sessions for good, from every tier; their ids stay dead.
 
@@ -264,18 +248,17 @@ def delete(
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
     from checkout_cli.commands.sessions.sessions import Selection
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
     wanted = Selection(status=status, user=user, older_than=older_than)
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
-        with progress("Deleting", quiet=as_json or plan.number == 1) as advance:
+        with bounded("Deleting", quiet=as_json or plan.number == 1) as run:
             deleted = deletion.delete_all(
                 store,
                 plan,
+                run,
                 agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
-                progress=advance,
             )
     show_deletion(deleted, dry_run=dry_run, as_json=as_json)
     return deleted
@@ -283,7 +266,6 @@ def delete(
 
 @app.command()
 def restore(
-    typer_context: typer.Context,
     what: Annotated[
         Path,
         typer.Argument(
@@ -292,9 +274,9 @@ def restore(
             show_default=False,
         ),
     ],
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Take a deletion back: each session to which nothing has happened since, with the end that it had.
 
@@ -304,21 +286,19 @@ def restore(
     """
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
-    from checkout_cli.terminal.progress import progress
 
-    with context_of(typer_context).store(timeout) as store, progress("Restoring", quiet=as_json) as advance:
-        restored = deletion.restore(store, what, dry_run=dry_run, progress=advance)
+    with current().store(timeout) as store, bounded("Restoring", quiet=as_json) as run:
+        restored = deletion.restore(store, what, run, dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
     return restored
 
 
 @app.command()
 def extend(
-    typer_context: typer.Context,
     checkout_id: IdArgument,
     by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Let a session live longer than it would, at most up to its maximum age.
 
@@ -327,7 +307,7 @@ def extend(
     from checkout_cli.commands.sessions import extend as extension
     from checkout_cli.commands.sessions.delete_view import show_extension
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         extended = extension.extend(store, checkout_id, by)
         now = store.clock.wall()
     show_extension(extended, now, as_json=as_json)

@@ -31,7 +31,6 @@ from checkout_cli.commands.sessions.undo_file import (
     write_undo,
 )
 from checkout_cli.errors import (
-    ExitCode,
     InvalidInput,
     RedisUnavailable,
     SessionCorrupt,
@@ -40,6 +39,7 @@ from checkout_cli.errors import (
     WriteConflict,
     WrongKeyType,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -56,13 +56,6 @@ SHOWN = 10
 """Sessions that are named before the question."""
 BATCH = 200
 """Sessions whose content is fetched at once."""
-
-Progress = Callable[[int, int], None]
-"""Told after each session how many of how many were looked at."""
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +83,16 @@ class Plan:
 
 
 @dataclass
-class Deletion:
+class Deletion(Ended):
     """What became of a plan. ``changed`` were written, or have ended, since they were looked at: they were left alone.
 
     ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
     """
+
+    SHOWN = (
+        "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
+        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished"
+    )
 
     plan: Plan
     done: bool = False
@@ -104,9 +102,19 @@ class Deletion:
     degraded: bool = False
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where some of them were left."""
-        return ExitCode.FINDING if self.done and len(self.deleted) < self.plan.number else ExitCode.OK
+    def affected(self) -> Sequence[str]:
+        """What is gone, or would be where nothing was done."""
+        return self.deleted if self.done else self.plan.checkout_ids
+
+    @property
+    def undo_file(self) -> Path | None:
+        """What takes it back."""
+        return self.plan.undo_file if self.done else None
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether some of them were left."""
+        return self.done and len(self.deleted) < self.plan.number
 
 
 # What to delete
@@ -177,7 +185,7 @@ def _status(sighting: Sighting) -> str:
 
 
 def delete_all(
-    store: CheckoutStore, plan: Plan, *, agreed: Callable[[Plan], bool], progress: Progress = silent
+    store: CheckoutStore, plan: Plan, run: BoundedRun | None = None, *, agreed: Callable[[Plan], bool]
 ) -> Deletion:
     """Delete what was planned, if ``agreed``, which is shown the plan.
 
@@ -185,19 +193,21 @@ def delete_all(
         CheckoutError: the undo file cannot be written; nothing was deleted.
         DatabaseUnavailable: the database has gone; what was deleted until then is in the undo file.
     """
-    result = Deletion(plan)
+    result, run = Deletion(plan), run or BoundedRun(store.clock)
     if not plan.number or not agreed(plan):
         return result
     _settle(store, plan.checkout_ids)
     seen = _write_down(store, plan, result)
     sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
-    for start in range(0, plan.number, BATCH):
-        part = plan.checkout_ids[start : start + BATCH]
-        still_wanted = _still_wanted(store, plan, part)
-        for number, checkout_id in enumerate(part, start=start + 1):
-            _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
-            progress(number, plan.number)
     result.done = True
+    run.expect(plan.number)
+    with run.bounds():
+        for start in range(0, plan.number, BATCH):
+            part = plan.checkout_ids[start : start + BATCH]
+            still_wanted = _still_wanted(store, plan, part)
+            for checkout_id in run.pages(part, lambda _: 1):
+                _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
+    result.end(run)
     result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
     return result
 
@@ -329,11 +339,13 @@ class Fate(StrEnum):
 
 
 @dataclass
-class Restoration:
+class Restoration(Ended):
     """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
 
     ``path`` is the undo file, ``None`` where the database kept what is restored.
     """
+
+    SHOWN = "undoFile=path dryRun deletedAt@ degraded finished *ids"
 
     path: Path | None
     deleted_at: int
@@ -343,20 +355,26 @@ class Restoration:
     degraded: bool = False
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where a session was left out that has not simply ended, or lives."""
-        left = self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION]
-        return ExitCode.FINDING if left else ExitCode.OK
+    def ids(self) -> dict[str, list[str]]:
+        """Ids by the name of their fate."""
+        return {fate.name.lower(): ids for fate, ids in self.fates.items()}
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether a session was left out that has not simply ended, or lives."""
+        return bool(self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION])
 
 
-def restore(store: CheckoutStore, what: Path, *, dry_run: bool = False, progress: Progress = silent) -> Restoration:
+def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
     """What an undo file has, or a session by its id; raises as :func:`restore_all` and :func:`restore_one` do."""
     if what.exists() or not is_accepted_id(str(what)):
-        return restore_all(store, what, dry_run=dry_run, progress=progress)
+        return restore_all(store, what, run, dry_run=dry_run)
     return restore_one(store, str(what), dry_run=dry_run)
 
 
-def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, progress: Progress = silent) -> Restoration:
+def restore_all(
+    store: CheckoutStore, path: Path, run: BoundedRun | None = None, *, dry_run: bool = False
+) -> Restoration:
     """Put back what a deletion took, each session that nothing has happened to since, with the end that it had.
 
     Raises:
@@ -366,9 +384,12 @@ def restore_all(store: CheckoutStore, path: Path, *, dry_run: bool = False, prog
     header, sessions = read_undo(path)
     store.database.ping()
     result = Restoration(path, header.deleted_at, header.database, dry_run)
-    for number, undo in enumerate(sessions, start=1):
-        result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
-        progress(number, header.sessions)
+    run = run or BoundedRun(store.clock)
+    run.expect(header.sessions)
+    with run.bounds():
+        for undo in run.pages(sessions, lambda _: 1):
+            result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
+    result.end(run)
     here = store.settings.database_place
     if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, Restoration
 from checkout_cli.commands.sessions.extend import Extension
 from checkout_cli.commands.sessions.view import describe
 from checkout_cli.session import iso
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
@@ -49,7 +49,7 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
     """The ids of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
     plan = deletion.plan
     if as_json:
-        write_json(_deletion_document(deletion, dry_run=dry_run))
+        write_json({"dryRun": dry_run, **document(deletion)})
     else:
         for checkout_id in plan.checkout_ids if dry_run else deletion.deleted:
             write_line(f"{'would delete' if dry_run else 'deleted'} {safe(checkout_id)}")
@@ -57,6 +57,8 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
         narrate("no session matches")
     elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
+        if not deletion.finished:
+            warn("interrupted before the end: the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -65,36 +67,11 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
         warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")
 
 
-def _deletion_document(deletion: Deletion, *, dry_run: bool) -> dict[str, Any]:
-    plan = deletion.plan
-    return {
-        "dryRun": dry_run,
-        "deleted": len(deletion.deleted),
-        "matched": plan.number,
-        "basketValue": round(plan.value, 2),
-        "byStatus": plan.by_status,
-        "byTier": plan.by_tier,
-        "checkoutIds": list(plan.checkout_ids if dry_run else deletion.deleted),
-        "changed": deletion.changed,
-        "irreversible": deletion.irreversible,
-        "undoFile": str(plan.undo_file) if deletion.done else None,
-        "degraded": deletion.degraded,
-    }
-
-
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
     """The ids of what was restored on stdout; what was not, and why, on stderr."""
     fates = restoration.fates
     if as_json:
-        write_json(
-            {
-                "undoFile": None if restoration.path is None else str(restoration.path),
-                "dryRun": restoration.dry_run,
-                "deletedAt": iso(restoration.deleted_at),
-                "degraded": restoration.degraded,
-                **{fate.name.lower(): ids for fate, ids in fates.items()},
-            }
-        )
+        write_json(restoration)
     else:
         for checkout_id in fates[Fate.RESTORED]:
             write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(checkout_id)}")
@@ -102,6 +79,8 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
         if fates[fate]:
             tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
             tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    if not restoration.finished:
+        warn("interrupted before the end: the same command goes on")
     if restoration.degraded and fates[Fate.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 
@@ -114,17 +93,7 @@ def _named(ids: list[str]) -> str:
 def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
     """When the session ends, and where it could not be told; ``now`` is in milliseconds."""
     if as_json:
-        write_json(
-            {
-                "checkoutId": extension.checkout_id,
-                "expiresAtBefore": iso(extension.before),
-                "expiresAt": iso(extension.after),
-                "capped": extension.capped,
-                "redis": extension.in_redis,
-                "database": extension.in_database,
-                "external": extension.external,
-            }
-        )
+        write_json(extension)
     else:
         left = span(extension.after - now)
         write_line(f"{safe(extension.checkout_id)} ends in {left} ({iso(extension.after)})")

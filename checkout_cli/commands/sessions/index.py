@@ -7,19 +7,19 @@ read, and none is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from checkout_cli.errors import (
     CheckoutError,
     DatabaseUnavailable,
-    ExitCode,
-    InvalidInput,
     RedisUnavailable,
     WrongKeyType,
 )
-from checkout_cli.jobs.job_lock import CLEANUP, JobLock, job_lock, new_owner
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
+from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.jobs.heartbeat import beat, remembered
+from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
@@ -28,31 +28,23 @@ from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Layout, Place
 
-BATCH = 500
-"""Sessions in one step: about a millisecond of Redis' time."""
 EXAMPLES = 10
 """Sessions that are named of each kind."""
 TOLERANCE = 1000
 """Milliseconds by which an entry may be later than the end of its key."""
 
 _NO_MOMENT = float("inf")
-_T = TypeVar("_T")
 
-Progress = Callable[[int, int], None]
-"""Told after each step how many of how many keys and entries were looked at."""
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
-
-
-class _Stop(Exception):
-    """The time is up, or the lock is lost."""
+JOB = "index"
+"""The name of what remembers where a repair has stopped; its lock is that of the clean-up."""
+PHASES = 3
 
 
 @dataclass
 class Found:
     """How many sessions of one kind, and the first of them."""
+
+    SHOWN = "count=number examples"
 
     number: int = 0
     examples: list[str] = field(default_factory=list)
@@ -66,7 +58,7 @@ class Found:
 
 
 @dataclass
-class IndexReport:
+class IndexReport(Ended):
     """What was found, and with ``repaired`` mended.
 
     ``missing``: sessions without an entry. ``dangling``: entries of which no tier has a session; ``due`` of them have
@@ -76,8 +68,16 @@ class IndexReport:
 
     ``members`` is the size of an older program's SET; ``unlisted`` are those of which ours has no entry (they are
     listed and counted all the same, until a clean-up takes them in), ``unfilled`` sessions of ours that the SET lacks.
-    ``unfinished`` is how many entries and members an interrupted move of the index has left where they were.
+    ``unfinished`` is how many entries and members an interrupted move of the index has left where they were. ``cursor``
+    is where to go on, if not ``finished``; ``resumed`` says that what came before another one is not in the numbers.
     """
+
+    SHOWN = (
+        "repaired sound=is_sound place kind keys entries missing "
+        "dangling{ count=dangling.number examples=dangling.examples due } late "
+        "endless{ count=endless.number examples=endless.examples fixed=endowed } wrongType "
+        "set{ members unlisted unfilled } unfinished unknown finished nextCursor=cursor resumed partial"
+    )
 
     place: Place = Place.OWN
     kind: str = "none"
@@ -96,8 +96,13 @@ class IndexReport:
     unfinished: int = 0
     unknown: int = 0
     endowed: int = 0
-    finished: bool = True
+    resumed: bool = False
     away: list[str] = field(default_factory=list)
+
+    @property
+    def partial(self) -> bool:
+        """Whether something could not be looked at."""
+        return bool(self.away)
 
     @property
     def is_sound(self) -> bool:
@@ -107,118 +112,97 @@ class IndexReport:
         return not (any(found.number for found in faults) or early or self.unfinished)
 
     @property
-    def exit_code(self) -> ExitCode:
-        """A finding where something is wrong, or still is."""
-        if self.repaired:
-            left = self.wrong_type.number or self.endless.number > self.endowed
-            return ExitCode.FINDING if left or self.away or not self.finished else ExitCode.OK
-        return ExitCode.OK if self.is_sound and not self.away else ExitCode.FINDING
+    def has_finding(self) -> bool:
+        """Whether something is wrong, or still is."""
+        left = self.wrong_type.number or self.endless.number > self.endowed if self.repaired else not self.is_sound
+        return bool(left or self.away or not self.finished)
 
 
-def check_index(store: CheckoutStore, *, progress: Progress = silent) -> IndexReport:
+def check_index(store: CheckoutStore, run: BoundedRun | None = None, *, cursor: str = FIRST_CURSOR) -> IndexReport:
     """Compare, and change nothing.
 
     Raises:
+        InvalidInput: the cursor is none of ours.
         RedisUnavailable, AccessDenied: Redis cannot be asked.
         WrongKeyType: another program's keys are where our index would have to lie.
     """
-    return _Check(store, None, fix_ttl=False, max_seconds=None, progress=progress).run()
+    return _Check(store, run or BoundedRun(store.clock)).run(checked_cursor(cursor, PHASES))
 
 
 def repair_index(
     store: CheckoutStore,
+    run: BoundedRun | None = None,
     *,
     agreed: Callable[[IndexReport], bool] | None = None,
     fix_ttl: bool = False,
-    max_seconds: float | None = None,
     owner: str | None = None,
-    progress: Progress = silent,
 ) -> IndexReport:
     """Enter what is missing, take out what dangles, and bring forward what is late; finish an interrupted adoption.
 
     An older program's SET stays, and is brought in line as well. With ``fix_ttl``, sessions that never end get the full
     time to live. With ``agreed``, the index is checked first, and repaired only where something is wrong and
-    ``agreed``, which is shown what.
+    ``agreed``, which is shown what. It begins where the last repair has stopped.
 
     Raises:
-        InvalidInput: ``max_seconds`` is no time to work in.
         Locked: a clean-up or another repair runs now.
         RedisUnavailable, AccessDenied: Redis cannot be asked.
         WrongKeyType: another program's keys are where our index would have to lie.
     """
-    if max_seconds is not None and not max_seconds > 0:
-        raise InvalidInput("the time to repair in must be more than zero seconds", hint="--max-seconds 50")
+    run, begin = run or BoundedRun(store.clock), remembered(store, JOB, PHASES).cursor
+    report = None
     if agreed is not None:
-        found = check_index(store, progress=progress)
-        if found.is_sound or not agreed(found):
-            return found
-    with job_lock(store, CLEANUP, owner or new_owner()) as lock:
-        return _Check(store, lock, fix_ttl=fix_ttl, max_seconds=max_seconds, progress=progress).run()
+        report = _Check(store, run.share(2)).run(begin)
+        run.stopped = report.stopped
+        if run.stopped is Stopped.INTERRUPTED or not (report.is_sound or run.untimed(agreed, report)):
+            return report
+    if report is None or not report.is_sound:
+        with run.locked(store, CLEANUP, owner):
+            report = _Check(store, run, repair=True, fix_ttl=fix_ttl).run(begin)
+    cursor = report.cursor or FIRST_CURSOR
+    beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.keys, cursor=cursor)
+    return report
 
 
 class _Check:
     """One run over all keys, and then over all entries."""
 
-    def __init__(
-        self,
-        store: CheckoutStore,
-        lock: JobLock | None,
-        *,
-        fix_ttl: bool,
-        max_seconds: float | None,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, store: CheckoutStore, run: BoundedRun, *, repair: bool = False, fix_ttl: bool = False) -> None:
         self._store = store
         self._redis = store.redis
         self._index = store.index
-        self._lock = lock
+        self._run = run
         self._fix_ttl = fix_ttl
-        self._progress = progress
-        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
         self._full_life = int(store.settings.session_ttl * 1000)
-        self._report = IndexReport(repaired=lock is not None)
-        self._done = self._total = 0
+        self._report = IndexReport(repaired=repair)
 
-    def run(self) -> IndexReport:
-        """Everything; stops early when its time is up."""
-        report = self._report
+    def run(self, cursor: str) -> IndexReport:
+        """Everything from a cursor on; stops early when its time is up."""
+        report, run = self._report, self._run
         layout = self._index.layout()
-        report.place, report.kind = layout.place, layout.kind
+        report.place, report.kind, report.resumed = layout.place, layout.kind, cursor != FIRST_CURSOR
         self._measure(layout)
-        try:
-            if self._lock is not None:
-                for _ in IndexMoves(self._redis, self._index).finish(self._redis.time()):
-                    self._step(0)
-            for page in self._index.session_ids():
-                for part in _parts(page):
-                    self._look_at_keys(part)
-            for entries in self._index.entries():
-                self._look_at_entries(entries)
-            if layout.kind == "set":
-                self._look_at_members()
-        except _Stop:
-            report.finished = False
+        with run.bounds():
+            run.cursor = cursor
+            if report.repaired:
+                for _ in run.pages(IndexMoves(self._redis, self._index).finish(self._redis.time()), lambda _: 0):
+                    pass
+            run.through(self._look_at_keys, self._look_at_entries, self._look_at_members, cursor=cursor)
+        report.end(run)
         report.away += [f"no answer from {place}" for place in self._redis.missing_servers()]
         return report
 
     def _measure(self, layout: Layout) -> None:
         """How much there is to look at, and what an interrupted move has left."""
         number = self._index.sizes(layout)
-        self._total = 2 * number.pop(layout.key)
+        self._run.expect(2 * number.pop(layout.key))
         self._report.members = number.pop(INDEX, 0)
         self._report.unfinished = sum(number.values())
-
-    def _step(self, looked_at: int) -> None:
-        self._done += looked_at
-        self._progress(self._done, max(self._total, self._done))
-        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
-            raise _Stop
-        if self._lock is not None and looked_at and not self._lock.still_held():
-            raise _Stop
+        self._run.expect(self._report.members)
 
     # Keys without an entry, without an end, with an entry that is late
 
-    def _look_at_keys(self, checkout_ids: Sequence[str]) -> None:
+    def _look_at_keys(self, cursor: str) -> Step:
+        checkout_ids, following = self._index.session_ids_step(cursor)
         now = self._redis.time()
         ttls = self._lifetimes(checkout_ids)
         present = [name for name in checkout_ids if ttls.get(name, -2) != -2]
@@ -239,9 +223,9 @@ class _Check:
         self._report.unlisted.add(only_in_set)
         self._report.endless.add(endless)
         self._report.late.add(entry.checkout_id for entry in late)
-        if self._lock is not None:
+        if self._report.repaired:
             self._mend([*missing, *only_in_set], endless, late, ttls, now)
-        self._step(len(checkout_ids))
+        return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Each key's time to live (ms; -1: no end, -2: gone); without those whose server is away."""
@@ -283,18 +267,18 @@ class _Check:
 
     # Entries without a session
 
-    def _look_at_entries(self, entries: Sequence[Entry]) -> None:
-        for part in _parts(entries):
-            self._report.entries += len(part)
-            dangling = self._really_dangling(part)
-            now = self._redis.time()
-            self._report.dangling.add(entry.checkout_id for entry in dangling)
-            self._report.due += sum(entry.score <= now for entry in dangling)
-            self._look_for_members(part)
-            if self._lock is not None and dangling:
-                self._index.remove_entries(dangling)
-                self._revive(dangling)
-            self._step(len(part))
+    def _look_at_entries(self, cursor: str) -> Step:
+        entries, following = self._index.entries_step(cursor)
+        self._report.entries += len(entries)
+        dangling = self._really_dangling(entries)
+        now = self._redis.time()
+        self._report.dangling.add(entry.checkout_id for entry in dangling)
+        self._report.due += sum(entry.score <= now for entry in dangling)
+        self._look_for_members(entries)
+        if self._report.repaired and dangling:
+            self._index.remove_entries(dangling)
+            self._revive(dangling)
+        return Step(len(entries), following)
 
     def _look_for_members(self, entries: Sequence[Entry]) -> None:
         """Which of them an older program's SET lacks, though their sessions are there; filled in by a repair."""
@@ -304,24 +288,23 @@ class _Check:
         ttls = self._lifetimes(lacking)
         lacking = self._index.not_in_set([name for name in lacking if ttls.get(name, -2) != -2])  # it may come by now
         self._report.unfilled.add(lacking)
-        if self._lock is not None:
+        if self._report.repaired:
             self._index.fill_set(lacking)
 
-    def _look_at_members(self) -> None:
+    def _look_at_members(self, cursor: str) -> Step:
         """Members of the SET without a session and without an entry: what an older program leaks."""
-        cursor: str | None = FIRST_CURSOR
-        while cursor is not None:
-            page = self._index.member_page(cursor)
-            cursor = page.cursor
-            dangling = self._really_dangling_members(page.lacking)
-            self._report.dangling.add(dangling)
-            self._report.due += len(dangling)
-            if self._lock is not None:
-                self._index.remove_expired([Entry(name, 0) for name in dangling])
-            self._step(page.number)
+        page = self._index.member_page(cursor)
+        dangling = self._really_dangling_members(page.lacking)
+        self._report.dangling.add(dangling)
+        self._report.due += len(dangling)
+        if self._report.repaired:
+            self._index.remove_expired([Entry(name, 0) for name in dangling], [])
+        return Step(page.number, page.cursor)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
         """Entries of which neither Redis nor the database has a session, and that are still there."""
+        if not entries:
+            return []
         keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
         if self._redis.are_all_there(keys):
             return []  # the usual case, told by one command
@@ -365,8 +348,3 @@ def _sure(reply: object) -> object:
     if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
         raise reply
     return reply
-
-
-def _parts(page: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(page), BATCH):
-        yield page[start : start + BATCH]

@@ -6,15 +6,8 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    YesOption,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, bounded, current
 
 index = typer.Typer(
     help="Compare the index with the sessions, repair it, adopt it.", no_args_is_help=True, rich_markup_mode=None
@@ -23,9 +16,10 @@ index = typer.Typer(
 
 @index.command()
 def check(
-    typer_context: typer.Context,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    cursor: options.Cursor = "0",
+    max_seconds: options.Rest = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Compare the index with the keys, both ways; changes nothing.
 
@@ -35,29 +29,24 @@ def check(
     """
     from checkout_cli.commands.sessions.index import check_index
     from checkout_cli.commands.sessions.index_view import show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Checking", quiet=as_json) as advance:
-        report = check_index(store, progress=advance)
+    context = current()
+    with context.store(timeout) as store, bounded("Checking", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run, cursor=cursor)
     show_index(report, as_json=as_json)
     return report
 
 
 @index.command()
 def repair(
-    typer_context: typer.Context,
     fix_ttl: Annotated[
         bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
     ] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Enter what is missing, take out what has no session; no session is changed.
 
@@ -65,41 +54,27 @@ def repair(
     it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
     Exit code 1 where something is left.
     """
-    from checkout_cli.commands.sessions.index import repair_index
+    from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
     from checkout_cli.commands.sessions.index_view import repair_preview, show_index
-    from checkout_cli.jobs.priority import give_way
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Repairing", quiet=as_json) as advance:
-        report = repair_index(
-            store,
-            agreed=lambda found: confirm(
-                () if dry_run else repair_preview(found, fix_ttl=fix_ttl),
-                "Repair the index?",
-                yes=yes,
-                dry_run=dry_run,
-            ),
-            fix_ttl=fix_ttl,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    def agreed(found: IndexReport) -> bool:
+        return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
+
+    with current().store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     return report
 
 
 @index.command()
 def adopt(
-    typer_context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Even if another program was seen within a day.")] = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Replace an older program's SET at checkout:index by our own index, once that program is retired.
 
@@ -108,23 +83,15 @@ def adopt(
     another program was seen within a day (--force), something else is there, or it is not finished. 75: a clean-up
     runs.
     """
-    from checkout_cli.commands.sessions.index_adoption import adopt_index
+    from checkout_cli.commands.sessions.index_adoption import AdoptionReport, adopt_index
     from checkout_cli.commands.sessions.index_view import adoption_preview, show_adoption
-    from checkout_cli.jobs.priority import give_way
     from checkout_cli.keys import INDEX
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    give_way()
-    with context_of(typer_context).store(timeout) as store, progress("Adopting", quiet=as_json) as advance:
-        report = adopt_index(
-            store,
-            agreed=lambda found: confirm(
-                adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run
-            ),
-            force=force,
-            max_seconds=max_seconds,
-            progress=advance,
-        )
+    def agreed(found: AdoptionReport) -> bool:
+        return confirm(adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run)
+
+    with current().store(timeout) as store, bounded("Adopting", max_seconds, quiet=as_json) as run:
+        report = adopt_index(store, run, agreed=agreed, force=force)
     show_adoption(report, as_json=as_json)
     return report

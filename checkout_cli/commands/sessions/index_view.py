@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from checkout_cli.commands.sessions.index import Found, IndexReport
 from checkout_cli.commands.sessions.index_adoption import AdoptionReport
 from checkout_cli.keys import INDEX
-from checkout_cli.session import iso
 from checkout_cli.store.redis.index_place import Place
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
@@ -27,48 +25,19 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     for reason in report.away:
         warn(f"not all could be looked at: {reason}")
     if as_json:
-        write_json(index_document(report))
+        write_json(report)
         return
     write_line(f"looked at {report.keys:,} sessions in Redis and {report.entries:,} entries of the index")
     for line in _lines(report):
         write_line(line)
     if report.is_sound:
-        write_line("the index is sound")
+        partial = report.resumed or not report.finished
+        write_line("what was looked at is sound" if partial else "the index is sound")
     elif not report.repaired:
         narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
-        narrate("stopped before the end: the next run goes on")
-
-
-def index_document(report: IndexReport) -> dict[str, Any]:
-    """The same as JSON."""
-    return {
-        "repaired": report.repaired,
-        "sound": report.is_sound,
-        "place": str(report.place),
-        "kind": report.kind,
-        "keys": report.keys,
-        "entries": report.entries,
-        "missing": found_document(report.missing),
-        "dangling": {**found_document(report.dangling), "due": report.due},
-        "late": found_document(report.late),
-        "endless": {**found_document(report.endless), "fixed": report.endowed},
-        "wrongType": found_document(report.wrong_type),
-        "set": {
-            "members": report.members,
-            "unlisted": found_document(report.unlisted),
-            "unfilled": found_document(report.unfilled),
-        },
-        "unfinished": report.unfinished,
-        "unknown": report.unknown,
-        "finished": report.finished,
-        "partial": bool(report.away),
-    }
-
-
-def found_document(found: Found) -> dict[str, Any]:
-    """The sessions or entries that were found, as JSON."""
-    return {"count": found.number, "examples": found.examples}
+        go_on = "the next run goes on" if report.repaired else f"the rest (alone) follows with --cursor {report.cursor}"
+        narrate(f"stopped before the end: {go_on}")
 
 
 def _lines(report: IndexReport) -> Iterator[str]:
@@ -147,26 +116,12 @@ def adoption_preview(report: AdoptionReport) -> Iterator[str]:
 def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
     """What was done, or would be, on stdout."""
     if as_json:
-        write_json(_adoption_document(report))
+        write_json(report)
         return
     for line in _adoption_lines(report):
         write_line(line)
     if report.done and not report.finished:
         narrate("stopped before the end. next: checkoutctl sessions index adopt")
-
-
-def _adoption_document(report: AdoptionReport) -> dict[str, Any]:
-    return {
-        "adopted": report.done and report.finished,
-        "place": str(report.layout.place),
-        "kind": report.layout.kind,
-        "members": report.members,
-        "entries": report.entries,
-        "externalWriterSeenAt": None if report.seen_at is None else iso(report.seen_at),
-        "entered": report.taken.entered,
-        "removed": report.taken.removed,
-        "finished": report.finished,
-    }
 
 
 def _adoption_lines(report: AdoptionReport) -> Iterator[str]:

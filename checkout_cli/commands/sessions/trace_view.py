@@ -11,13 +11,16 @@ from checkout_cli.commands.sessions.why import Answer, UserAnswer
 from checkout_cli.session import Session, TierName, iso
 from checkout_cli.spans import span
 from checkout_cli.store.redis.inspection import KeyState
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import value_shown
-from checkout_cli.terminal.output import Column, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
-_FACTS = (Column(""), Column("Redis"), Column("database"))
-_DIFFERENCES = (Column("field"), Column("Redis"), Column("database"))
+_FACTS = columns_of("", "Redis", "database")
+_DIFFERENCES = columns_of("field", "Redis", "database")
 _ABSENT = "(not there)"
+_FLUSH = "result version=row.version conflict"
+_TRACKED = "lastSeen lastStatus started=checkouts_started"
 
 
 def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
@@ -45,11 +48,8 @@ def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
         "checkoutId": trace.checkout_id,
         "redis": _key_document(trace, reveal=reveal),
         "database": _row_document(trace, reveal=reveal),
-        "conflicts": [
-            {"detectedAt": iso(told.detected_at), "source": told.source, "result": told.result}
-            for told in trace.conflicts
-        ],
-        "expected": _flush_document(trace),
+        "conflicts": [document(told, "detectedAt@ source result") for told in trace.conflicts],
+        "expected": None if trace.expected is None else document(trace.expected, _FLUSH),
         "differences": [
             dict(zip(("field", "redis", "database"), _difference(difference, reveal=reveal), strict=True))
             for difference in trace.differences
@@ -58,15 +58,6 @@ def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
             name: reason for name, reason in (("redis", trace.redis_away), ("database", trace.database_away)) if reason
         },
     }
-
-
-def _flush_document(trace: Trace) -> dict[str, Any] | None:
-    """What flushing Redis' value would do to the row."""
-    flush = trace.expected
-    if flush is None:
-        return None
-    version = None if flush.row is None else flush.row.version
-    return {"result": str(flush.result), "version": version, "conflict": flush.conflict}
 
 
 def _key_document(trace: Trace, *, reveal: bool) -> dict[str, Any] | None:
@@ -234,33 +225,20 @@ def _difference(difference: Difference, *, reveal: bool) -> tuple[str, str, str]
 def show_answer(answer: Answer | UserAnswer, *, as_json: bool) -> None:
     """A sentence, what it was concluded from, and what to type next."""
     if as_json:
-        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else answer_document(answer))
+        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else answer)
     elif isinstance(answer, UserAnswer):
         _show_user(answer)
     else:
         _show(answer)
 
 
-def answer_document(answer: Answer) -> dict[str, Any]:
-    """One answer as JSON."""
-    return {
-        "checkoutId": answer.trace.checkout_id,
-        "cause": answer.cause.name.lower(),
-        "answer": answer.sentence,
-        "evidence": list(answer.evidence),
-        "next": answer.hint or None,
-    }
-
-
 def _user_document(answer: UserAnswer) -> dict[str, Any]:
     tracked = answer.tracked
     return {
         "user": value_shown("userId", {"userId": answer.user_id}),
-        "tracked": None
-        if tracked is None
-        else {"lastSeen": tracked.last_seen, "lastStatus": tracked.last_status, "started": tracked.checkouts_started},
+        "tracked": None if tracked is None else document(tracked, _TRACKED),
         "complete": answer.complete,
-        "sessions": [answer_document(one) for one in answer.answers],
+        "sessions": [document(one) for one in answer.answers],
     }
 
 

@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from checkout_cli.commands.sessions.sessions import Written
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.spans import span
 from checkout_cli.store.records import Sighting
+from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.masking import fields_shown, value_shown
-from checkout_cli.terminal.output import (
-    Column,
-    console,
-    is_terminal,
-    narrate,
-    partial_document,
-    warn,
-    warn_if_partial,
-    write_csv,
-    write_json,
-    write_line,
-    write_ndjson,
-    write_table,
-)
-from checkout_cli.terminal.safe import safe
-from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
 
-_LIST = (
-    Column("id"),
-    Column("status"),
-    Column("items", number=True),
-    Column("total", number=True),
-    Column("user"),
-    Column("age", number=True),
-    Column("expires in", number=True),
-    Column("tier"),
-)
-_NOTE = Column("note")
-_FIELDS = (Column("field"), Column("value"))
+_LIST = columns_of("id", "status", "#items", "#total", "user", "#age", "#expires in", "tier", "?note")
+_FIELDS = columns_of("field", "value")
 _ITEM_COLUMNS = {
     "product_id": Column("product"),
     "product_name": Column("name"),
@@ -68,8 +44,6 @@ CSV_COLUMNS = (
     "detail",
     "dirty",
 )
-_BESIDE_CELL = 3
-"""Characters between two columns of a table on a terminal."""
 
 
 def expiry(sighting: Sighting, now: int) -> str:
@@ -90,44 +64,25 @@ def show_list(
     limit: int,
     missing: Callable[[], Sequence[str]] = tuple,
     reveal: bool = False,
-) -> None:
+) -> ExitCode:
     """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
 
     The last three are written as they come. What is no session is a row that says so. ``missing`` tells afterwards
     which servers of a cluster did not answer, so that the list is only a part.
     """
-    counted = _Counted(sightings)
-    if output == "table":
-        _table(list(counted), now, reveal)
-    elif output == "json":
-        sessions = [summary(sighting, now, reveal=reveal) for sighting in counted]
-        write_json({"sessions": sessions, **partial_document(missing())})
-    elif output == "ndjson":
-        write_ndjson(summary(sighting, now, reveal=reveal) for sighting in counted)
-    elif output == "csv":
-        rows = (summary(sighting, now, reveal=reveal) for sighting in counted)
-        write_csv(CSV_COLUMNS, ([row[name] for name in CSV_COLUMNS] for row in rows))
-    else:
-        for sighting in counted:
-            write_line(safe(sighting.checkout_id))
-    if counted.number == 0:
-        narrate("no sessions")
-    elif counted.number == limit:
-        narrate(f"the first {limit:,}; there may be more: --limit")
-    warn_if_partial(missing())
-
-
-class _Counted:
-    """Passes sessions on and counts them."""
-
-    def __init__(self, sightings: Iterable[Sighting]) -> None:
-        self._sightings = sightings
-        self.number = 0
-
-    def __iter__(self) -> Iterator[Sighting]:
-        for sighting in self._sightings:
-            self.number += 1
-            yield sighting
+    return Listing(
+        "sessions",
+        sightings,
+        _LIST,
+        row=lambda sighting: _row(sighting, now, reveal),
+        document=lambda sighting: summary(sighting, now, reveal=reveal),
+        id_of=lambda sighting: sighting.checkout_id,
+        csv=CSV_COLUMNS,
+        nothing="no sessions",
+        more=lambda: {"partial": bool(missing()), "missingServers": list(missing())},
+        missing=missing,
+        short_ids=True,
+    ).show(output, lambda number: f"the first {limit:,}; there may be more: --limit" if number == limit else "")
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
@@ -159,17 +114,6 @@ def _status(session: Session, reveal: bool) -> str:
     return as_text(shown) if shown is not None else str(PaymentStatus.PENDING)
 
 
-def _table(sightings: Sequence[Sighting], now: int, reveal: bool) -> None:
-    rows = [_row(sighting, now, reveal) for sighting in sightings]
-    columns = [*_LIST, _NOTE]
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    if is_terminal(sys.stdout) and _width(columns, rows) > console().width:
-        short = shortened([sighting.checkout_id for sighting in sightings])
-        rows = [[checkout_id, *row[1:]] for checkout_id, row in zip(short, rows, strict=True)]
-    write_table(columns, rows)
-
-
 def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
     row = summary(sighting, now, reveal=reveal)
     created_at = None if sighting.session is None else sighting.session.created_at
@@ -182,11 +126,6 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
         row["tier"],
         "external" if row["external"] else "waits for the database" if row["dirty"] else sighting.detail,
     ]
-
-
-def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
-    lines = [[column.title for column in columns], *rows]
-    return sum(max(len(safe(line[place])) for line in lines) + _BESIDE_CELL for place in range(len(columns)))
 
 
 # One session
@@ -286,16 +225,7 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
     acknowledgement = written.acknowledgement
     session = acknowledgement.session
     if as_json:
-        write_json(
-            {
-                "checkoutId": session.checkout_id,
-                "version": session.version,
-                "tier": str(session.tier),
-                "durability": str(acknowledgement.durability),
-                "published": acknowledgement.published,
-                "degraded": written.degraded,
-            }
-        )
+        write_json(written)
     else:
         write_line(session.checkout_id)
         narrate(

@@ -77,11 +77,18 @@ _WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 class Answer:
     """What became of one session: the cause, a sentence, what that was concluded from, and what to type next."""
 
+    SHOWN = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
+
     trace: Trace
     cause: Cause
     sentence: str
     evidence: tuple[str, ...]
     hint: str = ""
+
+    @property
+    def cause_name(self) -> str:
+        """The cause in one word."""
+        return self.cause.name.lower()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, Report, TimeoutOption, YesOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
 
 
 def setup(
-    typer_context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Only look; change nothing.")] = False,
-    yes: YesOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-    as_json: JsonOption = False,
+    yes: options.Yes = False,
+    timeout: options.Timeout = options.TIMEOUT,
+    as_json: options.Json = False,
 ) -> Report:
     """Set everything up, and prove that it works.
 
@@ -26,7 +26,7 @@ def setup(
     from checkout_cli.commands.setup import view as setup_view
     from checkout_cli.terminal.prompt import can_ask, confirm
 
-    context = context_of(typer_context)
+    context = current()
     sources = operation.Sources(context.directory, context.flags, load=lambda: context.settings(timeout))
     plan = sources.plan()
     setup_view.show_plan(plan)

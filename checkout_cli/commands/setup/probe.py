@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from checkout_cli.errors import CheckoutError
-from checkout_cli.session import PaymentStatus, TierName, iso
+from checkout_cli.session import PaymentStatus, iso
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -43,16 +43,8 @@ class Time:
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What was proven of a tier; ``expired_after`` is in seconds."""
-
-    tier: TierName
-    expired_after: float
-
-
-def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: float = 0.0) -> Proof:
-    """Write, read, expire and delete a session in Redis; ``round_trip`` is in seconds.
+def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: float = 0.0) -> float:
+    """Write, read, expire and delete a session in Redis; returns how long it lived, as ``round_trip`` in seconds.
 
     Raises:
         CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
@@ -73,7 +65,7 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
                 raise ProbeFailed("Redis deleted a session and still has it")
     finally:
         tier.close()
-    return Proof(TierName.REDIS, expired_after)
+    return expired_after
 
 
 def _publish(tier: RedisAdmin, probe_id: str, clock: Time, life: float) -> None:
@@ -89,8 +81,8 @@ def _value(tier: RedisAdmin, probe_id: str) -> bytes | None:
     return tier.look([probe_id])[0].value
 
 
-def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> Proof:
-    """Write, read, expire and delete a session in the database.
+def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
+    """Write, read, expire and delete a session in the database; returns how long it lived in seconds.
 
     Raises:
         CheckoutError: the database cannot be reached, refuses something, or does it wrongly.
@@ -108,11 +100,11 @@ def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> Proof:
         remains = tier.read(probe_id)
         if not buried or remains is None or remains.body is not None:
             raise ProbeFailed("the database deleted a session and still has it")
-    return Proof(TierName.DATABASE, expired_after)
+    return expired_after
 
 
-def probe_memory(probe_id: str, clock: Time) -> Proof:
-    """Write, read, expire and delete a session in this process.
+def probe_memory(probe_id: str, clock: Time) -> float:
+    """Write, read, expire and delete a session in this process; returns how long it lived in seconds.
 
     Raises:
         ProbeFailed: it does something wrongly.
@@ -128,7 +120,7 @@ def probe_memory(probe_id: str, clock: Time) -> Proof:
     expired_after = _until_gone(lambda: tier.read(probe_id, clock.wall()) is None, clock, written)
     if not tier.release(probe_id, kept) or len(tier):
         raise ProbeFailed("memory deleted a session and still has it")
-    return Proof(TierName.MEMORY, expired_after)
+    return expired_after
 
 
 def _record(probe_id: str, now: int, life: float = LIFE) -> Record:

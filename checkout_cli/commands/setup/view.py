@@ -6,9 +6,10 @@ from typing import Any
 
 from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.files.env_file import EnvFilePlan
-from checkout_cli.terminal.output import Column, narrate, write_json, write_table
+from checkout_cli.terminal.document import document as document_of
+from checkout_cli.terminal.output import columns_of, narrate, write_json, write_table
 
-_COLUMNS = (Column("check"), Column("status"), Column("what was found, and what to do"))
+_COLUMNS = columns_of("check", "status", "what was found, and what to do")
 
 
 def show_plan(plan: EnvFilePlan) -> None:
@@ -43,15 +44,7 @@ def document(report: SetupReport, plan: EnvFilePlan) -> dict[str, Any]:
         "status": "failed" if report.exit_code else "ok",
         "lookedOnly": report.looked_only,
         "changed": list(report.changed),
-        "envFile": {
-            "path": str(plan.path),
-            "missing": list(plan.added),
-            "setInEnv": list(plan.elsewhere),
-            "difference": list(plan.difference()),
-        },
-        "checks": [
-            {"id": name, "status": found.status, "evidence": found.evidence, "fix": found.fix or None}
-            for name, found in report.checks.items()
-        ],
+        "envFile": document_of(plan),
+        "checks": [{"id": name, **document_of(found, "status evidence fix?")} for name, found in report.checks.items()],
         "next": [step.partition("    ")[0] for step in report.next_steps],
     }

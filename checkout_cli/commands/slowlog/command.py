@@ -6,25 +6,18 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    TimeoutOption,
-    YesOption,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
 
 
 def slowlog(
-    typer_context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many entries.")] = 25,
     reset: Annotated[bool, typer.Option("--reset", help="Drop all entries, after a question.")] = False,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> Report:
     """Show which commands took Redis long (SLOWLOG), by what they did and to which family of keys.
 
     Arguments are never shown, keys shortened: a slow log holds shoppers' data. --reset drops it; without a terminal
@@ -37,11 +30,13 @@ def slowlog(
 
     if (yes or dry_run) and not reset:
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
-    with context_of(typer_context).redis(timeout) as redis:
+    with current().redis(timeout) as redis:
         if not reset:
-            show_slow_log(slow_log(redis, limit), as_json=as_json)
-            return
+            report = slow_log(redis, limit)
+            show_slow_log(report, as_json=as_json)
+            return report
         emptied = empty_slow_log(
             redis, agreed=lambda lengths: confirm([describe_reset(lengths)], "Drop them?", yes=yes, dry_run=dry_run)
         )
     show_emptied(emptied, as_json=as_json)
+    return emptied

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
-from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant, of_each_server
+from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
+from checkout_cli.servers.per_server import Partial, PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.terminal.key_names import key_shown
 
 MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
@@ -22,22 +24,38 @@ _MORE = re.compile(rb"\.\.\. \(([0-9]{1,7}) more arguments\)")
 class Entry:
     """One slow command; ``at`` is its moment in milliseconds, ``seconds`` how long the server worked on it."""
 
+    SHOWN = (
+        "number at@ durationMs=seconds command=shape.name key family=shape.family otherArguments=shape.others client?"
+    )
+
     number: int
     at: int
     seconds: float
     shape: CommandShape
     client: str
 
+    @property
+    def key(self) -> str | None:
+        """Whose key it was about, as it may be shown."""
+        return None if self.shape.key is None else key_shown(self.shape.key)
+
 
 @dataclass(frozen=True)
 class ShapeTotal:
     """All entries of one command on one family of keys; times in seconds."""
+
+    SHOWN = "shape command=name family? calls totalMs=total longestMs=longest"
 
     name: str
     family: str
     calls: int
     total: float
     longest: float
+
+    @property
+    def shape(self) -> str:
+        """Both in one."""
+        return f"{self.name} {self.family}".strip()
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,8 @@ class ServerSlowLog:
     ``unknown`` says why threshold and size are not known, where they are not.
     """
 
+    SHOWN = "server=place length thresholdMs=threshold maxLength=size unknown? totals entries"
+
     place: str
     entries: tuple[Entry, ...]
     length: int
@@ -54,6 +74,7 @@ class ServerSlowLog:
     size: int | None
     unknown: str = ""
 
+    @property
     def totals(self) -> list[ShapeTotal]:
         """By command and family of keys, those that took most time first."""
         groups: dict[tuple[str, str], list[float]] = {}
@@ -65,35 +86,32 @@ class ServerSlowLog:
 
 
 @dataclass(frozen=True)
-class SlowLogReport:
-    """All servers that answer; ``timestamp`` is in milliseconds, ``missing`` are a cluster's that do not answer."""
-
-    timestamp: int
-    servers: tuple[ServerSlowLog, ...]
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Emptied:
+class Emptied(Partial):
     """What became of a reset: how many entries each server had, and whether they were dropped.
 
     ``missing`` are servers of a cluster that did not answer, and keep theirs.
     """
 
+    SHOWN = "entries done dryRun!=done servers=lengths partial missingServers=missing"
+
     lengths: dict[str, int]
     done: bool
     missing: tuple[str, ...] = ()
 
+    @property
+    def entries(self) -> int:
+        """Of all servers together."""
+        return sum(self.lengths.values())
 
-def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> SlowLogReport:
+
+def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> PerServer[ServerSlowLog]:
     """The newest entries of every server, the newest first.
 
     Raises:
         CommandDenied, CommandUnknown: SLOWLOG is.
         RedisUnavailable: no server answers.
     """
-    servers = of_each_server(redis, lambda server: _read(server, limit))
-    return SlowLogReport((clock or Clock()).wall(), tuple(servers), tuple(redis.missing_servers()))
+    return of_each_server(redis, lambda server: _read(server, limit), clock=clock)
 
 
 def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
@@ -103,13 +121,13 @@ def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool
         CommandDenied, CommandUnknown: SLOWLOG is.
         RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
     """
-    servers = of_each_server(redis, lambda server: (server, server.slow_log_length()))
-    lengths, missing = {server.place: length for server, length in servers}, tuple(redis.missing_servers())
+    found = of_each_server(redis, lambda server: (server, server.slow_log_length()))
+    lengths = {server.place: length for server, length in found.servers}
     if not agreed(lengths):
-        return Emptied(lengths, False, missing)
-    for server, _ in servers:
+        return Emptied(lengths, False, found.missing)
+    for server, _ in found.servers:
         server.empty_slow_log()
-    return Emptied(lengths, True, missing)
+    return Emptied(lengths, True, found.missing)
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import DEFAULT_TIMEOUT, JsonOption, TimeoutOption, WatchOption, context_of
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import current
 from checkout_cli.arguments.durations import duration
 
 
 def stats(
-    typer_context: typer.Context,
     since: Annotated[
         str, typer.Option(metavar="DURATION", help="How far to look back, 1m to 60m, in whole minutes.")
     ] = "15m",
@@ -19,9 +19,9 @@ def stats(
         Literal["minute", "status"] | None,
         typer.Option(help="A line for each minute; or sessions created since then, by how their payment stands now."),
     ] = None,
-    watch: WatchOption = None,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    watch: options.Watch = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> None:
     """Show what became of checkouts in the last minutes: created, completed, failed, how long calls took, cache hits.
 
@@ -31,7 +31,7 @@ def stats(
     from checkout_cli.commands.stats.stats import StatisticsWatch
     from checkout_cli.commands.stats.view import show_look, show_watch
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         statistics = StatisticsWatch(store, duration(since), by_status=by == "status")
         if watch is None:
             show_look(statistics.look(), by_minute=by == "minute", as_json=as_json)

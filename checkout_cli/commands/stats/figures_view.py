@@ -13,17 +13,13 @@ from checkout_cli.domain.statistics import (
     Source,
     StatisticsReport,
 )
-from checkout_cli.session import PaymentStatus
 from checkout_cli.spans import span
-from checkout_cli.store.database.counts import DELETED
-from checkout_cli.terminal.output import Column
+from checkout_cli.terminal.output import columns_of
 
-STATUSES = (*map(str, PaymentStatus), "other", DELETED)
-"""All that a session created in the window can be now, in the order in which they are shown."""
 PERCENTILES = ("p50", "p95", "p99")
 UNKNOWN = "unknown"
 
-MINUTE_COLUMNS = (Column("minute"), *(Column(name, number=True) for name in (*TRANSITIONS, "conversion")))
+MINUTE_COLUMNS = columns_of("minute", *(f"#{name}" for name in TRANSITIONS), "#conversion")
 
 
 def number(value: int | None) -> str:

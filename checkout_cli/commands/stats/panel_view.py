@@ -13,7 +13,6 @@ from checkout_cli.commands.stats.figures_view import (
     MINUTE_COLUMNS,
     PERCENTILES,
     STATUS_ORIGIN,
-    STATUSES,
     UNKNOWN,
     cache_row,
     call_times,
@@ -25,7 +24,7 @@ from checkout_cli.commands.stats.figures_view import (
     times_row,
     warnings,
 )
-from checkout_cli.commands.stats.stats import StatisticsLook
+from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
 from checkout_cli.domain.statistics import OUTCOMES, Source, StatisticsReport
 from checkout_cli.session import PaymentStatus, iso
 from checkout_cli.store.database.counts import DELETED

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from checkout_cli.domain.statistics import Statistics, StatisticsReport, whole_minutes
+from checkout_cli.domain.statistics import Source, Statistics, StatisticsReport, whole_minutes
 from checkout_cli.errors import InvalidInput, TierUnavailable
+from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.counts import DELETED
 
+STATUSES = (*map(str, PaymentStatus), "other", DELETED)
+"""All that a session created in the window can be now, in the order in which they are shown."""
 LONGEST_WAIT = 86_400.0
 """Between two looks of a watch, in seconds."""
 
@@ -21,11 +26,24 @@ class StatisticsLook:
     now; or, in a watch, the ``problem`` for which there is neither.
     """
 
+    SHOWN = "timestamp@=now minutes *answer"
+
     now: int
     minutes: int
     report: StatisticsReport | None = None
     statuses: dict[str, int] | None = None
     problem: TierUnavailable | None = None
+
+    @property
+    def answer(self) -> StatisticsReport | dict[str, Any]:
+        """Whichever of these there is."""
+        if self.report is not None:
+            return self.report
+        if self.statuses is not None:
+            statuses = {status: self.statuses.get(status, 0) for status in STATUSES}
+            return {"source": Source.DATABASE, "created": sum(statuses.values()), "statuses": statuses}
+        error = self.problem
+        return {"source": None, "error": error and str(error), "hint": error and error.hint}
 
 
 class StatisticsWatch:

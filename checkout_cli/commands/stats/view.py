@@ -11,7 +11,6 @@ from checkout_cli.commands.stats.figures_view import (
     MINUTE_COLUMNS,
     PERCENTILES,
     STATUS_ORIGIN,
-    STATUSES,
     UNKNOWN,
     cache_row,
     call_times,
@@ -23,19 +22,16 @@ from checkout_cli.commands.stats.figures_view import (
     times_row,
     warnings,
 )
-from checkout_cli.commands.stats.stats import StatisticsLook
+from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
 from checkout_cli.domain.statistics import (
     OUTCOMES,
     TRANSITIONS,
-    CacheCounts,
-    CallTimes,
-    Minute,
     Source,
     StatisticsReport,
 )
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
-    Column,
+    columns_of,
     console,
     is_terminal,
     narrate,
@@ -51,16 +47,16 @@ from checkout_cli.terminal.safe import safe
 if TYPE_CHECKING:
     from rich.live import Live
 
-_EVENTS = (Column("event"), Column("number", number=True), Column("of created", number=True))
-_TIMES = (Column("call"), Column("count", number=True), *(Column(f"{name} ms", number=True) for name in PERCENTILES))
-_CACHES = (Column("cache"), Column("reads", number=True), *(Column(name, number=True) for name in OUTCOMES))
-_STATUS_COLUMNS = (Column("status"), Column("sessions", number=True), Column("share", number=True))
+_EVENTS = columns_of("event", "#number", "#of created")
+_TIMES = columns_of("call", "#count", *(f"#{name} ms" for name in PERCENTILES))
+_CACHES = columns_of("cache", "#reads", *(f"#{name}" for name in OUTCOMES))
+_STATUS_COLUMNS = columns_of("status", "#sessions", "#share")
 
 
 def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = False) -> None:
     """One look on stdout; what is missing or strange about it is said on stderr, and in the JSON."""
     if as_json:
-        write_json(document(look))
+        write_json(look)
     elif is_terminal(sys.stdout):
         from checkout_cli.commands.stats.panel_view import panel
 
@@ -77,7 +73,7 @@ def show_watch(looks: Iterable[StatisticsLook], *, by_minute: bool = False, as_j
     if as_json or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
         for look in looks:
             if as_json:
-                write_ndjson([document(look)])
+                write_ndjson([look])
             else:
                 write_line(_line(look))
         return
@@ -103,75 +99,6 @@ def _watch_on_terminal(looks: Iterable[StatisticsLook], by_minute: bool) -> None
 
 def _refresh(live: Live, renderable: Any) -> None:
     live.update(renderable, refresh=True)
-
-
-# JSON
-
-
-def document(look: StatisticsLook) -> dict[str, Any]:
-    """A look as JSON; times are in milliseconds, rates from 0 to 1, and ``null`` is what nobody knows."""
-    head = {"timestamp": iso(look.now), "minutes": look.minutes}
-    if look.report is not None:
-        return head | _report_document(look.report)
-    if look.statuses is not None:
-        statuses = {status: look.statuses.get(status, 0) for status in STATUSES}
-        created = sum(statuses.values())
-        return head | {"source": Source.DATABASE, "created": created, "statuses": statuses}
-    error, hint = (None, None) if look.problem is None else (str(look.problem), look.problem.hint)
-    return head | {"source": None, "error": error, "hint": hint}
-
-
-def _report_document(report: StatisticsReport) -> dict[str, Any]:
-    return {
-        "since": iso(report.since),
-        "source": report.source,
-        "sourceReason": report.why,
-        "keptSeconds": report.kept,
-        "unreadable": report.unreadable,
-        "totals": {name: report.total(name) for name in TRANSITIONS},
-        "conversionRate": rounded(report.conversion),
-        "createTimes": _times_document(report.create_times),
-        "updateTimes": _times_document(report.update_times),
-        "caches": None
-        if report.caches is None
-        else {name: cache_counts_document(counts) for name, counts in report.caches.items()},
-        "perMinute": [_minute_document(minute) for minute in report.minutes],
-    }
-
-
-def cache_counts_document(counts: CacheCounts) -> dict[str, Any]:
-    """How reads of one cache went, as JSON."""
-    return {
-        "reads": counts.reads,
-        "hits": counts.hit,
-        "misses": counts.miss,
-        "stale": counts.stale,
-        "errors": counts.error,
-        **{f"{name}Rate": rounded(counts.rate(name)) for name in OUTCOMES},
-    }
-
-
-def _times_document(times: CallTimes | None) -> dict[str, Any] | None:
-    if times is None:
-        return None
-    return {"count": times.count} | {f"{name}Ms": _milliseconds(getattr(times, name)) for name in PERCENTILES}
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)
-
-
-def _minute_document(minute: Minute) -> dict[str, Any]:
-    return {
-        "minute": iso(minute.start),
-        **{name: getattr(minute, name) for name in TRANSITIONS},
-        "unreadable": minute.unreadable,
-    }
-
-
-def rounded(rate: float | None) -> float | None:
-    """A rate with as many digits as mean something."""
-    return None if rate is None else round(rate, 4)
 
 
 # Plain text

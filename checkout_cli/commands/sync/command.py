@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    DryRunOption,
-    JsonOption,
-    Report,
-    RevealOption,
-    TimeoutOption,
-    YesOption,
-    audit,
-    context_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, bounded, current, only_with
 from checkout_cli.arguments.transitions import WithTransitions
 
 COMMAND_CLASS = WithTransitions
@@ -25,21 +16,19 @@ Side = Literal["database", "written"]
 
 def sync(
     typer_context: typer.Context,
-    dry_run: DryRunOption = False,
-    max_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after this long; the next run goes on.")
-    ] = None,
+    dry_run: options.DryRun = False,
+    max_seconds: options.MaxSeconds = None,
     conflicts: Annotated[bool, typer.Option("--conflicts", help="Show conflicts, both sides of each.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many conflicts.")] = 50,
-    reveal: RevealOption = False,
+    reveal: options.Reveal = False,
     write: Annotated[
         str | None, typer.Option("--resolve", metavar="WRITE", help="Settle this conflict; the beginning is enough.")
     ] = None,
     keep: Annotated[Side | None, typer.Option(help="Which side of the conflict to keep.")] = None,
-    yes: YesOption = False,
+    yes: options.Yes = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing when all went well.")] = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report | None:
     """Sync sessions that Redis or the database is missing.
 
@@ -53,11 +42,13 @@ def sync(
     """
     from checkout_cli.commands.sync import sync as operations
     from checkout_cli.commands.sync import view
-    from checkout_cli.terminal.progress import progress
     from checkout_cli.terminal.prompt import confirm
 
-    context = context_of(typer_context)
-    if write is not None or keep is not None:
+    context, resolving = current(), write is not None or keep is not None
+    only_with(typer_context, "limit", "reveal", what="--conflicts", given=conflicts)
+    only_with(typer_context, "yes", what="--resolve", given=resolving)
+    only_with(typer_context, "max_seconds", "quiet", what="a sync", given=not (conflicts or resolving))
+    if resolving:
         named, side = operations.to_settle(write, keep, conflicts=conflicts)
         with context.store(timeout) as store:
             settled = operations.resolve(
@@ -77,7 +68,7 @@ def sync(
             audit("sync --conflicts", f"{len(found.conflicts)} conflicts")
         view.show_conflicts(found, as_json=as_json, reveal=reveal)
         return found
-    with context.store(timeout) as store, progress("Syncing", quiet=quiet or as_json) as advance:
-        report = operations.synchronize(store, dry_run=dry_run, max_seconds=max_seconds, progress=advance)
+    with context.store(timeout) as store, bounded("Syncing", max_seconds, quiet=quiet or as_json) as run:
+        report = operations.synchronize(store, run, dry_run=dry_run)
     view.show_sync(report, as_json=as_json, quiet=quiet)
     return report

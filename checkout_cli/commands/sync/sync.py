@@ -8,7 +8,7 @@ and a write is flushed only if the flush log does not know it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -25,26 +25,27 @@ from checkout_cli.errors import (
     TierUnavailable,
     WriteConflict,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Durability
-from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
+from checkout_cli.store.backlog import MOST_COUNTED, PAGE, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
 SHORTEST_BEGINNING = 4
 
-Progress = Callable[[int, int], None]
-"""Told after each step how many of how many sessions were synced."""
-
-
-def silent(_done: int, _total: int) -> None:
-    """The progress of who does not want to know."""
+JOB = "sync"
+"""The name of what remembers where a run has stopped to look for external writes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class PendingCounts:
     ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
     ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
     """
+
+    SHOWN = "toRedis toDatabase conflicts oldestSince@=oldest"
 
     to_redis: int | None
     to_database: int | None
@@ -120,7 +123,7 @@ class Stuck:
 
 
 @dataclass
-class SyncReport:
+class SyncReport(Ended):
     """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
 
     ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
@@ -130,6 +133,13 @@ class SyncReport:
     Redis, or overwritten there by an external writer, before the database had it. ``stuck_number`` are those in
     ``stuck``, and more that are not named.
     """
+
+    SHOWN = (
+        "dryRun pending{ toRedis=redis_waits toDatabase=database_waits conflicts } "
+        "handedOver{ toRedis{ published already notNeeded expired } toDatabase{ flushed lost } "
+        "externalWrites{ takenIn=external } conflicts=disputed } "
+        "stuck{ count=stuck_number sessions=named_stuck } finished unreachable"
+    )
 
     now: int
     dry_run: bool = False
@@ -146,8 +156,20 @@ class SyncReport:
     lost: int = 0
     stuck: list[Stuck] = field(default_factory=list)
     stuck_number: int = 0
-    finished: bool = True
     unreachable: list[TierUnavailable] = field(default_factory=list)
+
+    def redis_waits(self) -> dict[str, Any] | None:
+        """What waits for Redis, and for how long."""
+        return _aged(self.to_redis, self.now)
+
+    def database_waits(self) -> dict[str, Any] | None:
+        """What waits for the database, and for how long."""
+        return _aged(self.to_database, self.now)
+
+    def named_stuck(self) -> list[Stuck]:
+        """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
+        names = shortened([stuck.checkout_id for stuck in self.stuck]) if self.stuck else []
+        return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, self.stuck, strict=True)]
 
     @property
     def handed_over(self) -> int:
@@ -158,6 +180,8 @@ class SyncReport:
     @property
     def exit_code(self) -> ExitCode:
         """What cron should see."""
+        if self.stopped is Stopped.INTERRUPTED:
+            return ExitCode.INTERRUPTED
         if self.unreachable and not self.handed_over:
             return ExitCode.UNAVAILABLE
         waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
@@ -165,34 +189,36 @@ class SyncReport:
         return ExitCode.FINDING if left or self.conflicts or self.disputed else ExitCode.OK
 
 
-class _Stop(Exception):
-    """The time is up: what is left waits for the next run."""
+def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    oldest = None if side.since is None else max(0, (now - side.since) // 1000)
+    return {"count": side.number, "oldestSeconds": oldest, "exact": side.exact}
 
 
-def synchronize(
-    store: CheckoutStore, *, dry_run: bool = False, max_seconds: float | None = None, progress: Progress = silent
-) -> SyncReport:
+def synchronize(store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False) -> SyncReport:
     """Look at what is pending, and unless ``dry_run``, sync it: first to the database, then to Redis.
 
-    Last come external writes, which nothing names: the beginning of each session's value tells them.
+    Last come external writes, which nothing names: the beginning of each session's value tells them. That begins where
+    the last run has stopped.
 
     Raises:
         TierUnavailable: neither Redis nor the database can be reached.
         AccessDenied: Redis refuses a command that this needs.
     """
-    return _Sync(store, max_seconds, progress).run(dry_run=dry_run)
+    return _Sync(store, run or BoundedRun(store.clock)).run(dry_run=dry_run)
 
 
 class _Sync:
-    """One run: its bounds, and what it has done so far."""
+    """One run, and what it has done so far."""
 
-    def __init__(self, store: CheckoutStore, max_seconds: float | None, progress: Progress) -> None:
+    def __init__(self, store: CheckoutStore, run: BoundedRun) -> None:
         self._store = store
         self._backlog = _backlog(store)
-        self._stop_at = None if max_seconds is None else store.clock.elapsed() + max_seconds
-        self._progress = progress
+        self._run = run
         self._report = SyncReport(store.clock.wall())
-        self._total = 0
+        self._flushed: set[str] = set()
+        self._stuck: set[str] = set()
 
     def run(self, *, dry_run: bool) -> SyncReport:
         report = self._report
@@ -200,14 +226,16 @@ class _Sync:
         self._look()
         if dry_run or report.unreachable:
             return report
-        try:
-            self._flush()
-            self._publish()
-            self._take_in()  # last: it looks at every session, and the others know which
-        except _Stop:
-            report.finished = False
-        except (RedisUnavailable, DatabaseUnavailable) as away:
-            report.unreachable.append(away)
+        if self._store.settings.enable_checkout_sessions:
+            self._cursor = remembered(self._store, JOB).cursor
+            try:
+                self._run.in_turn(self._flush, self._publish, self._sweep)  # the first two know which sessions
+            except (RedisUnavailable, DatabaseUnavailable) as away:
+                report.unreachable.append(away)
+            report.end(self._run)
+            done, finished = report.handed_over, report.finished and not report.unreachable
+            seconds = self._run.seconds
+            beat(self._store, JOB, seconds=seconds, finished=finished, sessions=done, cursor=self._cursor)
         self._store.notes.write_down()
         return report
 
@@ -227,32 +255,25 @@ class _Sync:
             if report.unreachable:
                 raise
             report.unreachable.append(away)
-        self._total = sum(side.number for side in (report.to_redis, report.to_database) if side is not None)
-
-    def _step(self) -> None:
-        """After each page: say so, and stop when the time is up."""
-        done = self._report.handed_over + self._report.stuck_number
-        self._progress(done, max(self._total, done))
-        if self._stop_at is not None and self._store.clock.elapsed() >= self._stop_at:
-            raise _Stop
+        self._run.expect(sum(side.number for side in (report.to_redis, report.to_database) if side is not None))
 
     def _cannot(self, checkout_id: str, reason: CheckoutError) -> None:
+        if checkout_id in self._stuck:
+            return
+        self._stuck.add(checkout_id)
         self._report.stuck_number += 1
         if len(self._report.stuck) < MOST_NAMED:
             self._report.stuck.append(Stuck(checkout_id, str(reason)))
 
     # Redis → database
 
-    def _flush(self) -> None:
-        if not self._store.settings.enable_checkout_sessions:
-            return
-        seen: set[str] = set()
-        for ids in self._store.flusher.pending.ids(100):
-            page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in seen]
-            seen.update(page)
+    def _flush(self, part: BoundedRun) -> None:
+        for ids in part.pages(self._store.flusher.pending.ids(PAGE)):
+            page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in self._flushed]
+            self._flushed.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
                 self._flush_one(checkout_id, look)
-            self._step()
+        part.expect(self._report.flushed)  # what has just come to the database is news to Redis
 
     def _flush_one(self, checkout_id: str, look: Look) -> None:
         try:
@@ -272,14 +293,19 @@ class _Sync:
 
     # External writers → database
 
-    def _take_in(self) -> None:
+    def _sweep(self, part: BoundedRun) -> None:
         """Look at the beginning of each session's value, and take in what an external writer has written."""
-        store = self._store
-        if not store.settings.enable_checkout_sessions:
-            return
-        for page in store.index.newest():
-            self._take_in_page(page)
-            self._step()
+
+        def take_in(cursor: str) -> Step:
+            names, following = self._store.index.session_ids_step(cursor)
+            self._take_in_page(names)
+            self._cursor = following or FIRST_CURSOR
+            return Step(len(names), following)
+
+        part.expect(self._store.index.number())
+        part.through(take_in, cursor=self._cursor)
+        if missing := self._store.redis.missing_servers():
+            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have was not looked at")
 
     def _take_in_page(self, checkout_ids: Sequence[str]) -> None:
         suspects = self._store.redis.not_ours(checkout_ids)
@@ -298,14 +324,10 @@ class _Sync:
 
     # Database → Redis
 
-    def _publish(self) -> None:
-        if not self._store.settings.enable_checkout_sessions:
-            return
-        self._total += self._report.flushed  # what has just come to the database is news to Redis
-        for page in self._backlog.rows():
+    def _publish(self, part: BoundedRun) -> None:
+        for page in part.pages(self._backlog.rows()):
             self._publish_page(page)
             self._store.notes.write_down()
-            self._step()
 
     def _publish_page(self, page: Sequence[Row]) -> None:
         if self._store.lease.is_fenced:
@@ -378,6 +400,8 @@ class Conflicts:
 @dataclass(frozen=True)
 class Settled:
     """What became of a conflict: ``version`` is the one that the written side became, if it did."""
+
+    SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
 
     conflict: Conflict
     keep: Keep

@@ -9,35 +9,26 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from checkout_cli.commands.sync.sync import PendingCounts, same
-from checkout_cli.session import decode, iso
+from checkout_cli.session import decode
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
-from checkout_cli.terminal.output import Column, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
-from checkout_cli.terminal.short_ids import shortened
 
 if TYPE_CHECKING:
     from checkout_cli.commands.sync.sync import Conflicts, Settled, SyncReport
     from checkout_cli.store.backlog import Waiting
     from checkout_cli.store.database.flush_log import Conflict
 
-_SIDES = (Column("field"), Column("database"), Column("written"))
+_CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
+_SIDES = columns_of("field", "database", "written")
 _MISSING: Any = object()
 _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 """The store moves it with every use, so it says nothing about what the two sides wanted."""
 
 
 # What waits, for other commands
-
-
-def pending_document(pending: PendingCounts) -> dict[str, Any]:
-    """The counts as JSON, and since when the oldest waits; ``null`` where they are not known."""
-    return {
-        "toRedis": pending.to_redis,
-        "toDatabase": pending.to_database,
-        "conflicts": pending.conflicts,
-        "oldestSince": None if pending.oldest is None else iso(pending.oldest),
-    }
 
 
 def pending_text(pending: PendingCounts, now: int | None = None) -> str:
@@ -82,55 +73,12 @@ def _wait(number: int) -> str:
 def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
     """What waits and what became of it on stdout, what is wrong on stderr; nothing on success with ``quiet``."""
     if as_json:
-        write_json(_document(report))
+        write_json(report)
     elif not quiet:
         for line in _lines(report):
             write_line(line)
     for problem in _problems(report):
         warn(problem)
-
-
-def _document(report: SyncReport) -> dict[str, Any]:
-    return {
-        "dryRun": report.dry_run,
-        "pending": {
-            "toRedis": _side(report.to_redis, report.now),
-            "toDatabase": _side(report.to_database, report.now),
-            "conflicts": report.conflicts,
-        },
-        "handedOver": {
-            "toRedis": {
-                "published": report.published,
-                "already": report.already,
-                "notNeeded": report.not_needed,
-                "expired": report.expired,
-            },
-            "toDatabase": {"flushed": report.flushed, "lost": report.lost},
-            "externalWrites": {"takenIn": report.external},
-            "conflicts": report.disputed,
-        },
-        "stuck": {
-            "count": report.stuck_number,
-            "sessions": [
-                {"checkoutId": name, "reason": stuck.reason}
-                for name, stuck in zip(_names(report), report.stuck, strict=True)
-            ],
-        },
-        "finished": report.finished,
-        "unreachable": [str(away) for away in report.unreachable],
-    }
-
-
-def _side(side: Waiting | None, now: int) -> dict[str, Any] | None:
-    if side is None:
-        return None
-    oldest = None if side.since is None else max(0, (now - side.since) // 1000)
-    return {"count": side.number, "oldestSeconds": oldest, "exact": side.exact}
-
-
-def _names(report: SyncReport) -> list[str]:
-    """The beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
-    return [safe(name) for name in shortened([stuck.checkout_id for stuck in report.stuck])] if report.stuck else []
 
 
 def _lines(report: SyncReport) -> Iterator[str]:
@@ -176,8 +124,7 @@ def _problems(report: SyncReport) -> Iterator[str]:
             "before the database had all of it"
         )
     if report.stuck_number:
-        reasons = zip(_names(report), report.stuck, strict=True)
-        named = ", ".join(f"{name} ({_reason(stuck.reason)})" for name, stuck in reasons)
+        named = ", ".join(f"{stuck.checkout_id} ({_reason(stuck.reason)})" for stuck in report.named_stuck())
         more = report.stuck_number - len(report.stuck)
         rest = f", and {more:,} more" if more else ""
         yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
@@ -241,13 +188,7 @@ def _found(conflict: Conflict) -> str:
 def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
     found = _database_fields(conflict)
     return {
-        "writeId": conflict.write_id,
-        "checkoutId": conflict.checkout_id,
-        "source": conflict.source,
-        "result": conflict.result,
-        "detectedAt": iso(conflict.detected_at),
-        "baseVersion": conflict.base_version,
-        "foundVersion": conflict.found_version,
+        **document(conflict, _CONFLICT),
         "deleted": conflict.found_version is not None and conflict.found_body is None,
         "differences": [
             {
@@ -334,16 +275,7 @@ def show_settled(settled: Settled, *, as_json: bool) -> None:
     """What became of a conflict, or would."""
     conflict = settled.conflict
     if as_json:
-        write_json(
-            {
-                "writeId": conflict.write_id,
-                "checkoutId": conflict.checkout_id,
-                "keep": str(settled.keep),
-                "dryRun": not settled.done,
-                "settled": settled.done,
-                "version": settled.version,
-            }
-        )
+        write_json(settled)
     else:
         verb = "settled" if settled.done else "would settle"
         became = "" if settled.version is None else f", version {settled.version:,}"

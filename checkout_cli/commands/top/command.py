@@ -6,32 +6,19 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    Report,
-    TimeoutOption,
-    context_of,
-    number_of_seconds,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.numbers import Finite
 
 
 def top(
-    typer_context: typer.Context,
     interval: Annotated[
         float,
-        typer.Option(
-            "--interval",
-            "-i",
-            min=0.5,
-            max=3600,
-            callback=number_of_seconds,
-            help="Seconds from one look to the next.",
-        ),
+        typer.Option("--interval", "-i", click_type=Finite(0.5, 3600), help="Seconds from one look to the next."),
     ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one frame; the exit code is that of health.")] = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report | None:
     """Watch tiers, sessions, sales, memory, caches, hand-overs and slow commands on one screen, until q.
 
@@ -41,7 +28,7 @@ def top(
     from checkout_cli.commands.health.health import HealthCheck
     from checkout_cli.commands.top.top import Top
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         looking = Top(store, HealthCheck(lambda: store.settings).look)
         if once or as_json:
             from checkout_cli.commands.top.view import show_top

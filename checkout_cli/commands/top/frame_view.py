@@ -14,8 +14,9 @@ from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.memory.view import bar, full_in, signed_size
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.sessions.view import expiry, summary
-from checkout_cli.commands.stats.figures_view import STATUSES, number, percentage
+from checkout_cli.commands.stats.figures_view import number, percentage
 from checkout_cli.commands.stats.panel_view import FUNNEL, minute_width, minutes_axis, spark
+from checkout_cli.commands.stats.stats import STATUSES
 from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.commands.top.top import TopLook

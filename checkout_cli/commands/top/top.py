@@ -11,10 +11,11 @@ from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import Snapshot, snapshot
 from checkout_cli.commands.memory.show import COMMAND, SHORTEST_SPAN, MemoryLook, growth_between, reading_of
 from checkout_cli.commands.sessions.ending_soon import EndingSoon, ending_soon
-from checkout_cli.commands.slowlog.slowlog import ShapeTotal, SlowLogReport, slow_log
+from checkout_cli.commands.slowlog.slowlog import ServerSlowLog, ShapeTotal, slow_log
 from checkout_cli.errors import CheckoutError
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info
+from checkout_cli.servers.per_server import PerServer
 from checkout_cli.store.checkout_store import CheckoutStore
 
 SHOWN = 10
@@ -76,8 +77,8 @@ class Top:
         return MemoryLook.of(place, info, growth=growth, no_growth=no_growth)
 
 
-def _slowest(report: SlowLogReport) -> tuple[ShapeTotal, ...]:
-    totals = [total for server in report.servers for total in server.totals()]
+def _slowest(report: PerServer[ServerSlowLog]) -> tuple[ShapeTotal, ...]:
+    totals = [total for server in report.servers for total in server.totals]
     return tuple(sorted(totals, key=lambda total: -total.total)[:SHOWN])
 
 

@@ -6,33 +6,24 @@ from typing import Annotated
 
 import typer
 
-from checkout_cli.arguments.context import (
-    DEFAULT_TIMEOUT,
-    JsonOption,
-    OutputOption,
-    Report,
-    RevealOption,
-    TimeoutOption,
-    audit,
-    context_of,
-    output_of,
-)
+from checkout_cli.arguments import options
+from checkout_cli.arguments.context import Report, audit, current
+from checkout_cli.errors import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_(
-    typer_context: typer.Context,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
     ] = 50,
     cursor: Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")] = "0",
-    output: OutputOption = None,
-    as_json: JsonOption = False,
-    reveal: RevealOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-) -> None:
+    output: options.Output = None,
+    as_json: options.Json = False,
+    reveal: options.Reveal = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> ExitCode:
     """List users who have checked out of late, in no order: their checkouts, the last status, when they were seen.
 
     Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
@@ -41,21 +32,20 @@ def list_(
     from checkout_cli.commands.users.users import list_users
     from checkout_cli.commands.users.view import show_list
 
-    shape = output_of(output, as_json=as_json)
-    with context_of(typer_context).store(timeout) as store:
+    shape = options.shape_of(output, as_json=as_json)
+    with current().store(timeout) as store:
         found = list_users(store, limit=limit, cursor=cursor)
     if reveal:
         audit("users list", f"{len(found.users)} users")
-    show_list(found, shape, reveal=reveal)
+    return show_list(found, shape, reveal=reveal)
 
 
 @app.command()
 def show(
-    typer_context: typer.Context,
     user: Annotated[str, typer.Argument(metavar="USER", help="The id, or its beginning.", show_default=False)],
-    reveal: RevealOption = False,
-    as_json: JsonOption = False,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    reveal: options.Reveal = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Show what is tracked of a user: checkouts started, completed and failed, the last status, when seen.
 
@@ -65,7 +55,7 @@ def show(
     from checkout_cli.commands.users.users import show_user as find
     from checkout_cli.commands.users.view import show_user
 
-    with context_of(typer_context).store(timeout) as store:
+    with current().store(timeout) as store:
         found = find(store, user)
     if reveal:
         audit("users show", "one user")

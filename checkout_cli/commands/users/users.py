@@ -11,6 +11,7 @@ from typing import NoReturn
 from checkout_cli.domain.users import FIRST_CURSOR, LARGEST_STEP, User, Users
 from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
 from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -25,12 +26,14 @@ _SMALLEST_STEP = 10
 
 
 @dataclass(frozen=True)
-class UserList:
+class UserList(Partial):
     """Some users as they were seen at ``now`` (ms); ``cursor`` is where to go on, ``None`` where these were the last.
 
     ``looked_at`` is about how many keys; ``enabled`` is whether users are tracked by these settings; ``missing`` are
     the servers of a cluster that did not answer.
     """
+
+    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
 
     users: tuple[User, ...]
     cursor: str | None

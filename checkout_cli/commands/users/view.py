@@ -6,35 +6,18 @@ from typing import Any
 
 from checkout_cli.commands.users.users import FoundUser, UserList
 from checkout_cli.domain.users import User
+from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document as document_of
+from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import value_shown
-from checkout_cli.terminal.output import (
-    Column,
-    narrate,
-    partial_document,
-    warn,
-    warn_if_partial,
-    write_csv,
-    write_json,
-    write_line,
-    write_ndjson,
-    write_table,
-)
-from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.output import columns_of, warn, write_json, write_table
 
-_LIST = (
-    Column("user"),
-    Column("started", number=True),
-    Column("completed", number=True),
-    Column("failed", number=True),
-    Column("last status"),
-    Column("last seen", number=True),
-    Column("first seen", number=True),
-    Column("expires in", number=True),
+_LIST = columns_of(
+    "user", "#started", "#completed", "#failed", "last status", "#last seen", "#first seen", "#expires in", "?note"
 )
-_NOTE = Column("note")
-_FACTS = (Column("field"), Column("value"))
+_FACTS = columns_of("field", "value")
 _CSV = (
     "userId",
     "checkoutsStarted",
@@ -72,35 +55,23 @@ def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
     }
 
 
-def show_list(found: UserList, output: str, *, reveal: bool = False) -> None:
+def show_list(found: UserList, output: str, *, reveal: bool = False) -> ExitCode:
     """Users as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr, and in the JSON."""
-    documents = [document(user, found.now, reveal=reveal) for user in found.users]
-    if output == "table":
-        _table(found, reveal)
-    elif output == "json":
-        going_on = {"nextCursor": found.cursor, "lookedAt": found.looked_at, **partial_document(found.missing)}
-        write_json({"users": documents, **going_on, "revealed": reveal})
-    elif output == "ndjson":
-        write_ndjson(documents)
-    elif output == "csv":
-        write_csv(_CSV, ([row[name] for name in _CSV] for row in documents))
-    else:
-        for row in documents:
-            write_line(safe(row["userId"]))
-    if not documents:
-        narrate(f"no users are tracked{'' if found.cursor is None else ' as far as was looked'}")
-    if found.cursor is not None:
-        narrate(f"looked at about {found.looked_at:,} keys; there may be more: --cursor {found.cursor}")
-    warn_if_partial(found.missing)
+    cursor = found.cursor
+    exit_code = Listing(
+        "users",
+        found.users,
+        _LIST,
+        row=lambda user: _row(user, found.now, reveal),
+        document=lambda user: document(user, found.now, reveal=reveal),
+        id_of=lambda user: id_shown(user, reveal=reveal),
+        csv=_CSV,
+        nothing=f"no users are tracked{'' if cursor is None else ' as far as was looked'}",
+        more=lambda: {**document_of(found), "revealed": reveal},
+        missing=lambda: found.missing,
+    ).show(output, lambda _: going_on(cursor, f"about {found.looked_at:,}"))
     _warn_if_off(found.enabled)
-
-
-def _table(found: UserList, reveal: bool) -> None:
-    rows = [_row(user, found.now, reveal) for user in found.users]
-    columns = [*_LIST, _NOTE]
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    write_table(columns, rows)
+    return exit_code
 
 
 def _row(user: User, now: int, reveal: bool) -> list[str]:

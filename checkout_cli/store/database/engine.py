@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 GRACE = 0.25
 """Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
 
+SYNCHRONOUS = "FULL"
+"""SQLite's pragma: an acknowledged commit survives a power cut."""
+
 _WRONG_TLS = (
     "does not support ssl",
     "sslmode",
@@ -159,7 +162,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA synchronous=FULL")  # an acknowledged commit survives a power cut
+        connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         # 32 MiB at most, taken as needed; SQLite's own 2 MB make a clean-up's large steps read and write pages twice.
         connection.execute("PRAGMA cache_size=-32768")
 

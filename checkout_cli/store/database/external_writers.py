@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import case, delete, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import Table
@@ -27,10 +28,12 @@ class Database(Protocol):
         """An INSERT of this database's dialect."""
 
 
-class ExternalWrites(NamedTuple):
+class ExternalWrites(msgspec.Struct, frozen=True):
     """How many of their writes were taken in, and how many of these were conflicts; how many sessions whose keys were
     missing came back from the database, and how many such keys were proven to be deleted; and when the last write was
     seen (ms; 0: never)."""
+
+    SHOWN = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
 
     taken_in: int = 0
     conflicts: int = 0
@@ -85,4 +88,4 @@ def add_writes(database: Database, connection: Connection, numbers: Mapping[str,
 def read_writes(connection: Connection) -> ExternalWrites:
     """What was counted so far, within another transaction."""
     rows = {row.name: row.number for row in connection.execute(select(external))}
-    return ExternalWrites(*(int(rows.get(name, 0)) for name in ExternalWrites._fields))
+    return ExternalWrites(*(int(rows.get(name, 0)) for name in ExternalWrites.__struct_fields__))

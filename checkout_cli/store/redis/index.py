@@ -163,8 +163,15 @@ class RedisIndex:
 
     def session_ids(self) -> Iterator[list[str]]:
         """Every session key's id, by a bounded scan: for what the index may have missed."""
-        for keys in self._tier.scan(f"{SESSION_PREFIX}*", PAGE):
-            yield [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())]
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            names, cursor = self.session_ids_step(cursor)
+            yield names
+
+    def session_ids_step(self, cursor: str) -> tuple[list[str], str | None]:
+        """One page of :meth:`session_ids`, and the cursor of the next one; ``None`` where it was the last."""
+        keys, following = self._tier.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
+        return [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())], following
 
     # How many
 
@@ -244,6 +251,10 @@ class RedisIndex:
         while entries := self.due(now, limit=limit, offset=offset):
             yield entries
             offset += len(entries)
+
+    def number(self) -> int:
+        """How many entries ours has."""
+        return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", "+inf"))))
 
     def count_due(self, now: int) -> int:
         """How many entries can have expired."""
@@ -347,13 +358,16 @@ class RedisIndex:
     def entries(self) -> Iterator[list[Entry]]:
         """All entries of ours in no order, page by page, some perhaps twice; none that is there all the time is left
         out."""
-        cursor = b"0"
-        key = self._place.known().key
-        while True:
-            cursor, raw = self._tier.ask(("ZSCAN", key, cursor, "COUNT", PAGE))
-            yield [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
-            if cursor == b"0":
-                return
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            page, cursor = self.entries_step(cursor)
+            yield page
+
+    def entries_step(self, cursor: str) -> tuple[list[Entry], str | None]:
+        """One page of :meth:`entries`, and the cursor of the next one; ``None`` where it was the last."""
+        following, raw = self._tier.ask(("ZSCAN", self._place.known().key, cursor, "COUNT", PAGE))
+        page = [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+        return page, None if following == b"0" else following.decode()
 
     def some_entries(self, number: int) -> list[Entry]:
         """Random entries, at most so many."""

@@ -74,13 +74,15 @@ class RedisPending:
 
     def ids(self, at_once: int) -> Iterator[list[str]]:
         """All their ids, in pages of about that many; one may come twice."""
-        cursor = b"0"
-        while True:
-            cursor, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
-            ids = [decoded(member) for member in members]
+        cursor: str | None = "0"
+        while cursor is not None:
+            ids, cursor = self.ids_step(cursor, at_once)
             yield from (ids[start : start + at_once] for start in range(0, len(ids), at_once))
-            if cursor == b"0":
-                return
+
+    def ids_step(self, cursor: str, at_once: int) -> tuple[list[str], str | None]:
+        """One page of :meth:`ids`, and the cursor of the next one."""
+        following, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
+        return [decoded(member) for member in members], None if following == b"0" else following.decode()
 
     def count(self) -> int:
         """How many such sessions there are."""

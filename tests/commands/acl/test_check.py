@@ -17,7 +17,7 @@ from checkout_cli.keys import INDEX, INDEX_ASIDE, PENDING
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.cluster import Cluster
-from tests.support.odd_servers import ODD_SERVERS, OddServer
+from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.role_runs import listening
 from tests.support.servers import RedisServer, ValkeyServer
 
@@ -169,7 +169,7 @@ def test_what_an_older_server_does_not_have_is_absent_and_not_missing(
     assert (found.absent, found.missing) == (("client|no-touch",) if is_older else (), ())
 
 
-@pytest.mark.parametrize("odd", [name for name in ODD_SERVERS if name not in {"hung", "loading"}], indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server("hung", "loading"), indirect=True)
 def test_every_kind_of_server_gets_an_answer(odd: OddServer) -> None:
     found = check(odd.settings())
     if odd.name.startswith("denied"):

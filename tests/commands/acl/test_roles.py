@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -36,6 +34,7 @@ from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.in_process import Outcome, run_here
+from tests.support.operator_runs import RUNS as RUNS_ANYWHERE
 from tests.support.role_runs import (
     FOREIGN,
     RUNS,
@@ -47,14 +46,12 @@ from tests.support.role_runs import (
     name_of,
     use_the_library,
 )
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 SECRET = "only-for-this-test"
 KINDS = [
     pytest.param((ValkeyServer, NEWEST), id="valkey"),
-    pytest.param(
-        (RedisServer, OLDER), id="redis", marks=pytest.mark.skipif(REDIS_SERVER is None, reason="no redis-server")
-    ),
+    pytest.param((RedisServer, OLDER), id="redis", marks=pytest.mark.needs("redis-server")),
 ]
 BEST_EFFORT = {"memory show", "memory families", "memory tune", "incident"}
 """Commands that also ask about keys that no role reaches, and go on without an answer."""
@@ -222,18 +219,6 @@ def test_the_application_uses_the_library_with_the_database_and_without_it(stage
     assert unused(RoleName.APPLICATION, used, stage.settings, NEWEST) == []
 
 
-IN_CLUSTER = (
-    *("ping --count 1", "health", "doctor", "info", "latency --samples 3", "slowlog", "memory show", "memory families"),
-    *("memory families --sample 1000", "sessions list", "stats", "cleanup --expired", "sync", "users list"),
-    *(
-        "sessions create --file - --id created-01",
-        "sessions delete created-01 --yes",
-        "acl check",
-        "monitor --seconds 0.2",
-    ),
-)
-
-
 def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         settings = Settings(
@@ -261,20 +246,11 @@ def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Pat
                 client.execute_command(*command)
                 client.acl_log_reset()
         denied = set()
-        for words in IN_CLUSTER:
-            subprocess.run(
-                [sys.executable, "-m", "checkout_cli", *words.split()],
-                env=environment,
-                cwd=tmp_path,
-                input="{}",
-                text=True,
-                capture_output=True,
-                check=False,
-                timeout=30,
-            )
+        for run in RUNS_ANYWHERE:
+            run_here(run.words.split(), environment, tmp_path, given=run.given)
             for server in cluster.primaries:
                 with server.client() as client:
-                    denied |= {(words, str(entry["object"])) for entry in client.acl_log()}
+                    denied |= {(run.words, str(entry["object"])) for entry in client.acl_log()}
                     client.acl_log_reset()
         assert {(words, what) for words, what in denied if what != "acl|list"} == set()
 

@@ -67,7 +67,7 @@ def test_on_a_terminal_it_asks_and_goes_on_with_a_yes_only(
 
 
 def test_the_answer_as_json(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
-    run = checkoutctl(*SHORT, "--json", timeout=60)
+    run = checkoutctl.process(*SHORT, "--json", timeout=60)
     assert (run.returncode, run.stderr) == (0, ""), run
     document = json.loads(run.stdout)
     assert document["schemaVersion"] == 1
@@ -107,14 +107,14 @@ def test_killed_it_leaves_nothing_that_the_next_run_does_not_remove(
     with valkey.client() as client:
         for lock in client.scan_iter("checkout:lock:*"):  # it would end by itself, after half a minute
             client.delete(lock)
-    run = checkoutctl(*SHORT, timeout=60)
+    run = checkoutctl.process(*SHORT, timeout=60)
     assert run.returncode == 0
     assert "that an earlier one had left were removed too" in run.stdout
     assert remains(store, valkey) == (0, 0)
 
 
 def test_without_redis_it_measures_the_database_and_says_so(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
-    run = checkoutctl(*SHORT, env={"REDIS_PORT": "1"}, timeout=60)
+    run = checkoutctl.process(*SHORT, env={"REDIS_PORT": "1"}, timeout=60)
     assert run.returncode == 1
     assert "warning: only the database was measured: Redis at" in run.stderr
     assert "not measured" in run.stdout
@@ -127,7 +127,7 @@ def test_without_the_database_there_is_nothing_to_compare(checkoutctl: Checkoutc
 
 
 def test_a_server_of_its_own_needs_no_other_and_is_really_killed(checkoutctl: Checkoutctl, settings: Settings) -> None:
-    run = checkoutctl(*SHORT, "--embedded", env={"REDIS_PORT": "1"}, timeout=60)
+    run = checkoutctl.process(*SHORT, "--embedded", env={"REDIS_PORT": "1"}, timeout=60)
     assert run.returncode == 0, run
     assert "Redis killed (SIGKILL) and started again" in run.stdout
     assert not Path(settings.database_url.removeprefix("sqlite:///")).exists()

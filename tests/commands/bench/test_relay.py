@@ -19,7 +19,7 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.connection import connection_pool
 from tests.support.certificates import Authority, server_options
 from tests.support.ports import free_port
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 BIG = b"x" * 3_000_000
 
@@ -90,7 +90,7 @@ def test_it_leads_to_a_unix_socket(valkey_server: Callable[..., ValkeyServer], s
             assert through.ping()
 
 
-@pytest.mark.skipif(REDIS_SERVER is None, reason="no redis-server, and the embedded one speaks no TLS")
+@pytest.mark.needs("redis-server", "openssl")  # the embedded one speaks no TLS
 def test_certificates_are_still_checked_for_the_servers_own_name(tmp_path: Path, settings: Settings) -> None:
     authority, port = Authority(tmp_path / "ca"), free_port()
     certificate = authority.issue("DNS:localhost")

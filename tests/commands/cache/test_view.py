@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.cache.entries import Found, Invalidation, Listing, Replacement
+from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement
 from checkout_cli.commands.cache.view import (
     describe_invalidation,
     describe_replacement,
@@ -44,8 +44,8 @@ def coupon(*answers: Any, problem: Problem | None = None, code: str = "WELCOME10
     return CacheEntry("coupon", f"coupon:cache:{code}", (code,), 90_000, 120, made)
 
 
-def listing(*entries: CacheEntry, cursor: str | None = None, enabled: bool = True) -> Listing:
-    return Listing(entries[0].cache if entries else "delivery", entries, cursor, 1000, NOW, enabled)
+def listing(*entries: CacheEntry, cursor: str | None = None, enabled: bool = True) -> EntryList:
+    return EntryList(entries[0].cache if entries else "delivery", entries, cursor, 1000, NOW, enabled)
 
 
 def test_a_charge_that_would_be_served_says_so_with_its_age_and_its_time_to_live(capsys: Captured) -> None:

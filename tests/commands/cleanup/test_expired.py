@@ -10,6 +10,7 @@ from checkout_cli.commands.cleanup import expired as cleanup
 from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, Locked, TierUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LOCK_PREFIX
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -544,16 +545,17 @@ def test_it_stops_when_the_time_is_up_and_the_next_run_goes_on(
         return purge(*arguments)
 
     monkeypatch.setattr(store.database, "purge", purge_slowly)
-    report = clean_up(store, batch=2, max_seconds=5)
+    report = clean_up(store, BoundedRun(store.clock, max_seconds=5), batch=2)
     assert (report.finished, report.removed_from_database) == (False, 4)
-    report = clean_up(store, batch=2, max_seconds=60)
+    report = clean_up(store, BoundedRun(store.clock, max_seconds=60), batch=2)
     assert (report.finished, report.removed_from_database) == (True, 2)
 
 
 def test_progress_ends_at_the_total(store: CheckoutStore, clock: ManualClock) -> None:
     expire(store, clock, fill(store, 6))
     told: list[tuple[int, int]] = []
-    clean_up(store, batch=2, progress=lambda done, total: told.append((done, total)))
+    run = BoundedRun(store.clock, progress=lambda done, total: told.append((done, total)))
+    clean_up(store, run, batch=2)
     assert told[-1][0] == told[-1][1]
     assert all(done <= total for done, total in told)
     assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -63,14 +63,12 @@ def test_systemds_units_say_the_same() -> None:
     assert "OnCalendar=*:0/5\nRandomizedDelaySec=30\nPersistent=true\n" in found["checkoutctl-cleanup.timer"]
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_accepts_its_units(tmp_path: Path) -> None:
-    judge = shutil.which("systemd-analyze")
-    if judge is None:
-        pytest.skip("systemd is not installed")
     for name, text in units(Setting((sys.executable, "-m", "checkout_cli"), tmp_path)).items():
         (tmp_path / name).write_text(text)
     files = [str(path) for path in sorted(tmp_path.glob("checkoutctl-*"))]
-    done = subprocess.run([judge, "verify", "--user", *files], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["systemd-analyze", "verify", "--user", *files], capture_output=True, text=True, timeout=30)
     assert [line for line in done.stderr.splitlines() if "checkoutctl-" in line] == []
 
 
@@ -264,11 +262,12 @@ def test_a_job_that_has_not_run_for_three_times_its_interval_is_overdue(tmp_path
 
 
 @pytest.mark.timeout(150)
+@pytest.mark.needs("cron", "unshare")
+@pytest.mark.mounts
 def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutStore, tmp_path: Path) -> None:
     """In a mount namespace of its own, so that neither the machine's crontabs nor its mail are touched."""
-    cron, unshare = shutil.which("cron"), shutil.which("unshare")
-    if cron is None or unshare is None or os.geteuid() != 0:
-        pytest.skip("it takes root, cron and unshare to run a cron of our own")
+    if os.geteuid() != 0:
+        pytest.skip("it takes root to run a cron of our own")
     variables = {**checkoutctl.environment, "CHECKOUT_TIMEOUT": "2"}
     names = ("REDIS_HOST", "REDIS_PORT", "DATABASE_URL")
     (tmp_path / ".env.local").write_text("".join(f"{name}={variables[name]}\n" for name in names))
@@ -284,14 +283,14 @@ def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutSto
     mailer.write_text(f"#!/bin/sh\n(echo NEW; cat) >> {post}\n")
     mailer.chmod(0o755)
     script = f"""
-        cp {cron} {tmp_path}/cron-daemon
+        cp {shutil.which("cron")} {tmp_path}/cron-daemon
         mount --make-rprivate / 2>/dev/null
         mount -t tmpfs none /var/spool/cron && mkdir -p /var/spool/cron/crontabs && mount -t tmpfs none /run || exit 77
         mount -t tmpfs none /usr/sbin && cp {mailer} /usr/sbin/sendmail || exit 77
         install -m 600 {tmp_path}/table /var/spool/cron/crontabs/root || exit 77
         exec {tmp_path}/cron-daemon -f
     """
-    daemon = subprocess.Popen([unshare, "-m", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    daemon = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     state = tmp_path / ".local" / "state" / "checkoutctl"
     try:
         until = time.monotonic() + 100

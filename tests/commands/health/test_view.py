@@ -14,13 +14,14 @@ from checkout_cli.commands.health.health import (
     Status,
     TierHealth,
 )
-from checkout_cli.commands.health.view import document, show_health, show_watch, statistics_document
+from checkout_cli.commands.health.view import show_health, show_watch
 from checkout_cli.errors import ConfigurationError, RedisUnavailable
 from checkout_cli.jobs.heartbeat import Heartbeat
 from checkout_cli.servers.memory import Memory
 from checkout_cli.session import TierName
 from checkout_cli.store.database.external_writers import DAY, ExternalWrites
 from checkout_cli.store.records import Count, Totals
+from checkout_cli.terminal.document import document
 
 SPECIFIED = json.loads("""
 {
@@ -45,7 +46,11 @@ HEALTHY = HealthReport(
     ),
     database=TierHealth(True, 0.0004),
     memory=TierHealth(True, 0.000002),
-    sessions=SessionsHealth(Count(5, TierName.REDIS), Totals(100, 85, 15)),
+    sessions=SessionsHealth(
+        Count(5, TierName.REDIS),
+        Totals(100, 85, 15),
+        cleanup=Heartbeat("2024-01-15T10:25:00.000Z", 0.1, True, 0),
+    ),
     status=Status.HEALTHY,
 )
 AWAY = HealthReport(
@@ -102,7 +107,7 @@ def test_the_statistics_have_the_live_sessions_and_the_last_cleanup_too() -> Non
 def test_what_cannot_be_known_of_them_is_null() -> None:
     assert document(AWAY)["sessions"]["stats"]["lastCleanup"] is None
     assert set(document(UNCONFIGURED)["sessions"]["stats"].values()) == {None}
-    assert statistics_document(None, None, Heartbeat("yesterday", 0.1, True, 0))["lastCleanup"] is None
+    assert document(SessionsHealth(cleanup=Heartbeat("yesterday", 0.1, True, 0)).stats)["lastCleanup"] is None
 
 
 def test_external_writers_are_told_while_they_are_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.info.info import Change, InfoDiff, InfoReport, ServerInfo
-from checkout_cli.commands.info.view import document, is_bytes, show_diff, show_info
+from checkout_cli.commands.info.info import Change, InfoDiff, ServerInfo
+from checkout_cli.commands.info.view import is_bytes, show_diff, show_info
+from checkout_cli.servers.per_server import PerServer
+from checkout_cli.terminal.document import document
 
-REPORT = InfoReport(
+REPORT = PerServer(
     1_763_900_000_000,
     (
         ServerInfo(
@@ -62,9 +64,8 @@ def test_what_counts_bytes_is_known_by_its_name(name: str, expected: bool) -> No
 
 def test_a_difference_has_its_rate(capsys: pytest.CaptureFixture[str]) -> None:
     changes = (
-        Change("a:1", "stats", "evicted_keys", "10", "30"),
-        Change("a:1", "server", "uptime_in_seconds", "1", "11"),
-        Change("a:1", "memory", "maxmemory_policy", "noeviction", "allkeys-lru"),
+        Change("a:1", "stats", "evicted_keys", "10", "30", 10.0),
+        Change("a:1", "memory", "maxmemory_policy", "noeviction", "allkeys-lru", 10.0),
     )
     show_diff(InfoDiff(10.0, changes), as_json=True)
     shown: dict[str, Any] = json.loads(capsys.readouterr().out)

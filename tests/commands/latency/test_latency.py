@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from checkout_cli.commands.latency.latency import measure_latency
+from checkout_cli.commands.latency.latency import Pause, measure_latency
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.odd_servers import OddServer
@@ -17,7 +17,7 @@ def test_round_trips_are_measured_by_the_clock(store: CheckoutStore) -> None:
     ticks = itertools.count()
     (server,) = measure_latency(store.redis, 5, elapsed=lambda: float(next(ticks))).servers
     assert server.samples == (1.0,) * 5
-    assert server.percentile(99) == 1.0
+    assert server.percentiles["p99Ms"] == 1.0
 
 
 def test_commands_are_told_with_their_times_those_that_cost_most_first(
@@ -50,7 +50,7 @@ def test_pauses_are_told_where_the_server_measures_them(
         (found,) = measure_latency(mine.redis, 1).servers
     assert found.threshold == 20
     assert [(event.name, event.longest >= 30) for event in found.events] == [("command", True)]
-    assert found.events[0].history == ((found.events[0].latest_at, found.events[0].latest),)
+    assert found.events[0].history == (Pause(found.events[0].latest_at, found.events[0].latest),)
     assert found.advice
 
 

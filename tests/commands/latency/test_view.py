@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.commands.latency import view as latency_view
-from checkout_cli.commands.latency.latency import CommandTimes, Event, LatencyReport, ServerLatency
+from checkout_cli.commands.latency.latency import CommandTimes, Event, ServerLatency
 from checkout_cli.commands.latency.view import show_latency
+from checkout_cli.servers.per_server import PerServer
 
 SERVER = ServerLatency(
     "shop:6379",
@@ -23,7 +24,7 @@ SERVER = ServerLatency(
 
 
 def told(server: ServerLatency, capsys: pytest.CaptureFixture[str]) -> str:
-    show_latency(LatencyReport(0, (server,)), as_json=False)
+    show_latency(PerServer(0, (server,)), as_json=False)
     return capsys.readouterr().out
 
 
@@ -47,7 +48,7 @@ def test_a_monitor_that_is_off_says_how_to_switch_it_on(capsys: pytest.CaptureFi
 
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    show_latency(LatencyReport(0, (SERVER,)), as_json=True)
+    show_latency(PerServer(0, (SERVER,)), as_json=True)
     (server,) = json.loads(capsys.readouterr().out)["servers"]
     assert len(server["commands"]) == 12
     assert len(server["samplesMs"]) == 100

@@ -14,7 +14,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
 from tests.support.every_server import run
 from tests.support.in_process import Outcome
-from tests.support.odd_servers import ODD_SERVERS, OddServer
+from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.servers import ValkeyServer
 
 SECRET_ID = "4645c59d-c428-4017-af90-a43ee2787c34"
@@ -32,7 +32,7 @@ def filled(store: CheckoutStore) -> CheckoutStore:
     return store
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)
 def test_what_every_server_tells_of_its_memory(odd: OddServer, tmp_path: Path) -> None:
     if odd.name == "hung":
         return  # that it says so, in one line and in time, is tested with all commands

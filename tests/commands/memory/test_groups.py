@@ -13,6 +13,7 @@ from checkout_cli.commands.memory.sample import sample_keys
 from checkout_cli.commands.memory.tally import TTL_STEPS, Tally
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, RedisUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, Family
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -120,9 +121,9 @@ def test_the_command_sleeps_only_when_a_load_is_given(valkey: ValkeyServer) -> N
     fill(valkey, 1000)
     rests: list[float] = []
     redis = redis_at(valkey)
-    measure_families(redis, clock=Clock(pause=rests.append))
+    measure_families(redis, BoundedRun(Clock(pause=rests.append)))
     assert rests == []
-    report = measure_families(redis, clock=Clock(pause=rests.append), max_load=50)
+    report = measure_families(redis, BoundedRun(Clock(pause=rests.append)), max_load=50)
     redis.close()
     assert len(rests) >= 2
     assert report.looked_at == 1001
@@ -136,7 +137,7 @@ def test_an_interruption_keeps_what_was_counted_and_where_to_go_on(valkey: Valke
             raise KeyboardInterrupt
 
     redis = redis_at(valkey)
-    first = measure_families(redis, progress=interrupt)
+    first = measure_families(redis, BoundedRun(progress=interrupt))
     assert first.stopped == "interrupted"
     assert first.cursor is not None
     rest = measure_families(redis, cursor=first.cursor)
@@ -159,12 +160,12 @@ def test_a_server_that_hangs_half_way_costs_one_time_out(store: CheckoutStore, v
             paused.append(time.monotonic())
 
     with pytest.raises(RedisUnavailable, match="in time"):
-        measure_families(redis, progress=pause)
+        measure_families(redis, BoundedRun(progress=pause))
     redis.close()
     assert time.monotonic() - paused[0] < 0.9
 
 
-@pytest.mark.parametrize("options", [{"max_load": 0}, {"max_load": float("nan")}, {"max_seconds": 0}, {"cursor": "a"}])
+@pytest.mark.parametrize("options", [{"max_load": 0}, {"max_load": float("nan")}, {"cursor": "a"}])
 def test_what_makes_no_sense_is_refused(store: CheckoutStore, options: dict[str, float]) -> None:
     with pytest.raises(InvalidInput):
         look_at_families(store.redis, **options)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from checkout_cli.commands.memory.show import look_at_memory
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.files.last_look import LastLook
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import Family, coupon_key, session_key
 from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.cluster import SLOTS, Cluster
@@ -63,7 +64,7 @@ def test_a_cursor_goes_on_at_the_server_where_it_stopped(redis: RedisAdmin) -> N
         if done > 6000:
             raise KeyboardInterrupt
 
-    first = measure_families(redis, progress=interrupt)
+    first = measure_families(redis, BoundedRun(progress=interrupt))
     assert first.cursor is not None
     assert first.cursor.startswith("1-")
     rest = measure_families(redis, cursor=first.cursor)

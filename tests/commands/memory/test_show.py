@@ -286,11 +286,8 @@ def test_a_large_server_is_judged_from_about_a_thousand_keys(own: tuple[ValkeySe
     assert found.first.number == pytest.approx(found.keys, abs=1)
 
 
+@pytest.mark.needs("redis-server")
 def test_a_server_without_no_touch_is_told_of(valkey_server: Callable[..., ValkeyServer]) -> None:
-    from tests.support.servers import REDIS_SERVER
-
-    if REDIS_SERVER is None:
-        pytest.skip("redis-server is not installed")
     server = valkey_server(kind=RedisServer)
     redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
     put(server, "one", 5)

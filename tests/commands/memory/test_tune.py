@@ -28,10 +28,10 @@ from checkout_cli.servers.embedded import HOST, valkey_binary
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.odd_servers import OddServer
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import RedisServer, ValkeyServer
 
 Start = Callable[..., ValkeyServer]
-KINDS = [ValkeyServer, *([RedisServer] if REDIS_SERVER else [])]
+KINDS = [ValkeyServer, pytest.param(RedisServer, marks=pytest.mark.needs("redis-server"))]
 WANTED = Limits(256 * MEBIBYTE, "volatile-ttl", 7)
 
 

@@ -12,7 +12,7 @@ import pytest
 from checkout_cli.config.settings import Settings
 from tests.support.command import Checkoutctl
 from tests.support.every_server import run
-from tests.support.odd_servers import ODD_SERVERS, OddServer
+from tests.support.odd_servers import ODD_SERVERS, OddServer, each_odd_server
 from tests.support.servers import ValkeyServer
 
 TUNE = ("memory", "tune")
@@ -155,7 +155,7 @@ def test_redis_away_and_a_wrong_password(settings: Settings, checkoutctl: Checko
         assert "Traceback" not in away.stderr + wrong.stderr
 
 
-@pytest.mark.parametrize("odd", ODD_SERVERS, indirect=True)
+@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)
 def test_every_kind_of_server_gives_an_answer_or_one_clear_line_in_time(odd: OddServer, tmp_path: Path) -> None:
     changes = {"no CONFIG": 69, "denied CONFIG": 4, "no INFO": 1, "denied INFO": 1, "hung": 69}
     for arguments, codes in (

@@ -22,6 +22,7 @@ from checkout_cli.commands.migrate.verify_copy import verify_at
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import DeliveryCharges
 from checkout_cli.errors import InvalidInput, SessionDeleted
+from checkout_cli.jobs import bounded_run
 from checkout_cli.keys import INDEX, LEGACY_STATS, session_key, user_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
@@ -32,10 +33,9 @@ from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
 from tests.support.divergence import beside_the_database, create_in_redis_alone, update_in_redis_alone, write_externally
 from tests.support.killed import Killed, no_lock
-from tests.support.servers import REDIS_SERVER, RedisServer, ValkeyServer
+from tests.support.servers import REDIS, RedisServer, ValkeyServer
 from tests.support.stores import copy_of, make_store, put_raw, raw
 
-FAST = 100_000
 FOREIGN = b'{"checkoutId":"foreign-01","totalAmount":3,"paymentStatus":"pending"}'
 
 
@@ -50,7 +50,7 @@ class Move:
         self.file = CheckpointFile(directory / "state")
 
     def run(self, **options: Any) -> MigrationReport:
-        return move_to(self.store, self.target, f"{HOST}:{self.server.port}/0", self.file, rate=FAST, **options)
+        return move_to(self.store, self.target, f"{HOST}:{self.server.port}/0", self.file, **options)
 
     def differences(self, **options: Any) -> dict[str, Difference]:
         return dict(verify_at(self.store, self.target, "there", **options).differences)
@@ -60,15 +60,13 @@ class Move:
         return make_store(self.settings)
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=["valkey", REDIS])
 def move(
     request: pytest.FixtureRequest,
     store: CheckoutStore,
     valkey_server: Callable[..., ValkeyServer],
     tmp_path: Path,
 ) -> Iterator[Move]:
-    if request.param == "redis" and REDIS_SERVER is None:
-        pytest.skip("redis-server is not installed")
     made = Move(store, valkey_server(kind=RedisServer if request.param == "redis" else ValkeyServer), tmp_path)
     with closing(made.target):
         yield made
@@ -246,7 +244,7 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
     store: CheckoutStore, valkey_server: Callable[..., ValkeyServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_move, "PAGE", 10)
-    monkeypatch.setattr(server_move, "job_lock", no_lock)
+    monkeypatch.setattr(bounded_run, "job_lock", no_lock)
     fill(store, 250)
     whole = Move(store, valkey_server(), tmp_path / "whole")
     assert whole.run().finished
@@ -308,7 +306,7 @@ def test_a_restarted_server_is_scanned_from_the_beginning(move: Move, monkeypatc
         return real(names)
 
     monkeypatch.setattr(move.target, "look", look)
-    monkeypatch.setattr(server_move, "job_lock", no_lock)
+    monkeypatch.setattr(bounded_run, "job_lock", no_lock)
     with pytest.raises(Killed):
         move.run()
     move.server.kill()
@@ -327,10 +325,10 @@ def test_the_checkpoint_of_a_move_is_not_that_of_a_migration(move: Move) -> None
     checkpoint = move.file.read()
     assert checkpoint is not None
     assert checkpoint.direction == DIRECTION
-    assert migrate(move.store, move.file, rate=FAST).finished, "a move that has finished is in nobody's way"
+    assert migrate(move.store, move.file).finished, "a move that has finished is in nobody's way"
     move.file.write(msgspec.structs.replace(checkpoint, finished=False))
     with pytest.raises(InvalidInput, match="another migration has not finished"):
-        migrate(move.store, move.file, rate=FAST)
+        migrate(move.store, move.file)
 
 
 @pytest.mark.parametrize("side", ["from a cluster", "to a cluster"])
@@ -341,7 +339,7 @@ def test_to_and_from_a_cluster(side: str, store: CheckoutStore, tmp_path: Path) 
         target = there if side == "to a cluster" else store.settings
         with make_store(source) as shop, closing(RedisAdmin(target)) as tier:
             fill(shop, 60)
-            report = move_to(shop, tier, "there", CheckpointFile(tmp_path / "state"), rate=FAST)
+            report = move_to(shop, tier, "there", CheckpointFile(tmp_path / "state"))
             assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)
             assert verify_at(shop, tier, "there").differences == []
             assert verify_at(shop, tier, "there", sample=10).compared >= 10

@@ -20,6 +20,7 @@ from checkout_cli.commands.migrate.run import State, migrate
 from checkout_cli.commands.migrate.verify import Difference, verify
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, InvalidInput, RedisUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, claim_key
 from checkout_cli.servers.embedded import HOST
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tests.support.command import Checkoutctl
 
 NUMBER = 250
-FAST = 100_000
 
 
 def name_of(number: int) -> str:
@@ -76,7 +76,7 @@ def test_all_that_redis_lacks_is_there_with_its_remaining_life_and_in_the_index(
     before = plan(either)
     assert (before.living, before.states[State.MISSING], before.to_do) == (120, 120, 120)
     assert before.needed > before.body_bytes > 0
-    report = migrate(either, CheckpointFile(tmp_path), rate=FAST)
+    report = migrate(either, CheckpointFile(tmp_path))
     assert (report.finished, report.checkpoint.counts.published, report.exit_code) == (True, 120, 0)
     now = either.clock.wall()
     for name, row in rows.items():
@@ -85,7 +85,7 @@ def test_all_that_redis_lacks_is_there_with_its_remaining_life_and_in_the_index(
     assert either.redis.ask(("ZCARD", INDEX)) == 120
     assert verify(either).number == 0
     assert plan(either).states[State.CURRENT] == 120
-    again = migrate(either, CheckpointFile(tmp_path), rate=FAST)
+    again = migrate(either, CheckpointFile(tmp_path))
     assert (again.checkpoint.counts.current, again.checkpoint.counts.published) == (120, 0)
 
 
@@ -94,7 +94,7 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
 ) -> None:
     monkeypatch.setattr(migration, "PAGE", 10)
     fill(store.settings)
-    assert migrate(store, CheckpointFile(tmp_path / "whole"), rate=FAST).finished
+    assert migrate(store, CheckpointFile(tmp_path / "whole")).finished
     expected = bodies(store)
     assert None not in expected.values()
     valkey.flush()
@@ -117,21 +117,21 @@ def test_killed_at_20_random_points_it_ends_like_an_uninterrupted_run(
                 return answer
 
             monkeypatch.setattr(victim.redis, "exchange", exchange)
-            monkeypatch.setattr("checkout_cli.commands.migrate.run.job_lock", no_lock)
+            monkeypatch.setattr("checkout_cli.jobs.bounded_run.job_lock", no_lock)
             with pytest.raises(Killed):
-                migrate(victim, file, rate=FAST)
+                migrate(victim, file)
             kills += 1
             monkeypatch.setattr(victim.redis, "exchange", lambda *a, **o: real(victim.redis, *a, **o))
     assert kills == 20
     assert None in bodies(store).values()  # the control: the kills left something to do
     for at in range(NUMBER):  # claims of the killed hold for ten seconds; let them be over
         store.redis.ask(("DEL", claim_key(name_of(at))))
-    report = migrate(store, file, rate=FAST)
+    report = migrate(store, file)
     assert report.resumed
     assert report.finished
     left = verify(store).number  # what the killed had claimed was passed over, and that is said
     assert (report.checkpoint.counts.left, report.exit_code) == (left, 1 if left else 0)
-    assert migrate(store, file, rate=FAST).exit_code == 0
+    assert migrate(store, file).exit_code == 0
     assert verify(store).number == 0
     assert bodies(store) == expected
     assert store.redis.ask(("ZCARD", INDEX)) == NUMBER
@@ -163,7 +163,7 @@ def test_a_shop_that_writes_meanwhile_loses_nothing(
             return real(*arguments)
 
         monkeypatch.setattr(owner, method, first)
-        report = migrate(either, CheckpointFile(tmp_path), rate=FAST)
+        report = migrate(either, CheckpointFile(tmp_path))
         assert done
         assert report.finished
         assert shop.get(name_of(3)).fields["notes"] == "newer"
@@ -196,22 +196,22 @@ def test_a_foreign_or_edited_checkpoint_is_refused_and_restart_begins_again(
 ) -> None:
     fill(store.settings, 5)
     file = CheckpointFile(tmp_path)
-    migrate(store, file, rate=FAST)
+    migrate(store, file)
     assert file.path.stat().st_mode & 0o777 == 0o600
     text = file.path.read_text()
     file.path.write_text(text.replace('"last":"session-0004"', '"last":"session-9999"'))
     with pytest.raises(InvalidInput, match="edited"):
-        migrate(store, file, rate=FAST)
+        migrate(store, file)
     file.path.write_text(text)
     checkpoint = file.read()
     assert checkpoint is not None
     file.write(msgspec.structs.replace(checkpoint, source="another.db", finished=False))
     with pytest.raises(InvalidInput, match="another migration has not finished"):
-        migrate(store, file, rate=FAST)
+        migrate(store, file)
     file.write(msgspec.structs.replace(checkpoint, source="another.db"))
-    assert migrate(store, file, rate=FAST).finished, "one that has finished is in nobody's way"
+    assert migrate(store, file).finished, "one that has finished is in nobody's way"
     file.write(msgspec.structs.replace(checkpoint, source="another.db", finished=False))
-    assert migrate(store, file, rate=FAST, restart=True).finished
+    assert migrate(store, file, restart=True).finished
 
 
 def test_a_restarted_redis_is_filled_from_the_beginning(
@@ -219,10 +219,10 @@ def test_a_restarted_redis_is_filled_from_the_beginning(
 ) -> None:
     fill(store.settings, 5)
     file = CheckpointFile(tmp_path)
-    checkpoint = migrate(store, file, rate=FAST).checkpoint
+    checkpoint = migrate(store, file).checkpoint
     file.write(msgspec.structs.replace(checkpoint, finished=False, server="an earlier run"))
     valkey.flush()
-    report = migrate(store, file, rate=FAST)
+    report = migrate(store, file)
     assert report.from_start_again
     assert report.checkpoint.counts.published == 5
 
@@ -241,15 +241,15 @@ def test_a_tier_that_vanishes_leaves_a_good_checkpoint_and_69(
         return real(names)
 
     monkeypatch.setattr(store.redis, "look", look)
-    report = migrate(store, CheckpointFile(tmp_path), rate=FAST)
+    report = migrate(store, CheckpointFile(tmp_path))
     assert (report.exit_code, report.checkpoint.counts.done, report.finished) == (69, 10, False)
-    again = migrate(store, CheckpointFile(tmp_path), rate=FAST)
+    again = migrate(store, CheckpointFile(tmp_path))
     assert (again.resumed, again.finished, again.checkpoint.counts.published) == (True, True, 30)
 
 
 def test_verify_tells_each_kind_of_difference(store: CheckoutStore, tmp_path: Path) -> None:
     fill(store.settings, 6)
-    migrate(store, CheckpointFile(tmp_path), rate=FAST)
+    migrate(store, CheckpointFile(tmp_path))
     evict(store, name_of(0))
     store.redis.ask(("PERSIST", f"checkout:session:{name_of(1)}"))
     store.redis.ask(("PEXPIRE", f"checkout:session:{name_of(2)}", 60_000))
@@ -269,7 +269,7 @@ def test_the_rate_is_kept(store: CheckoutStore, tmp_path: Path, monkeypatch: pyt
     fill(store.settings, 30)
     pauses: list[float] = []
     store.clock = dataclasses.replace(store.clock, pause=pauses.append)
-    migrate(store, CheckpointFile(tmp_path), rate=1)
+    migrate(store, CheckpointFile(tmp_path), BoundedRun(store.clock, rate=1))
     assert len(pauses) == 3
     assert pauses[0] > 9
 
@@ -361,19 +361,44 @@ def test_in_a_cluster_each_server_gets_its_slots(settings: Settings, tmp_path: P
         with make_store(there) as store:
             file = CheckpointFile(tmp_path / "state")
             assert plan(store).states[State.MISSING] == 60
-            report = migrate(store, file, rate=FAST)
+            report = migrate(store, file)
             assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)
             assert verify(store).number == 0
             cluster.owner(f"checkout:session:{name_of(0)}").kill()
             with pytest.raises(RedisUnavailable):
-                migrate(store, file, rate=FAST)
+                migrate(store, file)
 
 
 def test_a_key_that_somebody_else_is_filling_is_left_and_said(store: CheckoutStore, tmp_path: Path) -> None:
     fill(store.settings, 3)
     store.redis.claim(name_of(1))  # as a process that was ended between its claim and its publish
-    report = migrate(store, CheckpointFile(tmp_path), rate=FAST)
+    report = migrate(store, CheckpointFile(tmp_path))
     assert (report.checkpoint.counts.published, report.checkpoint.counts.left, report.exit_code) == (2, 1, 1)
     store.redis.ask(("DEL", claim_key(name_of(1))))  # ten seconds later
-    assert migrate(store, CheckpointFile(tmp_path), rate=FAST).exit_code == 0
+    assert migrate(store, CheckpointFile(tmp_path)).exit_code == 0
     assert verify(store).number == 0
+
+
+def test_each_of_them_stops_when_its_time_is_up_and_goes_on(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration, "PAGE", 10)
+    monkeypatch.setattr("checkout_cli.commands.migrate.plan.PAGE", 10)
+    monkeypatch.setattr("checkout_cli.commands.migrate.verify.PAGE", 10)
+    fill(store.settings, 30)
+
+    def short() -> BoundedRun:
+        ticks = iter(range(1000))
+        return BoundedRun(dataclasses.replace(store.clock, elapsed=lambda: float(next(ticks))), max_seconds=1.5)
+
+    first = plan(store, short())
+    assert (first.living, first.finished, first.fits) == (20, False, None)
+    rest = plan(store, cursor=first.cursor or "")
+    assert (rest.living, rest.finished, rest.cursor) == (10, True, None)
+    part = migrate(store, CheckpointFile(tmp_path), short())
+    assert (part.checkpoint.counts.done, part.finished, part.exit_code) == (20, False, 1)
+    whole = migrate(store, CheckpointFile(tmp_path))
+    assert (whole.resumed, whole.checkpoint.counts.done, whole.finished, whole.exit_code) == (True, 30, True, 0)
+    compared = verify(store, short())
+    assert (compared.compared, compared.finished) == (20, False)
+    assert verify(store, cursor=compared.cursor or "").compared == 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import socket
 import ssl
 import subprocess
@@ -333,13 +332,10 @@ def test_a_server_that_hangs_in_the_handshake_is_unavailable() -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for localhost that nobody trusts, with its key in the same file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
     path = tmp_path / "server.pem"
     command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
     files = ["-keyout", str(path), "-out", str(tmp_path / "certificate.pem")]
-    subprocess.run([openssl, *command.split(), *files], check=True, capture_output=True)
+    subprocess.run(["openssl", *command.split(), *files], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + (tmp_path / "certificate.pem").read_bytes())
     return path
 
@@ -358,6 +354,7 @@ def tls_server(certificate: Path) -> Iterator[Settings]:
         yield dataclasses.replace(settings, redis_host="localhost", redis_tls=True, timeout=2.0)
 
 
+@pytest.mark.needs("openssl")
 def test_a_trusted_certificate_is_accepted(certificate: Path, tmp_path: Path) -> None:
     with tls_server(certificate) as settings:
         trusted = dataclasses.replace(settings, redis_tls_ca_file=str(tmp_path / "certificate.pem"))
@@ -367,6 +364,7 @@ def test_a_trusted_certificate_is_accepted(certificate: Path, tmp_path: Path) ->
         assert Stage.TLS in dict(summary.connected.stages)
 
 
+@pytest.mark.needs("openssl")
 def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
     with tls_server(certificate) as settings:
         failure = failure_of(settings)
@@ -375,6 +373,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> 
         assert "REDIS_TLS_CA_FILE" in failure.error.hint
 
 
+@pytest.mark.needs("openssl")
 def test_a_certificate_for_another_name_is_refused(certificate: Path, tmp_path: Path) -> None:
     with tls_server(certificate) as settings:
         elsewhere = dataclasses.replace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,8 +17,7 @@ from tests.support.command import Checkoutctl
 from tests.support.divergence import write_externally
 from tests.support.stores import wait_until
 
-PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+needs_promtool = pytest.mark.needs("promtool")
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -96,7 +94,7 @@ def test_a_redis_that_is_away_is_down_and_the_rest_is_told(
 @needs_promtool
 def test_promtool_accepts_the_metrics(served: Served) -> None:
     text = served.get("/metrics").text
-    check = subprocess.run([str(PROMTOOL), "check", "metrics"], input=text, capture_output=True, text=True)
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert (check.returncode, check.stderr) == (0, ""), check
 
 
@@ -105,7 +103,7 @@ def test_promtool_accepts_the_rules(checkoutctl: Checkoutctl, tmp_path: Path) ->
     run = checkoutctl("serve", "--print-rules")
     assert (run.returncode, run.stderr) == (0, "")
     (tmp_path / "rules.yml").write_text(run.stdout)
-    check = subprocess.run([str(PROMTOOL), "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
+    check = subprocess.run(["promtool", "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert check.returncode == 0, check
 
 
@@ -113,7 +111,7 @@ def test_promtool_accepts_the_rules(checkoutctl: Checkoutctl, tmp_path: Path) ->
 def test_each_alert_is_raised_when_it_should_and_not_before(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(alert_rules())
     (tmp_path / "test.yml").write_text(ALERTS)
-    done = subprocess.run([str(PROMTOOL), "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -121,7 +119,7 @@ def test_each_alert_is_raised_when_it_should_and_not_before(tmp_path: Path) -> N
 def test_a_rule_that_never_fires_would_be_noticed(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(alert_rules().replace("redis_up == 0", "redis_up == 2"))
     (tmp_path / "test.yml").write_text(ALERTS)
-    done = subprocess.run([str(PROMTOOL), "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0
 
 

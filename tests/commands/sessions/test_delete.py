@@ -33,6 +33,7 @@ from checkout_cli.errors import (
     SessionDeleted,
     SessionNotFound,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.divergence import create_in_redis_alone, set_columns, write_externally
@@ -145,7 +146,7 @@ def test_what_has_changed_since_it_was_looked_at_is_left_alone(store: CheckoutSt
         if done == 1:
             store.update("deleted-02", {"notes": "x"})
 
-    result = delete_all(store, plan, agreed=lambda _: True, progress=shop_writes)
+    result = delete_all(store, plan, BoundedRun(progress=shop_writes), agreed=lambda _: True)
     assert (result.deleted, result.changed, result.exit_code) == ([ID], ["deleted-02"], ExitCode.FINDING)
     assert store.get("deleted-02").fields["notes"] == "x"
 
@@ -216,7 +217,7 @@ class TestWhatAnExternalWriterHasPaid:
                 pay(store, "deleted-02")
 
         plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
-        result = delete_all(store, plan, agreed=lambda _: True, progress=pays)
+        result = delete_all(store, plan, BoundedRun(progress=pays), agreed=lambda _: True)
         assert (result.deleted, result.changed) == ([ID], ["deleted-02"])
         assert store.get("deleted-02").status == "paid"
 
@@ -408,8 +409,8 @@ def test_a_restore_that_was_interrupted_goes_on(store: CheckoutStore, undo: Path
         if done == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        restore(store, undo, progress=interrupt)
+    first = restore(store, undo, run=BoundedRun(progress=interrupt))
+    assert (len(first.fates[Fate.RESTORED]), first.finished, first.exit_code) == (3, False, ExitCode.INTERRUPTED)
     again = restore(store, undo)
     assert (len(again.fates[Fate.ALIVE]), len(again.fates[Fate.RESTORED])) == (3, 3)
 
@@ -423,8 +424,9 @@ def test_a_deletion_that_was_interrupted_is_in_the_file_whole(store: CheckoutSto
         if done == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        delete_all(store, plan_ids(store, ids, undo_file=undo), agreed=lambda _: True, progress=interrupt)
+    plan = plan_ids(store, ids, undo_file=undo)
+    deleted = delete_all(store, plan, BoundedRun(progress=interrupt), agreed=lambda _: True)
+    assert (deleted.deleted, deleted.finished, deleted.exit_code) == (ids[:3], False, ExitCode.INTERRUPTED)
     result = restore(store, undo)
     assert (len(result.fates[Fate.RESTORED]), len(result.fates[Fate.ALIVE])) == (3, 3)
 

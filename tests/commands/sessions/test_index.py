@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.commands.sessions import index as module
 from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
 from checkout_cli.errors import ExitCode, InvalidInput, Locked, RedisUnavailable, WrongKeyType
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis import index as redis_index
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_place import Place
 from tests.support.servers import ValkeyServer
@@ -213,8 +215,6 @@ def test_where_no_place_is_left_for_an_index_it_is_refused(store: CheckoutStore,
     client.set(INDEX_BESIDE, "x")
     with pytest.raises(WrongKeyType, match="holds a string, not an index"):
         check_index(store)
-    with pytest.raises(InvalidInput):
-        repair_index(store, max_seconds=0)
 
 
 def test_without_redis_it_is_unavailable(store: CheckoutStore) -> None:
@@ -225,18 +225,39 @@ def test_without_redis_it_is_unavailable(store: CheckoutStore) -> None:
 def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BATCH", 2)
-    for number in range(6):
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    for number in range(60):
         store.create({}, checkout_id=f"indexed-{number:02}")
     client.delete(INDEX)
     ticks = iter(range(1000))
-    monkeypatch.setattr(store, "clock", replace(store.clock, elapsed=lambda: float(next(ticks))))
-    report = repair_index(store, max_seconds=1.5)
-    assert not report.finished
-    assert 0 < client.zcard(INDEX) < 6
-    monkeypatch.undo()
-    assert repair_index(store).finished
-    assert client.zcard(INDEX) == 6
+    clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+    first = repair_index(store, BoundedRun(clock, max_seconds=4))
+    assert (first.finished, first.stopped, first.exit_code) == (False, Stopped.TIME, ExitCode.FINDING)
+    assert 0 < client.zcard(INDEX) == first.keys < 60
+    rest = repair_index(store)
+    assert (rest.resumed, rest.finished, first.keys + rest.keys) == (True, True, 60), (
+        "it goes on, and not from the start"
+    )
+    assert client.zcard(INDEX) == 60
+    assert not repair_index(store).resumed
+
+
+def test_a_check_says_where_it_stopped_and_goes_on_there(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    for number in range(60):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    keys, cursor, ticks = 0, FIRST_CURSOR, iter(range(1000))
+    for _ in range(100):
+        clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+        report = check_index(store, BoundedRun(clock, max_seconds=4), cursor=cursor)
+        keys += report.keys
+        if report.cursor is None:
+            break
+        cursor = report.cursor
+    assert (keys, report.finished, report.is_sound) == (60, True, True)
+    for wrong in ("a", "3:0", "0:", "1:x"):
+        with pytest.raises(InvalidInput):
+            check_index(store, cursor=wrong)
 
 
 # While others write

@@ -13,7 +13,8 @@ import redis
 
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.sessions.index_adoption import AdoptionReport, StillInUse, adopt_index
-from checkout_cli.errors import ExitCode, InvalidInput, Locked, RedisUnavailable
+from checkout_cli.errors import ExitCode, Locked, RedisUnavailable
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -40,8 +41,8 @@ def sadd(client: redis.Redis, *names: str) -> None:
         client.sadd(INDEX, name)
 
 
-def adopt(store: CheckoutStore, **options: Any) -> AdoptionReport:
-    return adopt_index(store, agreed=lambda _: True, **options)
+def adopt(store: CheckoutStore, run: BoundedRun | None = None, **options: Any) -> AdoptionReport:
+    return adopt_index(store, run, agreed=lambda _: True, **options)
 
 
 def ids(raw: Any) -> set[str]:
@@ -126,8 +127,6 @@ def test_it_never_runs_beside_a_clean_up(store: CheckoutStore, client: redis.Red
     sadd(client, "older-0001")
     with job_lock(store, "cleanup", "somebody"), pytest.raises(Locked):
         adopt(store)
-    with pytest.raises(InvalidInput):
-        adopt(store, max_seconds=0)
 
 
 def test_without_redis_it_is_unavailable(store: CheckoutStore) -> None:
@@ -206,7 +205,7 @@ def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(
     ticks = iter(range(1000))
     with monkeypatch.context() as patch:
         patch.setattr(store, "clock", replace(store.clock, elapsed=lambda: float(next(ticks))))
-        report = adopt(store, max_seconds=1.5)
+        report = adopt(store, BoundedRun(store.clock, max_seconds=1.5))
     assert (report.finished, report.exit_code) == (False, ExitCode.FINDING)
     assert 0 < client.zcard(INDEX_BESIDE) < 1200
     assert client.type(INDEX) == b"set"

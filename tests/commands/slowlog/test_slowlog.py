@@ -42,7 +42,7 @@ def test_totals_are_by_command_and_family_those_that_cost_most_first(slow: Check
         slow.redis.ask(("SET", "other", "x"))
         slow.redis.ask(("DEBUG", "SLEEP", "0.01"))
         (server,) = slow_log(slow.redis, 100).servers
-    totals = server.totals()
+    totals = server.totals
     assert totals[0].name == "DEBUG SLEEP"
     assert {(total.name, total.family): total.calls for total in totals if total.name == "SET"} == {
         ("SET", "sessions"): 3,

@@ -90,7 +90,8 @@ def test_a_redis_that_hangs_costs_one_time_out(
 ) -> None:
     server = valkey_server()
     server.pause()
-    run = checkoutctl("stats", "--json", "--timeout", "0.3", env={"REDIS_PORT": str(server.port)}, timeout=8)
+    run = checkoutctl("stats", "--json", "--timeout", "0.3", env={"REDIS_PORT": str(server.port)})
+    assert run.seconds < 8
     shown = json.loads(run.stdout)
     assert (run.returncode, shown["source"]) == (0, "database")
     assert "did not answer in time" in shown["sourceReason"]

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from checkout_cli.commands.stats.figures_view import STATUSES
 from checkout_cli.commands.stats.panel_view import panel
-from checkout_cli.commands.stats.stats import StatisticsLook
-from checkout_cli.commands.stats.view import document, show_look, show_watch
+from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
+from checkout_cli.commands.stats.view import show_look, show_watch
 from checkout_cli.domain.statistics import CacheCounts, CallTimes, Minute, Source, StatisticsReport
 from checkout_cli.errors import TierUnavailable
+from checkout_cli.terminal.document import document
 
 NOW = 1_705_314_650_000  # 2024-01-15T10:30:50Z
 

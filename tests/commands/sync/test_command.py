@@ -143,6 +143,11 @@ def test_conflicts_are_shown_masked_and_settled(store: CheckoutStore, checkoutct
         ("--resolve", "%", "--keep", "database", "--yes"),
         ("--max-seconds", "0"),
         ("--limit", "0"),
+        ("--limit", "3"),
+        ("--reveal",),
+        ("--yes",),
+        ("--conflicts", "--max-seconds", "3"),
+        ("--conflicts", "--quiet"),
     ],
 )
 def test_wrong_options_are_a_usage_error(

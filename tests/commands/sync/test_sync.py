@@ -28,6 +28,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     TransitionRefused,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.session import MAX_BODY_BYTES
 from checkout_cli.store.backlog import PAGE
@@ -36,6 +37,7 @@ from checkout_cli.store.database.flush_log import Source
 from checkout_cli.store.database.schema import flushes
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import Kind
+from checkout_cli.store.redis import index as redis_index
 from tests.support.divergence import (
     StartServer,
     beside_redis,
@@ -341,19 +343,51 @@ class TestBounds:
             with make_store(without_redis(settings), time) as writer:
                 for number in range(PAGE + 1):
                     writer.create({}, checkout_id=f"session-{number:04}")
-            first = synchronize(store, max_seconds=10, progress=lambda *_: time.advance(30))
+            first = synchronize(store, BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30)))
             assert not first.finished
             assert first.exit_code is ExitCode.FINDING
             assert 0 < first.handed_over <= PAGE
-            second = synchronize(store, max_seconds=10)
+            second = synchronize(store, BoundedRun(time.clock, max_seconds=10))
             assert second.finished
             assert first.handed_over + second.handed_over == PAGE + 1
+
+    def test_the_look_for_external_writes_goes_on_where_it_stopped(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_index, "PAGE", 2)
+        time = ManualClock()
+        with make_store(settings, time) as store:
+            store.database.create_schema()
+            for number in range(40):
+                store.create({}, checkout_id=f"external-{number:02}")
+            store.notes.write_down()  # else the rows name them
+            for number in range(40):
+                write_externally(store, f"external-{number:02}", notes="theirs")
+            taken, runs = 0, 0
+            while taken < 40:
+                limits = BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30))
+                report = synchronize(store, limits)
+                taken, runs = taken + report.external, runs + 1
+                assert runs <= 40, "a run that always begins at the start never comes to the end"
+            assert runs > 1
+            while not report.finished:
+                report = synchronize(store, BoundedRun(time.clock, max_seconds=10))
+            assert synchronize(store).external == 0
+
+    def test_ctrl_c_tells_what_was_done(self, store: CheckoutStore) -> None:
+        create_in_redis_alone(store.settings, ID)
+
+        def interrupt(_done: int, _total: int) -> None:
+            raise KeyboardInterrupt
+
+        report = synchronize(store, BoundedRun(store.clock, progress=interrupt))
+        assert (report.flushed, report.finished, report.exit_code) == (1, False, ExitCode.INTERRUPTED)
 
     def test_it_tells_how_far_it_is(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID, OTHER)
         told: list[tuple[int, int]] = []
-        synchronize(store, progress=lambda done, total: told.append((done, total)))
-        assert told[-1] == (4, 4)  # two to the database, and from there to Redis
+        synchronize(store, BoundedRun(store.clock, progress=lambda done, total: told.append((done, total))))
+        assert told[-1] == (6, 6)  # two to the database, from there to Redis, and the look for external writes
         assert all(done <= total for done, total in told)
 
     def test_where_redis_is_away_it_shows_what_waits_and_hands_nothing_over(self, store: CheckoutStore) -> None:

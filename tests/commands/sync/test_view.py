@@ -13,16 +13,17 @@ from checkout_cli.commands.sync.view import (
     describe_conflict,
     differences,
     narrate_pending,
-    pending_document,
     pending_text,
     show_conflicts,
     show_settled,
     show_sync,
 )
 from checkout_cli.errors import RedisUnavailable
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.store.backlog import Waiting
 from checkout_cli.store.database.flush_log import Conflict
+from checkout_cli.terminal.document import document
 
 NOW = 1_700_000_000_000
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"
@@ -66,11 +67,11 @@ def test_for_how_long_the_oldest_waits_is_told_where_it_is_known() -> None:
     counts = PendingCounts(2, 1, 0, redis_since=NOW - 90_000, database_since=NOW - 700_000)
     assert pending_text(counts, NOW) == "2 sessions wait for Redis, 1 for the database, the oldest for 11m"
     assert pending_text(counts) == "2 sessions wait for Redis, 1 for the database"
-    assert pending_document(counts)["oldestSince"] == iso(NOW - 700_000)
+    assert document(counts)["oldestSince"] == iso(NOW - 700_000)
 
 
 def test_what_is_not_known_is_null() -> None:
-    assert pending_document(PendingCounts(None, 2, None)) == {
+    assert document(PendingCounts(None, 2, None)) == {
         "toRedis": None,
         "toDatabase": 2,
         "conflicts": None,
@@ -129,7 +130,7 @@ def test_quiet_is_silent_on_success_and_not_otherwise(capsys: Captured) -> None:
 
 
 def test_a_run_as_json(capsys: Captured) -> None:
-    report = SyncReport(NOW, to_redis=Waiting(2, NOW - 5000), to_database=None, conflicts=None, finished=False)
+    report = SyncReport(NOW, to_redis=Waiting(2, NOW - 5000), to_database=None, conflicts=None, stopped=Stopped.TIME)
     report.stuck, report.stuck_number = [Stuck(ID, "why")], 1
     show_sync(report, as_json=True, quiet=False)
     shown = json.loads(capsys.readouterr().out)

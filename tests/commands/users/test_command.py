@@ -84,6 +84,7 @@ def test_a_redis_that_hangs_costs_no_more_than_the_timeout(
 ) -> None:
     hung = valkey_server()
     hung.pause()
-    done = checkoutctl("users", "list", "--timeout", "0.3", env={"REDIS_PORT": str(hung.port)}, timeout=15)
+    done = checkoutctl("users", "list", "--timeout", "0.3", env={"REDIS_PORT": str(hung.port)})
+    assert done.seconds < 15
     assert done.returncode == 69
     assert "in time" in done.stderr

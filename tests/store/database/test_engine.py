@@ -148,6 +148,7 @@ def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseAdmin) 
         other.execute("ROLLBACK")
 
 
+@pytest.mark.synchronous
 def test_a_commit_is_on_disk_before_it_is_acknowledged(database: DatabaseAdmin) -> None:
     with database.transaction() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

@@ -1,9 +1,0 @@
-from checkout_cli.commands.record import Command, Use
-
-RECORD = Command(
-    "monitor",
-    place=54,
-    summary="Watch the commands that Redis gets at this moment.",
-    example="checkoutctl monitor --seconds 5 --family sessions",
-    uses=(Use("", "operator", "monitor", "IDENTITY", run="--seconds 0.2"),),
-)

@@ -1,9 +1,0 @@
-from checkout_cli.commands.record import Command, Use
-
-RECORD = Command(
-    "top",
-    place=42,
-    summary="Watch all that moves on one screen, live.",
-    example="checkoutctl top --interval 5",
-    uses=(Use("", "reader", "minutes:hgetall COUNT", "IDENTITY", does=("health",), tries=("slowlog",), run="--once"),),
-)

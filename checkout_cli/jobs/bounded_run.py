@@ -1,0 +1,241 @@
+"""Work that may take long, and all that bounds it: a time limit, a lock that can be lost, whoever presses Ctrl-C.
+
+An operation works page by page and asks its run for each; the run tells how far it is, keeps the lock, gives way and
+ends the work where it must. It ends between two pages and never before the first one, so that each run gets further.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from checkout_cli.clock import Clock
+from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.jobs.job_lock import JobLock, job_lock, new_owner
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
+
+Asked = TypeVar("Asked")
+Page = TypeVar("Page")
+
+
+class Stopped(StrEnum):
+    """Why a run ended."""
+
+    END = "end"
+    """Nothing was left to do."""
+    TIME = "timeIsUp"
+    LOCK_LOST = "lockLost"
+    INTERRUPTED = "interrupted"
+
+
+class Step(NamedTuple):
+    """A page that is done: how many were in it, and the cursor of the next one; ``None`` where it was the last."""
+
+    done: int
+    following: str | None
+
+
+@dataclass(kw_only=True)
+class Ended:
+    """How a run ended, as part of its report: why, and at which cursor to go on."""
+
+    stopped: Stopped = Stopped.END
+    cursor: str | None = None
+
+    def end(self, run: BoundedRun) -> None:
+        """It ended as this run did."""
+        self.stopped, self.cursor = run.stopped, run.cursor
+
+    def follow(self, run: BoundedRun, *phases: Callable[[str], Step], cursor: str) -> None:
+        """Let a run do all pages of some phases, and keep how it ended."""
+        with run.bounds():
+            run.through(*phases, cursor=cursor)
+        self.end(run)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to the next run."""
+        return self.stopped is Stopped.END
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether somebody should look."""
+        return False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should end with."""
+        if self.stopped is Stopped.INTERRUPTED:
+            return ExitCode.INTERRUPTED
+        return ExitCode.FINDING if self.has_finding else ExitCode.OK
+
+
+class _Stop(Exception):
+    """A run ends here."""
+
+    def __init__(self, reason: Stopped) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BoundedRun:
+    """One run. ``stopped`` is why it ended, ``cursor`` where the next one goes on (``None``: nothing is left)."""
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        max_seconds: float | None = None,
+        rate: float | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> None:
+        """The time runs from now. At most ``rate`` are done a second; ``progress`` is told how many of how many are.
+
+        Raises:
+            InvalidInput: a number is not more than zero, or no number.
+        """
+        if not all(0 < bound < math.inf for bound in (max_seconds, rate) if bound is not None):
+            raise InvalidInput(
+                "a run takes more than zero seconds, and does more than nothing", hint="--max-seconds 50"
+            )
+        self.clock = clock or Clock()
+        self.stopped = Stopped.END
+        self.cursor: str | None = None
+        self._lock: JobLock | None = None
+        self._progress = progress
+        self._counted = [0, 0]  # done, and expected at least: of the whole
+        self._rate = rate
+        self._here = 0
+        self._started = self.clock.elapsed()
+        self._stop_at = math.inf if max_seconds is None else self._started + max_seconds
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing was left to do."""
+        return self.stopped is Stopped.END
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it has a limit of time."""
+        return self._stop_at < math.inf
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return self.clock.elapsed() - self._started
+
+    # What it is bounded by
+
+    @contextmanager
+    def bounds(self) -> Iterator[None]:
+        """What ends early, where it must; an error goes through, and Ctrl-C does not."""
+        self.stopped = Stopped.END
+        try:
+            yield
+        except _Stop as stop:
+            self.stopped = stop.reason
+        except KeyboardInterrupt:
+            self.stopped = Stopped.INTERRUPTED
+
+    @contextmanager
+    def locked(self, store: CheckoutStore, job: str, owner: str | None = None) -> Iterator[None]:
+        """Hold the lock of a job for the block, and end the run where it is lost; raises as :func:`job_lock` does."""
+        with job_lock(store, job, owner or new_owner()) as lock:
+            self._lock = lock
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def in_turn(self, *phases: Callable[[BoundedRun], None], again: bool = True) -> None:
+        """Each phase for an equal share of the time that is left, so that none starves; each is given its part.
+
+        What one does not need is for the others; and while there is time, and ``again`` is on, whoever has not finished
+        has another turn. After a lost lock, or Ctrl-C, nobody has.
+        """
+        waiting = list(phases)
+        while waiting:
+            turn, waiting = waiting, []
+            for place, phase in enumerate(turn):
+                part = self.share(len(turn) - place)
+                with part.bounds():
+                    phase(part)
+                if not part.finished:
+                    waiting.append(phase)
+                    self.stopped = part.stopped
+                if part.stopped not in {Stopped.END, Stopped.TIME}:
+                    return
+            if not again or self.clock.elapsed() >= self._stop_at:
+                break
+        if not waiting:
+            self.stopped = Stopped.END
+
+    def share(self, of: int) -> BoundedRun:
+        """The run for one of so many parts of the time that is left."""
+        part = copy.copy(self)
+        part.stopped, part.cursor, part._started = Stopped.END, None, self.clock.elapsed()
+        part._stop_at = part._started + max(self._stop_at - part._started, 0) / of
+        return part
+
+    def untimed(self, ask: Callable[[Asked], bool], about: Asked) -> bool:
+        """What a person answers, whose time to think is no part of the run."""
+        begun = self.clock.elapsed()
+        answer = ask(about)
+        self._stop_at += self.clock.elapsed() - begun
+        return answer
+
+    # The work
+
+    def expect(self, number: int, *, done: int = 0) -> None:
+        """There are about so many more to be looked at, of which an earlier run has done some."""
+        self._counted[0] += done
+        self._counted[1] += number
+
+    def pages(self, pages: Iterable[Page], number: Callable[[Page], int] = len) -> Iterator[Page]:  # type: ignore[assignment]
+        """Each page while the run may go on; ``number`` is how many are in one."""
+        is_first = True
+        for page in pages:
+            self._go_on(is_first=is_first)
+            is_first = False
+            yield page
+            self.done(number(page))
+
+    def through(self, *phases: Callable[[str], Step], cursor: str = FIRST_CURSOR) -> None:
+        """All pages of all phases, from a cursor on: each phase does the page that its own cursor names.
+
+        Of several phases, the run's cursor begins with the number of the one that it is in.
+        """
+        at, _, position = cursor.partition(":") if len(phases) > 1 and ":" in cursor else ("0", "", cursor)
+        for number in range(int(at), len(phases)):
+            following: str | None = position
+            is_first = True
+            while following is not None:
+                self.cursor = f"{number}:{following}" if len(phases) > 1 else following
+                self._go_on(is_first=is_first)
+                is_first = False
+                done, following = phases[number](following)
+                self.done(done, more=following is not None)
+            position = FIRST_CURSOR
+        self.cursor = None
+
+    def _go_on(self, *, is_first: bool) -> None:
+        if not is_first and self.clock.elapsed() >= self._stop_at:
+            raise _Stop(Stopped.TIME)
+        if self._lock is not None and not self._lock.still_held():
+            raise _Stop(Stopped.LOCK_LOST)
+
+    def done(self, number: int, *, more: bool = True) -> None:
+        """So many more are done; waits where that was faster than the rate, and there are more to come."""
+        self._here += number
+        self._counted[0] += number
+        self._progress(self._counted[0], max(self._counted))
+        if self._rate is not None and more:
+            ahead = self._here / self._rate - self.seconds
+            if ahead > 0:
+                self.clock.pause(ahead)
