@@ -12,7 +12,7 @@ from checkout_cli.cli.main import app
 from checkout_cli.commands.record import records
 from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ExitCode
-from checkout_cli.store.guarantees import DURABILITIES, GUARANTEES
+from tests.guarantees import DURABILITIES, GUARANTEES
 
 PATH = Path(__file__).parent.parent / "README.md"
 

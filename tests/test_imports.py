@@ -145,10 +145,6 @@ MAY_USE = {COMMAND: {COMMAND, VIEW, OPERATION}, VIEW: {VIEW, OPERATION}, OPERATI
 """What each kind of module in a command's folder may import of these folders."""
 
 
-NAMES = {f"checkout_cli.terminal.{name}" for name in ("key_names", "safe", "short_ids")}
-"""How keys and sessions are named wherever they are shown: functions of text, which a result may use for its JSON."""
-
-
 def kind_of(module: str) -> str:
     """What a module in a command's folder is, by its name; over HTTP, ``serve/app.py`` is the command."""
     name = module.rpartition(".")[2]
@@ -174,7 +170,7 @@ def upward(package: Path) -> list[str]:
                     other != COMMAND or imported.split(".")[2] == module.split(".")[2]
                 )
             else:
-                shown = imported.startswith(("rich", "checkout_cli.terminal")) and imported not in NAMES
+                shown = imported.startswith(("rich", "checkout_cli.terminal"))
                 typed = imported.startswith(("typer", "checkout_cli.arguments"))
                 allowed = not (typed and kind != COMMAND) and not (shown and kind == OPERATION)
             if not allowed:

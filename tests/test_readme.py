@@ -12,7 +12,7 @@ import typer
 
 from checkout_cli.cli.main import app
 from checkout_cli.config.settings import Settings
-from checkout_cli.store.guarantees import GUARANTEES
+from tests.guarantees import GUARANTEES
 from tests.readme import PARTS, PATH, part
 from tests.recording import record, shape
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 
 class Report(Protocol):
@@ -69,13 +69,13 @@ class Context:
         logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
         return CheckoutStore.open(self.settings(timeout))
 
-    def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisTier]:
+    def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisAdmin]:
         """Redis alone, for what asks nothing of the database: SQLAlchemy takes longer to load than many an answer."""
         from contextlib import closing
 
-        from checkout_cli.store.redis.tier import RedisTier
+        from checkout_cli.store.redis.admin import RedisAdmin
 
-        return closing(RedisTier(self.settings(timeout)))
+        return closing(RedisAdmin(self.settings(timeout)))
 
 
 _CURRENT: ContextVar[Context] = ContextVar("context")

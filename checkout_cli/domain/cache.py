@@ -29,8 +29,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.session import check_fields, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import Command, decoded, encoded
-from checkout_cli.store.redis.tier import KEYS_AT_ONCE
 
 LARGEST_ENTRY = 64 * 1024
 """Bytes of an entry; a larger one is not written, and not read."""
@@ -215,14 +215,12 @@ class Cache:
         _log.log(level, "%s cache: %s: %s", self.name, what, error)
 
     def _read(self, key: str) -> _Seen:
-        """The generation and the entry, in one round trip that takes due counts along.
+        """The generation and the entry, in one round trip.
 
         Raises:
             RedisUnavailable, AccessDenied: the cache cannot be asked.
         """
-        identity, (text, raw, *_) = self._redis.exchange(
-            ("GET", self.generation_key), _entry_of(encoded(key)), *self._bookkeeping.due()
-        )
+        identity, (text, raw) = self._redis.exchange(("GET", self.generation_key), _entry_of(encoded(key)))
         generation = self._generation(text, identity)
         return _Seen(generation, *_answers_of(raw))
 

@@ -30,7 +30,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.records import Totals
-from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.commands import decoded
 
 MOST_MINUTES = 60
 """How far back anything is read: each minute is one small key, and all are fetched in one round trip."""
@@ -219,7 +219,7 @@ class Statistics:
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
         """How reads of each of :data:`CACHES` went in those minutes.
 
-        In a cluster, the minutes of a server that is away are left out (``RedisTier.missing_servers``).
+        In a cluster, the minutes of a server that is away are left out (``RedisAdmin.missing_servers``).
 
         Raises:
             RedisUnavailable, AccessDenied, ConfigurationError: only Redis knows.
@@ -233,7 +233,7 @@ class Statistics:
         Raises:
             DatabaseUnavailable: only the database knows.
         """
-        return self._store.totals()
+        return self._store.database.totals()
 
     def legacy_totals(self) -> dict[str, int] | None:
         """What the shop's older programs counted, which may be wrong; ``None`` where they keep nothing.
@@ -241,7 +241,7 @@ class Statistics:
         Raises:
             RedisUnavailable, AccessDenied: it is in Redis.
         """
-        return self._store.legacy_statistics()
+        return self._store.redis.legacy_statistics()
 
     def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
         """Sessions that were created in those minutes, by how their payment stands now.
@@ -269,7 +269,7 @@ class Statistics:
         ids = list(rows)
         for start in range(0, len(ids), COMPARED_AT_ONCE):
             suspects = self._store.redis.not_ours(ids[start : start + COMPARED_AT_ONCE])
-            for sighting in self._store.sightings(suspects):
+            for sighting in self._store.admin.inspect_all(suspects):
                 if sighting.session is not None:
                     status = sighting.session.status
                     yield rows[sighting.checkout_id], status if status in tuple(PaymentStatus) else "other"
@@ -304,8 +304,7 @@ class Statistics:
 
         ``partly`` leaves out those that nobody can be asked for, if there are others.
         """
-        commands: list[Command] = [("HGETALL", minute_key(start // MINUTE)) for start in starts]
-        replies = self._store.redis.ask_all(*commands, lenient=True)
+        replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
         return [_readable(reply) for reply in replies]

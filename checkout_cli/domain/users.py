@@ -18,8 +18,8 @@ from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.commands import Command, decoded, encoded
-from checkout_cli.store.redis.tier import KEYS_AT_ONCE
+from checkout_cli.store.redis.admin import KEYS_AT_ONCE
+from checkout_cli.store.redis.commands import decoded, encoded
 
 LARGEST_STEP = KEYS_AT_ONCE
 FIRST_CURSOR = "0"
@@ -103,15 +103,9 @@ class Users:
         for start in range(0, len(user_ids), KEYS_AT_ONCE):
             part = user_ids[start : start + KEYS_AT_ONCE]
             keys = [encoded(user_key(user_id)) for user_id in part]
-            facts = self._redis.ask_all(
-                *(command for key in keys for command in (("TYPE", key), ("PTTL", key))), lenient=partly
-            )
-            facts = [_told(fact) for fact in facts]
-            wanted: list[Command] = [
-                ("HMGET", key, *USER_FIELDS) for key, kind in zip(keys, facts[::2], strict=True) if kind == b"hash"
-            ]
-            values = iter(self._hashes(wanted))
-            for user_id, kind, ttl in zip(part, facts[::2], facts[1::2], strict=True):
+            facts = [(_told(kind, partly), _told(ttl, partly)) for kind, ttl in self._redis.kinds(keys)]
+            values = iter(self._hashes([key for key, (kind, _) in zip(keys, facts, strict=True) if kind == b"hash"]))
+            for user_id, (kind, ttl) in zip(part, facts, strict=True):
                 if kind is None or ttl is None:
                     continue
                 expires_in = int(ttl) if ttl >= 0 else None
@@ -121,9 +115,9 @@ class Users:
                     users.append(_wrong(user_id, f"a {decoded(kind)}, not a hash", expires_in))
         return users
 
-    def _hashes(self, commands: Sequence[Command]) -> list[Any]:
+    def _hashes(self, keys: Sequence[bytes]) -> list[Any]:
         """The fields of each; ``None`` for a key that is no hash any more."""
-        replies = self._redis.ask_all(*commands, lenient=True) if commands else []
+        replies = self._redis.fields(keys, USER_FIELDS)
         for reply in replies:
             if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
                 raise reply
@@ -134,9 +128,9 @@ def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
     return User(user_id, expires_in=expires_in, problem=Oddity.WRONG_TYPE, detail=detail)
 
 
-def _told(reply: Any) -> Any:
-    """A reply; ``None`` for that of a server that is away."""
-    if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
+def _told(reply: Any, partly: bool) -> Any:
+    """A reply; with ``partly``, ``None`` for that of a server that is away."""
+    if isinstance(reply, CheckoutError) and not (partly and isinstance(reply, RedisUnavailable)):
         raise reply
     return None if isinstance(reply, CheckoutError) else reply
 

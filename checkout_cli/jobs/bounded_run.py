@@ -18,7 +18,7 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import ExitCode, InvalidInput
 from checkout_cli.jobs.job_lock import JobLock, job_lock, new_owner
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.tier import FIRST_CURSOR
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 
 Asked = TypeVar("Asked")
 Page = TypeVar("Page")

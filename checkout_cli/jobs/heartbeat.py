@@ -11,8 +11,7 @@ from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.commands import Command
-from checkout_cli.store.redis.tier import FIRST_CURSOR
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
 """For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
@@ -57,7 +56,7 @@ def beat(
         return
     now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
     try:
-        store.redis.ask(("SET", heartbeat_key(job), msgspec.json.encode(now), "PX", KEPT))
+        store.redis.put(heartbeat_key(job), msgspec.json.encode(now), KEPT)
     except CheckoutError as error:
         _log.debug("no heartbeat of %s: %s", job, error)
 
@@ -68,7 +67,7 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
     Raises:
         RedisUnavailable, AccessDenied: it is in Redis.
     """
-    return beat_of(store.redis.ask(question(job)))
+    return beat_of(store.redis.value(heartbeat_key(job)))
 
 
 def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
@@ -85,11 +84,6 @@ def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
     except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: its server in a cluster is away
         return never
     return last
-
-
-def question(job: str) -> Command:
-    """What to ask Redis for the last run, together with something else."""
-    return ("GET", heartbeat_key(job))
 
 
 def beat_of(reply: object) -> Heartbeat | None:

@@ -40,8 +40,8 @@ def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
     rows = _living_rows(store, gone, now)
     if rows is None:
         gone, rows = [], {}
-    entered = store.index.enter([Entry(name, moment) for name, moment in (living | rows).items()])
-    removed = store.index.settle([Entry(name, now) for name in gone if name not in rows], [])
+    entered = store.index.add([Entry(name, moment) for name, moment in (living | rows).items()])
+    removed = store.index.remove_expired([Entry(name, now) for name in gone if name not in rows])
     return TakenIn(entered, removed)
 
 

@@ -7,11 +7,12 @@ Managed services rename commands away and ACL rules deny them. Then the question
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "masteruser", "primaryuser", "-pass")
@@ -66,8 +67,29 @@ class Info:
         return [name for name in self._fields if name.startswith(beginning)]
 
 
-class Inspector:
-    """One server's answers about itself. Every method may raise the errors of :meth:`RedisServer.ask`."""
+class SlowCommand(NamedTuple):
+    """An entry of the slow log as the server has it (Redis documentation, "SLOWLOG GET")."""
+
+    number: int
+    at: int
+    """Milliseconds since the epoch."""
+    microseconds: int
+    arguments: list[bytes]
+    client: str
+
+
+class LatencyEvent(NamedTuple):
+    """Long pauses of one kind: the latest of them, and the longest (Redis documentation, "LATENCY LATEST")."""
+
+    name: bytes
+    at: int
+    """Milliseconds since the epoch."""
+    latest: int
+    longest: int
+
+
+class Inspector(KeyQuestions):
+    """One server's answers about itself; raises ``CommandDenied``, ``CommandUnknown`` or ``RedisUnavailable``."""
 
     def __init__(self, server: RedisServer) -> None:
         """Asks nothing yet."""
@@ -79,23 +101,16 @@ class Inspector:
         """Where the server is, in words."""
         return self.server.place
 
-    def ask(self, *command: bytes | str | int | float) -> Any:
-        """A command's reply, asked now.
-
-        Raises:
-            CommandDenied: this user may not run it.
-            CommandUnknown: this server has no such command.
-            RedisUnavailable: it does not answer.
-        """
-        return self.server.ask(command)
-
-    def ask_all(self, *commands: Command) -> list[Any]:
+    def replies(self, *commands: Command) -> list[Any]:
         """Several commands' replies in one round trip, the errors among them as ``CheckoutError``s."""
         return self.server.exchange(commands)[1]
 
+    def _ask(self, *command: bytes | str | int | float) -> Any:
+        return self.server.ask(command)
+
     def info(self) -> Info:
         """All sections of INFO, as they were when first asked for."""
-        found: Info = self._once("info", lambda: Info.parse(self.ask("INFO", "all")))
+        found: Info = self._once("info", lambda: Info.parse(self._ask("INFO", "all")))
         return found
 
     def config(self) -> dict[str, str]:
@@ -118,10 +133,66 @@ class Inspector:
             raise answer
         return answer
 
+    def ping(self) -> None:
+        """One round trip."""
+        self._ask("PING")
+
+    def time(self) -> int:
+        """The server's own clock, in milliseconds since the epoch."""
+        seconds, microseconds = self._ask("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def cluster_info(self) -> Info:
+        """The state of the cluster."""
+        return Info.parse(self._ask("CLUSTER", "INFO"))
+
+    def user_rules(self) -> list[str]:
+        """The users and their rules, one line each."""
+        return [decoded(rule) for rule in self._ask("ACL", "LIST")]
+
+    def memory_stats(self) -> dict[str, Any]:
+        """What MEMORY STATS tells."""
+        raw = self._ask("MEMORY", "STATS")
+        return {decoded(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
+
+    def slow_commands(self, limit: int) -> list[SlowCommand]:
+        """The newest entries of the slow log."""
+        return [
+            SlowCommand(
+                int(raw[0]),
+                int(raw[1]) * 1000,
+                int(raw[2]),
+                [part for part in raw[3] if isinstance(part, bytes)],
+                decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
+            )
+            for raw in self._ask("SLOWLOG", "GET", limit)
+        ]
+
+    def slow_log_length(self) -> int:
+        """How many entries the slow log has."""
+        return int(self._ask("SLOWLOG", "LEN"))
+
+    def empty_slow_log(self) -> None:
+        """Drop all entries of the slow log."""
+        self._ask("SLOWLOG", "RESET")
+
+    def latency_events(self) -> list[LatencyEvent]:
+        """The kinds of long pauses that the latency monitor has measured."""
+        return [
+            LatencyEvent(event[0], int(event[1]) * 1000, int(event[2]), int(event[3]))
+            for event in self._ask("LATENCY", "LATEST")
+        ]
+
+    def latency_histories(self, names: Sequence[bytes]) -> list[Any]:
+        """The moments (s) and lengths (ms) of each kind's pauses; a refusal stays among the answers."""
+        return self.replies(*(("LATENCY", "HISTORY", name) for name in names)) if names else []
+
+    def latency_advice(self) -> Any:
+        """What LATENCY DOCTOR says."""
+        return self._ask("LATENCY", "DOCTOR")
+
     def _config(self) -> dict[str, str]:
-        raw = [decoded(part) for part in self.ask("CONFIG", "GET", "*")]
-        settings = dict(zip(raw[::2], raw[1::2], strict=True))
-        return {name: value for name, value in settings.items() if not name.endswith(_SECRET_SETTINGS)}
+        return {name: value for name, value in self.server.config("*").items() if not name.endswith(_SECRET_SETTINGS)}
 
 
 def missing_grant(refusal: CheckoutError) -> str | None:

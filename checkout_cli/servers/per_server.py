@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from checkout_cli.clock import Clock
 from checkout_cli.errors import CommandUnknown, ExitCode, RedisUnavailable
 from checkout_cli.servers.inspection import Inspector
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 T = TypeVar("T")
 MISSING = "partial missingServers=missing"
@@ -43,7 +43,7 @@ class PerServer(Partial, Generic[T]):
     missing: tuple[str, ...] = ()
 
 
-def of_each_server(redis: RedisTier, ask: Callable[[Inspector], T], *, clock: Clock | None = None) -> PerServer[T]:
+def of_each_server(redis: RedisAdmin, ask: Callable[[Inspector], T], *, clock: Clock | None = None) -> PerServer[T]:
     """The answers of all servers; of a cluster, of those that are there.
 
     Raises:

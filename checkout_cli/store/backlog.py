@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import bindparam, select
 
 from checkout_cli.errors import SessionCorrupt
-from checkout_cli.keys import PENDING
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.database.tier import DatabaseTier
-from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.pending import is_dirty
-from checkout_cli.store.redis.tier import Look, RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.store.redis.opened import Look
+from checkout_cli.store.redis.pending import RedisPending, is_dirty
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
@@ -44,14 +44,14 @@ class Waiting(msgspec.Struct, frozen=True):
     exact: bool = True
 
 
+@dataclass(eq=False)
 class Backlog:
     """What waits. Methods raise ``RedisUnavailable``, ``AccessDenied`` or ``DatabaseUnavailable``."""
 
-    def __init__(self, redis: RedisTier, database: DatabaseTier, *, session_ttl: float) -> None:
-        """``session_ttl`` is in seconds."""
-        self._redis = redis
-        self._database = database
-        self._ttl = int(session_ttl * 1000)
+    redis: RedisAdmin
+    database: DatabaseTier
+    session_ttl: float
+    """Seconds."""
 
     # Database → Redis
 
@@ -79,30 +79,26 @@ class Backlog:
 
     def _looks(self, checkout_ids: Sequence[str]) -> Iterator[Look]:
         for start in range(0, len(checkout_ids), FETCHED_AT_ONCE):
-            yield from self._redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
+            yield from self.redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
 
     def rows(self) -> Iterator[list[Row]]:
         """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
         last = ""
-        while True:
-            with self._database.transaction() as connection:
-                page = [Row(*row) for row in connection.execute(_PAGE, {"last": last, "limit": PAGE})]
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
+        while page := [Row(*row) for row in self.database.rows(_PAGE, last=last, limit=PAGE)]:
+            yield page
             last = page[-1].checkout_id
 
     # Redis → database
 
     def for_database(self) -> Waiting:
         """Sessions that were written to Redis alone, and since when the oldest of them was."""
-        number = self.number_for_database()
+        pending = RedisPending(self.redis)
+        number = pending.count()
         since: int | None = None
         looked_at = 0
         if not number:
             return Waiting(0)
-        for page in self.ids():
+        for page in pending.ids(PAGE):
             for look in self._looks(page):
                 written = self._written(look)
                 since = min(filter(None, (since, written)), default=None)
@@ -110,20 +106,6 @@ class Backlog:
             if looked_at >= MOST_LOOKED_AT:
                 break
         return Waiting(number, since, exact=looked_at >= number)
-
-    def number_for_database(self) -> int:
-        """How many sessions were written to Redis alone."""
-        return int(self._redis.ask(("SCARD", PENDING)))
-
-    def ids(self) -> Iterator[list[str]]:
-        """Their ids, in pages; one may come twice."""
-        cursor = b"0"
-        while True:
-            cursor, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", PAGE))
-            ids = [decoded(member) for member in members]
-            yield from (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
-            if cursor == b"0":
-                return
 
     def _written(self, look: Look) -> int | None:
         """When such a session was last written (ms): each write grants it the full TTL, and notes its end in it."""
@@ -134,7 +116,7 @@ class Backlog:
             expires_at = milliseconds_of(decode(copy.body).get("expiresAt"))
         except SessionCorrupt:
             return None
-        return None if expires_at is None else expires_at - self._ttl
+        return None if expires_at is None else expires_at - int(self.session_ttl * 1000)
 
 
 _PAGE = (

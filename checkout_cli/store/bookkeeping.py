@@ -1,10 +1,11 @@
 """Counting what the database accepted, and tracking whose checkout it was.
 
-Both travel with the publish of the process whose transaction applied a write, or flushed it, and nowhere else: what
-fills a key, publishes a row for another, repeats a publish or flushes what was flushed before counts nothing
-(ARCHITECTURE.md, point 13). So no accepted transition is counted twice. It is not counted at all where the publish is
-not attempted or never arrives: while Redis is unavailable, where sessions are not kept in Redis, and for what memory
-accepted alone. Exact figures come from the database (:meth:`CheckoutStore.totals`).
+The process whose transaction applied a write, or flushed it, counts it, and nobody else: what fills a key, publishes a
+row for another, repeats a publish or flushes what was flushed before counts nothing (ARCHITECTURE.md, point 13). Counts
+are kept here and sent together, at most once a second; what was sent and may have arrived is never sent again. So no
+accepted transition is counted twice. It is not counted at all where that one exchange is lost, where the process ends
+before it, after a few minutes without Redis, where sessions are not kept in Redis, and for what memory accepted alone.
+Exact figures come from the database (:meth:`CheckoutStore.totals`).
 
 What is counted, in the minute of the commit: ``created`` for each new session, ``updated`` for each accepted update,
 and once for all that one flush brings, ``completed``, ``failed`` and ``cancelled`` for each write that made a session
@@ -19,7 +20,9 @@ import functools
 import logging
 import re
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from checkout_cli.clock import Clock
@@ -36,9 +39,13 @@ USER_FIELDS = ("firstSeen", "lastSeen", "checkoutsStarted", "checkoutsCompleted"
 """All that is ever kept of a user: two moments, three numbers, and one of the payment statuses."""
 
 BETWEEN_SENDINGS = 1.0
-"""Seconds from one exchange of a cache that takes counts along to the next."""
+"""Seconds from one exchange to the next."""
 MINUTES_KEPT = 5
-"""Minutes of which call times are kept in memory until a write takes them along; the oldest are dropped."""
+"""Minutes whose counts are kept while Redis is unavailable; the oldest are dropped."""
+TRACKS_AT_ONCE = 100
+"""Users' transitions that are sent without waiting for the second to be over."""
+TRACKS_KEPT = 1000
+"""Users' transitions that are kept while Redis is unavailable; the oldest are dropped."""
 
 _, _, _STARTED, _COMPLETED, _FAILED, _ = USER_FIELDS
 _TRACKED = {"created": _STARTED, "completed": _COMPLETED, "failed": _FAILED}
@@ -81,79 +88,77 @@ class Bookkeeping:
         self._statistics_ttl = int(settings.statistics_ttl * 1000)
         self._user_ttl = int(settings.user_ttl * 1000)
         self._lock = threading.Lock()
-        self._times: dict[int, dict[str, int]] = {}
+        self._minutes: dict[int, Counter[str]] = {}
+        self._users: deque[Command] = deque(maxlen=TRACKS_KEPT)
         self._sent_at = float("-inf")
 
-    def commands(self, seen: Record | None, fields: Mapping[str, Any]) -> list[Command]:
-        """What the publish of a write is to take along, once: the database accepted ``fields`` in place of ``seen``.
-
-        Without ``seen`` they are a new session's. Whatever becomes of the commands, they must not be sent again.
-        """
+    def count(self, seen: Record | None, fields: Mapping[str, Any]) -> None:
+        """Count a write, once: the database accepted ``fields`` in place of ``seen``, or of nothing."""
         if not (self._counts or self._tracks):
-            return []
+            return
         happened = _happened(seen, fields)
-        now = self._clock.wall()
-        commands = self._counting(happened, now) if self._counts else []
-        return commands + self._tracking(happened, fields, now) if self._tracks else commands
-
-    def _counting(self, happened: Sequence[str], now: int) -> list[Command]:
-        due, minute = self._take_times(), _minute(now)
-        due[minute] = due.get(minute, {}) | dict.fromkeys(happened, 1)
-        return [self._add(minute, counts) for minute, counts in due.items()]
-
-    def _add(self, minute: int, counts: Mapping[str, int]) -> Command:
-        pairs = [part for pair in counts.items() for part in pair]
-        return _COUNT.call(encoded(minute_key(minute)), self._statistics_ttl, *pairs)
-
-    def _tracking(self, happened: Sequence[str], fields: Mapping[str, Any], now: int) -> list[Command]:
-        counters = [_TRACKED[transition] for transition in happened if transition in _TRACKED]
-        user_id = tracked_id(fields.get("userId"))
-        if not counters or user_id is None:
-            return []
-        status = fields.get("paymentStatus")
-        known = str(status) if status in _STATUSES else ""  # another program's status may be any text
-        return [_TRACK.call(encoded(user_key(user_id)), self._user_ttl, iso(now), known, *counters)]
-
-    # What is known only afterwards, such as how long a call took: the next write or cache read takes it along
+        if self._counts:
+            self._add(*happened)
+        if self._tracks:
+            self._track(happened, fields)
 
     def took(self, call: str, seconds: float) -> None:
         """Note how long a ``create`` or an ``update`` took."""
         if self._counts:
-            self.note(f"{call}:{bucket_of(seconds)}")
+            self._add(f"{call}:{bucket_of(seconds)}")
+        self.send_due()
 
     def note(self, name: str) -> None:
         """Count one more of what has such a name in the statistics of this minute."""
-        if not self._is_enabled:
+        if self._is_enabled:
+            self._add(name)
+            self.send_due()
+
+    def _add(self, *names: str) -> None:
+        minute = self._clock.wall() // 60_000
+        with self._lock:
+            self._minutes.setdefault(minute, Counter()).update(names)
+            if len(self._minutes) > MINUTES_KEPT:
+                del self._minutes[min(self._minutes)]
+
+    def _track(self, happened: Sequence[str], fields: Mapping[str, Any]) -> None:
+        counters = [_TRACKED[transition] for transition in happened if transition in _TRACKED]
+        user_id = tracked_id(fields.get("userId"))
+        if not counters or user_id is None:
             return
-        minute = _minute(self._clock.wall())
+        status = fields.get("paymentStatus")
+        known = str(status) if status in _STATUSES else ""  # another program's status may be any text
+        moment = iso(self._clock.wall())
+        command = _TRACK.call(encoded(user_key(user_id)), self._user_ttl, moment, known, *counters)
         with self._lock:
-            times = self._times.setdefault(minute, {})
-            times[name] = times.get(name, 0) + 1
-            if len(self._times) > MINUTES_KEPT:
-                del self._times[min(self._times)]
+            self._users.append(command)
 
-    def due(self) -> list[Command]:
-        """What an exchange is to take along, at most once a second; it must not be sent again."""
-        now = self._clock.elapsed()
-        if not self._times or now - self._sent_at < BETWEEN_SENDINGS or self._redis.breaker.is_open:
-            return []
-        self._sent_at = now
-        return [self._add(minute, counts) for minute, counts in self._take_times().items()]
-
-    def _take_times(self) -> dict[int, dict[str, int]]:
-        with self._lock:
-            times, self._times = self._times, {}
-        return times
+    def send_due(self) -> None:
+        """Send what has been counted, if the last time was a second ago or many users wait."""
+        is_over = self._clock.elapsed() - self._sent_at >= BETWEEN_SENDINGS
+        if is_over or len(self._users) >= TRACKS_AT_ONCE:
+            self.flush()
 
     def flush(self) -> None:
-        """Send what no write has taken along, in one exchange that may fail: nothing here is worth an error."""
-        times = {} if self._redis.breaker.is_open else self._take_times()
-        if not times:
+        """Send what has been counted, in one exchange that may fail: nothing here is worth an error."""
+        if self._redis.breaker.is_open or not (self._minutes or self._users):
             return
+        self._sent_at = self._clock.elapsed()
+        with self._lock:
+            minutes, users = self._minutes, list(self._users)
+            self._minutes = {}
+            self._users.clear()
         try:
-            self._redis.exchange(*(self._add(minute, counts) for minute, counts in times.items()))
+            _, replies = self._redis.exchange(*starmap(self._counting, minutes.items()), *users, lenient=True)
         except CheckoutError as error:
-            _log.info("the times of the last calls are not counted: %s", error)
+            replies = [error]
+        for reply in replies:
+            if isinstance(reply, CheckoutError):
+                _log.info("not counted: %s", reply)
+
+    def _counting(self, minute: int, counts: Mapping[str, int]) -> Command:
+        pairs = [part for pair in counts.items() for part in pair]
+        return _COUNT.call(encoded(minute_key(minute)), self._statistics_ttl, *pairs)
 
 
 class _Measured(Protocol):
@@ -180,10 +185,6 @@ def measured(
         return answer
 
     return timed
-
-
-def _minute(now: int) -> int:
-    return now // 60_000
 
 
 def _happened(seen: Record | None, fields: Mapping[str, Any]) -> list[str]:

@@ -4,118 +4,142 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from checkout_cli.clock import Clock
-from checkout_cli.errors import SessionNotFound
+from checkout_cli.errors import SessionDeleted, SessionNotFound, WriteConflict
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Settled
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
 from checkout_cli.store.protocol.deleting import is_proven
 from checkout_cli.store.protocol.ids import first_of
+from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Opened, RedisTier
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import RedisTier
 
 _log = logging.getLogger("checkout_cli.store")
 
 
+@dataclass(eq=False)
 class Deletion:
     """Deletes for one store. Thread-safe. Its methods may raise ``DatabaseUnavailable``."""
 
-    def __init__(
+    redis: RedisTier
+    database: DatabaseTier
+    lease: Lease
+    publisher: Publisher
+    clock: Clock
+    new_token: Callable[[], str]
+
+    def delete(
         self,
-        redis: RedisTier,
-        database: DatabaseTier,
-        hand_over: HandOver,
-        publisher: Publisher,
-        clock: Clock,
-        new_token: Callable[[], str],
-    ) -> None:
-        """``publisher`` takes the session out of Redis, or leaves the row pending."""
-        self._new_token = new_token
-        self._redis = redis
-        self._database = database
-        self._hand_over = hand_over
-        self._publisher = publisher
-        self._clock = clock
-
-    def bury(self, row: Record, settled: Settled | None, write_id: str) -> bool:
-        """Delete the session of a row; false where the row has another version by now."""
-        tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
-        self._hand_over.note_unpublished(tombstone)
-        now = self._clock.wall()
-        if not self._database.bury(row.checkout_id, seen=row.version, now=now, write_id=write_id):
-            return False
-        if settled is not None:
-            also = self._publisher.counts(settled.flushed)
-            self._publisher.publish(tombstone, settled.opened, accounted=settled.accounted, also=also)
-        return True
-
-    def external(self, checkout_id: str, settled: Settled | None, write_id: str) -> bool:
-        """Delete an external writer's session; false where somebody has adopted it meanwhile.
+        checkout_id: str,
+        row: Record | None,
+        settled: Settled | None,
+        write_id: str,
+        *,
+        seen: int | None = None,
+        digest: str | None = None,
+    ) -> bool:
+        """Delete a session, with its row if it has one; false where that has changed meanwhile.
 
         Raises:
-            SessionNotFound: there is none either.
+            SessionDeleted: it was deleted already.
+            SessionNotFound: there is none.
+            WriteConflict: it is not what was ``seen``.
         """
         opened = None if settled is None else settled.opened
+        if row is not None and row.body is None:
+            self.publisher.publish(row, settled)
+            raise SessionDeleted(f"session {checkout_id} was deleted already")
+        if seen is not None and not _is_as_seen(row, opened, seen, digest):
+            self.publisher.release_claim(checkout_id, opened)
+            raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
+        if row is None:
+            return self._external(checkout_id, opened, write_id)
+        return self._row(row, settled, write_id)
+
+    def _row(self, row: Record, settled: Settled | None, write_id: str) -> bool:
+        tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
+        self.lease.note_unpublished(tombstone)
+        now = self.clock.wall()
+        if not self.database.delete(row.checkout_id, seen=row.version, now=now, write_id=write_id):
+            return False
+        self.publisher.publish(tombstone, settled)
+        return True
+
+    def _external(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
+        """Delete an external writer's session; false where somebody has adopted it meanwhile."""
         if opened is None or not opened.found_something:
-            self._publisher.give_up(checkout_id, opened)
+            self.publisher.release_claim(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
         if not is_accepted_id(checkout_id):
             self._remove(checkout_id, opened)  # nobody can adopt it, so nothing can bring it back but its own program
             return True
-        now = self._clock.wall()
-        if not self._database.entomb(checkout_id, now=now, write_id=write_id):
+        now = self.clock.wall()
+        if not self.database.insert_tombstone(checkout_id, now=now, write_id=write_id):
             return False
         tombstone = Record(checkout_id, 1, None, now, now, write_id)
         if opened.raw is None:
             self._remove(checkout_id, opened)
-            self._hand_over.note_published(checkout_id, 1, opened.identity)
+            self.lease.note_published(checkout_id, 1, opened.identity)
         else:  # these bytes are what is deleted; others that came meanwhile go to the conflict log first
-            self._publisher.publish(tombstone, opened, accounted=opened.raw)
+            self.publisher.publish(tombstone, Settled(opened, accounted=opened.raw))
         return True
 
     def _remove(self, checkout_id: str, opened: Opened) -> None:
         """Take out what was opened, where no row will ever stand behind it."""
         if opened.raw is None:
-            self._redis.remove(checkout_id)
+            self.redis.remove(checkout_id)
         else:
-            self._redis.discard(checkout_id, opened.raw)
+            self.redis.discard(checkout_id, opened.raw)
 
     def honour(self, record: Record, opened: Opened | None) -> bool:
         """Take a missing key for the deletion of an external writer, if that is chosen and proven.
 
         The tombstone keeps the body: ``sessions restore --external`` takes it back.
         """
-        if not self._hand_over.honours_deletes or opened is None or opened.raw is not None or not opened.token:
+        if not self.publisher.honours_deletes or opened is None or opened.raw is not None or not opened.token:
             return False
-        now = self._clock.wall()
-        present = self._redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
-        noted = self._database.proof(record.checkout_id) if present else ""
-        fenced = self._hand_over.is_fenced_off(opened.identity)
+        now = self.clock.wall()
+        present = self.redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
+        noted = self.database.proof(record.checkout_id) if present else ""
+        fenced = self.lease.is_fenced_off(opened.identity)
         if fenced or not is_proven(record.version, record.expires_at, noted, present, now):
             return False
-        write_id = first_of(self._new_token())
+        write_id = first_of(self.new_token())
         tombstone = msgspec.structs.replace(record, version=record.version + 1, body=None, write_id=write_id)
-        self._hand_over.note_unpublished(tombstone)
-        if not self._database.bury_deleted(record.checkout_id, seen=record.version, now=now, write_id=write_id):
+        self.lease.note_unpublished(tombstone)
+        if not self.database.delete(
+            record.checkout_id, seen=record.version, now=now, write_id=write_id, by_external_writer=True
+        ):
             return False
-        self._publisher.publish(tombstone, opened)
+        self.publisher.publish(tombstone, Settled(opened))
         _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
         return True
 
-    def take_back(self, record: Record, opened: Opened | None, deletion: str) -> bool:
+    def restore(self, record: Record, opened: Opened | None, deletion: str) -> bool:
         """Bring a session back in place of the tombstone of one deletion; false where that is not there any more.
 
         ``record.version`` is the one after the tombstone's: whoever still publishes that finds something newer.
         """
-        now, write_id = self._clock.wall(), first_of(self._new_token())
+        now, write_id = self.clock.wall(), first_of(self.new_token())
         record = msgspec.structs.replace(record, write_id=write_id)
-        self._hand_over.note_unpublished(record)
-        if not self._database.unbury(record, deletion=deletion, now=now, write_id=write_id):
+        self.lease.note_unpublished(record)
+        if not self.database.restore(record, deletion=deletion, now=now, write_id=write_id):
             return False
-        self._publisher.publish(record, opened)
+        self.publisher.publish(record, None if opened is None else Settled(opened))
         return True
+
+
+def _is_as_seen(row: Record | None, opened: Opened | None, seen: int, digest: str | None) -> bool:
+    """Whether a session is the version that was seen; without a row, whether its bytes are."""
+    if row is not None:
+        return row.version == seen
+    raw = None if opened is None else opened.raw
+    return seen == 0 and (digest is None or raw is None or digest_of(raw) == digest)

@@ -11,14 +11,14 @@ from sqlalchemy.engine import Connection
 
 from checkout_cli.clock import Clock
 from checkout_cli.errors import RedisUnavailable
-from checkout_cli.store.database.schema import reigns
+from checkout_cli.store.database.schema import epochs
 from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
-from checkout_cli.store.records import Reign
+from checkout_cli.store.records import Epoch
 from checkout_cli.store.redis.server import RedisServer
 from checkout_cli.store.redis.tier import RedisTier
 
 
-class Reigns:
+class Epochs:
     """Which primaries are the latest. Methods raise ``DatabaseUnavailable`` or ``RedisUnavailable``."""
 
     def __init__(self, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
@@ -28,27 +28,27 @@ class Reigns:
         self._clock = clock
         self._shards: dict[bytes, str] = {}
 
-    def current(self) -> dict[bytes, Reign | None]:
+    def current(self) -> dict[bytes, Epoch | None]:
         """Those of the primaries that we reach, by their identities, that are the latest of their shard.
 
         A primary that nobody has seen before becomes the latest. ``None`` stands for one that cannot be fenced: before
         Redis 7.2, no primary of a cluster can tell which shard it is of.
         """
-        found = [reign for reign in map(self._seen, self._redis.servers()) if reign is not None]
-        self._shards = {reign.identity: reign.shard for reign in found}
+        found = [epoch for epoch in map(self._seen, self._redis.servers()) if epoch is not None]
+        self._shards = {epoch.identity: epoch.shard for epoch in found}
         with self._database.transaction() as connection:
             return {
-                reign.identity: reign if self._is_fenced(reign) else None
-                for reign in found
-                if not self._is_fenced(reign) or self._is_latest(connection, reign)
+                epoch.identity: epoch if self._is_fenced(epoch) else None
+                for epoch in found
+                if not self._is_fenced(epoch) or self._is_latest(connection, epoch)
             }
 
-    def _seen(self, server: RedisServer) -> Reign | None:
+    def _seen(self, server: RedisServer) -> Epoch | None:
         try:
             # A primary that was replaced in an orderly way is the new one's replica, with an identity that nobody has
             # seen before: registered, it would fence off its own successor for good.
             identity = server.look_again()
-            return None if identity is None else Reign(self._shard_of(server, identity), identity)
+            return None if identity is None else Epoch(self._shard_of(server, identity), identity)
         except RedisUnavailable:
             if self._redis.is_cluster:
                 return None  # the other shards do without it
@@ -72,11 +72,11 @@ class Reigns:
             raise RedisUnavailable(f"Redis at {server.place} serves nothing: it does not see most of its cluster")
         return shard.decode() if isinstance(shard, bytes) else ""
 
-    def _is_fenced(self, reign: Reign) -> bool:
-        return bool(reign.shard) or not self._redis.is_cluster
+    def _is_fenced(self, epoch: Epoch) -> bool:
+        return bool(epoch.shard) or not self._redis.is_cluster
 
-    def _is_latest(self, connection: Connection, reign: Reign) -> bool:
-        if connection.scalar(latest_stamp(reign.shard)) == reign.stamp:
+    def _is_latest(self, connection: Connection, epoch: Epoch) -> bool:
+        if connection.scalar(latest_stamp(epoch.shard)) == epoch.stamp:
             return True
-        values = {"stamp": reign.stamp, "began_at": self._clock.wall()}
-        return self._database.insert_once(connection, reigns, values)
+        values = {"stamp": epoch.stamp, "began_at": self._clock.wall()}
+        return self._database.insert_once(connection, epochs, values)

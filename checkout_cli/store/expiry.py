@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import AccessDenied, RedisUnavailable
 from checkout_cli.session import iso, milliseconds_of, with_expiry
 from checkout_cli.store.protocol.value import encode_value
-from checkout_cli.store.redis.tier import Opened, RedisTier, Replaced
+from checkout_cli.store.redis.opened import Opened, Replaced
+from checkout_cli.store.redis.tier import RedisTier
 from checkout_cli.store.versions import Versions
 
 ATTEMPTS = 3
@@ -21,20 +23,19 @@ ATTEMPTS = 3
 _log = logging.getLogger("checkout_cli.store")
 
 
+@dataclass(eq=False)
 class ExpiryField:
     """Keeps the field true in Redis. It is no part of a version: the same one is written, with another moment in it."""
 
-    def __init__(self, redis: RedisTier, versions: Versions, clock: Clock) -> None:
-        """``versions`` knows when a session that is used now expires."""
-        self._redis = redis
-        self._versions = versions
-        self._clock = clock
+    redis: RedisTier
+    versions: Versions
+    clock: Clock
 
     def renewed(self, checkout_id: str, opened: Opened, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of a trusted value, with ``expiresAt`` moved where it is more than a tenth of the TTL behind."""
         known = milliseconds_of(fields.get("expiresAt"))
-        ends_at = self._versions.expiry(milliseconds_of(fields.get("createdAt")) or self._clock.wall())
-        if known is None or ends_at - known <= self._versions.tenth_of_ttl:
+        ends_at = self.versions.expiry(milliseconds_of(fields.get("createdAt")) or self.clock.wall())
+        if known is None or ends_at - known <= self.versions.tenth_of_ttl:
             return dict(fields)
         try:
             replaced = self._move(checkout_id, opened, ends_at)
@@ -51,22 +52,22 @@ class ExpiryField:
         Raises:
             RedisUnavailable, AccessDenied: it may or may not live longer.
         """
-        identity = self._redis.identity(checkout_id)
-        ttl, ends_at = self._lengthened(checkout_id, until)
-        (look,) = self._redis.look([checkout_id])
+        identity = self.redis.identity(checkout_id)
+        ttl, ends_at = self._extended(checkout_id, until)
+        (look,) = self.redis.look([checkout_id])
         opened = Opened(look.value, identity, value=look.copy)
         for _ in range(ATTEMPTS):
             replaced = self._move(checkout_id, opened, ends_at)
             if replaced.done or replaced.present is None:
                 break
             opened = opened.now_with(replaced.present)
-            ttl, ends_at = self._lengthened(checkout_id, until)  # whoever wrote has given it the usual TTL
+            ttl, ends_at = self._extended(checkout_id, until)  # whoever wrote has given it the usual TTL
         return ttl
 
-    def _lengthened(self, checkout_id: str, until: int) -> tuple[int, int]:
+    def _extended(self, checkout_id: str, until: int) -> tuple[int, int]:
         """The key's TTL, which lasts until a moment at least, and when it ends (both ms)."""
-        now = self._clock.wall()
-        ttl = self._redis.lengthen(checkout_id, until - now)
+        now = self.clock.wall()
+        ttl = self.redis.extend_ttl(checkout_id, until - now)
         return ttl, max(until, now + ttl)
 
     def _move(self, checkout_id: str, opened: Opened, ends_at: int) -> Replaced:
@@ -77,4 +78,4 @@ class ExpiryField:
         moved = msgspec.structs.replace(value, body=with_expiry(value.body, ends_at))
         if moved == value:
             return Replaced(done=True)
-        return self._redis.rewrite(checkout_id, opened, encode_value(moved))
+        return self.redis.rewrite(checkout_id, opened, encode_value(moved))

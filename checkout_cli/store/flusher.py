@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -15,13 +17,15 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Dirty, Flushed, FlushLog, Source
 from checkout_cli.store.database.tier import DatabaseTier
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import taken_in
+from checkout_cli.store.redis.opened import Opened, Replaced
 from checkout_cli.store.redis.pending import RedisPending
-from checkout_cli.store.redis.tier import Opened, RedisTier, Replaced
+from checkout_cli.store.redis.tier import RedisTier
 from checkout_cli.store.versions import Versions
 
 ATTEMPTS = 3
@@ -41,28 +45,26 @@ class Settled(msgspec.Struct, frozen=True):
     flushed: Flushed | None = None
 
 
+@dataclass(eq=False)
 class Flusher:
-    """Flushes for one store. Thread-safe. Its methods may raise ``RedisUnavailable`` or ``DatabaseUnavailable``."""
+    """Flushes for one store, and counts what that commits. Thread-safe.
 
-    def __init__(
-        self,
-        redis: RedisTier,
-        database: DatabaseTier,
-        flush_log: FlushLog,
-        hand_over: HandOver,
-        versions: Versions,
-        clock: Clock,
-        new_token: Callable[[], str],
-    ) -> None:
-        """``new_token`` gives names that nobody has used."""
-        self._redis = redis
-        self._database = database
-        self._flush_log = flush_log
-        self._hand_over = hand_over
-        self._versions = versions
-        self._clock = clock
-        self._new_token = new_token
-        self.pending = RedisPending(redis)
+    Its methods may raise ``RedisUnavailable`` or ``DatabaseUnavailable``.
+    """
+
+    redis: RedisTier
+    database: DatabaseTier
+    flush_log: FlushLog
+    lease: Lease
+    bookkeeping: Bookkeeping
+    versions: Versions
+    clock: Clock
+    new_token: Callable[[], str]
+
+    @cached_property
+    def pending(self) -> RedisPending:
+        """The entries of dirty sessions in Redis."""
+        return RedisPending(self.redis)
 
     def settle(self, checkout_id: str, opened: Opened, *, ends_at: int | None = None, adopt: bool = True) -> Settled:
         """Bring what lies at a key to the database; what cannot be settled is returned as it is.
@@ -75,10 +77,10 @@ class Flusher:
                 return Settled(opened)
             if opened.value.kind is Kind.UNREADABLE:
                 return self._kept_unreadable(checkout_id, opened, opened.raw)
-            if opened.value.kind is Kind.UNSTAMPED and not adopt and self._database.read(checkout_id) is None:
+            if opened.value.kind is Kind.UNSTAMPED and not adopt and self.database.read(checkout_id) is None:
                 return Settled(opened)
             if opened.value.is_external:
-                taken = encode_value(taken_in(opened.value, digest_of(opened.raw), opened.identity, self._new_token()))
+                taken = encode_value(taken_in(opened.value, digest_of(opened.raw), opened.identity, self.new_token()))
                 replaced = self.put(checkout_id, opened, taken, self._end_of(opened.value, ends_at))
                 opened = opened.now_with(taken if replaced.done else replaced.present)
                 if not replaced.done:
@@ -90,33 +92,43 @@ class Flusher:
 
     def flush(self, checkout_id: str, value: Value, *, ends_at: int | None = None) -> Flushed:
         """Bring one dirty value of Redis to the database."""
-        created_at = _created_at(value) or self._clock.wall()
+        created_at = _created_at(value) or self.clock.wall()
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
-        flushed = self._flush_log.apply(dirty, self._clock.wall(), committing=self._hand_over.note_unpublished)
+        flushed = self.flush_log.apply(dirty, self.clock.wall(), committing=self.lease.note_unpublished)
+        self._count(flushed)
         if flushed.conflict:
             _log.warning(
                 "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts", checkout_id
             )
         return flushed
 
+    def _count(self, flushed: Flushed) -> None:
+        """Only who committed a transition counts it."""
+        record = flushed.record
+        if not flushed.wrote or record is None or record.body is None:
+            return
+        before = flushed.before or (b"{}" if flushed.external else None)
+        seen = None if before is None else msgspec.structs.replace(record, body=before)
+        self.bookkeeping.count(seen, decode(record.body))
+
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
         """Keep an external writer's bytes that are no session, so that the row may replace them."""
-        row = self._database.read(checkout_id)
+        row = self.database.read(checkout_id)
         if row is None:
             return Settled(opened)
-        kept = self._flush_log.keep_unreadable(checkout_id, raw, row, self._clock.wall())
+        kept = self.flush_log.keep_unreadable(checkout_id, raw, row, self.clock.wall())
         _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
         return Settled(opened, raw, kept)
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
         """Put a dirty value in the place of what was opened, so that ``checkout:pending`` has its id."""
         with self.pending.entered(checkout_id):
-            return self._redis.swap(checkout_id, opened, raw, now=self._clock.wall(), expires_at=expires_at, dirty=True)
+            return self.redis.swap(checkout_id, opened, raw, now=self.clock.wall(), expires_at=expires_at, dirty=True)
 
     def _end_of(self, value: Value, ends_at: int | None) -> int:
         if ends_at is not None:
             return ends_at
-        return max(self._versions.expiry(_created_at(value) or self._clock.wall()), self._clock.wall() + 1)
+        return max(self.versions.expiry(_created_at(value) or self.clock.wall()), self.clock.wall() + 1)
 
 
 def _created_at(value: Value) -> int | None:

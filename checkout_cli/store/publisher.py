@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -21,19 +22,18 @@ from checkout_cli.errors import (
     SlotMoving,
     WrongKeyType,
 )
-from checkout_cli.session import decode
-from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Flushed
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Flusher, Settled
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
+from checkout_cli.store.notes import Notes
+from checkout_cli.store.protocol.deleting import note_of
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.records import Problem, Record
-from checkout_cli.store.redis.commands import Command
-from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.index_moves import IndexMoves
-from checkout_cli.store.redis.tier import Look, Opened, RedisTier
+from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.store.redis.tier import RedisTier
 
 ATTEMPTS = 3
 """How often what lies in the way is flushed while others go on writing."""
@@ -43,60 +43,41 @@ AT_ONCE = 20
 _log = logging.getLogger("checkout_cli.store")
 
 
+@dataclass(eq=False)
 class Publisher:
     """Publishes for one store. Thread-safe."""
 
-    def __init__(
-        self,
-        redis: RedisTier,
-        index: RedisIndex,
-        database: DatabaseTier,
-        hand_over: HandOver,
-        flusher: Flusher,
-        bookkeeping: Bookkeeping,
-        clock: Clock,
-        *,
-        session_ttl: float,
-    ) -> None:
-        """``hand_over`` publishes a version, ``flusher`` clears its way. ``session_ttl`` is in seconds."""
-        self._redis = redis
-        self._index = index
-        self._database = database
-        self._hand_over = hand_over
-        self._flusher = flusher
-        self._bookkeeping = bookkeeping
-        self._clock = clock
-        self._touch_after = int(session_ttl * 100)
+    redis: RedisTier
+    moves: IndexMoves
+    database: DatabaseTier
+    lease: Lease
+    notes: Notes
+    flusher: Flusher
+    clock: Clock
+    touch_after: int
+    """Milliseconds by which a session may live on before that is noted."""
+    honours_deletes: bool
+    """Whether a missing key can be an external writer's deletion: each publish notes what would prove it."""
 
-    def publish(
-        self,
-        record: Record,
-        opened: Opened | None,
-        *,
-        accounted: bytes | None = None,
-        also: Sequence[Command] = (),
-    ) -> bool:
-        """Bring Redis up to date; false where it could not be, so that the row stays pending.
+    def publish(self, record: Record, settled: Settled | None) -> bool:
+        """Bring Redis up to date; false where it could not be, so that the row stays pending. Raises nothing.
 
-        ``accounted`` are bytes at the key that the database has accounted for in this operation. ``also`` goes along
-        with the first attempt and no other, because it must not happen twice.
+        ``settled`` is what lies at the key, and which of its bytes the database has accounted for in this operation.
         """
-        if opened is None or opened.problem is not None:
+        if settled is None or settled.opened.problem is not None:
             return False
         try:
-            return self.bring(record, opened, accounted=accounted, also=also).is_published
+            return self.bring(record, settled.opened, accounted=settled.accounted).is_published
         except SlotMoving as error:  # no reason to believe less of the server that has it
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
             return False
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self._hand_over.void(record.checkout_id)
+            self.lease.invalidate(record.checkout_id)
             return False
 
-    def bring(
-        self, record: Record, opened: Opened, *, accounted: bytes | None = None, also: Sequence[Command] = ()
-    ) -> Outcome:
+    def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
         """:meth:`publish`, told exactly.
 
         Raises:
@@ -105,53 +86,85 @@ class Publisher:
         """
         for _ in range(ATTEMPTS):
             try:
-                outcome, there = self._hand_over.publish(record, opened, accounted=accounted, also=also)
+                outcome, there = self._put(record, opened, accounted)
             except SlotMoved:  # to a server that has the session since: it is published there as any pending row is
-                return self.publish_row(record.checkout_id, opened.token, also)
-            if accounted is not None and outcome.is_published and self._redis.is_cluster:
-                self._flusher.pending.forget(record.checkout_id, there)
+                return self.publish_row(record.checkout_id, opened.token)
+            if accounted is not None and outcome.is_published and self.redis.is_cluster:
+                self.flusher.pending.forget(record.checkout_id, there)
             if outcome not in {Outcome.EXTERNAL, Outcome.DIRTY}:
                 return outcome
             if there.problem is not None:
                 raise WrongKeyType(
                     f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
                 )
-            settled = self._flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
+            settled = self.flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
             newer = self._newer(record, settled)
             if newer is None:
                 return outcome
-            record, opened, accounted, also = newer, settled.opened, settled.accounted, self.counts(settled.flushed)
+            record, opened, accounted = newer, settled.opened, settled.accounted
         return Outcome.EXHAUSTED
+
+    def _put(self, record: Record, opened: Opened, accounted: bytes | None) -> tuple[Outcome, Opened]:
+        """Publish once, and note it if Redis has nothing older now; returns what lies there then."""
+        self._refuse_fenced_off(opened)
+        proof = self.redis.proof(record.checkout_id, opened.identity) if self.honours_deletes else ""
+        outcome, there = self.redis.publish(record, opened, self.clock.wall(), accounted=accounted)
+        self._note(record, outcome, opened)
+        if proof and outcome is Outcome.SET:
+            self.notes.proof(record.checkout_id, note_of(record.version, proof))
+        return outcome, there
+
+    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
+        """Publish many, once each, those of one server in one round trip.
+
+        Raises:
+            RedisUnavailable: some of them may or may not be published.
+        """
+        if self.redis.is_cluster:
+            return [self._put_alone(record, opened) for record, opened in some]
+        outcomes: dict[str, Outcome] = {}
+        for identity in {opened.identity for _, opened in some}:
+            group = [(record, opened) for record, opened in some if opened.identity == identity]
+            self._refuse_fenced_off(group[0][1])
+            results = self.redis.publish_all(group, self.clock.wall())
+            for (record, opened), (outcome, _) in zip(group, results, strict=True):
+                self._note(record, outcome, opened)
+                outcomes[record.checkout_id] = outcome
+        return [outcomes[record.checkout_id] for record, _ in some]
+
+    def _put_alone(self, record: Record, opened: Opened) -> Outcome:
+        try:
+            return self._put(record, opened, None)[0]
+        except SessionCorrupt:
+            return Outcome.EXTERNAL
+
+    def _refuse_fenced_off(self, opened: Opened) -> None:
+        if self.lease.is_fenced_off(opened.identity):
+            raise RedisUnavailable("this primary is not the one that the database knows as the latest")
+
+    def _note(self, record: Record, outcome: Outcome, opened: Opened) -> None:
+        if outcome.is_published:
+            self.lease.note_published(record.checkout_id, record.version, opened.identity)
 
     def _newer(self, record: Record, settled: Settled) -> Record | None:
         """The row after something was flushed, to be published with the end that was meant."""
-        row = settled.flushed.record if settled.flushed is not None else self._database.read(record.checkout_id)
+        row = settled.flushed.record if settled.flushed is not None else self.database.read(record.checkout_id)
         return row and msgspec.structs.replace(row, expires_at=max(row.expires_at, record.expires_at))
 
-    def counts(self, flushed: Flushed | None) -> Sequence[Command]:
-        """What the publish of a flushed write is to count: only who committed a transition counts it."""
-        if flushed is None or not flushed.wrote or flushed.record is None or flushed.record.body is None:
-            return ()
-        was = None if flushed.before is None and not flushed.external else flushed.before or b"{}"
-        seen = None if was is None else msgspec.structs.replace(flushed.record, body=was)
-        return self._bookkeeping.commands(seen, decode(flushed.record.body))
-
-    def publish_row(self, checkout_id: str, token: bytes = b"", also: Sequence[Command] = ()) -> Outcome:
-        """Publish what the database has of one session, whoever wrote it.
-
-        ``token`` is our claim to fill its key; ``also`` goes along, for who is the writer.
+    def publish_row(self, checkout_id: str, token: bytes = b"") -> Outcome:
+        """Publish what the database has of one session, whoever wrote it. ``token`` is our claim to fill its key.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: it may or may not be published.
         """
-        identity = self._redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
-        record = self._database.read(checkout_id)
+        identity = self.redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
+        record = self.database.read(checkout_id)
         if record is None:
             return Outcome.MISSING
         # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
-        ends_at = max(record.expires_at, self._clock.wall() + self._touch_after)
+        ends_at = max(record.expires_at, self.clock.wall() + self.touch_after)
         record = msgspec.structs.replace(record, expires_at=ends_at)
-        return self.bring(record, Opened(None, identity, token), also=also)
+        return self.bring(record, Opened(None, identity, token))
 
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
@@ -169,8 +182,8 @@ class Publisher:
             return flushed
         if look.copy is not None and look.copy.kind is Kind.UNREADABLE:
             raise SessionCorrupt(f"not a JSON object: {look.size} bytes")
-        opened = Opened(look.value, self._redis.last_identity(checkout_id), value=look.copy)
-        self._flusher.pending.forget(checkout_id, opened)
+        opened = Opened(look.value, self.redis.last_identity(checkout_id), value=look.copy)
+        self.flusher.pending.forget(checkout_id, opened)
         return None
 
     def settle_seen(self, checkout_id: str, look: Look) -> Flushed | None:
@@ -183,10 +196,10 @@ class Publisher:
         """
         if look.value is None or look.copy is None or not (look.copy.is_external or look.copy.is_dirty):
             return None
-        identity = self._redis.identity(checkout_id)
-        ends_at = None if look.ttl is None else self._clock.wall() + look.ttl
+        identity = self.redis.identity(checkout_id)
+        ends_at = None if look.ttl is None else self.clock.wall() + look.ttl
         opened = Opened(None, identity).now_with(look.value)
-        settled = self._flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
+        settled = self.flusher.settle(checkout_id, opened, ends_at=ends_at, adopt=False)
         self.publish_settled(checkout_id, settled)
         return settled.flushed
 
@@ -194,16 +207,15 @@ class Publisher:
         """Put the row in the place of what was settled; where there is no row, nothing."""
         if settled.accounted is None:
             return False
-        record = self._database.read(checkout_id) if settled.flushed is None else settled.flushed.record
+        record = self.database.read(checkout_id) if settled.flushed is None else settled.flushed.record
         if record is None:
             return self.discard(checkout_id, settled)
-        also = self.counts(settled.flushed)
-        return self.publish(record, settled.opened, accounted=settled.accounted, also=also)
+        return self.publish(record, settled)
 
     def discard(self, checkout_id: str, settled: Settled) -> bool:
         """Take a value out of Redis that the conflict log keeps, and behind which no row stands."""
-        ended = Record(checkout_id, 0, None, 0, self._clock.wall())
-        outcome, _ = self._redis.publish(ended, settled.opened, self._clock.wall(), accounted=settled.accounted)
+        ended = Record(checkout_id, 0, None, 0, self.clock.wall())
+        outcome, _ = self.redis.publish(ended, settled.opened, self.clock.wall(), accounted=settled.accounted)
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
@@ -211,7 +223,7 @@ class Publisher:
 
         Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
         """
-        if self._hand_over.sees_external_writers:
+        if self.lease.sees_external_writers:
             self._make_room()
         for checkout_id in due[:AT_ONCE]:
             try:
@@ -229,26 +241,25 @@ class Publisher:
             _log.debug("dirty sessions stay dirty: %s", error)
 
     def _make_room(self) -> None:
-        moves = IndexMoves(self._redis, self._index)
         try:
-            if moves.is_in_the_way():
-                next(moves.make_room())
+            if self.moves.is_in_the_way():
+                next(self.moves.make_room())
         except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
             _log.info("the index stays where it is: %s", error)
 
     def _flush_some(self) -> None:
-        checkout_ids = self._flusher.pending.some_ids(AT_ONCE)
-        for checkout_id, look in zip(checkout_ids, self._redis.look(checkout_ids), strict=True):
+        checkout_ids = self.flusher.pending.some_ids(AT_ONCE)
+        for checkout_id, look in zip(checkout_ids, self.redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
             except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
-    def give_up(self, checkout_id: str, opened: Opened | None) -> None:
+    def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
         """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""
         if opened is None or not opened.token:
             return
         try:
-            self._redis.release(checkout_id, opened)
+            self.redis.release(checkout_id, opened)
         except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
             _log.debug("a claim ends by itself: %s", error)

@@ -75,7 +75,7 @@ class Totals(msgspec.Struct, frozen=True):
     failed: int
 
 
-class Reign(NamedTuple):
+class Epoch(NamedTuple):
     """A primary, and the shard that it is the primary of (empty where there is but one)."""
 
     shard: str

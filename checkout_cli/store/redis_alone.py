@@ -18,7 +18,8 @@ from checkout_cli.store.protocol.ids import MOST_IDS
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import written
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Opened, RedisTier
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import RedisTier
 from checkout_cli.store.versions import Changes, Versions
 
 ATTEMPTS = 20
@@ -40,7 +41,7 @@ class RedisAlone:
         self._lock = threading.Lock()
 
     def create(
-        self, record: Record, opened: Opened, write_id: str, require: Durability | None, *, questionable: bool
+        self, record: Record, opened: Opened, require: Durability | None, *, questionable: bool
     ) -> Acknowledgement | None:
         """Create a session in Redis; ``None`` where our claim no longer holds, or never did, or its slot is moving.
 
@@ -50,11 +51,11 @@ class RedisAlone:
         Raises:
             DurabilityUnavailable: the caller requires more.
         """
-        _insist(require)
+        insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         if not opened.token:
             return None
         assert record.body is not None  # noqa: S101  (it is no tombstone)
-        value = Value(0, opened.identity or b"-", record.body, (write_id,), questionable=questionable)
+        value = Value(0, opened.identity or b"-", record.body, (record.write_id,), questionable=questionable)
         try:
             return self._write(record, value, opened)
         except SlotMoving:
@@ -78,7 +79,7 @@ class RedisAlone:
             InvalidInput, TransitionRefused: the changes are not allowed.
             WriteConflict: others were faster every time, or too many writes wait for the database.
         """
-        _insist(require)
+        insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         grew_from = None if opened.value is None else opened.value.base
         for _ in range(ATTEMPTS):
             value = opened.value
@@ -127,6 +128,11 @@ class RedisAlone:
         return Acknowledgement(session, Durability.REDIS, published=True)
 
 
-def _insist(require: Durability | None) -> None:
-    if require is not None and not at_least(Durability.REDIS, require):
-        raise DurabilityUnavailable(f"the database is away, and the write must last as long as {require}")
+def insist(require: Durability | None, offered: Durability, refusal: str) -> None:
+    """Refuse what is less durable than its caller requires.
+
+    Raises:
+        DurabilityUnavailable: it is.
+    """
+    if require is not None and not at_least(offered, require):
+        raise DurabilityUnavailable(refusal)

@@ -33,9 +33,10 @@ class Versions:
 
     def __init__(self, settings: Settings, clock: Clock, new_id: Callable[[], str]) -> None:
         """``new_id`` names sessions that come without an id."""
-        self._ttl = int(settings.session_ttl * 1000)
+        self.ttl = int(settings.session_ttl * 1000)
+        """Milliseconds."""
         self._max_age = int(settings.session_max_age * 1000)
-        self.tenth_of_ttl = self._ttl // 10
+        self.tenth_of_ttl = self.ttl // 10
         """Milliseconds by which what is kept of an expiry may be behind."""
         self._clock = clock
         self._new_id = new_id
@@ -95,7 +96,7 @@ class Versions:
 
     def expiry(self, created_at: int) -> int:
         """When a session that is used now expires (ms): the full TTL from now, within the maximum age."""
-        return min(self._clock.wall() + self._ttl, created_at + self._max_age)
+        return min(self._clock.wall() + self.ttl, created_at + self._max_age)
 
     def check_age(self, checkout_id: str, created_at: int | None) -> None:
         """End a session that has reached its maximum age, used or not.

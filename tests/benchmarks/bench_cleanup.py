@@ -95,7 +95,7 @@ def _check(where: Place, report: CleanupReport, *, in_database: bool) -> None:
     assert report.finished, "the clean-up did not finish"
     assert report.removed_from_index == EXPIRED, f"only {report.removed_from_index} entries were removed"
     assert report.removed_from_database == (EXPIRED if in_database else 0), "rows were left"
-    assert where.store.totals().created == report.removed_from_database, "the totals forgot the removed"
+    assert where.store.database.totals().created == report.removed_from_database, "the totals forgot the removed"
 
 
 def _watch(client: redis.Redis) -> None:

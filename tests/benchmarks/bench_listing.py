@@ -26,7 +26,7 @@ def call(where: Place) -> Callable[[int], object]:
     """What the command asks the store for."""
 
     def first_page(_: int) -> None:
-        seen = list(islice(where.store.iterate(), LIMIT))
+        seen = list(islice(where.store.admin.iterate(), LIMIT))
         assert len(seen) == LIMIT, f"only {len(seen)} sessions were seen"
 
     return first_page

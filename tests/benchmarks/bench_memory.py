@@ -22,7 +22,7 @@ from checkout_cli.commands.memory.groups_report import FamiliesReport
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import Family
 from checkout_cli.servers.embedded import HOST
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.benchmarks.harness import Result, duration, once, peak_memory, show
 from tests.support.servers import RedisServer, ValkeyServer
 
@@ -100,7 +100,7 @@ def covered(truth: FamiliesReport, estimate: FamiliesReport) -> Counter[tuple[Fa
 
 def coverage(server: ValkeyServer) -> None:
     """Print in how many of the runs each true value was inside its bounds, and how wide they were."""
-    redis = RedisTier(Settings(redis_host=HOST, redis_port=server.port, timeout=5.0))
+    redis = RedisAdmin(Settings(redis_host=HOST, redis_port=server.port, timeout=5.0))
     truth = measure_families(redis)
     estimates = [sample_families(redis, SAMPLE, random=Random(seed)) for seed in range(RUNS)]
     redis.close()

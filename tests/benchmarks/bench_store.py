@@ -181,7 +181,7 @@ def bench_outage() -> list[Result]:
     with place() as where:
         fields = kilobyte_session()
         ids = [where.store.create(fields).session.checkout_id for _ in range(SESSIONS)]
-        where.store.hand_over.write_down()
+        where.store.notes.write_down()
         where.server.kill()
         now = where.store.clock.wall()
         with bare_database(where) as connection, contextlib.closing(CheckoutStore.open(_as_by_default(where))) as store:

@@ -17,8 +17,8 @@ from checkout_cli.commands.ping.ping import Ping, PingSummary, Stage
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable
 from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.connection import primary_address
-from checkout_cli.store.redis.tier import RedisTier
 from tests.support.certificates import Authority, server_options
 from tests.support.doctoring import finding
 from tests.support.ports import free_port
@@ -129,7 +129,7 @@ def failure_at_sentinel(settings: Settings) -> CheckoutError:
 
 def test_a_server_that_hangs_in_the_handshake_costs_the_store_one_time_out() -> None:
     with socket.create_server((HOST, 0)) as silent:
-        tier = RedisTier(Settings(redis_host=HOST, redis_port=silent.getsockname()[1], redis_tls=True, timeout=0.4))
+        tier = RedisAdmin(Settings(redis_host=HOST, redis_port=silent.getsockname()[1], redis_tls=True, timeout=0.4))
         began = time.monotonic()
         try:
             with pytest.raises(RedisUnavailable, match="did not answer in time"):
@@ -144,7 +144,7 @@ class TestSentinels:
         summary = pinged(guarded.settings())
         assert summary.failure is None
         assert summary.port == guarded.primary
-        tier = RedisTier(guarded.settings())
+        tier = RedisAdmin(guarded.settings())
         try:
             assert tier.ping() < 2
         finally:
@@ -251,7 +251,7 @@ def cluster(guarded: Guarded) -> Iterator[Settings]:
 
 class TestCluster:
     def test_every_node_is_reached_over_tls(self, cluster: Settings) -> None:
-        tier = RedisTier(cluster)
+        tier = RedisAdmin(cluster)
         try:
             assert len(tier.servers()) == 2
             assert tier.ping() < 2
@@ -261,7 +261,7 @@ class TestCluster:
 
     def test_a_wrong_ca_is_told(self, cluster: Settings, guarded: Guarded) -> None:
         wrong = replace(cluster, redis_tls_ca_file=str(guarded.other.path))
-        tier = RedisTier(wrong)
+        tier = RedisAdmin(wrong)
         try:
             with pytest.raises(ConfigurationError, match="is not signed by a CA"):
                 tier.ping()

@@ -15,7 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.servers.machine import Machine
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.doctoring import finding
 from tests.support.in_process import Outcome, run_here
 from tests.support.ports import free_port
@@ -159,7 +159,7 @@ def test_a_cluster_is_reached_over_ipv6(valkey_server: StartServer, settings: Se
     with server.client(socket_timeout=5) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     cluster = replace(settings, redis_host="::1", redis_port=server.port, redis_mode="cluster", timeout=2.0)
-    tier = RedisTier(cluster)
+    tier = RedisAdmin(cluster)
     try:
         assert [one.place for one in tier.servers()] == [f"[::1]:{server.port}"]
         assert tier.ping() < 2

@@ -39,6 +39,7 @@ def test_a_user_is_read_as_the_store_writes_one(store: CheckoutStore) -> None:
     created = store.create({"userId": "user:7:eu", "contactInfo": {"name": "Ada"}}).session
     store.set_payment_status(created.checkout_id, "paid", order_id="O-1")
     store.create({"userId": "user:7:eu"})
+    store.bookkeeping.flush()
     user = Users(store).get("user:7:eu")
     assert user is not None
     assert (user.checkouts_started, user.checkouts_completed, user.checkouts_failed) == (2, 1, 0)

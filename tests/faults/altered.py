@@ -16,8 +16,9 @@ from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis import tier as redis_tier
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import SCRIPTS, Script
-from checkout_cli.store.redis.tier import Opened, RedisTier
+from checkout_cli.store.redis.opened import Opened
 
 
 def let_claims_outlive_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,14 +61,14 @@ def _alter(monkeypatch: pytest.MonkeyPatch, *changes: tuple[bytes, bytes]) -> No
 
 def believe_what_open_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publish that found nothing before the commit, and no claim, has nothing to do."""
-    publish = RedisTier.publish
+    publish = RedisAdmin.publish
 
-    def hasty(redis: RedisTier, record: Record, opened: Opened, *arguments: Any, **options: Any) -> Any:
+    def hasty(redis: RedisAdmin, record: Record, opened: Opened, *arguments: Any, **options: Any) -> Any:
         if opened.raw is None and not opened.token:
             return Outcome.MISSING, opened
         return publish(redis, record, opened, *arguments, **options)
 
-    monkeypatch.setattr(RedisTier, "publish", hasty)
+    monkeypatch.setattr(RedisAdmin, "publish", hasty)
 
 
 def overwrite_external_values(monkeypatch: pytest.MonkeyPatch) -> None:

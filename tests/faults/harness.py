@@ -240,7 +240,7 @@ class Shop:
             for name, told in self.told.items()
             if any(promise.durability is Durability.DATABASE for promise in told.promises)
         }
-        created = auditor.totals().created
+        created = auditor.database.totals().created
         assert len(certain) <= created <= len(self.told), f"{created} created, {len(certain)} for certain"
 
 
@@ -315,8 +315,8 @@ def value_in_redis(store: CheckoutStore, checkout_id: str = ID) -> Value:
 
 def hand_over(store: CheckoutStore) -> None:
     """Look for what Redis and the database lack of each other, as a read with an expired lease does."""
-    store._look_around()
-    store.hand_over.write_down()
+    store.reading.look_around()
+    store.notes.write_down()
 
 
 @contextmanager

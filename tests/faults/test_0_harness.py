@@ -60,7 +60,7 @@ def test_without_the_lease_the_partition_test_fails(
     redis_proxy.refuse()
     shop.update(cut)
     clock.advance(1.01)
-    monkeypatch.setattr(other.hand_over, "doubt", lambda *_: None)
+    monkeypatch.setattr(other.lease, "doubt", lambda *_: None)
     with pytest.raises(AssertionError, match="stale read"):
         shop.get(other)
 
@@ -93,7 +93,7 @@ def test_a_deleted_session_that_is_read_is_noticed(shop: Shop, monkeypatch: pyte
     value = raw(store, ID) or b""
     shop.delete(store)
     put_raw(store, ID, value)
-    monkeypatch.setattr(other.hand_over, "doubt", lambda *_: None)
+    monkeypatch.setattr(other.lease, "doubt", lambda *_: None)
     with pytest.raises(AssertionError, match="deleted session was read"):
         shop.get(other)
 

@@ -268,7 +268,7 @@ def test_without_the_database_redis_alone_acknowledges_and_two_racing_flushers_a
         assert shop.get(store, "session-0002").version == 1
     assert first.flusher.pending.count() == 0
     assert first.flush_log.conflict_count() == 0
-    assert first.totals().created == 2
+    assert first.database.totals().created == 2
 
 
 @pytest.mark.fault("database or both down")
@@ -297,7 +297,7 @@ def test_with_both_down_memory_says_so_and_hands_over_once(
     assert {"mark1", "mark2"} <= set(read.fields)
     assert (read.version, len(store.memory)) == (2, 0)
     assert {"mark1", "mark2"} <= set(shop.get(other).fields)
-    assert other.totals().created == 1
+    assert other.database.totals().created == 1
 
 
 @pytest.mark.fault("database or both down")
@@ -356,7 +356,7 @@ def test_durability_redis_by_choice_reaches_the_database_exactly_once(
     assert read.version == 3
     assert first.flush_log.conflict_count() == 0
     assert first.flusher.pending.count() == 0
-    assert first.totals().created == 1
+    assert first.database.totals().created == 1
 
 
 # Full

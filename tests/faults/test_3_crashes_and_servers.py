@@ -77,8 +77,8 @@ STEPS = [
     ("database.update:after", True),
     ("redis.publish:before", True),
     ("redis.publish:after", True),
-    ("hand_over.note_published:after", True),
-    ("hand_over.write_down:before", True),
+    ("lease.note_published:after", True),
+    ("notes.write_down:before", True),
     ("database.note_published:after", True),
 ]
 
@@ -99,8 +99,8 @@ def test_a_crash_at_any_step_of_an_update_leaves_it_whole_or_undone(
             read = shop.get(store)
             assert ("crashed" in read.fields, read.version) == (committed, 2 if committed else 1)
         assert trusted_again(shop, store)
-    first.hand_over.write_down()
-    second.hand_over.write_down()
+    first.notes.write_down()
+    second.notes.write_down()
     assert first.database.pending(10) == []
 
 
@@ -111,7 +111,7 @@ def test_a_crash_before_the_lazy_note_costs_one_publish_and_then_nothing(
     shop = make_shop(scenario.settings)
     store = shop.process()
     shop.create(store)
-    crash(shop.settings, "hand_over.write_down:before", "update")
+    crash(shop.settings, "notes.write_down:before", "update")
     published = count_calls(store.redis, "publish", monkeypatch)
     for _ in range(6):
         clock.advance(GRACE)
@@ -135,7 +135,7 @@ def test_a_crash_in_a_flush_flushes_once(
     crash(shop.settings, step, "get")
     assert (shop.get(store).version, store.flush_log.conflict_count(), store.flusher.pending.count()) == (1, 0, 0)
     assert not value_in_redis(store).is_dirty, "a flush leaves a clean copy"
-    assert store.totals().created == 1
+    assert store.database.totals().created == 1
 
 
 # Values that are no sessions
@@ -175,7 +175,7 @@ def test_a_broken_value_is_replaced_by_the_database_and_its_bytes_are_kept(
     shop.create(store, "session-0002")
     value = broken(kind, raw(store, ID) or b"")
     put_raw(store, ID, value)
-    listed = {sighting.checkout_id: sighting.detail for sighting in store.iterate()}
+    listed = {sighting.checkout_id: sighting.detail for sighting in store.admin.iterate()}
     assert set(listed) == {ID, "session-0002"}
     assert (listed[ID], listed["session-0002"]) == ("corrupt in Redis", "")
     with caplog.at_level(logging.WARNING, "checkout_cli.store"):
@@ -235,7 +235,7 @@ def test_an_oversized_value_hurts_its_own_session_only(scenario: Scenario, make_
     shop.create(store)
     shop.create(store, "session-0002")
     put_raw(store, ID, OVERSIZED)
-    assert {sighting.checkout_id: sighting.detail for sighting in store.iterate()}[ID] == "too large in Redis"
+    assert {sighting.checkout_id: sighting.detail for sighting in store.admin.iterate()}[ID] == "too large in Redis"
     assert shop.get(store).tier is TierName.DATABASE
     assert shop.update(store).published is False
     assert shop.get(store).version == 2
@@ -258,7 +258,7 @@ def test_a_key_of_another_type_is_left_alone_and_the_database_serves(
     done = shop.update(store)
     assert (done.published, done.session.version) == (False, 2)
     assert store.redis.ask(("TYPE", key_of(ID))) == b"list"
-    assert [sighting.detail for sighting in store.iterate()] == ["wrong type in Redis"]
+    assert [sighting.detail for sighting in store.admin.iterate()] == ["wrong type in Redis"]
     clock.advance(GRACE)
     shop.get(store)
     store.redis.ask(("DEL", key_of(ID)))
@@ -277,7 +277,7 @@ def test_a_broken_value_that_no_row_stands_behind_is_kept_and_told(
     with pytest.raises(SessionCorrupt):
         store.get(ID)
     assert raw(store, ID) == b"\x00\x01"
-    assert [str(sighting.problem) for sighting in store.iterate()] == ["corrupt"]
+    assert [str(sighting.problem) for sighting in store.admin.iterate()] == ["corrupt"]
 
 
 # What Redis refuses

@@ -89,7 +89,7 @@ def test_a_writer_that_stalls_between_its_commit_and_its_publish_brings_back_not
     writing = background(shop.update, stalled)
     checkpoint.wait()
     getattr(shop, meanwhile)(other)
-    other.hand_over.write_down()  # published, and noted as such: nothing is pending that would make readers careful
+    other.notes.write_down()  # published, and noted as such: nothing is pending that would make readers careful
     lose(own_scenario.redis, loss)
     clock.advance(6)
     checkpoint.release()
@@ -119,12 +119,12 @@ def test_a_filler_that_stalls_with_an_old_row_brings_back_nothing(
     shop.create(other)
     take_snapshot(own_scenario.redis)
     evict(other, ID)
-    stalled.hand_over.renew()
+    stalled.lease.renew()
     checkpoint = Checkpoint(stalled.redis, "publish")
     reading = background(stalled.get, ID)  # it began before the write, so it may return what was before
     checkpoint.wait()
     getattr(shop, meanwhile)(other)
-    other.hand_over.write_down()  # published, and noted as such: nothing is pending that would make readers careful
+    other.notes.write_down()  # published, and noted as such: nothing is pending that would make readers careful
     lose(own_scenario.redis, loss)
     clock.advance(6)
     checkpoint.release()
@@ -153,7 +153,7 @@ def with_late_filler(
         shop = make_shop(scenario.settings)
         writer, filler, other = shop.process(), shop.process(), shop.process()
         shop.create(writer)
-        commit = Checkpoint(writer.database, "bury" if "deletion" in how else "update")
+        commit = Checkpoint(writer.database, "delete" if "deletion" in how else "update")
         writing = background(shop.delete if "deletion" in how else shop.update, writer)
         commit.wait()  # it has opened the session, which lies there still
         evict(other, ID)
@@ -169,7 +169,7 @@ def with_late_filler(
         filling.release()
         outcome(reading)
         for store in (other, writer):
-            store.hand_over.write_down()
+            store.notes.write_down()
         assert other.database.pending(10) == [], "something is pending that makes readers careful"
         clock.advance(1.01)
         return shop, other
@@ -201,7 +201,7 @@ def test_if_a_claim_outlived_a_publish_its_filler_would_bring_the_old_row_back(
     shop, other = with_late_filler(how)
     assert value_in_redis(other).base == 1, "filled by who held the claim"
     reader = shop.process()
-    reader.hand_over.renew()
+    reader.lease.renew()
     with pytest.raises(AssertionError, match="a deleted session was read" if "deletion" in how else "a stale read"):
         shop.get(reader)
     evict(other, ID)
@@ -229,7 +229,7 @@ def with_early_writer(
         assert value_in_redis(other).base == 1, "the claim was the filler's, and so was the key"
         publish.release()
         assert outcome(writing).published is True
-        writer.hand_over.write_down()
+        writer.notes.write_down()
         return shop, other
 
     return play
@@ -251,7 +251,7 @@ def test_if_nothing_found_before_the_commit_were_believed_afterwards_what_was_fi
 ) -> None:
     believe_what_open_found(monkeypatch)
     shop, other = with_early_writer()
-    other.hand_over.renew()
+    other.lease.renew()
     with pytest.raises(AssertionError, match="a stale read from redis: it lacks"):
         shop.get(other)
     evict(other, ID)
@@ -271,7 +271,7 @@ def with_late_writer(
         writing = background(shop.update, late)
         checkpoint.wait()
         assert shop.update(newer).published is True
-        newer.hand_over.write_down()
+        newer.notes.write_down()
         checkpoint.release()
         assert outcome(writing).published is True, "something newer is published"
         return shop, newer
@@ -326,7 +326,7 @@ def test_what_lay_there_before_the_row_was_read_is_looked_at_again(
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: str,
 ) -> None:
-    monkeypatch.setattr("checkout_cli.store.hand_over.MOST_PENDING", -1)  # nobody has a lease
+    monkeypatch.setattr("checkout_cli.store.lease.MOST_PENDING", -1)  # nobody has a lease
     shop = make_shop(scenario.settings)
     reader, other = shop.process(), shop.process()
     shop.create(other)
@@ -736,9 +736,9 @@ def created_unasked(
     else:
         assert shop.update(other).published is True
         evict(other, ID)
-    other.hand_over.write_down()
+    other.notes.write_down()
     reader = shop.process()
-    reader.hand_over.renew()
+    reader.lease.renew()
     postgres.proxy.refuse()
     done = cut.create({"theirs": 1}, checkout_id=ID)
     assert (done.durability, done.session.verified) == (Durability.REDIS, False)
@@ -951,14 +951,14 @@ def test_totals_are_exact_after_refills_republishes_late_publishes_and_lost_redi
         for number in range(6):
             shop.get(second, f"session-{number:04}")
         shop.update(second, "session-0000", {"paymentStatus": "paid"})
-        totals = second.totals()
+        totals = second.database.totals()
         assert (totals.created, totals.completed, totals.failed) == expected
     own_scenario.redis.kill()
     shop.update(second, "session-0005", {"paymentStatus": "paid"})
     own_scenario.redis.start()
     clock.advance(6)
     shop.get(first, "session-0005")
-    totals = first.totals()
+    totals = first.database.totals()
     assert (totals.created, totals.completed, totals.failed) == (6, 5, 1)
 
 
@@ -980,7 +980,7 @@ def test_totals_count_a_write_that_was_flushed_by_two_processes_once(
     postgres.proxy.restore()
     clock.advance(6)
     shop.get(cut)
-    totals = flusher.totals()
+    totals = flusher.database.totals()
     assert (totals.created, totals.completed, totals.failed) == (1, 1, 0)
 
 

@@ -10,9 +10,9 @@ import sqlalchemy
 from checkout_cli.config.settings import Settings
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.tier import DatabaseTier
-from checkout_cli.store.hand_over import HandOver
-from checkout_cli.store.records import Reign
+from checkout_cli.store.database.admin import DatabaseAdmin
+from checkout_cli.store.lease import Lease
+from checkout_cli.store.records import Epoch
 from tests.faults.harness import ID, Shop, part, trusted_again
 from tests.support.sentinel import Replicated
 from tests.support.stores import ManualClock, wait_until
@@ -62,13 +62,13 @@ def test_without_the_fence_the_new_primary_is_read_stale(
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    noted = DatabaseTier.note_published
+    noted = DatabaseAdmin.note_published
 
-    def whichever_reign(tier: DatabaseTier, versions: Mapping[str, int], _: Reign | None = None) -> None:
+    def whichever_epoch(tier: DatabaseAdmin, versions: Mapping[str, int], _: Epoch | None = None) -> None:
         noted(tier, versions)
 
-    monkeypatch.setattr(HandOver, "is_fenced_off", lambda *_: False)
-    monkeypatch.setattr(DatabaseTier, "note_published", whichever_reign)
+    monkeypatch.setattr(Lease, "is_fenced_off", lambda *_: False)
+    monkeypatch.setattr(DatabaseAdmin, "note_published", whichever_epoch)
     shop = Shop(settings_behind_sentinel, clock)
     shop.process().database.create_schema()
     try:
@@ -103,9 +103,9 @@ def test_a_shop_that_goes_on_during_a_failover_is_never_stale_and_soon_published
     assert trusted_again(shop, reader)
     assert replicated.primary_port() == replicated.second.port
     with writer.database.transaction() as connection:
-        reigns = (
+        epochs = (
             connection.execute(sqlalchemy.text("SELECT stamp FROM checkoutctl_reigns ORDER BY number")).scalars().all()
         )
-    assert len(set(reigns)) == len(reigns) >= 2
+    assert len(set(epochs)) == len(epochs) >= 2
     with replicated.second.client() as client:
-        assert reigns[-1].startswith(client.info("server")["run_id"])
+        assert epochs[-1].startswith(client.info("server")["run_id"])

@@ -63,9 +63,9 @@ def everyday_life(cluster: Cluster, sqlite_url: str, make_shop: Callable[..., Sh
     for name in MANY:
         assert shop.update(second, name).published
         assert trusted_again(shop, first, name)
-    assert {sighting.checkout_id for sighting in first.iterate()} == set(MANY)
-    assert first.count().number == len(MANY)
-    assert first.matching("session-002", 20) == MANY[20:]
+    assert {sighting.checkout_id for sighting in first.admin.iterate()} == set(MANY)
+    assert first.admin.count().number == len(MANY)
+    assert first.admin.matching("session-002", 20) == MANY[20:]
     shop.delete(second, MANY[0])
     shop.gone(first, MANY[0])
 
@@ -99,7 +99,7 @@ def test_an_older_programs_set_is_kept_in_a_cluster_and_adopted_when_it_is_retir
         store.redis.ask(("SET", session_key(name), b'{"items":[]}', "PX", 60_000))
     assert shop.create(store).published
     names = {ID, "foreign-0001", "foreign-0002"}
-    assert {sighting.checkout_id for sighting in store.iterate()} == names
+    assert {sighting.checkout_id for sighting in store.admin.iterate()} == names
     assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
     other = shop.process()
     assert other.redis.index_place.find().place is Place.BESIDE_SET
@@ -110,7 +110,7 @@ def test_an_older_programs_set_is_kept_in_a_cluster_and_adopted_when_it_is_retir
     assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == {*names, "session-later"}
     shop.delete(other, "session-later")
     assert {member.decode() for member in store.redis.ask(("SMEMBERS", INDEX))} == names
-    assert {sighting.checkout_id for sighting in store.iterate()} == names
+    assert {sighting.checkout_id for sighting in store.admin.iterate()} == names
 
 
 # Without the database
@@ -464,7 +464,7 @@ def test_a_slot_that_comes_back_in_the_middle_of_a_write_leaves_nothing_old_to_b
         with monkeypatch.context() as patch:
             patch.setattr(writer.database, "update", there_and_back)
             shop.update(writer)
-        writer.hand_over.write_down()
+        writer.notes.write_down()
         clock.advance(1.1)
         assert shop.get(reader).version == 2
     finally:
@@ -543,7 +543,7 @@ def test_a_dead_primary_is_missed_for_its_own_sessions_only(
     for _ in range(3):
         clock.advance(1.1)
         assert trusted_again(shop, first, kept[0]), "the others' leases go on"
-    assert {sighting.checkout_id for sighting in first.iterate()} == set(MANY)
+    assert {sighting.checkout_id for sighting in first.admin.iterate()} == set(MANY)
     assert first.redis.missing_servers() == [f"127.0.0.1:{victim.port}"]
     victim.start()
     wait_until(lambda: own_cluster.is_up(victim), 15)
@@ -608,8 +608,8 @@ def test_without_the_server_of_the_index_or_of_the_pending_ids_sessions_are_read
     for name in MANY:
         shop.get(store, name)
         assert shop.update(store, name).published is (name in kept)
-    assert {sighting.checkout_id for sighting in store.iterate()} == set(MANY)
-    assert store.count().number == len(MANY)
+    assert {sighting.checkout_id for sighting in store.admin.iterate()} == set(MANY)
+    assert store.admin.count().number == len(MANY)
 
 
 @pytest.mark.fault("failover")
@@ -651,7 +651,7 @@ def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at
     shop.process().database.create_schema()
     left, moved = shop.process(), shop.process()
     if not fenced:
-        monkeypatch.setattr(type(left.hand_over), "is_fenced_off", lambda *_: False)
+        monkeypatch.setattr(type(left.lease), "is_fenced_off", lambda *_: False)
     try:
         old = own_cluster.owner(session_key(ID))
         new = own_cluster.add_replica(old)  # first: with it, the primary takes another identity
@@ -664,7 +664,7 @@ def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at
         clock.advance(6)
         keep_on(moved, new)
         shop.update(moved)
-        moved.hand_over.write_down()
+        moved.notes.write_down()
         assert moved.database.pending(10) == [], "the row tells of it, with a fence or without"
         clock.advance(1.01)
         if fenced:

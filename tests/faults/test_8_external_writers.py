@@ -14,7 +14,7 @@ import pytest
 from checkout_cli.errors import DatabaseUnavailable, SessionNotFound
 from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.hand_over import LONGEST_WRITE
+from checkout_cli.store.lease import LONGEST_WRITE
 from tests.faults.altered import forget_what_was_flushed, overwrite_external_values, trust_what_was_taken_in
 from tests.faults.conftest import Scenario
 from tests.faults.crashing import crash
@@ -61,7 +61,7 @@ def settles(shop: Shop, clock: ManualClock, *stores: CheckoutStore) -> None:
             assert (read.version, set(read.fields)) == (row_of(store)[0], set(row_of(store)[1]))
     assert all(trusted_again(shop, store) for store in stores)
     assert stores[0].flusher.pending.count() == 0
-    stores[0].hand_over.write_down()
+    stores[0].notes.write_down()
 
 
 # During an update
@@ -304,7 +304,7 @@ def test_a_write_during_our_deletion_of_what_has_no_row_is_kept(
     assert (mark in (conflict.fields or {}), conflict.found_body) == (True, None)
     assert raw(other, ID) is None
     shop.gone(other)
-    assert other.totals().created == 0, "it never was a session of ours"
+    assert other.database.totals().created == 0, "it never was a session of ours"
     shop.told.clear()
 
 

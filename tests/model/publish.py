@@ -1,4 +1,4 @@
-"""How a row gets into Redis: ``RedisTier.publish``, ``HandOver.publish`` and its notes, ``Publisher.bring``."""
+"""How a row gets into Redis: ``RedisTier.publish``, ``Publisher.bring`` and what it notes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Publishing(Steps):
         return self._outcome(state, number, move) if isinstance(move, Outcome) else state
 
     def _outcome(self, state: State, number: int, outcome: Outcome) -> State:
-        """``HandOver._note_outcome``, and what ``Publisher.bring`` makes of it."""
+        """``Publisher._note``, and what ``Publisher.bring`` makes of it."""
         call = state.threads[number].call
         if self.decisions.is_published(outcome):
             return self._note(state, number) if self._alone(state, number) else self._go(state, number, "note")
@@ -128,7 +128,7 @@ class Publishing(Steps):
         yield f"notes {call.publication.row.version}", self._note(state, number)
 
     def _note(self, state: State, number: int) -> State:
-        """``HandOver.note_published``."""
+        """``Lease.note_published``."""
         thread = state.threads[number]
         publication, there, process = thread.call.publication, thread.call.there, state.processes[thread.process]
         assert publication is not None

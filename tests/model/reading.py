@@ -1,6 +1,6 @@
 """How a call begins: the look for pending rows, *open*, and whether what was found is trusted.
 
-``CheckoutStore.get``, ``_open`` and ``_look_around``, ``HandOver.renew``, ``before`` and ``doubt``, ``RedisTier.open``.
+``Reading.open`` and ``look_around``, ``Lease.renew``, ``before`` and ``doubt``, ``RedisTier.open``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Reading(Steps):
     def _first_step(kind: str) -> str:
         return {"handover": "identity", "flush": "pick"}.get(kind, "open")
 
-    # HandOver.renew
+    # Lease.renew
 
     def _at_write_down(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         process = state.processes[thread.process]
@@ -175,7 +175,7 @@ class Reading(Steps):
             yield from self._run(self._go(state, number, "settle", then="opened", settles=0), number)
 
     def _is_trusted(self, state: State, thread: Thread, call: Call) -> bool:
-        """``HandOver.doubt``: by what was known before Redis was asked, and by what is known now."""
+        """``Lease.doubt``: by what was known before Redis was asked, and by what is known now."""
         opened, process, guards = call.opened, state.processes[thread.process], self.guards
         if opened is None or opened.value is None:
             return False
@@ -213,7 +213,7 @@ class Reading(Steps):
         there = make_opened(self._server(state, thread).identity, None)
         yield "begins to hand over", self._go(state, number, "row", there=there)
 
-    # DatabaseTier.read
+    # DatabaseAdmin.read
 
     def _at_row(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         """What the database has: to be published, or to be written upon."""
@@ -257,7 +257,7 @@ class Reading(Steps):
             yield "finds no database", self._give_up(state, number, thread)
 
     def _give_up(self, state: State, number: int, thread: Thread) -> State:
-        """``Publisher.give_up``: our claim, if we have one, is taken back first; then the call ends."""
+        """``Publisher.release_claim``: our claim, if we have one, is taken back first; then the call ends."""
         call = state.threads[number].call
         if call.opened is not None and call.opened.token:
             return self._go(state, number, "release")

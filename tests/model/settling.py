@@ -161,7 +161,7 @@ class Settling(Steps):
         return ""
 
     def _distrusts(self, state: State, thread: Thread, row: Row) -> State:
-        """``HandOver.note_unpublished``."""
+        """``Lease.note_unpublished``."""
         known = state.processes[thread.process].unpublished
         if not self.guards.own_distrust:
             return state

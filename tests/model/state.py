@@ -13,7 +13,7 @@ from checkout_cli.store.protocol.publishing import Found, Publication
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.trust import Distrust
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value, digest_of
-from checkout_cli.store.redis.tier import Opened
+from checkout_cli.store.redis.opened import Opened
 from tests.model.letters import letters, mask
 
 

@@ -104,7 +104,7 @@ class Steps:
         return self._server(state, thread).identity == opened.identity or not self.guards.bound
 
     def _fenced_off(self, state: State, thread: Thread, identity: bytes | None) -> bool:
-        """``HandOver.is_fenced_off``."""
+        """``Lease.is_fenced_off``."""
         return self.fenced and identity != state.processes[thread.process].epoch
 
     def _sent(self, state: State, thread: Thread, script: Replacement) -> tuple[State, Reply]:

@@ -1,6 +1,6 @@
 """How writes are committed and acknowledged: by the database, or by Redis alone.
 
-``CheckoutStore.update``, ``create``, ``delete``, ``restore``; ``DatabaseTier``, ``RedisAlone``, ``ExpiryField.move``.
+``CheckoutStore.update``, ``create``, ``delete``, ``restore``; ``DatabaseAdmin``, ``RedisAlone``, ``ExpiryField.move``.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Writing(Steps):
         return self._publish(state, number, row, then="end")
 
     def _at_asked(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
-        """``DatabaseTier._settled``: does the row have our write id?"""
+        """``DatabaseAdmin._settled``: does the row have our write id?"""
         row, following = state.database.row, call.seen
         assert following is not None
         if not self.guards.write_id_settles and not self._cut(state, thread):

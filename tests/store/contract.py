@@ -137,11 +137,11 @@ class StoreContract:
             with pytest.raises(SessionNotFound):
                 store.get(impossible)
         with pytest.raises(CheckoutError):
-            store.peek(ID)
+            store.admin.inspect(ID)
 
     def test_peeking_sees_what_getting_sees(self, store: CheckoutStore) -> None:
         store.create(UNKNOWN_FIELDS, checkout_id=ID)
-        sighting = store.peek(ID)
+        sighting = store.admin.inspect(ID)
         assert sighting.session is not None
         assert sighting.session.fields == store.get(ID).fields
         assert sighting.session.version == self.version(1)
@@ -229,11 +229,11 @@ class StoreContract:
         store.delete(ID)
         self.check_missing(store, ID)
         with pytest.raises(CheckoutError):
-            store.peek(ID)
+            store.admin.inspect(ID)
         with pytest.raises(CheckoutError):
             store.update(ID, {"a": 1})
         if self.lists_anything:
-            assert list(store.iterate()) == []
+            assert list(store.admin.iterate()) == []
         if self.remembers_the_dead:
             with pytest.raises(SessionDeleted):
                 store.create({}, checkout_id=ID)
@@ -274,10 +274,10 @@ class StoreContract:
         store.create({}, checkout_id=ID)
         for _ in range(2):
             self.pass_time(store, clock, 800)
-            store.peek(ID)
+            store.admin.inspect(ID)
             if self.lists_anything:
-                assert len(list(store.iterate())) == 1
-                assert store.count().number == 1
+                assert len(list(store.admin.iterate())) == 1
+                assert store.admin.count().number == 1
         self.pass_time(store, clock, 300)
         self.check_missing(store, ID)
 
@@ -305,18 +305,18 @@ class StoreContract:
             clock.advance(0.01)
             store.create({}, checkout_id=name)
         if self.lists_anything:
-            assert [sighting.checkout_id for sighting in store.iterate()] == names[::-1]
-            assert store.count().number == 7
-            assert store.count().exact
+            assert [sighting.checkout_id for sighting in store.admin.iterate()] == names[::-1]
+            assert store.admin.count().number == 7
+            assert store.admin.count().exact
 
     def test_ids_are_found_by_their_beginning(self, store: CheckoutStore) -> None:
         for name in ("abcd-0001", "abcd-0002", "abc*-0003".replace("*", "_")):
             store.create({}, checkout_id=name)
         if self.lists_anything:
-            assert store.matching("abcd-", limit=10) == ["abcd-0001", "abcd-0002"]
-            assert store.matching("abcd-0002") == ["abcd-0002"]
-            assert store.matching("abc_", limit=10) == ["abc_-0003"]
-            assert store.matching("abcd%", limit=10) == [] if self.write_tier is TierName.REDIS else True
+            assert store.admin.matching("abcd-", limit=10) == ["abcd-0001", "abcd-0002"]
+            assert store.admin.matching("abcd-0002") == ["abcd-0002"]
+            assert store.admin.matching("abc_", limit=10) == ["abc_-0003"]
+            assert store.admin.matching("abcd%", limit=10) == [] if self.write_tier is TierName.REDIS else True
 
     def test_totals_count_each_session_once(self, store: CheckoutStore) -> None:
         for name in ("session-1", "session-2", "session-3"):
@@ -327,7 +327,7 @@ class StoreContract:
         self.check_totals(store)
 
     def check_totals(self, store: CheckoutStore) -> None:
-        totals = store.totals()
+        totals = store.database.totals()
         assert (totals.created, totals.completed, totals.failed) == (3, 1, 1)
 
     def test_a_session_says_which_tier_it_came_from(self, store: CheckoutStore) -> None:

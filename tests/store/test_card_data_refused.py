@@ -14,14 +14,14 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CardDataRefused, InvalidInput
 from checkout_cli.keys import session_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.stores import ID, make_store
 
 CARD = "4111 1111-1111 1111"
 DIGITS = "4111111111111111"
 
 
-def everything_in(redis: RedisTier) -> bytes:
+def everything_in(redis: RedisAdmin) -> bytes:
     """All values of all keys, and the keys, as Redis has them."""
     parts = []
     for key in redis.ask(("KEYS", "*")):
@@ -36,7 +36,7 @@ def test_a_session_with_card_data_is_not_created(store: CheckoutStore) -> None:
     with pytest.raises(CardDataRefused) as caught:
         store.create({}, checkout_id=DIGITS)
     assert caught.value.path == "checkoutId"
-    assert store.count().number == 0
+    assert store.admin.count().number == 0
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ def test_it_is_no_session_that_was_created_here(store: CheckoutStore, valkey: Va
     with valkey.client() as client:
         client.set(session_key(ID), VALUE, ex=1000)
     store.delete(ID)
-    assert store.totals().created == 0
+    assert store.database.totals().created == 0
     store.database.purge_tombstones(store.clock.wall() + 1, 10)
-    assert store.totals().created == 0
+    assert store.database.totals().created == 0
 
 
 def test_who_adopts_it_meanwhile_loses_it_too(
@@ -44,7 +44,7 @@ def test_who_adopts_it_meanwhile_loses_it_too(
 ) -> None:
     with valkey.client() as client:
         client.set(session_key(ID), VALUE, ex=1000)
-    entomb = store.database.entomb
+    entomb = store.database.insert_tombstone
 
     def adopted_first(checkout_id: str, *, now: int, write_id: str) -> bool:
         monkeypatch.undo()
@@ -52,7 +52,7 @@ def test_who_adopts_it_meanwhile_loses_it_too(
             assert other.update(ID, {"notes": "adopted"}).session.version == 2
         return entomb(checkout_id, now=now, write_id=write_id)
 
-    monkeypatch.setattr(store.database, "entomb", adopted_first)
+    monkeypatch.setattr(store.database, "insert_tombstone", adopted_first)
     store.delete(ID)
     with CheckoutStore.open(settings) as other, pytest.raises(SessionDeleted):
         other.get(ID)
@@ -73,7 +73,7 @@ def shop(settings: Settings, server: ValkeyServer, another: Callable[..., Checko
     made = another(replace(settings, redis_port=server.port, external_deletes="honour"))
     made.database.create_schema()
     made.create({"notes": "ours"}, checkout_id=ID)
-    made.hand_over.write_down()
+    made.notes.write_down()
     return made
 
 
@@ -102,7 +102,7 @@ def test_a_write_that_finds_it_deleted_is_refused(shop: CheckoutStore) -> None:
 def test_an_external_write_and_then_its_deletion_is_the_deletion_of_what_was_taken_in(shop: CheckoutStore) -> None:
     external_write(shop, {"paymentStatus": "paid"}, ID)
     assert shop.get(ID).version == 2
-    shop.hand_over.write_down()
+    shop.notes.write_down()
     evict(shop, ID)
     with pytest.raises(SessionDeleted):
         shop.get(ID)
@@ -113,7 +113,7 @@ def test_an_external_write_and_then_its_deletion_is_the_deletion_of_what_was_tak
 
 def nothing_was_chosen(shop: CheckoutStore, server: ValkeyServer, clock: ManualClock) -> None:
     evict(shop, ID)
-    shop.hand_over.honours_deletes = False
+    shop.publisher.honours_deletes = False
 
 
 def a_flush(shop: CheckoutStore, server: ValkeyServer, clock: ManualClock) -> None:
@@ -208,6 +208,6 @@ def test_a_missing_key_is_filled_and_counted_while_external_writers_are_there(
     store.get("session-0001")
     evict(store, "session-0000")
     assert store.get("session-0000").version == 1
-    store.hand_over.write_down()
+    store.notes.write_down()
     writes = store.external.writes()
     assert (writes.refilled, writes.deleted) == (1, 0)

@@ -90,7 +90,7 @@ def test_where_there_is_no_row_they_stay_and_are_named(store: CheckoutStore, val
     for call in (lambda: store.get(ID), lambda: store.update(ID, {"a": 1})):
         with pytest.raises(SessionCorrupt):
             call()
-    assert store.peek(ID).problem is Problem.CORRUPT
+    assert store.admin.inspect(ID).problem is Problem.CORRUPT
     assert raw(store, ID) == value
     assert conflicts(store) == []
 
@@ -130,7 +130,7 @@ def test_a_session_of_a_megabyte_is_taken_in_whole(ours: CheckoutStore) -> None:
 def test_a_larger_one_is_left_where_it_is_and_the_database_serves(ours: CheckoutStore) -> None:
     value = external_write(ours, {"large": "x" * 1_100_000})
     assert ours.get(ID).fields["notes"] == "ours"
-    assert ours.peek(ID).session is not None
+    assert ours.admin.inspect(ID).session is not None
     assert ours.update(ID, {"notes": "more"}).published is False
     assert ours.get(ID).fields["notes"] == "more"
     assert raw(ours, ID) == value

@@ -78,10 +78,10 @@ def test_a_session_of_another_program_is_read_and_seen_as_it_is(store: CheckoutS
     session = store.get(ID)
     assert (session.version, session.tier, session.external) == (0, TierName.REDIS, True)
     assert session.fields == json.loads(foreign_session(clock))
-    sighting = store.peek(ID)
+    sighting = store.admin.inspect(ID)
     assert sighting.session is not None
     assert sighting.session.fields == session.fields
-    assert [seen.checkout_id for seen in store.iterate()] == [ID]
+    assert [seen.checkout_id for seen in store.admin.iterate()] == [ID]
     assert raw(store, ID) == foreign_session(clock)
     assert store.database.read(ID) is None
 
@@ -148,7 +148,7 @@ def test_an_id_that_we_would_not_accept_is_read_never_written_and_deleted_by_its
     for checkout_id in ("odd:id *", "\udcff\udcfe", "a\nb"):
         store.redis.ask(("SET", b"checkout:session:" + checkout_id.encode("utf-8", "surrogateescape"), b'{"a":1}'))
         assert store.get(checkout_id).fields == {"a": 1}
-        assert store.peek(checkout_id).session is not None
+        assert store.admin.inspect(checkout_id).session is not None
         with pytest.raises(InvalidInput):
             store.update(checkout_id, {"b": 1})
         store.delete(checkout_id)
@@ -431,21 +431,21 @@ def test_a_write_just_before_our_deletion_is_flushed_first(store: CheckoutStore)
     external_write(store, PAID)
     store.delete(ID)
     assert (row_of(store).version, row_of(store).body, raw(store, ID)) == (3, None, None)
-    assert store.totals().completed == 1
+    assert store.database.totals().completed == 1
 
 
 def test_a_write_just_after_our_deletion_is_in_the_conflict_log(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({}, checkout_id=ID)
-    bury = store.database.bury
+    bury = store.database.delete
 
     def bury_and_be_overtaken(*arguments: Any, **options: Any) -> bool:
         done = bury(*arguments, **options)
         external_write(store, PAID)
         return done
 
-    monkeypatch.setattr(store.database, "bury", bury_and_be_overtaken)
+    monkeypatch.setattr(store.database, "delete", bury_and_be_overtaken)
     store.delete(ID)
     assert (row_of(store).body, raw(store, ID)) == (None, None)
     (conflict,) = conflicts(store)
@@ -599,7 +599,7 @@ def test_a_look_shows_what_a_flush_will_make_of_it_and_writes_nothing(store: Che
     store.create({}, checkout_id=ID)
     written = external_write(store, PAID, header=header)
     before = row_of(store)
-    sightings = [store.peek(ID), *store.iterate(), *store.sightings([ID])]
+    sightings = [store.admin.inspect(ID), *store.admin.iterate(), *store.admin.inspect_all([ID])]
     seen = [(each.session.version, each.session.status, each.session.external) for each in sightings if each.session]
     assert seen == [(2, "paid", True)] * 3
     assert (raw(store, ID), row_of(store), store.external.writes().taken_in) == (written, before, 0)
@@ -609,7 +609,7 @@ def test_a_look_shows_what_a_flush_will_make_of_it_and_writes_nothing(store: Che
 def test_a_look_at_a_write_that_will_be_a_conflict_shows_the_row(store: CheckoutStore) -> None:
     store.create({"notes": "ours"}, checkout_id=ID)
     external_write(store, {"notes": "theirs"}, header=False)
-    for sighting in (store.peek(ID), *store.iterate()):
+    for sighting in (store.admin.inspect(ID), *store.admin.iterate()):
         assert sighting.session is not None
         assert (sighting.tier, sighting.session.fields["notes"]) == (TierName.DATABASE, "ours")
     assert conflicts(store) == []
@@ -618,7 +618,7 @@ def test_a_look_at_a_write_that_will_be_a_conflict_shows_the_row(store: Checkout
 def test_a_look_at_a_refused_payment_shows_the_rows(store: CheckoutStore) -> None:
     store.create(PAID, checkout_id=ID)
     external_write(store, {"paymentStatus": "pending", "notes": "theirs"})
-    session = store.peek(ID).session
+    session = store.admin.inspect(ID).session
     assert session is not None
     assert (session.status, session.fields["notes"]) == ("paid", "theirs")
 

@@ -15,7 +15,7 @@ from checkout_cli.errors import (
     SessionDeleted,
 )
 from checkout_cli.session import Durability, TierName
-from checkout_cli.store import hand_over, publisher
+from checkout_cli.store import lease, publisher
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
 from tests.support.stores import (
@@ -50,7 +50,7 @@ def test_a_process_sees_its_own_write_though_it_could_not_be_published(
     with monkeypatch.context() as patch:
         patch.setattr(store.redis, "publish", redis_away)
         assert store.get(ID).fields["n"] == 2
-        patch.setattr(store.hand_over, "void", lambda _: None)
+        patch.setattr(store.lease, "invalidate", lambda _: None)
         assert store.get(ID).fields["n"] == 2
     assert store.get(ID).fields["n"] == 2
     assert trusted(store) is not None
@@ -60,7 +60,7 @@ def test_others_see_an_unpublished_write_when_their_lease_has_run_out(
     store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     other = another()
     assert trusted(other) is None or other.get(ID).fields["n"] == 1
     pending_write(store, monkeypatch, 2)
@@ -73,7 +73,7 @@ def test_a_lease_counts_from_the_start_of_the_look(
     store: CheckoutStore, another: Callable[..., CheckoutStore], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     other = another()
     look = other.database.look
 
@@ -93,7 +93,7 @@ def test_a_young_pending_row_is_distrusted_and_left_to_its_writer(
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
     store.create({}, checkout_id="session-0002")
-    store.hand_over.write_down()
+    store.notes.write_down()
     pending_write(store, monkeypatch, 2)
     other = another()
     other.get("session-0002")
@@ -108,7 +108,7 @@ def test_an_older_pending_row_is_handed_over_by_whoever_finds_it(
 ) -> None:
     store.create({"n": 1}, checkout_id=ID)
     store.create({}, checkout_id="session-0002")
-    store.hand_over.write_down()
+    store.notes.write_down()
     pending_write(store, monkeypatch, 2)
     clock.advance(3)
     other = another()
@@ -117,7 +117,7 @@ def test_an_older_pending_row_is_handed_over_by_whoever_finds_it(
     assert copy is not None
     assert copy.version == 2
     assert trusted(other) is not None
-    other.hand_over.write_down()
+    other.notes.write_down()
     assert other.database.pending(10) == []
 
 
@@ -141,19 +141,19 @@ def test_a_pending_deletion_is_handed_over_too(
 def test_too_many_pending_rows_mean_no_lease(
     store: CheckoutStore, another: Callable[..., CheckoutStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hand_over, "MOST_PENDING", 2)
+    monkeypatch.setattr(lease, "MOST_PENDING", 2)
     with monkeypatch.context() as patch:
         patch.setattr(store.redis, "publish", redis_away)
         for number in range(4):
             store.create({}, checkout_id=f"session-000{number}")
     reader = another()
     reader.get("session-0001")
-    reader.hand_over.write_down()
+    reader.notes.write_down()
     assert len(reader.database.pending(10)) == 3
     assert reader.get("session-0001").tier is TierName.DATABASE, "three others are pending"
     for number in range(4):
         reader.get(f"session-000{number}")
-    reader.hand_over.write_down()
+    reader.notes.write_down()
     assert reader.get("session-0001").tier is TierName.REDIS
 
 
@@ -228,9 +228,9 @@ def test_a_long_outage_does_not_fill_memory(
         for number in range(20):
             store.create({}, checkout_id=f"session-{number:04}")
     store.create({}, checkout_id="session-9999")
-    assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 20
-    clock.advance(hand_over.LONGEST_WRITE + 1)
+    assert len(store.lease._unpublished) == len(store.lease._unpublished_at) == 20
+    clock.advance(lease.LONGEST_WRITE + 1)
     monkeypatch.setattr(publisher, "AT_ONCE", 0)
     store.get("session-9999")
-    assert len(store.hand_over._unpublished) == len(store.hand_over._unpublished_at) == 0
+    assert len(store.lease._unpublished) == len(store.lease._unpublished_at) == 0
     assert store.get("session-0001").tier is TierName.DATABASE, "the look found it pending"

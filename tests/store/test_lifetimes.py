@@ -39,11 +39,11 @@ def expiry_in_database(store: CheckoutStore) -> int:
 def test_a_read_slides_the_key_and_looks_do_not(store: CheckoutStore) -> None:
     store.create({}, checkout_id=ID)
     store.redis.ask(("PEXPIRE", key_of(ID), 60_000))
-    store.peek(ID)
-    list(store.iterate())
-    list(store.iterate(tier=TierName.REDIS))
-    store.count()
-    store.matching("session")
+    store.admin.inspect(ID)
+    list(store.admin.iterate())
+    list(store.admin.iterate(tier=TierName.REDIS))
+    store.admin.count()
+    store.admin.matching("session")
     assert store.redis.ask(("PTTL", key_of(ID))) <= 60_000
     store.get(ID)
     assert store.redis.ask(("PTTL", key_of(ID))) > 1_790_000
@@ -52,7 +52,7 @@ def test_a_read_slides_the_key_and_looks_do_not(store: CheckoutStore) -> None:
 def test_operators_see_the_real_expiry(store: CheckoutStore, clock: ManualClock) -> None:
     store.create({}, checkout_id=ID)
     store.redis.ask(("PEXPIRE", key_of(ID), 60_000))
-    expires_at = store.peek(ID).expires_at
+    expires_at = store.admin.inspect(ID).expires_at
     assert expires_at is not None
     assert 55_000 < expires_at - clock.milliseconds <= 60_000
 
@@ -91,14 +91,14 @@ def test_a_key_that_redis_itself_ends_is_gone(settings: Settings) -> None:
     with make_store(replace(settings, session_ttl=1.0)) as store:
         store.database.create_schema()
         store.create({}, checkout_id=ID)
-        assert store.peek(ID).session is not None
+        assert store.admin.inspect(ID).session is not None
         wait_until(lambda: raw(store, ID) is None)
 
 
 def test_a_session_without_an_end_in_redis_gets_one_when_it_is_read(store: CheckoutStore, clock: ManualClock) -> None:
     put_raw(store, ID, foreign_session(clock))
     store.redis.ask(("PERSIST", key_of(ID)))
-    assert store.peek(ID).expires_at is None
+    assert store.admin.inspect(ID).expires_at is None
     store.get(ID)
     assert store.redis.ask(("PTTL", key_of(ID))) > 1_790_000
 
@@ -130,11 +130,11 @@ def test_a_deleted_session_stays_deleted_though_redis_brings_a_copy_back(
         with pytest.raises(SessionDeleted):
             reader.get(ID)
         with pytest.raises(SessionDeleted):
-            reader.peek(ID)
+            reader.admin.inspect(ID)
         with pytest.raises(SessionDeleted):
             reader.update(ID, {"a": 1})
     assert raw(store, ID) is None
-    assert list(store.iterate()) == []
+    assert list(store.admin.iterate()) == []
 
 
 def test_a_deleted_session_stays_deleted_though_another_program_writes_it_again(

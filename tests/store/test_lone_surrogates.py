@@ -41,7 +41,7 @@ def has(fields: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
 
 def test_it_is_read_and_seen(store: CheckoutStore) -> None:
     assert has(store.get(ID).fields, READ)
-    seen = store.peek(ID)
+    seen = store.admin.inspect(ID)
     assert (seen.problem, seen.session is not None and has(seen.session.fields, READ)) == (None, True)
     assert raw(store, ID) == BODY
 
@@ -76,7 +76,7 @@ def test_writes_while_the_database_is_away_keep_them_too(
 
 def test_it_is_counted_completed_and_its_user_is_not_tracked_by_a_name_that_is_none(store: CheckoutStore) -> None:
     store.update(ID, {"paymentStatus": "paid", "databaseOrderId": "o-1"})
-    assert store.totals().completed == 1
+    assert store.database.totals().completed == 1
     assert store.redis.ask(("KEYS", "user:session:*")) == []
 
 

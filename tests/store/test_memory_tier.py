@@ -117,5 +117,8 @@ def test_threads_that_write_one_session_lose_nothing() -> None:
 def test_nobody_vouches_for_what_an_operator_sees_in_memory(settings: Settings) -> None:
     with make_store(without_redis(without_database(settings))) as store:
         store.create({}, checkout_id=ID)
-        seen = [store.peek(ID).session, *(sighting.session for sighting in store.iterate(tier=TierName.MEMORY))]
+        seen = [
+            store.admin.inspect(ID).session,
+            *(sighting.session for sighting in store.admin.iterate(tier=TierName.MEMORY)),
+        ]
         assert [session.verified for session in seen if session] == [False, False]

@@ -58,7 +58,7 @@ class Place:
     def write_down(self) -> None:
         """Let everybody note what was published, so that no row is pending any more."""
         for store in self.stores:
-            store.hand_over.write_down()
+            store.notes.write_down()
 
     def restart(self) -> None:
         """Kill Redis and start it again with its last snapshot."""

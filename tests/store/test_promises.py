@@ -23,7 +23,7 @@ from checkout_cli.errors import CheckoutError, RedisUnavailable, SessionDeleted,
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import STORE_FIELD, Durability, decode
 from checkout_cli.store import flusher
-from checkout_cli.store.hand_over import HandOver
+from checkout_cli.store.lease import Lease
 from checkout_cli.store.protocol import publishing, value
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.redis import connection as redis_connection
@@ -339,8 +339,8 @@ def test_distrust_shows_a_process_its_own_writes(
     history: Promises, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(HandOver, "note_unpublished", lambda _self, _record: None)
-        monkeypatch.setattr(HandOver, "void", lambda *_: None)
+        monkeypatch.setattr(Lease, "note_unpublished", lambda _self, _record: None)
+        monkeypatch.setattr(Lease, "invalidate", lambda *_: None)
     history.create(checkout_id=IDS[0], process=0, fails=False)
     history.get(checkout_id=IDS[0], process=0)
     history.update(checkout_id=IDS[0], process=0, fails=True)
@@ -353,9 +353,9 @@ def test_the_lease_bounds_how_long_others_miss_a_write(
     history: Promises, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(history.processes[1].hand_over, "_span", 10**9)
+        monkeypatch.setattr(history.processes[1].lease, "_span", 10**9)
     history.create(checkout_id=IDS[0], process=0, fails=False)
-    history.processes[0].hand_over.write_down()
+    history.processes[0].notes.write_down()
     history.get(checkout_id=IDS[0], process=1)
     history.update(checkout_id=IDS[0], process=0, fails=True)
     history.pass_time(seconds=1.0)

@@ -19,7 +19,8 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import MOST_TRIES, Outcome
 from checkout_cli.store.protocol.value import encode
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import FILL_TIME, Opened
+from checkout_cli.store.redis.opened import Opened
+from checkout_cli.store.redis.tier import FILL_TIME
 from tests.support.servers import ValkeyServer
 from tests.support.stores import (
     ID,
@@ -114,8 +115,8 @@ def test_a_claim_leaves_the_sessions_key_missing_for_every_program(store: Checko
     assert re.fullmatch(rb"[0-9a-f]{16}", opened.token)
     assert raw(store, ID) is None
     with pytest.raises(SessionNotFound):
-        store.peek(ID)
-    assert list(store.iterate()) == []
+        store.admin.inspect(ID)
+    assert list(store.admin.iterate()) == []
 
 
 def test_of_two_who_miss_one_may_fill(store: CheckoutStore, another: Callable[..., CheckoutStore]) -> None:

@@ -12,7 +12,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.records import Reign
+from checkout_cli.store.records import Epoch
 from tests.support.stores import ID, database_away, flush_all, redis_away, row_fields, row_of, trusted
 
 
@@ -122,13 +122,13 @@ def test_a_publish_to_an_earlier_primary_is_not_noted_under_a_later_one(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[dict[str, int]] = []
-    monkeypatch.setattr(store.hand_over, "_reigns", object())
+    monkeypatch.setattr(store.lease, "_epochs", object())
     monkeypatch.setattr(store.database, "note_published", lambda versions, _: written.append(dict(versions)))
-    store.hand_over._recognize({b"first": Reign("", b"first")})
-    store.hand_over.note_published(ID, 1, b"first")
-    store.hand_over.write_down()
-    store.hand_over.note_published(ID, 2, b"first")
-    store.hand_over._recognize({b"second": Reign("", b"second")})
-    store.hand_over.note_published(ID, 3, b"first")
-    store.hand_over.write_down()
+    store.lease._recognize({b"first": Epoch("", b"first")})
+    store.lease.note_published(ID, 1, b"first")
+    store.notes.write_down()
+    store.lease.note_published(ID, 2, b"first")
+    store.lease._recognize({b"second": Epoch("", b"second")})
+    store.lease.note_published(ID, 3, b"first")
+    store.notes.write_down()
     assert written == [{ID: 1}]

@@ -197,7 +197,7 @@ def test_a_flush_keeps_the_version_that_callers_saw_and_leaves_the_session_in_re
     assert (clean.base, clean.body, clean.is_dirty, clean.questionable) == (2, row.body, False, False)
     assert waiting(store) == set()
     assert store.get(ID).version == 2
-    another().hand_over.write_down()
+    another().notes.write_down()
 
 
 def test_whoever_looks_for_pending_rows_flushes_what_waits(

@@ -59,7 +59,7 @@ def test_an_old_snapshot_is_never_believed_and_one_read_restores_trust(
         restart(server, clock)
         assert raw(store, ID) is not None, "the snapshot brought the old copy back"
         assert store.get(ID).fields["n"] == 2
-        assert store.peek("session-0002").session is not None
+        assert store.admin.inspect("session-0002").session is not None
         assert store.get("session-0002").tier is TierName.DATABASE
         assert trusted(store, "session-0002") == {**store.get("session-0002").fields, "n": 1}
         assert trusted(store) is not None
@@ -78,12 +78,12 @@ def test_an_old_snapshot_is_not_listed(snapshots: tuple[ValkeyServer, Settings],
         store.update(ID, {"n": 2})
         store.delete("session-0002")
         restart(server, clock)
-        assert [seen.session.fields["n"] for seen in store.iterate() if seen.session] == [2]
-        sighting = store.peek(ID)
+        assert [seen.session.fields["n"] for seen in store.admin.iterate() if seen.session] == [2]
+        sighting = store.admin.inspect(ID)
         assert sighting.session is not None
         assert sighting.session.fields["n"] == 2
         with pytest.raises(SessionDeleted):
-            store.peek("session-0002")
+            store.admin.inspect("session-0002")
 
 
 def test_a_write_that_began_before_a_restart_is_not_published_after_it(

@@ -25,7 +25,7 @@ from checkout_cli.store.redis import connection as redis_connection
 from checkout_cli.store.redis import server as redis_server
 from checkout_cli.store.redis import tier as redis_tier
 from checkout_cli.store.redis.commands import Script
-from checkout_cli.store.redis.tier import Opened
+from checkout_cli.store.redis.opened import Opened
 
 Patch = Callable[[Any, str, Any], None]
 """``setattr``, or a test's ``monkeypatch.setattr``."""
@@ -82,27 +82,27 @@ def write_id(store: CheckoutStore, patch: Patch) -> None:
 
 def lease(store: CheckoutStore, patch: Patch) -> None:
     """Who has looked for pending rows once trusts Redis for ever."""
-    patch(store.hand_over, "_span", FOREVER)
+    patch(store.lease, "_span", FOREVER)
 
 
 def moment_of_the_lease(store: CheckoutStore, patch: Patch) -> None:
     """The lease is timed from the end of the look."""
-    renew = store.hand_over.renew
+    renew = store.lease.renew
 
     def timed_from_the_end() -> Any:
-        before = store.hand_over._lease_until
+        before = store.lease._lease_until
         due = renew()
-        if store.hand_over._lease_until > before:
-            store.hand_over._lease_until = store.clock.elapsed() + store.settings.trust
+        if store.lease._lease_until > before:
+            store.lease._lease_until = store.clock.elapsed() + store.settings.trust
         return due
 
-    patch(store.hand_over, "renew", timed_from_the_end)
+    patch(store.lease, "renew", timed_from_the_end)
 
 
 def own_distrust(store: CheckoutStore, patch: Patch) -> None:
     """A process trusts Redis as before though its own publish failed."""
-    patch(store.hand_over, "note_unpublished", lambda _record: None)
-    patch(store.hand_over, "void", lambda _: None)
+    patch(store.lease, "note_unpublished", lambda _record: None)
+    patch(store.lease, "invalidate", lambda _: None)
 
 
 def checksum(store: CheckoutStore, patch: Patch) -> None:
@@ -181,14 +181,14 @@ def dirty_values(store: CheckoutStore, patch: Patch) -> None:
 
 def tombstone(store: CheckoutStore, patch: Patch) -> None:
     """A deletion leaves no row."""
-    bury = store.database.bury
+    bury = store.database.delete
 
     def bury_and_forget(checkout_id: str, **options: Any) -> bool:
         done = bury(checkout_id, **options)
         store.database.erase(checkout_id)
         return done
 
-    patch(store.database, "bury", bury_and_forget)
+    patch(store.database, "delete", bury_and_forget)
 
 
 # Flushing

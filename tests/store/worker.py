@@ -65,7 +65,7 @@ def _answer(store: CheckoutStore, order: Order) -> Acknowledgement | Session | s
     if order.kind == "get":
         return store.get(name)
     if order.kind == "peek":
-        return store.peek(name).session
+        return store.admin.inspect(name).session
     if order.kind == "delete":
         return _deleted(store, name)
     if order.kind == "create":
@@ -77,18 +77,18 @@ def _answer(store: CheckoutStore, order: Order) -> Acknowledgement | Session | s
 
 def _deleted(store: CheckoutStore, checkout_id: str) -> str:
     """Where it was deleted: with both servers away, a session that memory alone has goes from there alone."""
-    tier, forget = "", store._last_resort.delete
+    tier, forget = "", store.memory_alone.delete
 
     def forgotten(*arguments: Any) -> None:
         nonlocal tier
         forget(*arguments)
         tier = "memory"
 
-    store._last_resort.delete = forgotten  # type: ignore[method-assign]
+    store.memory_alone.delete = forgotten  # type: ignore[method-assign]
     try:
         store.delete(checkout_id)
     finally:
-        store._last_resort.delete = forget  # type: ignore[method-assign]
+        store.memory_alone.delete = forget  # type: ignore[method-assign]
     return tier
 
 
@@ -138,6 +138,7 @@ class _Process:
             return perform(self.store, order)
         finally:
             self.hitch = ""
+            self.store.bookkeeping.flush()
 
     def _leave(self) -> None:
         if self.store is not None:  # not closed: a process that ends writes nothing down

@@ -8,6 +8,7 @@ from typing import Any
 
 from checkout_cli.keys import user_key
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.support.stores import send_counts
 
 USER = "user-1"
 HANDED_OVER_BY_NOW = 5.0
@@ -15,12 +16,14 @@ HANDED_OVER_BY_NOW = 5.0
 
 
 def hash_at(store: CheckoutStore, key: str) -> dict[str, str]:
+    send_counts()
     reply = store.redis.ask(("HGETALL", key))
     return {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
 
 
 def minutes(store: CheckoutStore) -> Counter[str]:
     """All minutes' figures together."""
+    send_counts()
     figures: Counter[str] = Counter()
     for key in store.redis.ask(("KEYS", "stats:*")):
         figures.update({name: int(value) for name, value in hash_at(store, key.decode()).items()})

@@ -75,7 +75,7 @@ def update_in_database_alone(settings: Settings, checkout_id: str, **fields: Any
 def make_conflict(store: CheckoutStore, checkout_id: str = "session-0001", **written: Any) -> Conflict:
     """A session that was changed in Redis alone, while the database had a newer version already."""
     store.create({"notes": "first", "totalAmount": 1.50}, checkout_id=checkout_id)
-    store.hand_over.write_down()
+    store.notes.write_down()
     update_in_redis_alone(store.settings, checkout_id, **(written or {"notes": "written"}))
     update_in_database_alone(store.settings, checkout_id, notes="database")
     synchronize(store)

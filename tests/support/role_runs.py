@@ -135,7 +135,7 @@ class Scene:
         with CheckoutStore.open(self.settings) as store:
             make_conflict(store, CONFLICT)
             store.create({}, checkout_id=STUCK)
-            store.hand_over.write_down()
+            store.notes.write_down()
             update_in_database_alone(self.settings, STUCK, notes="new")
             set_columns(store, STUCK, updated_at=1000)
         create_in_redis_alone(self.settings, ALONE)
@@ -330,11 +330,11 @@ def use_the_library(settings: Settings) -> None:
 def count_sessions(settings: Settings) -> None:
     """What a shop does where its index is not as it should be."""
     with make_store(settings) as store:
-        store.count()
+        store.admin.count()
 
 
 def _shop(store: CheckoutStore) -> None:
-    store.count()
+    store.admin.count()
     store.create({"userId": "user-2", "totalAmount": 3.5}, checkout_id="shop-00001")
     store.get("shop-00001")
     write_externally(store, "shop-00001", notes="theirs")
@@ -342,9 +342,9 @@ def _shop(store: CheckoutStore) -> None:
     store.update("shop-00001", {"notes": "x"})
     store.set_payment_status("shop-00001", "processing")
     store.set_payment_status("shop-00001", "paid", order_id="ORD-1")
-    store.count()
-    store.totals()
-    store.legacy_statistics()
+    store.admin.count()
+    store.database.totals()
+    store.redis.legacy_statistics()
     store.bookkeeping.flush()
     for _ in range(2):
         DeliveryCharges(store).charge(8, 20, lambda *_: {"fee": 1})

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -19,14 +20,16 @@ from checkout_cli.session import STORE_FIELD, TierName, iso
 from checkout_cli.session import decode as decode_body
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.protocol.value import Value, decode, encode_value
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
 SQLITE = "sqlite:///"
+STORES: WeakSet[CheckoutStore] = WeakSet()
+"""Those that are made for the tests, and may hold counts that are not sent yet."""
 
 ID = "session-0001"
 LONG_AGO = 1_700_000_000_000
@@ -61,14 +64,22 @@ class ManualClock:
 def make_store(settings: Settings, time_of: ManualClock | None = None, **options: Any) -> CheckoutStore:
     """A store of its own process, as it were: connections, notes, lease and breakers are its own."""
     manual = time_of or ManualClock()
-    return CheckoutStore(
+    store = CheckoutStore(
         settings,
-        options.pop("redis", None) or RedisTier(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
+        options.pop("redis", None) or RedisAdmin(settings, elapsed=manual.clock.elapsed, jitter=lambda: 1.0),
         options.pop("database", None)
-        or DatabaseTier(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
+        or DatabaseAdmin(settings, breaker=Breaker(manual.clock.elapsed, jitter=lambda: 1.0)),
         clock=manual.clock,
         **options,
     )
+    STORES.add(store)
+    return store
+
+
+def send_counts() -> None:
+    """What any store of this test has counted goes to Redis, as it does within a second."""
+    for store in list(STORES):
+        store.bookkeeping.flush()
 
 
 def without_redis(settings: Settings) -> Settings:
@@ -125,7 +136,7 @@ def under_another_identity(value: bytes) -> bytes:
 
 def look_around(store: CheckoutStore) -> None:
     """Look for pending rows as a read does when its lease has run out, and bring over what has waited for a while."""
-    due = store.hand_over.renew()
+    due = store.lease.renew()
     assert due is not None, "the lease has not run out, or a tier is away"
     store.publisher.look_around(due)
 

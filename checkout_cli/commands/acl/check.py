@@ -13,10 +13,10 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.per_server import of_each_server
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.pipeline import Conversation
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import RedisTier
 
 FIRST_WITH_USERS = (6, 0)
 
@@ -186,7 +186,7 @@ class _Told:
         return bool(allowed) and reached & denied.access == denied.access
 
 
-def check_access(redis: RedisTier, settings: Settings, role: RoleName) -> Capabilities:
+def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capabilities:
     """Find out how far the commands of a role work for the user of the settings; nothing is changed.
 
     The calls are queued in a transaction: the server refuses at once what is denied, by command and by key, and runs

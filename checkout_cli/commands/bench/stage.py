@@ -89,7 +89,7 @@ def look(store: CheckoutStore) -> Target:
         away,
         store.database.place,
         store.database.is_local and all(map(is_loopback, hosts)),
-        max(store.count().number - number_starting_with(store.database, PREFIX, alive_at=store.clock.wall()), 0),
+        max(store.admin.count().number - number_starting_with(store.database, PREFIX, alive_at=store.clock.wall()), 0),
         leftovers,
         headroom,
     )

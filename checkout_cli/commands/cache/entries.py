@@ -21,8 +21,8 @@ from checkout_cli.keys import pattern_of
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import decoded, encoded
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 STEP = 1000
 """Keys that Redis looks at in one step of a scan: a fraction of a millisecond."""
@@ -337,7 +337,7 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
     """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
-        store.redis.ask(("GET", cache.generation_key))
+        store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())
 
 

@@ -26,9 +26,9 @@ from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR, UNKNOWN_TTL
 from checkout_cli.store.redis.index import PAGE, Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
-from checkout_cli.store.redis.tier import FIRST_CURSOR, UNKNOWN_TTL
 
 BATCH = 500
 """Sessions in one step: less than a millisecond of Redis' time."""
@@ -244,7 +244,7 @@ class _CleanUp:
         due = partial(self._store.index.due, now, limit=self._batch)
         for entries in part.pages(self._all_due(lambda left: due(offset=left))):
             dead, living, untold = self._judge(entries, now)
-            self._report.removed_from_index += self._store.index.settle(dead, living)
+            self._report.removed_from_index += self._store.index.remove_expired(dead, living)
             self._left += untold
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
@@ -297,7 +297,7 @@ class _CleanUp:
             told = [name for name in due if name not in untold] if untold else due
             self._report.removed_from_database += self._store.database.purge(told, cutoff)
             self._left += self._left_of(untold, cutoff)
-            self._unlist([Entry(name, cutoff) for name in told if name not in alive])
+            self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
         retention = cutoff - int(self._store.settings.session_max_age * 1000)
         for removed in part.pages(iter(lambda: self._store.database.purge_tombstones(retention, rows), 0), int):
             self._report.tombstones += removed
@@ -312,12 +312,14 @@ class _CleanUp:
         self._report.removed_from_database += removed
         return len(untold) - removed
 
-    def _unlist(self, dead: Sequence[Entry]) -> None:
+    def _remove_entries(self, dead: Sequence[Entry]) -> None:
         """Take the dead out of the index too, which spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
-            self._report.removed_from_index += self._store.index.settle(dead[start : start + LARGEST_SCRIPT], [])
+            self._report.removed_from_index += self._store.index.remove_expired(
+                dead[start : start + LARGEST_SCRIPT], []
+            )
 
     def _database_cutoff(self) -> int:
         now = self._cutoff(self._store.clock.wall())
@@ -346,7 +348,7 @@ class _CleanUp:
 
     def _enter_unlisted(self, part: BoundedRun) -> None:
         """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
-        identity, (listed,) = self._store.redis.exchange(("ZCARD", self._store.index.layout().key))
+        identity, listed = self._store.index.size()
         server = (identity or b"").decode()
         known = bool(listed and server and self._last.server == server)
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
@@ -372,7 +374,7 @@ class _CleanUp:
         part.through(enter_page, cursor=begin)
 
     def _enter(self, entries: Sequence[Entry]) -> None:
-        self._report.entered_into_index += self._store.index.enter(entries)
+        self._report.entered_into_index += self._store.index.add(entries)
 
     # Preview
 

@@ -15,12 +15,12 @@ from checkout_cli.errors import RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
-from checkout_cli.keys import PENDING, is_accepted_id
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
-from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, Opened
+from checkout_cli.store.redis.admin import FIRST_CURSOR
+from checkout_cli.store.redis.opened import Look, Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""
@@ -122,15 +122,14 @@ class _Orphans:
 
     def _names(self, cursor: str) -> Step:
         try:
-            following, members = self._store.redis.ask(("SSCAN", PENDING, cursor, "COUNT", BATCH))
+            names, following = self._store.flusher.pending.ids_step(cursor, BATCH)
         except RedisUnavailable:  # in a cluster, one server has all the names
             if not self._store.redis.missing_servers():
                 raise
             return Step(0, None)
-        names = [decoded(member) for member in members]
         for start in range(0, len(names), BATCH):
             self._look_at_names(names[start : start + BATCH])
-        return Step(len(names), None if following == b"0" else following.decode())
+        return Step(len(names), following)
 
     def _look_at_copies(self, checkout_ids: Sequence[str]) -> None:
         ours = [name for name in checkout_ids if is_accepted_id(name)]

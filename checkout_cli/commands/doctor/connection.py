@@ -102,9 +102,8 @@ def clock(patient: Patient, server: Inspector) -> Finding:
     end before or after the time that is shown for them. Half of the round trip is allowed for.
     """
     before = patient.now()
-    seconds, micros = server.ask("TIME")
+    there = server.time() / 1000
     after = patient.now()
-    there = int(seconds) + int(micros) / 1_000_000
     half = (after - before) / 2000
     apart = max(abs(there - (before + after) / 2000) - half, 0.0)
     if apart <= CLOCKS_APART:
@@ -142,7 +141,7 @@ def capability(patient: Patient, server: Inspector) -> Finding:
     Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
     Everything works without them, but for what is said here.
     """
-    replies = server.ask_all(*(probe for probe, _ in _PROBES.values()))
+    replies = server.replies(*(probe for probe, _ in _PROBES.values()))
     denied: dict[str, str] = {}
     removed: list[str] = []
     for name, reply in zip(_PROBES, replies, strict=True):

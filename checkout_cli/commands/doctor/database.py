@@ -13,7 +13,7 @@ from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefus
 from checkout_cli.sizes import size
 from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
 from checkout_cli.store.protocol.value import Value
-from checkout_cli.store.redis.tier import Look
+from checkout_cli.store.redis.opened import Look
 
 SLOW = 0.1
 """Seconds for the simplest question."""

@@ -60,12 +60,12 @@ def job_locks(patient: Patient) -> Finding:
     and keeps every clean-up away.
     """
     key = lock_key(CLEANUP)
-    ttl, holder = patient.store.redis.ask_all(("PTTL", key), ("GET", key), lenient=True)
-    if isinstance(holder, WrongKeyType) or ttl == -1:
+    try:
+        ttl = patient.store.redis.lock_state(CLEANUP)[0]
+    except WrongKeyType:
+        ttl = -1
+    if ttl == -1:
         return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
-    for reply in (ttl, holder):
-        if isinstance(reply, Exception):
-            raise reply
     if ttl == -2:
         return ok("no job runs now")
     if ttl > TIME_TO_LIVE:

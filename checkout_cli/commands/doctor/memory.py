@@ -5,7 +5,6 @@ from __future__ import annotations
 from checkout_cli.checks import Finding, Skip, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.patient import Patient
-from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.memory import Memory
@@ -89,14 +88,8 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
 
 def _sessions(server: Inspector) -> int:
     """How many sessions the index has; none in a cluster's servers but the one that has the index."""
-    return max(_entries(server, INDEX), _entries(server, INDEX_BESIDE))
-
-
-def _entries(server: Inspector, key: str) -> int:
-    try:
-        return int(server.ask("ZCARD", key))
-    except CheckoutError:  # another program's key, another node's, or denied: the number is only for the evidence
-        return 0
+    # Another program's key, another node's, or denied: the number is only for the evidence.
+    return max(size for size in (0, *server.sorted_set_sizes([INDEX, INDEX_BESIDE])) if isinstance(size, int))
 
 
 @server_check("evictions", Group.MEMORY, "info")

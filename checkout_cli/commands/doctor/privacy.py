@@ -71,19 +71,19 @@ def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
 
 def _values(server: Inspector, keys: Sequence[bytes]) -> list[bytes]:
     """What strings hold; keys of another type, and gone ones, are left out."""
-    sizes = _answers(server.ask_all(*(("STRLEN", key) for key in keys)) if keys else [])
+    sizes = _answers(server.lengths(keys))
     small = [key for key, size in zip(keys, sizes, strict=True) if isinstance(size, int) and 0 < size <= LARGEST_READ]
-    values = _answers(server.ask_all(*(("GET", key) for key in small)) if small else [])
+    values = _answers(server.values(small))
     return [value for value in values if isinstance(value, bytes)]
 
 
 def _fields(server: Inspector, keys: Sequence[bytes]) -> list[tuple[bytes, ...]]:
     """The names of the fields of hashes."""
-    lengths = _answers(server.ask_all(*(("HLEN", key) for key in keys)) if keys else [])
+    lengths = _answers(server.field_counts(keys))
     small = [
         key for key, length in zip(keys, lengths, strict=True) if isinstance(length, int) and length <= MOST_FIELDS
     ]
-    names = _answers(server.ask_all(*(("HKEYS", key) for key in small)) if small else [])
+    names = _answers(server.field_names(small))
     return [tuple(reply) for reply in names if isinstance(reply, list)]
 
 
@@ -179,9 +179,9 @@ def slow_log_data(_patient: Patient, server: Inspector) -> Finding:
 
     It keeps the first arguments of slow commands as they were, whoever may read it.
     """
-    entries = server.ask("SLOWLOG", "GET", LOOKED_AT)
+    entries = server.slow_commands(LOOKED_AT)
     # Each argument by itself: a score and a time to live that stand side by side are no card number.
-    commands = [[decoded(part) for part in entry[3] if isinstance(part, bytes)] for entry in entries]
+    commands = [[decoded(part) for part in entry.arguments] for entry in entries]
     cards = sum(any(map(holds_card_number, command)) for command in commands)
     personal = sum(any(map(_is_personal, command)) for command in commands)
     if not cards and not personal:

@@ -15,7 +15,7 @@ from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, Wr
 from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.session import MAX_BODY_BYTES
-from checkout_cli.store.redis.commands import Command, decoded, encoded
+from checkout_cli.store.redis.commands import decoded, encoded
 from checkout_cli.store.redis.index_place import Layout
 
 KEYS = 2000
@@ -110,11 +110,7 @@ def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
 def _measures(patient: Patient, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for start in range(0, len(keys), AT_ONCE):
-        commands: list[Command] = [
-            command for key in keys[start : start + AT_ONCE] for command in (("PTTL", key), ("STRLEN", key))
-        ]
-        replies = patient.store.redis.ask_all(*commands, lenient=True)
-        for ttl, size in zip(replies[::2], replies[1::2], strict=True):
+        for ttl, size in patient.store.redis.measures(keys[start : start + AT_ONCE]):
             for reply in (ttl, size):
                 if isinstance(reply, (CommandDenied, CommandUnknown)):
                     raise reply
@@ -133,14 +129,15 @@ def sampled_entries(patient: Patient) -> list[SampledEntry]:
 
 
 def _entries(patient: Patient) -> list[SampledEntry]:
-    raw = patient.store.redis.ask(("ZRANDMEMBER", index_layout(patient).key, MEMBERS, "WITHSCORES"))
-    ids = [decoded(member) for member in raw[::2]]
-    redis = patient.store.redis
-    asked = (("PTTL", encoded(session_key(name))) for name in ids)
-    ttls = redis.ask_all(*asked, lenient=redis.is_cluster) if ids else []
+    drawn = patient.store.index.some_entries(MEMBERS)
+    ttls = patient.store.redis.ttls([encoded(session_key(entry.checkout_id)) for entry in drawn])
+    if not patient.store.redis.is_cluster:
+        for refusal in ttls:
+            if isinstance(refusal, CheckoutError):
+                raise refusal
     entries = [
-        SampledEntry(name, float(score), int(ttl))
-        for name, score, ttl in zip(ids, raw[1::2], ttls, strict=True)
+        SampledEntry(entry.checkout_id, entry.score, int(ttl))
+        for entry, ttl in zip(drawn, ttls, strict=True)
         if not isinstance(ttl, CheckoutError)  # of a cluster's server that is away
     ]
     deleted = set(_missing(patient, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked

@@ -18,7 +18,6 @@ from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
-from checkout_cli.store.redis.commands import decoded
 
 FOREIGN_SHARE = 0.2
 """Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
@@ -70,7 +69,7 @@ def exposure(patient: Patient, server: Inspector) -> Finding:
 def _open_users(patient: Patient, server: Inspector) -> list[str]:
     """The users who need no password and may run a command."""
     try:
-        rules = [decoded(rule).split() for rule in server.ask("ACL", "LIST")]
+        rules = [rule.split() for rule in server.user_rules()]
     except (CommandDenied, CommandUnknown):
         if patient.settings.redis_username or patient.settings.password():
             raise

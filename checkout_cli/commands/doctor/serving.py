@@ -40,7 +40,7 @@ def topology(patient: Patient, server: Inspector) -> Finding:
     if not is_cluster:
         behind = f" behind {len(patient.settings.sentinels())} Sentinels" if patient.settings.redis_sentinels else ""
         return ok(f"a primary{behind}")
-    return _cluster(Info.parse(server.ask("CLUSTER", "INFO")))
+    return _cluster(server.cluster_info())
 
 
 def _cluster(state: Info) -> Finding:
@@ -75,16 +75,15 @@ def write(patient: Patient) -> Finding:
     deletes it. A full server, one whose last save failed, and a replica each refuse in their own words.
     """
     key, value = lock_key(f"doctor-{secrets.token_hex(4)}"), secrets.token_hex(4)
-    commands = (("SET", key, value, "PX", PROBE_LIFE), ("GET", key), ("DEL", key))
     try:
-        replies = patient.store.redis.ask_all(*commands)
+        read = patient.store.redis.write_and_read(key, value, PROBE_LIFE)
     except CommandDenied as denied:
         raise Skip(f"needs {denied.grant or 'write access to checkout:lock:*'}") from denied
     except RedisLoading as still:
         raise Skip("it still loads its data") from still
     except RedisUnavailable as refused:
         return crit(str(refused), _way_out(str(refused)))
-    if replies[1] != value.encode():
+    if read != value.encode():
         return crit("a key that was written read back differently", "checkoutctl monitor --family ours")
     return ok("a key was written, read and deleted")
 

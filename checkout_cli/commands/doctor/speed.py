@@ -68,18 +68,19 @@ def slow_log(patient: Patient, server: Inspector) -> Finding:
 
     What took longer than slowlog-log-slower-than microseconds, of the last hour.
     """
-    raw = server.ask("SLOWLOG", "GET", LOOKED_AT)
+    entries = server.slow_commands(LOOKED_AT)
     threshold = _setting(server, "slowlog-log-slower-than")
     if threshold is not None and threshold < 0:
         return warn("it is off", "redis-cli CONFIG SET slowlog-log-slower-than 10000")
-    recent = [entry for entry in raw if int(entry[1]) * 1000 > patient.now() - 3_600_000]
+    recent = [entry for entry in entries if entry.at > patient.now() - 3_600_000]
     above = "" if threshold is None else f" of {threshold / 1000:g} ms or more"
     if not recent:
         return ok(f"no command{above} in the last hour", slow=0)
-    slowest = max(recent, key=lambda entry: int(entry[2]))
-    name = decoded(slowest[3][0])[:32].upper() if slowest[3] else "?"
-    evidence = f"{len(recent)} commands{above} in the last hour, the slowest {name}: {int(slowest[2]) / 1000:,.1f} ms"
-    return warn(evidence, "checkoutctl slowlog", slow=len(recent), slowestMs=int(slowest[2]) / 1000)
+    slowest = max(recent, key=lambda entry: entry.microseconds)
+    name = decoded(slowest.arguments[0])[:32].upper() if slowest.arguments else "?"
+    took = slowest.microseconds / 1000
+    evidence = f"{len(recent)} commands{above} in the last hour, the slowest {name}: {took:,.1f} ms"
+    return warn(evidence, "checkoutctl slowlog", slow=len(recent), slowestMs=took)
 
 
 def _setting(server: Inspector, name: str) -> int | None:
@@ -96,13 +97,13 @@ def latency_events(patient: Patient, server: Inspector) -> Finding:
 
     Only where its latency monitor is on (latency-monitor-threshold, off by default).
     """
-    events = server.ask("LATENCY", "LATEST")
-    recent = [event for event in events if int(event[1]) * 1000 > patient.now() - 3_600_000]
-    long = [event for event in recent if int(event[2]) >= SLOW_EVENT]
+    events = server.latency_events()
+    recent = [event for event in events if event.at > patient.now() - 3_600_000]
+    long = [event for event in recent if event.latest >= SLOW_EVENT]
     if long:
-        worst = max(long, key=lambda event: int(event[2]))
-        evidence = f"{decoded(worst[0])[:40]} took {int(worst[2]):,} ms; {len(long)} kinds of pauses in the last hour"
-        return warn(evidence, "checkoutctl latency", slowestMs=int(worst[2]))
+        worst = max(long, key=lambda event: event.latest)
+        evidence = f"{decoded(worst.name)[:40]} took {worst.latest:,} ms; {len(long)} kinds of pauses in the last hour"
+        return warn(evidence, "checkoutctl latency", slowestMs=worst.latest)
     if _setting(server, "latency-monitor-threshold") == 0:
         raise Skip("the latency monitor is off: redis-cli CONFIG SET latency-monitor-threshold 100")
     return ok(f"{len(recent)} kinds of short pauses in the last hour")

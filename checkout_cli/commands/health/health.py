@@ -23,6 +23,7 @@ from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
 from checkout_cli.jobs.heartbeat import Heartbeat
 from checkout_cli.jobs.job_lock import CLEANUP
+from checkout_cli.keys import heartbeat_key
 from checkout_cli.servers.inspection import Info
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.per_server import Partial
@@ -30,7 +31,7 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.records import Count, Totals
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 GRACE = 0.25
 """What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
@@ -243,8 +244,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     try:
         store.redis.ping()  # connects
         latency = store.redis.ping()
-        questions = [("INFO", name) for name in ("memory", "replication", "cluster")]
-        *sections, beat = store.redis.ask_all(*questions, heartbeat.question(CLEANUP), lenient=True)
+        *sections, beat = store.redis.info("memory", "replication", "cluster", value_of=heartbeat_key(CLEANUP))
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
     memory_section, replication, cluster = map(_section, sections)
@@ -258,7 +258,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
 
 
-def _missing(redis: RedisTier) -> CheckoutError | None:
+def _missing(redis: RedisAdmin) -> CheckoutError | None:
     """Servers of a cluster that do not answer, while the others serve their own sessions."""
     places = redis.missing_servers()
     if not places:
@@ -329,7 +329,7 @@ def _count(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> Co
     now = store.clock.wall()
     in_redis = redis.connected and store.settings.enable_checkout_sessions
     if in_redis and database.connected:
-        return _tried(store.count)[0]
+        return _tried(store.admin.count)[0]
     if in_redis:
         return _tried(lambda: store.index.count(now))[0]
     if database.connected:

@@ -29,7 +29,7 @@ from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.files.private_file import write_private
 from checkout_cli.jobs.bounded_run import BoundedRun
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 _LIBRARIES = ("redis", "hiredis", "sqlalchemy", "psycopg", "typer", "rich", "msgspec")
 
@@ -82,9 +82,9 @@ Question = Callable[[], Any]
 def _questions(load: Callable[[], Settings], directory: Path, last_look: LastLook | None) -> dict[str, Question]:
     """What is asked, in this order: whether Redis answers at all comes before what only it can tell."""
 
-    def of_redis(ask: Callable[[RedisTier], Any]) -> Question:
+    def of_redis(ask: Callable[[RedisAdmin], Any]) -> Question:
         def asked() -> Any:
-            with closing(RedisTier(load())) as redis:
+            with closing(RedisAdmin(load())) as redis:
                 return ask(redis)
 
         return asked

@@ -11,7 +11,7 @@ from typing import Any
 from checkout_cli.clock import Clock
 from checkout_cli.errors import InvalidInput
 from checkout_cli.servers.per_server import PerServer, of_each_server
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 EVERYTHING = "all"
 BY_COMMAND = frozenset({"commandstats", "latencystats", "errorstats", "commands", "modules", "debug"})
@@ -90,7 +90,9 @@ class InfoDiff:
     changes: tuple[Change, ...]
 
 
-def server_info(redis: RedisTier, sections: Sequence[str] = (), *, clock: Clock | None = None) -> PerServer[ServerInfo]:
+def server_info(
+    redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock | None = None
+) -> PerServer[ServerInfo]:
     """Ask every server; without ``sections`` all but those that have a line for each command.
 
     Raises:
@@ -119,7 +121,7 @@ def _wanted(sections: Sequence[str], known: set[str]) -> Callable[[str], bool]:
 
 
 def info_diff(
-    redis: RedisTier, seconds: float, sections: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep
+    redis: RedisAdmin, seconds: float, sections: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep
 ) -> InfoDiff:
     """Two looks, ``seconds`` apart, and what differs; raises as :func:`server_info` does."""
     before = server_info(redis, sections)

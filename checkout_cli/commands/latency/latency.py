@@ -12,8 +12,8 @@ from checkout_cli.commands.ping.ping import percentile
 from checkout_cli.errors import CheckoutError
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.per_server import PerServer, of_each_server
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
 
 GIBIBYTE = 1 << 30
 MOST_EVENTS = 20
@@ -98,7 +98,7 @@ class ServerLatency:
 
 
 def measure_latency(
-    redis: RedisTier,
+    redis: RedisAdmin,
     samples: int = 100,
     *,
     elapsed: Callable[[], float] = time.perf_counter,
@@ -126,11 +126,11 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
             unknown[part] = reason
             return otherwise
 
-    server.ask("PING")  # connects
+    server.ping()  # connects
     trips = []
     for _ in range(samples):
         started = elapsed()
-        server.ask("PING")
+        server.ping()
         trips.append(elapsed() - started)
     info: Info = told("commands", server.info, Info({}))
     config: dict[str, str] = told("threshold", server.config, {})
@@ -140,7 +140,7 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
         tuple(trips),
         int(config["latency-monitor-threshold"]) if "latency-monitor-threshold" in config else None,
         told("events", lambda: _events(server), ()),
-        told("advice", lambda: _text(server.ask("LATENCY", "DOCTOR")), ""),
+        told("advice", lambda: _text(server.latency_advice()), ""),
         None if fork is None else fork / 1_000_000,
         None if fork is None or not used else fork / 1_000_000 / (used / GIBIBYTE),
         _commands(info),
@@ -153,8 +153,8 @@ def _text(raw: object) -> str:
 
 
 def _events(server: Inspector) -> tuple[Event, ...]:
-    latest = server.ask("LATENCY", "LATEST")[:MOST_EVENTS]
-    histories = server.ask_all(*(("LATENCY", "HISTORY", event[0]) for event in latest)) if latest else []
+    latest = server.latency_events()[:MOST_EVENTS]
+    histories = server.latency_histories([event.name for event in latest])
     events = []
     for event, history in zip(latest, histories, strict=True):
         past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains

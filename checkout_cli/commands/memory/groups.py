@@ -17,15 +17,15 @@ from checkout_cli.commands.memory.tally import Tally
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import FIRST_CURSOR, RedisTier
 
 FULL_LOAD = 100.0
 SMALLEST_SAMPLE = 1000
 
 
 def look_at_families(
-    redis: RedisTier,
+    redis: RedisAdmin,
     run: BoundedRun | None = None,
     *,
     sample: int | None = None,
@@ -52,7 +52,7 @@ def look_at_families(
 
 
 def measure_families(
-    redis: RedisTier,
+    redis: RedisAdmin,
     run: BoundedRun | None = None,
     *,
     cursor: str = FIRST_CURSOR,
@@ -72,7 +72,7 @@ def measure_families(
 
 
 def sample_families(
-    redis: RedisTier, number: int, *, clock: Clock | None = None, random: Random | None = None, biggest: int = 10
+    redis: RedisAdmin, number: int, *, clock: Clock | None = None, random: Random | None = None, biggest: int = 10
 ) -> FamiliesReport:
     """Estimate all families from about ``number`` keys, with bounds; where there are no more keys, look at all.
 
@@ -120,7 +120,7 @@ def _worst(methods: Iterable[Method]) -> Method:
 class _Count:
     """One run over all servers."""
 
-    def __init__(self, redis: RedisTier, run: BoundedRun, cursor: str, load: float, biggest: int) -> None:
+    def __init__(self, redis: RedisAdmin, run: BoundedRun, cursor: str, load: float, biggest: int) -> None:
         self._run = run
         self._is_cluster = redis.is_cluster
         self._servers = sorted(redis.servers(), key=lambda server: server.place)

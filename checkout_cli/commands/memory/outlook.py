@@ -17,7 +17,6 @@ from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.providers import Provider, provider_of
-from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.server import RedisServer
 
 SAMPLE = 1000
@@ -151,18 +150,16 @@ def limits_now(server: RedisServer) -> Limits:
         CommandUnknown: there is no CONFIG here.
         RedisUnavailable: no answer.
     """
-    raw = [decoded(part) for part in server.ask(("CONFIG", "GET", "maxmemory*"))]
-    return Limits.of(dict(zip(raw[::2], raw[1::2], strict=True)))
+    return Limits.of(server.config("maxmemory*"))
 
 
 def _forks(server: RedisServer, info: Info) -> bool:
     if any((info.integer(name) or 0) > 0 for name in ("aof_enabled", "rdb_saves", "connected_slaves")):
         return True
     try:
-        saved = server.ask(("CONFIG", "GET", "save"))
+        return bool(server.config("save").get("save"))
     except (CommandDenied, CommandUnknown):
         return False
-    return len(saved) > 1 and bool(saved[1])
 
 
 def outlook(looked: Looked, limits: Limits) -> Outlook:

@@ -37,7 +37,7 @@ def persist_at(looked: Looked, limits: Limits) -> Persisted:
     if looked.config_file == "":
         return Persisted(False, file, "the server was started without a configuration file", lines)
     try:
-        looked.server.ask(("CONFIG", "REWRITE"))
+        looked.server.rewrite_config()
     except CommandDenied as refusal:
         return Persisted(False, file, f"this user may not write it: needs {refusal.grant}", lines)
     except CommandUnknown:

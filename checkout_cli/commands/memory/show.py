@@ -13,8 +13,7 @@ from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.per_server import PerServer, of_each_server
-from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 COMMAND = "memory"
 SHORTEST_SPAN = 10.0
@@ -110,7 +109,7 @@ class MemoryReport(PerServer[MemoryLook]):
 
 
 def look_at_memory(
-    redis: RedisTier, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
+    redis: RedisAdmin, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
 ) -> MemoryReport:
     """Ask every server, compare with the last look, and remember this one.
 
@@ -162,10 +161,9 @@ def _facts(inspector: Inspector) -> tuple[Info, tuple[str, ...]]:
 
 def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, tuple[str, ...]]:
     try:
-        raw = inspector.ask("MEMORY", "STATS")
+        stats = inspector.memory_stats()
     except (CommandDenied, CommandUnknown):
         raise refusal from None
-    stats = {decoded(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
     names = {
         _USED: "total.allocated",
         "used_memory_peak": "peak.allocated",

@@ -360,14 +360,14 @@ def set_limits(server: RedisServer, today: Limits, changes: Limits) -> None:
         CommandDenied: this user may not.
         RedisUnavailable: it refuses, or does not answer: then nobody knows whether it was done.
     """
-    pairs = list(_in_safe_order(today, changes).items())
+    settings = _in_safe_order(today, changes)
     try:
-        server.ask(("CONFIG", "SET", *(word for pair in pairs for word in pair)))
+        server.configure(settings)
     except RedisRefusing as refusal:
-        if len(pairs) == 1 or _TOO_MANY not in str(refusal).lower():
+        if len(settings) == 1 or _TOO_MANY not in str(refusal).lower():
             raise
-        for name, value in pairs:  # before 7.0, one at a time
-            server.ask(("CONFIG", "SET", name, value))
+        for name, value in settings.items():  # before 7.0, one at a time
+            server.configure({name: value})
 
 
 def _in_safe_order(today: Limits, changes: Limits) -> dict[str, str]:

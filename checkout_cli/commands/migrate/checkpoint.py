@@ -13,7 +13,7 @@ from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.private_file import state_directory, write_private
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 DIRECTION = "database to Redis"
 FILE = "migration.json"
@@ -149,7 +149,7 @@ def place_of(settings: Settings) -> str:
     return f"{settings.redis_place}/{settings.redis_db}"
 
 
-def identities_of(redis: RedisTier) -> list[str]:
+def identities_of(redis: RedisAdmin) -> list[str]:
     """Who the servers are, ``-`` for one that does not tell.
 
     Raises:
@@ -157,7 +157,7 @@ def identities_of(redis: RedisTier) -> list[str]:
     """
     identities = []
     for server in sorted(redis.servers(), key=lambda one: one.place):
-        identity, _ = server.exchange([("PING",)])
+        identity = server.identify()
         identities.append((identity or NO_IDENTITY).decode())
     return identities
 

@@ -39,10 +39,11 @@ from checkout_cli.keys import Family, checkout_id_of, family_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY, Kind
 from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.copies import SessionCopy, lengthen_all, put_hashes, put_sessions, read_hashes
+from checkout_cli.store.redis.copies import SessionCopy, extend_ttls, put_hashes, put_sessions, read_hashes
 from checkout_cli.store.redis.index import Entry, RedisIndex
-from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, RedisTier
+from checkout_cli.store.redis.opened import Look
 
 DIRECTION = "Redis to another Redis"
 _OTHERS = {Family.USERS, Family.STATS}
@@ -79,16 +80,16 @@ def target_settings(url: str, mode: str, settings: Settings) -> Settings:
 
 
 @contextmanager
-def target_at(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisTier, str]]:
+def target_at(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
     """The other Redis, and where it is in words; raises as :func:`target_settings` does."""
     found = target_settings(url, mode, settings)
-    with closing(RedisTier(found)) as tier:
+    with closing(RedisAdmin(found)) as tier:
         yield tier, place_of(found)
 
 
 def move_to(
     store: CheckoutStore,
-    target: RedisTier,
+    target: RedisAdmin,
     place: str,
     file: CheckpointFile,
     run: BoundedRun | None = None,
@@ -117,7 +118,7 @@ def move_to(
         return moved(store, file, run, report, _Keys(store, target))
 
 
-def refuse_same(store: CheckoutStore, target: RedisTier, place: str) -> str:
+def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
     """Who the servers on both sides are; a copy is not believed only because its stamp is another server's.
 
     Raises:
@@ -145,7 +146,7 @@ def mode_of_target() -> Iterator[None]:
         raise ConfigurationError(str(error), hint="--to-mode cluster, or standalone") from error
 
 
-def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
+def look_there(target: RedisAdmin, checkout_ids: Sequence[str]) -> list[Look]:
     """What the target has of sessions.
 
     Raises:
@@ -159,7 +160,7 @@ def look_there(target: RedisTier, checkout_ids: Sequence[str]) -> list[Look]:
 class _Keys:
     """All keys of the old server, in the order of its own scan."""
 
-    def __init__(self, store: CheckoutStore, target: RedisTier) -> None:
+    def __init__(self, store: CheckoutStore, target: RedisAdmin) -> None:
         self._store = store
         self._target = target
 
@@ -226,7 +227,7 @@ class _Seen:
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
-def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], counts: Counts) -> None:
+def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], counts: Counts) -> None:
     """Bring the target up to date with these sessions, and count what became of each.
 
     Raises:
@@ -240,7 +241,7 @@ def copy(store: CheckoutStore, target: RedisTier, checkout_ids: Sequence[str], c
     counts.left += len(left)
 
 
-def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], counts: Counts) -> list[str]:
+def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
     """The same once; returns those that changed under our hands."""
     fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
     looks, flushed = _flushed(store, names)
@@ -251,7 +252,7 @@ def _attempt(store: CheckoutStore, target: RedisTier, names: Sequence[str], coun
     counts.external += len(fates[Fate.DIFFERS])
     counts.ended += len(fates[Fate.GONE])
     counts.current += len(fates[Fate.KEEP])
-    lengthen_all(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
+    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
     wanted = fates[Fate.COPY] + fates[Fate.REPLACE]
     usual = int(store.settings.session_ttl * 1000)
     put = put_sessions(target, [seen.copy(usual) for seen in wanted])
@@ -278,8 +279,8 @@ def _ends_sooner(seen: _Seen) -> bool:
     return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
 
 
-def _enter(store: CheckoutStore, target: RedisTier, some: Sequence[_Seen]) -> None:
+def _enter(store: CheckoutStore, target: RedisAdmin, some: Sequence[_Seen]) -> None:
     now = store.clock.wall()
     entries = [Entry(seen.checkout_id, now + seen.mine.ttl) for seen in some if seen.mine.ttl is not None]
     with suppress(WrongKeyType):  # another program's keys are in the way there: a clean-up enters them
-        RedisIndex(target).enter(entries)
+        RedisIndex(target).add(entries)

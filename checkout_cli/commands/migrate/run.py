@@ -30,7 +30,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis.index import Entry
-from checkout_cli.store.redis.tier import Look, Opened
+from checkout_cli.store.redis.opened import Look, Opened
 
 JOB = "migrate"
 PAGE = 100
@@ -196,7 +196,7 @@ def moved(
             run.through(step, cursor=checkpoint.last)
     except TierUnavailable as away:
         report.unreachable = away
-    store.hand_over.write_down()
+    store.notes.write_down()
     report.stopped, report.seconds = run.stopped, run.seconds
     return report
 
@@ -218,8 +218,8 @@ def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
 
 def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
     """The same once; returns what the shop took out of our hands."""
-    if store.hand_over.is_fenced:
-        store.hand_over.renew()
+    if store.lease.is_fenced:
+        store.lease.renew()
     names = [row.checkout_id for row in rows]
     identities = store.redis.identities(names)  # before the rows are read: a later restart must void these copies
     if len(identities) < len(names):
@@ -230,7 +230,7 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
     counts.external += sum(state is State.EXTERNAL for state in states.values())
     current = [row for row in rows if states[row.checkout_id] is State.CURRENT]
     with suppress(WrongKeyType):  # an older program's SET: a clean-up adopts it
-        store.index.enter([Entry(row.checkout_id, row.expires_at) for row in current])
+        store.index.add([Entry(row.checkout_id, row.expires_at) for row in current])
     counts.current += len(current)
     claims = store.redis.claim_all([name for name in names if states[name] is State.MISSING])
     stale = {
@@ -260,7 +260,7 @@ def _publish(
         ends_at = max(row.expires_at, now + (looks[name].ttl or 0))  # reads are noted in the database late
         some.append((msgspec.structs.replace(row, expires_at=ends_at), way))
     again = []
-    for (record, way), outcome in zip(some, store.hand_over.publish_all(some), strict=True):
+    for (record, way), outcome in zip(some, store.publisher.publish_all(some), strict=True):
         if record.body is None:
             counts.ended += 1
         elif outcome is Outcome.SET:

@@ -12,7 +12,7 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import Look
+from checkout_cli.store.redis.opened import Look
 
 T = TypeVar("T")
 TOLERANCE = 2_000

@@ -10,15 +10,16 @@ from checkout_cli.commands.migrate.verify import TOLERANCE, Difference, Verified
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, RedisTier
+from checkout_cli.store.redis.opened import Look
 
 _FATES = {Fate.COPY: Difference.MISSING, Fate.REPLACE: Difference.OLDER, Fate.DIRTY: Difference.DIRTY}
 
 
 def verify_at(
     store: CheckoutStore,
-    target: RedisTier,
+    target: RedisAdmin,
     place: str,
     run: BoundedRun | None = None,
     *,
@@ -48,7 +49,7 @@ def verify_at(
     return found
 
 
-def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+def _different(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:
     found: dict[str, Difference] = {}
     for start in range(0, len(names), PAGE):
         different = _compare(store, target, names[start : start + PAGE])
@@ -58,7 +59,7 @@ def _different(store: CheckoutStore, target: RedisTier, names: Sequence[str]) ->
     return found
 
 
-def _compare(store: CheckoutStore, target: RedisTier, names: Sequence[str]) -> dict[str, Difference]:
+def _compare(store: CheckoutStore, target: RedisAdmin, names: Sequence[str]) -> dict[str, Difference]:
     mine, there = store.redis.look(names), look_there(target, names)
     found = {
         name: difference

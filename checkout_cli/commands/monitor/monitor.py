@@ -16,8 +16,8 @@ from checkout_cli.errors import CommandUnknown, ExitCode, InvalidInput, RedisUna
 from checkout_cli.keys import Family
 from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.per_server import Partial
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.monitor import Line, MonitorStream, is_script
-from checkout_cli.store.redis.tier import RedisTier
 
 MOST_SECONDS = 300.0
 MOST_BEHIND = 1.0
@@ -161,7 +161,7 @@ class Monitor:
     def _streams(self) -> list[MonitorStream]:
         if not self._settings.is_cluster:
             return [MonitorStream(self._settings, None, self._settings.redis_place)]
-        tier = RedisTier(self._settings)
+        tier = RedisAdmin(self._settings)
         try:
             places = [server.place for server in tier.servers()]
         finally:

@@ -48,7 +48,7 @@ def statistics(store: CheckoutStore) -> SessionStatistics:
         beat = last_beat(store, CLEANUP)
     except CheckoutError:  # it is in Redis alone, and the totals are not
         beat = None
-    return SessionStatistics(store.totals(), store.count(), beat)
+    return SessionStatistics(store.database.totals(), store.admin.count(), beat)
 
 
 def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:

@@ -42,13 +42,13 @@ from checkout_cli.errors import (
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
+from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis.commands import encoded
-from checkout_cli.store.redis.tier import Look
-from checkout_cli.store.sightings import row_seen
+from checkout_cli.store.redis.opened import Look
 
 MOST_DELETED = 100_000
 """Sessions that one command deletes; what goes beyond that is not meant."""
@@ -136,7 +136,7 @@ def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Pa
         SessionNotFound: there is none of one of the ids; nothing is deleted then.
         TierUnavailable: it may exist, and the tiers that would know are away.
     """
-    return _plan(store, (store.peek(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
+    return _plan(store, (store.admin.inspect(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
 
 
 def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
@@ -150,7 +150,7 @@ def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path |
         raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
     store.database.ping()  # only the database can delete for good, so there is no point in looking without it
     now = store.clock.wall()
-    found = (sighting for sighting in store.iterate() if wanted.matches(sighting, now))
+    found = (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
     return _plan(store, found, undo_file, wanted)
 
 
@@ -224,7 +224,7 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
     """These sessions as they are now; as the database has them, where Redis is switched off or away."""
     if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
         with suppress(RedisUnavailable):
-            return list(store.sightings(checkout_ids))
+            return list(store.admin.inspect_all(checkout_ids))
     rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
     return [row_seen(row) for row in rows.values() if row.body is not None]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import ending_first
 from checkout_cli.store.records import Sighting
 from checkout_cli.store.redis.index import COUNTED_DUE, PAGE, Entry
 from checkout_cli.store.redis.index_place import Layout
-from checkout_cli.store.sightings import row_seen
 
 MOST_LOOKED_AT = 4 * PAGE
 """Entries of the index. An entry says when a session can have ended at the earliest; reads put that off."""
@@ -48,7 +48,7 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
     ends |= unlisted
     exact = exact and all_seen
     chosen = heapq.nsmallest(2 * limit, ends, key=ends.__getitem__)
-    found = sorted(store.sightings(chosen), key=_end)[:limit]
+    found = sorted(store.admin.inspect_all(chosen), key=_end)[:limit]
     if len(chosen) == 2 * limit and found and _end(found[-1]) > ends[chosen[-1]]:
         exact = False  # so many of them have a later end in the database, which Redis has not heard of yet
     return EndingSoon(tuple(found), exact)

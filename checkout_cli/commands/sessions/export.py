@@ -17,12 +17,11 @@ import msgspec
 
 from checkout_cli.commands.sessions.sessions import Tell
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
-from checkout_cli.keys import session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
-from checkout_cli.store.redis.commands import Command, decoded, encoded
+from checkout_cli.store.redis.commands import decoded, encoded
 from checkout_cli.store.redis.index_place import Layout
 
 PAGE = 200
@@ -188,7 +187,8 @@ class _Export:
         identity_of = self._identity_of(ids)
         found: dict[str, Exported] = {}
         doubtful: list[str] = []
-        for checkout_id, (_, moment), value in zip(ids, entries, self._values(ids), strict=True):
+        values = self._store.redis.sessions_values(ids)
+        for checkout_id, (_, moment), value in zip(ids, entries, values, strict=True):
             copy = decode_value(value) if isinstance(value, bytes) else None
             if (
                 copy is not None
@@ -211,19 +211,10 @@ class _Export:
         identity = self._store.redis.last_identity(ids[0])
         return lambda _: identity
 
-    def _values(self, ids: Sequence[str]) -> list[object]:
-        keys = [encoded(session_key(name)) for name in ids]
-        if not keys:
-            return []
-        if not self._store.redis.is_cluster:
-            return list(self._store.redis.ask(("MGET", *keys)))  # nothing for a key that holds no string
-        commands: list[Command] = [("GET", key) for key in keys]
-        return self._store.redis.ask_all(*commands, lenient=True)
-
     def _judge(self, ids: Sequence[str], found: dict[str, Exported]) -> int:
         """Those that cannot simply be believed, as an operator's look has them; returns how many are no sessions."""
         unreadable = 0
-        for seen in self._store.sightings(ids):
+        for seen in self._store.admin.inspect_all(ids):
             if seen.session is None:
                 unreadable += 1
                 continue

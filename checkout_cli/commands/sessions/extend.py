@@ -44,7 +44,7 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
     """
     if not 0 < by < float("inf"):
         raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
-    seen = store.peek(checkout_id)
+    seen = store.admin.inspect(checkout_id)
     if seen.session is None:
         raise SessionCorrupt(f"session {checkout_id} is no session: {seen.detail}")
     now = store.clock.wall()

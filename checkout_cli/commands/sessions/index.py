@@ -22,11 +22,11 @@ from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX, is_accepted_id, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Layout, Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 
 EXAMPLES = 10
 """Sessions that are named of each kind."""
@@ -193,9 +193,7 @@ class _Check:
 
     def _measure(self, layout: Layout) -> None:
         """How much there is to look at, and what an interrupted move has left."""
-        keys = {layout.key: "zset", **layout.others}
-        sizes = self._redis.ask_all(*(("SCARD" if keys[key] == "set" else "ZCARD", key) for key in keys))
-        number = dict(zip(keys, sizes, strict=True))
+        number = self._index.sizes(layout)
         self._run.expect(2 * number.pop(layout.key))
         self._report.members = number.pop(INDEX, 0)
         self._report.unfinished = sum(number.values())
@@ -231,7 +229,7 @@ class _Check:
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Each key's time to live (ms; -1: no end, -2: gone); without those whose server is away."""
-        replies = self._redis.ask_all(*(("PTTL", encoded(session_key(name))) for name in checkout_ids), lenient=True)
+        replies = self._redis.ttls([encoded(session_key(name)) for name in checkout_ids])
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
@@ -250,7 +248,7 @@ class _Check:
         names = list(checkout_ids)
         if not names:
             return {}
-        replies = self._redis.ask_all(*(("STRLEN", encoded(session_key(name))) for name in names), lenient=True)
+        replies = self._redis.lengths([encoded(session_key(name)) for name in names])
         sizes = dict(zip(names, replies, strict=True))
         for size in replies:
             if not isinstance(size, WrongKeyType):
@@ -262,9 +260,9 @@ class _Check:
         self, missing: Sequence[str], endless: Sequence[str], late: Sequence[Entry], ttls: dict[str, int], now: int
     ) -> None:
         if self._fix_ttl:
-            self._report.endowed += sum(self._redis.endow(name, self._full_life) for name in endless)
+            self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
         lives = ((name, ttls[name] if ttls[name] >= 0 else self._full_life) for name in missing)
-        self._index.enter([Entry(name, now + ttl) for name, ttl in lives])
+        self._index.add([Entry(name, now + ttl) for name, ttl in lives])
         self._index.bring_forward(late)
 
     # Entries without a session
@@ -278,7 +276,7 @@ class _Check:
         self._report.due += sum(entry.score <= now for entry in dangling)
         self._look_for_members(entries)
         if self._report.repaired and dangling:
-            self._index.unlist(dangling)
+            self._index.remove_entries(dangling)
             self._revive(dangling)
         return Step(len(entries), following)
 
@@ -300,7 +298,7 @@ class _Check:
         self._report.dangling.add(dangling)
         self._report.due += len(dangling)
         if self._report.repaired:
-            self._index.settle([Entry(name, 0) for name in dangling], [])
+            self._index.remove_expired([Entry(name, 0) for name in dangling], [])
         return Step(page.number, page.cursor)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -308,7 +306,7 @@ class _Check:
         if not entries:
             return []
         keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
-        if not self._redis.is_cluster and self._redis.ask(("EXISTS", *keys)) == len(keys):
+        if self._redis.are_all_there(keys):
             return []  # the usual case, told by one command
         names = self._nowhere([entry.checkout_id for entry in entries])
         gone = [entry for entry in entries if entry.checkout_id in names]
@@ -342,7 +340,7 @@ class _Check:
         """Enter again what another program, which does not know of the index, has written in this very moment."""
         ttls = self._lifetimes([entry.checkout_id for entry in entries])
         alive = [entry for entry in entries if ttls.get(entry.checkout_id, -2) != -2]
-        self._index.enter(alive)
+        self._index.add(alive)
 
 
 def _sure(reply: object) -> object:

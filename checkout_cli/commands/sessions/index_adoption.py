@@ -98,12 +98,10 @@ def adopt_index(
 
 def _looked(store: CheckoutStore) -> AdoptionReport:
     layout = store.index.layout()
-    sizes: list[tuple[str, str]] = [("ZCARD", layout.key)]
-    if layout.kind == "set":
-        sizes.append(("SCARD", INDEX))
-    entries, *members = store.redis.ask_all(*sizes)
+    sizes = store.index.sizes(layout)
     seen_at = store.external.seen_lately(store.clock.wall())
-    return AdoptionReport(layout, members=sum(members), entries=entries, seen_at=seen_at)
+    members = sizes[INDEX] if layout.kind == "set" else 0
+    return AdoptionReport(layout, members=members, entries=sizes[layout.key], seen_at=seen_at)
 
 
 def _adopt(store: CheckoutStore, run: BoundedRun, report: AdoptionReport) -> None:

@@ -150,9 +150,9 @@ def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Ite
     tier = wanted.tier or _tier_to_ask(store, tell)
     now = store.clock.wall()
     if wanted.order is Order.NEWEST:
-        found = (sighting for sighting in store.iterate(tier=tier) if wanted.matches(sighting, now))
+        found = (sighting for sighting in store.admin.iterate(tier=tier) if wanted.matches(sighting, now))
         return itertools.islice(found, wanted.limit)
-    seen = _at_most(store.iterate(tier=tier), MOST_SORTED, tell)
+    seen = _at_most(store.admin.iterate(tier=tier), MOST_SORTED, tell)
     found = (sighting for sighting in seen if wanted.matches(sighting, now))
     return iter(heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order)))
 
@@ -210,7 +210,7 @@ def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
         SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
         TierUnavailable: it may exist, and the tiers that would know are away.
     """
-    sighting = _exactly(store, given) or store.peek(only_match(store, given))
+    sighting = _exactly(store, given) or store.admin.inspect(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
     return sighting
@@ -218,13 +218,13 @@ def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
 
 def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
     try:
-        return store.peek(checkout_id) if checkout_id else None
+        return store.admin.inspect(checkout_id) if checkout_id else None
     except (SessionExpired, SessionDeleted):
         raise
     except SessionNotFound:
         return None
     except TierUnavailable:
-        if len(checkout_id) >= SHORTEST_PREFIX and store.matching(checkout_id, 1):
+        if len(checkout_id) >= SHORTEST_PREFIX and store.admin.matching(checkout_id, 1):
             return None  # it is the beginning of an id that another tier knows
         raise
 
@@ -241,7 +241,7 @@ def only_match(store: CheckoutStore, prefix: str) -> str:
             f"no session {prefix!r}, and too short for the beginning of an id",
             hint=f"give at least {SHORTEST_PREFIX} characters",
         )
-    ids = store.matching(prefix, MOST_CANDIDATES + 1)
+    ids = store.admin.matching(prefix, MOST_CANDIDATES + 1)
     shown = prefix if len(prefix) <= _SHOWN_ID else prefix[:_SHOWN_ID] + "…"
     if not ids:
         raise SessionNotFound(f"no session is, or begins with, {shown!r}")

@@ -146,7 +146,7 @@ def explain_user(store: CheckoutStore, user_id: str, *, last_look: LastLook | No
 
 def _of_user(store: CheckoutStore, user_id: str, tracked: User | None, look: LastLook) -> UserAnswer:
     looked_at, ids = 0, []
-    for sighting in islice(store.iterate(), MOST_SORTED):
+    for sighting in islice(store.admin.iterate(), MOST_SORTED):
         looked_at += 1
         if sighting.session is not None and sighting.session.user_id == user_id:
             ids.append(sighting.checkout_id)

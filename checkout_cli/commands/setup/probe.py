@@ -15,9 +15,9 @@ from checkout_cli.session import PaymentStatus, iso
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.database.tier import DatabaseTier
+    from checkout_cli.store.database.admin import DatabaseAdmin
     from checkout_cli.store.records import Record
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 LIFE = 0.3
 """How long a probe session lives at least, in seconds."""
@@ -49,10 +49,10 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
     Raises:
         CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
     """
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
     life = max(LIFE, LIFE_IN_ROUND_TRIPS * round_trip)
-    tier = RedisTier(replace(settings, session_ttl=life))
+    tier = RedisAdmin(replace(settings, session_ttl=life))
     try:
         with _removed_afterwards(lambda: tier.remove(probe_id)):
             written = clock.elapsed()
@@ -68,7 +68,7 @@ def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: floa
     return expired_after
 
 
-def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
+def _publish(tier: RedisAdmin, probe_id: str, clock: Time, life: float) -> None:
     from checkout_cli.store.protocol.publishing import Outcome
 
     opened = tier.claim(probe_id)
@@ -77,11 +77,11 @@ def _publish(tier: RedisTier, probe_id: str, clock: Time, life: float) -> None:
         raise ProbeFailed(f"Redis did not take a new session: {outcome}")
 
 
-def _value(tier: RedisTier, probe_id: str) -> bytes | None:
+def _value(tier: RedisAdmin, probe_id: str) -> bytes | None:
     return tier.look([probe_id])[0].value
 
 
-def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> float:
+def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
     """Write, read, expire and delete a session in the database; returns how long it lived in seconds.
 
     Raises:
@@ -96,7 +96,7 @@ def probe_database(tier: DatabaseTier, probe_id: str, clock: Time) -> float:
         if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
         expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock, written)
-        buried = tier.bury(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
+        buried = tier.delete(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
         remains = tier.read(probe_id)
         if not buried or remains is None or remains.body is not None:
             raise ProbeFailed("the database deleted a session and still has it")

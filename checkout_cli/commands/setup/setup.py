@@ -178,13 +178,13 @@ class _Setup:
 
     def _redis(self, attempt: Attempt) -> Finding:
         """Whether Redis answers, as doctor sees it."""
-        from checkout_cli.store.redis.tier import RedisTier
+        from checkout_cli.store.redis.admin import RedisAdmin
 
         found = attempt.finding()
         if found.status is Status.CRIT or not attempt.settings.is_cluster:
             return found
         try:
-            with closing(RedisTier(attempt.settings)) as tier:
+            with closing(RedisAdmin(attempt.settings)) as tier:
                 tier.ping()
                 missing = tier.missing_servers()
         except CheckoutError as error:
@@ -197,11 +197,11 @@ class _Setup:
 
     def _database(self, settings: Settings) -> Finding:
         """Whether the database answers and has our tables, which a set-up creates."""
-        from checkout_cli.store.database.tier import DatabaseTier
+        from checkout_cli.store.database.admin import DatabaseAdmin
 
         place = settings.database_place
         try:
-            with closing(DatabaseTier(settings)) as tier:
+            with closing(DatabaseAdmin(settings)) as tier:
                 if not self._looked_only and (done := tier.upgrade_schema()) is not None:
                     self.changed.append("database schema")
                     return ok(f"{place}: {_made(done)}")
@@ -226,7 +226,7 @@ class _Setup:
         return _proof(lambda: probe.probe_redis(settings, _probe_id(), probe.Time(), round_trip))
 
     def _database_probe(self, settings: Settings, database: Finding) -> Finding:
-        from checkout_cli.store.database.tier import DatabaseTier
+        from checkout_cli.store.database.admin import DatabaseAdmin
 
         if self._looked_only:
             return _NOTHING_WRITTEN
@@ -234,7 +234,7 @@ class _Setup:
             return skipped("the database cannot be used")
 
         def prove() -> float:
-            with closing(DatabaseTier(settings)) as tier:
+            with closing(DatabaseAdmin(settings)) as tier:
                 return probe.probe_database(tier, _probe_id(), probe.Time())
 
         return _proof(prove)

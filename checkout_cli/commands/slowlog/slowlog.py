@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
-from checkout_cli.servers.inspection import Inspector, missing_grant
+from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
 from checkout_cli.servers.per_server import Partial, PerServer, of_each_server
-from checkout_cli.store.redis.commands import decoded
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 
 MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
@@ -101,7 +99,7 @@ class Emptied(Partial):
         return sum(self.lengths.values())
 
 
-def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -> PerServer[ServerSlowLog]:
+def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> PerServer[ServerSlowLog]:
     """The newest entries of every server, the newest first.
 
     Raises:
@@ -111,24 +109,24 @@ def slow_log(redis: RedisTier, limit: int = 25, *, clock: Clock | None = None) -
     return of_each_server(redis, lambda server: _read(server, limit), clock=clock)
 
 
-def empty_slow_log(redis: RedisTier, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
+def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
     """Drop all entries of every server; ``agreed`` is shown how many of each, and decides.
 
     Raises:
         CommandDenied, CommandUnknown: SLOWLOG is.
         RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
     """
-    found = of_each_server(redis, lambda server: (server, int(server.ask("SLOWLOG", "LEN"))))
+    found = of_each_server(redis, lambda server: (server, server.slow_log_length()))
     lengths = {server.place: length for server, length in found.servers}
     if not agreed(lengths):
         return Emptied(lengths, False, found.missing)
     for server, _ in found.servers:
-        server.ask("SLOWLOG", "RESET")
+        server.empty_slow_log()
     return Emptied(lengths, True, found.missing)
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:
-    raw = server.ask("SLOWLOG", "GET", min(limit, MOST_ENTRIES))
+    entries = server.slow_commands(min(limit, MOST_ENTRIES))
     threshold, size, unknown = None, None, ""
     try:
         config = server.config()
@@ -139,19 +137,16 @@ def _read(server: Inspector, limit: int) -> ServerSlowLog:
     except (KeyError, ValueError):
         unknown = "this server does not tell it"
     try:
-        length = int(server.ask("SLOWLOG", "LEN"))
+        length = server.slow_log_length()
     except CheckoutError:  # denied apart from GET
-        length = len(raw)
-    return ServerSlowLog(server.place, tuple(_entry(part) for part in raw), length, threshold, size, unknown)
+        length = len(entries)
+    return ServerSlowLog(server.place, tuple(map(_entry, entries)), length, threshold, size, unknown)
 
 
-def _entry(raw: Sequence[Any]) -> Entry:
-    """An entry as the server has it (Redis documentation, "SLOWLOG GET"); before Redis 4 without a client."""
-    number, at, spent, arguments = raw[:4]
-    client = decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else ""
-    words = [part for part in arguments if isinstance(part, bytes)]
+def _entry(command: SlowCommand) -> Entry:
+    words = command.arguments
     shape = shape_of(words)
     more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
     if more is not None:
         shape = replace(shape, others=shape.others - 1 + int(more[1]))
-    return Entry(int(number), int(at) * 1000, int(spent) / 1_000_000, shape, client)
+    return Entry(command.number, command.at, command.microseconds / 1_000_000, shape, command.client)

@@ -29,13 +29,14 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Durability
-from checkout_cli.store.backlog import MOST_COUNTED, Backlog, Row, Waiting
+from checkout_cli.store.backlog import MOST_COUNTED, PAGE, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.flush_log import Conflict
-from checkout_cli.store.hand_over import GRACE
+from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
-from checkout_cli.store.redis.tier import FIRST_CURSOR, Look, Opened
+from checkout_cli.store.redis.admin import FIRST_CURSOR
+from checkout_cli.store.redis.opened import Look, Opened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
@@ -228,7 +229,7 @@ class _Sync:
             done, finished = report.handed_over, report.finished and not report.unreachable
             seconds = self._run.seconds
             beat(self._store, JOB, seconds=seconds, finished=finished, sessions=done, cursor=self._cursor)
-        self._store.hand_over.write_down()
+        self._store.notes.write_down()
         return report
 
     def _look(self) -> None:
@@ -260,7 +261,7 @@ class _Sync:
     # Redis → database
 
     def _flush(self, part: BoundedRun) -> None:
-        for ids in part.pages(self._backlog.ids()):
+        for ids in part.pages(self._store.flusher.pending.ids(PAGE)):
             page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in self._flushed]
             self._flushed.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
@@ -319,11 +320,11 @@ class _Sync:
     def _publish(self, part: BoundedRun) -> None:
         for page in part.pages(self._backlog.rows()):
             self._publish_page(page)
-            self._store.hand_over.write_down()
+            self._store.notes.write_down()
 
     def _publish_page(self, page: Sequence[Row]) -> None:
-        if self._store.hand_over.is_fenced:
-            self._store.hand_over.renew()
+        if self._store.lease.is_fenced:
+            self._store.lease.renew()
         self._take_in_page([row.checkout_id for row in page])  # else the publish does, and nobody counts it
         # Before the rows are read: a later restart must void these publishes.
         identities = self._store.redis.identities([row.checkout_id for row in page])

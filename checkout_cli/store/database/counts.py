@@ -14,8 +14,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, case, func, literal_column, select
 
 from checkout_cli.session import PaymentStatus
+from checkout_cli.store.database.admin import DatabaseAdmin, by_end
 from checkout_cli.store.database.schema import sessions
-from checkout_cli.store.database.tier import FOREIGN, DatabaseTier, by_end
+from checkout_cli.store.database.tier import FOREIGN
 
 DELETED = "deleted"
 """In place of a status: the session was deleted since."""
@@ -37,7 +38,7 @@ class MinuteCounts(msgspec.Struct, frozen=True):
 class DatabaseCounts:
     """Counts over the rows of a window. Every method may raise ``DatabaseUnavailable``."""
 
-    def __init__(self, database: DatabaseTier) -> None:
+    def __init__(self, database: DatabaseAdmin) -> None:
         """``database`` gives the transactions."""
         self._database = database
 
@@ -55,16 +56,14 @@ class DatabaseCounts:
         """Sessions created in a window by their payment status now; ``deleted`` and ``other`` stand for themselves."""
         status = case((sessions.c.body.is_(None), DELETED), else_=sessions.c.status).label("state")
         statement = select(status, func.count().label("number")).where(*_created_within(since, until)).group_by("state")
-        with self._database.transaction() as connection:
-            return {row.state: row.number for row in connection.execute(statement)}
+        return {row.state: row.number for row in self._database.rows(statement)}
 
     def created_ids(self, since: int, until: int, limit: int) -> list[tuple[str, str]]:
         """Living sessions created in a window, the newest first: their ids and their payment statuses."""
         newest = select(sessions.c.checkout_id, sessions.c.status).where(
             *_created_within(since, until), sessions.c.body.is_not(None)
         )
-        with self._database.transaction() as connection:
-            rows = connection.execute(newest.order_by(sessions.c.created_at.desc()).limit(limit)).all()
+        rows = self._database.rows(newest.order_by(sessions.c.created_at.desc()).limit(limit))
         return [(row.checkout_id, row.status) for row in rows]
 
     def living_by_status(self, now: int) -> dict[str, int]:

@@ -215,15 +215,13 @@ class FlushLog:
 
     def conflicts(self, limit: int) -> list[Conflict]:
         """The newest conflicts."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(select(conflicts).order_by(conflicts.c.detected_at.desc()).limit(limit))
-            return [_conflict(row) for row in rows]
+        newest = select(conflicts).order_by(conflicts.c.detected_at.desc())
+        return list(map(_conflict, self._database.rows(newest.limit(limit))))
 
     def conflicts_named(self, beginning: str) -> list[Conflict]:
         """The conflicts whose write id is, or begins with, ``beginning``; a few at most."""
         named = select(conflicts).where(conflicts.c.write_id.startswith(beginning, autoescape=True)).limit(3)
-        with self._database.transaction() as connection:
-            return [_conflict(row) for row in connection.execute(named)]
+        return list(map(_conflict, self._database.rows(named)))
 
     def settled(self, write_id: str) -> bool:
         """Forget a conflict that a person has settled; false where it was forgotten already."""
@@ -232,14 +230,14 @@ class FlushLog:
 
     def conflict_count(self) -> int:
         """How many conflicts wait for a person."""
-        with self._database.transaction() as connection:
-            return connection.execute(select(func.count()).select_from(conflicts)).scalar_one()
+        ((number,),) = self._database.rows(select(func.count()).select_from(conflicts))
+        return int(number)
 
     def count(self, cutoff: int) -> int:
         """How many entries of the flush log are from ``cutoff`` (ms) or before."""
         old = select(func.count()).select_from(flushes).where(flushes.c.flushed_at <= cutoff)
-        with self._database.transaction() as connection:
-            return connection.execute(old).scalar_one()
+        ((number,),) = self._database.rows(old)
+        return int(number)
 
     def purge(self, cutoff: int, limit: int) -> int:
         """Forget flushes of ``cutoff`` (ms) or before, when no old copy can bring their writes back.

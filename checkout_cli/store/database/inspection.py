@@ -1,4 +1,7 @@
-"""What an operator asks of the database itself: all that it has of a session, whether its parts are there, its size."""
+"""What an operator asks of the database itself: all that it has of a session, whether its parts are there, its size.
+
+Every function may raise ``DatabaseUnavailable``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.schema import CreateIndex
 
 from checkout_cli.store.database.engine import schema_of, to_type
-from checkout_cli.store.database.schema import conflicts, expiry_index, reigns, sessions
+from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
 from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
 from checkout_cli.store.records import Record
 
@@ -48,39 +51,23 @@ class Told(NamedTuple):
 
 
 def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
-    """The row of a session; ``None`` where there is none.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """The row of a session; ``None`` where there is none."""
     columns = (sessions.c[name] for name in RowView.__struct_fields__)
-    with database.transaction() as connection:
-        row = connection.execute(select(*columns).where(sessions.c.checkout_id == checkout_id)).first()
-    if row is None:
-        return None
-    return RowView(**row._asdict() | {"body": None if row.body is None else row.body.encode()})
+    rows = database.rows(select(*columns).where(sessions.c.checkout_id == checkout_id))
+    return next((RowView(**row._asdict() | {"body": row.body and row.body.encode()}) for row in rows), None)
 
 
 def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
-    """The conflicts of a session that nobody has settled, the newest first.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """The conflicts of a session that nobody has settled, the newest first."""
     lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
     newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
-    with database.transaction() as connection:
-        return [Told(*row) for row in connection.execute(newest.limit(MOST_TOLD))]
+    return [Told(*row) for row in database.rows(newest.limit(MOST_TOLD))]
 
 
 def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
-    """Whether a later primary has taken this one's place, behind Sentinels or in a cluster.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """Whether a later primary has taken this one's place, behind Sentinels or in a cluster."""
     name = identity.decode()
-    known = select(reigns.c.stamp).where((reigns.c.stamp == name) | reigns.c.stamp.endswith(f" {name}"))
+    known = select(epochs.c.stamp).where((epochs.c.stamp == name) | epochs.c.stamp.endswith(f" {name}"))
     with database.transaction() as connection:
         stamp = connection.scalar(known)
         return stamp is not None and connection.scalar(latest_stamp(stamp.rpartition(" ")[0])) != stamp
@@ -94,11 +81,7 @@ class Space(NamedTuple):
 
 
 def missing_expiry_index(database: DatabaseTier) -> str:
-    """The statement that makes the index by which rows are found by their expiry; empty where it is there.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """The statement that makes the index by which rows are found by their expiry; empty where it is there."""
     with database.transaction() as connection:
         engine = connection.engine
         indexes = inspect(connection).get_indexes(sessions.name, schema_of(engine) or None)
@@ -108,35 +91,21 @@ def missing_expiry_index(database: DatabaseTier) -> str:
 
 
 def created_lately(database: DatabaseTier, since: int, among: int) -> int:
-    """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some."""
     latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
-    with database.transaction() as connection:
-        return sum(row.created_at >= since for row in connection.execute(latest))
+    return sum(row.created_at >= since for row in database.rows(latest))
 
 
 def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
-    """The living sessions that end first; ``now`` is in milliseconds.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """The living sessions that end first; ``now`` is in milliseconds."""
     columns = (sessions.c[name] for name in Record.__struct_fields__)
     living = select(*columns).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
-    with database.transaction() as connection:
-        rows = connection.execute(living.order_by(sessions.c.expires_at).limit(limit)).all()
+    rows = database.rows(living.order_by(sessions.c.expires_at).limit(limit))
     return [Record(**row._asdict() | {"body": row.body.encode()}) for row in rows]
 
 
 def sqlite_space(database: DatabaseTier) -> Space | None:
-    """How large the file is; ``None`` for any other database.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """How large the file is; ``None`` for any other database."""
     if database.sqlite_path is None:
         return None
     with database.transaction() as connection:

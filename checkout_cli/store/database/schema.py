@@ -126,7 +126,7 @@ external = Table(
 )
 """How many writes of external writers were taken in, and when the last one was seen (ms)."""
 
-reigns = Table(
+epochs = Table(
     "checkoutctl_reigns",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from checkout_cli.errors import CheckoutError, WrongKeyType
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Script, register
-from checkout_cli.store.redis.tier import RedisTier
 
 _ADOPT_HASH = register(Script("adopt_hash"))
 
@@ -29,7 +29,7 @@ class Hash(NamedTuple):
     ttl: int
 
 
-def put_sessions(redis: RedisTier, copies: Sequence[SessionCopy]) -> list[bool]:
+def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]:
     """Put each where it belongs; false where something else was there by then.
 
     Raises:
@@ -40,13 +40,13 @@ def put_sessions(redis: RedisTier, copies: Sequence[SessionCopy]) -> list[bool]:
     return [bool(_checked(reply)[0]) for reply in replies]
 
 
-def lengthen_all(redis: RedisTier, lives: Sequence[tuple[str, int]]) -> None:
+def extend_ttls(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
     """Let sessions live for at least so long (ms); never shorter than they would."""
     for checkout_id, life in lives:
-        redis.lengthen(checkout_id, life)
+        redis.extend_ttl(checkout_id, life)
 
 
-def read_hashes(redis: RedisTier, keys: Sequence[bytes]) -> list[Hash]:
+def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:
     """Those of the keys that hold hashes, as they are.
 
     Raises:
@@ -62,7 +62,7 @@ def read_hashes(redis: RedisTier, keys: Sequence[bytes]) -> list[Hash]:
     return found
 
 
-def put_hashes(redis: RedisTier, hashes: Sequence[Hash]) -> int:
+def put_hashes(redis: RedisAdmin, hashes: Sequence[Hash]) -> int:
     """Put those whose keys are not there; returns how many.
 
     Raises:

@@ -14,9 +14,9 @@ from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
 from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
 from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR, RedisTier
 
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
@@ -28,7 +28,8 @@ older program's SET that ours lacks."""
 COUNTED_MEMBERS = 50_000
 """Members of such a SET that a count compares with ours, in about a tenth of a second."""
 
-_SETTLE, _UNLIST, _ABSORB = register(Script("settle")), register(Script("unlist")), register(Script("absorb"))
+_REMOVE_EXPIRED, _REMOVE_ENTRIES = register(Script("remove_expired")), register(Script("remove_entries"))
+_ABSORB = register(Script("absorb"))
 
 _T = TypeVar("_T")
 
@@ -54,7 +55,7 @@ class RedisIndex:
     And ``WrongKeyType``, where ours has to lie beside something and another program's key is in the way there too.
     """
 
-    def __init__(self, tier: RedisTier) -> None:
+    def __init__(self, tier: RedisAdmin) -> None:
         """``tier`` is asked for everything."""
         self._tier = tier
         self._place = tier.index_place
@@ -261,15 +262,15 @@ class RedisIndex:
 
     # Changes
 
-    def settle(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+    def remove_expired(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]] = ()) -> int:
         """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
 
         One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
         Returns how many were taken out.
         """
-        return self._tried(lambda layout: self._settle(layout, dead, living))
+        return self._tried(lambda layout: self._remove_expired(layout, dead, living))
 
-    def _settle(self, layout: Layout, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
+    def _remove_expired(self, layout: Layout, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]]) -> int:
         commands: list[Command] = []
         if living:
             moved = [part for entry, expires_at in living for part in (expires_at, encoded(entry.checkout_id))]
@@ -277,7 +278,7 @@ class RedisIndex:
         if dead:
             latest = max(entry.score for entry in dead)
             ids = (encoded(entry.checkout_id) for entry in dead)
-            commands.append(_SETTLE.call_on(_keys(layout), latest, *ids))
+            commands.append(_REMOVE_EXPIRED.call_on(_keys(layout), latest, *ids))
         replies = self._tier.ask_all(*commands) if commands else []
         if dead and layout.place is Place.BESIDE_SET:
             self._enter_revived(dead)
@@ -286,14 +287,14 @@ class RedisIndex:
     def _enter_revived(self, removed: Sequence[Entry]) -> None:
         """Enter again what an older program, whose SET has no moments, has written in this very moment."""
         ttls = self._tier.remaining([entry.checkout_id for entry in removed])
-        self.enter([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
+        self.add([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
 
-    def unlist(self, entries: Sequence[Entry]) -> int:
+    def remove_entries(self, entries: Sequence[Entry]) -> int:
         """Take entries out, each only if it still has the score that was seen; returns how many."""
         parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not parts:
             return 0
-        return int(self._tried(lambda layout: self._tier.ask(_UNLIST.call_on(_keys(layout), *parts))))
+        return int(self._tried(lambda layout: self._tier.ask(_REMOVE_ENTRIES.call_on(_keys(layout), *parts))))
 
     def remove(self, checkout_ids: Sequence[str]) -> None:
         """Take ids out, whatever their moment."""
@@ -314,7 +315,7 @@ class RedisIndex:
             return 0
         return int(self._tried(lambda layout: self._tier.ask(("ZADD", layout.key, "XX", "LT", "CH", *parts))))
 
-    def enter(self, entries: Sequence[Entry]) -> int:
+    def add(self, entries: Sequence[Entry]) -> int:
         """Enter ids that are not there yet; returns how many."""
         scored = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not scored:
@@ -367,6 +368,22 @@ class RedisIndex:
         following, raw = self._tier.ask(("ZSCAN", self._place.known().key, cursor, "COUNT", PAGE))
         page = [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
         return page, None if following == b"0" else following.decode()
+
+    def some_entries(self, number: int) -> list[Entry]:
+        """Random entries, at most so many."""
+        raw = self._tier.ask(("ZRANDMEMBER", self.layout().key, number, "WITHSCORES"))
+        return [Entry(decoded(name), float(score)) for name, score in zip(raw[::2], raw[1::2], strict=True)]
+
+    def size(self) -> tuple[bytes | None, int]:
+        """Who the server is that has our index, and how many entries that has."""
+        identity, (number,) = self._tier.exchange(("ZCARD", self.layout().key))
+        return identity, int(number)
+
+    def sizes(self, layout: Layout) -> dict[str, int]:
+        """How many entries our index has, and each key beside it, by their keys."""
+        kinds = {layout.key: "zset", **layout.others}
+        sizes = self._tier.ask_all(*(("SCARD" if kinds[key] == "set" else "ZCARD", key) for key in kinds))
+        return dict(zip(kinds, sizes, strict=True))
 
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
         """Those that are nowhere: neither in ours nor in another program's SET."""

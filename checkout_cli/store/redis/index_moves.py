@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Script, register
 from checkout_cli.store.redis.index import PAGE, RedisIndex
 from checkout_cli.store.redis.index_place import Place
-from checkout_cli.store.redis.tier import RedisTier
 
 NEWEST = 500
 """Sessions that a SET for an older program begins with: the others follow page by page."""
@@ -35,7 +35,7 @@ class Adopted(StrEnum):
 class IndexMoves:
     """The moves of one Redis' index. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
-    def __init__(self, tier: RedisTier, index: RedisIndex) -> None:
+    def __init__(self, tier: RedisAdmin, index: RedisIndex) -> None:
         """``tier`` is asked for everything; ``index`` is its index."""
         self._tier = tier
         self._index = index

@@ -14,9 +14,10 @@ from checkout_cli.store.protocol.ids import writes
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import LARGEST_VALUE, RedisTier
+from checkout_cli.store.redis.opened import LARGEST_VALUE
 
 
 class KeyState(StrEnum):
@@ -71,7 +72,7 @@ class KeyView(msgspec.Struct, frozen=True):
         return self.fields is not None
 
 
-def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
+def view_key(redis: RedisAdmin, checkout_id: str) -> KeyView:
     """All that lies in Redis under an id, in two or three round trips.
 
     Raises:
@@ -99,7 +100,7 @@ def view_key(redis: RedisTier, checkout_id: str) -> KeyView:
     return _read(view, redis.ask(("GET", key)))
 
 
-def _is_claimed(redis: RedisTier, checkout_id: str) -> bool:
+def _is_claimed(redis: RedisAdmin, checkout_id: str) -> bool:
     """Whether somebody has the right to fill the key; not known to a user who may not look at claims."""
     if not is_accepted_id(checkout_id):
         return False
@@ -125,7 +126,7 @@ def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
     return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
 
 
-def _score(redis: RedisTier, checkout_id: str) -> float | None:
+def _score(redis: RedisAdmin, checkout_id: str) -> float | None:
     try:
         return RedisIndex(redis).moment(checkout_id)
     except WrongKeyType:  # no index of ours has room there

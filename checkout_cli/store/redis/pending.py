@@ -14,7 +14,8 @@ from checkout_cli.errors import CheckoutError, RedisUnavailable
 from checkout_cli.keys import PENDING, session_key
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.commands import Script, decoded, encoded, register
-from checkout_cli.store.redis.tier import Look, Opened, RedisTier
+from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.store.redis.tier import RedisTier
 
 _FORGET = register(Script("forget"))
 
@@ -70,6 +71,18 @@ class RedisPending:
     def some_ids(self, limit: int) -> list[str]:
         """Some ids of sessions that the database lacks the last writes of."""
         return [decoded(member) for member in self._redis.ask(("SRANDMEMBER", PENDING, limit))]
+
+    def ids(self, at_once: int) -> Iterator[list[str]]:
+        """All their ids, in pages of about that many; one may come twice."""
+        cursor: str | None = "0"
+        while cursor is not None:
+            ids, cursor = self.ids_step(cursor, at_once)
+            yield from (ids[start : start + at_once] for start in range(0, len(ids), at_once))
+
+    def ids_step(self, cursor: str, at_once: int) -> tuple[list[str], str | None]:
+        """One page of :meth:`ids`, and the cursor of the next one."""
+        following, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
+        return [decoded(member) for member in members], None if following == b"0" else following.decode()
 
     def count(self) -> int:
         """How many such sessions there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +63,23 @@ class RedisServer:
         if isinstance(reply, CheckoutError):
             raise reply
         return reply
+
+    def identify(self) -> bytes | None:
+        """Who the server is now; ``None`` where it does not tell."""
+        return self.exchange([("PING",)])[0]
+
+    def config(self, pattern: str) -> dict[str, str]:
+        """The server's settings whose names match."""
+        raw = [decoded(part) for part in self.ask(("CONFIG", "GET", pattern))]
+        return dict(zip(raw[::2], raw[1::2], strict=True))
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Change settings of the server at once, until it is restarted; before 7.0, only one."""
+        self.ask(("CONFIG", "SET", *(word for pair in settings.items() for word in pair)))
+
+    def rewrite_config(self) -> None:
+        """Let the server write its settings to its configuration file."""
+        self.ask(("CONFIG", "REWRITE"))
 
     def exchange(
         self, commands: Sequence[Command], identity: bytes | None = None, *, bound: bool = False

@@ -6,133 +6,41 @@ and from there to one server, or to those of a cluster that have the keys.
 
 from __future__ import annotations
 
-import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
-
-import msgspec
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import (
-    LEGACY_STATS,
     PENDING,
     claim_key,
     is_accepted_id,
-    lock_key,
     session_key,
 )
-from checkout_cli.session import MAX_BODY_BYTES, TierName
+from checkout_cli.session import TierName
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.protocol.deleting import proof_of
-from checkout_cli.store.protocol.publishing import Found, Move, Outcome, Publication
-from checkout_cli.store.protocol.value import Kind, Value
+from checkout_cli.store.protocol.publishing import Move, Outcome, Publication
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis.cluster import RedisCluster
-from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.commands import Command, Script, encoded, register
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
+from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
 from checkout_cli.store.redis.server import RedisServer
 
 FILL_TIME = 10_000
 """For how long a fill claim holds, in milliseconds (ARCHITECTURE.md, point 2)."""
-LARGEST_VALUE = 1024 * 1024
-"""The largest value that is read as a session, in bytes; our own end at a quarter of it."""
-
-FIRST_CURSOR = "0"
-KEYS_AT_ONCE = 1000
-"""Keys in one command: a fraction of a millisecond of Redis' time."""
 
 _CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
-_DISCARD, _EXTEND = register(Script("discard")), register(Script("extend"))
-_LENGTHEN, _ENDOW = register(Script("lengthen")), register(Script("endow"))
+DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 
 
-_log = logging.getLogger("checkout_cli.store")
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """What *open* found: the value, if any, on which server, and our claim to fill the key if there is none.
-
-    ``raw`` are its exact bytes, and ``value`` is what they are. With a ``problem``, neither can be had.
-    """
-
-    raw: bytes | None
-    identity: bytes | None
-    token: bytes = b""
-    problem: Problem | None = None
-    value: Value | None = None
-
-    @property
-    def found_something(self) -> bool:
-        """Whether anything lies at the key."""
-        return self.raw is not None or self.problem is not None
-
-    @property
-    def is_external(self) -> bool:
-        """Whether an external writer wrote it last."""
-        return self.value is not None and self.value.is_external
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the database has all that lies there: it is missing, or a clean value of ours."""
-        return self.value is None or not (self.value.is_external or self.value.is_dirty)
-
-    @property
-    def standing(self) -> Value | None:
-        """A clean value, if it was published to this very server and nobody has changed it since."""
-        value = self.value
-        usable = value is not None and self.is_settled and not value.questionable and value.identity == self.identity
-        return value if usable else None
-
-    @property
-    def found(self) -> Found | None:
-        """The bytes and what they are, for the protocol."""
-        return None if self.raw is None or self.value is None else Found(self.raw, self.value)
-
-    def now_with(self, raw: bytes | None) -> Opened:
-        """The same key, now that other bytes are known to lie there."""
-        return _opened(raw, self.identity)
-
-
-def _opened(raw: bytes | None, identity: bytes | None, token: bytes = b"") -> Opened:
-    if raw is None:
-        return Opened(None, identity, token)
-    if len(raw) > LARGEST_VALUE:
-        return Opened(None, identity, problem=Problem.TOO_LARGE)
-    value = values.decode(raw)
-    if value.kind is Kind.UNREADABLE and len(raw) > MAX_BODY_BYTES:  # it could not be kept whole: it stays where it is
-        return Opened(None, identity, problem=Problem.TOO_LARGE)
-    return Opened(raw, identity, value=value)
-
-
-class Replaced(msgspec.Struct, frozen=True):
-    """Whether a value was put in the place of the expected bytes; if not, what lies there (``None``: nothing)."""
-
-    done: bool
-    present: bytes | None = None
-
-
-class Look(msgspec.Struct, frozen=True):
-    """The exact bytes at a session's key, and what they are. ``ttl`` is in milliseconds; ``None``: no end."""
-
-    value: bytes | None
-    ttl: int | None
-    size: int
-    problem: Problem | None = None
-    detail: str = ""
-    copy: Value | None = None
-
-
-LONGEST_HEADER = 512
-"""Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
 KEEP_TTL = -1
 """Leaves a key's time to live as it is."""
-UNKNOWN_TTL = -3
-"""Stands for a key's time to live where nobody can tell it."""
 
 
 class RedisTier:
@@ -172,61 +80,13 @@ class RedisTier:
         identity, _ = self.exchange(("EXISTS", encoded(session_key(checkout_id))))
         return identity
 
-    def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """The same for many sessions, in one round trip to each server; without those whose server is away.
-
-        Raises:
-            RedisUnavailable: none of the servers answers.
-        """
-        found: dict[RedisServer, bytes | None] = {}
-        away: RedisUnavailable | None = None
-        servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
-        for server in set(servers.values()):
-            try:
-                found[server], _ = server.exchange([("PING",)])
-            except RedisUnavailable as error:
-                away = error
-        if away is not None and not found:
-            raise away
-        return {name: found[server] for name, server in servers.items() if server in found}
-
     def last_identity(self, checkout_id: str) -> bytes | None:
         """Who that server was when it answered last, without asking it."""
         return self._servers.server_of(encoded(session_key(checkout_id))).identity
 
-    def place_of(self, checkout_id: str) -> str:
-        """Where that server is, in words."""
-        return self._servers.server_of(encoded(session_key(checkout_id))).place
-
     def servers(self) -> list[RedisServer]:
         """All servers that have keys: one, or a cluster's primaries."""
         return self._servers.members()
-
-    def missing_servers(self) -> list[str]:
-        """Where servers of a cluster are that did not answer when they were last asked, while others do."""
-        if not self.is_cluster or self.breaker.is_open:
-            return []
-        return [server.place for server in self._servers.members() if server.breaker.is_open]
-
-    def ping(self) -> float:
-        """One round trip, in seconds; in a cluster the longest, of the servers that answer.
-
-        Raises:
-            RedisUnavailable: none answers.
-        """
-        took: list[float] = []
-        away: RedisUnavailable | None = None
-        for server in self.servers():
-            started = time.perf_counter()
-            try:
-                server.ask(("PING",))
-            except RedisUnavailable as error:
-                away = error
-            else:
-                took.append(time.perf_counter() - started)
-        if away is not None and not took:
-            raise away
-        return max(took)
 
     # The protocol (ARCHITECTURE.md)
 
@@ -236,7 +96,7 @@ class RedisTier:
             identity, (raw,) = self.exchange(("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl))
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        return self.claim(checkout_id) if raw is None else _opened(raw, identity)
+        return self.claim(checkout_id) if raw is None else opened_with(raw, identity)
 
     def claim(self, checkout_id: str) -> Opened:
         """*open* where the key is expected to be missing: straight to the script."""
@@ -254,17 +114,17 @@ class RedisTier:
         return _CLAIM.call_on(keys, token, self._ttl, FILL_TIME)
 
     def publish(
-        self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None, also: Sequence[Command] = ()
+        self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None
     ) -> tuple[Outcome, Opened]:
         """Put a version where it belongs, unless something newer is there; a tombstone deletes.
 
         ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
         ``now`` is the time in milliseconds; ``accounted`` are bytes that the database has accounted for in this very
-        operation. What goes ``also`` goes once, and may fail unheard. Returns the outcome, and what lies there now.
+        operation. Returns the outcome, and what lies there now.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
         script, index = self._publishing(record, opened, now, publication)
-        reply = self.with_index(script, index, opened, also=also)
+        reply = self.with_index(script, index, opened)
         return self._published(record, opened, now, publication, reply)
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
@@ -285,7 +145,7 @@ class RedisTier:
             if isinstance(reply, WrongKeyType):
                 results.append((Outcome.EXTERNAL, Opened(None, opened.identity, problem=Problem.WRONG_TYPE)))
                 continue
-            _raise(reply)
+            raise_error(reply)
             results.append(self._published(record, opened, now, publication, reply))
         return results
 
@@ -339,34 +199,16 @@ class RedisTier:
         _, (reply,) = self.exchange(script, identity=opened.identity, bound=True)
         return _replaced(reply)
 
-    def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
-        """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.
-
-        ``ttl`` is in milliseconds; 0: it never ends.
-        """
-        if seen is None:
-            return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
-        return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
-
     def _replacing(self, checkout_id: str, how: str, expected: bytes, new: bytes, ttl: int, entry: str) -> Command:
         keys = [encoded(session_key(checkout_id)), encoded(claim_key(checkout_id))]
         if entry != "keep" and not self.is_cluster:
             keys.append(PENDING.encode())
         return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
-    def with_index(self, script: Command, change: IndexChange, opened: Opened, *, also: Sequence[Command] = ()) -> Any:
-        """A script's reply, its change of the index sent along, both over the very server that answered *open*.
-
-        What goes ``also`` may fail unheard: a denied or foreign key of the statistics is no reason to fail a write.
-        """
-        entering = self.index_place.entering(change)
-        commands = (script, *entering.commands, *also)
-        _, (outcome, *replies) = self.exchange(*commands, identity=opened.identity, bound=True, lenient=True)
-        for reply in replies[len(entering.commands) :]:
-            if isinstance(reply, CheckoutError):
-                _log.debug("not counted: %s", reply)
-        _raise(outcome)
-        self.index_place.check(entering, replies[: len(entering.commands)])
+    def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
+        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
+        (outcome,) = self.with_index_all([(script, change)], opened.identity)
+        raise_error(outcome)
         return outcome
 
     def with_index_all(self, some: Sequence[tuple[Command, IndexChange]], identity: bytes | None) -> list[Any]:
@@ -401,18 +243,18 @@ class RedisTier:
     def _claimed(identity: bytes | None, token: bytes, reply: Any) -> Opened:
         if isinstance(reply, WrongKeyType):
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        _raise(reply)
+        raise_error(reply)
         if reply[0] is None:
-            return _opened(None, identity, token if reply[1] else b"")
-        return _opened(reply[0], identity)
+            return opened_with(None, identity, token if reply[1] else b"")
+        return opened_with(reply[0], identity)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
-        self.ask(_DISCARD.call(encoded(claim_key(checkout_id)), opened.token))
+        self.ask(DISCARD.call(encoded(claim_key(checkout_id)), opened.token))
 
     def discard(self, checkout_id: str, raw: bytes) -> bool:
         """Delete a key that no row stands behind, and its index entry, if it still holds exactly these bytes."""
-        if not self.ask(_DISCARD.call(encoded(session_key(checkout_id)), raw)):
+        if not self.ask(DISCARD.call(encoded(session_key(checkout_id)), raw)):
             return False
         entering = self.index_place.entering(IndexChange(checkout_id, None))
         if entering.commands:
@@ -424,20 +266,16 @@ class RedisTier:
         entering = self.index_place.entering(IndexChange(checkout_id, None))
         deletion: Command = ("DEL", encoded(session_key(checkout_id)))
         deleted, *entered = self.ask_all(deletion, *entering.commands, lenient=True)
-        _raise(deleted)
+        raise_error(deleted)
         self.index_place.check(entering, entered)
         return bool(deleted)
 
-    def lengthen(self, checkout_id: str, milliseconds: int) -> int:
+    def extend_ttl(self, checkout_id: str, milliseconds: int) -> int:
         """Let a key live for at least so long from now; never shorter than it would. Returns its time to live (ms).
 
         -2 where there is no session at the key, -1 where it has no end.
         """
-        return int(self.ask(_LENGTHEN.call(encoded(session_key(checkout_id)), milliseconds)))
-
-    def endow(self, checkout_id: str, milliseconds: int) -> bool:
-        """Give a session that never ends a time to live; false where it has one."""
-        return bool(self.ask(_ENDOW.call(encoded(session_key(checkout_id)), milliseconds)))
+        return int(self.ask(_EXTEND_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     def proof(self, checkout_id: str, identity: bytes | None) -> str:
         """What shows, as long as it stays the same, that no key has gone by itself since: with it, a missing one was
@@ -452,7 +290,7 @@ class RedisTier:
             return ""
         return proof_of(who, stats, commands)
 
-    # What operators see; nothing here extends a life
+    # Looking; nothing here extends a life
 
     def look(self, checkout_ids: Sequence[str]) -> list[Look]:
         """What lies at each id's key, in two round trips, and never more than ``LARGEST_VALUE`` of it."""
@@ -467,22 +305,6 @@ class RedisTier:
         values = iter(self.ask_all(*(("GET", key) for key in wanted), lenient=True) if wanted else [])
         return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in pairs]
 
-    def not_ours(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those at whose keys an external writer has written, as far as the first bytes tell; one round trip.
-
-        A JSON serialiser leaves none of our headers as it was. Who changes bytes behind it, as a script may, is found
-        by the next read.
-        """
-        if not checkout_ids:
-            return []
-        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
-        beginnings = self.ask_all(*(("GETRANGE", key, 0, LONGEST_HEADER - 1) for key in keys), lenient=True)
-        return [
-            name
-            for name, beginning in zip(checkout_ids, beginnings, strict=True)
-            if isinstance(beginning, bytes) and beginning and not values.looks_like_ours(beginning)
-        ]
-
     def _looked(self, size: Any, ttl: Any, value: Any) -> Look:
         lifetime = None if isinstance(ttl, CheckoutError) or ttl < 0 else int(ttl)
         for reply in (size, value):
@@ -490,7 +312,7 @@ class RedisTier:
                 return Look(None, lifetime, 0, Problem.WRONG_TYPE, "not a string")
             if self.is_cluster and isinstance(reply, RedisUnavailable):
                 return Look(None, None, 0, Problem.UNREACHABLE, str(reply))
-            _raise(reply)
+            raise_error(reply)
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
         if size == 0 and ttl != -2:
@@ -498,99 +320,6 @@ class RedisTier:
         if value is None:
             return Look(None, None, 0)
         return Look(value, lifetime, len(value), copy=values.decode(value))
-
-    def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
-        """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end.
-
-        Where a cluster's server of a key is away while others answer, ``UNKNOWN_TTL``.
-        """
-        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
-        if self.is_cluster:  # one command for many keys would be one for many servers
-            return self._known_ttls(self.ask_all(*(("PTTL", key) for key in keys), lenient=True))
-        parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
-        counts: list[Command] = [("EXISTS", *part) for part in parts]
-        present = self.ask_all(*counts) if counts else []
-        if not any(present):
-            return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
-        return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
-
-    def _known_ttls(self, replies: Sequence[Any]) -> list[int]:
-        found: list[int] = []
-        for reply in replies:
-            is_away = isinstance(reply, RedisUnavailable) and self._others_may_answer()
-            if not is_away:
-                _raise(reply)
-            found.append(UNKNOWN_TTL if is_away else int(reply))
-        return found
-
-    def _others_may_answer(self) -> bool:
-        """Whether a server of the cluster is not known to be away."""
-        return not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members())
-
-    def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
-        """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
-
-        Raises:
-            RedisUnavailable: none answers.
-        """
-        cursor: str | None = FIRST_CURSOR
-        while cursor is not None:
-            keys, cursor = self.scan_step(pattern, cursor, count)
-            yield keys
-
-    def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
-        """One page of :meth:`scan`, and the cursor of the next one, which any other process may go on with.
-
-        In a cluster, the cursor also has the server's place in the list of all; one that is away is left out.
-
-        Raises:
-            RedisUnavailable: none of the servers from there on answers.
-        """
-        servers = sorted(self.servers(), key=lambda server: server.place)
-        at, _, position = cursor.rpartition("-")
-        away: RedisUnavailable | None = None
-        for number in range(int(at or 0), len(servers)):
-            command: Command = ("SCAN", position, "MATCH", encoded(pattern), "COUNT", count)
-            try:
-                following, keys = servers[number].ask(command)
-            except RedisUnavailable as error:
-                away, position = error, "0"
-                continue
-            if following != b"0":
-                return keys, f"{number}-{following.decode()}" if self.is_cluster else following.decode()
-            return keys, f"{number + 1}-0" if number + 1 < len(servers) else None
-        if away is not None and not (self.is_cluster and at):
-            raise away
-        return [], None
-
-    def legacy_statistics(self) -> dict[str, int] | None:
-        """The counters of the shop's older programs, or ``None`` where they keep none."""
-        if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
-            return None
-        raw = self.ask(("HGETALL", LEGACY_STATS))
-        pairs = zip(raw[::2], raw[1::2], strict=True)
-        return {decoded(name): int(value) for name, value in pairs if value.isdigit()}
-
-    def time(self) -> int:
-        """The server's own clock, in milliseconds since the epoch."""
-        seconds, microseconds = self.ask(("TIME",))
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
-    # Locks
-
-    def lock(self, job: str, owner: str, milliseconds: int) -> str | None:
-        """Take the lock of a job; ``None`` where it is ours now, else who has it."""
-        key = lock_key(job)
-        taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), ("GET", key))
-        return None if taken else decoded(holder or b"somebody who has just finished")
-
-    def extend_lock(self, job: str, owner: str, milliseconds: int) -> bool:
-        """Keep the lock for longer; false where it is no longer ours."""
-        return bool(self.ask(_EXTEND.call(encoded(lock_key(job)), encoded(owner), milliseconds)))
-
-    def unlock(self, job: str, owner: str) -> None:
-        """Give the lock back, if it is still ours."""
-        self.ask(_DISCARD.call(encoded(lock_key(job)), encoded(owner)))
 
     # Traffic
 
@@ -604,7 +333,7 @@ class RedisTier:
         _, replies = self.exchange(*commands, lenient=lenient)
         if not lenient:
             for reply in replies:
-                _raise(reply)
+                raise_error(reply)
         return replies
 
     def exchange(
@@ -621,7 +350,7 @@ class RedisTier:
         """
         who, replies = self._servers.exchange(commands, identity, bound=bound)
         if len(replies) == 1 and not lenient:
-            _raise(replies[0])
+            raise_error(replies[0])
         return who, replies
 
 
@@ -630,7 +359,7 @@ def _replaced(reply: Any) -> Replaced:
     return Replaced(bool(done), rest[0] if rest else None)
 
 
-def _raise(reply: Any) -> None:
+def raise_error(reply: Any) -> None:
     if isinstance(reply, CheckoutError):
         raise reply
 

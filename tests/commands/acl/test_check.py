@@ -15,7 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.keys import INDEX, INDEX_ASIDE, PENDING
 from checkout_cli.servers.embedded import HOST
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.cluster import Cluster
 from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.role_runs import listening
@@ -26,7 +26,7 @@ USER = "checked"
 
 
 def check(settings: Settings, role: RoleName = RoleName.OPERATOR) -> Capabilities:
-    with closing(RedisTier(settings)) as redis:
+    with closing(RedisAdmin(settings)) as redis:
         return check_access(redis, settings, role)
 
 
@@ -146,7 +146,7 @@ def test_a_dropped_connection_is_not_used_again_where_the_transaction_stays_open
 ) -> None:
     with (
         user_with(valkey, settings, "~*", "+@all", "-discard") as its,
-        closing(RedisTier(its)) as redis,
+        closing(RedisAdmin(its)) as redis,
     ):
         check_access(redis, its, RoleName.READER)
         assert redis.ask(("PING",)) == b"PONG"  # and not QUEUED

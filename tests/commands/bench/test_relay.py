@@ -15,8 +15,8 @@ import redis
 from checkout_cli.commands.bench.relay import KilledServer, Relay
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.connection import connection_pool
-from checkout_cli.store.redis.tier import RedisTier
 from tests.support.certificates import Authority, server_options
 from tests.support.ports import free_port
 from tests.support.servers import RedisServer, ValkeyServer
@@ -101,7 +101,7 @@ def test_certificates_are_still_checked_for_the_servers_own_name(tmp_path: Path,
             settings, redis_host="localhost", redis_port=port, redis_tls=True, redis_tls_ca_file=str(authority.path)
         )
         with Relay(secured) as relay:
-            tier = RedisTier(relay.settings)
+            tier = RedisAdmin(relay.settings)
             assert tier.ping() > 0
             tier.close()
             assert relay.settings.redis_tls_server_name == "localhost"

@@ -56,7 +56,7 @@ def shop(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Checkou
 @pytest.mark.timeout(120)
 def test_it_measures_both_ways_loses_nothing_and_leaves_nothing(shop: CheckoutStore, valkey: ValkeyServer) -> None:
     before = standing_in(valkey)
-    totals = shop.totals()
+    totals = shop.database.totals()
     report = measured(shop.settings)
 
     assert report.exit_code is ExitCode.OK
@@ -86,7 +86,7 @@ def test_it_measures_both_ways_loses_nothing_and_leaves_nothing(shop: CheckoutSt
     assert report.removed > 200
     assert left_in(shop, valkey) == (0, [])
     assert standing_in(valkey) == before, "the index, statistics and users are as they were"
-    assert shop.totals() == totals
+    assert shop.database.totals() == totals
     assert shop.get(ID).fields["totalAmount"] == 5
 
 
@@ -164,7 +164,7 @@ def test_another_machine_or_live_checkouts_are_a_shops(
 ) -> None:
     for number in range(sessions):
         store.create({}, checkout_id=f"{ID}{number}")
-    monkeypatch.setattr("checkout_cli.store.redis.tier.RedisTier.ping", lambda _: _away())
+    monkeypatch.setattr("checkout_cli.store.redis.admin.RedisAdmin.ping", lambda _: _away())
     assert run.examine(replace(settings, **changes)).is_production is is_production  # type: ignore[arg-type]
 
 

@@ -75,7 +75,7 @@ def fill(store: CheckoutStore, number: int, *, beginning: str = "session") -> li
 def expire(store: CheckoutStore, clock: ManualClock, names: list[str]) -> None:
     for name in names:
         evict(store, name)
-    store.hand_over.write_down()
+    store.notes.write_down()
     clock.advance(HOUR)
 
 
@@ -118,10 +118,10 @@ def test_totals_go_on_counting_what_was_removed(store: CheckoutStore, clock: Man
     names = fill(store, 4)
     store.set_payment_status(names[0], "paid", order_id="o-1")
     store.set_payment_status(names[1], "failed")
-    before = store.totals()
+    before = store.database.totals()
     expire(store, clock, names)
     assert clean_up(store).removed_from_database == 4
-    assert store.totals() == before
+    assert store.database.totals() == before
     assert (before.created, before.completed, before.failed) == (4, 1, 1)
 
 
@@ -145,7 +145,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(store: CheckoutStore, clo
 
 def test_sessions_in_use_are_kept_and_get_their_real_expiry(store: CheckoutStore, clock: ManualClock) -> None:
     names = fill(store, 3)
-    store.hand_over.write_down()
+    store.notes.write_down()
     clock.advance(HOUR)  # their keys live on in Redis: somebody has read them, and told neither index nor database
     report = clean_up(store)
     assert (report.removed_from_index, report.removed_from_database, report.still_alive) == (0, 0, 3)
@@ -312,7 +312,7 @@ def test_a_run_looks_at_a_part_of_a_large_set_and_the_next_one_goes_on(
     names = [f"older-{number:05}" for number in range(3000)]
     store.redis.ask(("SADD", INDEX, *names))
     store.index.layout()
-    store.index.enter([Entry(name, store.clock.wall() + 2 * HOUR * 1000) for name in names])
+    store.index.add([Entry(name, store.clock.wall() + 2 * HOUR * 1000) for name in names])
     pages = count_calls(store.index, "member_page", monkeypatch)
     for _ in range(20):
         clean_up(store)
@@ -570,15 +570,15 @@ def test_a_session_that_is_written_while_it_is_judged_stays(
     clock.advance(HOUR)
     store.create({}, checkout_id="session-1")
     store.redis.ask(("ZADD", INDEX, LONG_AGO, "session-1"))
-    writer, judged = another(), store.index.settle
+    writer, judged = another(), store.index.remove_expired
 
-    def settle_late(dead: list[Entry], living: list[Any]) -> int:
+    def settle_late(dead: list[Entry], living: list[Any] | tuple[()] = ()) -> int:
         writer.update("session-1", {"a": 1})
         return judged(dead, living)
 
     expiries = count_calls(store.database, "expiries", monkeypatch)
     evict(store, "session-1")
-    monkeypatch.setattr(store.index, "settle", settle_late)
+    monkeypatch.setattr(store.index, "remove_expired", settle_late)
     clean_up(store)
     assert expiries
     assert entries(store)["session-1"] > clock.milliseconds

@@ -16,7 +16,7 @@ from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, Family
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.servers import ValkeyServer
 
 FILL = """
@@ -29,8 +29,8 @@ end
 """
 
 
-def redis_at(server: ValkeyServer) -> RedisTier:
-    return RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
+def redis_at(server: ValkeyServer) -> RedisAdmin:
+    return RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
 
 
 def fill(server: ValkeyServer, number: int) -> None:
@@ -151,7 +151,7 @@ def test_an_interruption_keeps_what_was_counted_and_where_to_go_on(valkey: Valke
 def test_a_server_that_hangs_half_way_costs_one_time_out(store: CheckoutStore, valkey_server: object) -> None:
     server = valkey_server()  # type: ignore[operator]
     fill(server, 5000)
-    redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=0.3))
+    redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=0.3))
     paused = []
 
     def pause(_done: int, _total: int) -> None:

@@ -17,7 +17,7 @@ from checkout_cli.errors import InvalidInput
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import Family, coupon_key, session_key
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.cluster import SLOTS, Cluster
 
 SESSIONS, COUPONS = 9000, 3000
@@ -39,19 +39,19 @@ def crowded_keys() -> Iterator[str]:
     return (key for key in keys if key_slot(key.encode()) % -(-SLOTS // 3) < SLOTS // 30)
 
 
-def tier(cluster: Cluster, timeout: float = 2.0) -> RedisTier:
+def tier(cluster: Cluster, timeout: float = 2.0) -> RedisAdmin:
     port = cluster.primaries[0].port
-    return RedisTier(Settings(redis_host="127.0.0.1", redis_port=port, redis_mode="cluster", timeout=timeout))
+    return RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=port, redis_mode="cluster", timeout=timeout))
 
 
 @pytest.fixture
-def redis(cluster: Cluster) -> Iterator[RedisTier]:
+def redis(cluster: Cluster) -> Iterator[RedisAdmin]:
     opened = tier(cluster)
     yield opened
     opened.close()
 
 
-def test_all_servers_are_counted(redis: RedisTier) -> None:
+def test_all_servers_are_counted(redis: RedisAdmin) -> None:
     report = measure_families(redis)
     counted = {one.family: one.keys for one in report.families}
     assert (counted[Family.SESSIONS], counted[Family.COUPON]) == (SESSIONS, COUPONS)
@@ -59,7 +59,7 @@ def test_all_servers_are_counted(redis: RedisTier) -> None:
     assert report.place == "3 servers of a cluster"
 
 
-def test_a_cursor_goes_on_at_the_server_where_it_stopped(redis: RedisTier) -> None:
+def test_a_cursor_goes_on_at_the_server_where_it_stopped(redis: RedisAdmin) -> None:
     def interrupt(done: int, _total: int) -> None:
         if done > 6000:
             raise KeyboardInterrupt
@@ -73,14 +73,14 @@ def test_a_cursor_goes_on_at_the_server_where_it_stopped(redis: RedisTier) -> No
         measure_families(redis, cursor="7-0")
 
 
-def coupons_on_average(redis: RedisTier) -> float:
+def coupons_on_average(redis: RedisAdmin) -> float:
     """How many coupons 40 samples estimate, on average; one alone can be far off, and its bounds are as wide."""
     reports = [sample_families(redis, 3000, random=Random(seed)) for seed in range(40)]
     return fmean(one.keys for report in reports for one in report.families if one.family is Family.COUPON)
 
 
 def test_a_sample_of_a_cluster_is_drawn_from_all_slots_by_their_keys(
-    redis: RedisTier, monkeypatch: pytest.MonkeyPatch
+    redis: RedisAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert coupons_on_average(redis) == pytest.approx(COUPONS, rel=0.2)
     # The control: any cursor at all is most often one of another server's slot, and then of this server's first.
@@ -88,7 +88,7 @@ def test_a_sample_of_a_cluster_is_drawn_from_all_slots_by_their_keys(
     assert coupons_on_average(redis) > 1.2 * COUPONS
 
 
-def test_each_server_has_its_own_memory(redis: RedisTier, tmp_path: Path) -> None:
+def test_each_server_has_its_own_memory(redis: RedisAdmin, tmp_path: Path) -> None:
     report = look_at_memory(redis, last_look=LastLook(tmp_path))
     assert len({memory.place for memory in report.servers}) == 3
 

@@ -15,7 +15,7 @@ from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport, 
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.keys import Family, session_key
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.odd_servers import _until as wait_until
 from tests.support.servers import RedisServer, ValkeyServer
 
@@ -23,9 +23,9 @@ FULL = MemoryLook("here:1", used=1000, limit=1000, limit_known=True, policy="noe
 
 
 @pytest.fixture
-def own(valkey_server: Callable[..., ValkeyServer]) -> Iterator[tuple[ValkeyServer, RedisTier]]:
+def own(valkey_server: Callable[..., ValkeyServer]) -> Iterator[tuple[ValkeyServer, RedisAdmin]]:
     server = valkey_server()
-    redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
+    redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
     yield server, redis
     redis.close()
 
@@ -38,7 +38,7 @@ def answers(server: ValkeyServer) -> bool:
         return False
 
 
-def look(redis: RedisTier, directory: Path, at: int) -> MemoryLook:
+def look(redis: RedisAdmin, directory: Path, at: int) -> MemoryLook:
     report = look_at_memory(redis, clock=Clock(wall=lambda: at), last_look=LastLook(directory), random=Random(1))
     return report.servers[0]
 
@@ -49,7 +49,7 @@ def put(server: ValkeyServer, name: str, total: float, *, status: str = "pending
         client.set(session_key(name), value, px=ttl)
 
 
-def risk(server: ValkeyServer, redis: RedisTier, policy: str, limit: int | None, *, now: int = 0) -> EvictionRisk:
+def risk(server: ValkeyServer, redis: RedisAdmin, policy: str, limit: int | None, *, now: int = 0) -> EvictionRisk:
     return eviction_risk(redis.servers()[0], policy, limit, Random(1), now=now)
 
 
@@ -57,7 +57,7 @@ def risk(server: ValkeyServer, redis: RedisTier, policy: str, limit: int | None,
 
 
 def test_growth_and_minutes_until_full_are_since_the_last_look(
-    own: tuple[ValkeyServer, RedisTier], tmp_path: Path
+    own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path
 ) -> None:
     server, redis = own
     first = look(redis, tmp_path, 1_000_000)
@@ -82,7 +82,7 @@ def test_growth_and_minutes_until_full_are_since_the_last_look(
 
 
 def test_looks_in_quick_succession_are_compared_with_the_one_before_them(
-    own: tuple[ValkeyServer, RedisTier], tmp_path: Path
+    own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path
 ) -> None:
     _, redis = own
     look(redis, tmp_path, 1_000_000)
@@ -92,20 +92,20 @@ def test_looks_in_quick_succession_are_compared_with_the_one_before_them(
     assert third.growth.seconds == 12
 
 
-def test_a_restart_is_no_growth_and_no_eviction(own: tuple[ValkeyServer, RedisTier], tmp_path: Path) -> None:
+def test_a_restart_is_no_growth_and_no_eviction(own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path) -> None:
     server, redis = own
     look(redis, tmp_path, 1_000_000)
     server.kill()
     server._launch(server.port)
     wait_until(lambda: answers(server))
-    again = RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
+    again = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
     after = look(again, tmp_path, 1_060_000)
     again.close()
     assert after.growth is None
     assert "restarted" in after.no_growth
 
 
-def test_a_clock_that_went_back_gives_no_negative_rate(own: tuple[ValkeyServer, RedisTier], tmp_path: Path) -> None:
+def test_a_clock_that_went_back_gives_no_negative_rate(own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path) -> None:
     _, redis = own
     look(redis, tmp_path, 2_000_000)
     back = look(redis, tmp_path, 1_000_000)
@@ -113,7 +113,7 @@ def test_a_clock_that_went_back_gives_no_negative_rate(own: tuple[ValkeyServer, 
     assert back.minutes_until_full is None
 
 
-def test_evictions_are_counted_since_the_last_look(own: tuple[ValkeyServer, RedisTier], tmp_path: Path) -> None:
+def test_evictions_are_counted_since_the_last_look(own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path) -> None:
     server, redis = own
     with server.client(socket_timeout=5) as client:
         for number in range(300):
@@ -159,7 +159,7 @@ def test_what_does_not_count_against_the_limit_is_left_out() -> None:
 
 
 def test_a_reading_that_cannot_be_kept_is_said_and_stops_nothing(
-    own: tuple[ValkeyServer, RedisTier], tmp_path: Path
+    own: tuple[ValkeyServer, RedisAdmin], tmp_path: Path
 ) -> None:
     _, redis = own
     blocked = tmp_path / "file"
@@ -173,7 +173,7 @@ def test_a_reading_that_cannot_be_kept_is_said_and_stops_nothing(
 
 
 def test_nothing_is_evicted_under_noeviction_and_the_open_checkouts_are_still_known(
-    own: tuple[ValkeyServer, RedisTier],
+    own: tuple[ValkeyServer, RedisAdmin],
 ) -> None:
     server, redis = own
     put(server, "one", 10.5)
@@ -188,7 +188,9 @@ def test_nothing_is_evicted_under_noeviction_and_the_open_checkouts_are_still_kn
     assert found.exact
 
 
-def test_volatile_ttl_evicts_the_soonest_to_expire_and_nothing_without_ttl(own: tuple[ValkeyServer, RedisTier]) -> None:
+def test_volatile_ttl_evicts_the_soonest_to_expire_and_nothing_else(
+    own: tuple[ValkeyServer, RedisAdmin],
+) -> None:
     server, redis = own
     put(server, "late", 100, ttl=900_000)
     put(server, "soon", 7, ttl=50_000)
@@ -202,7 +204,7 @@ def test_volatile_ttl_evicts_the_soonest_to_expire_and_nothing_without_ttl(own: 
     assert found.keys == 1
 
 
-def test_volatile_policies_with_nothing_to_evict_evict_nothing(own: tuple[ValkeyServer, RedisTier]) -> None:
+def test_volatile_policies_with_nothing_to_evict_evict_nothing(own: tuple[ValkeyServer, RedisAdmin]) -> None:
     server, redis = own
     with server.client() as client:
         client.set("other:1", "x" * 5000)
@@ -210,7 +212,7 @@ def test_volatile_policies_with_nothing_to_evict_evict_nothing(own: tuple[Valkey
     assert (found.keys, found.freed) == (0, 0)
 
 
-def test_least_used_keys_go_first_under_lfu(own: tuple[ValkeyServer, RedisTier]) -> None:
+def test_least_used_keys_go_first_under_lfu(own: tuple[ValkeyServer, RedisAdmin]) -> None:
     server, redis = own
     with server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lfu")
@@ -226,7 +228,7 @@ def test_least_used_keys_go_first_under_lfu(own: tuple[ValkeyServer, RedisTier])
     assert found.first.value == 3
 
 
-def test_looking_at_baskets_extends_no_life_and_touches_nothing(own: tuple[ValkeyServer, RedisTier]) -> None:
+def test_looking_at_baskets_extends_no_life_and_touches_nothing(own: tuple[ValkeyServer, RedisAdmin]) -> None:
     server, redis = own
     with server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lfu")
@@ -242,7 +244,7 @@ def test_looking_at_baskets_extends_no_life_and_touches_nothing(own: tuple[Valke
 
 
 def test_values_that_are_too_large_or_no_sessions_are_not_read_and_not_counted(
-    own: tuple[ValkeyServer, RedisTier],
+    own: tuple[ValkeyServer, RedisAdmin],
 ) -> None:
     server, redis = own
     put(server, "good", 5)
@@ -260,7 +262,7 @@ def test_values_that_are_too_large_or_no_sessions_are_not_read_and_not_counted(
     assert calls == 4  # good, broken, list, odd
 
 
-def test_a_large_server_is_judged_from_about_a_thousand_keys(own: tuple[ValkeyServer, RedisTier]) -> None:
+def test_a_large_server_is_judged_from_about_a_thousand_keys(own: tuple[ValkeyServer, RedisAdmin]) -> None:
     server, redis = own
     script = """
     for n = 1, 20000 do
@@ -287,7 +289,7 @@ def test_a_large_server_is_judged_from_about_a_thousand_keys(own: tuple[ValkeySe
 @pytest.mark.needs("redis-server")
 def test_a_server_without_no_touch_is_told_of(valkey_server: Callable[..., ValkeyServer]) -> None:
     server = valkey_server(kind=RedisServer)
-    redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
+    redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=2.0))
     put(server, "one", 5)
     with server.client() as client:
         has_it = "no-touch" in str(client.execute_command("CLIENT", "HELP")).lower()

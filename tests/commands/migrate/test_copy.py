@@ -28,7 +28,7 @@ from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind, encode
-from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.redis.admin import RedisAdmin
 from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
 from tests.support.divergence import beside_the_database, create_in_redis_alone, update_in_redis_alone, write_externally
@@ -46,7 +46,7 @@ class Move:
         self.store = store
         self.server = server
         self.settings = dataclasses.replace(store.settings, redis_port=server.port)
-        self.target = RedisTier(self.settings)
+        self.target = RedisAdmin(self.settings)
         self.file = CheckpointFile(directory / "state")
 
     def run(self, **options: Any) -> MigrationReport:
@@ -152,7 +152,7 @@ def test_a_session_that_was_read_since_gets_its_longer_life(move: Move) -> None:
 def test_what_only_redis_has_is_brought_to_the_database_and_not_to_two_places(move: Move) -> None:
     create_in_redis_alone(move.store.settings, "alone-0001", notes="only here")
     fill(move.store, 1)
-    move.store.hand_over.write_down()
+    move.store.notes.write_down()
     update_in_redis_alone(move.store.settings, "session-0000", notes="changed here")
     counts = move.run().checkpoint.counts
     assert (counts.flushed, counts.dirty, counts.ended) == (2, 0, 0)
@@ -178,7 +178,7 @@ def test_while_the_database_cannot_take_it_it_stays_and_is_told(move: Move) -> N
 
 def test_an_external_write_is_brought_to_the_database_first(move: Move) -> None:
     fill(move.store, 1)
-    move.store.hand_over.write_down()
+    move.store.notes.write_down()
     write_externally(move.store, "session-0000", paymentStatus="paid")
     counts = move.run().checkpoint.counts
     assert (counts.flushed, counts.published, counts.external) == (1, 1, 0)
@@ -206,7 +206,7 @@ def test_the_same_server_is_refused_also_with_another_of_its_databases(store: Ch
     for database in (0, 1):
         settings = dataclasses.replace(store.settings, redis_host="127.0.0.2", redis_db=database)
         settings = dataclasses.replace(settings, redis_host=HOST)
-        with closing(RedisTier(settings)) as target, pytest.raises(InvalidInput, match="is the server that"):
+        with closing(RedisAdmin(settings)) as target, pytest.raises(InvalidInput, match="is the server that"):
             move_to(store, target, f"another-name/{database}", CheckpointFile(tmp_path))
 
 
@@ -219,7 +219,7 @@ def test_a_shop_that_writes_between_the_look_and_the_copy_is_not_overwritten(
     real = server_move.put_sessions
     written: list[bytes] = []
 
-    def interrupted(target: RedisTier, copies: Any) -> list[bool]:
+    def interrupted(target: RedisAdmin, copies: Any) -> list[bool]:
         if copies and not written:
             with move.there() as there:
                 there.update("session-0000", {"notes": "version 3, there"})
@@ -337,7 +337,7 @@ def test_to_and_from_a_cluster(side: str, store: CheckoutStore, tmp_path: Path) 
         there = dataclasses.replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster")
         source = store.settings if side == "to a cluster" else there
         target = there if side == "to a cluster" else store.settings
-        with make_store(source) as shop, closing(RedisTier(target)) as tier:
+        with make_store(source) as shop, closing(RedisAdmin(target)) as tier:
             fill(shop, 60)
             report = move_to(shop, tier, "there", CheckpointFile(tmp_path / "state"))
             assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)

@@ -284,7 +284,7 @@ def test_a_document_that_is_no_session_is_one_clear_line(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 2
-    assert store.count().number == 0
+    assert store.admin.count().number == 0
 
 
 @pytest.mark.parametrize("checkout_id", ["a*b*c*d*e", "a:b:c:d:e", "line\nbreak", "\x1b[31mred-id", "short", "x" * 129])
@@ -358,7 +358,7 @@ def test_on_a_terminal_a_deletion_asks_and_creating_says_what_it_reads(
     refusing.expect(pexpect.EOF)
     refusing.close()
     assert refusing.exitstatus == 1
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
 
     agreeing = start("delete", ID)
     agreeing.expect_exact("[y/N] ")

@@ -94,7 +94,7 @@ def test_a_deletion_takes_no_beginning_of_an_id_and_one_unknown_id_stops_it_all(
     store.create({}, checkout_id=ID)
     with pytest.raises(SessionNotFound):
         delete(store, undo, ID, "deleted-")
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
 
 
 @pytest.mark.parametrize("command", ["SET", "RPUSH"])
@@ -120,7 +120,7 @@ def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Pat
     assert plan_selection(store, Selection(status="failed", older_than=3600.0), undo_file=undo).number == 0
     done = delete_all(store, failed, agreed=lambda _: True)
     assert sorted(done.deleted) == ["deleted-00", "deleted-01"]
-    assert {sighting.checkout_id for sighting in store.iterate()} == {"deleted-02", "deleted-03"}
+    assert {sighting.checkout_id for sighting in store.admin.iterate()} == {"deleted-02", "deleted-03"}
 
 
 def test_a_selection_of_everything_is_refused(store: CheckoutStore) -> None:
@@ -255,7 +255,7 @@ def test_without_an_undo_file_nothing_is_deleted(store: CheckoutStore, tmp_path:
     with pytest.raises(InvalidInput, match="there already"):
         delete(store, undo)
     assert undo.read_text() == "older"
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
 
 
 def test_a_disk_that_fills_up_leaves_neither_half_a_file_nor_a_deletion(
@@ -270,7 +270,7 @@ def test_a_disk_that_fills_up_leaves_neither_half_a_file_nor_a_deletion(
     with pytest.raises(CheckoutError, match="No space left"):
         delete(store, undo)
     assert not undo.exists()
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
 
 
 def test_the_undo_file_is_for_its_owner_alone(store: CheckoutStore, undo: Path) -> None:
@@ -311,17 +311,17 @@ def test_what_was_deleted_comes_back_as_it_was(store: CheckoutStore, client: red
     store.update(ID, {"notes": "x"})
     client.pexpire(session_key(ID), 600_000)
     set_columns(store, ID, expires_at=store.clock.wall() + 600_000)
-    before = store.peek(ID)
+    before = store.admin.inspect(ID)
     assert before.session is not None
     delete(store, undo)
 
     looked = restore(store, undo, dry_run=True)
     assert looked.fates[Fate.RESTORED] == [ID]
     with pytest.raises(SessionDeleted):
-        store.peek(ID)
+        store.admin.inspect(ID)
 
     assert restore(store, undo).fates[Fate.RESTORED] == [ID]
-    after = store.peek(ID)
+    after = store.admin.inspect(ID)
     assert after.session is not None
     assert after.session.fields == before.session.fields
     assert after.session.version == before.session.version + 2
@@ -343,10 +343,10 @@ def test_an_external_session_comes_back_as_ours(store: CheckoutStore, client: re
 def test_the_totals_count_a_session_once_whatever_is_done_to_it(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     store.set_payment_status(ID, "failed")
-    before = store.totals()
+    before = store.database.totals()
     delete(store, undo)
     restore(store, undo)
-    assert store.totals() == before
+    assert store.database.totals() == before
 
 
 def test_what_has_happened_since_is_left_alone(store: CheckoutStore, client: redis.Redis, undo: Path) -> None:
@@ -362,7 +362,7 @@ def test_what_has_happened_since_is_left_alone(store: CheckoutStore, client: red
     again = restore(store, undo)  # the tombstone is of another deletion now
     assert (again.fates[Fate.CHANGED], again.exit_code) == ([ID], ExitCode.FINDING)
     with pytest.raises(SessionDeleted):
-        store.peek(ID)
+        store.admin.inspect(ID)
     assert restore(store, undo.with_name("second")).fates[Fate.RESTORED] == [ID]
 
 
@@ -372,7 +372,7 @@ def test_a_later_tombstone_is_never_taken_for_the_one_of_the_file(store: Checkou
     set_columns(store, ID, write_id="another-deletion")  # of the same version: only the name tells them apart
     assert restore(store, undo).fates[Fate.CHANGED] == [ID]
     with pytest.raises(SessionDeleted):
-        store.peek(ID)
+        store.admin.inspect(ID)
 
 
 def test_what_would_have_ended_meanwhile_stays_away(
@@ -465,7 +465,7 @@ def test_a_damaged_file_is_refused_whole(
         restore(store, damaged(undo, change))
     assert refused.value.exit_code == ExitCode.USAGE
     with pytest.raises(SessionDeleted):
-        store.peek(ID)
+        store.admin.inspect(ID)
 
 
 def test_a_file_of_another_database_is_refused(store: CheckoutStore, undo: Path, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def test_without_a_terminal_a_deletion_needs_yes(sessions: CheckoutStore, checko
     assert (asked.returncode, asked.stdout) == (2, "")
     assert f"session {ID}: pending, 0 items, total 10.8, in redis" in asked.stderr
     assert "--yes" in asked.stderr
-    assert sessions.peek(ID).session is not None
+    assert sessions.admin.inspect(ID).session is not None
 
     (looked,) = checkoutctl.here("sessions", "delete", ID, "--dry-run", "--json").documents
     assert (looked["deleted"], looked["matched"], looked["undoFile"]) == (0, 1, None)
-    assert sessions.peek(ID).session is not None
+    assert sessions.admin.inspect(ID).session is not None
 
     (agreed,) = checkoutctl.here("sessions", "delete", ID, "--yes", "--json").documents
     assert (agreed["deleted"], agreed["checkoutIds"]) == (1, [ID])
@@ -76,7 +76,7 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     done = checkoutctl.here("sessions", "delete", *arguments, "--yes")
     assert (done.code, done.out) == (2, "")
-    assert len(list(sessions.iterate())) == 2
+    assert len(list(sessions.admin.iterate())) == 2
 
 
 def test_a_broken_undo_file_is_one_clear_line(

@@ -54,7 +54,7 @@ def create(store: CheckoutStore, number: int) -> list[str]:
     for place, name in enumerate(names):
         store.create({"totalAmount": place}, checkout_id=name)
         store.redis.ask(("ZADD", INDEX, store.clock.wall() + 600_000 + place, name))
-    store.hand_over.write_down()
+    store.notes.write_down()
     return names
 
 

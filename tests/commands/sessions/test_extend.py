@@ -17,7 +17,7 @@ from checkout_cli.session import decode, iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
-from checkout_cli.store.redis.tier import Look, Opened, Replaced
+from checkout_cli.store.redis.opened import Look, Opened, Replaced
 from tests.support.divergence import create_in_redis_alone, set_columns
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
@@ -29,7 +29,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 def test_both_tiers_end_it_later(store: CheckoutStore, valkey: ValkeyServer) -> None:
     store.create({}, checkout_id=ID)
-    before = store.peek(ID).expires_at
+    before = store.admin.inspect(ID).expires_at
     longer = extend(store, ID, 600)
     assert (longer.in_redis, longer.in_database, longer.capped) == (True, True, False)
     assert longer.after == longer.before + 600_000
@@ -56,11 +56,11 @@ def test_nothing_is_ever_shortened(store: CheckoutStore, valkey: ValkeyServer) -
     store.create({}, checkout_id=ID)
     with valkey.client() as client:
         client.pexpire(KEY, 50_000_000)  # a read has granted more since this process looked
-        assert store.redis.lengthen(ID, 1000) > 49_000_000
+        assert store.redis.extend_ttl(ID, 1000) > 49_000_000
         client.persist(KEY)
-        assert store.redis.lengthen(ID, 1000) == -1
+        assert store.redis.extend_ttl(ID, 1000) == -1
         client.delete(KEY)
-        assert store.redis.lengthen(ID, 1000) == -2
+        assert store.redis.extend_ttl(ID, 1000) == -2
 
 
 def test_expires_at_in_the_json_moves_along_and_nothing_else_does(store: CheckoutStore, valkey: ValkeyServer) -> None:
@@ -114,7 +114,7 @@ def test_a_write_in_between_is_not_lost_and_the_session_lives_longer_all_the_sam
             other.update(ID, {"notes": "written meanwhile"})
         return found
 
-    seen = store.peek(ID)
+    seen = store.admin.inspect(ID)
     monkeypatch.setattr(store, "peek", lambda _: seen)
     monkeypatch.setattr(store.redis, "look", look_then_write)
     longer = extend(store, ID, 3600)

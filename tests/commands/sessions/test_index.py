@@ -17,9 +17,9 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis import index as redis_index
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_place import Place
-from checkout_cli.store.redis.tier import FIRST_CURSOR
 from tests.support.servers import ValkeyServer
 from tests.support.stores import LONG_AGO, make_store
 
@@ -267,7 +267,9 @@ def test_an_entry_that_was_written_since_it_was_seen_is_not_taken_out(
     store: CheckoutStore, client: redis.Redis
 ) -> None:
     client.zadd(INDEX, {ID: LONG_AGO + 1000, "another-01": LONG_AGO})
-    assert store.index.unlist([Entry(ID, LONG_AGO), Entry("another-01", LONG_AGO), Entry("nowhere-01", 1.0)]) == 1
+    assert (
+        store.index.remove_entries([Entry(ID, LONG_AGO), Entry("another-01", LONG_AGO), Entry("nowhere-01", 1.0)]) == 1
+    )
     assert client.zrange(INDEX, 0, -1) == [ID.encode()]
 
 
@@ -280,10 +282,10 @@ def test_an_entry_is_brought_forward_and_never_back(store: CheckoutStore, client
 
 def test_a_key_that_got_an_end_meanwhile_keeps_it(store: CheckoutStore, client: redis.Redis) -> None:
     client.set(session_key(ID), b"{}", px=7_200_000)
-    assert not store.redis.endow(ID, 1000)
+    assert not store.redis.set_missing_ttl(ID, 1000)
     assert client.pttl(session_key(ID)) > 7_000_000
     client.persist(session_key(ID))
-    assert store.redis.endow(ID, 60_000)
+    assert store.redis.set_missing_ttl(ID, 60_000)
     assert client.pttl(session_key(ID)) <= 60_000
 
 
@@ -291,13 +293,13 @@ def test_a_session_that_another_program_writes_at_the_very_moment_is_listed_agai
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.zadd(INDEX, {ID: store.clock.wall() + 900_000})
-    unlist: Callable[[Any], int] = store.index.unlist
+    unlist: Callable[[Any], int] = store.index.remove_entries
 
     def and_write(entries: Any) -> int:
         client.set(session_key(ID), b'{"totalAmount":1}', px=600_000)
         return unlist(entries)
 
-    monkeypatch.setattr(store.index, "unlist", and_write)
+    monkeypatch.setattr(store.index, "remove_entries", and_write)
     repair_index(store)
     assert client.zscore(INDEX, ID) is not None
 

@@ -54,7 +54,7 @@ def index_keys(client: redis.Redis) -> set[str]:
 
 
 def listed(store: CheckoutStore) -> list[str]:
-    return sorted(sighting.checkout_id for sighting in store.iterate())
+    return sorted(sighting.checkout_id for sighting in store.admin.iterate())
 
 
 def test_the_set_goes_and_no_session_loses_its_entry(store: CheckoutStore, client: redis.Redis) -> None:

@@ -115,7 +115,7 @@ def test_the_newest_come_first_and_no_more_than_the_limit(store: CheckoutStore, 
 def test_a_list_stops_fetching_when_it_has_enough(store: CheckoutStore) -> None:
     class Endless(CheckoutStore):
         def iterate(self, *, tier: TierName | None = None) -> Iterator[Any]:
-            yield from [store.peek("session-0")] * 3
+            yield from [store.admin.inspect("session-0")] * 3
             pytest.fail("fetched more than the limit")
 
     store.create({}, checkout_id="session-0")
@@ -541,7 +541,7 @@ def test_a_payment_only_goes_where_it_may(store: CheckoutStore) -> None:
         update(store, "session-0", ["paymentStatus=pending", "notes=x"])
     with pytest.raises(InvalidInput, match="not a payment status"):
         update(store, "session-0", ["paymentStatus=refunded"])
-    assert store.peek("session-0").session.version == 1  # type: ignore[union-attr]
+    assert store.admin.inspect("session-0").session.version == 1  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("text", ["_store=x", "_store.x=1", "big=99999999999999999999"])

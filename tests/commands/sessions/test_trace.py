@@ -36,7 +36,7 @@ KEY = f"checkout:session:{ID}"
 
 def test_a_session_that_is_well_is_trusted_and_the_same_in_both(store: CheckoutStore) -> None:
     store.create({"totalAmount": 7.5}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     found = trace(store, ID)
     assert found.key is not None
     assert found.row is not None
@@ -183,7 +183,7 @@ def test_what_becomes_of_an_external_write_is_told_before_it_happens(
 
 def test_an_external_write_that_the_database_has_overtaken_is_merged_or_a_conflict(store: CheckoutStore) -> None:
     store.create({"notes": "first", "totalAmount": 1}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     write_externally(store, ID, totalAmount=2)
     with beside_redis(store.settings) as other:
         other.update(ID, {"notes": "ours"})

@@ -20,7 +20,7 @@ NOTHING = {**NO_REDIS, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
 def behind(store: CheckoutStore) -> str:
     """A session of which Redis lacks the last version; the shopper's name differs too."""
     store.create({"totalAmount": 7.5, "contactInfo": {"name": NAME}, "userId": "user-0042"}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     update_in_database_alone(store.settings, ID, totalAmount=9.5, contactInfo={"name": "Eve"})
     return ID
 

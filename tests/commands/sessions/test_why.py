@@ -45,7 +45,7 @@ Why = Callable[[], Answer]
 
 def create(store: CheckoutStore) -> None:
     store.create({"userId": "user-0001", "totalAmount": 7.5}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
 
 
 def test_a_session_that_is_well_is_alive(store: CheckoutStore, why: Why) -> None:
@@ -97,7 +97,7 @@ def test_an_old_copy_that_is_believed_is_told(store: CheckoutStore, why: Why, va
     with valkey.client() as client:
         old = client.get(KEY)
         store.update(ID, {"totalAmount": 9.5})
-        store.hand_over.write_down()
+        store.notes.write_down()
         client.set(KEY, old, px=60_000)  # type: ignore[arg-type]
     assert why().cause is Cause.STALE
     assert store.get(ID).fields["totalAmount"] == 7.5  # which is what the answer says
@@ -245,7 +245,7 @@ def test_of_a_user_every_living_session_is_told(store: CheckoutStore, tmp_path: 
     create(store)
     store.create({"userId": "user-0001"}, checkout_id="why-000002")
     store.create({"userId": "user-0002"}, checkout_id="why-000003")
-    store.hand_over.write_down()
+    store.notes.write_down()
     answer = explain(store, "user-0001", last_look=LastLook(tmp_path / "state"))
     assert isinstance(answer, UserAnswer)
     assert {one.trace.checkout_id for one in answer.answers} == {ID, "why-000002"}

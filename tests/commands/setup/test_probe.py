@@ -11,7 +11,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, RedisUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.memory_tier import MemoryTier
 from tests.support.servers import ValkeyServer
 
@@ -96,10 +96,10 @@ def test_the_database_is_proven_and_its_totals_stay_as_they_were(any_database: S
     with CheckoutStore.open(any_database) as store:
         store.database.create_schema()
         store.create({"items": [], "totalAmount": 1}, checkout_id="shopper-1")
-        before = store.totals()
+        before = store.database.totals()
         proof = probe_database(store.database, PROBE, Time())
         assert proof >= LIFE - 0.05
-        assert store.totals() == before
+        assert store.database.totals() == before
         assert store.database.read(PROBE) is None
         assert [record.checkout_id for page in store.database.newest() for record in page] == ["shopper-1"]
 
@@ -107,7 +107,7 @@ def test_the_database_is_proven_and_its_totals_stay_as_they_were(any_database: S
 def test_a_database_that_loses_what_it_accepts_is_a_failure(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tier = DatabaseTier(settings)
+    tier = DatabaseAdmin(settings)
     tier.create_schema()
     monkeypatch.setattr(tier, "insert", lambda *_, **__: True)
     with pytest.raises(ProbeFailed, match="does not have it"):
@@ -116,7 +116,7 @@ def test_a_database_that_loses_what_it_accepts_is_a_failure(
 
 
 def test_a_database_without_tables_is_an_error(settings: Settings, tmp_path: Path) -> None:
-    tier = DatabaseTier(settings)
+    tier = DatabaseAdmin(settings)
     with pytest.raises(CheckoutError, match="no database"):
         probe_database(tier, PROBE, FakeTime())
     tier.close()

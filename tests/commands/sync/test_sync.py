@@ -360,7 +360,7 @@ class TestBounds:
             store.database.create_schema()
             for number in range(40):
                 store.create({}, checkout_id=f"external-{number:02}")
-            store.hand_over.write_down()  # else the rows name them
+            store.notes.write_down()  # else the rows name them
             for number in range(40):
                 write_externally(store, f"external-{number:02}", notes="theirs")
             taken, runs = 0, 0
@@ -463,7 +463,7 @@ class TestCounts:
 
     def test_a_session_of_redis_alone_is_seen_as_one_that_waits(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
-        (sighting,) = store.iterate()
+        (sighting,) = store.admin.iterate()
         assert sighting.session is not None
         assert (sighting.session.version, sighting.session.dirty) == (1, 1)
         assert pending_counts(store).to_database == 1

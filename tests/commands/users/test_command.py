@@ -23,6 +23,7 @@ def tracked(store: CheckoutStore) -> CheckoutStore:
     created = store.create({"userId": UUID, "userEmail": "ada@example.com"}).session
     store.set_payment_status(created.checkout_id, "paid", order_id="O-1")
     store.create({"userId": "ada@example.com"})
+    store.bookkeeping.flush()
     store.redis.ask(("SET", user_key("json-0001"), "{}"))
     return store
 

@@ -16,16 +16,16 @@ import sqlalchemy
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.engine import GRACE
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.records import Record
 
 SESSION = Record("session-1", 1, b'{"a":1}', 1, 10**15)
 TIMEOUT = 0.3
 
 
-def tier(url: str, timeout: float = TIMEOUT) -> DatabaseTier:
-    return DatabaseTier(Settings(database_url=url, database_timeout=timeout))
+def tier(url: str, timeout: float = TIMEOUT) -> DatabaseAdmin:
+    return DatabaseAdmin(Settings(database_url=url, database_timeout=timeout))
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path: Path) -> Iterator[DatabaseTier]:
+def database(path: Path) -> Iterator[DatabaseAdmin]:
     with closing(tier(f"sqlite:///{path}")) as opened:
         opened.create_schema()
         yield opened
@@ -48,7 +48,7 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - started < seconds + 1
 
 
-def insert(database: DatabaseTier) -> bool:
+def insert(database: DatabaseAdmin) -> bool:
     return database.insert(SESSION, now=1, write_id="w")
 
 
@@ -103,14 +103,14 @@ def test_the_file_and_its_directory_are_for_nobody_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions bind nobody here")
-def test_a_file_that_may_only_be_read_acknowledges_no_write(path: Path, database: DatabaseTier) -> None:
+def test_a_file_that_may_only_be_read_acknowledges_no_write(path: Path, database: DatabaseAdmin) -> None:
     database.close()
     path.chmod(0o444)
     with pytest.raises(DatabaseUnavailable, match="readonly"):
         insert(database)
 
 
-def test_a_database_that_takes_no_writes_acknowledges_none(database: DatabaseTier) -> None:
+def test_a_database_that_takes_no_writes_acknowledges_none(database: DatabaseAdmin) -> None:
     database.close()
 
     @sqlalchemy.event.listens_for(database._engine, "connect")
@@ -125,7 +125,7 @@ def test_a_database_that_takes_no_writes_acknowledges_none(database: DatabaseTie
 # Locks
 
 
-def test_a_locked_database_costs_one_bounded_wait_and_acknowledges_nothing(path: Path, database: DatabaseTier) -> None:
+def test_a_locked_database_costs_one_bounded_wait_and_acknowledges_nothing(path: Path, database: DatabaseAdmin) -> None:
     database.read("session-1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -137,7 +137,7 @@ def test_a_locked_database_costs_one_bounded_wait_and_acknowledges_nothing(path:
     assert insert(database)
 
 
-def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseTier) -> None:
+def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseAdmin) -> None:
     insert(database)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -149,7 +149,7 @@ def test_a_read_does_not_wait_for_a_writer(path: Path, database: DatabaseTier) -
 
 
 @pytest.mark.synchronous
-def test_a_commit_is_on_disk_before_it_is_acknowledged(database: DatabaseTier) -> None:
+def test_a_commit_is_on_disk_before_it_is_acknowledged(database: DatabaseAdmin) -> None:
     with database.transaction() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -169,7 +169,7 @@ def test_a_database_that_was_there_before_us_keeps_its_journal_mode(path: Path) 
     assert [found.name for found in path.parent.glob("checkout.db*")] == ["checkout.db"]
 
 
-def test_a_value_is_in_no_error_message(database: DatabaseTier) -> None:
+def test_a_value_is_in_no_error_message(database: DatabaseAdmin) -> None:
     with pytest.raises(DatabaseUnavailable) as failure, database.transaction() as connection:
         connection.execute(sqlalchemy.text("SELECT nonsense(:card)"), {"card": "canary"})
     assert "canary" not in str(failure.value)
@@ -189,7 +189,7 @@ def frozen(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-def backend_of(database: DatabaseTier) -> int:
+def backend_of(database: DatabaseAdmin) -> int:
     with database.transaction() as connection:
         return int(connection.execute(sqlalchemy.text("SELECT pg_backend_pid()")).scalar_one())
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.external_writers import ExternalWriters
 from checkout_cli.store.database.flush_log import Conflict, Dirty, Flushed, FlushLog, Source
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value, digest_of
 from checkout_cli.store.protocol.writing import taken_in
@@ -42,7 +42,7 @@ class Place:
     """One process: its database, and its flush log."""
 
     def __init__(self, settings: Settings, name: str = "fresh") -> None:
-        self.database = DatabaseTier(settings)
+        self.database = DatabaseAdmin(settings)
         self.external = ExternalWriters(self.database)
         tokens = itertools.count(1)
         self.log = FlushLog(self.database, self.external, lambda: f"{name}{next(tokens)}")
@@ -259,7 +259,7 @@ def test_without_the_version_that_both_grew_from_only_a_payment_moves(place: Pla
 
 def test_a_write_to_a_deleted_session_is_a_conflict(place: Place) -> None:
     place.insert()
-    place.database.bury(ID, seen=1, now=NOW, write_id="d-1")
+    place.database.delete(ID, seen=1, now=NOW, write_id="d-1")
     flushed = place.flush(1, FIRST, "t-1")
     assert (flushed.result, flushed.conflict, flushed.wrote) == (Result.CONFLICT, True, False)
     assert (place.row().version, place.row().body) == (2, None)

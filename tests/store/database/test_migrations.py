@@ -18,9 +18,9 @@ from checkout_cli.keys import INDEX
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database import migrations as schema_version
 from checkout_cli.store.database import schema
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.migrations import STEPS, Step, Upgrade
 from checkout_cli.store.database.own_tables import own_tables
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.records import Record
 from tests.support.stores import copy_of, database_away
 
@@ -37,7 +37,7 @@ OLDER: dict[str, tuple[str, ...]] = {
 }
 """What happened to each database of version 1 before it was upgraded."""
 
-Open = Callable[[], DatabaseTier]
+Open = Callable[[], DatabaseAdmin]
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -51,31 +51,31 @@ def place(request: pytest.FixtureRequest, settings: Settings) -> Settings:
 def opened(place: Settings) -> Iterator[Open]:
     """Opens tiers on the database, each as good as another process."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(closing(DatabaseTier(place)))
+        yield lambda: stack.enter_context(closing(DatabaseAdmin(place)))
 
 
-def run(database: DatabaseTier, *statements: str) -> None:
+def run(database: DatabaseAdmin, *statements: str) -> None:
     with database.transaction() as connection:
         for statement in statements:
             connection.execute(text(statement))
 
 
-def make_version_one(database: DatabaseTier, *statements: str) -> None:
+def make_version_one(database: DatabaseAdmin, *statements: str) -> None:
     """The first tables, with rows."""
     database.create_schema()
     for record in SESSIONS:
         assert database.insert(record, now=NOW, write_id="w")
-    database.bury("session-4", seen=1, now=NOW, write_id="w")
+    database.delete("session-4", seen=1, now=NOW, write_id="w")
     run(database, *statements)
 
 
-def rows(database: DatabaseTier) -> list[Any]:
+def rows(database: DatabaseAdmin) -> list[Any]:
     with database.transaction() as connection:
         found = connection.execute(text("SELECT checkout_id, version, body, expires_at FROM checkoutctl_sessions"))
         return sorted(map(tuple, found))
 
 
-def structure(database: DatabaseTier) -> dict[str, Any]:
+def structure(database: DatabaseAdmin) -> dict[str, Any]:
     """All our tables with their columns and indexes."""
     with database.transaction() as connection:
         seen = inspect(connection)
@@ -88,7 +88,7 @@ def structure(database: DatabaseTier) -> dict[str, Any]:
         }
 
 
-def version(database: DatabaseTier) -> int:
+def version(database: DatabaseAdmin) -> int:
     with database.transaction() as connection:
         return own_tables(connection).version
 
@@ -188,7 +188,7 @@ def test_of_several_processes_that_upgrade_at_once_one_does_it(opened: Open, sec
     errors: list[CheckoutError] = []
     barrier = threading.Barrier(4)
 
-    def upgrade(database: DatabaseTier) -> None:
+    def upgrade(database: DatabaseAdmin) -> None:
         database.schema_present()
         barrier.wait()
         try:
@@ -211,7 +211,7 @@ def test_several_processes_make_a_new_database_at_once(opened: Open) -> None:
     errors: list[CheckoutError] = []
     barrier = threading.Barrier(4)
 
-    def make(database: DatabaseTier) -> None:
+    def make(database: DatabaseAdmin) -> None:
         barrier.wait()
         try:
             database.create_schema()
@@ -278,10 +278,10 @@ def test_a_role_that_may_not_read_the_record_is_denied_with_the_grant_which_help
     postgres_role: str, postgres_url: str, settings: Settings
 ) -> None:
     """What nobody lets us read cannot tell that the tables are ours."""
-    with closing(DatabaseTier(replace(settings, database_url=postgres_url, database_timeout=10.0))) as owner:
+    with closing(DatabaseAdmin(replace(settings, database_url=postgres_url, database_timeout=10.0))) as owner:
         make_version_one(owner)
         run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON checkoutctl_sessions TO shop")
-        with closing(DatabaseTier(replace(settings, database_url=postgres_role))) as shop:
+        with closing(DatabaseAdmin(replace(settings, database_url=postgres_role))) as shop:
             with pytest.raises(DatabaseDenied, match="checkoutctl_schema") as refusal:
                 shop.read("session-1")
             run(owner, refusal.value.hint)

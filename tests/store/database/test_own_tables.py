@@ -19,9 +19,9 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database import migrations as schema_version
 from checkout_cli.store.database import schema
 from checkout_cli.store.database import tier as database_tier
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.own_tables import Found, OwnTables, lacking_columns
 from checkout_cli.store.database.schema import metadata
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.records import Record
 
 NOW = 1_800_000_000_000
@@ -68,13 +68,13 @@ BESIDE_OURS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """What makes a table somebody else's, and which one: in a database without any of ours, and in one with all of them."""
 
-ATTEMPTS: dict[str, Callable[[DatabaseTier], Any]] = {
+ATTEMPTS: dict[str, Callable[[DatabaseAdmin], Any]] = {
     "ping": lambda tier: tier.ping(),
     "read": lambda tier: tier.read("session-1"),
     "read_many": lambda tier: tier.read_many(["session-1"]),
     "insert": lambda tier: tier.insert(SESSION, now=NOW, write_id="w"),
     "update": lambda tier: tier.update(CHANGED, seen=1, now=NOW, write_id="w"),
-    "bury": lambda tier: tier.bury("session-1", seen=1, now=NOW, write_id="w"),
+    "delete": lambda tier: tier.delete("session-1", seen=1, now=NOW, write_id="w"),
     "pending": lambda tier: tier.pending(10),
     "note_published": lambda tier: tier.note_published({"session-1": 1}),
     "newest": lambda tier: list(tier.newest()),
@@ -98,10 +98,10 @@ def place(request: pytest.FixtureRequest, settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def tier(place: Settings) -> Iterator[Callable[[], DatabaseTier]]:
+def tier(place: Settings) -> Iterator[Callable[[], DatabaseAdmin]]:
     """Opens tiers on the database, each as good as another process."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(closing(DatabaseTier(place)))
+        yield lambda: stack.enter_context(closing(DatabaseAdmin(place)))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def untouchable(whose: str) -> list[str]:
     return [name for name in metadata.tables if name != "checkoutctl_schema" or not readable]
 
 
-def make(whose: str, tier: Callable[[], DatabaseTier], shop: Callable[..., None]) -> str:
+def make(whose: str, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]) -> str:
     """Bring the database into a state, and name the table that is not ours."""
     if whose in BESIDE_OURS:
         tier().create_schema()
@@ -155,7 +155,7 @@ def make(whose: str, tier: Callable[[], DatabaseTier], shop: Callable[..., None]
 
 @pytest.mark.parametrize("whose", [*BESIDE_NOTHING, *BESIDE_OURS])
 def test_a_table_of_somebody_else_is_named_with_the_way_out_and_never_touched(
-    whose: str, tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    whose: str, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     table = make(whose, tier, shop)
     with statements_on(*untouchable(whose)) as touched:
@@ -168,7 +168,7 @@ def test_a_table_of_somebody_else_is_named_with_the_way_out_and_never_touched(
 
 
 def test_a_store_reaches_no_table_of_somebody_else(
-    place: Settings, tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    place: Settings, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     make("a table of the shop", tier, shop)
     with CheckoutStore.open(place) as store, statements_on("checkoutctl_sessions") as touched:
@@ -185,7 +185,7 @@ def test_a_store_reaches_no_table_of_somebody_else(
 
 @pytest.mark.parametrize("attempt", sorted(ATTEMPTS.keys() - {"check_schema", "schema_present", "lock", "totals"}))
 def test_without_the_look_at_the_record_somebody_elses_table_would_be_touched(
-    attempt: str, tier: Callable[[], DatabaseTier], shop: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    attempt: str, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make("a table of the shop", tier, shop)
     believing = OwnTables(schema.VERSION, frozenset({"checkoutctl_totals"}))
@@ -197,7 +197,7 @@ def test_without_the_look_at_the_record_somebody_elses_table_would_be_touched(
 
 
 def test_the_shops_table_of_sessions_stands_beside_ours(
-    tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     shop(*(statement.replace("checkoutctl_sessions", "checkout_sessions") for statement in SESSIONS))
     database = tier()
@@ -213,7 +213,7 @@ def test_the_shops_table_of_sessions_stands_beside_ours(
 
 
 def test_a_column_that_somebody_added_leaves_a_table_ours(
-    tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     tier().create_schema()
     shop("ALTER TABLE checkoutctl_sessions ADD COLUMN remarks varchar(20)")
@@ -221,7 +221,7 @@ def test_a_column_that_somebody_added_leaves_a_table_ours(
     assert tier().schema_present()
 
 
-def test_it_is_looked_at_once_in_the_life_of_a_tier(tier: Callable[[], DatabaseTier]) -> None:
+def test_it_is_looked_at_once_in_the_life_of_a_tier(tier: Callable[[], DatabaseAdmin]) -> None:
     tier().create_schema()
     database = tier()
     with statements_on("") as asked:
@@ -234,7 +234,7 @@ def test_it_is_looked_at_once_in_the_life_of_a_tier(tier: Callable[[], DatabaseT
 
 
 def test_a_tier_serves_as_soon_as_the_table_is_out_of_the_way(
-    tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     make("a table of the shop", tier, shop)
     database = tier()
@@ -267,7 +267,7 @@ def typed(hint: str, settings: Settings) -> Settings:
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_the_way_out_leads_to_tables_of_our_own(
-    again: bool, place: Settings, tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    again: bool, place: Settings, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     """Also where the place that is proposed first is the one that we are in."""
     make("a table of the shop", tier, shop)
@@ -275,14 +275,14 @@ def test_the_way_out_leads_to_tables_of_our_own(
         tier().ping()
     settings = typed(refusal.value.hint, place)
     if again:
-        with closing(DatabaseTier(settings)) as database:
+        with closing(DatabaseAdmin(settings)) as database:
             database.create_schema()
             with database.transaction() as connection:
                 connection.execute(text(f"DROP TABLE {dotted(settings, 'checkoutctl_schema')}"))
-        with closing(DatabaseTier(settings)) as database, pytest.raises(ForeignTable) as refusal:
+        with closing(DatabaseAdmin(settings)) as database, pytest.raises(ForeignTable) as refusal:
             database.ping()
         settings = typed(refusal.value.hint, settings)
-    with closing(DatabaseTier(settings)) as database:
+    with closing(DatabaseAdmin(settings)) as database:
         assert database.create_schema()
         assert database.insert(SESSION, now=NOW, write_id="w")
 
@@ -292,14 +292,14 @@ def dotted(settings: Settings, table: str) -> str:
 
 
 def test_what_others_have_keeps_its_rows_and_gets_no_index(
-    place: Settings, tier: Callable[[], DatabaseTier], shop: Callable[..., None]
+    place: Settings, tier: Callable[[], DatabaseAdmin], shop: Callable[..., None]
 ) -> None:
     make("a table of the shop", tier, shop)
     for attempt in ATTEMPTS.values():
         with pytest.raises(ForeignTable):
             attempt(tier())
     shop("UPDATE checkoutctl_sessions SET user_id = 'user-2'")
-    with closing(DatabaseTier(place)) as database, database._engine.begin() as connection:
+    with closing(DatabaseAdmin(place)) as database, database._engine.begin() as connection:
         seen, named = inspect(connection), place.database_schema or None
         assert seen.get_table_names(named) == ["checkoutctl_sessions"]
         assert [index["column_names"] for index in seen.get_indexes("checkoutctl_sessions", named)] in (

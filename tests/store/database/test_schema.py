@@ -11,8 +11,8 @@ from sqlalchemy import inspect, make_url
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, DatabaseDenied, DatabaseNotReady
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.schema import metadata
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.records import Record, Totals
 from tests.support.servers import PostgresServer
 
@@ -20,7 +20,7 @@ NOW = 1_800_000_000_000
 BODY = b'{"paymentStatus":"paid"}'
 SESSION = Record("session-1", 1, BODY, NOW, NOW + 1000)
 
-In = Callable[[str], DatabaseTier]
+In = Callable[[str], DatabaseAdmin]
 
 
 @pytest.fixture
@@ -28,18 +28,18 @@ def inside(settings: Settings, postgres_url: str) -> Iterator[In]:
     """Opens tiers on the tables of a schema, or of the search path where it is empty."""
     with ExitStack() as stack:
 
-        def opened(schema: str) -> DatabaseTier:
-            made = DatabaseTier(replace(settings, database_url=postgres_url, database_schema=schema))
+        def opened(schema: str) -> DatabaseAdmin:
+            made = DatabaseAdmin(replace(settings, database_url=postgres_url, database_schema=schema))
             return stack.enter_context(closing(made))
 
         yield opened
 
 
-def insert(tier: DatabaseTier) -> bool:
+def insert(tier: DatabaseAdmin) -> bool:
     return tier.insert(SESSION, now=NOW, write_id="w")
 
 
-def names(tier: DatabaseTier, schema: str) -> set[str]:
+def names(tier: DatabaseAdmin, schema: str) -> set[str]:
     with tier.transaction() as connection:
         return set(inspect(connection).get_table_names(schema))
 
@@ -121,7 +121,7 @@ def test_its_indexes_are_those_of_the_search_path(inside: In) -> None:
 def test_a_schema_that_our_role_may_not_make_is_denied_with_the_statements_that_help(
     settings: Settings, postgres_role: str, postgres_url: str, postgres_server: PostgresServer
 ) -> None:
-    with closing(DatabaseTier(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
+    with closing(DatabaseAdmin(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
         with pytest.raises(DatabaseDenied, match="no schema apart, and our role may not make it") as refusal:
             tier.create_schema()
         assert refusal.value.exit_code == 4
@@ -134,7 +134,7 @@ def test_a_role_that_may_use_the_schema_needs_no_right_on_the_database(
     settings: Settings, postgres_role: str, postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     postgres_server.execute("CREATE SCHEMA apart AUTHORIZATION shop", database=postgres_url)
-    with closing(DatabaseTier(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
+    with closing(DatabaseAdmin(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
         assert tier.create_schema()
 
 
@@ -142,7 +142,7 @@ def test_a_role_that_may_make_it_makes_it(
     settings: Settings, postgres_role: str, postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     postgres_server.execute(f"GRANT CREATE ON DATABASE {make_url(postgres_url).database} TO shop")
-    with closing(DatabaseTier(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
+    with closing(DatabaseAdmin(replace(settings, database_url=postgres_role, database_schema="apart"))) as tier:
         assert tier.create_schema()
         assert names(tier, "apart") == set(metadata.tables)
 
@@ -157,4 +157,4 @@ def test_a_place_names_its_schema(inside: In, settings: Settings, postgres_url: 
 
 def test_sqlite_has_none(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="SQLite has no schemas"):
-        DatabaseTier(replace(settings, database_schema="shop"))
+        DatabaseAdmin(replace(settings, database_schema="shop"))

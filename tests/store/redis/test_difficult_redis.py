@@ -57,8 +57,8 @@ def test_a_value_that_is_no_session_is_named_and_the_database_serves(store: Chec
         store.get(ID)
     with pytest.raises(SessionCorrupt):
         store.update(ID, {"a": 1})
-    assert store.peek(ID).problem is Problem.CORRUPT
-    assert [(seen.checkout_id, seen.problem) for seen in store.iterate()] == [(ID, Problem.CORRUPT)]
+    assert store.admin.inspect(ID).problem is Problem.CORRUPT
+    assert [(seen.checkout_id, seen.problem) for seen in store.admin.iterate()] == [(ID, Problem.CORRUPT)]
     assert raw(store, ID) == value, "nothing is lost by looking"
     store.delete(ID)
     store.create({"n": 1}, checkout_id="session-0002")
@@ -73,14 +73,14 @@ def test_a_truncated_copy_is_replaced(store: CheckoutStore, part: float) -> None
     whole = raw(store, ID)
     assert whole is not None
     put_raw(store, ID, whole[: int(len(whole) * part)])
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
     assert store.get(ID).fields["n"] == 1
     assert raw(store, ID) == whole
 
 
 def test_a_huge_value_is_looked_at_without_being_fetched(store: CheckoutStore) -> None:
     put_raw(store, ID, b'{"a":"' + b"x" * 2_000_000 + b'"}')
-    sighting = store.peek(ID)
+    sighting = store.admin.inspect(ID)
     assert (sighting.problem, sighting.session) == (Problem.TOO_LARGE, None)
     assert sighting.size == 2_000_008
     with pytest.raises(WrongKeyType, match="too large"):
@@ -95,8 +95,8 @@ def test_something_else_at_a_sessions_key_is_named(store: CheckoutStore) -> None
         store.update(ID, {"a": 1})
     with pytest.raises(SessionExists):
         store.create({}, checkout_id=ID)
-    assert store.peek(ID).problem is Problem.WRONG_TYPE
-    assert [seen.problem for seen in store.iterate()] == [Problem.WRONG_TYPE]
+    assert store.admin.inspect(ID).problem is Problem.WRONG_TYPE
+    assert [seen.problem for seen in store.admin.iterate()] == [Problem.WRONG_TYPE]
     store.delete(ID)
     assert store.redis.ask(("DBSIZE",)) == 0
 
@@ -108,7 +108,7 @@ def test_something_else_at_a_sessions_key_does_not_hinder_the_database(store: Ch
     assert store.get(ID).fields["n"] == 1
     assert store.update(ID, {"n": 2}).published is False
     assert store.get(ID).fields["n"] == 2
-    assert store.peek(ID).session is not None
+    assert store.admin.inspect(ID).session is not None
 
 
 def test_a_server_that_does_not_say_who_it_is_is_never_trusted_and_still_serves(
@@ -154,8 +154,8 @@ def test_a_wrong_password_is_no_outage(
             lambda: store.create({}, checkout_id=ID),
             lambda: store.update(ID, {"a": 1}),
             lambda: store.delete(ID),
-            lambda: store.peek(ID),
-            lambda: list(store.iterate()),
+            lambda: store.admin.inspect(ID),
+            lambda: list(store.admin.iterate()),
         ):
             with pytest.raises(AccessDenied) as refusal:
                 call()

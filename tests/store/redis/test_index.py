@@ -42,44 +42,44 @@ def test_the_newest_come_first(store: CheckoutStore, clock: ManualClock) -> None
 
 def test_pages_miss_and_repeat_nothing(index: RedisIndex) -> None:
     names = [f"session-{number:05}" for number in range(redis_index.PAGE * 2 + 3)]
-    index.enter([Entry(name, float(LONG_AGO + number)) for number, name in enumerate(names)])
+    index.add([Entry(name, float(LONG_AGO + number)) for number, name in enumerate(names)])
     assert [len(page) for page in index.newest() if page] == [redis_index.PAGE, redis_index.PAGE, 3]
     assert ids(index) == names[::-1]
 
 
 def test_a_session_that_is_created_between_two_pages_repeats_nothing(index: RedisIndex) -> None:
-    index.enter([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
+    index.add([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
     pages = index.newest()
     seen = next(pages)
-    index.enter([Entry("session-newer", LONG_AGO + 10.0**6)])
+    index.add([Entry("session-newer", LONG_AGO + 10.0**6)])
     seen += chain.from_iterable(pages)
     assert sorted(seen) == sorted(set(seen))
     assert len(seen) == redis_index.PAGE + 5
 
 
 def test_a_session_that_ends_between_two_pages_hides_no_other(index: RedisIndex) -> None:
-    index.enter([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
+    index.add([Entry(f"session-{number:05}", float(LONG_AGO + number)) for number in range(redis_index.PAGE + 5)])
     pages = index.newest()
     seen = next(pages)
-    index.settle([Entry(name, LONG_AGO + 10.0**6) for name in seen[:3]], [])
+    index.remove_expired([Entry(name, LONG_AGO + 10.0**6) for name in seen[:3]])
     seen += chain.from_iterable(pages)
     assert len(set(seen)) == redis_index.PAGE + 5
 
 
 def test_settling_takes_the_dead_out_and_moves_the_living(store: CheckoutStore) -> None:
-    store.index.enter([Entry("dead-0001", 5), Entry("alive-001", 5)])
-    assert store.index.settle([Entry("dead-0001", 5)], [(Entry("alive-001", 5), 900)]) == 1
+    store.index.add([Entry("dead-0001", 5), Entry("alive-001", 5)])
+    assert store.index.remove_expired([Entry("dead-0001", 5)], [(Entry("alive-001", 5), 900)]) == 1
     assert scores(store) == {"alive-001": 900}
 
 
 def test_settling_leaves_entries_alone_that_moved_on_meanwhile(store: CheckoutStore) -> None:
-    store.index.enter([Entry("moved-001", 700), Entry("moved-002", 700)])
-    assert store.index.settle([Entry("moved-001", 5)], [(Entry("moved-002", 5), 6)]) == 0
+    store.index.add([Entry("moved-001", 700), Entry("moved-002", 700)])
+    assert store.index.remove_expired([Entry("moved-001", 5)], [(Entry("moved-002", 5), 6)]) == 0
     assert scores(store) == {"moved-001": 700, "moved-002": 700}
 
 
 def test_settling_enters_nothing(store: CheckoutStore) -> None:
-    assert store.index.settle([Entry("gone-0001", 5)], [(Entry("gone-0002", 5), 900)]) == 0
+    assert store.index.remove_expired([Entry("gone-0001", 5)], [(Entry("gone-0002", 5), 900)]) == 0
     assert scores(store) == {}
 
 
@@ -114,7 +114,7 @@ def test_count_knows_who_slid_on_and_who_died(store: CheckoutStore, clock: Manua
 
 def test_count_says_when_it_was_cut_short(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_index, "COUNTED_DUE", 10)
-    store.index.enter([Entry(f"session-{number:05}", LONG_AGO) for number in range(600)])
+    store.index.add([Entry(f"session-{number:05}", LONG_AGO) for number in range(600)])
     assert not store.index.count(LONG_AGO).exact
 
 
@@ -125,15 +125,15 @@ def test_count_says_when_it_was_cut_short(store: CheckoutStore, monkeypatch: pyt
 def test_what_redis_lost_is_listed_once(store: CheckoutStore, lost: str) -> None:
     store.create({}, checkout_id="session-1")
     store.create({}, checkout_id="session-2")
-    store.hand_over.write_down()
+    store.notes.write_down()
     if "index" in lost:
         store.redis.ask(("DEL", INDEX))
     if "keys" in lost:
         evict(store, "session-1")
     if lost == "index and keys":
         evict(store, "session-2")
-    assert sorted(sighting.checkout_id for sighting in store.iterate()) == ["session-1", "session-2"]
-    assert store.count().number == 2
+    assert sorted(sighting.checkout_id for sighting in store.admin.iterate()) == ["session-1", "session-2"]
+    assert store.admin.count().number == 2
 
 
 def test_members_that_are_no_text_survive(store: CheckoutStore) -> None:

@@ -211,7 +211,7 @@ def sadd(client: redis.Redis, *names: str) -> None:
 
 
 def listed(store: CheckoutStore) -> list[str]:
-    return sorted(sighting.checkout_id for sighting in store.iterate())
+    return sorted(sighting.checkout_id for sighting in store.admin.iterate())
 
 
 def test_a_set_stays_a_set_that_works_and_ours_lies_beside_it(store: CheckoutStore, client: redis.Redis) -> None:
@@ -230,7 +230,7 @@ def test_a_set_stays_a_set_that_works_and_ours_lies_beside_it(store: CheckoutSto
 
 def test_what_an_older_program_adds_is_listed_and_counted_at_once(store: CheckoutStore, client: redis.Redis) -> None:
     sadd(client, "older-0001", "older-0002")
-    assert (listed(store), store.count().number) == (["older-0001", "older-0002"], 2)
+    assert (listed(store), store.admin.count().number) == (["older-0001", "older-0002"], 2)
     store.create({}, checkout_id=OURS)
     sadd(client, "older-0003")
     assert listed(store) == ["older-0001", "older-0002", "older-0003", OURS]
@@ -283,7 +283,7 @@ def test_many_are_published_beside_a_set_in_one_round_trip(
     claims = store.redis.claim_all(names)
     records = [store.database.read(name) for name in names]
     pairs = [(record, claims[record.checkout_id]) for record in records if record is not None]
-    assert store.hand_over.publish_all(pairs) == ["set"] * 5
+    assert store.publisher.publish_all(pairs) == ["set"] * 5
     assert ids(client.zrange(INDEX_BESIDE, 0, -1)) == set(names)
     assert ids(client.smembers(INDEX)) == {"older-0001", *names}
 
@@ -312,12 +312,12 @@ def test_somebody_elses_key_stays_as_it_is_byte_for_byte(
     store.update(OURS, {"a": 2})
     store.delete("session-0002")
     put_raw(store, "foreign-01", FOREIGN)
-    store.index.enter([Entry("foreign-01", _now())])
+    store.index.add([Entry("foreign-01", _now())])
     assert another().get(OURS).fields["a"] == 2
     assert listed(store) == ["foreign-01", OURS]
-    assert (store.count().number, store.index.count(store.clock.wall()).number) == (2, 2)
-    store.index.settle([Entry("alice-0001", _now())], [(Entry(OURS, 0), int(_now() + 10**6))])
-    store.index.unlist([Entry("alice-0001", 3)])
+    assert (store.admin.count().number, store.index.count(store.clock.wall()).number) == (2, 2)
+    store.index.remove_expired([Entry("alice-0001", _now())], [(Entry(OURS, 0), int(_now() + 10**6))])
+    store.index.remove_entries([Entry("alice-0001", 3)])
     store.index.remove(["alice-0001", "foreign-01"])
     assert client.dump(INDEX) == before
     assert ids(client.zrange(INDEX_BESIDE, 0, -1)) == {OURS}
@@ -339,7 +339,7 @@ def test_where_no_place_is_left_sessions_work_without_an_index(store: CheckoutSt
     client.set(INDEX_BESIDE, "y")
     assert store.create({"a": 1}, checkout_id=OURS).published
     assert store.get(OURS).fields["a"] == 1
-    assert store.count().number == 1
+    assert store.admin.count().number == 1
     store.delete(OURS)
     assert (client.get(INDEX), client.get(INDEX_BESIDE)) == (b"x", b"y")
 
@@ -473,7 +473,7 @@ def test_a_large_set_is_listed_page_by_page_and_each_member_once(store: Checkout
     names = [f"older-{number:05}" for number in range(9000)]
     client.sadd(INDEX, *names)
     store.index.layout()
-    store.index.enter([Entry(name, _now() + 1000) for name in names[:4000]])
+    store.index.add([Entry(name, _now() + 1000) for name in names[:4000]])
     pages = list(store.index.newest())
     assert max(map(len, pages)) < 2 * redis_index.LOOKED_AT
     assert sorted(name for page in pages for name in page) == names

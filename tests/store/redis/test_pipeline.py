@@ -56,10 +56,10 @@ def test_a_server_that_hangs_opens_the_breaker_and_the_next_conversation_fails_a
     valkey_server: Callable[..., ValkeyServer], settings: object
 ) -> None:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
     server = valkey_server()
-    redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=0.2))
+    redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=server.port, timeout=0.2))
     (one,) = redis.servers()
     with pytest.raises(RedisUnavailable, match="in time"):
         _asked_while_paused(one, server)
@@ -91,11 +91,11 @@ def test_what_is_denied_inside_a_script_is_denied(
     any_redis_server: ValkeyServer, rules: tuple[str, ...], grant: str
 ) -> None:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.tier import RedisTier
+    from checkout_cli.store.redis.admin import RedisAdmin
 
     with any_redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "default", *rules)
-        redis = RedisTier(Settings(redis_host="127.0.0.1", redis_port=any_redis_server.port, timeout=5.0))
+        redis = RedisAdmin(Settings(redis_host="127.0.0.1", redis_port=any_redis_server.port, timeout=5.0))
         try:
             with pytest.raises(CommandDenied) as denied:
                 redis.ask(("EVAL", "return redis.call('SET', 'x', 'y')", 0))

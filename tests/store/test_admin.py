@@ -10,7 +10,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionExpired, SessionNotFound, TierUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.session import TierName
-from checkout_cli.store import sightings
+from checkout_cli.store import admin
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
 from tests.support.stores import (
@@ -31,7 +31,7 @@ from tests.support.stores import (
 def listed(store: CheckoutStore, tier: TierName | None = None) -> list[tuple[str, TierName, int | None]]:
     return [
         (seen.checkout_id, seen.tier, seen.session.version if seen.session else None)
-        for seen in store.iterate(tier=tier)
+        for seen in store.admin.iterate(tier=tier)
     ]
 
 
@@ -45,13 +45,13 @@ def unpublished(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, call: Cal
 def test_a_published_session_is_seen_in_redis(store: CheckoutStore) -> None:
     store.create({}, checkout_id=ID)
     assert listed(store) == [(ID, TierName.REDIS, 1)]
-    assert store.peek(ID).tier is TierName.REDIS
+    assert store.admin.inspect(ID).tier is TierName.REDIS
 
 
 def test_what_redis_lacks_is_seen_in_the_database(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     unpublished(store, monkeypatch, lambda: store.create({}, checkout_id=ID))
     assert listed(store) == [(ID, TierName.DATABASE, 1)]
-    assert store.peek(ID).tier is TierName.DATABASE
+    assert store.admin.inspect(ID).tier is TierName.DATABASE
 
 
 def test_a_pending_change_is_seen_and_not_the_copy_before_it(
@@ -60,18 +60,18 @@ def test_a_pending_change_is_seen_and_not_the_copy_before_it(
     store.create({}, checkout_id=ID)
     unpublished(store, monkeypatch, lambda: store.update(ID, {"a": 1}))
     assert listed(store) == [(ID, TierName.DATABASE, 2)]
-    assert store.peek(ID).tier is TierName.DATABASE
+    assert store.admin.inspect(ID).tier is TierName.DATABASE
 
 
 def test_a_pending_deletion_hides_the_copy_that_redis_still_has(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({}, checkout_id=ID)
-    store.hand_over.write_down()
+    store.notes.write_down()
     unpublished(store, monkeypatch, lambda: store.delete(ID))
     assert listed(store) == []
     with pytest.raises(SessionNotFound):
-        store.peek(ID)
+        store.admin.inspect(ID)
 
 
 def test_each_tier_can_be_looked_at_alone(store: CheckoutStore, clock: ManualClock) -> None:
@@ -93,44 +93,44 @@ def test_an_expired_session_is_told_from_an_unknown_one(store: CheckoutStore, cl
     evict(store, ID)
     clock.advance(1801)
     with pytest.raises(SessionExpired):
-        store.peek(ID)
+        store.admin.inspect(ID)
     assert listed(store) == []
     with pytest.raises(SessionNotFound):
-        store.peek("session-0002")
+        store.admin.inspect("session-0002")
 
 
 def test_listing_asks_for_pages_and_not_for_each(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(sightings.PAGE * 2):
+    for number in range(admin.PAGE * 2):
         store.create({}, checkout_id=f"session-{number:04}")
-    store.hand_over.write_down()
+    store.notes.write_down()
     exchanges = count_calls(store.redis, "exchange", monkeypatch)
     reads = count_calls(store.database, "read_many", monkeypatch)
-    assert len(listed(store)) == sightings.PAGE * 2
+    assert len(listed(store)) == admin.PAGE * 2
     assert len(exchanges) < 20
     assert len(reads) <= 1
 
 
 def test_listing_is_lazy(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(sightings.PAGE * 3):
+    for number in range(admin.PAGE * 3):
         store.create({}, checkout_id=f"session-{number:04}")
     looks = count_calls(store.redis, "look", monkeypatch)
-    first = next(iter(store.iterate()))
+    first = next(iter(store.admin.iterate()))
     assert first.session is not None
-    assert sum(len(call[0]) for call in looks) <= sightings.PAGE * 3 + sightings.PAGE
+    assert sum(len(call[0]) for call in looks) <= admin.PAGE * 3 + admin.PAGE
 
 
 def test_a_bad_copy_gives_way_to_the_row_behind_it(store: CheckoutStore) -> None:
     store.create({}, checkout_id=ID)
     for value in (b"garbage", b"", b"[]"):
         put_raw(store, ID, value)
-        assert store.peek(ID).tier is TierName.DATABASE
+        assert store.admin.inspect(ID).tier is TierName.DATABASE
         assert listed(store) == [(ID, TierName.DATABASE, 1)]
-        assert [seen.problem for seen in store.iterate(tier=TierName.REDIS)] == [Problem.CORRUPT]
+        assert [seen.problem for seen in store.admin.iterate(tier=TierName.REDIS)] == [Problem.CORRUPT]
 
 
 def test_no_value_is_in_a_problem(store: CheckoutStore) -> None:
     put_raw(store, ID, b'{"userEmail":"ada@example.com",')
-    sighting = store.peek(ID)
+    sighting = store.admin.inspect(ID)
     assert sighting.problem is Problem.CORRUPT
     assert "ada" not in repr(sighting)
 
@@ -144,9 +144,9 @@ def test_without_redis_the_database_is_seen(
     store.create({}, checkout_id=ID)
     alone = another(without_redis(settings))
     assert listed(alone) == [(ID, TierName.DATABASE, 1)]
-    assert alone.peek(ID).tier is TierName.DATABASE
+    assert alone.admin.inspect(ID).tier is TierName.DATABASE
     with pytest.raises(RedisUnavailable):
-        alone.peek("session-0002")
+        alone.admin.inspect("session-0002")
     with pytest.raises(RedisUnavailable):
         listed(alone, TierName.REDIS)
 
@@ -157,14 +157,14 @@ def test_without_the_database_redis_is_seen_and_says_that_it_is_not_verified(
     store.create({}, checkout_id=ID)
     for method in ("read", "read_many", "pending", "newest", "matching", "count"):
         monkeypatch.setattr(store.database, method, database_away)
-    session = store.peek(ID).session
+    session = store.admin.inspect(ID).session
     assert session is not None
     assert not session.verified
     assert listed(store) == [(ID, TierName.REDIS, 1)]
-    assert store.matching("session") == [ID]
-    assert store.count().number == 1
+    assert store.admin.matching("session") == [ID]
+    assert store.admin.count().number == 1
     with pytest.raises(DatabaseUnavailable):
-        store.peek("session-0002")
+        store.admin.inspect("session-0002")
     with pytest.raises(DatabaseUnavailable):
         listed(store, TierName.DATABASE)
 
@@ -177,7 +177,7 @@ def test_memory_is_seen_last(settings: Settings, clock: ManualClock, monkeypatch
             alone.create({}, checkout_id="session-m")
         alone.create({}, checkout_id="session-d")
         assert listed(alone) == [("session-d", TierName.DATABASE, 1), ("session-m", TierName.MEMORY, 0)]
-        assert alone.peek("session-m").tier is TierName.MEMORY
+        assert alone.admin.inspect("session-m").tier is TierName.MEMORY
 
 
 # By the beginning of an id
@@ -187,16 +187,16 @@ def test_prefixes_are_taken_literally(store: CheckoutStore) -> None:
     for odd in ("a*b", "a?b", "a[x]b", "a\\b", "a^b", "aXb"):
         store.redis.ask(("SET", key_of(odd), b"{}"))
     for odd in ("a*", "a?", "a[", "a\\", "a^"):
-        assert [name[: len(odd)] for name in store.matching(odd, limit=10)] == [odd]
-    assert len(store.matching("a", limit=10)) == 6
-    assert len(store.matching("a", limit=2)) == 2
+        assert [name[: len(odd)] for name in store.admin.matching(odd, limit=10)] == [odd]
+    assert len(store.admin.matching("a", limit=10)) == 6
+    assert len(store.admin.matching("a", limit=2)) == 2
 
 
 def test_a_prefix_finds_what_either_tier_has_once(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.create({}, checkout_id="abcd-both")
     unpublished(store, monkeypatch, lambda: store.create({}, checkout_id="abcd-rows"))
     store.redis.ask(("SET", key_of("abcd-keys"), b"{}"))
-    assert store.matching("abcd", limit=10) == ["abcd-both", "abcd-keys", "abcd-rows"]
+    assert store.admin.matching("abcd", limit=10) == ["abcd-both", "abcd-keys", "abcd-rows"]
 
 
 def test_without_any_tier_nothing_can_be_matched(
@@ -205,7 +205,7 @@ def test_without_any_tier_nothing_can_be_matched(
     alone = another(without_redis(settings))
     monkeypatch.setattr(alone.database, "matching", database_away)
     with pytest.raises(TierUnavailable):
-        alone.matching("session")
+        alone.admin.matching("session")
     switched_off = another(replace(settings, enable_checkout_sessions=False))
     store.create({}, checkout_id=ID)
-    assert switched_off.matching("session") == [ID]
+    assert switched_off.admin.matching("session") == [ID]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -26,17 +28,18 @@ from checkout_cli.errors import (
 )
 from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
 from checkout_cli.session import Session, TierName, decode
+from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.flush_log import FlushLog
-from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.ids import writes
 from checkout_cli.store.protocol.value import Kind, Value, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Count, Problem, Record, Sighting
+from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.tier import Look, RedisTier
+from checkout_cli.store.redis.opened import Look
 
 PAGE = 50
 """Sessions that are fetched whole at a time."""
@@ -47,33 +50,30 @@ EXPECTED = "expected"
 _log = logging.getLogger("checkout_cli.store")
 
 
-class Sightings:
-    """An operator's view over all tiers. Thread-safe."""
+@dataclass(eq=False)
+class Admin:
+    """All tiers as operators see them. Thread-safe."""
 
-    def __init__(
-        self,
-        redis: RedisTier,
-        index: RedisIndex,
-        database: DatabaseTier,
-        memory: MemoryTier,
-        flush_log: FlushLog,
-        clock: Clock,
-    ) -> None:
-        """``flush_log`` tells what a flush would do."""
-        self._flush_log = flush_log
-        self._redis = redis
-        self._index = index
-        self._database = database
-        self._memory = memory
-        self._clock = clock
+    settings: Settings
+    redis: RedisAdmin
+    index: RedisIndex
+    database: DatabaseAdmin
+    memory: MemoryTier
+    flush_log: FlushLog
+    clock: Clock
 
     # One session
 
-    def of(self, checkout_id: str, *, use_redis: bool) -> Sighting:
-        """One session, as the tier that is to be believed has it."""
-        look, redis_away = self._look(checkout_id) if use_redis else (Look(None, None, 0), None)
+    def inspect(self, checkout_id: str) -> Sighting:
+        """One session, as the tier that is to be believed has it.
+
+        Raises:
+            SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
+            TierUnavailable: it may exist, and the tiers that would know are unavailable.
+        """
+        look, redis_away = self._look(checkout_id)
         try:
-            row = self._database.read(checkout_id) if is_accepted_id(checkout_id) else None
+            row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
         except DatabaseUnavailable as database_away:
             return self._without_database(checkout_id, self._seen(checkout_id, look), database_away)
@@ -87,8 +87,10 @@ class Sightings:
         return found
 
     def _look(self, checkout_id: str) -> tuple[Look, RedisUnavailable | None]:
+        if not self.settings.enable_checkout_sessions:
+            return Look(None, None, 0), None
         try:
-            (look,) = self._redis.look([checkout_id])
+            (look,) = self.redis.look([checkout_id])
         except RedisUnavailable as away:
             return Look(None, None, 0), away
         return look, RedisUnavailable(look.detail) if look.problem is Problem.UNREACHABLE else None
@@ -101,7 +103,7 @@ class Sightings:
         return msgspec.structs.replace(copy, session=msgspec.structs.replace(copy.session, verified=False))
 
     def _from_memory(self, checkout_id: str, away: TierUnavailable | None) -> Sighting:
-        kept = self._memory.read(checkout_id, self._clock.wall())
+        kept = self.memory.read(checkout_id, self.clock.wall())
         if kept is not None:
             return row_seen(kept.record, TierName.MEMORY)
         if away is not None:
@@ -110,8 +112,14 @@ class Sightings:
 
     # All sessions
 
-    def all(self, tier: TierName | None) -> Iterator[Sighting]:
-        """Every session of a tier; without one, of Redis and what it lacks, or of the database if Redis is away."""
+    def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
+        """All sessions, those that expire last first, page by page; a value that is no session is among them.
+
+        ``tier`` looks only there. Without it, Redis is asked, with the database for what Redis lacks; or the database,
+        where Redis is unavailable.
+        """
+        if tier is None and not self.settings.enable_checkout_sessions:
+            tier = TierName.DATABASE
         if tier is TierName.REDIS:
             yield from self._in_redis(use_database=False)
         elif tier is TierName.DATABASE:
@@ -123,7 +131,7 @@ class Sightings:
 
     def _everywhere(self) -> Iterator[Sighting]:
         try:
-            self._index.layout()  # in a cluster, only the server that has the index knows what to list
+            self.index.layout()  # in a cluster, only the server that has the index knows what to list
         except RedisUnavailable as away:
             _log.debug("listing from the database: %s", away)
             yield from self._in_database()
@@ -135,7 +143,7 @@ class Sightings:
         pending, deleted = self._pending() if use_database else ([], set())
         yield from pending
         shown = deleted | {sighting.checkout_id for sighting in pending}
-        for page in self._index.newest():
+        for page in self.index.newest():
             for start in range(0, len(page), PAGE):
                 chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
                 yield from self._page(chunk, use_database=use_database)
@@ -144,9 +152,9 @@ class Sightings:
 
     def _unlisted(self, shown: set[str]) -> Iterator[Sighting]:
         """What the database has and the index does not: Redis was restarted empty, or lost the index."""
-        now = self._clock.wall()
+        now = self.clock.wall()
         try:
-            for page in self._database.newest():
+            for page in self.database.newest():
                 alive = {row.checkout_id: row for row in page if row.expires_at > now and row.checkout_id not in shown}
                 yield from (row_seen(alive[name]) for name in self._not_listed(list(alive)))
                 if page[-1].expires_at <= now:
@@ -155,17 +163,17 @@ class Sightings:
             _log.debug("listing what Redis has: %s", away)
 
     def _not_listed(self, checkout_ids: Sequence[str]) -> list[str]:
-        if not self._index.layout().is_empty:
-            return self._index.missing(checkout_ids)
-        lifetimes = self._redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
+        if not self.index.layout().is_empty:
+            return self.index.missing(checkout_ids)
+        lifetimes = self.redis.remaining(checkout_ids)  # without an index, the keys themselves were listed
         return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl < -1]
 
     def _pending(self) -> tuple[list[Sighting], set[str]]:
         """Sessions whose newest version Redis may lack, the last written first; and those that it must not show."""
         try:
-            waiting = sorted(self._database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
-            rows = self._database.read_many([row.checkout_id for row in waiting])
-            copies = dict(zip(rows, self._redis.look(list(rows)), strict=True))
+            waiting = sorted(self.database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
+            rows = self.database.read_many([row.checkout_id for row in waiting])
+            copies = dict(zip(rows, self.redis.look(list(rows)), strict=True))
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return [], set()
@@ -175,7 +183,7 @@ class Sightings:
         return lacking, {name for name, row in behind.items() if row.body is None}
 
     def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
-        looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
+        looks = dict(zip(checkout_ids, self.redis.look(checkout_ids), strict=True))
         doubtful = [name for name in checkout_ids if use_database and self._is_doubtful(name, looks[name])]
         rows = self._rows([name for name in doubtful if is_accepted_id(name)])
         yield from self._judged(checkout_ids, looks, rows)
@@ -202,7 +210,7 @@ class Sightings:
             return msgspec.structs.replace(copy, session=session)
         if copy is not None and flush is None and _stands(copy, row):
             return copy
-        if row is None or (row.expires_at <= self._clock.wall() and copy is None):
+        if row is None or (row.expires_at <= self.clock.wall() and copy is None):
             return None
         return row_seen(row, instead_of=copy)
 
@@ -215,19 +223,19 @@ class Sightings:
             if value is None or look.value is None or row.body is None or value.kind is Kind.UNREADABLE:
                 continue
             if value.is_external:
-                identity = self._redis.last_identity(name)
+                identity = self.redis.last_identity(name)
                 unsettled[name] = taken_in(value, digest_of(look.value), identity, EXPECTED)
             elif value.is_dirty:
                 unsettled[name] = value
         try:
-            return self._flush_log.expected_all(unsettled, rows)
+            return self.flush_log.expected_all(unsettled, rows)
         except DatabaseUnavailable as away:
             _log.debug("what is flushed cannot be told now: %s", away)
             return {}
 
-    def some(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
-        """Several sessions, by their ids, each compared with its row."""
-        looks = dict(zip(checkout_ids, self._redis.look(checkout_ids), strict=True))
+    def inspect_all(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
+        """Several sessions, by their ids, each compared with its row; those that are nowhere alive are left out."""
+        looks = dict(zip(checkout_ids, self.redis.look(checkout_ids), strict=True))
         rows = self._rows([name for name in checkout_ids if is_accepted_id(name)])
         yield from self._judged(checkout_ids, looks, rows)
 
@@ -236,37 +244,39 @@ class Sightings:
         value = look.copy
         if value is None or value.is_external or value.is_dirty or value.questionable:
             return True
-        return value.identity != self._redis.last_identity(checkout_id)
+        return value.identity != self.redis.last_identity(checkout_id)
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         if not checkout_ids:
             return {}
         try:
-            return self._database.read_many(checkout_ids)
+            return self.database.read_many(checkout_ids)
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return {}
 
     def _in_database(self) -> Iterator[Sighting]:
-        now = self._clock.wall()
-        for page in self._database.newest():
+        now = self.clock.wall()
+        for page in self.database.newest():
             yield from (row_seen(row) for row in page if row.expires_at > now)
             if page[-1].expires_at <= now:
                 return  # the rest have expired, and wait for a clean-up
 
     def _in_memory(self) -> Iterator[Sighting]:
-        yield from (row_seen(record, TierName.MEMORY) for record in self._memory.newest(self._clock.wall()))
+        yield from (row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall()))
 
-    def count(self, *, use_redis: bool) -> Count:
-        """How many sessions are alive, according to whichever of the index and the database knows of more.
+    def count(self) -> Count:
+        """How many sessions are alive: what the index knows, or the database where that knows of more.
+
+        Redis may have been restarted empty, and the database does not know other programs' sessions.
 
         Raises:
             TierUnavailable: neither can be reached.
         """
-        if not use_redis:
+        if not self.settings.enable_checkout_sessions:
             return self._count_rows()
         try:
-            listed = self._index.count(self._clock.wall())
+            listed = self.index.count(self.clock.wall())
         except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
             _log.debug("counting in the database: %s", error)
             return self._count_rows()
@@ -277,20 +287,20 @@ class Sightings:
             return listed
 
     def _count_rows(self) -> Count:
-        return Count(self._database.count(self._clock.wall()), TierName.DATABASE)
+        return Count(self.database.count(self.clock.wall()), TierName.DATABASE)
 
     # By the beginning of an id
 
-    def matching(self, prefix: str, limit: int, *, use_redis: bool) -> list[str]:
-        """Ids that begin with ``prefix``, from every durable tier that can be reached.
+    def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        """At most ``limit`` ids that begin with ``prefix``, from every durable tier that can be reached.
 
         Raises:
             TierUnavailable: none can.
         """
         sources: list[Callable[[], list[str]]] = []
         if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
-            sources.append(lambda: self._database.matching(prefix, limit))
-        if use_redis:
+            sources.append(lambda: self.database.matching(prefix, limit))
+        if self.settings.enable_checkout_sessions:
             sources.append(lambda: self._matching_keys(prefix, limit))
         found: dict[str, None] = {}
         problems: list[TierUnavailable | AccessDenied] = []
@@ -306,14 +316,14 @@ class Sightings:
     def _matching_keys(self, prefix: str, limit: int) -> list[str]:
         pattern = pattern_of(session_key(prefix))
         found: dict[str, None] = {}
-        for keys in self._redis.scan(pattern, 1000):
+        for keys in self.redis.scan(pattern, 1000):
             found |= dict.fromkeys(checkout_id_of(decoded(key)) for key in keys)
             if len(found) >= limit:
                 break
         return list(found)[:limit]
 
     def _seen(self, checkout_id: str, look: Look) -> Sighting | None:
-        expires_at = None if look.ttl is None else self._clock.wall() + look.ttl
+        expires_at = None if look.ttl is None else self.clock.wall() + look.ttl
         if look.problem is Problem.UNREACHABLE:
             return None
         if look.problem is not None:

@@ -1,0 +1,347 @@
+"""What operators ask of the database: its tables, lists, counts, what a clean-up removes. The protocol needs none."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, event, func, or_, select
+from sqlalchemy import text as sql_text
+from sqlalchemy.engine import Connection
+
+from checkout_cli.config.addresses import is_loopback
+from checkout_cli.errors import SchemaOutdated
+from checkout_cli.session import PaymentStatus
+from checkout_cli.store.database import migrations, schema
+from checkout_cli.store.database.engine import create_file, make_engine, schema_of
+from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.schema import locks, sessions, totals
+from checkout_cli.store.database.tier import COLUMNS, COUNTED, FOREIGN, DatabaseTier, record_of
+from checkout_cli.store.records import Record, Totals
+
+PAGE = 500
+"""Rows to read at a time."""
+IDS_AT_ONCE = 10_000
+"""Ids alone to read at a time: a few milliseconds."""
+
+LOCK_TIMEOUT = 5.0
+"""Seconds that an upgrade waits at least for a table that is in use: it comes seldom, and may be tried again."""
+
+
+class DatabaseAdmin(DatabaseTier):
+    """The tier, with what operators ask of it. Every method may raise ``DatabaseUnavailable``."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, as far as its URL tells."""
+        url = self._engine.url
+        host = url.host or next(iter(url.normalized_query.get("host", ())), "")
+        return self.sqlite_path is not None or not host or host.startswith("/") or is_loopback(host)
+
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        shown, within = self._engine.url.render_as_string(hide_password=True), schema_of(self._engine)
+        return str(self.sqlite_path or (f"{shown}, schema {within}" if within else shown))
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Hands out a function that says how many statements were sent since the block began, by any thread."""
+        numbers = itertools.count(1)
+        sent = 0
+
+        def note(*_: object) -> None:
+            nonlocal sent
+            sent = next(numbers)  # which no two threads get alike
+
+        event.listen(self._engine, "before_cursor_execute", note)
+        try:
+            yield lambda: sent
+        finally:
+            event.remove(self._engine, "before_cursor_execute", note)
+
+    def now(self) -> int:
+        """The database's own clock, in milliseconds since the epoch."""
+        if self._engine.dialect.name == "sqlite":
+            return time.time_ns() // 1_000_000  # it has no other clock than this machine's
+        with self.transaction() as connection:
+            return int(connection.execute(sql_text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
+
+    # The tables' version
+
+    def check_schema(self) -> SchemaOutdated | None:
+        """What to say of tables of an older version, which serve all the same.
+
+        Raises:
+            TablesRefused: they are newer than this program, or not ours.
+            DatabaseNotReady: there are none.
+        """
+        with self.transaction() as connection:
+            found = own_tables(connection).version
+        if found == schema.VERSION:
+            return None
+        return SchemaOutdated(
+            f"the database's tables are of version {found}, and this program's of version {schema.VERSION}"
+        )
+
+    def upgrade_schema(self) -> migrations.Upgrade | None:
+        """Create what is missing of the database's file and tables, and upgrade older ones; ``None``: nothing to do.
+
+        Raises:
+            TablesRefused: the tables are newer than this program, or not ours.
+            DatabaseDenied: our role may not make tables.
+            ConfigurationError: the file cannot be made.
+        """
+        create_file(self._engine)
+        if self.schema_present():
+            return None
+        sqlite = self._engine.dialect.name == "sqlite"
+        patience = migrations.PATIENCE if sqlite else migrations.LONGEST
+        engine = make_engine(replace(self._settings, database_timeout=patience))
+        try:
+            done = migrations.upgrade(engine, max(self._settings.database_timeout, LOCK_TIMEOUT))
+        finally:
+            engine.dispose()
+            self._tables_are_ours = False
+        return done
+
+    def create_schema(self) -> bool:
+        """The same, told as whether something was to do."""
+        return self.upgrade_schema() is not None
+
+    def schema_present(self) -> bool:
+        """Whether all our tables are there, in this program's version."""
+        with self._connected() as connection:
+            return own_tables(connection).are_complete
+
+    # Looking
+
+    def present(self, checkout_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that have a row, living or a tombstone."""
+        if not checkout_ids:
+            return set()
+        return {row.checkout_id for row in self.rows(_PRESENT, checkout_ids=list(checkout_ids))}
+
+    def newest(self) -> Iterator[list[Record]]:
+        """All live rows, those that expire last first, in pages."""
+        begin = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
+
+        def after(last: Any) -> Select[Any]:
+            same = (sessions.c.expires_at == last.expires_at) & (sessions.c.checkout_id < last.checkout_id)
+            earlier = or_(sessions.c.expires_at < last.expires_at, same)
+            return begin.where(sessions.c.expires_at <= last.expires_at, earlier)
+
+        for page in self._pages(begin, after, PAGE):
+            yield [record_of(row) for row in page]
+
+    def _pages(self, begin: Select[Any], after: Callable[[Any], Select[Any]], size: int) -> Iterator[Sequence[Any]]:
+        """Pages of so many rows: of a statement, and then of what comes ``after`` the last row of the page before."""
+        statement = begin
+        while page := self.rows(statement):
+            yield page
+            if len(page) < size:
+                return
+            statement = after(page[-1])
+
+    def matching(self, prefix: str, limit: int) -> list[str]:
+        """Ids of live rows that begin with ``prefix``."""
+        statement = (
+            select(sessions.c.checkout_id)
+            .where(sessions.c.body.is_not(None), sessions.c.checkout_id.startswith(prefix, autoescape=True))
+            .limit(limit)
+        )
+        return [row.checkout_id for row in self.rows(statement)]
+
+    def count(self, now: int) -> int:
+        """How many rows are alive at ``now`` (ms)."""
+        return self._number_of(lambda end: end > now)
+
+    def _number_of(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
+        """How many sessions have such an end; tombstones are none."""
+        with self.transaction() as connection:
+            rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
+        return int(rows - buried)
+
+    def _number(self, *conditions: ColumnElement[bool]) -> int:
+        ((number,),) = self.rows(select(func.count()).select_from(sessions).where(*conditions))
+        return int(number)
+
+    def totals(self) -> Totals:
+        """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
+        with self.transaction() as connection:
+            removed = {row.name: row.number for row in connection.execute(select(totals))}
+            present = _tally(connection.execute(_TALLY))
+        return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})
+
+    def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
+        """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
+        rows = self.rows(_EXPIRIES, checkout_ids=list(checkout_ids), now=now)
+        return {row.checkout_id: row.expires_at for row in rows}
+
+    def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
+        """Rows that expire later than that (ms), in this order: their expiry and their ids, in pages.
+
+        Tombstones are among them: without the bodies, one index has the whole answer.
+        """
+
+        def after(last: tuple[int, str]) -> Select[Any]:
+            same = (sessions.c.expires_at == last[0]) & (sessions.c.checkout_id > last[1])
+            ends = select(sessions.c.expires_at, sessions.c.checkout_id)
+            later = ends.where(sessions.c.expires_at >= last[0], or_(sessions.c.expires_at > last[0], same))
+            return later.order_by(sessions.c.expires_at, sessions.c.checkout_id).limit(IDS_AT_ONCE)
+
+        for page in self._pages(after((moment, checkout_id)), after, IDS_AT_ONCE):
+            yield [(row[0], row[1]) for row in page]
+
+    def living_ids(self, now: int) -> Iterator[dict[str, int]]:
+        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in order and in pages."""
+        living = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+            sessions.c.expires_at > now, sessions.c.body.is_not(None)
+        )
+        begin = living.order_by(sessions.c.checkout_id).limit(PAGE)
+        for page in self._pages(begin, lambda last: begin.where(sessions.c.checkout_id > last.checkout_id), PAGE):
+            yield {row.checkout_id: row.expires_at for row in page}
+
+    def living_after(self, last: str, now: int, limit: int) -> list[Record]:
+        """Rows that are alive at ``now`` (ms), in the order of their ids, from the first one after ``last``."""
+        statement = _LIVE.where(sessions.c.checkout_id > last, sessions.c.expires_at > now)
+        return [record_of(row) for row in self.rows(statement.order_by(sessions.c.checkout_id).limit(limit))]
+
+    def aside(self, now: int) -> tuple[int, int, int]:
+        """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
+        return (
+            self.count_due(now),
+            self._number(sessions.c.body.is_(None)),
+            self._number(sessions.c.published_version < sessions.c.version),
+        )
+
+    def deleted_body(self, checkout_id: str) -> Record | None:
+        """What an external writer's deletion took, with the tombstone's version and write id; else ``None``."""
+        rows = self.rows(_KEPT, checkout_id=checkout_id)
+        return record_of(rows[0]) if rows else None
+
+    # Clean-up
+
+    def due(self, cutoff: int, limit: int, *, offset: int = 0) -> list[str]:
+        """Ids of rows that expired at or before ``cutoff`` (ms), longest ago first."""
+        statement = (
+            select(sessions.c.checkout_id)
+            .where(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
+            .order_by(sessions.c.expires_at, sessions.c.checkout_id)
+            .limit(limit)
+            .offset(offset)
+        )
+        return [row.checkout_id for row in self.rows(statement)]
+
+    def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
+        """All ids of expired rows in batches, for who only looks."""
+        offset = 0
+        while page := self.due(cutoff, limit, offset=offset):
+            yield page
+            offset += len(page)
+
+    def count_due(self, cutoff: int) -> int:
+        """How many rows expired at or before ``cutoff`` (ms)."""
+        return self._number_of(lambda end: end <= cutoff)
+
+    def count_tombstones(self, cutoff: int) -> int:
+        """How many sessions were deleted at or before ``cutoff`` (ms)."""
+        return self._number(sessions.c.updated_at <= cutoff, sessions.c.body.is_(None))
+
+    def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
+        """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
+        chosen = sessions.c.checkout_id.in_(bindparam("ids", expanding=True)) & (sessions.c.expires_at <= cutoff)
+        return self._purge(chosen & sessions.c.body.is_not(None), {"ids": list(checkout_ids)})
+
+    def purge_tombstones(self, cutoff: int, limit: int) -> int:
+        """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms), at most ``limit``."""
+        old = (sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None)
+        batch = select(sessions.c.checkout_id).where(old).limit(limit)
+        return self._purge(sessions.c.checkout_id.in_(batch) & sessions.c.body.is_(None), {})
+
+    def erase(self, *checkout_ids: str) -> None:
+        """Remove rows as if they had never been, out of the totals too; for probes, never for a shopper's session."""
+        with self.transaction() as connection:
+            connection.execute(delete(sessions).where(sessions.c.checkout_id.in_(checkout_ids)))
+
+    def _purge(self, chosen: Any, parameters: dict[str, Any]) -> int:
+        gone = delete(sessions).where(chosen).returning(sessions.c.status, sessions.c.completed)
+        with self.transaction() as connection:
+            rows = Counter(map(tuple, connection.execute(gone, parameters).all()))
+            if rows:
+                self._add_totals(connection, _tally((*kind, number) for kind, number in rows.items()))
+        return rows.total()
+
+    def _add_totals(self, connection: Connection, removed: Mapping[str, int]) -> None:
+        statement = self._insert(totals)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[totals.c.name], set_={"number": totals.c.number + statement.excluded.number}
+        )
+        connection.execute(upsert, [{"name": name, "number": number} for name, number in removed.items()])
+
+    # Locks, for when Redis is unavailable
+
+    def lock(self, job: str, owner: str, *, now: int, until: int) -> str | None:
+        """Take the lock of a job until a moment (ms); ``None`` where it is ours now, else who has it."""
+        statement = self._insert(locks).values(job=job, owner=owner, expires_at=until)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[locks.c.job],
+            set_={"owner": owner, "expires_at": until},
+            where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
+        )
+        with self.transaction() as connection:
+            if connection.execute(upsert.execution_options(**COUNTED)).rowcount == 1:
+                return None
+            holder = connection.execute(select(locks.c.owner).where(locks.c.job == job)).scalar()
+        return holder or "somebody who has just finished"
+
+    def unlock(self, job: str, owner: str) -> None:
+        """Give the lock back, if it is still ours."""
+        with self.transaction() as connection:
+            connection.execute(delete(locks).where(locks.c.job == job, locks.c.owner == owner))
+
+
+_PRESENT = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
+    sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
+    sessions.c.expires_at > bindparam("now"),
+    sessions.c.body.is_not(None),
+)
+_LIVE = select(*COLUMNS).where(sessions.c.body.is_not(None))
+_KEPT = select(
+    sessions.c.checkout_id,
+    sessions.c.version,
+    sessions.c.previous_body.label("body"),
+    sessions.c.created_at,
+    sessions.c.expires_at,
+    sessions.c.write_id,
+).where(
+    sessions.c.checkout_id == bindparam("checkout_id"), sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+)
+_TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
+
+
+def by_end(
+    wanted: Callable[[ColumnElement[int]], ColumnElement[bool]], *columns: ColumnElement[Any]
+) -> tuple[Select[Any], Select[Any]]:
+    """Rows with such an end, and the tombstones among them, which are no sessions.
+
+    The first reads an index alone, the second only tombstones; asking for both at once would read every row.
+    """
+    everything = select(*columns).select_from(sessions)
+    buried = sessions.c.body.is_(None), wanted(sessions.c.expires_at + 0)  # no index has this sum
+    return everything.where(wanted(sessions.c.expires_at)), everything.where(*buried)
+
+
+def _tally(rows: Any) -> dict[str, int]:
+    numbers = {"created": 0, "completed": 0, "failed": 0}
+    for status, completed, number in rows:
+        numbers["created"] += number if status != FOREIGN else 0
+        numbers["completed"] += number if completed else 0
+        numbers["failed"] += number if status == PaymentStatus.FAILED else 0
+    return numbers

@@ -1,0 +1,167 @@
+"""Whether this process may trust Redis: the lease, what it distrusts, and the fence against an old primary.
+
+A process trusts Redis only while it holds a lease: for T seconds after it began to look for rows that Redis may still
+lack (ARCHITECTURE.md, point 6). It learns there, too, whether external writers were seen lately.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from checkout_cli.clock import Clock
+from checkout_cli.config.settings import Settings
+from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.epochs import Epochs
+from checkout_cli.store.notes import Notes
+from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
+from checkout_cli.store.protocol.value import Value
+from checkout_cli.store.records import Epoch, Record
+from checkout_cli.store.redis.tier import RedisTier
+
+MOST_PENDING = 1000
+"""With more pending rows than this there is no lease: reads ask the database until the rows are published."""
+GRACE = 2_000
+"""Milliseconds for which a pending row is left to its own writer."""
+LONGEST_WRITE = 300.0
+"""Seconds after which a write of this process has surely ended, and the database's pending rows tell of it."""
+
+Before = tuple[float, tuple[Distrust, ...]]
+"""What this process knew of a session before it asked Redis: until when it had a lease, and what it distrusted."""
+
+
+class Lease:
+    """One store's lease. Thread-safe."""
+
+    def __init__(
+        self, settings: Settings, redis: RedisTier, database: DatabaseTier, notes: Notes, clock: Clock
+    ) -> None:
+        """Looks at nothing yet, so that there is no lease. ``notes`` are written down before each look."""
+        self._redis = redis
+        self._database = database
+        self._notes = notes
+        self._clock = clock
+        self.sees_external_writers = False
+        """Whether an external writer was seen within a day, as of the last look."""
+        self._redis_in_use = settings.enable_checkout_sessions
+        self._span = settings.trust
+        fenced = bool(settings.redis_sentinels) or redis.is_cluster
+        self._epochs = Epochs(redis, database, clock) if fenced else None
+        self._latest: dict[bytes, Epoch | None] = {}
+        self._looking = threading.Lock()
+        self._lock = threading.Lock()
+        self._lease_until = float("-inf")
+        self._pending: dict[str, Distrust] = {}
+        self._unpublished: dict[str, Distrust] = {}
+        self._unpublished_at: dict[str, float] = {}
+
+    def renew(self) -> list[str] | None:
+        """Look for pending rows if the lease has run out. Without the database there is no lease, and no error.
+
+        Returns ids of rows that have been pending for a while, for the caller to publish; ``None``: nothing was looked
+        for, because the lease holds, or because a tier is unavailable.
+        """
+        if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
+            return None
+        with self._looking:
+            started = self._clock.elapsed()
+            if started < self._lease_until:
+                return None
+            self._lease_until = float("-inf")
+            self._notes.write_down()  # what was published need not be found pending
+            try:
+                if self._epochs is not None:
+                    self._recognize(self._epochs.current())
+                pending, external = self._database.look(MOST_PENDING + 1)
+            except (DatabaseUnavailable, RedisUnavailable):
+                return None
+            self.sees_external_writers = external.are_recent(self._clock.wall())
+            self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
+            self._forget_old_writes(started)
+            # From the start of the look: what was committed while it ran may be missing in it.
+            if len(pending) <= MOST_PENDING:
+                self._lease_until = started + self._span
+            return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
+
+    def _forget_old_writes(self, looked_at: float) -> None:
+        """What the look had to find if it is still pending need not be remembered: an outage would fill memory."""
+        with self._lock:
+            old = [name for name, noted_at in self._unpublished_at.items() if looked_at - noted_at > LONGEST_WRITE]
+            for name in old:
+                del self._unpublished_at[name], self._unpublished[name]
+
+    def invalidate(self, checkout_id: str) -> None:
+        """The server that has a session's key was unavailable: whatever we believed of it must be looked at again."""
+        try:
+            identity = self._redis.last_identity(checkout_id) if self._redis.is_cluster else None
+        except RedisUnavailable:
+            identity = None
+        if identity is None:
+            self._lease_until = float("-inf")
+            return
+        with self._lock:
+            self._latest = {known: epoch for known, epoch in self._latest.items() if known != identity}
+
+    # Fencing
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a replica can be promoted, so that even a write must know which primary is the latest."""
+        return self._epochs is not None
+
+    def is_fenced_off(self, identity: bytes | None) -> bool:
+        """Whether this is not a primary that the database knows as the latest; never of a standalone Redis."""
+        return self._epochs is not None and (identity is None or identity not in self._latest)
+
+    def _recognize(self, latest: dict[bytes, Epoch | None]) -> None:
+        """Go by these primaries from now on: that a predecessor has a version says nothing of what they have."""
+        with self._lock:
+            self._notes.forget_published({epoch for epoch in self._latest.values() if epoch not in latest.values()})
+            self._latest = latest
+
+    # What is trusted
+
+    def before(self, checkout_id: str) -> Before:
+        """What this process knows of a session now. To be asked before Redis is.
+
+        A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
+        """
+        if self._pending or self._unpublished:
+            return self._lease_until, self._distrusted(checkout_id)
+        return self._lease_until, ()
+
+    def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
+        """Why a value that the server of ``identity`` returned is not trusted, at this very moment; ``None``: it is."""
+        lease_until, distrusted = before
+        if self._pending or self._unpublished:
+            distrusted += self._distrusted(checkout_id)
+        has_lease = self._clock.elapsed() < min(lease_until, self._lease_until) and not self.is_fenced_off(identity)
+        return doubt(value, identity, distrusted, lease=has_lease)
+
+    def _distrusted(self, checkout_id: str) -> tuple[Distrust, ...]:
+        pending, unpublished = self._pending.get(checkout_id), self._unpublished.get(checkout_id)
+        return tuple(each for each in (pending, unpublished) if each is not None)
+
+    def note_unpublished(self, record: Record) -> None:
+        """This process is about to commit a version: distrust what lacks it until it, or a newer one, is in Redis."""
+        if not self._redis_in_use:
+            return  # nobody reads what could be stale there
+        with self._lock:
+            known = self._unpublished.get(record.checkout_id)
+            if known is None or known.version <= record.version:
+                self._unpublished[record.checkout_id] = Distrust(record.version, record.write_id)
+            self._unpublished_at[record.checkout_id] = self._clock.elapsed()
+
+    def note_published(self, checkout_id: str, version: int, identity: bytes | None) -> None:
+        """The server of ``identity`` has this version now, or a newer one."""
+        with self._lock:
+            if self.is_fenced_off(identity):
+                return  # another thread has found a later primary meanwhile
+            for distrusted in (self._unpublished, self._pending):
+                known = distrusted.get(checkout_id)
+                if known is not None and known.version <= version:  # an older version's publish proves nothing
+                    del distrusted[checkout_id]
+            if checkout_id not in self._unpublished:
+                self._unpublished_at.pop(checkout_id, None)
+            self._notes.published(checkout_id, version, self._latest.get(identity) if identity is not None else None)
+        self._notes.write_down_if_full()

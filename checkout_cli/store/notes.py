@@ -1,0 +1,107 @@
+"""What is written down lazily, so that neither a read nor a write pays for it, and never raises.
+
+Which versions Redis has, how far reads have extended sessions, what proves a deletion, and how many sessions were
+filled again. Losing a note is harmless: it costs one more publish, or an end that comes early where Redis is lost too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from cachetools import LRUCache
+
+from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.records import Epoch
+
+KEPT_NOTES = 500
+"""Notes that are kept before they are written down without waiting for the next look."""
+KNOWN_SESSIONS = 100_000
+"""Sessions of which a process remembers how far the database's expiry is."""
+
+_log = logging.getLogger("checkout_cli.store")
+
+
+class Notes:
+    """One store's notes. Thread-safe; without the database they are kept for later."""
+
+    def __init__(self, database: DatabaseTier, *, touch_after: int) -> None:
+        """``touch_after``: milliseconds by which a session must have been extended before that is noted."""
+        self._database = database
+        self._touch_after = touch_after
+        self._writing = threading.Lock()
+        self._lock = threading.Lock()
+        self._published: dict[str, tuple[int, Epoch | None]] = {}
+        self._touched: dict[str, int] = {}
+        self._proofs: dict[str, str] = {}
+        self._refilled = 0
+        self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
+
+    def published(self, checkout_id: str, version: int, epoch: Epoch | None) -> None:
+        """Redis, with the primary of ``epoch`` where that can change, has this version now, or a newer one."""
+        with self._lock:
+            latest, _ = self._published.get(checkout_id, (0, None))
+            self._published[checkout_id] = (max(version, latest), epoch)
+
+    def forget_published(self, epochs: set[Epoch | None]) -> None:
+        """These primaries were replaced: what they have, their successors may lack."""
+        with self._lock:
+            self._published = {name: note for name, note in self._published.items() if note[1] not in epochs}
+
+    def proof(self, checkout_id: str, note: str) -> None:
+        """What will prove that a missing key was deleted. It is written down at once: whoever needs it comes soon."""
+        with self._lock:
+            self._proofs[checkout_id] = note
+        self.write_down()
+
+    def expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
+        """A read extended a session until then (ms); written down once in a tenth of the TTL.
+
+        ``at_once`` is for where Redis knows nothing of it, so that other processes go by the database alone.
+        """
+        with self._lock:
+            if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
+                return
+            self._known_expiry[checkout_id] = expires_at
+            self._touched[checkout_id] = expires_at
+        if at_once:
+            self.write_down()
+
+    def known_expiry(self, checkout_id: str, expires_at: int) -> None:
+        """The database has this expiry (ms) already."""
+        with self._lock:
+            self._known_expiry[checkout_id] = expires_at
+
+    def refilled(self) -> None:
+        """A session whose key was missing is filled from its row: an external writer may have deleted it."""
+        with self._lock:
+            self._refilled += 1
+
+    def write_down_if_full(self) -> None:
+        """Write down what has become too much to be kept."""
+        if len(self._published) + len(self._touched) >= KEPT_NOTES:
+            self.write_down()
+
+    def write_down(self) -> None:
+        """Write the notes to the database now."""
+        with self._writing:
+            with self._lock:
+                published, touched, proofs = self._published, self._touched, self._proofs
+                self._published, self._touched, self._proofs = {}, {}, {}
+                refilled, self._refilled = self._refilled, 0
+            try:
+                for epoch in {epoch for _, epoch in published.values()}:
+                    versions = {name: version for name, (version, noted_for) in published.items() if noted_for == epoch}
+                    self._database.note_published(versions, epoch)
+                self._database.touch(touched)
+                self._database.note_proofs(proofs)
+                if refilled:
+                    self._database.note_refilled(refilled)
+            except DatabaseUnavailable as error:
+                _log.debug("notes are kept: %s", error)
+                with self._lock:
+                    self._published = published | self._published
+                    self._touched = touched | self._touched
+                    self._proofs = proofs | self._proofs
+                    self._refilled += refilled

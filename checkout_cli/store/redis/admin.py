@@ -1,0 +1,246 @@
+"""What operators ask of Redis: who answers, what keys there are, locks. The protocol needs none of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from checkout_cli.errors import RedisUnavailable
+from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
+from checkout_cli.store.protocol import value as values
+from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.questions import KeyQuestions
+from checkout_cli.store.redis.server import RedisServer
+from checkout_cli.store.redis.tier import DISCARD, RedisTier, raise_error
+
+FIRST_CURSOR = "0"
+KEYS_AT_ONCE = 1000
+"""Keys in one command: a fraction of a millisecond of Redis' time."""
+LONGEST_HEADER = 512
+"""Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
+UNKNOWN_TTL = -3
+"""Stands for a key's time to live where nobody can tell it."""
+
+_EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Script("set_missing_ttl"))
+
+
+class RedisAdmin(RedisTier, KeyQuestions):
+    """The tier, with what operators ask of it. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+
+    def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
+        """The same for many sessions, in one round trip to each server; without those whose server is away.
+
+        Raises:
+            RedisUnavailable: none of the servers answers.
+        """
+        found: dict[RedisServer, bytes | None] = {}
+        away: RedisUnavailable | None = None
+        servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
+        for server in set(servers.values()):
+            try:
+                found[server] = server.identify()
+            except RedisUnavailable as error:
+                away = error
+        if away is not None and not found:
+            raise away
+        return {name: found[server] for name, server in servers.items() if server in found}
+
+    def place_of(self, checkout_id: str) -> str:
+        """Where that server is, in words."""
+        return self._servers.server_of(encoded(session_key(checkout_id))).place
+
+    def missing_servers(self) -> list[str]:
+        """Where servers of a cluster are that did not answer when they were last asked, while others do."""
+        if not self.is_cluster or self.breaker.is_open:
+            return []
+        return [server.place for server in self._servers.members() if server.breaker.is_open]
+
+    def ping(self) -> float:
+        """One round trip, in seconds; in a cluster the longest, of the servers that answer.
+
+        Raises:
+            RedisUnavailable: none answers.
+        """
+        took: list[float] = []
+        away: RedisUnavailable | None = None
+        for server in self.servers():
+            started = time.perf_counter()
+            try:
+                server.ask(("PING",))
+            except RedisUnavailable as error:
+                away = error
+            else:
+                took.append(time.perf_counter() - started)
+        if away is not None and not took:
+            raise away
+        return max(took)
+
+    def time(self) -> int:
+        """The server's own clock, in milliseconds since the epoch."""
+        seconds, microseconds = self.ask(("TIME",))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    # Sessions
+
+    def not_ours(self, checkout_ids: Sequence[str]) -> list[str]:
+        """Those at whose keys an external writer has written, as far as the first bytes tell; one round trip.
+
+        A JSON serialiser leaves none of our headers as it was. Who changes bytes behind it, as a script may, is found
+        by the next read.
+        """
+        if not checkout_ids:
+            return []
+        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        beginnings = self.ask_all(*(("GETRANGE", key, 0, LONGEST_HEADER - 1) for key in keys), lenient=True)
+        return [
+            name
+            for name, beginning in zip(checkout_ids, beginnings, strict=True)
+            if isinstance(beginning, bytes) and beginning and not values.looks_like_ours(beginning)
+        ]
+
+    def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
+        """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end.
+
+        Where a cluster's server of a key is away while others answer, ``UNKNOWN_TTL``.
+        """
+        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        if self.is_cluster:  # one command for many keys would be one for many servers
+            return self._known_ttls(self.ask_all(*(("PTTL", key) for key in keys), lenient=True))
+        parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
+        counts: list[Command] = [("EXISTS", *part) for part in parts]
+        present = self.ask_all(*counts) if counts else []
+        if not any(present):
+            return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
+        return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
+
+    def _known_ttls(self, replies: Sequence[Any]) -> list[int]:
+        found: list[int] = []
+        for reply in replies:
+            is_away = isinstance(reply, RedisUnavailable) and self._others_may_answer()
+            if not is_away:
+                raise_error(reply)
+            found.append(UNKNOWN_TTL if is_away else int(reply))
+        return found
+
+    def _others_may_answer(self) -> bool:
+        """Whether a server of the cluster is not known to be away."""
+        return not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members())
+
+    def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
+        """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.
+
+        ``ttl`` is in milliseconds; 0: it never ends.
+        """
+        if seen is None:
+            return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
+        return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
+
+    def set_missing_ttl(self, checkout_id: str, milliseconds: int) -> bool:
+        """Give a session that never ends a time to live; false where it has one."""
+        return bool(self.ask(_SET_MISSING_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
+
+    # Keys
+
+    def replies(self, *commands: Command) -> list[Any]:
+        """The replies to commands, the errors among them as ``CheckoutError``s."""
+        return self.ask_all(*commands, lenient=True)
+
+    def info(self, *sections: str, value_of: str) -> list[Any]:
+        """Sections of INFO, and at last what a string holds, in one round trip; errors stay among the replies."""
+        return self.replies(*(("INFO", section) for section in sections), ("GET", value_of))
+
+    def value(self, key: str) -> bytes | None:
+        """What a string holds; ``None`` for a missing key."""
+        value: bytes | None = self.ask(("GET", key))
+        return value
+
+    def put(self, key: str, value: bytes, milliseconds: int) -> None:
+        """Keep a string for so long, whatever was there."""
+        self.ask(("SET", key, value, "PX", milliseconds))
+
+    def are_all_there(self, keys: Sequence[bytes]) -> bool:
+        """Whether none of many keys is missing, in one command; false where no command reaches all of them."""
+        return not self.is_cluster and self.ask(("EXISTS", *keys)) == len(keys)
+
+    def write_and_read(self, key: str, value: str, milliseconds: int) -> Any:
+        """Write a key that is nobody's, read it and delete it, as a proof; returns what was read."""
+        return self.ask_all(("SET", key, value, "PX", milliseconds), ("GET", key), ("DEL", key))[1]
+
+    def sessions_values(self, checkout_ids: Sequence[str]) -> list[Any]:
+        """The values of sessions as they are; nothing, or an error, for a key that holds no string."""
+        keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
+        if self.is_cluster or not keys:
+            return self.values(keys)
+        return list(self.ask(("MGET", *keys)))
+
+    def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
+        """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
+
+        Raises:
+            RedisUnavailable: none answers.
+        """
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None:
+            keys, cursor = self.scan_step(pattern, cursor, count)
+            yield keys
+
+    def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
+        """One page of :meth:`scan`, and the cursor of the next one, which any other process may go on with.
+
+        In a cluster, the cursor also has the server's place in the list of all; one that is away is left out.
+
+        Raises:
+            RedisUnavailable: none of the servers from there on answers.
+        """
+        servers = sorted(self.servers(), key=lambda server: server.place)
+        at, _, position = cursor.rpartition("-")
+        away: RedisUnavailable | None = None
+        for number in range(int(at or 0), len(servers)):
+            command: Command = ("SCAN", position, "MATCH", encoded(pattern), "COUNT", count)
+            try:
+                following, keys = servers[number].ask(command)
+            except RedisUnavailable as error:
+                away, position = error, "0"
+                continue
+            if following != b"0":
+                return keys, f"{number}-{following.decode()}" if self.is_cluster else following.decode()
+            return keys, f"{number + 1}-0" if number + 1 < len(servers) else None
+        if away is not None and not (self.is_cluster and at):
+            raise away
+        return [], None
+
+    # Statistics of older programs
+
+    def legacy_statistics(self) -> dict[str, int] | None:
+        """The counters of the shop's older programs, or ``None`` where they keep none."""
+        if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
+            return None
+        raw = self.ask(("HGETALL", LEGACY_STATS))
+        pairs = zip(raw[::2], raw[1::2], strict=True)
+        return {decoded(name): int(value) for name, value in pairs if value.isdigit()}
+
+    # Locks
+
+    def lock(self, job: str, owner: str, milliseconds: int) -> str | None:
+        """Take the lock of a job; ``None`` where it is ours now, else who has it."""
+        key = lock_key(job)
+        taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), ("GET", key))
+        return None if taken else decoded(holder or b"somebody who has just finished")
+
+    def lock_state(self, job: str) -> tuple[int, bytes | None]:
+        """The time to live (ms; -1: it never ends, -2: nobody has it) of the lock of a job, and who has it.
+
+        Raises:
+            WrongKeyType: something that is no lock lies there.
+        """
+        ttl, holder = self.ask_all(("PTTL", lock_key(job)), ("GET", lock_key(job)))
+        return int(ttl), holder
+
+    def extend_lock(self, job: str, owner: str, milliseconds: int) -> bool:
+        """Keep the lock for longer; false where it is no longer ours."""
+        return bool(self.ask(_EXTEND_LOCK.call(encoded(lock_key(job)), encoded(owner), milliseconds)))
+
+    def unlock(self, job: str, owner: str) -> None:
+        """Give the lock back, if it is still ours."""
+        self.ask(DISCARD.call(encoded(lock_key(job)), encoded(owner)))

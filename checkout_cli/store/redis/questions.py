@@ -1,0 +1,64 @@
+"""What operators ask about many keys, of all of Redis or of one of its servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkout_cli.store.redis.commands import Command
+
+
+class KeyQuestions:
+    """Questions about many keys in one round trip; the errors of single keys stay among the answers."""
+
+    def replies(self, *commands: Command) -> list[Any]:
+        """The replies to commands, the errors among them as ``CheckoutError``s."""
+        raise NotImplementedError
+
+    def _each(self, command: str, keys: Sequence[bytes | str]) -> list[Any]:
+        return self.replies(*((command, key) for key in keys)) if keys else []
+
+    def ttls(self, keys: Sequence[bytes]) -> list[Any]:
+        """Times to live (ms); -1: it never ends, -2: there is no such key."""
+        return self._each("PTTL", keys)
+
+    def lengths(self, keys: Sequence[bytes]) -> list[Any]:
+        """Bytes of strings; 0 for a missing key."""
+        return self._each("STRLEN", keys)
+
+    def measures(self, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
+        """:meth:`ttls` and :meth:`lengths` at the same moment."""
+        return self._both("PTTL", "STRLEN", keys)
+
+    def kinds(self, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
+        """The types of keys (``none``: there is no such key), and at the same moment their times to live."""
+        return self._both("TYPE", "PTTL", keys)
+
+    def _both(self, first: str, second: str, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
+        replies = self.replies(*((command, key) for key in keys for command in (first, second))) if keys else []
+        return list(zip(replies[::2], replies[1::2], strict=True))
+
+    def values(self, keys: Sequence[bytes | str]) -> list[Any]:
+        """What strings hold."""
+        return self._each("GET", keys)
+
+    def hashes(self, keys: Sequence[bytes | str]) -> list[Any]:
+        """The names and values of hashes, in turn."""
+        return self._each("HGETALL", keys)
+
+    def sorted_set_sizes(self, keys: Sequence[str]) -> list[Any]:
+        """How many members sorted sets have."""
+        return self._each("ZCARD", keys)
+
+    def fields(self, keys: Sequence[bytes], names: Sequence[str]) -> list[Any]:
+        """Some fields of hashes."""
+        commands: list[Command] = [("HMGET", key, *names) for key in keys]
+        return self.replies(*commands) if keys else []
+
+    def field_counts(self, keys: Sequence[bytes]) -> list[Any]:
+        """How many fields hashes have."""
+        return self._each("HLEN", keys)
+
+    def field_names(self, keys: Sequence[bytes]) -> list[Any]:
+        """The names of the fields of hashes."""
+        return self._each("HKEYS", keys)
