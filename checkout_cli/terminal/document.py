@@ -9,6 +9,7 @@
 - ``key:2`` is rounded to so many digits;
 - ``[key]`` is left out where it is ``None``;
 - ``*attribute`` is an object itself, whose keys come here, and ``key{ more keys }`` one that is made here;
+- bytes are a key of Redis, of which no more is shown than may be;
 - a key that ends in ``Ms`` whose value is a float has it in seconds.
 
 A class without ``SHOWN`` shows all of its fields. What is not known is ``null``.
@@ -23,6 +24,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from checkout_cli.session import iso
+from checkout_cli.terminal.key_names import key_shown
 
 _KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?!]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
 
@@ -133,6 +135,8 @@ def _told(value: Any, shown: Shown) -> Any:
         return [_told(one, shown) for one in value]
     if isinstance(value, Mapping):
         return {str(name): _told(one, shown) for name, one in value.items()}
+    if isinstance(value, bytes):
+        return key_shown(value)
     if shown.moment:
         return iso(value)
     if isinstance(value, float):

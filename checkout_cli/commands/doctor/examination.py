@@ -95,9 +95,13 @@ def all_checks() -> dict[str, Check]:
     modules = [__name__, *(f"checkout_cli.commands.doctor.{name}" for name in _MODULES)]
     for name in modules:
         import_module(name)
-    order = list(Group)
-    places = {item.id: (order.index(item.group), modules.index(item.module)) for item in CHECKS.values()}
-    return {name: CHECKS[name] for name in sorted(CHECKS, key=lambda name: places[name])}
+    groups = list(Group)
+    places = {name: place for place, name in enumerate(modules)}
+
+    def place_of(item: Check) -> tuple[int, int]:
+        return groups.index(item.group), places.get(item.module, len(modules))
+
+    return {item.id: item for item in sorted(CHECKS.values(), key=place_of)}
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> list[Check]:

@@ -18,7 +18,6 @@ from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.monitor import Line, MonitorStream, is_script
-from checkout_cli.terminal.key_names import key_shown
 
 MOST_SECONDS = 300.0
 MOST_BEHIND = 1.0
@@ -40,17 +39,12 @@ class Stopped(StrEnum):
 class Seen:
     """One command without its values; ``at`` is in milliseconds since the epoch, by the server's clock."""
 
-    SHOWN = "at@ server=place client command=shape.name key family=shape.family otherArguments=shape.others"
+    SHOWN = "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
 
     at: int
     place: str
     client: str
     shape: CommandShape
-
-    @property
-    def key(self) -> str | None:
-        """Whose key it was about, as it may be shown."""
-        return None if self.shape.key is None else key_shown(self.shape.key)
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,13 @@ from checkout_cli.errors import (
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
+from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.opened import Look
-from checkout_cli.store.sightings import row_seen
 
 MOST_DELETED = 100_000
 """Sessions that one command deletes; what goes beyond that is not meant."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import ending_first
 from checkout_cli.store.records import Sighting
 from checkout_cli.store.redis.index import COUNTED_DUE, PAGE, Entry
 from checkout_cli.store.redis.index_place import Layout
-from checkout_cli.store.sightings import row_seen
 
 MOST_LOOKED_AT = 4 * PAGE
 """Entries of the index. An entry says when a session can have ended at the earliest; reads put that off."""

@@ -11,6 +11,7 @@ from checkout_cli.commands.sessions.sessions import only_match
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt, SessionNotFound
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.admin import EXPECTED
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import RowView, Told, conflicts_of, is_replaced, view_row
 from checkout_cli.store.protocol.flushing import Flush
@@ -19,7 +20,6 @@ from checkout_cli.store.protocol.value import Kind, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.inspection import KeyState, KeyView, view_key
-from checkout_cli.store.sightings import EXPECTED
 
 MISSING = object()
 """Stands for a field that one of the tiers does not have."""

@@ -12,7 +12,6 @@ from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
 from checkout_cli.servers.per_server import Partial, PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.terminal.key_names import key_shown
 
 MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
@@ -25,7 +24,8 @@ class Entry:
     """One slow command; ``at`` is its moment in milliseconds, ``seconds`` how long the server worked on it."""
 
     SHOWN = (
-        "number at@ durationMs=seconds command=shape.name key family=shape.family otherArguments=shape.others client?"
+        "number at@ durationMs=seconds command=shape.name key=shape.key family=shape.family "
+        "otherArguments=shape.others client?"
     )
 
     number: int
@@ -33,11 +33,6 @@ class Entry:
     seconds: float
     shape: CommandShape
     client: str
-
-    @property
-    def key(self) -> str | None:
-        """Whose key it was about, as it may be shown."""
-        return None if self.shape.key is None else key_shown(self.shape.key)
 
 
 @dataclass(frozen=True)

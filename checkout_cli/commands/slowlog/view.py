@@ -8,6 +8,7 @@ from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
 from checkout_cli.spans import span
+from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
     by_server,
     columns_of,
@@ -71,7 +72,8 @@ def _settings(server: ServerSlowLog) -> str:
 
 def _row(entry: Entry, now: int) -> tuple[str, ...]:
     shape = entry.shape
-    return span(now - entry.at), milliseconds(entry.seconds), shape.name, entry.key or "", f"+{shape.others}"
+    key = "" if shape.key is None else key_shown(shape.key)
+    return span(now - entry.at), milliseconds(entry.seconds), shape.name, key, f"+{shape.others}"
 
 
 _ENABLE = "redis-cli CONFIG SET slowlog-log-slower-than 10000"

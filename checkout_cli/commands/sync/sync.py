@@ -8,7 +8,7 @@ and a write is flushed only if the flush log does not know it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -37,8 +37,6 @@ from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.opened import Look, Opened
-from checkout_cli.terminal.safe import safe
-from checkout_cli.terminal.short_ids import shortened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
@@ -138,7 +136,7 @@ class SyncReport(Ended):
         "dryRun pending{ toRedis=redis_waits toDatabase=database_waits conflicts } "
         "handedOver{ toRedis{ published already notNeeded expired } toDatabase{ flushed lost } "
         "externalWrites{ takenIn=external } conflicts=disputed } "
-        "stuck{ count=stuck_number sessions=named_stuck } finished unreachable"
+        "stuck{ count=stuck_number } finished unreachable"
     )
 
     now: int
@@ -165,11 +163,6 @@ class SyncReport(Ended):
     def database_waits(self) -> dict[str, Any] | None:
         """What waits for the database, and for how long."""
         return _aged(self.to_database, self.now)
-
-    def named_stuck(self) -> list[Stuck]:
-        """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
-        names = shortened([stuck.checkout_id for stuck in self.stuck]) if self.stuck else []
-        return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, self.stuck, strict=True)]
 
     @property
     def handed_over(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
+from checkout_cli.terminal.short_ids import shortened
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.sync.sync import Conflicts, Settled, SyncReport
+    from checkout_cli.commands.sync.sync import Conflicts, Settled, Stuck, SyncReport
     from checkout_cli.store.backlog import Waiting
     from checkout_cli.store.database.flush_log import Conflict
 
@@ -73,7 +75,8 @@ def _wait(number: int) -> str:
 def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
     """What waits and what became of it on stdout, what is wrong on stderr; nothing on success with ``quiet``."""
     if as_json:
-        write_json(report)
+        stuck = {"count": report.stuck_number, "sessions": [document(one) for one in _named_stuck(report)]}
+        write_json({**document(report), "stuck": stuck})
     elif not quiet:
         for line in _lines(report):
             write_line(line)
@@ -124,13 +127,19 @@ def _problems(report: SyncReport) -> Iterator[str]:
             "before the database had all of it"
         )
     if report.stuck_number:
-        named = ", ".join(f"{stuck.checkout_id} ({_reason(stuck.reason)})" for stuck in report.named_stuck())
+        named = ", ".join(f"{stuck.checkout_id} ({_reason(stuck.reason)})" for stuck in _named_stuck(report))
         more = report.stuck_number - len(report.stuck)
         rest = f", and {more:,} more" if more else ""
         yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
     conflicts = (report.conflicts or 0) + report.disputed
     if conflicts:
         yield f"{_counted(conflicts, 'conflict')} {_wait(conflicts)} for a person; checkoutctl sync --conflicts"
+
+
+def _named_stuck(report: SyncReport) -> list[Stuck]:
+    """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
+    names = shortened([stuck.checkout_id for stuck in report.stuck]) if report.stuck else []
+    return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, report.stuck, strict=True)]
 
 
 def _reason(text: str) -> str:

@@ -212,7 +212,8 @@ def test_the_application_uses_the_library_with_the_database_and_without_it(stage
             stage.denials()
             with listening(stage.server) as heard:
                 use(settings)
-            assert stage.denials() == []
+            # A sync of its own begins at the start each time: where jobs stopped is none of its business.
+            assert set(stage.denials()) <= {("key", "checkout:job:sync")}
             needs = needs_of(heard, client)
             assert unexpected(needs, expected) == set()
             used |= needs

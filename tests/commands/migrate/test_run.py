@@ -392,7 +392,7 @@ def test_each_of_them_stops_when_its_time_is_up_and_goes_on(
         return BoundedRun(dataclasses.replace(store.clock, elapsed=lambda: float(next(ticks))), max_seconds=1.5)
 
     first = plan(store, short())
-    assert (first.living, first.finished, first.fits) == (20, False, None)
+    assert (first.living, first.finished) == (20, False)
     rest = plan(store, cursor=first.cursor or "")
     assert (rest.living, rest.finished, rest.cursor) == (10, True, None)
     part = migrate(store, CheckpointFile(tmp_path), short())
