@@ -159,7 +159,7 @@ def _events(server: Inspector) -> tuple[Event, ...]:
     for event, history in zip(latest, histories, strict=True):
         past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
         moments = tuple(Pause(int(at) * 1000, int(length)) for at, length in past)
-        events.append(Event(decoded(event[0]), int(event[1]) * 1000, int(event[2]), int(event[3]), moments))
+        events.append(Event(decoded(event.name), event.at, event.latest, event.longest, moments))
     return tuple(events)
 
 

@@ -337,11 +337,10 @@ class Recorder:
         self.asked: list[tuple[Any, ...]] = []
         self._refusal = refusal
 
-    def ask(self, command: tuple[Any, ...]) -> bytes:
-        if len(command) > 4:
+    def configure(self, settings: dict[str, str]) -> None:
+        if len(settings) > 1:
             raise RedisRefusing(self._refusal)
-        self.asked.append(command[2:])
-        return b"OK"
+        self.asked += settings.items()
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_write_in_between_is_not_lost_and_the_session_lives_longer_all_the_sam
         return found
 
     seen = store.admin.inspect(ID)
-    monkeypatch.setattr(store, "peek", lambda _: seen)
+    monkeypatch.setattr(store.admin, "inspect", lambda _: seen)
     monkeypatch.setattr(store.redis, "look", look_then_write)
     longer = extend(store, ID, 3600)
     written = value_at(valkey)

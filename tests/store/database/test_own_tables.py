@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, ForeignTable
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database import admin as database_admin
 from checkout_cli.store.database import migrations as schema_version
 from checkout_cli.store.database import schema
 from checkout_cli.store.database import tier as database_tier
@@ -190,6 +191,7 @@ def test_without_the_look_at_the_record_somebody_elses_table_would_be_touched(
     make("a table of the shop", tier, shop)
     believing = OwnTables(schema.VERSION, frozenset({"checkoutctl_totals"}))
     monkeypatch.setattr(database_tier, "own_tables", lambda _: believing)
+    monkeypatch.setattr(database_admin, "own_tables", lambda _: believing)
     monkeypatch.setattr(schema_version, "own_tables", lambda _: believing)
     with statements_on("checkoutctl_sessions") as touched, pytest.raises(DatabaseUnavailable):
         ATTEMPTS[attempt](tier())

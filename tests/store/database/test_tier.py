@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable
-from checkout_cli.store.database import tier as database_tier
+from checkout_cli.store.database import admin as database_admin
 from checkout_cli.store.database.admin import DatabaseAdmin, by_end
 from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.database.external_writers import ExternalWriters, ExternalWrites
@@ -291,7 +291,7 @@ def test_a_touch_does_not_make_a_version(database: DatabaseAdmin) -> None:
 def test_the_newest_come_first_page_by_page_and_the_dead_not_at_all(
     database: DatabaseAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_tier, "PAGE", 3)
+    monkeypatch.setattr(database_admin, "PAGE", 3)
     expiries = [50, 20, 50, 50, 10, 50, 40]
     insert(database, *(named(f"session-{place}", expires_at=NOW + at) for place, at in enumerate(expiries)))
     database.delete("session-6", seen=1, now=NOW, write_id="w")
