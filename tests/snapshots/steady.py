@@ -17,6 +17,7 @@ FIELDS = {
     "(redis|valkey)_git_sha1": "00000000",
     "(redis|valkey)_build_id": "0123456789abcdef",
     "os": "Linux 6.1.0 x86_64",
+    "executable": "/usr/bin/valkey-server",
     "gcc_version": "12.2.0",
     "monotonic_clock": "X86 TSC @ 2400 ticks/us",
     "server_time_usec": "1772445695000000",

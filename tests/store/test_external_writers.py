@@ -17,6 +17,7 @@ from checkout_cli.errors import DatabaseUnavailable, DurabilityUnavailable, Inva
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability, TierName, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import Kind
@@ -232,7 +233,8 @@ def test_what_both_have_changed_in_the_same_field_is_a_conflict_with_both_conten
     assert (conflict.base_version, conflict.found_version) == (1, 2)
     assert {**(conflict.fields or {}), "_store": written["_store"]} == written
     assert conflict.found_body == row_of(store).body
-    assert store.external.writes()[:2] == (1, 1)
+    writes = store.external.writes()
+    assert (writes.taken_in, writes.conflicts) == (1, 1)
 
 
 def test_of_a_write_that_conflicts_in_part_the_rest_is_merged(store: CheckoutStore) -> None:
@@ -625,7 +627,7 @@ def test_a_look_at_a_refused_payment_shows_the_rows(store: CheckoutStore) -> Non
 
 @real_servers
 def test_what_external_writers_do_is_counted(store: CheckoutStore, clock: ManualClock) -> None:
-    assert store.external.writes() == (0, 0, 0, 0, 0)
+    assert store.external.writes() == ExternalWrites()
     store.create({}, checkout_id=ID)
     for number in range(3):
         external_write(store, {"n": number})

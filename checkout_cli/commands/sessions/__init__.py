@@ -16,7 +16,7 @@ RECORD = Command(
         Use(
             "index adopt",
             "operator",
-            "MEMBERS LOCK FINISH ours:zcard,rename index:scard aside:rename,exists sessions:exists,pttl",
+            "MEMBERS LOCK FINISH ours:zcard,rename index:scard aside:rename,exists,scard sessions:exists,pttl",
             "IDENTITY",
             run="--dry-run",
         ),

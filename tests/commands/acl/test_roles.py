@@ -58,6 +58,14 @@ BEST_EFFORT = {"memory show", "memory families", "memory tune", "incident"}
 OUT_OF_REACH = {FOREIGN}
 
 
+def _with_crontab(directory: Path) -> Path:
+    """A directory with a ``crontab`` in it, of somebody who has none: a bare machine lacks the program."""
+    directory.mkdir()
+    (directory / "crontab").write_text("#!/bin/sh\necho no crontab for shop >&2\nexit 1\n")
+    (directory / "crontab").chmod(0o755)
+    return directory
+
+
 class Stage(Scene):
     """A scene, with a user for each role; and another server with the same users, that sessions can be moved to."""
 
@@ -72,6 +80,7 @@ class Stage(Scene):
         super().__init__(server, settings)
         self.directory = directory
         self.other = other
+        self._programs = _with_crontab(directory / "programs")
         for each in (server, other):
             with each.client() as client:
                 for role in ROLES:
@@ -88,7 +97,7 @@ class Stage(Scene):
     def run(self, run: Run, role: RoleName) -> Outcome:
         """A command of the role's user."""
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": os.pathsep.join([str(self._programs), os.environ["PATH"]]),
             "HOME": str(self.directory),
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(self.server.port),

@@ -82,6 +82,7 @@ def fill(store: CheckoutStore, number: int) -> list[str]:
 def test_everything_but_caches_arrives_with_its_remaining_life_and_in_the_index(move: Move) -> None:
     store = move.store
     names = fill(store, 130)
+    store.bookkeeping.flush()
     DeliveryCharges(store).charge(5, 20, lambda *_: {"fee": 1})
     store.redis.ask(("PEXPIRE", session_key(names[3]), 600_000))
     store.redis.ask(("HSET", LEGACY_STATS, "totalCreated", 7))

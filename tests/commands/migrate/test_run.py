@@ -154,7 +154,7 @@ def test_a_shop_that_writes_meanwhile_loses_nothing(
         owner, method = {
             "before the claim": (either.redis, "claim_all"),
             "after the claim": (either.database, "read_many"),
-            "before the publish": (either.lease, "publish_all"),
+            "before the publish": (either.publisher, "publish_all"),
         }[when]
         real = getattr(owner, method)
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.store.database.admin import DatabaseAdmin
-from checkout_cli.store.database.external_writers import ExternalWriters
+from checkout_cli.store.database.external_writers import ExternalWriters, ExternalWrites
 from checkout_cli.store.database.flush_log import Conflict, Dirty, Flushed, FlushLog, Source
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value, digest_of
@@ -326,7 +326,7 @@ def test_what_was_taken_in_counts_one_version_and_is_counted(place: Place) -> No
     flushed = place.take_in(1, changed(FIRST, b'"a":1', b'"a":2'), b"raw")
     assert (flushed.result, flushed.external) == (Result.APPLIED, True)
     assert place.row().version == 2
-    assert place.external.writes() == (1, 0, 0, 0, NOW)
+    assert place.external.writes() == ExternalWrites(taken_in=1, seen_at=NOW)
 
 
 def test_restored_bytes_that_were_taken_in_before_are_nothing_new(place: Place) -> None:
@@ -369,7 +369,7 @@ def test_bytes_that_are_no_session_are_kept_once(place: Place) -> None:
         assert (kept.result, kept.conflict, kept.record, kept.external) == (Result.CONFLICT, is_new, row, True)
     (conflict,) = place.log.conflicts(10)
     assert (conflict.written, conflict.found_body, conflict.fields) == (b"\x00\xff", FIRST, None)
-    assert place.external.writes() == (1, 1, 0, 0, NOW)
+    assert place.external.writes() == ExternalWrites(taken_in=1, conflicts=1, seen_at=NOW)
 
 
 # Looking
