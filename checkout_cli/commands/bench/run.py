@@ -31,6 +31,8 @@ _ALONE, _TRAFFIC, _OUTAGE = 0.125, 0.2, 0.35
 _AWAY = (1 / 3, 2 / 3)
 """From when to when Redis is away, as shares of that part."""
 _STEPS = 6
+_ATTEMPTS, _PAUSE = 3, 1.0
+"""How often sessions of ours are removed where a tier does not answer, and seconds between."""
 
 
 @dataclass(frozen=True)
@@ -231,11 +233,14 @@ def bench(
 
 
 def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
-    try:
-        with uninterrupted():  # an impatient second Ctrl-C would leave sessions of ours
-            report.removed = remove_all(store, prefix)
-    except CheckoutError as error:
-        report.not_removed = error
+    with uninterrupted():  # an impatient second Ctrl-C would leave sessions of ours
+        for _ in range(_ATTEMPTS):
+            try:
+                report.removed, report.not_removed = report.removed + remove_all(store, prefix), None
+                return
+            except CheckoutError as error:  # a process of shoppers that was ended may have left a lock behind
+                report.not_removed = error
+                store.clock.pause(_PAUSE)
 
 
 def _measure(
