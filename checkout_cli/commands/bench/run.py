@@ -236,11 +236,13 @@ def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
     with uninterrupted():  # an impatient second Ctrl-C would leave sessions of ours
         for _ in range(_ATTEMPTS):
             try:
-                report.removed, report.not_removed = report.removed + remove_all(store, prefix), None
-                return
+                report.removed += remove_all(store, prefix)
             except CheckoutError as error:  # a process of shoppers that was ended may have left a lock behind
                 report.not_removed = error
                 store.clock.pause(_PAUSE)
+            else:
+                report.not_removed = None
+                break
 
 
 def _measure(
