@@ -19,7 +19,7 @@ from checkout_cli.commands.bench.relay import KilledServer, Outage, Relay
 from checkout_cli.commands.bench.shopper import Tally
 from checkout_cli.commands.bench.stage import PREFIX, Target, checkouts, look, own, remove_all
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, ExitCode, InvalidInput, SessionNotFound
+from checkout_cli.errors import CheckoutError, DatabaseUnavailable, ExitCode, InvalidInput, SessionNotFound
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.servers.embedded import HOST, EmbeddedServer, uninterrupted
 from checkout_cli.session import TierName
@@ -32,7 +32,7 @@ _AWAY = (1 / 3, 2 / 3)
 """From when to when Redis is away, as shares of that part."""
 _STEPS = 6
 _ATTEMPTS, _PAUSE = 3, 1.0
-"""How often sessions of ours are removed where a tier does not answer, and seconds between."""
+"""How often sessions of ours are removed where the database does not answer, and seconds between."""
 
 
 @dataclass(frozen=True)
@@ -237,9 +237,12 @@ def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
         for _ in range(_ATTEMPTS):
             try:
                 report.removed += remove_all(store, prefix)
-            except CheckoutError as error:  # a process of shoppers that was ended may have left a lock behind
+            except DatabaseUnavailable as error:  # shoppers that were ended may still hold its lock
                 report.not_removed = error
                 store.clock.pause(_PAUSE)
+            except CheckoutError as error:
+                report.not_removed = error
+                break
             else:
                 report.not_removed = None
                 break
