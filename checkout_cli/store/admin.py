@@ -1,8 +1,7 @@
 """What operators see of sessions, without extending any life.
 
-Redis shows its copies with their real expiry; the database shows what Redis lacks or must not be believed. A value
-that is no session is shown as such. What an external writer has written, and what only Redis has, is shown as what it
-will be once it is flushed: looking decides that by the same rules, and writes nothing.
+Redis shows its copies with their real expiry; the database shows what Redis lacks. External and dirty values are shown
+as what a flush would make of them: the same rules decide, and nothing is written.
 """
 
 from __future__ import annotations
@@ -65,12 +64,8 @@ class Admin:
     # One session
 
     def inspect(self, checkout_id: str) -> Sighting:
-        """One session, as the tier that is to be believed has it.
-
-        Raises:
-            SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-            TierUnavailable: it may exist, and the tiers that would know are unavailable.
-        """
+        """One session, from the most trustworthy tier; raises ``SessionNotFound`` (or a kind of it), or
+        ``TierUnavailable``."""
         look, redis_away = self._look(checkout_id)
         try:
             row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
@@ -113,10 +108,10 @@ class Admin:
     # All sessions
 
     def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
-        """All sessions, those that expire last first, page by page; a value that is no session is among them.
+        """All sessions, the last to expire first, page by page, unreadable values among them.
 
-        ``tier`` looks only there. Without it, Redis is asked, with the database for what Redis lacks; or the database,
-        where Redis is unavailable.
+        Of one ``tier``, or of Redis with the database for what Redis lacks, or of the database while Redis is
+        unavailable.
         """
         if tier is None and not self.settings.enable_checkout_sessions:
             tier = TierName.DATABASE
@@ -151,7 +146,7 @@ class Admin:
             yield from self._unlisted(shown)
 
     def _unlisted(self, shown: set[str]) -> Iterator[Sighting]:
-        """What the database has and the index does not: Redis was restarted empty, or lost the index."""
+        """Rows that the index lacks: Redis was restarted empty, or lost the index."""
         now = self.clock.wall()
         try:
             for page in self.database.newest():
@@ -169,7 +164,8 @@ class Admin:
         return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl < -1]
 
     def _pending(self) -> tuple[list[Sighting], set[str]]:
-        """Sessions whose newest version Redis may lack, the last written first; and those that it must not show."""
+        """Sessions whose newest version Redis may lack, newest write first; and the ids of deleted ones, not to be
+        shown."""
         try:
             waiting = sorted(self.database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
             rows = self.database.read_many([row.checkout_id for row in waiting])
@@ -191,7 +187,6 @@ class Admin:
     def _judged(
         self, checkout_ids: Sequence[str], looks: Mapping[str, Look], rows: Mapping[str, Record]
     ) -> Iterator[Sighting]:
-        """Each as the tier that is to be believed has it."""
         expected = self._expected(looks, rows)
         for checkout_id in checkout_ids:
             row = rows.get(checkout_id)
@@ -202,7 +197,7 @@ class Admin:
                 yield found
 
     def _judge(self, checkout_id: str, look: Look, row: Record | None, flush: Flush | None) -> Sighting | None:
-        """What one session is: Redis' copy, what a flush will make of that, the row, or nothing that is alive."""
+        """Redis' copy, what a flush will make of it, or the row; ``None``: nothing is alive."""
         copy = self._seen(checkout_id, look)
         if copy is not None and copy.session is not None and flush is not None and flush.row is not None:
             assert flush.row.body is not None  # noqa: S101  (a flush deletes nothing)
@@ -215,7 +210,7 @@ class Admin:
         return row_seen(row, instead_of=copy)
 
     def _expected(self, looks: Mapping[str, Look], rows: Mapping[str, Record]) -> dict[str, Flush]:
-        """What flushing would make of values that are not settled, and behind which there is a row."""
+        """What flushing would make of dirty and external values that have a row."""
         unsettled: dict[str, Value] = {}
         for name, row in rows.items():
             look = looks[name]
@@ -234,13 +229,12 @@ class Admin:
             return {}
 
     def inspect_all(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
-        """Several sessions, by their ids, each compared with its row; those that are nowhere alive are left out."""
+        """Several sessions by id, each compared with its row; without those that are not alive."""
         looks = dict(zip(checkout_ids, self.redis.look(checkout_ids), strict=True))
         rows = self._rows([name for name in checkout_ids if is_accepted_id(name)])
         yield from self._judged(checkout_ids, looks, rows)
 
     def _is_doubtful(self, checkout_id: str, look: Look) -> bool:
-        """Whether the database must be asked: unless Redis has a clean copy that was published to this very server."""
         value = look.copy
         if value is None or value.is_external or value.is_dirty or value.questionable:
             return True
@@ -266,12 +260,10 @@ class Admin:
         yield from (row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall()))
 
     def count(self) -> Count:
-        """How many sessions are alive: what the index knows, or the database where that knows of more.
+        """The number of living sessions, by the index, or by the database where that has more; raises
+        ``TierUnavailable``.
 
-        Redis may have been restarted empty, and the database does not know other programs' sessions.
-
-        Raises:
-            TierUnavailable: neither can be reached.
+        Redis may have been restarted empty, and the database does not know external sessions.
         """
         if not self.settings.enable_checkout_sessions:
             return self._count_rows()
@@ -292,11 +284,8 @@ class Admin:
     # By the beginning of an id
 
     def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        """At most ``limit`` ids that begin with ``prefix``, from every durable tier that can be reached.
-
-        Raises:
-            TierUnavailable: none can.
-        """
+        """At most ``limit`` ids that begin with ``prefix``, from every durable tier; ``TierUnavailable`` if none
+        answers."""
         sources: list[Callable[[], list[str]]] = []
         if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
             sources.append(lambda: self.database.matching(prefix, limit))
@@ -343,14 +332,13 @@ class Admin:
 
 
 def _stands(copy: Sighting, row: Record | None) -> bool:
-    """Whether Redis' copy may be shown beside the database's row: nothing newer, and no good row behind a bad copy."""
     if row is None or row.body is None:
         return True
     return copy.session is not None and copy.session.version >= row.version
 
 
 def row_seen(row: Record, tier: TierName = TierName.DATABASE, *, instead_of: Sighting | None = None) -> Sighting:
-    """A row as an operator sees it; ``instead_of`` what lies in Redis, which is told if it is no session."""
+    """A row as an operator sees it, with the problem of ``instead_of``, the value in Redis, if that is unreadable."""
     assert row.body is not None  # noqa: S101  (tombstones are not shown)
     verified = tier is not TierName.MEMORY  # what only this process has, nobody can vouch for
     session = Session(row.checkout_id, decode(row.body), row.version, tier, verified)

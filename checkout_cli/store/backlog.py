@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What waits in one direction: how many sessions, and since when (ms) the oldest; ``exact``: all were looked at."""
+    """How many sessions wait in one direction, and since when (ms) the oldest; ``exact`` if all were inspected."""
 
     number: int
     since: int | None = None
@@ -46,7 +46,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False)
 class Backlog:
-    """What waits. Methods raise ``RedisUnavailable``, ``AccessDenied`` or ``DatabaseUnavailable``."""
+    """Pending and dirty sessions. Methods raise ``RedisUnavailable``, ``AccessDenied`` or ``DatabaseUnavailable``."""
 
     redis: RedisAdmin
     database: DatabaseTier
@@ -56,9 +56,10 @@ class Backlog:
     # Database → Redis
 
     def for_redis(self, now: int, *, grace: int = 0, limit: int | None = None, redis_answers: bool = True) -> Waiting:
-        """Versions of living sessions that Redis lacks at ``now`` (ms), and that are older than ``grace`` (ms).
+        """Versions older than ``grace`` (ms) of sessions alive at ``now`` (ms) that Redis lacks; stops after ``limit``
+        rows.
 
-        That Redis has a version is noted late, so Redis itself is asked, if it answers. Stops after ``limit`` rows.
+        That Redis has a version is noted late, so Redis itself is asked, if it answers.
         """
         number = looked_at = 0
         since: int | None = None
@@ -73,7 +74,6 @@ class Backlog:
         return Waiting(number, since)
 
     def _lacking(self, rows: Sequence[Row]) -> list[Row]:
-        """Those that Redis has no copy of, or an older one."""
         looks = self._looks([row.checkout_id for row in rows])
         return [row for row, look in zip(rows, looks, strict=True) if not _has(look, row)]
 
@@ -82,7 +82,7 @@ class Backlog:
             yield from self.redis.look(checkout_ids[start : start + FETCHED_AT_ONCE])
 
     def rows(self) -> Iterator[list[Row]]:
-        """All rows that Redis is not known to have, in the order of their ids: each once, however often it changes."""
+        """All rows that Redis is not known to have, by id, each once, however often it changes meanwhile."""
         last = ""
         while page := [Row(*row) for row in self.database.rows(_PAGE, last=last, limit=PAGE)]:
             yield page
@@ -91,7 +91,7 @@ class Backlog:
     # Redis → database
 
     def for_database(self) -> Waiting:
-        """Sessions that were written to Redis alone, and since when the oldest of them was."""
+        """Dirty sessions, and since when the oldest is dirty."""
         pending = RedisPending(self.redis)
         number = pending.count()
         since: int | None = None
@@ -108,7 +108,8 @@ class Backlog:
         return Waiting(number, since, exact=looked_at >= number)
 
     def _written(self, look: Look) -> int | None:
-        """When such a session was last written (ms): each write grants it the full TTL, and notes its end in it."""
+        """When a dirty session was last written (ms): each write grants the full TTL and notes the end in
+        ``expiresAt``."""
         copy = look.copy
         if copy is None or not is_dirty(look):
             return None
@@ -134,7 +135,6 @@ _PAGE = (
 
 
 def _has(look: Look, row: Row) -> bool:
-    """Whether this version or a newer one lies at the key; of a deleted session, nothing may be there."""
     if row.deleted:
         return look.value is None and look.problem is None
     copy = look.copy

@@ -1,17 +1,13 @@
-"""Counting what the database accepted, and tracking whose checkout it was.
+"""Counting accepted writes, and tracking whose checkout it was.
 
-The process whose transaction applied a write, or flushed it, counts it, and nobody else: what fills a key, publishes a
-row for another, repeats a publish or flushes what was flushed before counts nothing (ARCHITECTURE.md, point 13). Counts
-are kept here and sent together, at most once a second; what was sent and may have arrived is never sent again. So no
-accepted transition is counted twice. It is not counted at all where that one exchange is lost, where the process ends
-before it, after a few minutes without Redis, where sessions are not kept in Redis, and for what memory accepted alone.
+The process whose transaction applied or flushed a write counts it, and nobody else (ARCHITECTURE.md, point 13). Counts
+are sent together, at most once a second, and never again once they may have arrived: nothing counts twice. Counts are
+lost with a failed exchange, with the process, after a few minutes without Redis, and for writes that only memory has.
 Exact figures come from the database (:meth:`CheckoutStore.totals`).
 
-What is counted, in the minute of the commit: ``created`` for each new session, ``updated`` for each accepted update,
-and once for all that one flush brings, ``completed``, ``failed`` and ``cancelled`` for each write that made a session
-so. Taking in another program's session is an update: nobody knows when that program created it, or whether it counted
-it. A deletion counts nothing, and takes nothing back. ``create:N`` and ``update:N`` are histograms of how long the
-calls took, as their callers saw it.
+Each minute counts ``created``, ``updated`` (once for all that one flush brings, and for an external session that is
+taken in), ``completed``, ``failed`` and ``cancelled``; a deletion counts nothing. ``create:N`` and ``update:N`` are
+histograms of how long the calls took.
 """
 
 from __future__ import annotations
@@ -63,10 +59,10 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 def tracked_id(user_id: object) -> str | None:
-    """The id by which a user is tracked; ``None`` for one that may itself be personal data, and is never tracked.
+    """The id by which a user is tracked; ``None`` for one that may itself be personal data.
 
-    An e-mail address, a name with a space, or anything else but ASCII letters, digits and ``_.:|-`` is not; nor are 10
-    to 19 digits with nothing but separators among them, because phone and card numbers look so.
+    That is anything but ASCII letters, digits and ``_.:|-``, such as an e-mail address or a name, and 10 to 19 digits,
+    which may be a phone or card number.
     """
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
@@ -79,7 +75,6 @@ class Bookkeeping:
     """One store's counts and tracks. Thread-safe."""
 
     def __init__(self, settings: Settings, redis: RedisTier, clock: Clock) -> None:
-        """Nothing is counted or tracked where its switch, or that of the sessions, is off."""
         self._redis = redis
         self._clock = clock
         self._is_enabled = settings.enable_statistics
@@ -103,13 +98,13 @@ class Bookkeeping:
             self._track(happened, fields)
 
     def took(self, call: str, seconds: float) -> None:
-        """Note how long a ``create`` or an ``update`` took."""
+        """Note the duration of a ``create`` or an ``update``."""
         if self._counts:
             self._add(f"{call}:{bucket_of(seconds)}")
         self.send_due()
 
     def note(self, name: str) -> None:
-        """Count one more of what has such a name in the statistics of this minute."""
+        """Count one more of ``name`` in this minute's statistics."""
         if self._is_enabled:
             self._add(name)
             self.send_due()
@@ -134,13 +129,13 @@ class Bookkeeping:
             self._users.append(command)
 
     def send_due(self) -> None:
-        """Send what has been counted, if the last time was a second ago or many users wait."""
+        """Send the counts if the last time was a second ago, or many users wait."""
         is_over = self._clock.elapsed() - self._sent_at >= BETWEEN_SENDINGS
         if is_over or len(self._users) >= TRACKS_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
-        """Send what has been counted, in one exchange that may fail: nothing here is worth an error."""
+        """Send the counts in one exchange; a failure is only logged."""
         if self._redis.breaker.is_open or not (self._minutes or self._users):
             return
         self._sent_at = self._clock.elapsed()
@@ -174,7 +169,7 @@ _Answer = TypeVar("_Answer")
 def measured(
     call: Callable[Concatenate[_Store, _Arguments], _Answer],
 ) -> Callable[Concatenate[_Store, _Arguments], _Answer]:
-    """Note how long a method of the store takes wherever it succeeds, whichever tier acknowledged it."""
+    """Note the duration of each successful call of a method of the store."""
     name = call.__name__
 
     @functools.wraps(call)
@@ -188,7 +183,6 @@ def measured(
 
 
 def _happened(seen: Record | None, fields: Mapping[str, Any]) -> list[str]:
-    """The transitions of an accepted write, by the names of their counters."""
     happened = ["created" if seen is None else "updated"]
     status = fields.get("paymentStatus")
     completed, ended = is_completed(fields), status in (PaymentStatus.FAILED, PaymentStatus.CANCELLED)

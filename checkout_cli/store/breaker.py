@@ -1,7 +1,7 @@
 """The breaker: a dead server costs one time-out, not one per call.
 
-After a failure nobody asks the server again for a while; then one caller at a time tries (half-open). Each failed try
-doubles the wait, up to a limit, and every wait is jittered, so that a fleet of processes does not come back at once.
+After a failure nobody asks the server for a while; then one caller at a time tries (half-open). Each failed try doubles
+the wait, up to a limit; jitter keeps a fleet of processes from coming back at once.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ LONGEST_WAIT = 5.0
 
 
 class Breaker:
-    """Closed while the server answers; open while it does not; half-open for one caller at a time in between."""
+    """Closed while the server answers, open while it does not, half-open for one caller at a time in between.
+
+    ``clock`` counts monotonic seconds, ``jitter`` returns 0 to 1, ``longest_try`` is the longest a call can take (s).
+    """
 
     def __init__(
         self, clock: Callable[[], float], jitter: Callable[[], float] = random.random, *, longest_try: float = 0.0
     ) -> None:
-        """``clock`` counts seconds and never goes back; ``jitter`` gives a number from 0 to 1.
-
-        ``longest_try`` is how long, in seconds, one call to the server can take.
-        """
         self._clock = clock
         self._longest_try = longest_try
         self._jitter = jitter
@@ -38,15 +37,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last word from the server was a failure."""
+        """Whether the last exchange failed."""
         return self._failures > 0
 
     def check(self) -> None:
-        """Let the caller through, or say at once that the server is away.
-
-        Raises:
-            TierUnavailable: the failure that opened the breaker, where it is not time for a try yet.
-        """
+        """Let the caller through, or raise the failure that opened the breaker."""
         if self._failures == 0:
             return
         with self._lock:
@@ -56,14 +51,14 @@ class Breaker:
             self._schedule(self._longest_try)  # while we try, nobody else does
 
     def failed(self, cause: TierUnavailable) -> None:
-        """The server did not answer, or not usefully: open, or stay open for longer."""
+        """Open, or stay open for longer."""
         with self._lock:
             self._failures += 1
             self._cause = cause
             self._schedule()
 
     def succeeded(self) -> None:
-        """The server answered: close."""
+        """Close: the server answered."""
         if self._failures:
             with self._lock:
                 self._failures = 0

@@ -1,8 +1,7 @@
 """The store: checkout sessions in Redis, falling back to the database, then to memory.
 
-A read asks Redis, and believes it only where it is known to be current; else it asks the database; and only when
-neither can be reached does memory answer. A write is the database's commit, published to Redis afterwards.
-What an acknowledgement is worth is written in the README, under "What an acknowledgement is worth".
+A read asks Redis, and believes it only where it is known to be current; else it asks the database, and memory only when
+neither answers. A write is the database's commit, published to Redis afterwards.
 """
 
 from __future__ import annotations
@@ -63,9 +62,10 @@ _MEMORY_ALONE = "neither Redis nor the database can be reached, and memory does 
 
 
 class CheckoutStore:
-    """Checkout sessions. Thread-safe; close it, or use it in a ``with``, so that its notes are written down.
+    """Checkout sessions. Thread-safe; use it in a ``with``, or close it, so that its notes are written down.
 
-    ``admin`` is for operators: nothing there extends a session's life.
+    ``admin`` is for operators: nothing there extends a session's life. ``new_id`` names sessions, ``new_token`` makes
+    unused names for writes.
     """
 
     def __init__(
@@ -78,10 +78,6 @@ class CheckoutStore:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         new_token: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """For callers with tiers of their own; everybody else uses :meth:`open`.
-
-        ``new_id`` names sessions, and ``new_token`` gives names of writes that nobody has used.
-        """
         self.settings = settings
         self.redis = redis
         self.index = RedisIndex(redis)
@@ -123,15 +119,11 @@ class CheckoutStore:
 
     @classmethod
     def open(cls, settings: Settings) -> CheckoutStore:
-        """A store on the servers of the settings. It connects when first used.
-
-        Raises:
-            ConfigurationError: the database's URL or a file that the settings name is wrong.
-        """
+        """A store on the servers of the settings, connected when first used; raises ``ConfigurationError``."""
         return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
-        """Write down what was kept for later, and close all connections."""
+        """Write down the notes and counts, and close all connections."""
         self.notes.write_down()
         self.bookkeeping.flush()
         self.redis.close()
@@ -148,14 +140,12 @@ class CheckoutStore:
     # The shop's calls: each asks Redis first, believes the database, and ends in memory
 
     def get(self, checkout_id: str) -> Session:
-        """A session, for the shop: reading it grants it the full TTL again.
+        """A session, for the shop: reading it grants the full TTL again.
 
         Raises:
             SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-            SessionCorrupt: what is stored is no session, and no tier has a good copy.
-            TierUnavailable: it may exist, and the tiers that would know are unavailable. While only Redis is, the
-                database knows all sessions but those that another program wrote and nobody adopted: these are not
-                found.
+            SessionCorrupt: the stored value is unreadable, and no tier has a good copy.
+            TierUnavailable: it may exist. While only Redis is unavailable, external sessions are not found.
         """
         reading = self.reading
         if self.settings.enable_checkout_sessions:
@@ -177,14 +167,12 @@ class CheckoutStore:
     def create(
         self, fields: Mapping[str, Any], *, checkout_id: str | None = None, require: Durability | None = None
     ) -> Acknowledgement:
-        """Create a session; an id is made where none is given. Ids are never reused.
-
-        The database may have a write and only have lost its answer: without it, the write keeps its id.
+        """Create a session, with a new id if none is given. Ids are never reused.
 
         Raises:
             InvalidInput: the id or a field cannot be stored.
             SessionExists, SessionDeleted: the id is taken, or was.
-            DurabilityUnavailable: what is left is less durable than ``require``.
+            DurabilityUnavailable: only less durable tiers than ``require`` are left.
             DatabaseUnavailable: the write is not acknowledged.
         """
         first = self._versions.first(fields, checkout_id)
@@ -224,14 +212,13 @@ class CheckoutStore:
 
     @measured
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
-        """Set some fields of a session, every other one untouched; other writers' changes are never lost.
+        """Set some fields of a session and leave all others untouched; concurrent changes are never lost.
 
         Raises:
             InvalidInput, TransitionRefused: the changes are not allowed.
             SessionNotFound, SessionExpired, SessionDeleted, SessionCorrupt: as for :meth:`get`.
             WriteConflict: others were faster every time.
-            DurabilityUnavailable: what is left is less durable than ``require``.
-            DatabaseUnavailable: the write is not acknowledged.
+            DurabilityUnavailable, DatabaseUnavailable: as for :meth:`create`.
         """
         accepted_id(checkout_id)
         written = self._updated_in_redis(checkout_id, changes, require) if self._prefers_redis(require) else None
@@ -282,11 +269,8 @@ class CheckoutStore:
         order_id: str | None = None,
         require: Durability | None = None,
     ) -> Acknowledgement:
-        """Move the payment on, with the order's id where one was made; raises as :meth:`update` does.
-
-        Raises:
-            TransitionRefused: the payment may not go there from where it is.
-        """
+        """Move the payment on, with the order's id if there is one; raises as :meth:`update`, ``TransitionRefused``
+        too."""
         changes: dict[str, Any] = {"paymentStatus": str(status)}
         if order_id is not None:
             changes["databaseOrderId"] = order_id
@@ -295,10 +279,10 @@ class CheckoutStore:
     def delete(
         self, checkout_id: str, *, seen: int | None = None, digest: str | None = None, write_id: str | None = None
     ) -> None:
-        """Delete a session for good: its id stays dead. Only the database can promise that.
+        """Delete a session for good: its id is never used again. Only the database can promise that.
 
-        ``seen`` deletes that version only; 0 is an external writer's session without a row, and ``digest`` is of its
-        bytes. ``write_id`` names the deletion, so that :meth:`restore` can tell it from any other.
+        ``seen`` deletes only that version; 0 is an external session without a row, whose bytes have this ``digest``.
+        ``write_id`` names the deletion for :meth:`restore`.
 
         Raises:
             SessionNotFound: no tier has it.
@@ -321,14 +305,10 @@ class CheckoutStore:
         raise _outrun(checkout_id)
 
     def restore(self, record: Record, *, deletion: str) -> bool:
-        """Take one deletion back, by the ``write_id`` that it was given: the session gets a version of its own.
+        """Take back the ``deletion`` of that write id; ``record.version`` is one more than the tombstone's.
 
-        ``record.version`` is that version: one more than the tombstone's, which is one more than what was deleted.
-        Returns false where anything has happened under the id since, so that it is left alone.
-
-        Raises:
-            SessionExpired: its time is over.
-            DatabaseUnavailable: nothing is acknowledged.
+        Returns false, and changes nothing, where the id was used since. Raises ``SessionExpired`` or
+        ``DatabaseUnavailable``.
         """
         self._versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall():
@@ -344,11 +324,10 @@ class CheckoutStore:
     # Writing
 
     def _prefers_redis(self, require: Durability | None) -> bool:
-        """Whether the shop chose Redis' durability, and this caller does not insist on more."""
         return self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
 
     def _is_free(self, checkout_id: str) -> bool | None:
-        """Whether nobody has had an id that its caller has chosen; ``None``: only the database knows."""
+        """Whether nobody has had an id; ``None`` if only the database would know."""
         try:
             return self.database.read(checkout_id) is None
         except DatabaseUnavailable:
@@ -363,7 +342,7 @@ class CheckoutStore:
     def _updated_in_redis(
         self, checkout_id: str, changes: Changes, require: Durability | None
     ) -> Acknowledgement | None:
-        """An update that Redis alone acknowledges, on a value that is known to be current; ``None``: it cannot be."""
+        """An update that Redis alone acknowledges, on a value known to be current; ``None`` if that is not possible."""
         for _ in range(REFRESHES):
             self.reading.look_around()
             before = self.lease.before(checkout_id)
@@ -383,12 +362,10 @@ class CheckoutStore:
         return None
 
     def _let_others_finish(self, attempt: int) -> None:
-        """Wait a little before a write is tried again and again, each writer for another time."""
         if attempt > 1:
             self.clock.pause(random.uniform(0, PATIENCE) * attempt)  # noqa: S311  (no secret)
 
     def _acknowledged(self, record: Record, settled: Settled | None, seen: Record | None) -> Acknowledgement:
-        """The database has it in place of ``seen``; now Redis, or else the row stays pending."""
         assert record.body is not None  # noqa: S101  (deletions are not acknowledged with a session)
         self.notes.known_expiry(record.checkout_id, record.expires_at)
         fields = decode(record.body)

@@ -1,4 +1,4 @@
-"""How a session's id dies: a tombstone in the database first, then nothing in Redis. And how that is taken back."""
+"""Deleting and restoring sessions: the tombstone is in the database first, then the key goes."""
 
 from __future__ import annotations
 
@@ -46,12 +46,9 @@ class Deletion:
         seen: int | None = None,
         digest: str | None = None,
     ) -> bool:
-        """Delete a session, with its row if it has one; false where that has changed meanwhile.
+        """Delete a session, with its row if it has one; false where the row has changed meanwhile.
 
-        Raises:
-            SessionDeleted: it was deleted already.
-            SessionNotFound: there is none.
-            WriteConflict: it is not what was ``seen``.
+        Raises ``SessionDeleted``, ``SessionNotFound``, or ``WriteConflict`` where it is not the version ``seen``.
         """
         opened = None if settled is None else settled.opened
         if row is not None and row.body is None:
@@ -74,7 +71,6 @@ class Deletion:
         return True
 
     def _external(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
-        """Delete an external writer's session; false where somebody has adopted it meanwhile."""
         if opened is None or not opened.found_something:
             self.publisher.release_claim(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
@@ -93,14 +89,13 @@ class Deletion:
         return True
 
     def _remove(self, checkout_id: str, opened: Opened) -> None:
-        """Take out what was opened, where no row will ever stand behind it."""
         if opened.raw is None:
             self.redis.remove(checkout_id)
         else:
             self.redis.discard(checkout_id, opened.raw)
 
     def honour(self, record: Record, opened: Opened | None) -> bool:
-        """Take a missing key for the deletion of an external writer, if that is chosen and proven.
+        """Treat a missing key as an external writer's deletion, if the settings say so and it is proven.
 
         The tombstone keeps the body: ``sessions restore --external`` takes it back.
         """
@@ -124,9 +119,10 @@ class Deletion:
         return True
 
     def restore(self, record: Record, opened: Opened | None, deletion: str) -> bool:
-        """Bring a session back in place of the tombstone of one deletion; false where that is not there any more.
+        """Put a session in place of the tombstone of one deletion; false where that is gone.
 
-        ``record.version`` is the one after the tombstone's: whoever still publishes that finds something newer.
+        ``record.version`` is one more than the tombstone's, so that late publishers of the tombstone find something
+        newer.
         """
         now, write_id = self.clock.wall(), first_of(self.new_token())
         record = msgspec.structs.replace(record, write_id=write_id)
@@ -138,7 +134,6 @@ class Deletion:
 
 
 def _is_as_seen(row: Record | None, opened: Opened | None, seen: int, digest: str | None) -> bool:
-    """Whether a session is the version that was seen; without a row, whether its bytes are."""
     if row is not None:
         return row.version == seen
     raw = None if opened is None else opened.raw

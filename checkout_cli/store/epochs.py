@@ -1,8 +1,8 @@
-"""The fence against an old primary (ARCHITECTURE.md, point 11): for Redis behind Sentinel, and in a cluster.
+"""Fencing of old primaries (ARCHITECTURE.md, point 11), behind Sentinel and in a cluster.
 
-There, a replica can be promoted while some clients still reach the old primary. Each primary's identity is therefore
-registered in the database before its first use, and only the latest is trusted: whoever is left behind with the old
-one finds that out within one lease. In a cluster, each shard has its own primary, and so its own latest.
+A replica can be promoted while some clients still reach the old primary. Each primary's identity is registered in the
+database before its first use, and only the latest of each shard is trusted: clients of the old one find out within one
+lease.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ class Epochs:
     """Which primaries are the latest. Methods raise ``DatabaseUnavailable`` or ``RedisUnavailable``."""
 
     def __init__(self, redis: RedisTier, database: DatabaseTier, clock: Clock) -> None:
-        """Nothing is registered before :meth:`current` is asked."""
         self._redis = redis
         self._database = database
         self._clock = clock
         self._shards: dict[bytes, str] = {}
 
     def current(self) -> dict[bytes, Epoch | None]:
-        """Those of the primaries that we reach, by their identities, that are the latest of their shard.
+        """Those of the primaries that we reach that are the latest of their shard, by identity.
 
-        A primary that nobody has seen before becomes the latest. ``None`` stands for one that cannot be fenced: before
-        Redis 7.2, no primary of a cluster can tell which shard it is of.
+        An unknown primary becomes the latest. ``None`` stands for one that cannot be fenced: before Redis 7.2, no
+        primary of a cluster can tell its shard.
         """
         found = [epoch for epoch in map(self._seen, self._redis.servers()) if epoch is not None]
         self._shards = {epoch.identity: epoch.shard for epoch in found}
@@ -55,12 +54,9 @@ class Epochs:
             raise
 
     def _shard_of(self, server: RedisServer, identity: bytes) -> str:
-        """What a primary has in common with its replicas; empty without a cluster, and where it has no name.
+        """The shard's name; empty without a cluster, and where it has none.
 
         Known of a primary, not of its address: that may come back as a replica of another shard, and take over there.
-
-        Raises:
-            RedisUnavailable: whether it still is the primary of its shard cannot be told.
         """
         if not self._redis.is_cluster:
             return ""

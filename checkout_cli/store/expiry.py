@@ -1,4 +1,4 @@
-"""``expiresAt``, for external writers: they end a session at that moment, whatever the key's time to live says."""
+"""``expiresAt``, for external writers: they end a session at that moment, whatever the key's TTL says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 @dataclass(eq=False)
 class ExpiryField:
-    """Keeps the field true in Redis. It is no part of a version: the same one is written, with another moment in it."""
+    """Keeps the field true in Redis: the same version is written with another moment in it."""
 
     redis: RedisTier
     versions: Versions
@@ -45,12 +45,11 @@ class ExpiryField:
         return {**fields, "expiresAt": iso(ends_at)} if replaced.done else dict(fields)
 
     def extend(self, checkout_id: str, until: int) -> int:
-        """Let a session live until a moment (ms) at least, never shorter than it would, and move its ``expiresAt``.
+        """Let a session live until a moment (ms) at least, and move its ``expiresAt``; an external value keeps its
+        bytes.
 
-        An external writer's value keeps its bytes. Returns the key's TTL (ms; -1: it never ends; -2: it is missing).
-
-        Raises:
-            RedisUnavailable, AccessDenied: it may or may not live longer.
+        Returns the key's TTL (ms; -1: no end; -2: missing). On ``RedisUnavailable`` or ``AccessDenied`` it may live
+        longer.
         """
         identity = self.redis.identity(checkout_id)
         ttl, ends_at = self._extended(checkout_id, until)
@@ -65,13 +64,12 @@ class ExpiryField:
         return ttl
 
     def _extended(self, checkout_id: str, until: int) -> tuple[int, int]:
-        """The key's TTL, which lasts until a moment at least, and when it ends (both ms)."""
+        """The key's TTL, and when it ends (both ms)."""
         now = self.clock.wall()
         ttl = self.redis.extend_ttl(checkout_id, until - now)
         return ttl, max(until, now + ttl)
 
     def _move(self, checkout_id: str, opened: Opened, ends_at: int) -> Replaced:
-        """Write a value of ours again with the moment (ms) at which it ends; done where there is nothing to move."""
         value = opened.value
         if value is None or value.is_external:
             return Replaced(done=True)

@@ -1,7 +1,7 @@
-"""Bringing to the database what it lacks: writes that only Redis has, and those of external writers.
+"""Bringing to the database what it lacks: dirty writes, and those of external writers.
 
-What lies at a session's key is *settled* when the database has accounted for all of it: it is a clean value, or these
-very bytes were flushed, or are kept in the conflict log. Only then may a publish replace it.
+A value is *settled* when the database has accounted for all of it: it is clean, or these very bytes were flushed or are
+in the conflict log. Only then may a publish replace it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What lies at a key by now, and the exact bytes of it that the database has accounted for, if these are not clean.
+    """What is at a key, and the exact bytes of it that the database has accounted for, if these are not clean.
 
-    ``flushed`` is what became of them, where they were flushed just now.
+    ``flushed`` is the result, where they were flushed just now.
     """
 
     opened: Opened
@@ -47,7 +47,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False)
 class Flusher:
-    """Flushes for one store, and counts what that commits. Thread-safe.
+    """Flushes for one store, and counts the commits. Thread-safe.
 
     Its methods may raise ``RedisUnavailable`` or ``DatabaseUnavailable``.
     """
@@ -67,10 +67,10 @@ class Flusher:
         return RedisPending(self.redis)
 
     def settle(self, checkout_id: str, opened: Opened, *, ends_at: int | None = None, adopt: bool = True) -> Settled:
-        """Bring what lies at a key to the database; what cannot be settled is returned as it is.
+        """Bring the value at a key to the database; a value that cannot be settled is returned as it is.
 
-        ``ends_at`` (ms) is when the key ends, if not a full TTL from now. Without ``adopt``, an external writer's
-        session that has no row is left alone.
+        ``ends_at`` (ms) is the key's end, by default a full TTL from now. Without ``adopt``, an external session that
+        has no row is left alone.
         """
         for _ in range(ATTEMPTS):
             if opened.value is None or opened.raw is None or opened.is_settled or not is_accepted_id(checkout_id):
@@ -103,7 +103,6 @@ class Flusher:
         return flushed
 
     def _count(self, flushed: Flushed) -> None:
-        """Only who committed a transition counts it."""
         record = flushed.record
         if not flushed.wrote or record is None or record.body is None:
             return
@@ -112,7 +111,7 @@ class Flusher:
         self.bookkeeping.count(seen, decode(record.body))
 
     def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
-        """Keep an external writer's bytes that are no session, so that the row may replace them."""
+        """Keep an external writer's unreadable bytes in the conflict log, so that the row may replace them."""
         row = self.database.read(checkout_id)
         if row is None:
             return Settled(opened)
@@ -121,7 +120,7 @@ class Flusher:
         return Settled(opened, raw, kept)
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
-        """Put a dirty value in the place of what was opened, so that ``checkout:pending`` has its id."""
+        """Put a dirty value in the place of ``opened``, with its id in ``checkout:pending``."""
         with self.pending.entered(checkout_id):
             return self.redis.swap(checkout_id, opened, raw, now=self.clock.wall(), expires_at=expires_at, dirty=True)
 

@@ -1,7 +1,7 @@
-"""Times as counts per bucket: four buckets for each doubling, so that whatever a histogram says is right to a fifth.
+"""Times as counts per bucket: four buckets for each doubling, so that every figure is within 20 %.
 
-Bucket ``b`` holds the times up to ``2 ** (b / 4)`` microseconds that no smaller bucket holds. Counts of several
-minutes, or of several processes, are added up bucket by bucket.
+Bucket ``b`` holds the times up to ``2 ** (b / 4)`` microseconds that no smaller bucket holds. Counts of several minutes
+or processes are added bucket by bucket.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ _UPPER_BOUNDS = [2 ** (bucket / 4) / 1_000_000 for bucket in range(BUCKETS)]
 
 
 def bucket_of(seconds: float) -> int:
-    """The bucket that a time belongs to; what is no time, such as less than nothing, to the first."""
+    """The bucket of a time; the first one for anything below zero, or not a number."""
     if not seconds > 0:
         return 0
     return min(bisect_left(_UPPER_BOUNDS, seconds), BUCKETS - 1)
 
 
 def upper_bound(bucket: int) -> float:
-    """The longest time of a bucket, in seconds; a number that is no bucket's counts as the nearest one's."""
+    """The longest time of the nearest bucket, in seconds."""
     return _UPPER_BOUNDS[min(max(bucket, 0), BUCKETS - 1)]
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """The time in seconds that a share (0 to 1) of those counted did not exceed, ``None`` where nothing was counted.
+    """The time (s) that a share (0 to 1) of the counted ones did not exceed; ``None`` if nothing was counted.
 
-    It is the upper bound of the bucket in question: never below the truth, and less than a fifth above it.
-
-    Raises:
-        ValueError: ``share`` is none.
+    It is the bucket's upper bound: never below the truth, and less than 20 % above. Raises ``ValueError`` for other
+    shares.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share is between 0 and 1, not {share}")

@@ -1,7 +1,7 @@
-"""Whether this process may trust Redis: the lease, what it distrusts, and the fence against an old primary.
+"""Whether this process may trust Redis: the lease, the distrusted versions, and fencing.
 
-A process trusts Redis only while it holds a lease: for T seconds after it began to look for rows that Redis may still
-lack (ARCHITECTURE.md, point 6). It learns there, too, whether external writers were seen lately.
+A process trusts Redis only for T seconds after it began to look for pending rows (ARCHITECTURE.md, point 6). The same
+query tells whether external writers were seen lately.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Lease:
     def __init__(
         self, settings: Settings, redis: RedisTier, database: DatabaseTier, notes: Notes, clock: Clock
     ) -> None:
-        """Looks at nothing yet, so that there is no lease. ``notes`` are written down before each look."""
         self._redis = redis
         self._database = database
         self._notes = notes
@@ -58,8 +57,7 @@ class Lease:
     def renew(self) -> list[str] | None:
         """Look for pending rows if the lease has run out. Without the database there is no lease, and no error.
 
-        Returns ids of rows that have been pending for a while, for the caller to publish; ``None``: nothing was looked
-        for, because the lease holds, or because a tier is unavailable.
+        Returns ids of rows that have been pending for a while, to be published; ``None`` if nothing was looked for.
         """
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
             return None
@@ -84,14 +82,14 @@ class Lease:
             return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
 
     def _forget_old_writes(self, looked_at: float) -> None:
-        """What the look had to find if it is still pending need not be remembered: an outage would fill memory."""
+        """Forget what the query must have found if it is still pending: an outage would fill the memory."""
         with self._lock:
             old = [name for name, noted_at in self._unpublished_at.items() if looked_at - noted_at > LONGEST_WRITE]
             for name in old:
                 del self._unpublished_at[name], self._unpublished[name]
 
     def invalidate(self, checkout_id: str) -> None:
-        """The server that has a session's key was unavailable: whatever we believed of it must be looked at again."""
+        """End the trust in the server that has a session's key: it was unavailable."""
         try:
             identity = self._redis.last_identity(checkout_id) if self._redis.is_cluster else None
         except RedisUnavailable:
@@ -106,15 +104,15 @@ class Lease:
 
     @property
     def is_fenced(self) -> bool:
-        """Whether a replica can be promoted, so that even a write must know which primary is the latest."""
+        """Whether a replica can be promoted, so that even a write must know the latest primary."""
         return self._epochs is not None
 
     def is_fenced_off(self, identity: bytes | None) -> bool:
-        """Whether this is not a primary that the database knows as the latest; never of a standalone Redis."""
+        """Whether this is not a latest primary of the database's table; never for a standalone Redis."""
         return self._epochs is not None and (identity is None or identity not in self._latest)
 
     def _recognize(self, latest: dict[bytes, Epoch | None]) -> None:
-        """Go by these primaries from now on: that a predecessor has a version says nothing of what they have."""
+        """Trust these primaries from now on: versions published to their predecessors may be missing."""
         with self._lock:
             self._notes.forget_published({epoch for epoch in self._latest.values() if epoch not in latest.values()})
             self._latest = latest
@@ -122,7 +120,7 @@ class Lease:
     # What is trusted
 
     def before(self, checkout_id: str) -> Before:
-        """What this process knows of a session now. To be asked before Redis is.
+        """What this process knows of a session before it asks Redis.
 
         A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
         """
@@ -131,7 +129,7 @@ class Lease:
         return self._lease_until, ()
 
     def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
-        """Why a value that the server of ``identity`` returned is not trusted, at this very moment; ``None``: it is."""
+        """Why a value that the server of ``identity`` returned is not trusted now; ``None``: it is."""
         lease_until, distrusted = before
         if self._pending or self._unpublished:
             distrusted += self._distrusted(checkout_id)
@@ -143,7 +141,7 @@ class Lease:
         return tuple(each for each in (pending, unpublished) if each is not None)
 
     def note_unpublished(self, record: Record) -> None:
-        """This process is about to commit a version: distrust what lacks it until it, or a newer one, is in Redis."""
+        """Distrust older values from now on: this process is about to commit a version."""
         if not self._redis_in_use:
             return  # nobody reads what could be stale there
         with self._lock:

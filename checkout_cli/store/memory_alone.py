@@ -1,7 +1,7 @@
 """Memory as the last resort: when neither Redis nor the database can be reached.
 
-A caller that accepts memory gets an acknowledgement that says so. As soon as the database is back, whatever touches
-the session flushes it first, exactly once, as it does with what only Redis has.
+The acknowledgement says so. Once the database is back, the next use of the session flushes it first, exactly once, as
+dirty values of Redis are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from checkout_cli.store.versions import Changes, Versions
 
 @dataclass(eq=False)
 class MemoryAlone:
-    """What the store does without any server. Thread-safe."""
+    """Reads and writes without any server. Thread-safe."""
 
     memory: MemoryTier
     flush_log: FlushLog
@@ -30,7 +30,7 @@ class MemoryAlone:
     clock: Clock
 
     def get(self, checkout_id: str) -> Session | None:
-        """The session as memory has it, granted the full TTL again; without one, whether it exists cannot be known."""
+        """The session in memory, granted the full TTL again; ``None`` if memory has none, so that nobody knows."""
         now = self.clock.wall()
         kept = self.memory.read(checkout_id, now)
         if kept is None:
@@ -41,15 +41,11 @@ class MemoryAlone:
         return _session(slid)
 
     def create(self, record: Record) -> Acknowledgement:
-        """Keep a new session in memory.
-
-        Raises:
-            DurabilityUnavailable: memory is full.
-        """
+        """Keep a new session in memory; raises ``DurabilityUnavailable`` if memory is full."""
         return self._keep(msgspec.structs.replace(record, version=0), record.write_id, None)
 
     def update(self, checkout_id: str, changes: Changes, write_id: str) -> Acknowledgement | None:
-        """Change a session that memory has; ``None`` where it has none."""
+        """Change a session in memory; ``None`` if there is none."""
         kept = self.memory.read(checkout_id, self.clock.wall())
         if kept is None:
             return None
@@ -57,16 +53,12 @@ class MemoryAlone:
         return self._keep(changed, write_id, kept)
 
     def delete(self, checkout_id: str) -> bool:
-        """Forget a session that only memory has; false where it may be elsewhere."""
+        """Forget a session that only memory has; false if it may be elsewhere."""
         kept = self.memory.read(checkout_id, self.clock.wall())
         return kept is not None and not kept.record.version and self.memory.release(checkout_id, kept)
 
     def flush(self, checkout_id: str) -> None:
-        """Bring to the database what only memory has, or to the conflict log.
-
-        Raises:
-            DatabaseUnavailable: it is still away, and memory keeps the session.
-        """
+        """Bring what only memory has to the database; on ``DatabaseUnavailable`` memory keeps it."""
         kept = self.memory.read(checkout_id, self.clock.wall())
         if kept is None:
             return

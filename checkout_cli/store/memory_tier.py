@@ -1,7 +1,7 @@
 """The memory tier: the last resort when neither Redis nor the database can be reached.
 
-What is here survives nothing. It is kept so that a shopper's checkout goes on, and handed to the database as soon as
-that is back. Nothing is evicted to make room: when it is full, a write is refused and the caller knows.
+Sessions here survive nothing, and are flushed as soon as the database is back. Nothing is evicted: a full memory
+refuses writes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CAPACITY = 10_000
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A session in memory, as one thread saw it: another write makes another of these.
+    """A session in memory, as one thread saw it: each write makes another object.
 
-    ``write_ids`` are its writes since the database's row of ``record.version`` (0: none), oldest first.
+    ``write_ids`` are its writes since the row of ``record.version`` (0: none), oldest first.
     """
 
     record: Record
@@ -30,12 +30,11 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class MemoryTier:
-    """Sessions in this process. Thread-safe."""
+    """Sessions in this process, ``capacity`` at most. Thread-safe."""
 
     name = TierName.MEMORY
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        """``capacity`` is in sessions."""
         self._capacity = capacity
         self._lock = threading.Lock()
         self._kept: dict[str, Kept] = {}
@@ -44,16 +43,12 @@ class MemoryTier:
         return len(self._kept)
 
     def read(self, checkout_id: str, now: int) -> Kept | None:
-        """A session that is still alive at ``now`` (ms)."""
+        """A session that is alive at ``now`` (ms)."""
         kept = self._kept.get(checkout_id)
         return kept if kept is not None and kept.record.expires_at > now else None
 
     def keep(self, record: Record, write_ids: tuple[str, ...], *, seen: Kept | None, now: int) -> bool:
-        """Keep a session in place of what was ``seen``; false where that has changed meanwhile.
-
-        Raises:
-            DurabilityUnavailable: there is no room.
-        """
+        """Keep a session in place of ``seen``; false where that has changed, ``DurabilityUnavailable`` where full."""
         with self._lock:
             if self.read(record.checkout_id, now) is not seen:
                 return False
@@ -65,7 +60,7 @@ class MemoryTier:
             return True
 
     def release(self, checkout_id: str, seen: Kept) -> bool:
-        """Forget a session that was handed over or deleted, unless it has changed meanwhile."""
+        """Forget a session that was flushed or deleted, unless it has changed meanwhile."""
         with self._lock:
             if self._kept.get(checkout_id) is not seen:
                 return False
@@ -73,12 +68,12 @@ class MemoryTier:
             return True
 
     def newest(self, now: int) -> Iterator[Record]:
-        """All live sessions, those that expire last first."""
+        """All live sessions, the last to expire first."""
         alive = [kept.record for kept in list(self._kept.values()) if kept.record.expires_at > now]
         return iter(sorted(alive, key=lambda record: record.expires_at, reverse=True))
 
     def purge(self, now: int) -> int:
-        """Forget what has expired at ``now`` (ms); returns how many."""
+        """Forget the sessions expired at ``now`` (ms); returns how many."""
         with self._lock:
             return self._purge(now)
 

@@ -1,7 +1,7 @@
-"""What is written down lazily, so that neither a read nor a write pays for it, and never raises.
+"""Notes that are written down lazily, so that neither a read nor a write pays for them. Nothing here raises.
 
 Which versions Redis has, how far reads have extended sessions, what proves a deletion, and how many sessions were
-filled again. Losing a note is harmless: it costs one more publish, or an end that comes early where Redis is lost too.
+filled again. Losing a note costs one more publish, or an early end where Redis is lost too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Notes:
-    """One store's notes. Thread-safe; without the database they are kept for later."""
+    """One store's notes. Thread-safe; without the database they are kept for later.
+
+    ``touch_after``: milliseconds by which a session must have been extended before that is noted.
+    """
 
     def __init__(self, database: DatabaseTier, *, touch_after: int) -> None:
-        """``touch_after``: milliseconds by which a session must have been extended before that is noted."""
         self._database = database
         self._touch_after = touch_after
         self._writing = threading.Lock()
@@ -45,12 +47,12 @@ class Notes:
             self._published[checkout_id] = (max(version, latest), epoch)
 
     def forget_published(self, epochs: set[Epoch | None]) -> None:
-        """These primaries were replaced: what they have, their successors may lack."""
+        """These primaries were replaced: their successors may lack what they have."""
         with self._lock:
             self._published = {name: note for name, note in self._published.items() if note[1] not in epochs}
 
     def proof(self, checkout_id: str, note: str) -> None:
-        """What will prove that a missing key was deleted. It is written down at once: whoever needs it comes soon."""
+        """Proof for a deletion, written down at once: its reader comes soon."""
         with self._lock:
             self._proofs[checkout_id] = note
         self.write_down()
@@ -58,7 +60,7 @@ class Notes:
     def expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
         """A read extended a session until then (ms); written down once in a tenth of the TTL.
 
-        ``at_once`` is for where Redis knows nothing of it, so that other processes go by the database alone.
+        ``at_once`` where Redis knows nothing of it, so that other processes go by the database alone.
         """
         with self._lock:
             if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
@@ -74,12 +76,12 @@ class Notes:
             self._known_expiry[checkout_id] = expires_at
 
     def refilled(self) -> None:
-        """A session whose key was missing is filled from its row: an external writer may have deleted it."""
+        """A missing key is filled from its row: an external writer may have deleted it."""
         with self._lock:
             self._refilled += 1
 
     def write_down_if_full(self) -> None:
-        """Write down what has become too much to be kept."""
+        """Write the notes down if there are too many."""
         if len(self._published) + len(self._touched) >= KEPT_NOTES:
             self.write_down()
 

@@ -1,7 +1,7 @@
-"""Bringing Redis up to date with what the database has committed, and the database with what lies in the way.
+"""Bringing Redis up to date with the database's commits, and the database with what lies in the way.
 
-A publish never replaces or deletes what the database has not accounted for. Where it meets such a value, that is
-flushed first, and what the row is then is published.
+A publish never replaces or deletes what the database has not accounted for: such a value is flushed first, and the row
+that results is published.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Publisher:
     """Whether a missing key can be an external writer's deletion: each publish notes what would prove it."""
 
     def publish(self, record: Record, settled: Settled | None) -> bool:
-        """Bring Redis up to date; false where it could not be, so that the row stays pending. Raises nothing.
+        """Bring Redis up to date; false where that failed, so that the row stays pending. Raises nothing.
 
-        ``settled`` is what lies at the key, and which of its bytes the database has accounted for in this operation.
+        ``settled`` is the value at the key, and which of its bytes the database has accounted for in this operation.
         """
         if settled is None or settled.opened.problem is not None:
             return False
@@ -78,11 +78,10 @@ class Publisher:
             return False
 
     def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
-        """:meth:`publish`, told exactly.
+        """:meth:`publish`, with its exact outcome.
 
-        Raises:
-            RedisUnavailable, DatabaseUnavailable: it may or may not be published.
-            SessionCorrupt: something that is no session lies at the key, and cannot be replaced.
+        On ``RedisUnavailable`` or ``DatabaseUnavailable``, it may or may not be published. ``SessionCorrupt``: an
+        unreadable value lies at the key, and cannot be replaced.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -115,11 +114,8 @@ class Publisher:
         return outcome, there
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
-        """Publish many, once each, those of one server in one round trip.
-
-        Raises:
-            RedisUnavailable: some of them may or may not be published.
-        """
+        """Publish many, once each, those of one server in one round trip; on ``RedisUnavailable`` some may be
+        published."""
         if self.redis.is_cluster:
             return [self._put_alone(record, opened) for record, opened in some]
         outcomes: dict[str, Outcome] = {}
@@ -147,16 +143,12 @@ class Publisher:
             self.lease.note_published(record.checkout_id, record.version, opened.identity)
 
     def _newer(self, record: Record, settled: Settled) -> Record | None:
-        """The row after something was flushed, to be published with the end that was meant."""
+        """The row after a flush, to be published with the end that was meant."""
         row = settled.flushed.record if settled.flushed is not None else self.database.read(record.checkout_id)
         return row and msgspec.structs.replace(row, expires_at=max(row.expires_at, record.expires_at))
 
     def publish_row(self, checkout_id: str, token: bytes = b"") -> Outcome:
-        """Publish what the database has of one session, whoever wrote it. ``token`` is our claim to fill its key.
-
-        Raises:
-            RedisUnavailable, DatabaseUnavailable: it may or may not be published.
-        """
+        """Publish the database's row of one session. ``token`` is our claim to fill its key."""
         identity = self.redis.identity(checkout_id)  # before the row is read: a later restart must void this publish
         record = self.database.read(checkout_id)
         if record is None:
@@ -167,13 +159,10 @@ class Publisher:
         return self.bring(record, Opened(None, identity, token))
 
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
-        """Flush what was seen at the key of an id in ``checkout:pending``, and publish what it became.
+        """Flush the inspected value of an id in ``checkout:pending``, and publish the result.
 
-        Where nothing that the database may lack is there, the id is forgotten, and the answer is ``None``.
-
-        Raises:
-            RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
-            SessionCorrupt: it is no session any more, and there is no row to put in its place.
+        Returns ``None`` where nothing is dirty: the id is forgotten. Raises ``SessionCorrupt`` where an unreadable
+        value has no row to replace it.
         """
         if look.problem is Problem.UNREACHABLE:
             return None
@@ -187,12 +176,9 @@ class Publisher:
         return None
 
     def settle_seen(self, checkout_id: str, look: Look) -> Flushed | None:
-        """Bring what was seen at a key to the database, and publish what it became; ``None`` where nothing was to do.
+        """Bring an inspected value to the database, and publish the result; ``None`` where nothing was to do.
 
-        An external writer's session without a row is left alone: only a write of ours adopts it.
-
-        Raises:
-            RedisUnavailable, DatabaseUnavailable: one is away; what was not flushed stays where it is.
+        An external session without a row is left alone: only a write of ours adopts it.
         """
         if look.value is None or look.copy is None or not (look.copy.is_external or look.copy.is_dirty):
             return None
@@ -204,7 +190,7 @@ class Publisher:
         return settled.flushed
 
     def publish_settled(self, checkout_id: str, settled: Settled) -> bool:
-        """Put the row in the place of what was settled; where there is no row, nothing."""
+        """Put the row in the place of a settled value; without a row, only the conflict log keeps it."""
         if settled.accounted is None:
             return False
         record = self.database.read(checkout_id) if settled.flushed is None else settled.flushed.record
@@ -213,13 +199,13 @@ class Publisher:
         return self.publish(record, settled)
 
     def discard(self, checkout_id: str, settled: Settled) -> bool:
-        """Take a value out of Redis that the conflict log keeps, and behind which no row stands."""
+        """Remove a value from Redis that the conflict log keeps, and that has no row."""
         ended = Record(checkout_id, 0, None, 0, self.clock.wall())
         outcome, _ = self.redis.publish(ended, settled.opened, self.clock.wall(), accounted=settled.accounted)
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
-        """Publish rows that have been pending for a while, and flush what only Redis has; a few at a time.
+        """Publish rows that have been pending for a while, and flush dirty sessions; a few at a time.
 
         Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
         """
@@ -256,7 +242,7 @@ class Publisher:
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
-        """There is nothing to fill the key with: take our claim back, so that misses leave nothing behind."""
+        """Release our fill claim, if any, so that misses leave nothing behind."""
         if opened is None or not opened.token:
             return
         try:

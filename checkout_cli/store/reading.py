@@ -1,4 +1,4 @@
-"""What the tiers have of one session: Redis where it can be trusted, else the database, and what is left without it."""
+"""Reading a session: from Redis where it can be trusted, else from the database, else from what is left."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Reading:
     clock: Clock
 
     def look_around(self) -> None:
-        """Renew the lease if it has run out, and bring over what that look has found to be pending."""
+        """Renew the lease if it has run out, and publish what was found to be pending."""
         due = self.lease.renew()
         if due is not None:
             self.publisher.look_around(due)
             self.bookkeeping.send_due()
 
     def open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
-        """The first step of every operation: what Redis has, or ``None`` where it is unavailable or switched off."""
+        """The first step of every operation: the value in Redis; ``None`` if that is unavailable or switched off."""
         if not self.settings.enable_checkout_sessions:
             return None
         if self.lease.is_fenced:
@@ -74,10 +74,9 @@ class Reading:
             return None
 
     def settled(self, checkout_id: str, opened: Opened | None, *, adopt: bool = True) -> Settled | None:
-        """What was opened, once the database has accounted for it; ``None`` where Redis has nothing to say.
+        """The opened value, once the database has accounted for it; ``None`` without Redis.
 
-        Raises:
-            DatabaseUnavailable: it cannot; nothing was changed but that an external value may have been taken in.
+        On ``DatabaseUnavailable``, nothing was changed but that an external value may have been taken in.
         """
         if opened is None or opened.is_settled:
             return None if opened is None else Settled(opened)
@@ -109,7 +108,7 @@ class Reading:
         return Session(checkout_id, fields, value.base, TierName.REDIS)
 
     def from_database(self, checkout_id: str, settled: Settled | None) -> Session:
-        """The session as the database has it, and Redis brought up to date."""
+        """The session as the database has it; Redis is brought up to date."""
         record = self.row_of(checkout_id, settled)
         opened = None if settled is None else settled.opened
         if record is None:
@@ -123,7 +122,7 @@ class Reading:
         return Session(checkout_id, decode(body), record.version, TierName.DATABASE)
 
     def unverified(self, checkout_id: str, opened: Opened | None) -> Session | None:
-        """Without the database: Redis' copy as it is, or memory's; ``None``: neither has it."""
+        """Without the database: Redis' copy, or memory's; ``None``: neither has it."""
         if opened is None or opened.value is None:
             self.publisher.release_claim(checkout_id, opened)
             return self.memory_alone.get(checkout_id)
@@ -145,7 +144,7 @@ class Reading:
         return None if copy is None else self.versions.seen(checkout_id, copy.version, copy.body)
 
     def row_to_write(self, checkout_id: str, settled: Settled | None) -> Record | None:
-        """The living row that a write begins from; ``None``: its external writer is too fast for it to be taken in."""
+        """The living row that a write begins from; ``None``: its external writer is too fast to take it in."""
         record = self.row(checkout_id)
         if record is not None:
             self._living(record, settled)
@@ -154,19 +153,18 @@ class Reading:
         return record
 
     def row_of(self, checkout_id: str, settled: Settled | None) -> Record | None:
-        """The database's row, as a flush has just left it, or as it is."""
+        """The row, as a flush has just left it, or as it is."""
         flushed = None if settled is None else settled.flushed
         return flushed.record if flushed is not None and flushed.wrote else self.row(checkout_id)
 
     def row(self, checkout_id: str) -> Record | None:
-        """The database's row, after what only memory has was flushed."""
+        """The row, after flushing what only memory has."""
         if not is_accepted_id(checkout_id):
             return None  # never written by us, and perhaps nothing that a database can hold
         self.memory_alone.flush(checkout_id)
         return self.database.read(checkout_id)
 
     def _living(self, record: Record, settled: Settled | None) -> bytes:
-        """The body of a row whose session has not ended."""
         opened = None if settled is None else settled.opened
         if record.body is None:
             self.publisher.publish(record, settled)
@@ -183,7 +181,7 @@ class Reading:
         return record.body
 
     def without_row(self, checkout_id: str, opened: Opened | None) -> Session:
-        """No row stands behind it: an external writer's session, or none."""
+        """The session without a row: an external writer's, or none."""
         if opened is not None and opened.problem is not None:
             raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
         if opened is None or opened.raw is None or opened.value is None:

@@ -1,4 +1,4 @@
-"""What the store and its tiers hand to each other and to operators."""
+"""What the store and its tiers pass to each other and to operators."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from checkout_cli.store.protocol.row import Row
 class Record(msgspec.Struct, frozen=True):
     """One version of a session, as a tier keeps it.
 
-    ``body`` is the session's JSON without the store's own fields, or ``None`` in a tombstone. ``version`` is 0 where
-    no database row stands behind it (an external writer's session). ``created_at`` and ``expires_at`` are milliseconds
-    since the epoch. ``write_id`` names the write that made it, where that is known.
+    ``body`` is the session's JSON without the store's own fields, ``None`` in a tombstone; ``version`` is 0 for an
+    external session without a row; ``created_at`` and ``expires_at`` are in milliseconds since the epoch; ``write_id``
+    names the write that made it, if known.
     """
 
     checkout_id: str
@@ -28,12 +28,12 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def row(self) -> Row:
-        """What the protocol needs to know of it."""
+        """The part that the protocol needs."""
         return Row(self.version, self.write_id, self.body)
 
 
 class Problem(StrEnum):
-    """Why a stored value is no session."""
+    """Why a stored value is not a session."""
 
     CORRUPT = "corrupt"
     WRONG_TYPE = "wrong type"
@@ -43,11 +43,10 @@ class Problem(StrEnum):
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What an operator sees when looking at one id, without extending its life.
+    """One session as operators see it.
 
-    ``session`` is ``None`` where the value is no session; ``problem`` then says why and ``detail`` more (never the
-    value itself). ``expires_at`` is the real expiry in milliseconds since the epoch (the key's TTL in Redis, the row's
-    expiry in the database), ``None`` where the key has none. ``size`` is in bytes.
+    ``session`` is ``None`` for an unreadable value; then ``problem`` and ``detail`` say why, without the value.
+    ``expires_at`` is the real expiry of its tier in milliseconds (``None``: no end), ``size`` is in bytes.
     """
 
     checkout_id: str
@@ -60,7 +59,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many sessions are alive, according to which tier; ``exact`` is false where counting was cut short."""
+    """The number of living sessions, by which tier; ``exact`` is false where counting was cut short."""
 
     number: int
     tier: TierName
@@ -68,7 +67,7 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """How many sessions were ever created, completed and failed, exactly, according to the database."""
+    """How many sessions were ever created, completed and failed, exactly, by the database."""
 
     created: int
     completed: int
@@ -76,12 +75,12 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Epoch(NamedTuple):
-    """A primary, and the shard that it is the primary of (empty where there is but one)."""
+    """A primary and its shard (empty without a cluster)."""
 
     shard: str
     identity: bytes
 
     @property
     def stamp(self) -> str:
-        """As it is registered."""
+        """Its name in the database's table."""
         return f"{self.shard} {self.identity.decode()}" if self.shard else self.identity.decode()

@@ -1,6 +1,6 @@
-"""Writes that Redis alone acknowledges: while the database is away, or where the shop prefers Redis' durability.
+"""Writes that Redis alone acknowledges: while the database is unavailable, or in write-behind mode.
 
-Such a write replaces exactly the bytes that were read, keeps the version of the row that the session grew from, and is
+The write replaces exactly the bytes that were read, keeps the version of the row that the session grew from, and is
 named in the value's header and in ``checkout:pending`` (ARCHITECTURE.md, points 8 and 9).
 """
 
@@ -29,10 +29,9 @@ REMEMBERED = 10_000
 
 
 class RedisAlone:
-    """What the store writes to Redis alone. Thread-safe."""
+    """Writes to Redis alone. Thread-safe. ``new_token`` gives unused names."""
 
     def __init__(self, redis: RedisTier, flusher: Flusher, versions: Versions, new_token: Callable[[], str]) -> None:
-        """``flusher`` makes the entry among the pending; ``new_token`` gives names that nobody has used."""
         self._redis = redis
         self._flusher = flusher
         self._versions = versions
@@ -43,13 +42,10 @@ class RedisAlone:
     def create(
         self, record: Record, opened: Opened, require: Durability | None, *, questionable: bool
     ) -> Acknowledgement | None:
-        """Create a session in Redis; ``None`` where our claim no longer holds, or never did, or its slot is moving.
+        """Create a session in Redis; ``None`` without a valid claim, or while its slot is moving.
 
-        ``questionable``: the database could not be asked whether the id is free, so nobody may trust what is written.
-        What it has of that id makes it a conflict, once it is flushed.
-
-        Raises:
-            DurabilityUnavailable: the caller requires more.
+        ``questionable``: the database could not be asked whether the id is free, so nobody may trust the value; a row
+        of that id makes it a conflict, once it is flushed. Raises ``DurabilityUnavailable``.
         """
         insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         if not opened.token:
@@ -70,7 +66,7 @@ class RedisAlone:
         *,
         attempted: str | None = None,
     ) -> Acknowledgement | None:
-        """Change a session in Redis; ``None`` where what is there cannot be built upon, or its slot is moving.
+        """Change a session in Redis; ``None`` where the value there cannot be built upon, or its slot is moving.
 
         ``attempted`` names this very write where the database may have it already, on top of what was opened.
 
@@ -101,7 +97,6 @@ class RedisAlone:
         raise WriteConflict(f"session {checkout_id} was changed by others {ATTEMPTS} times in a row")
 
     def _next(self, checkout_id: str, record: Record, opened: Opened, attempted: str | None) -> Value:
-        """The dirty value that a write makes of what was opened."""
         value = opened.value
         assert value is not None  # noqa: S101  (the caller has seen it)
         assert record.body is not None  # noqa: S101  (it is no tombstone)
@@ -129,10 +124,6 @@ class RedisAlone:
 
 
 def insist(require: Durability | None, offered: Durability, refusal: str) -> None:
-    """Refuse what is less durable than its caller requires.
-
-    Raises:
-        DurabilityUnavailable: it is.
-    """
+    """Raise ``DurabilityUnavailable`` where the caller requires more than is offered."""
     if require is not None and not at_least(offered, require):
         raise DurabilityUnavailable(refusal)

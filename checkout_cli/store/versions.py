@@ -1,7 +1,4 @@
-"""The next version of a session: what a create or an update makes of what it begins from.
-
-Nothing here does any I/O. A version is checked completely before any tier hears of it.
-"""
+"""The next version of a session, checked completely before any tier hears of it. No I/O."""
 
 from __future__ import annotations
 
@@ -29,10 +26,9 @@ Changes = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Versions:
-    """Makes versions, by one set of lifetimes and one clock."""
+    """Makes versions, by one set of lifetimes and one clock; ``new_id`` names sessions that come without an id."""
 
     def __init__(self, settings: Settings, clock: Clock, new_id: Callable[[], str]) -> None:
-        """``new_id`` names sessions that come without an id."""
         self.ttl = int(settings.session_ttl * 1000)
         """Milliseconds."""
         self._max_age = int(settings.session_max_age * 1000)
@@ -44,9 +40,7 @@ class Versions:
     def first(self, fields: Mapping[str, Any], checkout_id: str | None) -> Record:
         """The first version of a session, with the fields that every session has.
 
-        Raises:
-            InvalidInput: the id or a field cannot be stored; ``CardDataRefused``, its kind, names a field.
-            SessionExpired: its ``createdAt`` is older than any session may be.
+        Raises ``InvalidInput``, ``CardDataRefused``, or ``SessionExpired`` for a ``createdAt`` beyond the maximum age.
         """
         given = fields.get("checkoutId")
         refuse_card_data({"checkoutId": checkout_id, **fields})
@@ -67,11 +61,9 @@ class Versions:
         return Record(chosen, 1, with_changes(b"{}", complete | {"expiresAt": iso(expires_at)}), created_at, expires_at)
 
     def next(self, seen: Record, changes: Changes) -> Record:
-        """The version that follows what was seen.
+        """The version that follows ``seen``; raises ``InvalidInput`` or ``TransitionRefused``.
 
-        Raises:
-            InvalidInput, TransitionRefused: the changes are not allowed. Card data that another program's session has
-                already is no obstacle; a field that changes is looked at whole.
+        Card data that an external session has already is no obstacle; a field that changes is looked at whole.
         """
         assert seen.body is not None  # noqa: S101  (nobody gets here with a tombstone)
         present = decode(seen.body)
@@ -89,7 +81,7 @@ class Versions:
         return Record(seen.checkout_id, seen.version + 1, body, seen.created_at, expires_at)
 
     def seen(self, checkout_id: str, version: int, body: bytes) -> Record:
-        """A copy of Redis' as what a write begins from, if the session is not too old."""
+        """A copy of Redis as the base of a write; raises ``SessionExpired`` where it is too old."""
         created_at = milliseconds_of(decode(body).get("createdAt")) or self._clock.wall()
         self.check_age(checkout_id, created_at)
         return Record(checkout_id, version, body, created_at, 0)
@@ -99,15 +91,10 @@ class Versions:
         return min(self._clock.wall() + self.ttl, created_at + self._max_age)
 
     def check_age(self, checkout_id: str, created_at: int | None) -> None:
-        """End a session that has reached its maximum age, used or not.
-
-        Raises:
-            SessionExpired: it has.
-        """
+        """Raise ``SessionExpired`` for a session that has reached its maximum age, used or not."""
         if created_at is not None and created_at + self._max_age <= self._clock.wall():
             raise SessionExpired(f"session {checkout_id} has reached its maximum age")
 
 
 def _brought(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What a write brings: the fields that it does not leave as they are."""
     return {name: value for name, value in wanted.items() if name not in present or present[name] != value}

@@ -1,4 +1,4 @@
-"""What operators ask of the database: its tables, lists, counts, what a clean-up removes. The protocol needs none."""
+"""Operators' queries: tables, lists, counts, clean-up. The protocol needs none of them."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ LOCK_TIMEOUT = 5.0
 
 
 class DatabaseAdmin(DatabaseTier):
-    """The tier, with what operators ask of it. Every method may raise ``DatabaseUnavailable``."""
+    """The tier with operators' queries. Every method may raise ``DatabaseUnavailable``."""
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine, as far as its URL tells."""
+        """Whether it is on this machine, by its URL."""
         url = self._engine.url
         host = url.host or next(iter(url.normalized_query.get("host", ())), "")
         return self.sqlite_path is not None or not host or host.startswith("/") or is_loopback(host)
 
     @property
     def place(self) -> str:
-        """Where it is, without a password."""
+        """Its address, without a password."""
         shown, within = self._engine.url.render_as_string(hide_password=True), schema_of(self._engine)
         return str(self.sqlite_path or (f"{shown}, schema {within}" if within else shown))
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:
-        """Hands out a function that says how many statements were sent since the block began, by any thread."""
+        """A function that returns how many statements any thread has sent since the block began."""
         numbers = itertools.count(1)
         sent = 0
 
@@ -75,11 +75,9 @@ class DatabaseAdmin(DatabaseTier):
     # The tables' version
 
     def check_schema(self) -> SchemaOutdated | None:
-        """What to say of tables of an older version, which serve all the same.
+        """A warning if the tables are of an older version, which serve all the same.
 
-        Raises:
-            TablesRefused: they are newer than this program, or not ours.
-            DatabaseNotReady: there are none.
+        Raises ``TablesRefused`` if they are newer or not ours, ``DatabaseNotReady`` if there are none.
         """
         with self.transaction() as connection:
             found = own_tables(connection).version
@@ -90,12 +88,9 @@ class DatabaseAdmin(DatabaseTier):
         )
 
     def upgrade_schema(self) -> migrations.Upgrade | None:
-        """Create what is missing of the database's file and tables, and upgrade older ones; ``None``: nothing to do.
+        """Create the file and tables that are missing, and upgrade older ones; ``None``: nothing to do.
 
-        Raises:
-            TablesRefused: the tables are newer than this program, or not ours.
-            DatabaseDenied: our role may not make tables.
-            ConfigurationError: the file cannot be made.
+        Raises ``TablesRefused``, ``DatabaseDenied``, or ``ConfigurationError`` where the file cannot be made.
         """
         create_file(self._engine)
         if self.schema_present():
@@ -111,7 +106,7 @@ class DatabaseAdmin(DatabaseTier):
         return done
 
     def create_schema(self) -> bool:
-        """The same, told as whether something was to do."""
+        """:meth:`upgrade_schema`; returns whether something was to do."""
         return self.upgrade_schema() is not None
 
     def schema_present(self) -> bool:
@@ -122,13 +117,13 @@ class DatabaseAdmin(DatabaseTier):
     # Looking
 
     def present(self, checkout_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that have a row, living or a tombstone."""
+        """The ids that have a row, living or a tombstone."""
         if not checkout_ids:
             return set()
         return {row.checkout_id for row in self.rows(_PRESENT, checkout_ids=list(checkout_ids))}
 
     def newest(self) -> Iterator[list[Record]]:
-        """All live rows, those that expire last first, in pages."""
+        """All live rows, the last to expire first, in pages."""
         begin = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
 
         def after(last: Any) -> Select[Any]:
@@ -140,7 +135,6 @@ class DatabaseAdmin(DatabaseTier):
             yield [record_of(row) for row in page]
 
     def _pages(self, begin: Select[Any], after: Callable[[Any], Select[Any]], size: int) -> Iterator[Sequence[Any]]:
-        """Pages of so many rows: of a statement, and then of what comes ``after`` the last row of the page before."""
         statement = begin
         while page := self.rows(statement):
             yield page
@@ -158,11 +152,10 @@ class DatabaseAdmin(DatabaseTier):
         return [row.checkout_id for row in self.rows(statement)]
 
     def count(self, now: int) -> int:
-        """How many rows are alive at ``now`` (ms)."""
+        """The number of rows alive at ``now`` (ms)."""
         return self._number_of(lambda end: end > now)
 
     def _number_of(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
-        """How many sessions have such an end; tombstones are none."""
         with self.transaction() as connection:
             rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
         return int(rows - buried)
@@ -172,19 +165,19 @@ class DatabaseAdmin(DatabaseTier):
         return int(number)
 
     def totals(self) -> Totals:
-        """How many sessions were ever created, completed and failed: the rows, and what clean-ups removed of them."""
+        """How many sessions were ever created, completed and failed: the rows, and those that clean-ups removed."""
         with self.transaction() as connection:
             removed = {row.name: row.number for row in connection.execute(select(totals))}
             present = _tally(connection.execute(_TALLY))
         return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
-        """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
+        """The expiry (ms) of those of the ids whose row is alive at ``now`` (ms)."""
         rows = self.rows(_EXPIRIES, checkout_ids=list(checkout_ids), now=now)
         return {row.checkout_id: row.expires_at for row in rows}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
-        """Rows that expire later than that (ms), in this order: their expiry and their ids, in pages.
+        """Expiry (ms) and id of the rows after ``(moment, checkout_id)`` in this order, in pages.
 
         Tombstones are among them: without the bodies, one index has the whole answer.
         """
@@ -199,7 +192,7 @@ class DatabaseAdmin(DatabaseTier):
             yield [(row[0], row[1]) for row in page]
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
-        """All ids of rows that are alive at ``now`` (ms) with their expiry (ms), in order and in pages."""
+        """All ids alive at ``now`` (ms) with their expiry (ms), by id and in pages."""
         living = select(sessions.c.checkout_id, sessions.c.expires_at).where(
             sessions.c.expires_at > now, sessions.c.body.is_not(None)
         )
@@ -208,12 +201,12 @@ class DatabaseAdmin(DatabaseTier):
             yield {row.checkout_id: row.expires_at for row in page}
 
     def living_after(self, last: str, now: int, limit: int) -> list[Record]:
-        """Rows that are alive at ``now`` (ms), in the order of their ids, from the first one after ``last``."""
+        """Rows alive at ``now`` (ms) with ids greater than ``last``, by id."""
         statement = _LIVE.where(sessions.c.checkout_id > last, sessions.c.expires_at > now)
         return [record_of(row) for row in self.rows(statement.order_by(sessions.c.checkout_id).limit(limit))]
 
     def aside(self, now: int) -> tuple[int, int, int]:
-        """How many rows have ended by ``now`` (ms), are tombstones, and are pending."""
+        """How many rows have expired by ``now`` (ms), are tombstones, and are pending."""
         return (
             self.count_due(now),
             self._number(sessions.c.body.is_(None)),
@@ -221,7 +214,7 @@ class DatabaseAdmin(DatabaseTier):
         )
 
     def deleted_body(self, checkout_id: str) -> Record | None:
-        """What an external writer's deletion took, with the tombstone's version and write id; else ``None``."""
+        """What an external writer deleted, with the tombstone's version and write id; else ``None``."""
         rows = self.rows(_KEPT, checkout_id=checkout_id)
         return record_of(rows[0]) if rows else None
 
@@ -239,18 +232,18 @@ class DatabaseAdmin(DatabaseTier):
         return [row.checkout_id for row in self.rows(statement)]
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
-        """All ids of expired rows in batches, for who only looks."""
+        """All ids of expired rows in batches, where nothing is changed."""
         offset = 0
         while page := self.due(cutoff, limit, offset=offset):
             yield page
             offset += len(page)
 
     def count_due(self, cutoff: int) -> int:
-        """How many rows expired at or before ``cutoff`` (ms)."""
+        """The number of rows that expired at or before ``cutoff`` (ms)."""
         return self._number_of(lambda end: end <= cutoff)
 
     def count_tombstones(self, cutoff: int) -> int:
-        """How many sessions were deleted at or before ``cutoff`` (ms)."""
+        """The number of sessions deleted at or before ``cutoff`` (ms)."""
         return self._number(sessions.c.updated_at <= cutoff, sessions.c.body.is_(None))
 
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
@@ -259,13 +252,13 @@ class DatabaseAdmin(DatabaseTier):
         return self._purge(chosen & sessions.c.body.is_not(None), {"ids": list(checkout_ids)})
 
     def purge_tombstones(self, cutoff: int, limit: int) -> int:
-        """Remove the tombstones of sessions that were deleted at or before ``cutoff`` (ms), at most ``limit``."""
+        """Remove at most ``limit`` tombstones of sessions deleted at or before ``cutoff`` (ms)."""
         old = (sessions.c.updated_at <= cutoff) & sessions.c.body.is_(None)
         batch = select(sessions.c.checkout_id).where(old).limit(limit)
         return self._purge(sessions.c.checkout_id.in_(batch) & sessions.c.body.is_(None), {})
 
     def erase(self, *checkout_ids: str) -> None:
-        """Remove rows as if they had never been, out of the totals too; for probes, never for a shopper's session."""
+        """Remove rows, out of the totals too; for probes, never for a shopper's session."""
         with self.transaction() as connection:
             connection.execute(delete(sessions).where(sessions.c.checkout_id.in_(checkout_ids)))
 
@@ -287,7 +280,7 @@ class DatabaseAdmin(DatabaseTier):
     # Locks, for when Redis is unavailable
 
     def lock(self, job: str, owner: str, *, now: int, until: int) -> str | None:
-        """Take the lock of a job until a moment (ms); ``None`` where it is ours now, else who has it."""
+        """Take the lock of a job until a moment (ms); returns its present owner, or ``None`` where it is ours now."""
         statement = self._insert(locks).values(job=job, owner=owner, expires_at=until)
         upsert = statement.on_conflict_do_update(
             index_elements=[locks.c.job],
@@ -301,7 +294,7 @@ class DatabaseAdmin(DatabaseTier):
         return holder or "somebody who has just finished"
 
     def unlock(self, job: str, owner: str) -> None:
-        """Give the lock back, if it is still ours."""
+        """Release the lock, if it is still ours."""
         with self.transaction() as connection:
             connection.execute(delete(locks).where(locks.c.job == job, locks.c.owner == owner))
 
@@ -331,7 +324,7 @@ def by_end(
 ) -> tuple[Select[Any], Select[Any]]:
     """Rows with such an end, and the tombstones among them, which are no sessions.
 
-    The first reads an index alone, the second only tombstones; asking for both at once would read every row.
+    The first reads an index alone, the second only tombstones; one query for both would read every row.
     """
     everything = select(*columns).select_from(sessions)
     buried = sessions.c.body.is_(None), wanted(sessions.c.expires_at + 0)  # no index has this sum

@@ -1,8 +1,8 @@
-"""What the database knows of the last minutes, for when Redis cannot tell.
+"""Counts of the last minutes from the database, for when Redis cannot tell.
 
-It has no events, only rows as they are now. So it counts sessions by the minute of their creation, and how sessions
-stand by the minute of their last write. Only rows that expire after the beginning of the window are looked at, by the
-index on the expiry: no session can expire before it was created or written.
+There are no events, only rows as they are now: sessions are counted by the minute of their creation, and their states
+by the minute of their last write. No session can expire before it was created or written, so the index on the expiry
+finds all rows of a window.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DELETED = "deleted"
 class MinuteCounts(msgspec.Struct, frozen=True):
     """``created``: sessions created in this minute, also deleted ones that have no other trace.
 
-    The others: sessions whose last write was in this minute and that are completed, failed or cancelled now. Deleted
-    ones are not among them, for their last write is the deletion.
+    The others: sessions last written in this minute that are completed, failed or cancelled now, without deleted ones,
+    whose last write is the deletion.
     """
 
     created: int = 0
@@ -39,11 +39,10 @@ class DatabaseCounts:
     """Counts over the rows of a window. Every method may raise ``DatabaseUnavailable``."""
 
     def __init__(self, database: DatabaseAdmin) -> None:
-        """``database`` gives the transactions."""
         self._database = database
 
     def by_minute(self, since: int, until: int) -> dict[int, MinuteCounts]:
-        """The minutes (since the epoch) in which anything happened, from ``since`` (ms) to before ``until`` (ms)."""
+        """The counts of each minute (since the epoch) from ``since`` (ms) to before ``until`` (ms)."""
         with self._database.transaction() as connection:
             created = {row.minute: row.number for row in connection.execute(_created(since, until))}
             ended = {row.minute: row for row in connection.execute(_ended(since, until))}
@@ -53,13 +52,13 @@ class DatabaseCounts:
         }
 
     def by_status(self, since: int, until: int) -> dict[str, int]:
-        """Sessions created in a window by their payment status now; ``deleted`` and ``other`` stand for themselves."""
+        """Sessions created in a window by their payment status now, also ``deleted`` and ``other``."""
         status = case((sessions.c.body.is_(None), DELETED), else_=sessions.c.status).label("state")
         statement = select(status, func.count().label("number")).where(*_created_within(since, until)).group_by("state")
         return {row.state: row.number for row in self._database.rows(statement)}
 
     def created_ids(self, since: int, until: int, limit: int) -> list[tuple[str, str]]:
-        """Living sessions created in a window, the newest first: their ids and their payment statuses."""
+        """Ids and payment statuses of living sessions created in a window, newest first."""
         newest = select(sessions.c.checkout_id, sessions.c.status).where(
             *_created_within(since, until), sessions.c.body.is_not(None)
         )
@@ -67,7 +66,7 @@ class DatabaseCounts:
         return [(row.checkout_id, row.status) for row in rows]
 
     def living_by_status(self, now: int) -> dict[str, int]:
-        """Sessions that live at ``now`` (ms) by their payment status; ``other`` stands for what is none of ours."""
+        """Sessions alive at ``now`` (ms) by their payment status; ``other`` for unknown ones."""
         unended, buried = by_end(lambda end: end > now, sessions.c.status, func.count().label("number"))
         found: Counter[str] = Counter()
         with self._database.transaction() as connection:

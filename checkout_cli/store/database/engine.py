@@ -1,8 +1,8 @@
-"""The SQLAlchemy engine: bounded waits, durable commits, and drivers' errors translated.
+"""The SQLAlchemy engine: bounded waits, durable commits, drivers' errors translated.
 
-SQLite files that we create are in WAL mode. Every commit is on disk before it is acknowledged, and waits for another
-process's lock only as long as the setting says. PostgreSQL gets a connect, a lock and a statement time-out; and since a
-server that hangs keeps none of them, every wait for it ends on our side too.
+SQLite files that we create are in WAL mode; every commit is on disk before it is acknowledged, and waits for a lock
+only as long as the setting says. PostgreSQL gets connect, lock and statement time-outs; since a server that hangs keeps
+none of them, every wait for it ends on our side too.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ _NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcol
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine for ``DATABASE_URL``; connects to nothing yet.
+    """An engine for ``DATABASE_URL``, not connected yet.
 
-    Raises:
-        ConfigurationError: the URL is wrong, a schema is set beside SQLite, or the driver is not installed.
+    Raises ``ConfigurationError``: the URL is wrong, a schema is set beside SQLite, or the driver is not installed.
     """
     url = _parsed(settings.database_url)
     timeout = settings.database_timeout
@@ -97,7 +96,6 @@ def _in_schema(schema: str) -> dict[str, Any]:
 
 
 def _bounded_connect(limit: float) -> Any:
-    """psycopg's ``connect``, for connections that wait ``limit`` seconds at most for any answer."""
     import psycopg
 
     class BoundedConnection(psycopg.Connection[Any]):
@@ -111,7 +109,7 @@ def _bounded_connect(limit: float) -> Any:
 def _until(
     generator: Generator[Any, Any, Any], deadline: float, late: Exception, hang_up: Callable[[], None]
 ) -> Generator[Any, Any, Any]:
-    """The same generator, ended after the deadline; its connection is of no use then, with an answer under way."""
+    """The same generator, ended after the deadline; its connection is useless then, with an answer under way."""
     try:
         wanted = next(generator)
         while True:
@@ -187,8 +185,8 @@ def _is_directory(path: Path) -> bool:
 def create_file(engine: Engine) -> None:
     """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data.
 
-    It is set to WAL mode for good, so that readers and a writer do not wait for each other. A file that is there
-    already keeps its mode: it may be somebody else's.
+    It is set to WAL mode for good, so that readers and a writer do not wait for each other. An existing file keeps its
+    mode: it may be somebody else's.
     """
     path: Path | None = getattr(engine, "sqlite_path", None)
     if path is None or not _missing(path):
@@ -208,7 +206,7 @@ def create_file(engine: Engine) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction: committed at the end of the block, rolled back on any error, drivers' errors translated."""
+    """One transaction, rolled back on any error; drivers' errors are translated."""
     try:
         with engine.begin() as connection:
             yield connection
@@ -217,7 +215,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def translated(error: Exception, engine: Engine) -> CheckoutError:
-    """What a driver's error means for us; raise it ``from`` the original."""
+    """The meaning of a driver's error; raise it ``from`` the original."""
     place = place_of(engine)
     cause: Any = getattr(error, "orig", None) or error
     text = str(cause).strip().split("\n", 1)[0]
@@ -235,14 +233,13 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
 
 
 def no_tables(engine: Engine) -> DatabaseNotReady:
-    """What to say where none of our tables is."""
+    """The error where none of our tables is there."""
     schema = schema_of(engine)
     where = f" in the schema {schema}" if schema else ""
     return DatabaseNotReady(f"the database {place_of(engine)} has no checkout tables yet{where}")
 
 
 def _refused(text: str, engine: Engine) -> CheckoutError | None:
-    """What PostgreSQL's or its driver's words mean, where waiting does not help."""
     place, low = place_of(engine), text.lower()
     if "password authentication failed" in low or "no password supplied" in low:
         return DatabaseDenied(f"the database {place} refuses the user or password")
@@ -266,12 +263,11 @@ def _refused(text: str, engine: Engine) -> CheckoutError | None:
 
 
 def _reason(text: str) -> str:
-    """What went wrong, without the addresses that libpq puts before it."""
+    """The text without the addresses that libpq puts before it."""
     return text.rpartition("FATAL:")[2].strip() or text
 
 
 def _grant(text: str, engine: Engine) -> str:
-    """The statement by which the owner lets our role do what it was just refused."""
     role, quote = _role(engine), engine.dialect.identifier_preparer.quote
     schema = quote(_named_schema(engine))
     if " for schema " in text:
@@ -286,7 +282,7 @@ def _grant(text: str, engine: Engine) -> str:
 
 
 def schema_statements(engine: Engine) -> str:
-    """The statements by which somebody who may makes the schema of our tables, for our role."""
+    """The statements by which an administrator makes the schema of our tables for our role."""
     schema = engine.dialect.identifier_preparer.quote(schema_of(engine))
     return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {_role(engine)}"
 
@@ -307,13 +303,12 @@ def _compiled(engine: Engine, statement: sqlalchemy.Executable, schema: str) -> 
 
 
 class Prepared:
-    """A statement that is compiled once: what SQLAlchemy does for each execution is a good part of a short one's time.
+    """A statement compiled once: SQLAlchemy's compilation takes a good part of a short execution's time.
 
-    It has a placeholder for every value, and none of a type that needs converting on its way to the driver.
+    It has a placeholder for every value, none of a type that needs conversion for the driver.
     """
 
     def __init__(self, statement: sqlalchemy.Update, engine: Engine) -> None:
-        """Compiled for ``engine``."""
         compiled = _compiled(engine, statement, schema_of(engine))
         self._text = str(compiled)
         self._order: list[str] | None = compiled.positiontup
@@ -325,19 +320,19 @@ class Prepared:
 
 
 def schema_of(engine: Engine) -> str:
-    """The schema that our tables are kept in; empty where the database chooses it, by its search path."""
+    """The schema of our tables; empty where the search path chooses it."""
     names: Mapping[str | None, str] = engine.get_execution_options().get("schema_translate_map", {})
     return names.get(None, "")
 
 
 def _named_schema(engine: Engine) -> str:
-    """The same, named also where the search path chooses it; empty only for SQLite, which has none."""
+    """The schema, also where the search path chooses it; empty only for SQLite, which has none."""
     if engine.dialect.name == "sqlite":
         return ""
     return schema_of(engine) or engine.dialect.default_schema_name or "public"
 
 
 def place_of(engine: Engine) -> str:
-    """What to call a database, without a password."""
+    """The name of a database, without a password."""
     path: Path | None = getattr(engine, "sqlite_path", None)
     return str(path) if path is not None else f"{engine.url.host or 'localhost'}/{engine.url.database}"

@@ -1,4 +1,4 @@
-"""External writers: other programs that write sessions on the same Redis. What the database remembers of them."""
+"""External writers: other programs that write sessions on the same Redis. What the database knows of them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ class Database(Protocol):
 
 
 class ExternalWrites(msgspec.Struct, frozen=True):
-    """How many of their writes were taken in, and how many of these were conflicts; how many sessions whose keys were
-    missing came back from the database, and how many such keys were proven to be deleted; and when the last write was
-    seen (ms; 0: never)."""
+    """Their writes that were taken in, the conflicts among these, missing keys that were refilled from the database or
+    proven to be deleted, and when the last write was seen (ms; 0: never)."""
 
     SHOWN = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
 
@@ -47,34 +46,33 @@ class ExternalWrites(msgspec.Struct, frozen=True):
 
 
 class ExternalWriters:
-    """What one database remembers. Every method may raise ``DatabaseUnavailable``."""
+    """External writers as one database knows them. Every method may raise ``DatabaseUnavailable``."""
 
     def __init__(self, database: Database) -> None:
-        """``database`` gives the transactions."""
         self._database = database
 
     def writes(self) -> ExternalWrites:
-        """What was counted so far."""
+        """The counts so far."""
         with self._database.transaction() as connection:
             return read_writes(connection)
 
     def seen_lately(self, now: int) -> int | None:
-        """When their last write was seen (ms), if that was within a day before ``now``; ``None``: none is known of."""
+        """When their last write was seen (ms), if within a day before ``now``; else ``None``."""
         writes = self.writes()
         return writes.seen_at if writes.are_recent(now) else None
 
     def forget_seen(self) -> None:
-        """Act as if none had been seen yet, until one is seen again."""
+        """Act as if none had been seen, until one is seen again."""
         with self._database.transaction() as connection:
             connection.execute(delete(external).where(external.c.name == _SEEN_AT))
 
     def note(self, connection: Connection, now: int, **counted: int) -> None:
-        """Count writes that were seen ``now`` (ms), in the transaction that takes them in."""
+        """Count writes seen ``now`` (ms), in the transaction that takes them in."""
         add_writes(self._database, connection, counted | {_SEEN_AT: now})
 
 
 def add_writes(database: Database, connection: Connection, numbers: Mapping[str, int]) -> None:
-    """Count more, within another transaction; of ``seen_at``, the latest stays."""
+    """Add to the counts, within another transaction; of ``seen_at``, the latest stays."""
     statement = database.insert_of(external)
     larger = case((external.c.number > statement.excluded.number, external.c.number), else_=statement.excluded.number)
     added = external.c.number + statement.excluded.number
@@ -86,6 +84,6 @@ def add_writes(database: Database, connection: Connection, numbers: Mapping[str,
 
 
 def read_writes(connection: Connection) -> ExternalWrites:
-    """What was counted so far, within another transaction."""
+    """The counts so far, within another transaction."""
     rows = {row.name: row.number for row in connection.execute(select(external))}
     return ExternalWrites(*(int(rows.get(name, 0)) for name in ExternalWrites.__struct_fields__))

@@ -1,7 +1,7 @@
-"""Bringing dirty values to the database, each exactly once: one transaction that carries out what was decided.
+"""Bringing dirty values to the database, each exactly once, in one transaction.
 
-What is decided, and why, is in ``protocol/flushing.py``. Here are the row's lock, the flush log, and the conflict log,
-which keeps both contents of whatever could not stand as it was.
+``protocol/flushing.py`` decides what is done, and why. Here are the row's lock, the flush log, and the conflict log,
+which keeps both contents of writes that could not stand as they were.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Source(StrEnum):
 
 
 class Dirty(msgspec.Struct, frozen=True):
-    """A dirty value that is to be flushed; moments are in milliseconds."""
+    """A dirty value to be flushed; moments are in milliseconds."""
 
     checkout_id: str
     value: Value
@@ -51,7 +51,7 @@ class Dirty(msgspec.Struct, frozen=True):
 
 
 class Flushed(msgspec.Struct, frozen=True):
-    """What became of a dirty value: the row as it is now, if there is one, and its body before (``None``: no row).
+    """The result of a flush: the row now, if there is one, and its body before (``None``: no row).
 
     ``wrote``: this very flush made that version, and not one before it.
     """
@@ -65,7 +65,7 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A write that could not stand as it was: its bytes, and what the database had by then (``None``: nothing alive).
+    """A write that could not stand as it was: its bytes, and the database's then (``None``: nothing alive).
 
     ``result`` says what of it was applied nevertheless.
     """
@@ -82,7 +82,7 @@ class Conflict(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """What was written, where it is a session."""
+        """The fields that were written, if they are a session."""
         try:
             return decode(self.written)
         except SessionCorrupt:
@@ -97,13 +97,12 @@ class FlushLog:
     """The logs of one database. Every method may raise ``DatabaseUnavailable``."""
 
     def __init__(self, database: DatabaseTier, external_writers: ExternalWriters, new_token: Callable[[], str]) -> None:
-        """``database`` gives the transactions, and ``new_token`` names that nobody has used."""
         self._database = database
         self._external_writers = external_writers
         self._new_token = new_token
 
     def apply(self, dirty: Dirty, now: int, *, committing: Callable[[Record], None] = _no_note) -> Flushed:
-        """Flush one value; ``committing`` is told the version that is about to be committed, if one is."""
+        """Flush one value; ``committing`` is called with the version that is about to be committed, if one is."""
         bodies, fresh_id = SessionBodies(dirty.checkout_id), f"{self._new_token()}-1"
         with self._database.transaction() as connection:
             self._database.lock_for_writing(connection)
@@ -129,7 +128,7 @@ class FlushLog:
         return {row.token: Logged(row.number, Result(row.result)) for row in rows}
 
     def _write(self, connection: Connection, dirty: Dirty, row: Row | None, new: Row, now: int) -> bool:
-        """Write the row that was decided; false where another process has inserted one since it was looked for."""
+        """Write the row; false where another process has inserted one since."""
         record = Record(dirty.checkout_id, new.version, new.body, dirty.created_at, dirty.expires_at)
         values = self._database.columns_of(record) | {"write_id": new.write_id, "updated_at": now}
         if row is None:
@@ -169,7 +168,7 @@ class FlushLog:
         self._database.insert_once(connection, conflicts, values)
 
     def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record, now: int) -> Flushed:
-        """Keep an external writer's bytes that are no session, so that the row may replace them."""
+        """Keep an external writer's unreadable bytes, so that the row may replace them."""
         values = {
             "write_id": EXTERNAL + digest_of(raw),
             "checkout_id": checkout_id,
@@ -189,7 +188,7 @@ class FlushLog:
         return Flushed(Result.CONFLICT, row, row.body, is_new, external=True)
 
     def expected(self, checkout_id: str, value: Value, row: Record | None) -> Flush:
-        """What flushing a value would do, for who only looks: nothing is written."""
+        """What flushing a value would do; nothing is written."""
         found = self.expected_all({checkout_id: value}, {} if row is None else {checkout_id: row})
         return found[checkout_id]
 
@@ -219,31 +218,28 @@ class FlushLog:
         return list(map(_conflict, self._database.rows(newest.limit(limit))))
 
     def conflicts_named(self, beginning: str) -> list[Conflict]:
-        """The conflicts whose write id is, or begins with, ``beginning``; a few at most."""
+        """At most three conflicts whose write id begins with ``beginning``."""
         named = select(conflicts).where(conflicts.c.write_id.startswith(beginning, autoescape=True)).limit(3)
         return list(map(_conflict, self._database.rows(named)))
 
     def settled(self, write_id: str) -> bool:
-        """Forget a conflict that a person has settled; false where it was forgotten already."""
+        """Forget a resolved conflict; false where it was forgotten already."""
         with self._database.transaction() as connection:
             return connection.execute(delete(conflicts).where(conflicts.c.write_id == write_id)).rowcount == 1
 
     def conflict_count(self) -> int:
-        """How many conflicts wait for a person."""
+        """The number of unresolved conflicts."""
         ((number,),) = self._database.rows(select(func.count()).select_from(conflicts))
         return int(number)
 
     def count(self, cutoff: int) -> int:
-        """How many entries of the flush log are from ``cutoff`` (ms) or before."""
+        """The number of entries of the flush log from ``cutoff`` (ms) or before."""
         old = select(func.count()).select_from(flushes).where(flushes.c.flushed_at <= cutoff)
         ((number,),) = self._database.rows(old)
         return int(number)
 
     def purge(self, cutoff: int, limit: int) -> int:
-        """Forget flushes of ``cutoff`` (ms) or before, when no old copy can bring their writes back.
-
-        At most ``limit`` at once; returns how many.
-        """
+        """Forget at most ``limit`` flushes of ``cutoff`` (ms) or before, whose writes no old copy can bring back."""
         batch = select(flushes.c.token).where(flushes.c.flushed_at <= cutoff).limit(limit)
         with self._database.transaction() as connection:
             return connection.execute(delete(flushes).where(flushes.c.token.in_(batch))).rowcount
@@ -275,7 +271,6 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def _record_after(dirty: Dirty, before: Any, flush: Flush) -> Record | None:
-    """The row as it is once the flush is committed."""
     if flush.row is not None:
         created_at = dirty.created_at if before is None else before.created_at
         new = flush.row

@@ -1,4 +1,4 @@
-"""What an operator asks of the database itself: all that it has of a session, whether its parts are there, its size.
+"""Operators' queries about one session's row and conflicts, and the database's parts and size.
 
 Every function may raise ``DatabaseUnavailable``.
 """
@@ -23,7 +23,7 @@ MOST_TOLD = 10
 class RowView(msgspec.Struct, frozen=True):
     """The row of a session; moments are in milliseconds. ``body`` is ``None`` in a tombstone.
 
-    ``previous_version`` is the version that it followed; of a tombstone, only where an external writer deleted it.
+    ``previous_version`` of a tombstone is kept only where an external writer deleted it.
     """
 
     version: int
@@ -43,7 +43,7 @@ class RowView(msgspec.Struct, frozen=True):
 
 
 class Told(NamedTuple):
-    """A write of a session that went to the conflict log: when (ms), from where, and what of it was applied."""
+    """A write in the conflict log: when (ms), from where, and what of it was applied."""
 
     detected_at: int
     source: str
@@ -58,7 +58,7 @@ def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
 
 
 def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
-    """The conflicts of a session that nobody has settled, the newest first."""
+    """A session's unresolved conflicts, newest first."""
     lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
     newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
     return [Told(*row) for row in database.rows(newest.limit(MOST_TOLD))]
@@ -74,14 +74,14 @@ def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
 
 
 class Space(NamedTuple):
-    """Bytes of a SQLite file, and of those that are free inside it."""
+    """The size of a SQLite file, and its free part, in bytes."""
 
     size: int
     free: int
 
 
 def missing_expiry_index(database: DatabaseTier) -> str:
-    """The statement that makes the index by which rows are found by their expiry; empty where it is there."""
+    """The statement that makes the index on the expiry; empty where it is there."""
     with database.transaction() as connection:
         engine = connection.engine
         indexes = inspect(connection).get_indexes(sessions.name, schema_of(engine) or None)
@@ -91,7 +91,7 @@ def missing_expiry_index(database: DatabaseTier) -> str:
 
 
 def created_lately(database: DatabaseTier, since: int, among: int) -> int:
-    """How many of the ``among`` sessions that end last were created since a moment (ms): where there are any, some."""
+    """How many of the ``among`` sessions that end last were created since a moment (ms)."""
     latest = select(sessions.c.created_at).order_by(sessions.c.expires_at.desc()).limit(among)
     return sum(row.created_at >= since for row in database.rows(latest))
 
@@ -105,7 +105,7 @@ def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
 
 
 def sqlite_space(database: DatabaseTier) -> Space | None:
-    """How large the file is; ``None`` for any other database."""
+    """The size of the file; ``None`` for any other database."""
     if database.sqlite_path is None:
         return None
     with database.transaction() as connection:

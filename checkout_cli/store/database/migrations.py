@@ -31,8 +31,8 @@ _LOCK = int.from_bytes(b"checkout")
 class Step(NamedTuple):
     """One change, which brings the tables to version ``to``.
 
-    It meets databases that have part of it already, such as a table that was made from today's ``schema`` because it
-    was missing: it changes only what is not yet as it should be.
+    Part of it may be done already, such as a missing table that was made from today's ``schema``: it changes only the
+    rest.
     """
 
     to: int
@@ -44,23 +44,17 @@ STEPS: tuple[Step, ...] = ()
 
 
 class Upgrade(NamedTuple):
-    """What was done: from which version to which; ``before`` is 0 where there were no tables of ours."""
+    """The version before (0: no tables of ours) and after."""
 
     before: int
     after: int
 
 
 def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
-    """Make the tables, or bring them up to this program's version; ``None`` where another process has just done so.
+    """Make or upgrade the tables; ``None`` where another process has just done so. All or nothing, one at a time.
 
-    All or nothing, and one process at a time. ``lock_timeout`` is how long it waits for a table that is in use, in
-    seconds: whoever comes after it waits as long.
-
-    Raises:
-        ForeignTable: there are tables of our names that are not ours.
-        SchemaTooNew: they are newer than this program.
-        DatabaseDenied: our role may not make tables here.
-        DatabaseUnavailable: it cannot be done now; nothing was changed.
+    ``lock_timeout`` is the wait for a table in use (s); whoever comes after waits as long. Raises ``ForeignTable``,
+    ``SchemaTooNew``, ``DatabaseDenied``, or ``DatabaseUnavailable``, where nothing was changed.
     """
     with transaction(engine) as connection:
         _wait_for_turn(connection, lock_timeout)
@@ -78,7 +72,7 @@ def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
 
 
 def _wait_for_turn(connection: Connection, lock_timeout: float) -> None:
-    """Until nobody else upgrades; then the transaction has begun, which a database does not do for DDL by itself."""
+    """Wait until nobody else upgrades, and begin the transaction, which a database does not do for DDL by itself."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return
@@ -88,11 +82,6 @@ def _wait_for_turn(connection: Connection, lock_timeout: float) -> None:
 
 
 def _make_schema(connection: Connection) -> None:
-    """Make the schema of our tables, where one is set and missing.
-
-    Raises:
-        DatabaseDenied: our role may not.
-    """
     name, engine = schema_of(connection.engine), connection.engine
     if not name or inspect(connection).has_schema(name):
         return
@@ -105,7 +94,7 @@ def _make_schema(connection: Connection) -> None:
 
 
 def _complete(connection: Connection) -> None:
-    """Make all tables and indexes that are missing, and again each index that is on other columns."""
+    """Make missing tables and indexes, and remake each index that is on other columns."""
     metadata.create_all(connection)
     seen, schema_name = inspect(connection), schema_of(connection.engine) or None
     for table in metadata.sorted_tables:

@@ -1,7 +1,7 @@
 """Which tables of a database are ours: told by our record and their columns, never by their names alone.
 
 Databases are shared with shops. So the catalogue is asked first, and no statement names a table that is not known to be
-ours: not to read it, to index it, or to change it.
+ours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SQLITE = text("""
 
 
 class OwnTables(NamedTuple):
-    """What there is of our tables: their version, 0 where there are none, and the names of those that are missing."""
+    """The version of our tables, 0 where there are none, and the names of the missing ones."""
 
     version: int
     missing: frozenset[str]
@@ -53,7 +53,7 @@ class OwnTables(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What bears the name of a table of ours: its full name, and its columns with their types."""
+    """The full name of a table, view or index with a name of ours, and its columns with their types."""
 
     full_name: str
     columns: dict[str, str]
@@ -62,10 +62,8 @@ class Found(NamedTuple):
 def own_tables(connection: Connection) -> OwnTables:
     """Which of our tables there are; asks nothing of a table that is not ours.
 
-    Raises:
-        ForeignTable: something of one of our names is not ours.
-        SchemaTooNew: the tables are those of a newer program.
-        SQLAlchemyError: the database cannot be asked, or our role may not read the record.
+    Raises ``ForeignTable``, ``SchemaTooNew``, or ``SQLAlchemyError`` where our role may not read the catalogue or the
+    record.
     """
     found = _catalogue(connection)
     missing = frozenset(metadata.tables) - found.keys()
@@ -84,7 +82,6 @@ def own_tables(connection: Connection) -> OwnTables:
 
 
 def _catalogue(connection: Connection) -> dict[str, Found]:
-    """All that bears one of our names where our statements would meet it, by that name."""
     question = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL
     parameters = {"names": list(metadata.tables), "schema": schema_of(connection.engine)}
     found: dict[str, Found] = {}
@@ -101,10 +98,7 @@ def _kind(type_text: str) -> str:
 
 
 def lacking_columns(table: Table, found: Found, version: int, connection: Connection) -> list[str]:
-    """The columns that a table of ours has in a version, and that are missing or of another type in what was found.
-
-    Other columns may be there: what somebody has added does not make it another table.
-    """
+    """The columns of a version of our table that are missing or of another type; further columns are no obstacle."""
     return [
         column.name
         for column in table.columns
@@ -129,7 +123,6 @@ def _recorded_version(connection: Connection, found: dict[str, Found]) -> int:
 
 
 def _foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
-    """The refusal to touch a table of somebody else, with the way to tables of our own beside it."""
     return ForeignTable(
         f"the database {place_of(engine)} has a table {table.full_name} that checkoutctl did not make ({reason}): "
         "it was left alone",
@@ -138,7 +131,6 @@ def _foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
 
 
 def _elsewhere(engine: Engine) -> str:
-    """The setting that keeps our tables apart from those that are there."""
     path: Path | None = getattr(engine, "sqlite_path", None)
     if path is None:
         name = next(name for name in SCHEMAS if name != schema_of(engine))

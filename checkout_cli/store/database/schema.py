@@ -1,11 +1,9 @@
 """The database's tables, as this program makes them.
 
-Their names are like nobody else's; what makes them ours is the record of ``own_tables``. The tables of an older program
-are brought up to these by ``schema_version``.
-
-A session is one row: its body, its version, and the version that Redis is known to have. The row of a deleted session
-stays as a tombstone (``body`` is NULL) until a clean-up finds it old enough, so that no late copy brings it back.
-Times are milliseconds since the epoch.
+Their names are like nobody else's; the record (``own_tables``) makes them ours, and ``migrations`` upgrades older ones.
+A session is one row: its body, its version, and the version that Redis is known to have. A deleted session's row stays
+as a tombstone (``body`` is NULL) until a clean-up finds it old enough, so that no late copy brings it back. Times are
+milliseconds since the epoch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The database tier: it issues the versions, and what it has committed is what is true (ARCHITECTURE.md).
+"""The database tier: it issues the versions, and its commits are the truth (ARCHITECTURE.md).
 
-Every change of a session is one conditional UPDATE of one row. Nothing here knows of Redis; *pending* only means that
-``published_version`` has not caught up with ``version``.
+Every change of a session is one conditional UPDATE of one row. *Pending* means that ``published_version`` has not
+caught up with ``version``; nothing here knows of Redis.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class DatabaseTier:
     name = TierName.DATABASE
 
     def __init__(self, settings: Settings, *, engine: Engine | None = None, breaker: Breaker | None = None) -> None:
-        """Connects to nothing yet."""
         self._settings = settings
         self._engine = engine or make_engine(settings)
         self._tables_are_ours = False
@@ -95,18 +94,13 @@ class DatabaseTier:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction on our tables, unless the database was away a moment ago; for this tier and the flush log."""
+        """One transaction on our tables, unless the breaker is open."""
         with self._connected() as connection:
             self._insist_on_our_tables(connection)
             yield connection
 
     def _insist_on_our_tables(self, connection: Connection) -> None:
-        """Look once in the life of this tier, before its first statement on a table: it costs two questions.
-
-        Raises:
-            DatabaseNotReady: there are no tables of ours.
-            TablesRefused: those that are there are somebody else's, or a newer program's.
-        """
+        """Raise ``DatabaseNotReady`` or ``TablesRefused``; asked once in a tier's life, since it costs two queries."""
         if not self._tables_are_ours:
             if not own_tables(connection).version:
                 raise no_tables(self._engine)
@@ -114,7 +108,6 @@ class DatabaseTier:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """One transaction on whatever is there."""
         self.breaker.check()
         try:
             with transaction(self._engine) as connection:
@@ -130,18 +123,14 @@ class DatabaseTier:
         self.breaker.succeeded()
 
     def ping(self) -> float:
-        """One round trip to our table, in seconds.
-
-        Raises:
-            DatabaseNotReady: the tables are not there.
-        """
+        """One round trip to our table, in seconds; raises ``DatabaseNotReady``."""
         started = time.perf_counter()
         with self.transaction() as connection:
             connection.execute(select(sessions.c.version).limit(1)).first()
         return time.perf_counter() - started
 
     def rows(self, statement: Executable, **parameters: Any) -> Sequence[Any]:
-        """What a statement returns, in a transaction of its own."""
+        """The result of a statement, in a transaction of its own."""
         with self.transaction() as connection:
             return connection.execute(statement, parameters).all()
 
@@ -171,7 +160,7 @@ class DatabaseTier:
         )
 
     def update(self, record: Record, *, seen: int, now: int, write_id: str) -> bool:
-        """Replace version ``seen`` of a live session; false where the row has another version by now, or is dead."""
+        """Replace version ``seen`` of a live session; false where it has another version, or is dead."""
         parameters = _values(record) | {
             "id": record.checkout_id,
             "seen": seen,
@@ -183,7 +172,7 @@ class DatabaseTier:
         )
 
     def delete(self, checkout_id: str, *, seen: int, now: int, write_id: str, by_external_writer: bool = False) -> bool:
-        """Turn version ``seen`` into a tombstone, one version further; false where it is not the version any more.
+        """Turn version ``seen`` into a tombstone of the next version; false where it has another version.
 
         Where an external writer deleted it, the tombstone keeps the body, so that it can be restored.
         """
@@ -199,7 +188,7 @@ class DatabaseTier:
         return self._settled(checkout_id, write_id, write)
 
     def insert_tombstone(self, checkout_id: str, *, now: int, write_id: str) -> bool:
-        """A tombstone for a session that never had a row; false where it has one. The totals do not count it."""
+        """A tombstone for a session without a row; false where it has one. The totals do not count it."""
         values = {
             "checkout_id": checkout_id,
             "version": 1,
@@ -215,10 +204,7 @@ class DatabaseTier:
         return self._settled(checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values))
 
     def restore(self, record: Record, *, deletion: str, now: int, write_id: str) -> bool:
-        """Put a session in place of its tombstone, which is of the version before and was written as ``deletion``.
-
-        False where there is no such tombstone.
-        """
+        """Put a session in place of the tombstone before it that ``deletion`` wrote; false where there is none."""
         parameters = _values(record) | {
             "id": record.checkout_id,
             "deleted": record.version - 1,
@@ -232,11 +218,7 @@ class DatabaseTier:
         )
 
     def _settled(self, checkout_id: str, write_id: str, write: Callable[[Connection], bool]) -> bool:
-        """Run a write; where its COMMIT's answer was lost, the write id in the row says whether it happened.
-
-        Raises:
-            DatabaseUnavailable: it did not happen, or nobody can tell.
-        """
+        """Run a write; where the answer to COMMIT was lost, the write id in the row says whether it happened."""
         sent = False
         try:
             with self.transaction() as connection:
@@ -262,11 +244,11 @@ class DatabaseTier:
         return bool(connection.execute(statement).rowcount == 1)
 
     def insert_of(self, table: Table) -> Any:
-        """An INSERT of this database's dialect, which can be told what to do where the key is there already."""
+        """An INSERT of this database's dialect, which knows ``ON CONFLICT``."""
         return self._insert(table)
 
     def lock_for_writing(self, connection: Connection) -> None:
-        """Begin to write at once where a reader cannot become a writer: SQLite refuses it to who has read before."""
+        """Begin to write at once: SQLite refuses a reader that becomes a writer."""
         if self._engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -275,11 +257,11 @@ class DatabaseTier:
         return _values(record)
 
     def pending(self, limit: int) -> list[Pending]:
-        """Versions that Redis may still lack, tombstones among them, at most ``limit``."""
+        """At most ``limit`` versions that Redis may still lack, tombstones among them."""
         return [Pending(*row) for row in self.rows(_PENDING, limit=limit)]
 
     def look(self, limit: int) -> tuple[list[Pending], ExternalWrites]:
-        """:meth:`pending`, and what external writers have done so far: what each process asks once in a while."""
+        """:meth:`pending`, and the counts of external writers: what each process asks once per lease."""
         with self.transaction() as connection:
             rows = connection.execute(_PENDING, {"limit": limit}).all()
             return [Pending(*row) for row in rows], read_writes(connection)
@@ -287,7 +269,7 @@ class DatabaseTier:
     def note_published(self, versions: Mapping[str, int], epoch: Epoch | None = None) -> None:
         """Note which versions Redis has; never backwards, and losing this note is harmless.
 
-        With ``epoch``, only while that is the latest primary of its shard: what an old one has, the new one may lack.
+        With ``epoch``, only while that is the latest primary of its shard: its successor may lack what it has.
         """
         if not versions:
             return
@@ -297,14 +279,14 @@ class DatabaseTier:
             connection.execute(statement, parameters)
 
     def note_proofs(self, notes: Mapping[str, str]) -> None:
-        """Keep with versions what was noted as they were published; each begins with its version."""
+        """Keep the notes made at publications; each begins with its version."""
         if notes:
             parameters = [{"id": name, "proof": note} for name, note in sorted(notes.items())]
             with self.transaction() as connection:
                 connection.execute(_PROVE, parameters)
 
     def proof(self, checkout_id: str) -> str:
-        """What was noted as the row's version was published; empty where nothing was, or where it is pending again."""
+        """The note of the row's version; empty where there is none, or where the row is pending again."""
         statement = select(sessions.c.proof).where(
             sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
         )
@@ -312,12 +294,12 @@ class DatabaseTier:
         return (rows[0].proof or "") if rows else ""
 
     def note_refilled(self, number: int) -> None:
-        """Count sessions that came back from the database while external writers are there."""
+        """Count sessions refilled from the database while external writers are there."""
         with self.transaction() as connection:
             add_writes(self, connection, {"refilled": number})
 
     def touch(self, expiries: Mapping[str, int]) -> None:
-        """Move expiries (ms) forward after reads; never backwards, never past the maximum age, never a dead row's."""
+        """Move expiries (ms) forward after reads; never backwards, past the maximum age, or of a dead row."""
         if expiries:
             parameters = [
                 {"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in sorted(expiries.items())
@@ -392,7 +374,7 @@ _TOUCH = (
 
 
 def latest_stamp(shard: str) -> Select[Any]:
-    """The stamp of the latest primary of a shard; without a shard, of the latest primary that there was."""
+    """The stamp of the latest primary of a shard, or without a shard of all."""
     latest = select(epochs.c.stamp).order_by(epochs.c.number.desc()).limit(1)
     return latest.where(epochs.c.stamp.startswith(f"{shard} ", autoescape=True)) if shard else latest
 
@@ -403,7 +385,6 @@ def record_of(row: Any) -> Record:
 
 
 def _values(record: Record) -> dict[str, Any]:
-    """The columns that a new version sets; status and completion are copied out of the body, to be counted."""
     assert record.body is not None  # noqa: S101  (tombstones are made by delete)
     fields = decode(record.body)
     status = fields.get("paymentStatus") or PaymentStatus.PENDING

@@ -1,6 +1,6 @@
-"""How the bodies of two writers are compared and combined: by groups of fields that belong together (rule 8).
+"""How two bodies are compared and combined: by groups of fields that belong together (rule 8).
 
-Nothing here is written as somebody else would have written it: what is taken from a body are its very bytes.
+What is taken from a body are its very bytes; nothing is serialised anew.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ADDRESS = frozenset(["addressText", "selectedAddressId", "contactInfo", "distan
 
 
 def group_of(name: str) -> str:
-    """The fields that only make sense together with this one have the same group."""
+    """The name of the group of fields that only make sense together with this one."""
     if name == ORDER or name.startswith("payment"):
         return STATUS
     if name in _CART:
@@ -51,18 +51,17 @@ def group_of(name: str) -> str:
 
 
 class SessionBodies:
-    """The bodies of one session."""
+    """The bodies of the session with this ``checkout_id``, whatever a body says."""
 
     def __init__(self, checkout_id: str) -> None:
-        """``checkout_id`` is the one of its key, whatever a body says."""
         self._checkout_id = checkout_id
 
     def same(self, one: bytes, other: bytes) -> bool:
-        """Whether two bodies say the same, but for ``expiresAt``."""
+        """Whether two bodies are equal but for ``expiresAt``."""
         return one == other or _equal(_state(one), _state(other))
 
     def first(self, incoming: bytes) -> Joined:
-        """A first version; a ``checkoutId`` that is not the key's is not taken over."""
+        """A first version; a ``checkoutId`` other than the key's is not taken over."""
         if decode(incoming).get("checkoutId", self._checkout_id) == self._checkout_id:
             return Joined(incoming, complete=True)
         own = msgspec.Raw(msgspec.json.encode(self._checkout_id))
@@ -77,9 +76,9 @@ class SessionBodies:
         return Joined(_with_members_of(row, incoming, kept), complete=not kept)
 
     def merge(self, base: bytes | None, row: bytes, incoming: bytes) -> Joined:
-        """The row, with the groups that the incoming body changed and the row did not; the row wins where both did.
+        """The row, with the groups that only the incoming body changed; the row wins where both did.
 
-        Without a base nobody knows what changed: a final payment moves forward, and the rest is left out.
+        Without a base, nobody knows what changed: only a final payment moves forward.
         """
         if base is None:
             return self._payment_forward(row, incoming)
@@ -111,12 +110,12 @@ class SessionBodies:
 
 
 def _state(body: bytes) -> dict[str, Any]:
-    """What a version consists of, each value by the very name of its member: :func:`decode` may replace characters."""
+    """The fields but ``expiresAt``, each name as its exact bytes: :func:`decode` may replace characters."""
     return {name: decode(b'{"":%b}' % bytes(raw))[""] for name, raw in members_of(body).items() if name != EXPIRY}
 
 
 def _with_members_of(source: bytes, target: bytes, names: list[str]) -> bytes:
-    """The target with these members as the source has them; without those that it lacks."""
+    """The target with these members as the source has them, without those that it lacks."""
     if not names:
         return target
     members = members_of(source)
@@ -135,7 +134,7 @@ def _same_member(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same to a program that has one kind of number; ``1`` is not true."""
+    """Whether two JSON values are equal to a program with one kind of number; ``1`` is not true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

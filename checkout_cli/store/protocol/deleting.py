@@ -1,8 +1,8 @@
-"""When a missing key is the deletion of an external writer (refinement 10'): only where nothing else can have done it.
+"""When a missing key proves a deletion by an external writer (refinement 10').
 
-A proof is taken before a version is put into Redis, and again after its key was found missing. If both are the same,
-nothing was evicted or flushed on that very server in between, and the key has not reached its end; so somebody deleted
-it, and no script of ours deletes the key of a living row. After CONFIG RESETSTAT the counters prove nothing.
+A proof is taken before a version is put into Redis, and again after its key was found missing. If both are equal,
+nothing was evicted or flushed on that very server, and the key has not expired; no script of ours deletes the key of a
+living row, so somebody else did. After CONFIG RESETSTAT the counters prove nothing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def proof_of(identity: bytes, stats: bytes, commands: bytes) -> str:
 
 
 def is_proven(version: int, ends_at: int, noted: str, present: str, now: int) -> bool:
-    """Whether a version whose key is missing was deleted: ``noted`` when it was published, ``present`` now.
+    """Whether the missing key of a version was deleted; ``noted`` at its publication, ``present`` is the proof now.
 
-    ``ends_at`` is the earliest moment (ms) at which its key can have ended.
+    ``ends_at`` is the earliest moment (ms) at which its key can have expired.
     """
     return bool(present) and noted == note_of(version, present) and now < ends_at
 
 
 def note_of(version: int, proof: str) -> str:
-    """What is kept with a version that was published under a proof."""
+    """The note that is kept with a version published under a proof."""
     return f"{version} {proof}"

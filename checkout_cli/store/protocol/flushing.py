@@ -1,7 +1,7 @@
-"""What bringing a dirty value to the database does (rule 7): it becomes the next version, is merged, or is a conflict.
+"""What flushing a dirty value does (rule 7): it becomes the next version, is merged, or is a conflict.
 
-A flush may happen twice, late, or from a value that a restart brought back, and changes nothing then. What is decided
-here is carried out in one transaction, with the row locked.
+A flush may happen twice, late, or from a value that a restart brought back, and changes nothing then. The decision is
+carried out in one transaction, with the row locked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from checkout_cli.store.protocol.value import Value
 
 
 class Result(StrEnum):
-    """What became of a dirty value."""
+    """The outcome for a dirty value."""
 
     APPLIED = "applied"
     """It is the row's next version, or the first."""
@@ -32,17 +32,14 @@ class Result(StrEnum):
 
 
 class Logged(NamedTuple):
-    """What the flush log knows of a token: up to which write it was flushed, and what became of that."""
+    """The flush log's entry for a token: the last write flushed, and its result."""
 
     number: int
     result: Result
 
 
 class Joined(NamedTuple):
-    """A body that was made of two.
-
-    It is complete if all of the incoming one is in it, and nothing of the row's had to give way to it.
-    """
+    """A body made of two; complete if all of the incoming one is in it, and nothing of the row's was replaced."""
 
     body: bytes
     complete: bool
@@ -55,17 +52,17 @@ class Bodies(Protocol):
         """Whether two bodies are one state."""
 
     def first(self, incoming: bytes) -> Joined:
-        """What may become a session's first version."""
+        """A session's first version."""
 
     def follow(self, row: bytes, incoming: bytes) -> Joined:
-        """What may follow the row's body of one that grew from it."""
+        """The version after the row's body, made of one that grew from it."""
 
     def merge(self, base: bytes | None, row: bytes, incoming: bytes) -> Joined:
-        """The row's body with what the incoming one changed, compared with the ``base`` of both, if it is known."""
+        """The row's body with the incoming one's changes since the ``base`` of both, if it is known."""
 
 
 class Flush(msgspec.Struct, frozen=True):
-    """What a flush does: the row that it writes, if any; whether both contents go to the conflict log; what it logs."""
+    """What a flush does: the row that it writes, whether both contents go to the conflict log, what it logs."""
 
     result: Result
     row: Row | None = None
@@ -76,8 +73,8 @@ class Flush(msgspec.Struct, frozen=True):
 def decide(value: Value, row: Row | None, logged: Mapping[str, Logged], bodies: Bodies, fresh_id: str) -> Flush:
     """What flushing a dirty value does to the row (rule 7, a to e).
 
-    ``logged`` is what the flush log knows of the value's tokens; ``fresh_id`` is an id that nobody has used, for a
-    state that is not the value's own.
+    ``logged`` is the flush log's knowledge of the value's tokens; ``fresh_id`` is an unused id, for a state that is not
+    the value's own.
     """
     known = _known(value, row, logged)
     if known is not None:
@@ -95,7 +92,7 @@ def decide(value: Value, row: Row | None, logged: Mapping[str, Logged], bodies: 
 
 
 def _known(value: Value, row: Row | None, logged: Mapping[str, Logged]) -> Result | None:
-    """What became of it before: it was logged, or the row was made by its last write, whose answer was lost."""
+    """The earlier result: it is in the log, or the row was made by its last write, whose answer was lost."""
     last = value.ids[-1]
     before = logged.get(token_of(last))
     if before is not None and before.number >= number_of(last):

@@ -1,8 +1,8 @@
 """The ids of writes (rules 1 and 2): they say which state of a session a value is.
 
-``TOKEN-N`` names the N-th of consecutive dirty writes of one process to one session, and stands for the ones before it
-too. A row carries the id of the write that made it. ``f-SHA1`` and ``r-SHA1`` name the bytes of an external writer; the
-second kind may have come back with a restart, so that the same bytes may have been taken in already.
+``TOKEN-N`` is the N-th consecutive dirty write of one process to one session, and includes the ones before it. A row
+carries the id of the write that made it. ``f-SHA1`` and ``r-SHA1`` name an external writer's bytes; ``r-`` ones may
+have come back with a restart, and may have been taken in before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def first_of(token: str) -> str:
 
 
 def token_of(write_id: str) -> str:
-    """What the flush log knows a write by: its token; of external bytes their hash, restored or not."""
+    """The flush log's key for a write: its token; for external bytes their hash, restored or not."""
     if is_external(write_id):
         return EXTERNAL + write_id[len(EXTERNAL) :]
     return write_id.rpartition("-")[0]
@@ -39,12 +39,12 @@ def number_of(write_id: str) -> int:
 
 
 def is_external(write_id: str) -> bool:
-    """Whether an id names the bytes of an external writer."""
+    """Whether an id names an external writer's bytes."""
     return write_id.startswith((EXTERNAL, RESTORED))
 
 
 def contains(ids: Sequence[str], write_id: str) -> bool:
-    """Whether a value with these ids has that write in it."""
+    """Whether a value with these ids includes that write."""
     token, number = token_of(write_id), number_of(write_id)
     return any(token_of(known) == token and number_of(known) >= number for known in ids)
 
@@ -57,8 +57,8 @@ def writes(ids: Sequence[str]) -> int:
 def extended(ids: Sequence[str], *, issued: str | None, token: str, number: int = 1) -> tuple[str, ...]:
     """The ids after one more write of this process.
 
-    ``issued`` is the last id that this process gave to this session, if no write has failed since: only if the value
-    ends with it does its token go on. Else ``token`` begins, which nobody has used.
+    Only if they end with ``issued``, the last id that this process gave to this session, does its token go on (no write
+    has failed since). Else the unused ``token`` begins.
     """
     if ids and issued is not None and ids[-1] == issued:
         return (*ids[:-1], f"{token_of(issued)}-{number_of(issued) + number}")

@@ -1,7 +1,7 @@
-"""What publishing a row does to whatever lies in Redis (rules 6 and 6'): a compare-and-set, never a blind write.
+"""Publishing a row to Redis (rules 6 and 6'): a compare-and-set on exact bytes, never a blind write.
 
-Every script compares exact bytes. A refusal returns the present bytes; they are judged here, and tried again with.
-Outcomes that write nothing count only on bytes that were returned after the row was committed.
+A refusal returns the present bytes; they are judged here, and tried again with. Outcomes that write nothing count only
+on bytes that were returned after the row was committed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_TRIES = 3
 
 
 class Outcome(StrEnum):
-    """What became of a publish."""
+    """The outcome of a publish."""
 
     SET = "set"
     MISSING = "missing"
@@ -36,14 +36,14 @@ class Outcome(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The exact bytes at a key, and what they are."""
+    """The exact bytes at a key, and the value that they are."""
 
     raw: bytes
     value: Value
 
 
 def judge(found: Found, row: Row, identity: bytes | None, accounted: bytes | None) -> Outcome:
-    """What a row may do to a value: ``SET`` in its place, or leave it, and why.
+    """Whether a row may replace a value (``SET``), or why not.
 
     ``accounted`` are bytes that the database has accounted for in this very operation.
     """
@@ -61,7 +61,7 @@ def judge(found: Found, row: Row, identity: bytes | None, accounted: bytes | Non
 
 
 class Move(StrEnum):
-    """What is to be sent next."""
+    """What to send next."""
 
     SWAP = "swap"
     """Put the row in place of exactly the bytes that were seen."""
@@ -74,7 +74,7 @@ class Move(StrEnum):
 class Publication(msgspec.Struct, frozen=True):
     """One publish under way: the row, and what was last seen at its key (``None``: nothing).
 
-    ``fresh``: that was returned after the row was committed.
+    ``fresh``: it was returned after the row was committed.
     """
 
     row: Row
@@ -85,7 +85,7 @@ class Publication(msgspec.Struct, frozen=True):
     tries: int = 0
 
     def next(self) -> Move | Outcome:
-        """What to send, or what became of it."""
+        """What to send, or the outcome."""
         if self.seen is None:
             return Move.FILL
         outcome = judge(self.seen, self.row, self.identity, self.accounted)
@@ -94,5 +94,5 @@ class Publication(msgspec.Struct, frozen=True):
         return Move.SWAP if self.tries < MOST_TRIES else Outcome.EXHAUSTED
 
     def refused(self, present: Found) -> Publication:
-        """After other bytes were returned than were expected."""
+        """The publication after other bytes were returned than expected."""
         return msgspec.structs.replace(self, seen=present, fresh=True, tries=self.tries + 1)

@@ -1,4 +1,4 @@
-"""What the protocol needs to know of a session's row in the database."""
+"""A session's row, as the protocol knows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 class Row(msgspec.Struct, frozen=True):
     """One version of a session in the database; a tombstone has no body.
 
-    ``previous_body`` is the body of ``previous_version``, the one that it followed, where it was kept.
+    ``previous_body`` is the body of ``previous_version``, the version before, where it was kept.
     """
 
     version: int

@@ -11,7 +11,7 @@ from checkout_cli.store.protocol.value import NO_IDENTITY, Kind, Value
 
 
 class Distrust(NamedTuple):
-    """A version that Redis may lack: values that neither are as new nor have that write in them are not trusted."""
+    """A version that Redis may lack: values older than it and without that write are not trusted."""
 
     version: int
     write_id: str
@@ -33,7 +33,7 @@ class Doubt(StrEnum):
 
 
 def doubt(value: Value, identity: bytes | None, distrusted: Sequence[Distrust], *, lease: bool) -> Doubt | None:
-    """Why a value that the server of ``identity`` returned is not trusted; ``None``: it is.
+    """Why a value from the server of ``identity`` is not trusted; ``None``: it is.
 
     ``lease``: this process has looked for pending rows within T, under the epoch of this very server.
     """

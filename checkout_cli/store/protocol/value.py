@@ -1,10 +1,9 @@
 """A session's value in Redis (rules 1 and 3): our header as its first member, then the shop's own fields.
 
 ``{"_store":"BASE FLAG IDENTITY CHECK IDS" ,…}``: BASE is the version of the row that the value grew from (0: none).
-FLAG is ``-``, or ``?`` for a value that nobody may trust. IDENTITY is the server that it was published to. CHECK covers
-all of these and every byte that follows the header. IDS are the writes that only Redis has; a value without any is
-clean. The blank before the comma is deliberate: no JSON serialiser writes it, so that a value that another program has
-read and written back shows, even where nothing else was changed.
+FLAG is ``-``, or ``?`` for a questionable value. IDENTITY is the server that it was published to. CHECK covers all of
+these and every byte after the header. IDS are the writes that only Redis has; a clean value has none. The blank before
+the comma is deliberate: no JSON serialiser writes it, so a value that another program has read and written back shows.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _MEMBER = re.compile(_FIELDS)
 
 
 class Kind(StrEnum):
-    """Whose a value is."""
+    """Who wrote a value last."""
 
     OURS = "ours"
     TAMPERED = "tampered"
@@ -47,9 +46,9 @@ class Kind(StrEnum):
 
 
 class Value(msgspec.Struct, frozen=True):
-    """What lies at a session's key. ``body`` is the session's JSON without our header.
+    """The value at a session's key. ``body`` is the session's JSON without our header.
 
-    ``base`` and ``ids`` of a tampered value are what its header still says; of any other external one 0 and none.
+    ``base`` and ``ids`` of a tampered value are those of its header; of any other external one 0 and none.
     """
 
     base: int
@@ -61,7 +60,7 @@ class Value(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> int:
-        """The version that callers see: the row's, and one more for each write that the database lacks."""
+        """The version that callers see: the row's, plus one for each write that the database lacks."""
         return self.base + writes(self.ids)
 
     @property
@@ -92,7 +91,7 @@ def encode_value(value: Value) -> bytes:
 
 
 def decode(raw: bytes) -> Value:
-    """What bytes in Redis are."""
+    """The value that bytes in Redis are."""
     header = _BEGINNING.match(raw)
     if header is None:
         return _external(raw)
@@ -108,12 +107,12 @@ def decode(raw: bytes) -> Value:
 
 
 def looks_like_ours(beginning: bytes) -> bool:
-    """Whether the first bytes of a value are a whole header of ours, as nobody else writes it."""
+    """Whether the first bytes of a value are a whole header of ours."""
     return _BEGINNING.match(beginning) is not None
 
 
 def _external(raw: bytes) -> Value:
-    """A value that somebody else wrote: our header may be anywhere in it, or gone."""
+    """A value of another writer: our header may be anywhere in it, or gone."""
     if not is_session(raw):
         return Value(0, NO_IDENTITY, raw, kind=Kind.UNREADABLE)
     try:
@@ -128,12 +127,11 @@ def _external(raw: bytes) -> Value:
 
 
 def digest_of(raw: bytes) -> str:
-    """What the exact bytes of an external writer are known by."""
+    """The hash by which an external writer's exact bytes are known."""
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
 def _check(before: bytes, after: bytes) -> bytes:
-    """The checksum of all bytes of a value but its own."""
     digest = hashlib.sha1(before, usedforsecurity=False)
     digest.update(after)
     return digest.hexdigest()[:16].encode()

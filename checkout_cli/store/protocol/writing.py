@@ -9,8 +9,7 @@ from checkout_cli.store.protocol.value import NO_IDENTITY, Value
 def taken_in(value: Value, digest: str, identity: bytes | None, token: str) -> Value:
     """An external value as a dirty one of ours, with the same body (rule 9): questionable until it was flushed.
 
-    ``digest`` is of its exact bytes; ``token`` is one that nobody has used. With more ids than a header may have, it is
-    as if it had no header.
+    ``digest`` is of its exact bytes; ``token`` is unused. With more ids than a header may have, its header is dropped.
     """
     ids = (_external_id(value, digest, identity), first_of(token))
     if len(value.ids) + len(ids) > MOST_IDS:
@@ -21,10 +20,10 @@ def taken_in(value: Value, digest: str, identity: bytes | None, token: str) -> V
 def written(
     value: Value, body: bytes, identity: bytes | None, *, issued: str | None, token: str, digest: str = ""
 ) -> Value:
-    """The dirty value that a write makes of what was read (rules 2, 9 and 16).
+    """The dirty value that a write makes of the value read (rules 2, 9 and 16).
 
-    On a value of another server, it begins a token of its own and is questionable. An external value is taken in by
-    the same write, which then counts as two: ``digest`` is of its exact bytes.
+    On a value of another server, a new token begins, and the result is questionable. The write takes an external value
+    in, and then counts as two: ``digest`` is of its exact bytes.
     """
     if value.is_external:
         ids = (*value.ids, _external_id(value, digest, identity), f"{token}-2")

@@ -1,4 +1,4 @@
-"""What operators ask of Redis: who answers, what keys there are, locks. The protocol needs none of it."""
+"""Operators' questions to Redis: servers, keys, locks. The protocol needs none of them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ _EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Scrip
 
 
 class RedisAdmin(RedisTier, KeyQuestions):
-    """The tier, with what operators ask of it. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+    """The tier with operators' questions. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """The same for many sessions, in one round trip to each server; without those whose server is away.
+        """:meth:`identity` of many sessions, one round trip per server, without those whose server is unavailable.
 
-        Raises:
-            RedisUnavailable: none of the servers answers.
+        Raises ``RedisUnavailable`` if none answers.
         """
         found: dict[RedisServer, bytes | None] = {}
         away: RedisUnavailable | None = None
@@ -47,21 +46,17 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return {name: found[server] for name, server in servers.items() if server in found}
 
     def place_of(self, checkout_id: str) -> str:
-        """Where that server is, in words."""
+        """The address of the server that has a session."""
         return self._servers.server_of(encoded(session_key(checkout_id))).place
 
     def missing_servers(self) -> list[str]:
-        """Where servers of a cluster are that did not answer when they were last asked, while others do."""
+        """The addresses of a cluster's servers that did not answer last time, while others do."""
         if not self.is_cluster or self.breaker.is_open:
             return []
         return [server.place for server in self._servers.members() if server.breaker.is_open]
 
     def ping(self) -> float:
-        """One round trip, in seconds; in a cluster the longest, of the servers that answer.
-
-        Raises:
-            RedisUnavailable: none answers.
-        """
+        """One round trip in seconds, in a cluster the longest; raises ``RedisUnavailable`` if no server answers."""
         took: list[float] = []
         away: RedisUnavailable | None = None
         for server in self.servers():
@@ -84,10 +79,9 @@ class RedisAdmin(RedisTier, KeyQuestions):
     # Sessions
 
     def not_ours(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those at whose keys an external writer has written, as far as the first bytes tell; one round trip.
+        """The ids whose first bytes an external writer wrote; one round trip.
 
-        A JSON serialiser leaves none of our headers as it was. Who changes bytes behind it, as a script may, is found
-        by the next read.
+        A JSON serialiser breaks our header. A change behind it, as by a script, is found by the next read.
         """
         if not checkout_ids:
             return []
@@ -100,10 +94,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
         ]
 
     def remaining(self, checkout_ids: Sequence[str]) -> list[int]:
-        """The real time to live of each key in milliseconds; -2 where there is none, -1 where it has no end.
-
-        Where a cluster's server of a key is away while others answer, ``UNKNOWN_TTL``.
-        """
+        """The TTL of each key in milliseconds; -2: no key, -1: no end, ``UNKNOWN_TTL``: its server is unavailable."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         if self.is_cluster:  # one command for many keys would be one for many servers
             return self._known_ttls(self.ask_all(*(("PTTL", key) for key in keys), lenient=True))
@@ -124,39 +115,38 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return found
 
     def _others_may_answer(self) -> bool:
-        """Whether a server of the cluster is not known to be away."""
         return not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members())
 
     def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
-        """The script that puts another server's value in the place of what was ``seen``; its reply: 1 where it did.
+        """The script that puts another server's value in the place of ``seen``; replies 1 on success.
 
-        ``ttl`` is in milliseconds; 0: it never ends.
+        ``ttl`` is in milliseconds; 0: no end.
         """
         if seen is None:
             return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
         return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
 
     def set_missing_ttl(self, checkout_id: str, milliseconds: int) -> bool:
-        """Give a session that never ends a time to live; false where it has one."""
+        """Give a session without end a TTL; false where it has one."""
         return bool(self.ask(_SET_MISSING_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     # Keys
 
     def replies(self, *commands: Command) -> list[Any]:
-        """The replies to commands, the errors among them as ``CheckoutError``s."""
+        """The replies to commands, errors among them as ``CheckoutError``."""
         return self.ask_all(*commands, lenient=True)
 
     def info(self, *sections: str, value_of: str) -> list[Any]:
-        """Sections of INFO, and at last what a string holds, in one round trip; errors stay among the replies."""
+        """Sections of INFO, and last the value of a string, in one round trip; errors stay among the replies."""
         return self.replies(*(("INFO", section) for section in sections), ("GET", value_of))
 
     def value(self, key: str) -> bytes | None:
-        """What a string holds; ``None`` for a missing key."""
+        """The value of a string; ``None`` for a missing key."""
         value: bytes | None = self.ask(("GET", key))
         return value
 
     def put(self, key: str, value: bytes, milliseconds: int) -> None:
-        """Keep a string for so long, whatever was there."""
+        """Set a string with a TTL."""
         self.ask(("SET", key, value, "PX", milliseconds))
 
     def are_all_there(self, keys: Sequence[bytes]) -> bool:
@@ -164,11 +154,11 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return not self.is_cluster and self.ask(("EXISTS", *keys)) == len(keys)
 
     def write_and_read(self, key: str, value: str, milliseconds: int) -> Any:
-        """Write a key that is nobody's, read it and delete it, as a proof; returns what was read."""
+        """Set, read and delete a key as a proof; returns what was read."""
         return self.ask_all(("SET", key, value, "PX", milliseconds), ("GET", key), ("DEL", key))[1]
 
     def sessions_values(self, checkout_ids: Sequence[str]) -> list[Any]:
-        """The values of sessions as they are; nothing, or an error, for a key that holds no string."""
+        """The values of sessions; ``None``, or an error, for a key that holds no string."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         if self.is_cluster or not keys:
             return self.values(keys)
@@ -177,8 +167,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
         """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
 
-        Raises:
-            RedisUnavailable: none answers.
+        Raises ``RedisUnavailable`` if none answers.
         """
         cursor: str | None = FIRST_CURSOR
         while cursor is not None:
@@ -186,12 +175,10 @@ class RedisAdmin(RedisTier, KeyQuestions):
             yield keys
 
     def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
-        """One page of :meth:`scan`, and the cursor of the next one, which any other process may go on with.
+        """One page of :meth:`scan`, and the cursor of the next one, for any process.
 
-        In a cluster, the cursor also has the server's place in the list of all; one that is away is left out.
-
-        Raises:
-            RedisUnavailable: none of the servers from there on answers.
+        In a cluster, the cursor has the server's place in the list of all; servers that are unavailable are left out.
+        Raises ``RedisUnavailable`` if none from there on answers.
         """
         servers = sorted(self.servers(), key=lambda server: server.place)
         at, _, position = cursor.rpartition("-")
@@ -213,7 +200,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
     # Statistics of older programs
 
     def legacy_statistics(self) -> dict[str, int] | None:
-        """The counters of the shop's older programs, or ``None`` where they keep none."""
+        """The counters of the shop's older programs; ``None`` where they keep none."""
         if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
             return None
         raw = self.ask(("HGETALL", LEGACY_STATS))
@@ -223,17 +210,13 @@ class RedisAdmin(RedisTier, KeyQuestions):
     # Locks
 
     def lock(self, job: str, owner: str, milliseconds: int) -> str | None:
-        """Take the lock of a job; ``None`` where it is ours now, else who has it."""
+        """Take the lock of a job; returns its present owner, or ``None`` where it is ours now."""
         key = lock_key(job)
         taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), ("GET", key))
         return None if taken else decoded(holder or b"somebody who has just finished")
 
     def lock_state(self, job: str) -> tuple[int, bytes | None]:
-        """The time to live (ms; -1: it never ends, -2: nobody has it) of the lock of a job, and who has it.
-
-        Raises:
-            WrongKeyType: something that is no lock lies there.
-        """
+        """The TTL (ms; -1: no end, -2: no lock) and the owner of a job's lock; ``WrongKeyType`` if it is no lock."""
         ttl, holder = self.ask_all(("PTTL", lock_key(job)), ("GET", lock_key(job)))
         return int(ttl), holder
 
@@ -242,5 +225,5 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return bool(self.ask(_EXTEND_LOCK.call(encoded(lock_key(job)), encoded(owner), milliseconds)))
 
     def unlock(self, job: str, owner: str) -> None:
-        """Give the lock back, if it is still ours."""
+        """Release the lock, if it is still ours."""
         self.ask(DISCARD.call(encoded(lock_key(job)), encoded(owner)))

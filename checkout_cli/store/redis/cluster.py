@@ -1,7 +1,7 @@
 """A Redis Cluster: each command goes to the primary that has its key's slot (Redis Cluster specification).
 
-A primary that is away is missed for its own slots only. Where slots are is learnt from any node, corrected by the
-servers' redirections, and asked again after one of them has failed: its replica may have taken over.
+An unavailable primary is missed for its own slots only. The slots are asked of any node, corrected by redirections, and
+asked again after a server has failed: its replica may have taken over.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ _log = logging.getLogger("checkout_cli.redis")
 
 
 class RedisCluster:
-    """The primaries of a cluster, as one. Thread-safe; it is asked for its slots when first used."""
+    """The primaries of a cluster, as one. Thread-safe; asked for its slots when first used."""
 
     def __init__(self, settings: Settings, *, elapsed: Callable[[], float], jitter: Callable[[], float]) -> None:
-        """Connects to nothing yet."""
         self._settings = settings
         self._elapsed = elapsed
         self._jitter = jitter
@@ -55,20 +54,12 @@ class RedisCluster:
             server.close()
 
     def members(self) -> list[RedisServer]:
-        """The primaries that have slots.
-
-        Raises:
-            RedisUnavailable: no node of the cluster answers.
-        """
+        """The primaries that have slots; raises ``RedisUnavailable`` if no node answers."""
         self._look_where_slots_are()
         return self._members
 
     def server_of(self, key: bytes) -> RedisServer:
-        """The primary that has a key.
-
-        Raises:
-            RedisUnavailable: no node of the cluster answers, or no primary has its slot.
-        """
+        """The primary that has a key; raises ``RedisUnavailable`` if no node answers, or none has its slot."""
         self._look_where_slots_are()
         server = self._slots[key_slot(key)]
         if server is None:
@@ -83,9 +74,9 @@ class RedisCluster:
     ) -> tuple[bytes | None, list[Any]]:
         """Send each command to the server that has its key, those of one server in one round trip.
 
-        Returns the identity of the server that answered the first, and all replies, the errors among them translated;
-        what a server that is away would have answered is the error that says so. ``bound`` holds for the first
-        command: it goes to the server of ``identity``, or fails.
+        Returns the identity of the server that answered the first, and all replies, errors among them translated; an
+        unavailable server's error stands for its replies. ``bound``: the first command goes to the server of
+        ``identity``, or fails.
         """
         first = None
         if bound:
@@ -105,7 +96,7 @@ class RedisCluster:
         return first, replies
 
     def _by_server(self, commands: Sequence[Command], replies: list[Any]) -> list[tuple[RedisServer, list[int]]]:
-        """Which commands, by their place, go to which server; of a slot that nobody has, the reply is the error."""
+        """The places of commands by their server; where no server has the slot, the reply is set to the error."""
         places: dict[RedisServer, list[int]] = {}
         for place, command in enumerate(commands):
             key = key_of(command)
@@ -118,11 +109,6 @@ class RedisCluster:
         return list(places.items())
 
     def _answering(self) -> RedisServer:
-        """A server for a command without a key: the first that answers.
-
-        Raises:
-            RedisUnavailable: none does.
-        """
         away: RedisUnavailable | None = None
         for server in self.members():
             try:
@@ -134,7 +120,7 @@ class RedisCluster:
         raise away or RedisUnavailable(f"no primary of the cluster at {self._settings.redis_place} has any slots")
 
     def _bound(self, command: Command, identity: bytes | None) -> tuple[bytes | None, Any]:
-        """One command's reply from the server that *open* was answered by, which may have lost the slot since."""
+        """The reply of the server that answered *open*, which may have lost the slot since."""
         key = key_of(command)
         assert key is not None  # noqa: S101  (a publish has one)
         owner = self.server_of(key)
@@ -158,8 +144,7 @@ class RedisCluster:
     def _sends_to(self, server: RedisServer, owner: RedisServer, key: bytes) -> bool:
         """Whether a key is no longer the owner's, but that server's.
 
-        Only then may that one be made to answer: it may as well have had the slot, and be getting it back without this
-        key, so that a publish would be told that there is nothing to replace.
+        Else that one may be getting the slot back without this key, and would report that there is nothing to replace.
         """
         _, (reply,) = owner.send([("EXISTS", key)])
         if not isinstance(reply, AskError) or isinstance(reply, MovedError):
@@ -173,7 +158,6 @@ class RedisCluster:
     def _followed(
         self, command: Command, server: RedisServer, who: bytes | None, reply: Any
     ) -> tuple[bytes | None, Any]:
-        """A command's reply, after all redirections."""
         for _ in range(MOST_REDIRECTIONS):
             if not isinstance(reply, AskError):
                 return who, self._judged(server, reply)
@@ -224,7 +208,6 @@ class RedisCluster:
             self._learning.release()
 
     def _learn(self) -> None:
-        """Ask one node after the other, those that answered last before the others."""
         seeds = [self._at(address) for address in self._settings.cluster_nodes()]
         known = sorted(dict.fromkeys([*seeds, *self._members]), key=lambda server: server.breaker.is_open)
         away: RedisUnavailable | None = None
@@ -254,7 +237,6 @@ class RedisCluster:
 
     @staticmethod
     def _host_of(host: str, asked: RedisServer) -> str:
-        """A node that does not know its own address leaves it out: it is the one that was asked."""
         return host or asked.host
 
     def _at(self, address: Address) -> RedisServer:
@@ -266,7 +248,7 @@ class RedisCluster:
 
 
 def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
-    """Why a node cannot tell now; raises whatever the other nodes would tell as well."""
+    """Why a node cannot tell now; raises the errors that all nodes would return."""
     if "cluster support disabled" in str(reply):
         raise ConfigurationError(f"Redis at {server.place} is no node of a cluster", hint="set REDIS_MODE=standalone")
     judged = server.judged(reply)
@@ -279,7 +261,7 @@ def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
 def cursor_in_slot_of(key: bytes, place: int) -> int:
     """A cursor for SCAN among the keys of a key's slot; ``place`` is any number of up to 63 bits.
 
-    Where a server keeps a table for each slot (Valkey 8, Redis 7.4), the lowest bits of a cursor say which; any other
-    server takes it for one of its whole table.
+    Where a server keeps a table for each slot (Valkey 8, Redis 7.4), the lowest bits of a cursor are the slot; any
+    other server takes it for a cursor of its whole table.
     """
     return place >> _SLOT_BITS << _SLOT_BITS | key_slot(key)

@@ -13,10 +13,9 @@ _KEYLESS = frozenset({"PING", "TIME", "INFO", "SCAN", "CLUSTER", "SCRIPT"})
 
 
 class Script:
-    """One of the ``.lua`` files: constant text, called by its digest."""
+    """A ``.lua`` file in the ``scripts`` of a package, called by its digest."""
 
     def __init__(self, name: str, package: str = "checkout_cli.store.redis") -> None:
-        """``name`` is the file's, without its ending; it lies in the ``scripts`` of ``package``."""
         self.text = files(package).joinpath("scripts", f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
@@ -36,7 +35,7 @@ SCRIPTS: dict[str, Script] = {}
 
 @cache
 def script_names() -> dict[str, str]:
-    """The names of all of our scripts by their digest, loaded or not: for who sees them in a server's log."""
+    """The names of all our scripts by digest, loaded or not, to recognise them in a server's log."""
     found = {}
     for package in ("checkout_cli.store.redis", "checkout_cli.domain"):
         for file in files(package).joinpath("scripts").iterdir():
@@ -47,13 +46,13 @@ def script_names() -> dict[str, str]:
 
 
 def register(script: Script) -> Script:
-    """Let a script be sent: a server that does not know it is taught it."""
+    """Let a script be sent: a server that does not know it gets it."""
     SCRIPTS[script.digest] = script
     return script
 
 
 def encoded(text: str) -> bytes:
-    """Text as the bytes that are in Redis, also where an external writer's were not UTF-8."""
+    """Text as the bytes in Redis, also where an external writer's were not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -63,7 +62,7 @@ def decoded(raw: bytes) -> str:
 
 
 def key_of(command: Command) -> bytes | None:
-    """The (first) key of a command, or ``None`` for one that has none."""
+    """The (first) key of a command; ``None`` without one."""
     if command[0] == "EVALSHA":
         key = command[3]
     elif len(command) < 2 or command[0] in _KEYLESS:

@@ -1,7 +1,7 @@
-"""Connections to Redis: bounded waits, no hidden retries, and every connection knows which server it talks to.
+"""Connections to Redis: bounded waits, no hidden retries, and the identity of each connection's server.
 
-redis-py's own defaults retry each command up to ten times and wait five seconds each; here one failure is one
-failure, after one time-out. A retried increment would count twice, and the store decides itself what to do next.
+redis-py's defaults retry each command up to ten times and wait five seconds each. Here one failure is one failure,
+after one time-out: a retried increment would count twice, and the store decides what to do next.
 """
 
 from __future__ import annotations
@@ -54,12 +54,10 @@ _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 def connection_pool(
     settings: Settings, *, timeout: float | None = None, address: tuple[str, int] | None = None
 ) -> redis.ConnectionPool:
-    """A pool of connections, each bounded by ``timeout`` seconds (default: the setting) per connect and per answer.
+    """A pool of connections, each with ``timeout`` seconds (default: the setting) per connect and per answer.
 
-    ``address`` is one server's among several; without it, they go to where the settings say.
-
-    Raises:
-        ConfigurationError: the password file or the CA file cannot be read.
+    ``address`` is one server of several; by default they go where the settings say. Raises ``ConfigurationError`` where
+    a file of the settings cannot be read.
     """
     wait = settings.timeout if timeout is None else timeout
     options: dict[str, Any] = {
@@ -93,7 +91,6 @@ def _bounded(wait: float) -> dict[str, Any]:
 
 
 def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
-    """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
     if settings.redis_tls:
         options["connection_class"] = SentinelManagedTlsConnection
     pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
@@ -103,7 +100,7 @@ def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> 
 
 
 class _SentinelClient(redis.Redis):
-    """One Sentinel; it remembers why it could not be asked, which redis-py only writes into a text."""
+    """One Sentinel, and why it could not be asked, which redis-py only writes into a text."""
 
     def __init__(self, place: str, **options: Any) -> None:
         super().__init__(connection_pool=redis.ConnectionPool(**options))
@@ -121,7 +118,7 @@ class _SentinelClient(redis.Redis):
 
 
 class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
-    """No Sentinel told the primary, and with one of them TLS failed: its ``cause``, at ``place``."""
+    """No Sentinel named the primary, and TLS failed with one of them: its ``cause``, at ``place``."""
 
     def __init__(self, cause: ssl.SSLError | SpokenInPlain, place: str) -> None:
         super().__init__(str(cause))
@@ -169,11 +166,9 @@ def _sentinels(settings: Settings, wait: float) -> _Sentinels:
 
 
 def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
-    """The host and port of the primary, by the first Sentinel that answers; each has ``wait`` seconds for it.
+    """The host and port of the primary, by the first Sentinel that answers within ``wait`` seconds.
 
-    Raises:
-        RedisUnavailable: none of them answers, or none knows the primary.
-        AccessDenied: they refuse REDIS_SENTINEL_PASSWORD.
+    Raises ``RedisUnavailable``, or ``AccessDenied`` where they refuse REDIS_SENTINEL_PASSWORD.
     """
     sentinels = _sentinels(settings, wait)
     try:
@@ -187,7 +182,6 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
 
 
 def _connected(connection: Any) -> None:
-    """Finish redis-py's handshake and note who the server is, in one more round trip."""
     # redis-py would name itself to the server first: two more round trips, which many restricted users are denied.
     connection.lib_name = connection.lib_version = connection.driver_info = None
     connection.on_connect()
@@ -195,7 +189,7 @@ def _connected(connection: Any) -> None:
 
 
 def identity_over(connection: Any) -> bytes | None:
-    """Who the server behind a connection is: its ``run_id`` and ``master_replid``; ``None`` where it does not tell."""
+    """The identity of the server behind a connection, ``run_id:master_replid``; ``None`` where it does not tell."""
     connection.send_packed_command(
         connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
     )
@@ -261,7 +255,6 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
 
 
 def _no_primary(settings: Settings, text: str) -> CheckoutError:
-    """What none of the Sentinels could tell; ``text`` has the errors of those that could not be asked."""
     if "AuthenticationError" in text:
         return AccessDenied(
             f"the Sentinels {settings.redis_sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD"
@@ -285,7 +278,6 @@ def _unreachable(error: BaseException, settings: Settings, place: str, text: str
 
 
 def _reason(error: BaseException, text: str) -> str:
-    """The operating system's own words, without redis-py's address and error number around them."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()

@@ -1,4 +1,4 @@
-"""Values that go from one Redis to another as they are; nothing that is there is overwritten unseen."""
+"""Copying values from one Redis to another; nothing there is overwritten unseen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADOPT_HASH = register(Script("adopt_hash"))
 
 
 class SessionCopy(NamedTuple):
-    """A session's value and its time to live (ms; ``None``: it never ends), to be put in the place of ``seen``."""
+    """A session's value and TTL (ms; ``None``: no end), to be put in the place of ``seen``."""
 
     checkout_id: str
     value: bytes
@@ -22,7 +22,7 @@ class SessionCopy(NamedTuple):
 
 
 class Hash(NamedTuple):
-    """A key that holds a hash: its names and values in turn, and its time to live (ms; 0: it never ends)."""
+    """A hash: its key, names and values in turn, and TTL (ms; 0: no end)."""
 
     key: bytes
     content: list[bytes]
@@ -30,10 +30,9 @@ class Hash(NamedTuple):
 
 
 def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]:
-    """Put each where it belongs; false where something else was there by then.
+    """Put each in its place; false where something else was there by then.
 
-    Raises:
-        RedisUnavailable, CommandDenied: some may be put.
+    On ``RedisUnavailable`` or ``CommandDenied``, some may be put.
     """
     scripts = [redis.copying(copy.checkout_id, copy.seen, copy.value, copy.ttl or 0) for copy in copies]
     replies = redis.ask_all(*scripts, lenient=True) if copies else []
@@ -41,17 +40,13 @@ def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]
 
 
 def extend_ttls(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
-    """Let sessions live for at least so long (ms); never shorter than they would."""
+    """Let sessions live at least so long (ms); never shorter than they would."""
     for checkout_id, life in lives:
         redis.extend_ttl(checkout_id, life)
 
 
 def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:
-    """Those of the keys that hold hashes, as they are.
-
-    Raises:
-        RedisUnavailable, CommandDenied: they cannot be read.
-    """
+    """The hashes among the keys; raises ``RedisUnavailable`` or ``CommandDenied``."""
     if not keys:
         return []
     replies = redis.ask_all(*(command for key in keys for command in (("HGETALL", key), ("PTTL", key))), lenient=True)
@@ -63,11 +58,7 @@ def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:
 
 
 def put_hashes(redis: RedisAdmin, hashes: Sequence[Hash]) -> int:
-    """Put those whose keys are not there; returns how many.
-
-    Raises:
-        RedisUnavailable, CommandDenied: some may be put.
-    """
+    """Put those whose keys are not there; returns how many. On an error, some may be put."""
     calls = [_ADOPT_HASH.call(each.key, each.ttl, *each.content) for each in hashes]
     return sum(bool(_checked(reply)) for reply in (redis.ask_all(*calls, lenient=True) if calls else []))
 

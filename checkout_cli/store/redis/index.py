@@ -1,8 +1,8 @@
-"""The index: which sessions there are, sorted by the earliest moment at which each can have expired.
+"""The index: all sessions, sorted by the earliest moment at which each can have expired.
 
-A sorted set of checkout ids with milliseconds as scores. Reads never touch it; writes and clean-ups do. While an older
-program keeps a SET of ids at ``checkout:index``, ours lies beside it (``index_place.py``): what only the SET
-names is listed and counted too, and what is entered or removed here is entered and removed there.
+A sorted set of checkout ids with milliseconds as scores. Reads never touch it; writes and clean-ups do. While an
+external writer keeps a SET of ids at ``checkout:index``, ours lies beside it (``index_place.py``): what only the SET
+names is listed and counted too, and each change is made to both.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _T = TypeVar("_T")
 
 
 class Entry(NamedTuple):
-    """One entry of the index: the id, and the earliest moment at which it can have expired (ms)."""
+    """An id, and the earliest moment at which it can have expired (ms)."""
 
     checkout_id: str
     score: float
 
 
 class MemberPage(NamedTuple):
-    """Some members of an older program's SET, those of them that ours lacks, and where to go on (``None``: the end)."""
+    """How many members of an external SET were read, those that ours lacks, and the next cursor (``None``: the end)."""
 
     number: int
     lacking: list[str]
@@ -52,11 +52,10 @@ class MemberPage(NamedTuple):
 class RedisIndex:
     """The index of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``.
 
-    And ``WrongKeyType``, where ours has to lie beside something and another program's key is in the way there too.
+    And ``WrongKeyType``, where another program's key is in the way of ours, also beside ``checkout:index``.
     """
 
     def __init__(self, tier: RedisAdmin) -> None:
-        """``tier`` is asked for everything."""
         self._tier = tier
         self._place = tier.index_place
 
@@ -65,7 +64,7 @@ class RedisIndex:
         return self._place.find()
 
     def _tried(self, ask: Callable[[Layout], _T]) -> _T:
-        """What ``ask`` returns for the layout; once more where the index has been moved since that was found out."""
+        """``ask`` for the layout, repeated where the index has been moved since that was found out."""
         for _ in range(ATTEMPTS - 1):
             try:
                 return ask(self._place.known())
@@ -76,9 +75,9 @@ class RedisIndex:
     # All ids
 
     def newest(self) -> Iterator[list[str]]:
-        """All ids, those that expire last first, in pages; then what only an older program's SET has, in no order.
+        """All ids in pages, the last to expire first; then what only an external SET has, in no order.
 
-        Where a cluster's server of the index is away, what the others have, in no order either.
+        While a cluster's server of the index is unavailable, the ids of the others, in no order either.
         """
         try:
             layout = self.layout()
@@ -95,7 +94,7 @@ class RedisIndex:
             yield lacking
 
     def _pages_by_rank(self, layout: Layout) -> Generator[list[str], None, Layout]:
-        """Our index, page by page, and also when it is moved meanwhile; returns where it was at the end."""
+        """Our index in pages, also when it is moved meanwhile; returns where it was at the end."""
         start, last, scores = 0, b"", list[bytes]()
         while True:
             try:
@@ -120,7 +119,7 @@ class RedisIndex:
         return int(rank) + 1 if score == scores[-1] else int(above) + scores.count(scores[-1])
 
     def unlisted(self, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-        """What the further keys name and ours lacks: for each page, how many ids were looked at, and those."""
+        """The ids that only the further keys have, and how many were compared, for each page."""
         compared = [(layout.key, "zset")]
         for key, kind in layout.others.items():
             cursor: str | None = FIRST_CURSOR
@@ -136,7 +135,7 @@ class RedisIndex:
     def _lacking_unless_moved(
         self, layout: Layout, keys: Sequence[tuple[str, str]], names: Sequence[str]
     ) -> list[str] | None:
-        """:meth:`_lacking`; ``None`` where the index has been moved, so that the keys are others by now."""
+        """:meth:`_lacking`; ``None`` where the index has been moved."""
         try:
             lacking = self._lacking(keys, names)
         except WrongKeyType:
@@ -154,7 +153,7 @@ class RedisIndex:
         return [decoded(member) for member in members], None if following == b"0" else following.decode()
 
     def member_page(self, cursor: str) -> MemberPage:
-        """One page of the SET of an older program at ``checkout:index``; nothing where there is none."""
+        """One page of an external SET at ``checkout:index``; nothing where there is none."""
         layout = self._place.known()
         if layout.kind != "set":
             return MemberPage(0, [], None)
@@ -162,23 +161,23 @@ class RedisIndex:
         return MemberPage(len(names), self._lacking([(layout.key, "zset")], names), following)
 
     def session_ids(self) -> Iterator[list[str]]:
-        """Every session key's id, by a bounded scan: for what the index may have missed."""
+        """The ids of all session keys, by SCAN: for what the index may have missed."""
         cursor: str | None = FIRST_CURSOR
         while cursor is not None:
             names, cursor = self.session_ids_step(cursor)
             yield names
 
     def session_ids_step(self, cursor: str) -> tuple[list[str], str | None]:
-        """One page of :meth:`session_ids`, and the cursor of the next one; ``None`` where it was the last."""
+        """One page of :meth:`session_ids`, and the next cursor (``None``: the end)."""
         keys, following = self._tier.scan_step(f"{SESSION_PREFIX}*", cursor, PAGE)
         return [checkout_id_of(decoded(key)) for key in keys if key.startswith(SESSION_PREFIX.encode())], following
 
     # How many
 
     def count(self, now: int) -> Count:
-        """How many sessions are alive: those that cannot have expired yet, and of the due ones those that have not.
+        """The number of living sessions: entries that cannot have expired, and the living ones of the due.
 
-        Not ``exact`` where too many of them would have to be looked at one by one; then there are at least so many.
+        Not ``exact``, but a lower bound, where too many due entries would have to be checked.
         """
         layout = self.layout()
         if layout.is_empty:
@@ -194,7 +193,6 @@ class RedisIndex:
         return Count(alive + unlisted.number, TierName.REDIS, exact=due <= COUNTED_DUE and unlisted.exact)
 
     def _count_keys(self) -> Count:
-        """Without an index, the keys themselves, as many as may be looked at."""
         number = 0
         for place, page in enumerate(self.session_ids(), 1):
             number += len(page)
@@ -203,7 +201,7 @@ class RedisIndex:
         return Count(number, TierName.REDIS)
 
     def _count_unlisted(self, layout: Layout) -> Count:
-        """Of what ours lacks, each key is asked for: an older program's SET keeps the ids of the dead too."""
+        """Of what ours lacks, each key is asked for: an external SET keeps the ids of the dead too."""
         counted: set[str] = set()  # a scan can name an id twice
         alive = members = 0
         for number, lacking in self.unlisted(layout):
@@ -218,7 +216,7 @@ class RedisIndex:
     # What can have expired
 
     def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:
-        """Entries of ours that can have expired, longest ago first."""
+        """Entries that can have expired, longest ago first."""
         raw = self._tried(
             lambda layout: self._tier.ask(
                 ("ZRANGE", layout.key, "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES")
@@ -227,7 +225,7 @@ class RedisIndex:
         return [Entry(decoded(raw[place]), float(raw[place + 1])) for place in range(0, len(raw), 2)]
 
     def from_moment(self, moment: float, limit: int) -> list[tuple[bytes, float]]:
-        """Entries of ours that can end at a moment (ms) or later, soonest first, with their moments."""
+        """Entries that can end at a moment (ms) or later, soonest first, with their moments."""
         command: Command = (moment, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
         key = self._place.known().key
         raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, *command)))
@@ -236,7 +234,7 @@ class RedisIndex:
         return [(member, float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
 
     def at_moment(self, moment: float) -> list[bytes]:
-        """The ids of ours that can end at exactly this moment (ms)."""
+        """The ids that can end at exactly this moment (ms)."""
         raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, moment, moment, "BYSCORE")))
         return list(raw)
 
@@ -253,20 +251,20 @@ class RedisIndex:
             offset += len(entries)
 
     def number(self) -> int:
-        """How many entries ours has."""
+        """The number of entries."""
         return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", "+inf"))))
 
     def count_due(self, now: int) -> int:
-        """How many entries can have expired."""
+        """The number of entries that can have expired."""
         return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", now))))
 
     # Changes
 
     def remove_expired(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]] = ()) -> int:
-        """Take the dead out and give the living their real expiry (ms); who changed meanwhile is left alone.
+        """Remove the dead, and give the living their real expiry (ms); entries changed meanwhile are left alone.
 
         One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
-        Returns how many were taken out.
+        Returns how many were removed.
         """
         return self._tried(lambda layout: self._remove_expired(layout, dead, living))
 
@@ -285,19 +283,19 @@ class RedisIndex:
         return int(replies[-1]) if dead else 0
 
     def _enter_revived(self, removed: Sequence[Entry]) -> None:
-        """Enter again what an older program, whose SET has no moments, has written in this very moment."""
+        """Add what an external writer, whose SET has no moments, has written at this very moment."""
         ttls = self._tier.remaining([entry.checkout_id for entry in removed])
         self.add([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
 
     def remove_entries(self, entries: Sequence[Entry]) -> int:
-        """Take entries out, each only if it still has the score that was seen; returns how many."""
+        """Remove entries, each only if it still has the score that was seen; returns how many."""
         parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not parts:
             return 0
         return int(self._tried(lambda layout: self._tier.ask(_REMOVE_ENTRIES.call_on(_keys(layout), *parts))))
 
     def remove(self, checkout_ids: Sequence[str]) -> None:
-        """Take ids out, whatever their moment."""
+        """Remove ids, whatever their moment."""
         members = list(map(encoded, checkout_ids))
         if not members:
             return
@@ -309,14 +307,14 @@ class RedisIndex:
         self._tried(take_out)
 
     def bring_forward(self, entries: Sequence[Entry]) -> int:
-        """Lower scores to the moments that are given, for sessions that end earlier than was known; never raise one."""
+        """Lower scores to these moments, for sessions that end earlier than was known; never raise one."""
         parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not parts:
             return 0
         return int(self._tried(lambda layout: self._tier.ask(("ZADD", layout.key, "XX", "LT", "CH", *parts))))
 
     def add(self, entries: Sequence[Entry]) -> int:
-        """Enter ids that are not there yet; returns how many."""
+        """Add ids that are not there yet; returns how many."""
         scored = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
         if not scored:
             return 0
@@ -332,7 +330,7 @@ class RedisIndex:
         return entered
 
     def absorb(self) -> None:
-        """Bring into ours what was left beside it by a process that did not know yet that it is at its own place."""
+        """Move into ours what a process left beside it that did not know yet that it is at its own place."""
         while INDEX_BESIDE in self._place.known().others:
             if not self._tier.ask(_ABSORB.call_on((INDEX, INDEX_BESIDE), PAGE)):
                 self._place.find()
@@ -340,7 +338,7 @@ class RedisIndex:
     # Some ids
 
     def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
-        """Each id's moment (ms) in ours, ``None`` where it is not there."""
+        """Each id's moment (ms), ``None`` where it has none."""
         if not checkout_ids:
             return []
         members = list(map(encoded, checkout_ids))
@@ -348,7 +346,7 @@ class RedisIndex:
         return [None if score is None else float(score) for score in found]
 
     def moment(self, checkout_id: str) -> float | None:
-        """When a session can have expired (ms): infinite where only an older program's SET names it, else ``None``."""
+        """When a session can have expired (ms); infinite where only an external SET names it, else ``None``."""
         self.layout()
         (score,) = self.scores([checkout_id])
         if score is not None:
@@ -356,37 +354,36 @@ class RedisIndex:
         return None if self.missing([checkout_id]) else float("inf")
 
     def entries(self) -> Iterator[list[Entry]]:
-        """All entries of ours in no order, page by page, some perhaps twice; none that is there all the time is left
-        out."""
+        """All entries in no order, page by page, some perhaps twice."""
         cursor: str | None = FIRST_CURSOR
         while cursor is not None:
             page, cursor = self.entries_step(cursor)
             yield page
 
     def entries_step(self, cursor: str) -> tuple[list[Entry], str | None]:
-        """One page of :meth:`entries`, and the cursor of the next one; ``None`` where it was the last."""
+        """One page of :meth:`entries`, and the next cursor (``None``: the end)."""
         following, raw = self._tier.ask(("ZSCAN", self._place.known().key, cursor, "COUNT", PAGE))
         page = [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
         return page, None if following == b"0" else following.decode()
 
     def some_entries(self, number: int) -> list[Entry]:
-        """Random entries, at most so many."""
+        """At most ``number`` random entries."""
         raw = self._tier.ask(("ZRANDMEMBER", self.layout().key, number, "WITHSCORES"))
         return [Entry(decoded(name), float(score)) for name, score in zip(raw[::2], raw[1::2], strict=True)]
 
     def size(self) -> tuple[bytes | None, int]:
-        """Who the server is that has our index, and how many entries that has."""
+        """The identity of the server that has our index, and the number of entries."""
         identity, (number,) = self._tier.exchange(("ZCARD", self.layout().key))
         return identity, int(number)
 
     def sizes(self, layout: Layout) -> dict[str, int]:
-        """How many entries our index has, and each key beside it, by their keys."""
+        """The size of our index, and of each key beside it, by key."""
         kinds = {layout.key: "zset", **layout.others}
         sizes = self._tier.ask_all(*(("SCARD" if kinds[key] == "set" else "ZCARD", key) for key in kinds))
         return dict(zip(kinds, sizes, strict=True))
 
     def missing(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those that are nowhere: neither in ours nor in another program's SET."""
+        """The ids that are neither in ours nor in another program's SET."""
 
         def lacking(layout: Layout) -> list[str]:
             return self._lacking([(layout.key, "zset"), *layout.others.items()], checkout_ids)
@@ -394,11 +391,11 @@ class RedisIndex:
         return self._tried(lacking) if checkout_ids else []
 
     def not_in_set(self, checkout_ids: Sequence[str]) -> list[str]:
-        """Those that an older program's SET at ``checkout:index`` lacks; none where there is no such SET."""
+        """The ids that the external SET at ``checkout:index`` lacks; none where there is no such SET."""
         return self._tried(lambda layout: self._lacking([(INDEX, "set")], checkout_ids) if layout.kind == "set" else [])
 
     def fill_set(self, checkout_ids: Sequence[str]) -> int:
-        """Add ids to an older program's SET, if there is one; returns how many were new."""
+        """Add ids to an external SET, if there is one; returns how many were new."""
         members = list(map(encoded, checkout_ids))
 
         def add(layout: Layout) -> int:
@@ -407,7 +404,6 @@ class RedisIndex:
         return self._tried(add) if members else 0
 
     def _lacking(self, keys: Sequence[tuple[str, str]], names: Sequence[str]) -> list[str]:
-        """Those that none of some keys has."""
         if not names:
             return []
         members = list(map(encoded, names))

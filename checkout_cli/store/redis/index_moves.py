@@ -1,7 +1,7 @@
-"""Moving our index: to ``checkout:index`` once no older program needs its SET there, and beside it again.
+"""Moving our index to ``checkout:index`` once no external writer needs its SET there, and back.
 
-Each move is one short script on one slot, whatever the number of sessions; what has to be copied is copied before and
-after it, page by page. All of it can be interrupted anywhere, and is finished by doing it again.
+Each move is one short script on one slot, whatever the number of sessions; the copying is done in pages before and
+after it. All of it can be interrupted anywhere, and is finished by repeating it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TAKE_OVER = register(Script("take_over"))
 
 
 class Adopted(StrEnum):
-    """What became of putting our index at its own place."""
+    """The outcome of putting our index at its own place."""
 
     ADOPTED = "adopted"
     WAITING = "waiting"
@@ -36,7 +36,6 @@ class IndexMoves:
     """The moves of one Redis' index. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def __init__(self, tier: RedisAdmin, index: RedisIndex) -> None:
-        """``tier`` is asked for everything; ``index`` is its index."""
         self._tier = tier
         self._index = index
 
@@ -45,14 +44,14 @@ class IndexMoves:
     def adopt(self) -> Adopted:
         """Put our index at ``checkout:index``, and the SET that is there aside.
 
-        What only the SET names should be in ours before; :meth:`finish` brings what has come since.
+        Ours should have all ids of the SET before; :meth:`finish` adds those that have come since.
         """
         outcome = self._tier.ask(_ADOPT.call_on((INDEX, INDEX_BESIDE, INDEX_ASIDE)))
         self._index.layout()
         return Adopted(outcome.decode())
 
     def finish(self, now: int) -> Iterator[int]:
-        """Do what is left of an adoption, interrupted or not; yields how many new entries ours got, page by page."""
+        """Finish an adoption, interrupted or not; yields how many new entries ours got, page by page."""
         layout = self._index.layout()
         self._index.absorb()
         looked_at = 1 if INDEX_ASIDE in layout.others else 0
@@ -64,14 +63,14 @@ class IndexMoves:
     # Beside a SET
 
     def is_in_the_way(self) -> bool:
-        """Whether our index lies at ``checkout:index``, as far as is known, so that an older program's SADD fails."""
+        """Whether our index is known to lie at ``checkout:index``, so that an external SADD fails."""
         return self._tier.index_place.known().place is Place.OWN
 
     def make_room(self) -> Iterator[int]:
-        """Begin a SET of our ids at ``checkout:index`` for an older program, ours beside it.
+        """Begin a SET of our ids at ``checkout:index`` for an external writer, with ours beside it.
 
-        The first step is the move itself; from then on the older program's SADD, SREM and SMEMBERS work. Each further
-        one adds a page of ids. Yields how many were added. Where such a SET is there already, it is filled.
+        The first step is the move itself, after which SADD, SREM and SMEMBERS work; each further one adds a page of
+        ids. Yields how many were added. A SET that is there already is filled.
         """
         yield self._begin_set()
         if self._index.layout().place is not Place.BESIDE_SET:
@@ -87,6 +86,6 @@ class IndexMoves:
         return int(self._tier.ask(("SCARD", INDEX))) if outcome == b"made" else 0
 
     def _fill(self, checkout_ids: list[str]) -> int:
-        """Add ids whose sessions are there: an older program has taken the others out itself."""
+        """Add ids of living sessions: the external writer has removed the others itself."""
         ttls = self._tier.remaining(checkout_ids)
         return self._index.fill_set([name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl != -2])

@@ -1,8 +1,8 @@
 """Where our index lies: at ``checkout:index``, or beside it while something that is not ours is there.
 
-An older program keeps a SET of ids at ``checkout:index``. While it does, that SET stays and is kept for it: each
-session is entered into both. Anything else that is there is left alone. A process finds the place out once; each write
-then notices when it has changed, and repairs what it has put at the wrong one.
+An external writer may keep a SET of ids at ``checkout:index``; each session is then added to both. Anything else there
+is left alone. A process finds the place out once; each write then notices a change, and repairs what it has put at the
+wrong one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Place(StrEnum):
 
 
 class IndexChange(NamedTuple):
-    """What a write changes in the index: the moment (ms) at which the session expires, ``None`` to take it out."""
+    """A write's change of the index: the moment (ms) at which the session expires, ``None`` to remove it."""
 
     checkout_id: str
     expires_at: int | None
@@ -59,9 +59,9 @@ class IndexChange(NamedTuple):
 class Layout(msgspec.Struct, frozen=True):
     """What lies where.
 
-    ``kind`` is the type of what is at ``checkout:index`` (``none`` for nothing), ``has_ours`` whether our index has an
-    entry. ``others`` are the further keys that name sessions, each with its type: the SET of an older program, one that
-    an adoption has put aside, and what a process has left beside an index that is at its own place.
+    ``kind`` is the type of ``checkout:index`` (``none``: missing), ``has_ours`` whether our index has an entry.
+    ``others`` are further keys that name sessions, with their types: an external SET, one that an adoption has put
+    aside, and what a process has left beside an index at its own place.
     """
 
     place: Place
@@ -81,7 +81,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class Entering(NamedTuple):
-    """The commands that change the index along with a write; none where the place cannot be told now."""
+    """The commands that change the index along with a write; none where the place is unknown."""
 
     change: IndexChange
     place: Place | None = None
@@ -93,7 +93,10 @@ class _AskAll(Protocol):
 
 
 class IndexPlace:
-    """Where the index of one Redis lies, as this process knows it. Thread-safe."""
+    """Where the index of one Redis lies, as this process knows it. Thread-safe.
+
+    ``max_age`` is a session's longest life, and ``wall`` the time (seconds).
+    """
 
     def __init__(
         self,
@@ -103,7 +106,6 @@ class IndexPlace:
         is_cluster: bool,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``ask_all`` sends commands; ``max_age`` is a session's longest life, and ``wall`` the time (seconds)."""
         self._ask_all = ask_all
         self._longest = int(max_age * 1000) + CLOCKS_APART
         self._is_cluster = is_cluster
@@ -111,16 +113,12 @@ class IndexPlace:
         self._layout: Layout | None = None
 
     def known(self) -> Layout:
-        """The layout as this process saw it last; found out at the first need.
-
-        Raises:
-            RedisUnavailable, AccessDenied: it cannot be asked.
-            WrongKeyType: something else lies at the key beside ``checkout:index`` that ours would need.
-        """
+        """The layout as last found; raises ``RedisUnavailable``, ``AccessDenied``, or ``WrongKeyType`` where another
+        program's key is in the way of ours beside ``checkout:index``."""
         return self._layout or self.find()
 
     def find(self) -> Layout:
-        """The layout as it is now, in one round trip; raises as :meth:`known` does."""
+        """The layout now, in one round trip; raises as :meth:`known`."""
         for _ in range(ATTEMPTS):
             layout = self._read(self._ask_all(*_PROBE, lenient=True))
             if layout is not None:
@@ -129,7 +127,7 @@ class IndexPlace:
         raise WrongKeyType(f"{INDEX} changes its type all the time", hint=f"redis-cli TYPE {INDEX}")
 
     def _read(self, replies: Sequence[Any]) -> Layout | None:
-        """What the replies to the probe say; ``None`` where the index was moved between two of them."""
+        """The layout by the replies to the probe; ``None`` where the index was moved between two of them."""
         for reply in replies:
             if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
                 raise reply
@@ -151,7 +149,7 @@ class IndexPlace:
         return Layout(Place.BESIDE_OTHER, kind, beside == "zset", others)
 
     def _is_ours(self, raw: Sequence[bytes]) -> bool:
-        """Whether most entries can be ours; a few of somebody else's must not take the index from us."""
+        """Whether most entries can be ours; a few of another program's must not take the index from us."""
         latest = self._wall() * 1000 + self._longest
         entries = dict(zip(raw[::2], map(float, raw[1::2]), strict=True))
         credible = sum(
@@ -162,7 +160,7 @@ class IndexPlace:
     # Along with a write
 
     def entering(self, change: IndexChange) -> Entering:
-        """What to send along with a write."""
+        """The commands to send along with a write."""
         try:
             place = self.known().place
         except RedisUnavailable as away:
@@ -174,10 +172,10 @@ class IndexPlace:
         return Entering(change, place, _commands(place, change))
 
     def check(self, entering: Entering, replies: Sequence[Any]) -> None:
-        """Look at what came of it, and where the index has moved meanwhile, enter the session where it is now.
+        """Check their replies; where the index has moved meanwhile, add the session where it is now.
 
-        In a cluster whose server of the index is away, and where another program's key is in the way, the session stays
-        without an entry until a clean-up enters it.
+        In a cluster without the server of the index, and where another program's key is in the way, the session stays
+        without an entry until a clean-up adds it.
         """
         if entering.place is None:
             return
@@ -209,7 +207,7 @@ class IndexPlace:
 
 
 def _commands(place: Place, change: IndexChange) -> tuple[Command, ...]:
-    """The change at its place. Ours comes before the SET: whatever moves in between, the SET's reply tells of it."""
+    """Ours comes before the SET: whatever moves in between, the SET's reply tells of it."""
     member = encoded(change.checkout_id)
     key = INDEX if place is Place.OWN else INDEX_BESIDE
     if change.expires_at is None:
@@ -222,7 +220,6 @@ def _commands(place: Place, change: IndexChange) -> tuple[Command, ...]:
 
 
 def _holds(replies: Sequence[Any]) -> bool:
-    """Whether no reply says that the index is not where it was believed to be."""
     for reply in replies:
         if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
             raise reply

@@ -1,4 +1,4 @@
-"""What an operator asks of Redis itself about one session: all that lies there under its id, as it is."""
+"""Inspecting everything that Redis has under one session's id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from checkout_cli.store.redis.opened import LARGEST_VALUE
 
 
 class KeyState(StrEnum):
-    """What lies at a session's key."""
+    """The state of a session's key."""
 
     MISSING = "missing"
     CLAIMED = "claimed"
@@ -35,12 +35,11 @@ class KeyState(StrEnum):
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """What Redis has under one id. Looking at it extends nothing.
+    """What Redis has under one id; nothing is extended.
 
-    ``ttl`` is in milliseconds, ``None`` for a key without one, and ``size`` in bytes. ``identity`` is the server's own,
-    ``value`` is what lies there, if it is a session, and ``raw`` its exact bytes. ``score`` is its moment in the index
-    (ms), infinite where only an older program's SET lists it, ``None`` where nothing does. ``waits`` is whether
-    ``checkout:pending`` names it.
+    ``ttl`` is in milliseconds (``None``: no end), ``size`` in bytes. ``identity`` is the server's; ``value`` is set for
+    a session, with its exact bytes in ``raw``. ``score`` is its moment in the index (ms), infinite where only an
+    external SET lists it. ``waits``: ``checkout:pending`` names it.
     """
 
     place: str
@@ -68,16 +67,12 @@ class KeyView(msgspec.Struct, frozen=True):
 
     @property
     def is_copy(self) -> bool:
-        """Whether it holds a session, whoever wrote it."""
+        """Whether it holds a session, of any writer."""
         return self.fields is not None
 
 
 def view_key(redis: RedisAdmin, checkout_id: str) -> KeyView:
-    """All that lies in Redis under an id, in two or three round trips.
-
-    Raises:
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """Everything in Redis under an id, in two or three round trips; raises ``RedisUnavailable`` or ``AccessDenied``."""
     key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
     identity, (size, ttl) = redis.exchange(("STRLEN", key), ("PTTL", key), lenient=True)
     _raise_unless(size, WrongKeyType)
@@ -101,7 +96,7 @@ def view_key(redis: RedisAdmin, checkout_id: str) -> KeyView:
 
 
 def _is_claimed(redis: RedisAdmin, checkout_id: str) -> bool:
-    """Whether somebody has the right to fill the key; not known to a user who may not look at claims."""
+    """Whether somebody has a fill claim; false for a user who may not read claims."""
     if not is_accepted_id(checkout_id):
         return False
     (claims,) = redis.ask_all(("EXISTS", encoded(claim_key(checkout_id))), lenient=True)

@@ -32,19 +32,13 @@ class MonitorStream:
     """One server's stream; use it in a ``with``: a connection that is left open slows the server down."""
 
     def __init__(self, settings: Settings, address: tuple[str, int] | None, place: str) -> None:
-        """Connects to nothing yet; ``address`` is one server's among several."""
         self._settings = settings
         self._pool = connection_pool(settings, address=address)
         self._connection: Any = None
         self.place = place
 
     def __enter__(self) -> Self:
-        """Begin.
-
-        Raises:
-            CommandDenied, CommandUnknown: MONITOR is.
-            RedisUnavailable: the server does not answer.
-        """
+        """Begin; raises ``CommandDenied``, ``CommandUnknown`` or ``RedisUnavailable``."""
         try:
             self._connection = self._pool.get_connection()
             self._connection.send_command("MONITOR", check_health=False)
@@ -61,7 +55,7 @@ class MonitorStream:
         self.close()
 
     def close(self) -> None:
-        """Hang up: the server then stops sending at once."""
+        """Disconnect: the server then stops sending at once."""
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = None
@@ -73,11 +67,7 @@ class MonitorStream:
         return number
 
     def lines(self) -> Iterator[Line]:
-        """What has arrived by now, without waiting for more; what is no line of MONITOR is left out.
-
-        Raises:
-            RedisUnavailable: the connection is broken.
-        """
+        """The lines that have arrived, without waiting; raises ``RedisUnavailable`` if the connection is broken."""
         for _ in range(AT_ONCE):
             try:
                 if not self._connection.can_read(timeout=0):
@@ -107,5 +97,5 @@ def _meant(escape: re.Match[bytes]) -> bytes:
 
 
 def is_script(line: Line) -> bool:
-    """Whether a script ran the command, and no client."""
+    """Whether a script ran the command."""
     return line.client == "lua"

@@ -1,4 +1,4 @@
-"""What *open* and a look find at a session's key."""
+"""The value at a session's key, as *open* or an inspection returns it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LARGEST_VALUE = 1024 * 1024
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What *open* found: the value, if any, on which server, and our claim to fill the key if there is none.
+    """The result of *open*: the value, if any, its server, and our fill claim if the key is missing.
 
-    ``raw`` are its exact bytes, and ``value`` is what they are. With a ``problem``, neither can be had.
+    ``raw`` are its exact bytes, ``value`` what they mean. With a ``problem``, neither can be had.
     """
 
     raw: bytes | None
@@ -43,14 +43,14 @@ class Opened(msgspec.Struct, frozen=True):
 
     @property
     def standing(self) -> Value | None:
-        """A clean value, if it was published to this very server and nobody has changed it since."""
+        """A clean value that was published to this very server and not changed since."""
         value = self.value
         usable = value is not None and self.is_settled and not value.questionable and value.identity == self.identity
         return value if usable else None
 
     @property
     def found(self) -> Found | None:
-        """The bytes and what they are, for the protocol."""
+        """The bytes and their value, for the protocol."""
         return None if self.raw is None or self.value is None else Found(self.raw, self.value)
 
     def now_with(self, raw: bytes | None) -> Opened:
@@ -70,14 +70,14 @@ def opened_with(raw: bytes | None, identity: bytes | None, token: bytes = b"") -
 
 
 class Replaced(msgspec.Struct, frozen=True):
-    """Whether a value was put in the place of the expected bytes; if not, what lies there (``None``: nothing)."""
+    """Whether the expected bytes were replaced; if not, what lies there (``None``: nothing)."""
 
     done: bool
     present: bytes | None = None
 
 
 class Look(msgspec.Struct, frozen=True):
-    """The exact bytes at a session's key, and what they are. ``ttl`` is in milliseconds; ``None``: no end."""
+    """The exact bytes at a session's key, and their meaning. ``ttl`` is in milliseconds; ``None``: no end."""
 
     value: bytes | None
     ttl: int | None

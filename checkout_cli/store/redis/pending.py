@@ -1,7 +1,7 @@
-"""``checkout:pending``: the SET of ids whose value in Redis is dirty, so that nobody has to find them by chance.
+"""``checkout:pending``: the SET of ids of dirty sessions.
 
-Where one script can change both keys, it does. In a cluster these are two slots, and the entry is made before the value
-is written, and again after: somebody may have looked in between, found nothing dirty, and taken the id out.
+One script changes both keys where it can. In a cluster these are two slots, and the entry is made before the value is
+written, and again after: somebody may have looked in between, found nothing dirty, and removed the id.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ class RedisPending:
     """The entries of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def __init__(self, redis: RedisTier) -> None:
-        """Where the server of the entries is away, a cluster still has those of the sessions."""
         self._redis = redis
         self._in_one_place = not redis.is_cluster
 
     @contextmanager
     def entered(self, checkout_id: str) -> Iterator[None]:
-        """While a dirty value is written, where the script that writes it cannot make the entry."""
+        """While a dirty value is written whose script cannot make the entry."""
         if self._in_one_place:
             yield
             return
@@ -41,7 +40,7 @@ class RedisPending:
         self._enter_again(checkout_id)
 
     def forget(self, checkout_id: str, opened: Opened) -> bool:
-        """Take an id out where what was opened is not dirty; a write that comes at this very moment keeps its entry."""
+        """Remove an id whose opened value is not dirty; a write at this very moment keeps its entry."""
         member = encoded(checkout_id)
         if not self._in_one_place:
             return self._forget_in_cluster(checkout_id)
@@ -69,7 +68,7 @@ class RedisPending:
             _log.warning("a session that waits for the database may have lost its entry among the pending: %s", error)
 
     def some_ids(self, limit: int) -> list[str]:
-        """Some ids of sessions that the database lacks the last writes of."""
+        """Some ids of dirty sessions."""
         return [decoded(member) for member in self._redis.ask(("SRANDMEMBER", PENDING, limit))]
 
     def ids(self, at_once: int) -> Iterator[list[str]]:
@@ -80,15 +79,15 @@ class RedisPending:
             yield from (ids[start : start + at_once] for start in range(0, len(ids), at_once))
 
     def ids_step(self, cursor: str, at_once: int) -> tuple[list[str], str | None]:
-        """One page of :meth:`ids`, and the cursor of the next one."""
+        """One page of :meth:`ids`, and the next cursor (``None``: the end)."""
         following, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
         return [decoded(member) for member in members], None if following == b"0" else following.decode()
 
     def count(self) -> int:
-        """How many such sessions there are."""
+        """The number of dirty sessions."""
         return int(self._redis.ask(("SCARD", PENDING)))
 
 
 def is_dirty(look: Look) -> bool:
-    """Whether what was seen at a key are writes of ours that the database may lack."""
+    """Whether an inspected value holds writes of ours that the database may lack."""
     return look.copy is not None and not look.copy.is_external and look.copy.is_dirty

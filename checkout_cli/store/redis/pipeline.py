@@ -1,7 +1,7 @@
-"""Many commands over one connection, the next ones under way while the replies to the last are still read.
+"""Many commands over one connection, the next ones sent while the last replies are still read.
 
-For what asks a server a few things about each of a million keys: while this process counts, the server works. Packing
-and waiting for one command at a time would cost several times as long.
+For a few questions about each of a million keys: while this process counts, the server works. Packing and waiting for
+one command at a time would take several times as long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from checkout_cli.store.redis.commands import Command
 
 
 def one_key(*words: bytes) -> bytes:
-    """A command of constant words and then a key, packed but for ``(length of the key, key)``, as ``%`` fills them in.
+    """A command of constant words and then a key, packed but for ``(length of the key, key)``, filled in with ``%``.
 
     Filling in is several times as fast as packing (Redis serialization protocol specification).
     """
@@ -24,12 +24,14 @@ def one_key(*words: bytes) -> bytes:
 
 
 class Conversation:
-    """What :meth:`RedisServer.conversation` hands out. Replies come in the order in which commands were sent."""
+    """The pipeline of :meth:`RedisServer.conversation`; replies come in the order of the commands.
+
+    ``judged`` translates an error reply, ``failed`` a missing one.
+    """
 
     def __init__(
         self, connection: Any, judged: Callable[[Any], Any], failed: Callable[[redis.RedisError | OSError], Exception]
     ) -> None:
-        """``judged`` says what an error reply means, ``failed`` what it means that no reply comes."""
         self._connection = connection
         self._judged = judged
         self._failed = failed
@@ -39,11 +41,7 @@ class Conversation:
         """Replies that have been read."""
 
     def send(self, packed: bytes, replies: int) -> None:
-        """Send packed commands, which are answered by so many replies.
-
-        Raises:
-            RedisUnavailable: the connection is lost.
-        """
+        """Send packed commands that get ``replies`` replies; raises ``RedisUnavailable``."""
         self.outstanding += replies
         try:
             self._connection.send_packed_command([packed], check_health=False)
@@ -55,11 +53,7 @@ class Conversation:
         self.send(b"".join(self._connection.pack_commands(commands)), len(commands))
 
     def replies(self, number: int) -> list[Any]:
-        """The next replies, the errors among them as ``CheckoutError``s.
-
-        Raises:
-            RedisUnavailable: one does not come in time.
-        """
+        """The next replies, errors among them as ``CheckoutError``; raises ``RedisUnavailable`` if one is late."""
         found: list[Any] = []
         read = self._connection.read_response
         while len(found) < number:

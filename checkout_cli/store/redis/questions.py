@@ -1,4 +1,4 @@
-"""What operators ask about many keys, of all of Redis or of one of its servers."""
+"""Questions about many keys, to all of Redis or to one of its servers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from checkout_cli.store.redis.commands import Command
 
 
 class KeyQuestions:
-    """Questions about many keys in one round trip; the errors of single keys stay among the answers."""
+    """Questions about many keys in one round trip; errors of single keys stay among the answers."""
 
     def replies(self, *commands: Command) -> list[Any]:
-        """The replies to commands, the errors among them as ``CheckoutError``s."""
+        """The replies to commands, errors among them as ``CheckoutError``."""
         raise NotImplementedError
 
     def _each(self, command: str, keys: Sequence[bytes | str]) -> list[Any]:
         return self.replies(*((command, key) for key in keys)) if keys else []
 
     def ttls(self, keys: Sequence[bytes]) -> list[Any]:
-        """Times to live (ms); -1: it never ends, -2: there is no such key."""
+        """TTLs (ms); -1: no end, -2: no key."""
         return self._each("PTTL", keys)
 
     def lengths(self, keys: Sequence[bytes]) -> list[Any]:
@@ -31,7 +31,7 @@ class KeyQuestions:
         return self._both("PTTL", "STRLEN", keys)
 
     def kinds(self, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
-        """The types of keys (``none``: there is no such key), and at the same moment their times to live."""
+        """The types of keys (``none``: missing) and their TTLs at the same moment."""
         return self._both("TYPE", "PTTL", keys)
 
     def _both(self, first: str, second: str, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
@@ -39,7 +39,7 @@ class KeyQuestions:
         return list(zip(replies[::2], replies[1::2], strict=True))
 
     def values(self, keys: Sequence[bytes | str]) -> list[Any]:
-        """What strings hold."""
+        """The values of strings."""
         return self._each("GET", keys)
 
     def hashes(self, keys: Sequence[bytes | str]) -> list[Any]:
@@ -47,7 +47,7 @@ class KeyQuestions:
         return self._each("HGETALL", keys)
 
     def sorted_set_sizes(self, keys: Sequence[str]) -> list[Any]:
-        """How many members sorted sets have."""
+        """The sizes of sorted sets."""
         return self._each("ZCARD", keys)
 
     def fields(self, keys: Sequence[bytes], names: Sequence[str]) -> list[Any]:
@@ -56,9 +56,9 @@ class KeyQuestions:
         return self.replies(*commands) if keys else []
 
     def field_counts(self, keys: Sequence[bytes]) -> list[Any]:
-        """How many fields hashes have."""
+        """The sizes of hashes."""
         return self._each("HLEN", keys)
 
     def field_names(self, keys: Sequence[bytes]) -> list[Any]:
-        """The names of the fields of hashes."""
+        """The field names of hashes."""
         return self._each("HKEYS", keys)

@@ -1,4 +1,4 @@
-"""One Redis server: every exchange with it is bounded, logged and counted by the server's own breaker."""
+"""One Redis server: every exchange is bounded, logged, and counted by the server's own breaker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("checkout_cli.redis")
 
 
 class RedisServer:
-    """One server, or what stands at one address. Thread-safe; it is connected to when first asked."""
+    """One server, at ``address`` or where the settings say. Thread-safe; connected when first used."""
 
     def __init__(
         self,
@@ -35,7 +35,6 @@ class RedisServer:
         jitter: Callable[[], float],
         address: tuple[str, int] | None = None,
     ) -> None:
-        """``address`` is another one than the settings', where there are several servers."""
         self._settings = settings
         self._pool = connection_pool(settings, address=address)
         self.host = settings.redis_host if address is None else address[0]
@@ -58,14 +57,14 @@ class RedisServer:
         return self
 
     def ask(self, command: Command) -> Any:
-        """One command's reply, its error raised."""
+        """One command's reply; raises its error."""
         _, (reply,) = self.exchange([command])
         if isinstance(reply, CheckoutError):
             raise reply
         return reply
 
     def identify(self) -> bytes | None:
-        """Who the server is now; ``None`` where it does not tell."""
+        """The server's identity now; ``None`` where it does not tell."""
         return self.exchange([("PING",)])[0]
 
     def config(self, pattern: str) -> dict[str, str]:
@@ -74,7 +73,7 @@ class RedisServer:
         return dict(zip(raw[::2], raw[1::2], strict=True))
 
     def configure(self, settings: Mapping[str, str]) -> None:
-        """Change settings of the server at once, until it is restarted; before 7.0, only one."""
+        """Change settings of the running server; before Redis 7.0, only one."""
         self.ask(("CONFIG", "SET", *(word for pair in settings.items() for word in pair)))
 
     def rewrite_config(self) -> None:
@@ -86,11 +85,9 @@ class RedisServer:
     ) -> tuple[bytes | None, list[Any]]:
         """Send commands in one round trip over one connection.
 
-        Returns the identity of the server behind it, and the replies, the errors among them translated. ``bound``
-        insists on the server of ``identity``.
-
-        Raises:
-            RedisUnavailable: the breaker is open, nothing answered in time, or another server answers there now.
+        Returns the identity of the server behind it, and the replies, errors among them translated. ``bound`` insists
+        on the server of ``identity``. Raises ``RedisUnavailable``: the breaker is open, nothing answered in time, or
+        another server answers.
         """
         who, replies = self.send(commands, identity, bound=bound)
         return who, [self.judged(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
@@ -98,10 +95,9 @@ class RedisServer:
     def send(
         self, commands: Sequence[Command], identity: bytes | None = None, *, bound: bool = False, asking: bool = False
     ) -> tuple[bytes | None, list[Any]]:
-        """As :meth:`exchange`, with the errors among the replies as the driver has them.
+        """:meth:`exchange`, with the driver's own errors among the replies.
 
-        ``asking`` is for a slot that this server is about to get from another one (Redis Cluster specification, "ASK
-        redirection").
+        ``asking`` is for a slot that this server is about to get (Redis Cluster specification, "ASK redirection").
         """
         self.breaker.check()
         started = time.perf_counter()
@@ -118,7 +114,7 @@ class RedisServer:
         return who, replies
 
     def judged(self, reply: Any) -> Any:
-        """A reply, or what its error means for us; an error that says that nothing works here opens the breaker."""
+        """A reply with its error translated; an error that says that nothing works here opens the breaker."""
         if not isinstance(reply, redis.RedisError):
             return reply
         failure = translated(reply, self._settings, self.place)
@@ -127,9 +123,9 @@ class RedisServer:
         return failure
 
     def look_again(self) -> bytes | None:
-        """Which primary the server is now, ``None`` for a replica: each becomes the other under its open connections.
+        """The primary's identity now, ``None`` for a replica: each becomes the other under its open connections.
 
-        Where that has happened, the connections are made anew, since each knows only who its server was.
+        Where that has happened, the connections are made anew, since each knows only its server's former identity.
         """
         self.breaker.check()
         try:
@@ -156,8 +152,7 @@ class RedisServer:
     def conversation(self) -> Iterator[Conversation]:
         """One connection for many commands in a row; it is closed unless every reply has been read.
 
-        Raises:
-            RedisUnavailable: the breaker is open, or nothing answers.
+        Raises ``RedisUnavailable``: the breaker is open, or nothing answers.
         """
         self.breaker.check()
         try:
@@ -179,7 +174,6 @@ class RedisServer:
             self._log((f"{talk.answered} commands",), (time.perf_counter() - started) * 1000, outcome)
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
-        """What it means that the server cannot be talked to; the breaker has been told."""
         failure = translated(error, self._settings, self.place)
         self._note(failure)
         return failure
@@ -211,7 +205,6 @@ class RedisServer:
 
     @staticmethod
     def _teach(connection: Any, digests: set[str]) -> None:
-        """The server does not know some scripts: it is new, or was restarted."""
         for digest in digests:
             connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
             connection.read_response()
@@ -231,7 +224,6 @@ class RedisServer:
 
     @staticmethod
     def _log(command: Command, duration: float, outcome: str) -> None:
-        """One operation; ``duration`` is in milliseconds."""
         key = key_of(command)
         operation = {
             "command": str(command[0]),
@@ -250,7 +242,6 @@ def _insist(connection: Any, identity: bytes | None) -> None:
 
 
 def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list[Any]:
-    """The replies to commands that go out together, errors as they are."""
     if asking:
         commands = [part for command in commands for part in (("ASKING",), command)]
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
@@ -266,7 +257,7 @@ def _reply(connection: Any) -> Any:
 
 
 def _shortened(command: Command) -> str:
-    """The key of a command with all but the start of an id left out: whoever knows an id can use the session."""
+    """The key of a command with ids cut short: whoever knows an id can use the session."""
     key = key_of(command)
     if key is None:
         return ""

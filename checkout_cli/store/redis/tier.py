@@ -1,7 +1,7 @@
 """The Redis tier: published copies of sessions, one round trip a read.
 
-It knows the protocol's scripts and nothing of the other tiers. All traffic goes through :meth:`RedisTier.exchange`,
-and from there to one server, or to those of a cluster that have the keys.
+It knows the protocol's scripts and nothing of the other tiers. All traffic goes through :meth:`RedisTier.exchange`, and
+from there to one server, or to those of a cluster that have the keys.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ KEEP_TTL = -1
 
 
 class RedisTier:
-    """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+    """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``.
+
+    ``elapsed`` counts seconds and ``jitter`` returns 0 to 1, for the breakers; ``tokens`` names our fill claims.
+    """
 
     name = TierName.REDIS
 
@@ -56,11 +59,6 @@ class RedisTier:
         jitter: Callable[[], float] = random.random,
         tokens: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Connects to nothing yet.
-
-        ``elapsed`` counts seconds and ``jitter`` gives a number from 0 to 1, both for the breakers; ``tokens`` names
-        our fill claims.
-        """
         self.is_cluster = settings.is_cluster
         kind = RedisCluster if self.is_cluster else RedisServer
         self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
@@ -76,12 +74,12 @@ class RedisTier:
     # Who answers
 
     def identity(self, checkout_id: str) -> bytes | None:
-        """Who the server is that has a session's key; ``None`` where it does not tell."""
+        """The identity of the server that has a session's key; ``None`` where it does not tell."""
         identity, _ = self.exchange(("EXISTS", encoded(session_key(checkout_id))))
         return identity
 
     def last_identity(self, checkout_id: str) -> bytes | None:
-        """Who that server was when it answered last, without asking it."""
+        """That server's identity when it last answered, without asking it."""
         return self._servers.server_of(encoded(session_key(checkout_id))).identity
 
     def servers(self) -> list[RedisServer]:
@@ -91,7 +89,7 @@ class RedisTier:
     # The protocol (ARCHITECTURE.md)
 
     def open(self, checkout_id: str) -> Opened:
-        """Read a session and grant it the full TTL again; where it is missing, claim the right to fill the key."""
+        """Read a session and grant it the full TTL again; where it is missing, take a fill claim."""
         try:
             identity, (raw,) = self.exchange(("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl))
         except WrongKeyType:
@@ -116,11 +114,11 @@ class RedisTier:
     def publish(
         self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None
     ) -> tuple[Outcome, Opened]:
-        """Put a version where it belongs, unless something newer is there; a tombstone deletes.
+        """Put a version into Redis, unless something newer is there; a tombstone deletes.
 
-        ``opened`` is the operation's first step: a publish goes to the very server that answered it, or it has failed.
-        ``now`` is the time in milliseconds; ``accounted`` are bytes that the database has accounted for in this very
-        operation. Returns the outcome, and what lies there now.
+        ``opened`` is the operation's first step: a publish goes to the very server that answered it, or fails. ``now``
+        is in milliseconds; ``accounted`` are bytes that the database has accounted for in this very operation. Returns
+        the outcome, and what lies there now.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
         script, index = self._publishing(record, opened, now, publication)
@@ -128,12 +126,9 @@ class RedisTier:
         return self._published(record, opened, now, publication, reply)
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
-        """:meth:`publish` for many whose *open* the same server answered, in one round trip where nothing has changed.
+        """:meth:`publish` for many that one server answered, in one round trip where nothing has changed.
 
-        Not for a cluster, where a slot may move in between.
-
-        Raises:
-            RedisUnavailable: some of them may or may not be published.
+        Not for a cluster, where a slot may move in between. On ``RedisUnavailable``, some may be published.
         """
         if not some:
             return []
@@ -152,7 +147,6 @@ class RedisTier:
     def _published(
         self, record: Record, opened: Opened, now: int, publication: Publication, reply: Any
     ) -> tuple[Outcome, Opened]:
-        """The outcome of a publish whose first script was answered so."""
         replaced = _replaced(reply)
         if replaced.done or replaced.present is None:
             return Outcome.SET if replaced.done else Outcome.MISSING, opened.now_with(None)
@@ -185,8 +179,8 @@ class RedisTier:
     def swap(self, checkout_id: str, opened: Opened, new: bytes, *, now: int, expires_at: int, dirty: bool) -> Replaced:
         """Put ``new`` in the place of what was opened, or of nothing if the claim is ours; over the very same server.
 
-        Moments are in milliseconds. ``dirty``: the database may lack what is in ``new``, so that ``checkout:pending``
-        gets the id; in a cluster, that is the caller's business.
+        Moments are in milliseconds. A ``dirty`` value's id is added to ``checkout:pending``, in a cluster by the
+        caller.
         """
         ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
         how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
@@ -206,7 +200,7 @@ class RedisTier:
         return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
     def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
-        """A script's reply, its change of the index sent along, both over the very server that answered *open*."""
+        """A script's reply, sent with its change of the index over the very server that answered *open*."""
         (outcome,) = self.with_index_all([(script, change)], opened.identity)
         raise_error(outcome)
         return outcome
@@ -249,11 +243,11 @@ class RedisTier:
         return opened_with(reply[0], identity)
 
     def release(self, checkout_id: str, opened: Opened) -> None:
-        """Take our claim to fill the key back, and leave alone whatever else may be there by now."""
+        """Release our fill claim, and no other."""
         self.ask(DISCARD.call(encoded(claim_key(checkout_id)), opened.token))
 
     def discard(self, checkout_id: str, raw: bytes) -> bool:
-        """Delete a key that no row stands behind, and its index entry, if it still holds exactly these bytes."""
+        """Delete a key without a row, and its index entry, if it still holds exactly these bytes."""
         if not self.ask(DISCARD.call(encoded(session_key(checkout_id)), raw)):
             return False
         entering = self.index_place.entering(IndexChange(checkout_id, None))
@@ -262,7 +256,7 @@ class RedisTier:
         return True
 
     def remove(self, checkout_id: str) -> bool:
-        """Delete the key and its index entry, whatever is there; for sessions that no database row stands behind."""
+        """Delete the key and its index entry, whatever is there; for sessions without a row."""
         entering = self.index_place.entering(IndexChange(checkout_id, None))
         deletion: Command = ("DEL", encoded(session_key(checkout_id)))
         deleted, *entered = self.ask_all(deletion, *entering.commands, lenient=True)
@@ -271,15 +265,13 @@ class RedisTier:
         return bool(deleted)
 
     def extend_ttl(self, checkout_id: str, milliseconds: int) -> int:
-        """Let a key live for at least so long from now; never shorter than it would. Returns its time to live (ms).
-
-        -2 where there is no session at the key, -1 where it has no end.
-        """
+        """Let a key live at least so long from now; never shorter. Returns its TTL (ms; -2: no session, -1: no end)."""
         return int(self.ask(_EXTEND_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     def proof(self, checkout_id: str, identity: bytes | None) -> str:
-        """What shows, as long as it stays the same, that no key has gone by itself since: with it, a missing one was
-        deleted. Empty where that cannot be told, as after CONFIG RESETSTAT.
+        """A text that stays the same as long as no key is evicted or flushed: then a missing one was deleted.
+
+        Empty where that cannot be told, as after CONFIG RESETSTAT.
         """
         server = self._servers.server_of(encoded(session_key(checkout_id)))
         try:
@@ -293,7 +285,7 @@ class RedisTier:
     # Looking; nothing here extends a life
 
     def look(self, checkout_ids: Sequence[str]) -> list[Look]:
-        """What lies at each id's key, in two round trips, and never more than ``LARGEST_VALUE`` of it."""
+        """The value at each id's key, at most ``LARGEST_VALUE`` of it, in two round trips; nothing is extended."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         if not keys:
             return []
@@ -324,7 +316,7 @@ class RedisTier:
     # Traffic
 
     def ask(self, command: Command) -> Any:
-        """One command's reply, its error raised."""
+        """One command's reply; raises its error."""
         _, (reply,) = self.exchange(command)
         return reply
 
@@ -341,12 +333,10 @@ class RedisTier:
     ) -> tuple[bytes | None, list[Any]]:
         """Send commands in one round trip to each server that has one of their keys.
 
-        Returns the identity of the server that answered the first of them, and the replies; with one command its error
-        is raised unless ``lenient``, with several they stay among the replies. ``bound`` insists on the server of
-        ``identity`` for the first command.
-
-        Raises:
-            RedisUnavailable: the breaker is open, nothing answered in time, or another server answers there now.
+        Returns the identity of the server that answered the first, and the replies; a single command's error is raised
+        unless ``lenient``, several ones' stay among the replies. ``bound`` insists on the server of ``identity`` for
+        the first command. Raises ``RedisUnavailable``: the breaker is open, nothing answered in time, or another server
+        answers.
         """
         who, replies = self._servers.exchange(commands, identity, bound=bound)
         if len(replies) == 1 and not lenient:

@@ -1,8 +1,8 @@
-"""TLS with Redis and its Sentinels: the files it needs, connections that verify, and what each failure means.
+"""TLS with Redis and its Sentinels: the files it needs, connections that verify, and the meaning of each failure.
 
-What is set up wrongly here (a file, a CA, a name, one side without TLS) is a ``ConfigurationError``; that the server
-refuses us is an ``AccessDenied``; a certificate that is not valid yet, or no longer, makes a server that is away for
-now, so that the database serves.
+Wrong settings (a file, a CA, a name, one side without TLS) are a ``ConfigurationError``; a server that refuses us is an
+``AccessDenied``; a certificate that is not valid yet, or no longer, makes a server unavailable, so that the database
+serves.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _WANTED = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 
 
 class TlsFileError(ConfigurationError):
-    """One of the files that TLS needs is not what it should be; ``variable`` is the setting that names it."""
+    """A file that TLS needs is wrong; ``variable`` is the setting that names it."""
 
     def __init__(self, variable: str, problem: str, *, hint: str | None = None) -> None:
         super().__init__(f"{variable} {problem}", hint=hint)
@@ -57,7 +57,7 @@ class TlsFileError(ConfigurationError):
 
 
 class TlsMismatch(ConfigurationError):
-    """One side wants TLS, and the other does not speak it."""
+    """Only one side speaks TLS."""
 
 
 class CertificateRefused(ConfigurationError):
@@ -69,7 +69,7 @@ class CertificateOutOfTime(RedisUnavailable):
 
 
 class ClientCertificateRefused(AccessDenied):
-    """The server wants a certificate of ours, or refuses the one that it got."""
+    """The server wants a certificate of ours, or refuses ours."""
 
 
 class SpokenInPlain(OSError):
@@ -80,10 +80,9 @@ class SpokenInPlain(OSError):
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """How TLS is spoken: certificate and host name verified, by the settings' own CAs, or else the system's.
+    """A context that verifies certificate and host name, by the settings' own CAs, or else the system's.
 
-    Raises:
-        TlsFileError: a file is missing, unreadable, or not what its setting says it is.
+    Raises ``TlsFileError``: a file is missing, unreadable, or not what its setting says.
     """
     ca_file = settings.redis_tls_ca_file
     if ca_file:
@@ -100,7 +99,6 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
 
 def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
-    """Our own certificate and its key."""
     certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file
     if not certificate:
         raise TlsFileError(
@@ -156,7 +154,7 @@ def _place(path: str) -> Path:
 
 
 def _pem(variable: str, path: str, wanted: str) -> str:
-    """A file's text, which has a block of the wanted kind."""
+    """The text of a file that has a block of the wanted kind."""
     look = f"ls -l {shlex.quote(path)}; it must be a file that you can read"
     try:
         with _place(path).open("rb") as stream:
@@ -188,19 +186,14 @@ def _broken(variable: str, path: str) -> TlsFileError:
 
 
 class Tls:
-    """How TLS is spoken with each server of the settings; its files are read once."""
+    """TLS with each server of the settings; the files are read once, or raise ``TlsFileError``."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the files.
-
-        Raises:
-            TlsFileError: one of them is wrong.
-        """
         self._context = tls_context(settings)
         self._name = settings.redis_tls_server_name
 
     def wrap(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
-        """The handshake, by the time-out that the socket has."""
+        """The handshake, within the socket's time-out."""
         return self._context.wrap_socket(plain, server_hostname=self._name or host)
 
 
@@ -227,11 +220,11 @@ class TlsConnection(redis.Connection):
 
 
 class SentinelManagedTlsConnection(SentinelManagedConnection, TlsConnection):
-    """The same to whatever the Sentinels say is the primary."""
+    """The same to the primary that the Sentinels name."""
 
 
 def might_be_plain(error: BaseException) -> bool:
-    """Whether a handshake failed as it does with a server without TLS, which waits for more, or answers anything."""
+    """Whether a handshake failed as with a server without TLS, which waits for more, or answers anything."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     return isinstance(error, TimeoutError) or (isinstance(error, OSError) and not _alert(error))
@@ -248,7 +241,7 @@ def answers_in_plain(host: str, port: int, wait: float) -> bool:
 
 
 def wants_tls(host: str, port: int, wait: float) -> bool:
-    """Whether a handshake gets as far as a certificate or an alert, be it one to trust or not."""
+    """Whether a handshake gets as far as a certificate or an alert, trusted or not."""
     context = ssl.create_default_context()
     try:
         with (
@@ -263,9 +256,9 @@ def wants_tls(host: str, port: int, wait: float) -> bool:
 
 
 def refusal_after_handshake(settings: Settings, host: str, port: int, wait: float) -> ssl.SSLError | None:
-    """What a server has against our certificate, which in TLS 1.3 it says only after the handshake.
+    """What a server has against our certificate, which TLS 1.3 tells only after the handshake.
 
-    It must not be asked anything meanwhile: what it has not read when it hangs up can cost us its last words.
+    It is asked nothing meanwhile: what it has not read when it hangs up can cost us its last words.
     """
     try:
         with socket.create_connection((host, port), timeout=wait) as plain, Tls(settings).wrap(plain, host) as secured:
@@ -278,7 +271,7 @@ def refusal_after_handshake(settings: Settings, host: str, port: int, wait: floa
 
 
 def _alert(error: BaseException) -> str:
-    """The alert that the other side sent, as OpenSSL calls it; empty where it sent none."""
+    """The alert that the other side sent, by OpenSSL's name; empty where it sent none."""
     reason = getattr(error, "reason", None) or ""
     return reason if isinstance(error, ssl.SSLError) and "_ALERT_" in reason else ""
 
@@ -297,7 +290,7 @@ def tls_cause(error: BaseException) -> ssl.SSLError | SpokenInPlain | None:
 def explained_tls(
     error: ssl.SSLError | SpokenInPlain, settings: Settings, place: str, *, sentinel: bool = False
 ) -> CheckoutError:
-    """What a failed handshake means, and what to type next. ``place`` is where, in words."""
+    """The meaning of a failed handshake, and what to type next. ``place`` is the address in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explained_certificate(error, settings, place)
     if isinstance(error, SpokenInPlain):
@@ -356,13 +349,12 @@ def _explained_certificate(error: ssl.SSLCertVerificationError, settings: Settin
 
 
 def _connectable(place: str) -> str:
-    """The address in a place's description, as a command takes it."""
     found = re.search(r"(\[[0-9a-fA-F:.%]+\]|[^\s:@,]+):[0-9]{1,5}\b", place)
     return shlex.quote(found[0]) if found else "HOST:PORT"
 
 
 def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
-    """TLS is on, and the server has none."""
+    """The error where TLS is on, and the server has none."""
     if sentinel:
         return TlsMismatch(
             f"{place} does not speak TLS, and we want it", hint="set REDIS_SENTINEL_TLS=false, or its TLS port"
@@ -374,7 +366,7 @@ def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
 
 
 def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
-    """TLS is off, and the server wants it."""
+    """The error where TLS is off, and the server wants it."""
     if sentinel:
         return TlsMismatch(f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="set REDIS_SENTINEL_TLS=true")
     return TlsMismatch(
@@ -384,5 +376,5 @@ def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
 
 
 def sentinel_place(host: str, port: int) -> str:
-    """A Sentinel, in words."""
+    """A Sentinel's address in words."""
     return f"the Sentinel at {address_text(host, port)}"
