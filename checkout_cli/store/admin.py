@@ -7,7 +7,7 @@ as what a flush would make of them: the same rules decide, and nothing is writte
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -38,7 +38,7 @@ from checkout_cli.store.records import Count, Problem, Record, Sighting
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.index import RedisIndex
-from checkout_cli.store.redis.opened import Look
+from checkout_cli.store.redis.opened import Look, Opened
 
 PAGE = 50
 """Sessions that are fetched whole at a time."""
@@ -71,7 +71,11 @@ class Admin:
             row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
         except DatabaseUnavailable as database_away:
-            return self._without_database(checkout_id, self._seen(checkout_id, look), database_away)
+            copy = self._seen(checkout_id, look)
+            if copy is None:
+                return self._from_memory(checkout_id, database_away)
+            session = copy.session and msgspec.structs.replace(copy.session, verified=False)
+            return msgspec.structs.replace(copy, session=session)
         if row is not None and row.body is None:
             raise SessionDeleted(f"session {checkout_id} was deleted")
         found = self._judge(checkout_id, look, row, expected.get(checkout_id))
@@ -89,13 +93,6 @@ class Admin:
         except RedisUnavailable as away:
             return Look(None, None, 0), away
         return look, RedisUnavailable(look.detail) if look.problem is Problem.UNREACHABLE else None
-
-    def _without_database(self, checkout_id: str, copy: Sighting | None, away: DatabaseUnavailable) -> Sighting:
-        if copy is None:
-            return self._from_memory(checkout_id, away)
-        if copy.session is None:
-            return copy
-        return msgspec.structs.replace(copy, session=msgspec.structs.replace(copy.session, verified=False))
 
     def _from_memory(self, checkout_id: str, away: TierUnavailable | None) -> Sighting:
         kept = self.memory.read(checkout_id, self.clock.wall())
@@ -116,34 +113,38 @@ class Admin:
         if tier is None and not self.settings.enable_checkout_sessions:
             tier = TierName.DATABASE
         if tier is TierName.REDIS:
-            yield from self._in_redis(use_database=False)
+            yield from self._listed()
         elif tier is TierName.DATABASE:
             yield from self._in_database()
-        elif tier is TierName.MEMORY:
-            yield from self._in_memory()
-        else:
-            yield from self._everywhere()
+        elif tier is None:
+            yield from self._in_redis_and_database()
+        if tier in {None, TierName.MEMORY}:
+            yield from (row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall()))
 
-    def _everywhere(self) -> Iterator[Sighting]:
+    def _in_redis_and_database(self) -> Iterator[Sighting]:
         try:
             self.index.layout()  # in a cluster, only the server that has the index knows what to list
         except RedisUnavailable as away:
             _log.debug("listing from the database: %s", away)
             yield from self._in_database()
-        else:
-            yield from self._in_redis(use_database=True)
-        yield from self._in_memory()
-
-    def _in_redis(self, *, use_database: bool) -> Iterator[Sighting]:
-        pending, deleted = self._pending() if use_database else ([], set())
+            return
+        pending, deleted = self._pending()
         yield from pending
         shown = deleted | {sighting.checkout_id for sighting in pending}
+        yield from self._listed(shown, self._doubtful_rows)
+        yield from self._unlisted(shown)
+
+    def _listed(
+        self,
+        shown: Set[str] = frozenset(),
+        rows_of: Callable[[Mapping[str, Look]], dict[str, Record]] = lambda _looks: {},
+    ) -> Iterator[Sighting]:
+        """The sessions of the index that are not ``shown`` already, each compared with its row if that is asked for."""
         for page in self.index.newest():
             for start in range(0, len(page), PAGE):
                 chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
-                yield from self._page(chunk, use_database=use_database)
-        if use_database:
-            yield from self._unlisted(shown)
+                looks = dict(zip(chunk, self.redis.look(chunk), strict=True))
+                yield from self._judged(chunk, looks, rows_of(looks))
 
     def _unlisted(self, shown: set[str]) -> Iterator[Sighting]:
         """Rows that the index lacks: Redis was restarted empty, or lost the index."""
@@ -178,11 +179,14 @@ class Admin:
         lacking = [sighting for sighting in judged if sighting.tier is TierName.DATABASE]
         return lacking, {name for name, row in behind.items() if row.body is None}
 
-    def _page(self, checkout_ids: Sequence[str], *, use_database: bool) -> Iterator[Sighting]:
-        looks = dict(zip(checkout_ids, self.redis.look(checkout_ids), strict=True))
-        doubtful = [name for name in checkout_ids if use_database and self._is_doubtful(name, looks[name])]
-        rows = self._rows([name for name in doubtful if is_accepted_id(name)])
-        yield from self._judged(checkout_ids, looks, rows)
+    def _doubtful_rows(self, looks: Mapping[str, Look]) -> dict[str, Record]:
+        """The rows of all but clean copies that were published to this very server."""
+        doubtful = [
+            name
+            for name, look in looks.items()
+            if look.copy is None or Opened(None, self.redis.last_identity(name), value=look.copy).standing is None
+        ]
+        return self._rows(doubtful)
 
     def _judged(
         self, checkout_ids: Sequence[str], looks: Mapping[str, Look], rows: Mapping[str, Record]
@@ -231,20 +235,12 @@ class Admin:
     def inspect_all(self, checkout_ids: Sequence[str]) -> Iterator[Sighting]:
         """Several sessions by id, each compared with its row; without those that are not alive."""
         looks = dict(zip(checkout_ids, self.redis.look(checkout_ids), strict=True))
-        rows = self._rows([name for name in checkout_ids if is_accepted_id(name)])
-        yield from self._judged(checkout_ids, looks, rows)
-
-    def _is_doubtful(self, checkout_id: str, look: Look) -> bool:
-        value = look.copy
-        if value is None or value.is_external or value.is_dirty or value.questionable:
-            return True
-        return value.identity != self.redis.last_identity(checkout_id)
+        yield from self._judged(checkout_ids, looks, self._rows(checkout_ids))
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
-        if not checkout_ids:
-            return {}
+        accepted = list(filter(is_accepted_id, checkout_ids))
         try:
-            return self.database.read_many(checkout_ids)
+            return self.database.read_many(accepted) if accepted else {}
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return {}
@@ -256,30 +252,27 @@ class Admin:
             if page[-1].expires_at <= now:
                 return  # the rest have expired, and wait for a clean-up
 
-    def _in_memory(self) -> Iterator[Sighting]:
-        yield from (row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall()))
-
     def count(self) -> Count:
         """The number of living sessions, by the index, or by the database where that has more; raises
         ``TierUnavailable``.
 
         Redis may have been restarted empty, and the database does not know external sessions.
         """
-        if not self.settings.enable_checkout_sessions:
-            return self._count_rows()
+        now = self.clock.wall()
+        listed: Count | None = None
+        if self.settings.enable_checkout_sessions:
+            try:
+                listed = self.index.count(now)
+            except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+                _log.debug("counting in the database: %s", error)
         try:
-            listed = self.index.count(self.clock.wall())
-        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
-            _log.debug("counting in the database: %s", error)
-            return self._count_rows()
-        try:
-            return max(listed, self._count_rows(), key=lambda count: count.number)
+            rows = Count(self.database.count(now), TierName.DATABASE)
         except DatabaseUnavailable as error:
+            if listed is None:
+                raise
             _log.debug("counting in Redis alone: %s", error)
             return listed
-
-    def _count_rows(self) -> Count:
-        return Count(self.database.count(self.clock.wall()), TierName.DATABASE)
+        return rows if listed is None or rows.number > listed.number else listed
 
     # By the beginning of an id
 
@@ -291,11 +284,11 @@ class Admin:
             sources.append(lambda: self.database.matching(prefix, limit))
         if self.settings.enable_checkout_sessions:
             sources.append(lambda: self._matching_keys(prefix, limit))
-        found: dict[str, None] = {}
+        found: set[str] = set()
         problems: list[TierUnavailable | AccessDenied] = []
         for source in sources:
             try:
-                found |= dict.fromkeys(name for name in source() if name.startswith(prefix))
+                found.update(name for name in source() if name.startswith(prefix))
             except (TierUnavailable, AccessDenied) as problem:
                 problems.append(problem)
         if problems and len(problems) == len(sources):
@@ -303,13 +296,12 @@ class Admin:
         return sorted(found)[:limit]
 
     def _matching_keys(self, prefix: str, limit: int) -> list[str]:
-        pattern = pattern_of(session_key(prefix))
-        found: dict[str, None] = {}
-        for keys in self.redis.scan(pattern, 1000):
-            found |= dict.fromkeys(checkout_id_of(decoded(key)) for key in keys)
+        found: set[str] = set()
+        for keys in self.redis.scan(pattern_of(session_key(prefix)), 1000):
+            found.update(checkout_id_of(decoded(key)) for key in keys)
             if len(found) >= limit:
                 break
-        return list(found)[:limit]
+        return list(found)
 
     def _seen(self, checkout_id: str, look: Look) -> Sighting | None:
         expires_at = None if look.ttl is None else self.clock.wall() + look.ttl

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from checkout_cli.clock import Clock
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.store.database.schema import epochs
-from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
+from checkout_cli.store.database.tier import DatabaseTier, insert_once, latest_stamp
 from checkout_cli.store.records import Epoch
 from checkout_cli.store.redis.server import RedisServer
 from checkout_cli.store.redis.tier import RedisTier
@@ -75,4 +75,4 @@ class Epochs:
         if connection.scalar(latest_stamp(epoch.shard)) == epoch.stamp:
             return True
         values = {"stamp": epoch.stamp, "began_at": self._clock.wall()}
-        return self._database.insert_once(connection, epochs, values)
+        return insert_once(connection, epochs, values)

@@ -14,7 +14,7 @@ from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.own_rows import number_starting_with, starting_with
+from checkout_cli.store.database.inspection import number_starting_with, starting_with
 
 PREFIX = "checkoutctl-bench-"
 """How the id of every session of ours begins."""

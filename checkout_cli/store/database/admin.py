@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, event, func, or_, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, event, func, select, tuple_
 from sqlalchemy import text as sql_text
 from sqlalchemy.engine import Connection
 
@@ -18,7 +18,7 @@ from checkout_cli.config.addresses import is_loopback
 from checkout_cli.errors import SchemaOutdated
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
-from checkout_cli.store.database.engine import create_file, make_engine, schema_of
+from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of
 from checkout_cli.store.database.own_tables import own_tables
 from checkout_cli.store.database.schema import locks, sessions, totals
 from checkout_cli.store.database.tier import COLUMNS, COUNTED, FOREIGN, DatabaseTier, record_of
@@ -127,12 +127,10 @@ class DatabaseAdmin(DatabaseTier):
         begin = _LIVE.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc()).limit(PAGE)
 
         def after(last: Any) -> Select[Any]:
-            same = (sessions.c.expires_at == last.expires_at) & (sessions.c.checkout_id < last.checkout_id)
-            earlier = or_(sessions.c.expires_at < last.expires_at, same)
-            return begin.where(sessions.c.expires_at <= last.expires_at, earlier)
+            return begin.where(tuple_(last.expires_at, last.checkout_id) > _END)
 
         for page in self._pages(begin, after, PAGE):
-            yield [record_of(row) for row in page]
+            yield list(map(record_of, page))
 
     def _pages(self, begin: Select[Any], after: Callable[[Any], Select[Any]], size: int) -> Iterator[Sequence[Any]]:
         statement = begin
@@ -153,16 +151,12 @@ class DatabaseAdmin(DatabaseTier):
 
     def count(self, now: int) -> int:
         """The number of rows alive at ``now`` (ms)."""
-        return self._number_of(lambda end: end > now)
+        return self._ending(lambda end: end > now)
 
-    def _number_of(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
+    def _ending(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
         with self.transaction() as connection:
             rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
         return int(rows - buried)
-
-    def _number(self, *conditions: ColumnElement[bool]) -> int:
-        ((number,),) = self.rows(select(func.count()).select_from(sessions).where(*conditions))
-        return int(number)
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and those that clean-ups removed."""
@@ -182,11 +176,11 @@ class DatabaseAdmin(DatabaseTier):
         Tombstones are among them: without the bodies, one index has the whole answer.
         """
 
+        ends = select(sessions.c.expires_at, sessions.c.checkout_id)
+        begin = ends.order_by(sessions.c.expires_at, sessions.c.checkout_id).limit(IDS_AT_ONCE)
+
         def after(last: tuple[int, str]) -> Select[Any]:
-            same = (sessions.c.expires_at == last[0]) & (sessions.c.checkout_id > last[1])
-            ends = select(sessions.c.expires_at, sessions.c.checkout_id)
-            later = ends.where(sessions.c.expires_at >= last[0], or_(sessions.c.expires_at > last[0], same))
-            return later.order_by(sessions.c.expires_at, sessions.c.checkout_id).limit(IDS_AT_ONCE)
+            return begin.where(tuple_(*last) < _END)
 
         for page in self._pages(after((moment, checkout_id)), after, IDS_AT_ONCE):
             yield [(row[0], row[1]) for row in page]
@@ -209,8 +203,8 @@ class DatabaseAdmin(DatabaseTier):
         """How many rows have expired by ``now`` (ms), are tombstones, and are pending."""
         return (
             self.count_due(now),
-            self._number(sessions.c.body.is_(None)),
-            self._number(sessions.c.published_version < sessions.c.version),
+            self.number_of(sessions, sessions.c.body.is_(None)),
+            self.number_of(sessions, sessions.c.published_version < sessions.c.version),
         )
 
     def deleted_body(self, checkout_id: str) -> Record | None:
@@ -240,11 +234,11 @@ class DatabaseAdmin(DatabaseTier):
 
     def count_due(self, cutoff: int) -> int:
         """The number of rows that expired at or before ``cutoff`` (ms)."""
-        return self._number_of(lambda end: end <= cutoff)
+        return self._ending(lambda end: end <= cutoff)
 
     def count_tombstones(self, cutoff: int) -> int:
         """The number of sessions deleted at or before ``cutoff`` (ms)."""
-        return self._number(sessions.c.updated_at <= cutoff, sessions.c.body.is_(None))
+        return self.number_of(sessions, sessions.c.updated_at <= cutoff, sessions.c.body.is_(None))
 
     def purge(self, checkout_ids: Sequence[str], cutoff: int) -> int:
         """Remove those of the rows that are still expired at ``cutoff`` (ms); the totals keep counting them."""
@@ -271,7 +265,7 @@ class DatabaseAdmin(DatabaseTier):
         return rows.total()
 
     def _add_totals(self, connection: Connection, removed: Mapping[str, int]) -> None:
-        statement = self._insert(totals)
+        statement = insert_of(connection, totals)
         upsert = statement.on_conflict_do_update(
             index_elements=[totals.c.name], set_={"number": totals.c.number + statement.excluded.number}
         )
@@ -281,13 +275,13 @@ class DatabaseAdmin(DatabaseTier):
 
     def lock(self, job: str, owner: str, *, now: int, until: int) -> str | None:
         """Take the lock of a job until a moment (ms); returns its present owner, or ``None`` where it is ours now."""
-        statement = self._insert(locks).values(job=job, owner=owner, expires_at=until)
-        upsert = statement.on_conflict_do_update(
-            index_elements=[locks.c.job],
-            set_={"owner": owner, "expires_at": until},
-            where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
-        )
         with self.transaction() as connection:
+            statement = insert_of(connection, locks).values(job=job, owner=owner, expires_at=until)
+            upsert = statement.on_conflict_do_update(
+                index_elements=[locks.c.job],
+                set_={"owner": owner, "expires_at": until},
+                where=(locks.c.expires_at <= now) | (locks.c.owner == owner),
+            )
             if connection.execute(upsert.execution_options(**COUNTED)).rowcount == 1:
                 return None
             holder = connection.execute(select(locks.c.owner).where(locks.c.job == job)).scalar()
@@ -299,6 +293,7 @@ class DatabaseAdmin(DatabaseTier):
             connection.execute(delete(locks).where(locks.c.job == job, locks.c.owner == owner))
 
 
+_END = tuple_(sessions.c.expires_at, sessions.c.checkout_id)
 _PRESENT = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
     sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),

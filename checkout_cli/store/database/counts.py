@@ -45,11 +45,9 @@ class DatabaseCounts:
         """The counts of each minute (since the epoch) from ``since`` (ms) to before ``until`` (ms)."""
         with self._database.transaction() as connection:
             created = {row.minute: row.number for row in connection.execute(_created(since, until))}
-            ended = {row.minute: row for row in connection.execute(_ended(since, until))}
-        return {
-            minute: MinuteCounts(created.get(minute, 0), *(_numbers(ended[minute]) if minute in ended else ()))
-            for minute in created.keys() | ended.keys()
-        }
+            ended = {minute: numbers for minute, *numbers in connection.execute(_ended(since, until))}
+        minutes = created.keys() | ended.keys()
+        return {minute: MinuteCounts(created.get(minute, 0), *ended.get(minute, ())) for minute in minutes}
 
     def by_status(self, since: int, until: int) -> dict[str, int]:
         """Sessions created in a window by their payment status now, also ``deleted`` and ``other``."""
@@ -76,10 +74,6 @@ class DatabaseCounts:
         return {status: number for status, number in found.items() if number > 0}
 
 
-def _numbers(row: Any) -> tuple[int, int, int]:
-    return int(row.completed), int(row.failed), int(row.cancelled)
-
-
 def _minute(column: ColumnElement[int]) -> Any:
     # Literal, because PostgreSQL takes two parameters of the same value for two different expressions to group by.
     return column.op("/")(literal_column("60000", Integer)).label("minute")
@@ -100,22 +94,8 @@ def _created(since: int, until: int) -> Any:
 
 
 def _ended(since: int, until: int) -> Any:
-    return (
-        select(
-            _minute(sessions.c.updated_at),
-            _sum(sessions.c.completed).label("completed"),
-            _sum(sessions.c.status == PaymentStatus.FAILED).label("failed"),
-            _sum(sessions.c.status == PaymentStatus.CANCELLED).label("cancelled"),
-        )
-        .where(
-            sessions.c.expires_at >= since,
-            sessions.c.updated_at >= since,
-            sessions.c.updated_at < until,
-            sessions.c.body.is_not(None),
-        )
-        .group_by("minute")
-    )
-
-
-def _sum(condition: ColumnElement[bool]) -> Any:
-    return func.sum(case((condition, 1), else_=0))
+    failed, cancelled = (sessions.c.status == status for status in (PaymentStatus.FAILED, PaymentStatus.CANCELLED))
+    numbers = (func.count().filter(condition) for condition in (sessions.c.completed, failed, cancelled))
+    written = (sessions.c.updated_at >= since, sessions.c.updated_at < until, sessions.c.body.is_not(None))
+    statement = select(_minute(sessions.c.updated_at), *numbers)
+    return statement.where(sessions.c.expires_at >= since, *written).group_by("minute")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.config.settings import without_password
@@ -37,14 +38,8 @@ GRACE = 0.25
 SYNCHRONOUS = "FULL"
 """SQLite's pragma: an acknowledged commit survives a power cut."""
 
-_WRONG_TLS = (
-    "does not support ssl",
-    "sslmode",
-    "sslrootcert",
-    "certificate",
-)
-"""In what libpq says where TLS cannot be had with these settings."""
-
+_WRONG_TLS = ("does not support ssl", "sslmode", "sslrootcert", "certificate")
+"""Words of libpq where TLS cannot be had with these settings."""
 _NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
 
 
@@ -188,7 +183,7 @@ def create_file(engine: Engine) -> None:
     It is set to WAL mode for good, so that readers and a writer do not wait for each other. An existing file keeps its
     mode: it may be somebody else's.
     """
-    path: Path | None = getattr(engine, "sqlite_path", None)
+    path = sqlite_path(engine)
     if path is None or not _missing(path):
         return
     try:
@@ -222,7 +217,7 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     kind = type(cause).__name__.lower()
     if any(sign in text.lower() or sign in kind for sign in _NOT_READY):
         return no_tables(engine)
-    path: Path | None = getattr(engine, "sqlite_path", None)
+    path = sqlite_path(engine)
     if path is not None and _missing(path):
         return DatabaseNotReady(f"there is no database {path} yet")
     if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
@@ -230,6 +225,17 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
     if path is None and (refusal := _refused(text, engine)) is not None:
         return refusal
     return DatabaseUnavailable(f"the database {place}: {text}")
+
+
+def insert_of(connection: Connection, table: sqlalchemy.Table) -> Any:
+    """An INSERT of this database's dialect, which knows ``ON CONFLICT``."""
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name](table)
+
+
+def sqlite_path(engine: Engine) -> Path | None:
+    """The file of an SQLite database; ``None`` for any other."""
+    path: Path | None = getattr(engine, "sqlite_path", None)
+    return path
 
 
 def no_tables(engine: Engine) -> DatabaseNotReady:
@@ -241,30 +247,24 @@ def no_tables(engine: Engine) -> DatabaseNotReady:
 
 def _refused(text: str, engine: Engine) -> CheckoutError | None:
     place, low = place_of(engine), text.lower()
+    reason = text.rpartition("FATAL:")[2].strip() or text  # without the addresses that libpq puts before it
     if "password authentication failed" in low or "no password supplied" in low:
         return DatabaseDenied(f"the database {place} refuses the user or password")
     if "permission denied" in low or "must be owner" in low:
         return DatabaseDenied(f"the database {place}: {text}", hint=_grant(text, engine))
     if "pg_hba.conf" in low:
-        return DatabaseDenied(f"the database {place}: {_reason(text)}", hint="see the server's pg_hba.conf")
+        return DatabaseDenied(f"the database {place}: {reason}", hint="see the server's pg_hba.conf")
     if any(sign in low for sign in _WRONG_TLS):
-        return ConfigurationError(
-            f"the database {place}: {_reason(text)}", hint="check sslmode and the certificates in DATABASE_URL"
-        )
-    if "does not exist" in low and "database" in low:
-        return ConfigurationError(
-            f"the database {place}: {_reason(text)}", hint=f"createdb {engine.url.database}, or check DATABASE_URL"
-        )
-    if ("does not exist" in low and "role" in low) or "invalid connection option" in low:
-        return ConfigurationError(f"the database {place}: {_reason(text)}", hint="check DATABASE_URL")
-    if "read-only transaction" in low:
+        hint = "check sslmode and the certificates in DATABASE_URL"
+    elif "does not exist" in low and "database" in low:
+        hint = f"createdb {engine.url.database}, or check DATABASE_URL"
+    elif ("does not exist" in low and "role" in low) or "invalid connection option" in low:
+        hint = "check DATABASE_URL"
+    elif "read-only transaction" in low:
         return DatabaseUnavailable(f"the database {place} is read-only, as a standby is: {text}")
-    return None
-
-
-def _reason(text: str) -> str:
-    """The text without the addresses that libpq puts before it."""
-    return text.rpartition("FATAL:")[2].strip() or text
+    else:
+        return None
+    return ConfigurationError(f"the database {place}: {reason}", hint=hint)
 
 
 def _grant(text: str, engine: Engine) -> str:
@@ -334,5 +334,4 @@ def _named_schema(engine: Engine) -> str:
 
 def place_of(engine: Engine) -> str:
     """The name of a database, without a password."""
-    path: Path | None = getattr(engine, "sqlite_path", None)
-    return str(path) if path is not None else f"{engine.url.host or 'localhost'}/{engine.url.database}"
+    return str(sqlite_path(engine) or f"{engine.url.host or 'localhost'}/{engine.url.database}")

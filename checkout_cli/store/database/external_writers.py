@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import case, delete, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.schema import Table
 
+from checkout_cli.store.database.engine import insert_of
 from checkout_cli.store.database.schema import external
 
 DAY = 24 * 3600 * 1000
@@ -21,11 +20,7 @@ _SEEN_AT = "seen_at"
 class Database(Protocol):
     """What is needed of the tier."""
 
-    def transaction(self) -> AbstractContextManager[Connection]:
-        """One transaction on our tables."""
-
-    def insert_of(self, table: Table) -> Any:
-        """An INSERT of this database's dialect."""
+    def transaction(self) -> AbstractContextManager[Connection]: ...
 
 
 class ExternalWrites(msgspec.Struct, frozen=True):
@@ -68,12 +63,12 @@ class ExternalWriters:
 
     def note(self, connection: Connection, now: int, **counted: int) -> None:
         """Count writes seen ``now`` (ms), in the transaction that takes them in."""
-        add_writes(self._database, connection, counted | {_SEEN_AT: now})
+        add_writes(connection, seen_at=now, **counted)
 
 
-def add_writes(database: Database, connection: Connection, numbers: Mapping[str, int]) -> None:
-    """Add to the counts, within another transaction; of ``seen_at``, the latest stays."""
-    statement = database.insert_of(external)
+def add_writes(connection: Connection, **numbers: int) -> None:
+    """Add to the counts, within another transaction; of ``seen_at`` (ms), the latest stays."""
+    statement = insert_of(connection, external)
     larger = case((external.c.number > statement.excluded.number, external.c.number), else_=statement.excluded.number)
     added = external.c.number + statement.excluded.number
     upsert = statement.on_conflict_do_update(

@@ -6,19 +6,20 @@ which keeps both contents of writes that could not stand as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.session import decode
+from checkout_cli.store.database.engine import insert_of
 from checkout_cli.store.database.external_writers import ExternalWriters
 from checkout_cli.store.database.schema import conflicts, flushes, sessions
-from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, columns_of, insert_once, record_of
 from checkout_cli.store.protocol.bodies import SessionBodies
 from checkout_cli.store.protocol.flushing import Flush, Logged, Result, decide
 from checkout_cli.store.protocol.ids import EXTERNAL, is_external, token_of
@@ -109,7 +110,7 @@ class FlushLog:
             while True:
                 before = connection.execute(_LOCKED, {"checkout_id": dirty.checkout_id}).first()
                 row = None if before is None else _row(before)
-                flush = decide(dirty.value, row, self._known(connection, dirty.value), bodies, fresh_id)
+                flush = decide(dirty.value, row, _known(connection, dirty.value.ids), bodies, fresh_id)
                 if flush.row is None or self._write(connection, dirty, row, flush.row, now):
                     break
             self._log(connection, dirty, flush, now)
@@ -123,17 +124,13 @@ class FlushLog:
         was = None if row is None else row.body
         return Flushed(flush.result, record, was, flush.conflict, dirty.is_external, flush.row is not None)
 
-    def _known(self, connection: Connection, value: Value) -> dict[str, Logged]:
-        rows = connection.execute(_KNOWN, {"tokens": [token_of(each) for each in value.ids]})
-        return {row.token: Logged(row.number, Result(row.result)) for row in rows}
-
     def _write(self, connection: Connection, dirty: Dirty, row: Row | None, new: Row, now: int) -> bool:
         """Write the row; false where another process has inserted one since."""
         record = Record(dirty.checkout_id, new.version, new.body, dirty.created_at, dirty.expires_at)
-        values = self._database.columns_of(record) | {"write_id": new.write_id, "updated_at": now}
+        values = columns_of(record) | {"write_id": new.write_id, "updated_at": now}
         if row is None:
             first = {"checkout_id": dirty.checkout_id, "created_at": dirty.created_at, "published_version": 0}
-            return self._database.insert_once(connection, sessions, values | first)
+            return insert_once(connection, sessions, values | first)
         values |= {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
         connection.execute(update(sessions).where(sessions.c.checkout_id == dirty.checkout_id).values(values))
         return True
@@ -142,16 +139,16 @@ class FlushLog:
         if not flush.log:
             return
         entries = [
-            {"token": token, "checkout_id": dirty.checkout_id, "number": logged.number, "result": logged.result}
+            {"token": token, "checkout_id": dirty.checkout_id, "flushed_at": now, **logged._asdict()}
             for token, logged in sorted(flush.log)
         ]
-        statement = self._database.insert_of(flushes)
+        statement = insert_of(connection, flushes)
         upsert = statement.on_conflict_do_update(
             index_elements=[flushes.c.token],
             set_={name: statement.excluded[name] for name in ("number", "result", "flushed_at")},
             where=flushes.c.number < statement.excluded.number,
         )
-        connection.execute(upsert, [entry | {"flushed_at": now} for entry in entries])
+        connection.execute(upsert, entries)
 
     def _keep_conflict(self, connection: Connection, dirty: Dirty, row: Row | None, result: Result, now: int) -> None:
         values = {
@@ -165,7 +162,7 @@ class FlushLog:
             "found_body": None if row is None or row.body is None else row.body.decode(),
             "detected_at": now,
         }
-        self._database.insert_once(connection, conflicts, values)
+        insert_once(connection, conflicts, values)
 
     def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record, now: int) -> Flushed:
         """Keep an external writer's unreadable bytes, so that the row may replace them."""
@@ -182,7 +179,7 @@ class FlushLog:
         }
         with self._database.transaction() as connection:
             self._database.lock_for_writing(connection)
-            is_new = self._database.insert_once(connection, conflicts, values)
+            is_new = insert_once(connection, conflicts, values)
             if is_new:
                 self._external_writers.note(connection, now, taken_in=1, conflicts=1)
         return Flushed(Result.CONFLICT, row, row.body, is_new, external=True)
@@ -197,14 +194,9 @@ class FlushLog:
         if not some:
             return {}
         with self._database.transaction() as connection:
-            tokens = [token_of(each) for value in some.values() for each in value.ids]
-            known = {
-                row.token: Logged(row.number, Result(row.result))
-                for row in connection.execute(_KNOWN, {"tokens": tokens})
-            }
-            previous = {
-                row.checkout_id: _row(row) for row in connection.execute(_SEVERAL, {"checkout_ids": list(rows)})
-            }
+            known = _known(connection, [each for value in some.values() for each in value.ids])
+            found = connection.execute(_SEVERAL, {"checkout_ids": list(rows)})
+            previous = {row.checkout_id: _row(row) for row in found}
         return {
             name: decide(value, previous.get(name), known, SessionBodies(name), self._new_token() + "-1")
             for name, value in some.items()
@@ -229,14 +221,11 @@ class FlushLog:
 
     def conflict_count(self) -> int:
         """The number of unresolved conflicts."""
-        ((number,),) = self._database.rows(select(func.count()).select_from(conflicts))
-        return int(number)
+        return self._database.number_of(conflicts)
 
     def count(self, cutoff: int) -> int:
         """The number of entries of the flush log from ``cutoff`` (ms) or before."""
-        old = select(func.count()).select_from(flushes).where(flushes.c.flushed_at <= cutoff)
-        ((number,),) = self._database.rows(old)
-        return int(number)
+        return self._database.number_of(flushes, flushes.c.flushed_at <= cutoff)
 
     def purge(self, cutoff: int, limit: int) -> int:
         """Forget at most ``limit`` flushes of ``cutoff`` (ms) or before, whose writes no old copy can bring back."""
@@ -245,21 +234,17 @@ class FlushLog:
             return connection.execute(delete(flushes).where(flushes.c.token.in_(batch))).rowcount
 
 
-_COLUMNS = (
-    sessions.c.checkout_id,
-    sessions.c.version,
-    sessions.c.write_id,
-    sessions.c.body,
-    sessions.c.previous_version,
-    sessions.c.previous_body,
-    sessions.c.created_at,
-    sessions.c.expires_at,
-)
+_COLUMNS = (*COLUMNS, sessions.c.previous_version, sessions.c.previous_body)
 _LOCKED = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id")).with_for_update()
 _SEVERAL = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _KNOWN = select(flushes.c.token, flushes.c.number, flushes.c.result).where(
     flushes.c.token.in_(bindparam("tokens", expanding=True))
 )
+
+
+def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Logged]:
+    rows = connection.execute(_KNOWN, {"tokens": list(map(token_of, ids))})
+    return {row.token: Logged(row.number, Result(row.result)) for row in rows}
 
 
 def _row(row: Any) -> Row:
@@ -275,11 +260,7 @@ def _record_after(dirty: Dirty, before: Any, flush: Flush) -> Record | None:
         created_at = dirty.created_at if before is None else before.created_at
         new = flush.row
         return Record(dirty.checkout_id, new.version, new.body, created_at, dirty.expires_at, new.write_id)
-    if before is None:
-        return None
-    return Record(
-        dirty.checkout_id, before.version, _bytes(before.body), before.created_at, before.expires_at, before.write_id
-    )
+    return None if before is None else record_of(before)
 
 
 def _conflict(row: Any) -> Conflict:

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex
 
 from checkout_cli.store.database.engine import schema_of, to_type
 from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
-from checkout_cli.store.database.tier import DatabaseTier, latest_stamp
+from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, latest_stamp, record_of
 from checkout_cli.store.records import Record
 
 MOST_TOLD = 10
@@ -98,10 +98,20 @@ def created_lately(database: DatabaseTier, since: int, among: int) -> int:
 
 def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
     """The living sessions that end first; ``now`` is in milliseconds."""
-    columns = (sessions.c[name] for name in Record.__struct_fields__)
-    living = select(*columns).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
-    rows = database.rows(living.order_by(sessions.c.expires_at).limit(limit))
-    return [Record(**row._asdict() | {"body": row.body.encode()}) for row in rows]
+    living = select(*COLUMNS).where(sessions.c.expires_at > now, sessions.c.body.is_not(None))
+    return list(map(record_of, database.rows(living.order_by(sessions.c.expires_at).limit(limit))))
+
+
+def starting_with(database: DatabaseTier, prefix: str, limit: int) -> list[str]:
+    """At most ``limit`` ids that begin with ``prefix``, living or not."""
+    chosen = sessions.c.checkout_id.startswith(prefix, autoescape=True)
+    return [row.checkout_id for row in database.rows(select(sessions.c.checkout_id).where(chosen).limit(limit))]
+
+
+def number_starting_with(database: DatabaseTier, prefix: str, *, alive_at: int = 0) -> int:
+    """The number of rows that begin with ``prefix`` and live beyond ``alive_at`` (ms)."""
+    begins = sessions.c.checkout_id.startswith(prefix, autoescape=True)
+    return database.number_of(sessions, begins, sessions.c.expires_at > alive_at)
 
 
 def sqlite_space(database: DatabaseTier) -> Space | None:

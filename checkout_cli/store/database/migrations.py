@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import Index, delete, func, insert, inspect, select, text
+from sqlalchemy import delete, func, insert, inspect, select, text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.schema import CreateSchema
 
@@ -100,12 +100,9 @@ def _complete(connection: Connection) -> None:
     for table in metadata.sorted_tables:
         found = {index["name"]: index["column_names"] for index in seen.get_indexes(table.name, schema_name)}
         for index in table.indexes:
-            _as_it_should_be(connection, index, found.get(index.name))
-
-
-def _as_it_should_be(connection: Connection, index: Index, columns: list[str | None] | None) -> None:
-    if columns == [column.name for column in index.columns]:
-        return
-    if columns is not None:
-        index.drop(connection)
-    index.create(connection)
+            columns = found.get(index.name)
+            if columns == [column.name for column in index.columns]:
+                continue
+            if columns is not None:
+                index.drop(connection)
+            index.create(connection)

@@ -7,7 +7,6 @@ ours.
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Table, bindparam, func, select, text
@@ -15,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.errors import ForeignTable, SchemaTooNew
 from checkout_cli.store.database import schema
-from checkout_cli.store.database.engine import place_of, schema_of
+from checkout_cli.store.database.engine import place_of, schema_of, sqlite_path
 from checkout_cli.store.database.schema import PROGRAM, metadata, versions
 
 SCHEMAS = ("checkoutctl", "checkoutctl_own")
@@ -131,7 +130,7 @@ def _foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
 
 
 def _elsewhere(engine: Engine) -> str:
-    path: Path | None = getattr(engine, "sqlite_path", None)
+    path = sqlite_path(engine)
     if path is None:
         name = next(name for name in SCHEMAS if name != schema_of(engine))
         return f"CHECKOUT_DATABASE_SCHEMA={name}"

@@ -14,29 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Executable,
-    Select,
-    Table,
-    bindparam,
-    case,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, ColumnElement, Executable, Select, Table, bindparam, case, func, select, update
 from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import (
-    ConfigurationError,
-    DatabaseDenied,
-    DatabaseNotReady,
-    DatabaseUnavailable,
-)
+from checkout_cli.errors import ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database.engine import Prepared, make_engine, no_tables, transaction
+from checkout_cli.store.database.engine import Prepared, insert_of, make_engine, no_tables, sqlite_path, transaction
 from checkout_cli.store.database.external_writers import ExternalWrites, add_writes, read_writes
 from checkout_cli.store.database.own_tables import own_tables
 from checkout_cli.store.database.schema import epochs, sessions
@@ -49,9 +34,7 @@ _STATUSES = tuple(PaymentStatus)
 COUNTED = {"preserve_rowcount": True}
 """For an INSERT: SQLAlchemy keeps its row count only when asked to; on PostgreSQL it would be -1."""
 
-
 _log = logging.getLogger("checkout_cli.store")
-
 
 FOREIGN = "foreign"
 """The status of a tombstone whose session was another program's, and never counted."""
@@ -75,18 +58,15 @@ class DatabaseTier:
         self._settings = settings
         self._engine = engine or make_engine(settings)
         self._tables_are_ours = False
-        self._ttl = int(settings.session_ttl * 1000)
         self._max_age = int(settings.session_max_age * 1000)
         self._update = Prepared(_UPDATE, self._engine)
-        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
 
     @property
     def sqlite_path(self) -> Path | None:
         """The file of an SQLite database; ``None`` for any other."""
-        path: Path | None = getattr(self._engine, "sqlite_path", None)
-        return path
+        return sqlite_path(self._engine)
 
     def close(self) -> None:
         """Close all connections."""
@@ -134,6 +114,11 @@ class DatabaseTier:
         with self.transaction() as connection:
             return connection.execute(statement, parameters).all()
 
+    def number_of(self, table: Table, *conditions: ColumnElement[bool]) -> int:
+        """The number of rows of a table that meet all conditions."""
+        ((number,),) = self.rows(select(func.count()).select_from(table).where(*conditions))
+        return int(number)
+
     # The protocol
 
     def read(self, checkout_id: str) -> Record | None:
@@ -148,20 +133,13 @@ class DatabaseTier:
 
     def insert(self, record: Record, *, now: int, write_id: str) -> bool:
         """Create a row; false where the id exists, alive or as a tombstone."""
-        values = _values(record) | {
-            "checkout_id": record.checkout_id,
-            "created_at": record.created_at,
-            "updated_at": now,
-            "published_version": 0,
-            "write_id": write_id,
-        }
-        return self._settled(
-            record.checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values)
-        )
+        first = {"checkout_id": record.checkout_id, "created_at": record.created_at, "published_version": 0}
+        values = columns_of(record) | first | {"updated_at": now, "write_id": write_id}
+        return self._settled(record.checkout_id, write_id, lambda connection: insert_once(connection, sessions, values))
 
     def update(self, record: Record, *, seen: int, now: int, write_id: str) -> bool:
         """Replace version ``seen`` of a live session; false where it has another version, or is dead."""
-        parameters = _values(record) | {
+        parameters = columns_of(record) | {
             "id": record.checkout_id,
             "seen": seen,
             "updated_at": now,
@@ -182,37 +160,23 @@ class DatabaseTier:
             statement = _DELETE_KEEPING if by_external_writer else _DELETE
             is_deleted = connection.execute(statement, parameters).rowcount == 1
             if is_deleted and by_external_writer:
-                add_writes(self, connection, {"deleted": 1})
+                add_writes(connection, deleted=1)
             return is_deleted
 
         return self._settled(checkout_id, write_id, write)
 
     def insert_tombstone(self, checkout_id: str, *, now: int, write_id: str) -> bool:
         """A tombstone for a session without a row; false where it has one. The totals do not count it."""
-        values = {
-            "checkout_id": checkout_id,
-            "version": 1,
-            "body": None,
-            "status": FOREIGN,
-            "completed": False,
-            "created_at": now,
-            "updated_at": now,
-            "expires_at": now,
-            "published_version": 0,
-            "write_id": write_id,
-        }
-        return self._settled(checkout_id, write_id, lambda connection: self.insert_once(connection, sessions, values))
+        values = {"checkout_id": checkout_id, "version": 1, "body": None, "status": FOREIGN, "completed": False}
+        values |= dict.fromkeys(("created_at", "updated_at", "expires_at"), now)
+        values |= {"published_version": 0, "write_id": write_id}
+        return self._settled(checkout_id, write_id, lambda connection: insert_once(connection, sessions, values))
 
     def restore(self, record: Record, *, deletion: str, now: int, write_id: str) -> bool:
         """Put a session in place of the tombstone before it that ``deletion`` wrote; false where there is none."""
-        parameters = _values(record) | {
-            "id": record.checkout_id,
-            "deleted": record.version - 1,
-            "deletion": deletion,
-            "created_at": record.created_at,
-            "updated_at": now,
-            "write_id": write_id,
-        }
+        tombstone = {"id": record.checkout_id, "deleted": record.version - 1, "deletion": deletion}
+        moments = {"created_at": record.created_at, "updated_at": now}
+        parameters = columns_of(record) | tombstone | moments | {"write_id": write_id}
         return self._settled(
             record.checkout_id, write_id, lambda connection: connection.execute(_RESTORE, parameters).rowcount == 1
         )
@@ -238,23 +202,10 @@ class DatabaseTier:
             _log.warning("whether a write was committed is not known: %s", silent)
             return False
 
-    def insert_once(self, connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-        """Insert a row; false where its key is there already."""
-        statement = self._insert(table).values(values).on_conflict_do_nothing().execution_options(**COUNTED)
-        return bool(connection.execute(statement).rowcount == 1)
-
-    def insert_of(self, table: Table) -> Any:
-        """An INSERT of this database's dialect, which knows ``ON CONFLICT``."""
-        return self._insert(table)
-
     def lock_for_writing(self, connection: Connection) -> None:
         """Begin to write at once: SQLite refuses a reader that becomes a writer."""
         if self._engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    def columns_of(self, record: Record) -> dict[str, Any]:
-        """The columns that a version sets."""
-        return _values(record)
 
     def pending(self, limit: int) -> list[Pending]:
         """At most ``limit`` versions that Redis may still lack, tombstones among them."""
@@ -271,19 +222,12 @@ class DatabaseTier:
 
         With ``epoch``, only while that is the latest primary of its shard: its successor may lack what it has.
         """
-        if not versions:
-            return
-        parameters = [{"id": name, "v": version} for name, version in sorted(versions.items())]
-        statement = _NOTE if epoch is None else _NOTE.where(latest_stamp(epoch.shard).scalar_subquery() == epoch.stamp)
-        with self.transaction() as connection:
-            connection.execute(statement, parameters)
+        is_latest = [] if epoch is None else [latest_stamp(epoch.shard).scalar_subquery() == epoch.stamp]
+        self._note(_NOTE.where(*is_latest), versions)
 
     def note_proofs(self, notes: Mapping[str, str]) -> None:
         """Keep the notes made at publications; each begins with its version."""
-        if notes:
-            parameters = [{"id": name, "proof": note} for name, note in sorted(notes.items())]
-            with self.transaction() as connection:
-                connection.execute(_PROVE, parameters)
+        self._note(_PROVE, notes)
 
     def proof(self, checkout_id: str) -> str:
         """The note of the row's version; empty where there is none, or where the row is pending again."""
@@ -296,81 +240,59 @@ class DatabaseTier:
     def note_refilled(self, number: int) -> None:
         """Count sessions refilled from the database while external writers are there."""
         with self.transaction() as connection:
-            add_writes(self, connection, {"refilled": number})
+            add_writes(connection, refilled=number)
 
     def touch(self, expiries: Mapping[str, int]) -> None:
         """Move expiries (ms) forward after reads; never backwards, past the maximum age, or of a dead row."""
-        if expiries:
-            parameters = [
-                {"id": name, "e": expiry, "max_age": self._max_age} for name, expiry in sorted(expiries.items())
-            ]  # sorted, so that two processes that write down the same sessions cannot deadlock
+        self._note(_TOUCH, expiries, max_age=self._max_age)
+
+    def _note(self, statement: Executable, notes: Mapping[str, Any], **others: Any) -> None:
+        # Sorted, so that two processes that note the same sessions cannot deadlock.
+        parameters = [{"id": name, "noted": noted, **others} for name, noted in sorted(notes.items())]
+        if parameters:
             with self.transaction() as connection:
-                connection.execute(_TOUCH, parameters)
+                connection.execute(statement, parameters)
 
 
-COLUMNS = (
-    sessions.c.checkout_id,
-    sessions.c.version,
-    sessions.c.body,
-    sessions.c.created_at,
-    sessions.c.expires_at,
-    sessions.c.write_id,
-)
+COLUMNS = tuple(sessions.c[name] for name in Record.__struct_fields__)
 _READ = select(*COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id"))
 _READ_MANY = select(*COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
 _WRITE_ID = select(sessions.c.write_id).where(sessions.c.checkout_id == bindparam("checkout_id"))
-_LIVING = update(sessions).where(
-    sessions.c.checkout_id == bindparam("id"), sessions.c.version == bindparam("seen"), sessions.c.body.is_not(None)
-)
-_UPDATE = _LIVING.values(
-    {
-        name: bindparam(name)
-        for name in ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
-    }
-    | {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
-)
+_ROW = update(sessions).where(sessions.c.checkout_id == bindparam("id"))
+_LIVING = _ROW.where(sessions.c.version == bindparam("seen"), sessions.c.body.is_not(None))
+_VERSION: dict[str, Any] = {
+    name: bindparam(name) for name in ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
+}
+_PREVIOUS = {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
+_UPDATE = _LIVING.values(_VERSION | _PREVIOUS)
 _TOMBSTONE = _LIVING.values(
     version=sessions.c.version + 1, body=None, updated_at=bindparam("updated_at"), write_id=bindparam("write_id")
 )
 _DELETE = _TOMBSTONE.values(previous_version=None, previous_body=None)
-_DELETE_KEEPING = _TOMBSTONE.values(previous_version=sessions.c.version, previous_body=sessions.c.body)
-_RESTORE = (
-    update(sessions)
-    .where(
-        sessions.c.checkout_id == bindparam("id"),
-        sessions.c.version == bindparam("deleted"),
-        sessions.c.write_id == bindparam("deletion"),
-        sessions.c.body.is_(None),
-    )
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                *("version", "body", "status", "completed"),
-                *("created_at", "expires_at", "updated_at", "write_id"),
-            )
-        }
-    )
-)
+_DELETE_KEEPING = _TOMBSTONE.values(_PREVIOUS)
+_RESTORE = _ROW.where(
+    sessions.c.version == bindparam("deleted"),
+    sessions.c.write_id == bindparam("deletion"),
+    sessions.c.body.is_(None),
+).values(_VERSION | {"created_at": bindparam("created_at")})
 _PENDING = (
     select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at, sessions.c.write_id)
     .where(sessions.c.published_version < sessions.c.version)
     .limit(bindparam("limit"))
 )
-_NOTE = (
-    update(sessions)
-    .where(sessions.c.checkout_id == bindparam("id"), sessions.c.published_version < bindparam("v"))
-    .values(published_version=bindparam("v"))
-)
-_PROVE = update(sessions).where(sessions.c.checkout_id == bindparam("id")).values(proof=bindparam("proof"))
+_NOTED = bindparam("noted", type_=BigInteger)
+_NOTE = _ROW.where(sessions.c.published_version < _NOTED).values(published_version=_NOTED)
+_PROVE = _ROW.values(proof=bindparam("noted"))
 _LATEST = sessions.c.created_at + bindparam("max_age")
-_TOUCH = (
-    update(sessions)
-    .where(
-        sessions.c.checkout_id == bindparam("id"), sessions.c.expires_at < bindparam("e"), sessions.c.body.is_not(None)
-    )
-    .values(expires_at=case((bindparam("e") > _LATEST, _LATEST), else_=bindparam("e", type_=BigInteger)))
+_TOUCH = _ROW.where(sessions.c.expires_at < _NOTED, sessions.c.body.is_not(None)).values(
+    expires_at=case((_NOTED > _LATEST, _LATEST), else_=_NOTED)
 )
+
+
+def insert_once(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row; false where its key is there already."""
+    statement = insert_of(connection, table).values(values).on_conflict_do_nothing().execution_options(**COUNTED)
+    return bool(connection.execute(statement).rowcount == 1)
 
 
 def latest_stamp(shard: str) -> Select[Any]:
@@ -380,11 +302,13 @@ def latest_stamp(shard: str) -> Select[Any]:
 
 
 def record_of(row: Any) -> Record:
+    """A row with ``COLUMNS``."""
     body = None if row.body is None else row.body.encode()
     return Record(row.checkout_id, row.version, body, row.created_at, row.expires_at, row.write_id)
 
 
-def _values(record: Record) -> dict[str, Any]:
+def columns_of(record: Record) -> dict[str, Any]:
+    """The columns that a new version sets; status and completion are copied out of the body, to be counted."""
     assert record.body is not None  # noqa: S101  (tombstones are made by delete)
     fields = decode(record.body)
     status = fields.get("paymentStatus") or PaymentStatus.PENDING

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
 from checkout_cli.store.protocol import value as values
-from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
-from checkout_cli.store.redis.tier import DISCARD, RedisTier, raise_error
+from checkout_cli.store.redis.tier import DISCARD, RedisTier
 
 FIRST_CURSOR = "0"
 KEYS_AT_ONCE = 1000
@@ -25,6 +25,22 @@ UNKNOWN_TTL = -3
 _EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Script("set_missing_ttl"))
 
 
+_T = TypeVar("_T")
+
+
+def pages(step: Callable[[str], tuple[_T, str | None]]) -> Iterator[_T]:
+    """All pages of something; ``step`` returns the page of a cursor, and the next cursor (``None``: the end)."""
+    cursor: str | None = FIRST_CURSOR
+    while cursor is not None:
+        page, cursor = step(cursor)
+        yield page
+
+
+def next_cursor(following: bytes) -> str | None:
+    """The cursor that Redis returned; ``None`` at the end."""
+    return None if following == b"0" else following.decode()
+
+
 class RedisAdmin(RedisTier, KeyQuestions):
     """The tier with operators' questions. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
@@ -33,16 +49,8 @@ class RedisAdmin(RedisTier, KeyQuestions):
 
         Raises ``RedisUnavailable`` if none answers.
         """
-        found: dict[RedisServer, bytes | None] = {}
-        away: RedisUnavailable | None = None
         servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
-        for server in set(servers.values()):
-            try:
-                found[server] = server.identify()
-            except RedisUnavailable as error:
-                away = error
-        if away is not None and not found:
-            raise away
+        found = _answers(set(servers.values()), RedisServer.identify)
         return {name: found[server] for name, server in servers.items() if server in found}
 
     def place_of(self, checkout_id: str) -> str:
@@ -57,19 +65,13 @@ class RedisAdmin(RedisTier, KeyQuestions):
 
     def ping(self) -> float:
         """One round trip in seconds, in a cluster the longest; raises ``RedisUnavailable`` if no server answers."""
-        took: list[float] = []
-        away: RedisUnavailable | None = None
-        for server in self.servers():
+
+        def round_trip(server: RedisServer) -> float:
             started = time.perf_counter()
-            try:
-                server.ask(("PING",))
-            except RedisUnavailable as error:
-                away = error
-            else:
-                took.append(time.perf_counter() - started)
-        if away is not None and not took:
-            raise away
-        return max(took)
+            server.ask(("PING",))
+            return time.perf_counter() - started
+
+        return max(_answers(self.servers(), round_trip).values())
 
     def time(self) -> int:
         """The server's own clock, in milliseconds since the epoch."""
@@ -86,7 +88,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
         if not checkout_ids:
             return []
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
-        beginnings = self.ask_all(*(("GETRANGE", key, 0, LONGEST_HEADER - 1) for key in keys), lenient=True)
+        beginnings = self.replies(*(("GETRANGE", key, 0, LONGEST_HEADER - 1) for key in keys))
         return [
             name
             for name, beginning in zip(checkout_ids, beginnings, strict=True)
@@ -97,7 +99,10 @@ class RedisAdmin(RedisTier, KeyQuestions):
         """The TTL of each key in milliseconds; -2: no key, -1: no end, ``UNKNOWN_TTL``: its server is unavailable."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
         if self.is_cluster:  # one command for many keys would be one for many servers
-            return self._known_ttls(self.ask_all(*(("PTTL", key) for key in keys), lenient=True))
+            replies = self.ttls(keys)
+            if not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members()):
+                replies = [UNKNOWN_TTL if isinstance(reply, RedisUnavailable) else reply for reply in replies]
+            return list(map(checked, replies))
         parts = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
         counts: list[Command] = [("EXISTS", *part) for part in parts]
         present = self.ask_all(*counts) if counts else []
@@ -105,26 +110,13 @@ class RedisAdmin(RedisTier, KeyQuestions):
             return [-2] * len(keys)  # the usual case in a clean-up, told by a few small commands
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
 
-    def _known_ttls(self, replies: Sequence[Any]) -> list[int]:
-        found: list[int] = []
-        for reply in replies:
-            is_away = isinstance(reply, RedisUnavailable) and self._others_may_answer()
-            if not is_away:
-                raise_error(reply)
-            found.append(UNKNOWN_TTL if is_away else int(reply))
-        return found
-
-    def _others_may_answer(self) -> bool:
-        return not self.breaker.is_open and not all(server.breaker.is_open for server in self._servers.members())
-
     def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
         """The script that puts another server's value in the place of ``seen``; replies 1 on success.
 
         ``ttl`` is in milliseconds; 0: no end.
         """
-        if seen is None:
-            return self._replacing(checkout_id, "create", b"", value, ttl, "keep")
-        return self._replacing(checkout_id, "swap", seen, value, ttl, "keep")
+        how = "create" if seen is None else "swap"
+        return self._replacing(checkout_id, how, seen or b"", value, ttl, "keep")
 
     def set_missing_ttl(self, checkout_id: str, milliseconds: int) -> bool:
         """Give a session without end a TTL; false where it has one."""
@@ -169,10 +161,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
 
         Raises ``RedisUnavailable`` if none answers.
         """
-        cursor: str | None = FIRST_CURSOR
-        while cursor is not None:
-            keys, cursor = self.scan_step(pattern, cursor, count)
-            yield keys
+        return pages(lambda cursor: self.scan_step(pattern, cursor, count))
 
     def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
         """One page of :meth:`scan`, and the cursor of the next one, for any process.
@@ -203,9 +192,8 @@ class RedisAdmin(RedisTier, KeyQuestions):
         """The counters of the shop's older programs; ``None`` where they keep none."""
         if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
             return None
-        raw = self.ask(("HGETALL", LEGACY_STATS))
-        pairs = zip(raw[::2], raw[1::2], strict=True)
-        return {decoded(name): int(value) for name, value in pairs if value.isdigit()}
+        counters = pairs(self.ask(("HGETALL", LEGACY_STATS)))
+        return {decoded(name): int(value) for name, value in counters if value.isdigit()}
 
     # Locks
 
@@ -227,3 +215,17 @@ class RedisAdmin(RedisTier, KeyQuestions):
     def unlock(self, job: str, owner: str) -> None:
         """Release the lock, if it is still ours."""
         self.ask(DISCARD.call(encoded(lock_key(job)), encoded(owner)))
+
+
+def _answers(servers: Iterable[RedisServer], ask: Callable[[RedisServer], _T]) -> dict[RedisServer, _T]:
+    """The answers of those servers that are available; raises ``RedisUnavailable`` if none is."""
+    found: dict[RedisServer, _T] = {}
+    away: RedisUnavailable | None = None
+    for server in servers:
+        try:
+            found[server] = ask(server)
+        except RedisUnavailable as error:
+            away = error
+    if away is not None and not found:
+        raise away
+    return found

@@ -149,7 +149,7 @@ class RedisCluster:
         _, (reply,) = owner.send([("EXISTS", key)])
         if not isinstance(reply, AskError) or isinstance(reply, MovedError):
             return False
-        return self._at((self._host_of(reply.host, owner), reply.port)) is server
+        return self._named(reply.host, reply.port, owner) is server
 
     def _slot_moved(self) -> SlotMoved:
         self._in_doubt = True
@@ -162,7 +162,8 @@ class RedisCluster:
             if not isinstance(reply, AskError):
                 return who, self._judged(server, reply)
             asking = not isinstance(reply, MovedError)
-            server = self._redirected(reply, to=self._at((self._host_of(reply.host, server), reply.port)))
+            server = self._named(reply.host, reply.port, server)
+            self._note_redirection(reply, server)
             try:
                 who, (reply,) = server.send([command], asking=asking)
             except RedisUnavailable as away:
@@ -170,14 +171,13 @@ class RedisCluster:
                 return None, away
         return None, RedisUnavailable(f"the nodes of the cluster at {self._settings.redis_place} contradict each other")
 
-    def _redirected(self, redirection: AskError, *, to: RedisServer) -> RedisServer:
+    def _note_redirection(self, redirection: AskError, to: RedisServer) -> None:
         if isinstance(redirection, MovedError):
             _log.debug("slot %d has moved to %s", redirection.slot_id, to.place)
             self._slots[redirection.slot_id] = to
             self._in_doubt = True  # seldom does one slot move alone
         if to not in self._members:
             self._members = [*self._members, to]  # a new primary has keys before it has its first slot
-        return to
 
     def _judged(self, server: RedisServer, reply: Any) -> Any:
         if isinstance(reply, ClusterDownError):  # the server is well: it misses the slot, or most of the others
@@ -230,14 +230,13 @@ class RedisCluster:
     def _take(self, ranges: Any, asked: RedisServer) -> None:
         slots: list[RedisServer | None] = [None] * SLOTS
         for first, last, (address, port, *_), *_ in ranges:
-            server = self._at((self._host_of(decoded(address or b""), asked), int(port)))
+            server = self._named(decoded(address or b""), int(port), asked)
             slots[first : last + 1] = [server] * (last + 1 - first)
         self._slots = slots
         self._members = list(dict.fromkeys(server for server in slots if server is not None))
 
-    @staticmethod
-    def _host_of(host: str, asked: RedisServer) -> str:
-        return host or asked.host
+    def _named(self, host: str, port: int, by: RedisServer) -> RedisServer:
+        return self._at((host or by.host, port))  # a node that does not know its own address leaves it out
 
     def _at(self, address: Address) -> RedisServer:
         server = self._servers.get(address)

@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from checkout_cli.errors import CheckoutError
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -49,6 +52,18 @@ def register(script: Script) -> Script:
     """Let a script be sent: a server that does not know it gets it."""
     SCRIPTS[script.digest] = script
     return script
+
+
+def checked(reply: Any, *expected: type[CheckoutError]) -> Any:
+    """A reply; raises it if it is an error, and none of the expected ones."""
+    if isinstance(reply, CheckoutError) and not isinstance(reply, expected):
+        raise reply
+    return reply
+
+
+def pairs(replies: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Replies that belong together two by two, such as names and values, or members and scores."""
+    return list(zip(replies[::2], replies[1::2], strict=True))
 
 
 def encoded(text: str) -> bytes:

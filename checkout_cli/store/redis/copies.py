@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from checkout_cli.errors import CheckoutError, WrongKeyType
+from checkout_cli.errors import WrongKeyType
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import Script, register
+from checkout_cli.store.redis.commands import Script, checked, pairs, register
 
 _ADOPT_HASH = register(Script("adopt_hash"))
 
@@ -35,8 +35,7 @@ def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]
     On ``RedisUnavailable`` or ``CommandDenied``, some may be put.
     """
     scripts = [redis.copying(copy.checkout_id, copy.seen, copy.value, copy.ttl or 0) for copy in copies]
-    replies = redis.ask_all(*scripts, lenient=True) if copies else []
-    return [bool(_checked(reply)[0]) for reply in replies]
+    return [bool(done) for done, *_ in redis.ask_all(*scripts)] if copies else []
 
 
 def extend_ttls(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
@@ -49,21 +48,15 @@ def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:
     """The hashes among the keys; raises ``RedisUnavailable`` or ``CommandDenied``."""
     if not keys:
         return []
-    replies = redis.ask_all(*(command for key in keys for command in (("HGETALL", key), ("PTTL", key))), lenient=True)
-    found = []
-    for key, content, ttl in zip(keys, replies[::2], replies[1::2], strict=True):
-        if not isinstance(content, WrongKeyType) and _checked(content):
-            found.append(Hash(key, content, max(int(_checked(ttl)), 0)))
-    return found
+    replies = redis.replies(*(command for key in keys for command in (("HGETALL", key), ("PTTL", key))))
+    return [
+        Hash(key, content, max(checked(ttl), 0))
+        for key, (content, ttl) in zip(keys, pairs(replies), strict=True)
+        if not isinstance(content, WrongKeyType) and checked(content)
+    ]
 
 
 def put_hashes(redis: RedisAdmin, hashes: Sequence[Hash]) -> int:
     """Put those whose keys are not there; returns how many. On an error, some may be put."""
     calls = [_ADOPT_HASH.call(each.key, each.ttl, *each.content) for each in hashes]
-    return sum(bool(_checked(reply)) for reply in (redis.ask_all(*calls, lenient=True) if calls else []))
-
-
-def _checked(reply: Any) -> Any:
-    if isinstance(reply, CheckoutError):
-        raise reply
-    return reply
+    return sum(map(bool, redis.ask_all(*calls))) if calls else 0

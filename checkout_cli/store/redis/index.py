@@ -8,14 +8,15 @@ names is listed and counted too, and each change is made to both.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin
-from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.admin import RedisAdmin, next_cursor, pages
+from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, pairs, register
 from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
 
 PAGE = 500
@@ -72,6 +73,9 @@ class RedisIndex:
                 self._place.find()
         return ask(self._place.known())
 
+    def _ask(self, command: str, *arguments: bytes | str | float) -> Any:
+        return self._tried(lambda layout: self._tier.ask((command, layout.key, *arguments)))
+
     # All ids
 
     def newest(self) -> Iterator[list[str]]:
@@ -79,14 +83,13 @@ class RedisIndex:
 
         While a cluster's server of the index is unavailable, the ids of the others, in no order either.
         """
+        layout: Layout | None = None
         try:
             layout = self.layout()
         except RedisUnavailable:
             if not self._tier.missing_servers():
                 raise
-            yield from self.session_ids()
-            return
-        if layout.is_empty:
+        if layout is None or layout.is_empty:
             yield from self.session_ids()
             return
         layout = yield from self._pages_by_rank(layout)
@@ -122,9 +125,7 @@ class RedisIndex:
         """The ids that only the further keys have, and how many were compared, for each page."""
         compared = [(layout.key, "zset")]
         for key, kind in layout.others.items():
-            cursor: str | None = FIRST_CURSOR
-            while cursor is not None:
-                names, cursor = self._member_page(key, kind, cursor, LOOKED_AT)
+            for names in pages(partial(self._member_page, key, kind, LOOKED_AT)):
                 lacking = self._lacking_unless_moved(layout, compared, names)
                 if lacking is None:
                     yield from self.unlisted(self._place.known())
@@ -143,29 +144,25 @@ class RedisIndex:
             return None
         return None if lacking and self._place.find().key != layout.key else lacking
 
-    def _member_page(self, key: str, kind: str, cursor: str, number: int) -> tuple[list[str], str | None]:
+    def _member_page(self, key: str, kind: str, number: int, cursor: str) -> tuple[list[str], str | None]:
         command = "SSCAN" if kind == "set" else "ZSCAN"
         try:
             following, raw = self._tier.ask((command, key, cursor, "COUNT", number))
         except WrongKeyType:
             return [], None  # an adoption has moved it into ours at this very moment
-        members = raw if kind == "set" else raw[::2]
-        return [decoded(member) for member in members], None if following == b"0" else following.decode()
+        return list(map(decoded, raw if kind == "set" else raw[::2])), next_cursor(following)
 
     def member_page(self, cursor: str) -> MemberPage:
         """One page of an external SET at ``checkout:index``; nothing where there is none."""
         layout = self._place.known()
         if layout.kind != "set":
             return MemberPage(0, [], None)
-        names, following = self._member_page(INDEX, "set", cursor, PAGE)
+        names, following = self._member_page(INDEX, "set", PAGE, cursor)
         return MemberPage(len(names), self._lacking([(layout.key, "zset")], names), following)
 
     def session_ids(self) -> Iterator[list[str]]:
         """The ids of all session keys, by SCAN: for what the index may have missed."""
-        cursor: str | None = FIRST_CURSOR
-        while cursor is not None:
-            names, cursor = self.session_ids_step(cursor)
-            yield names
+        return pages(self.session_ids_step)
 
     def session_ids_step(self, cursor: str) -> tuple[list[str], str | None]:
         """One page of :meth:`session_ids`, and the next cursor (``None``: the end)."""
@@ -217,30 +214,24 @@ class RedisIndex:
 
     def due(self, now: int, *, limit: int = PAGE, offset: int = 0) -> list[Entry]:
         """Entries that can have expired, longest ago first."""
-        raw = self._tried(
-            lambda layout: self._tier.ask(
-                ("ZRANGE", layout.key, "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES")
-            )
-        )
-        return [Entry(decoded(raw[place]), float(raw[place + 1])) for place in range(0, len(raw), 2)]
+        return _entries(self._ask("ZRANGE", "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES"))
 
     def from_moment(self, moment: float, limit: int) -> list[tuple[bytes, float]]:
         """Entries that can end at a moment (ms) or later, soonest first, with their moments."""
-        command: Command = (moment, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+        part = (moment, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
         key = self._place.known().key
-        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, *command)))
+        raw = self._ask("ZRANGE", *part)
         if len(raw) < 2 * limit and self.layout().key != key:  # moved, so that this was not its end
-            raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, *command)))
-        return [(member, float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
+            raw = self._ask("ZRANGE", *part)
+        return [(member, float(score)) for member, score in pairs(raw)]
 
     def at_moment(self, moment: float) -> list[bytes]:
         """The ids that can end at exactly this moment (ms)."""
-        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, moment, moment, "BYSCORE")))
-        return list(raw)
+        return list(self._ask("ZRANGE", moment, moment, "BYSCORE"))
 
     def latest(self) -> float | None:
         """The moment (ms) of the entry that ends last; ``None`` where ours is empty."""
-        raw = self._tried(lambda layout: self._tier.ask(("ZRANGE", layout.key, -1, -1, "WITHSCORES")))
+        raw = self._ask("ZRANGE", -1, -1, "WITHSCORES")
         return float(raw[1]) if raw else None
 
     def all_due(self, now: int, limit: int) -> Iterator[list[Entry]]:
@@ -252,11 +243,11 @@ class RedisIndex:
 
     def number(self) -> int:
         """The number of entries."""
-        return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", "+inf"))))
+        return int(self._ask("ZCOUNT", "-inf", "+inf"))
 
     def count_due(self, now: int) -> int:
         """The number of entries that can have expired."""
-        return int(self._tried(lambda layout: self._tier.ask(("ZCOUNT", layout.key, "-inf", now))))
+        return int(self._ask("ZCOUNT", "-inf", now))
 
     # Changes
 
@@ -279,19 +270,16 @@ class RedisIndex:
             commands.append(_REMOVE_EXPIRED.call_on(_keys(layout), latest, *ids))
         replies = self._tier.ask_all(*commands) if commands else []
         if dead and layout.place is Place.BESIDE_SET:
-            self._enter_revived(dead)
+            # An external writer, whose SET has no moments, may have written some of them at this very moment.
+            ttls = self._tier.remaining([entry.checkout_id for entry in dead])
+            self.add([entry for entry, ttl in zip(dead, ttls, strict=True) if ttl >= -1])
         return int(replies[-1]) if dead else 0
-
-    def _enter_revived(self, removed: Sequence[Entry]) -> None:
-        """Add what an external writer, whose SET has no moments, has written at this very moment."""
-        ttls = self._tier.remaining([entry.checkout_id for entry in removed])
-        self.add([entry for entry, ttl in zip(removed, ttls, strict=True) if ttl >= -1])
 
     def remove_entries(self, entries: Sequence[Entry]) -> int:
         """Remove entries, each only if it still has the score that was seen; returns how many."""
-        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
-        if not parts:
+        if not entries:
             return 0
+        parts = _scored(entries)
         return int(self._tried(lambda layout: self._tier.ask(_REMOVE_ENTRIES.call_on(_keys(layout), *parts))))
 
     def remove(self, checkout_ids: Sequence[str]) -> None:
@@ -308,16 +296,13 @@ class RedisIndex:
 
     def bring_forward(self, entries: Sequence[Entry]) -> int:
         """Lower scores to these moments, for sessions that end earlier than was known; never raise one."""
-        parts = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
-        if not parts:
-            return 0
-        return int(self._tried(lambda layout: self._tier.ask(("ZADD", layout.key, "XX", "LT", "CH", *parts))))
+        return int(self._ask("ZADD", "XX", "LT", "CH", *_scored(entries))) if entries else 0
 
     def add(self, entries: Sequence[Entry]) -> int:
         """Add ids that are not there yet; returns how many."""
-        scored = [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
-        if not scored:
+        if not entries:
             return 0
+        scored = _scored(entries)
 
         def put(layout: Layout) -> int:
             if layout.place is Place.BESIDE_OTHER:
@@ -339,10 +324,7 @@ class RedisIndex:
 
     def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
         """Each id's moment (ms), ``None`` where it has none."""
-        if not checkout_ids:
-            return []
-        members = list(map(encoded, checkout_ids))
-        found = self._tried(lambda layout: self._tier.ask(("ZMSCORE", layout.key, *members)))
+        found = self._ask("ZMSCORE", *map(encoded, checkout_ids)) if checkout_ids else []
         return [None if score is None else float(score) for score in found]
 
     def moment(self, checkout_id: str) -> float | None:
@@ -355,21 +337,16 @@ class RedisIndex:
 
     def entries(self) -> Iterator[list[Entry]]:
         """All entries in no order, page by page, some perhaps twice."""
-        cursor: str | None = FIRST_CURSOR
-        while cursor is not None:
-            page, cursor = self.entries_step(cursor)
-            yield page
+        return pages(self.entries_step)
 
     def entries_step(self, cursor: str) -> tuple[list[Entry], str | None]:
         """One page of :meth:`entries`, and the next cursor (``None``: the end)."""
         following, raw = self._tier.ask(("ZSCAN", self._place.known().key, cursor, "COUNT", PAGE))
-        page = [Entry(decoded(member), float(score)) for member, score in zip(raw[::2], raw[1::2], strict=True)]
-        return page, None if following == b"0" else following.decode()
+        return _entries(raw), next_cursor(following)
 
     def some_entries(self, number: int) -> list[Entry]:
         """At most ``number`` random entries."""
-        raw = self._tier.ask(("ZRANDMEMBER", self.layout().key, number, "WITHSCORES"))
-        return [Entry(decoded(name), float(score)) for name, score in zip(raw[::2], raw[1::2], strict=True)]
+        return _entries(self._tier.ask(("ZRANDMEMBER", self.layout().key, number, "WITHSCORES")))
 
     def size(self) -> tuple[bytes | None, int]:
         """The identity of the server that has our index, and the number of entries."""
@@ -410,6 +387,14 @@ class RedisIndex:
         commands = [("SMISMEMBER" if kind == "set" else "ZMSCORE", key, *members) for key, kind in keys]
         found = zip(*self._tier.ask_all(*commands), strict=True)
         return [name for name, its in zip(names, found, strict=True) if all(one in {None, 0} for one in its)]
+
+
+def _entries(raw: Sequence[bytes]) -> list[Entry]:
+    return [Entry(decoded(member), float(score)) for member, score in pairs(raw)]
+
+
+def _scored(entries: Sequence[Entry]) -> list[bytes | float]:
+    return [part for entry in entries for part in (entry.score, encoded(entry.checkout_id))]
 
 
 def _keys(layout: Layout) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, is_accepted_id
-from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, register
+from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
 
 SAMPLED = 4
 """Entries at each end by which a sorted set at ``checkout:index`` is known for ours."""
@@ -129,8 +129,7 @@ class IndexPlace:
     def _read(self, replies: Sequence[Any]) -> Layout | None:
         """The layout by the replies to the probe; ``None`` where the index was moved between two of them."""
         for reply in replies:
-            if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
-                raise reply
+            checked(reply, WrongKeyType)
         kind, beside, aside = (decoded(reply) for reply in replies[:3])
         lowest, highest = replies[3:]
         if kind == "zset" and not (isinstance(lowest, list) and isinstance(highest, list)):
@@ -151,10 +150,8 @@ class IndexPlace:
     def _is_ours(self, raw: Sequence[bytes]) -> bool:
         """Whether most entries can be ours; a few of another program's must not take the index from us."""
         latest = self._wall() * 1000 + self._longest
-        entries = dict(zip(raw[::2], map(float, raw[1::2]), strict=True))
-        credible = sum(
-            EARLIEST < score <= latest and is_accepted_id(decoded(member)) for member, score in entries.items()
-        )
+        entries = set(pairs(raw))  # the two ends of a short index overlap
+        credible = sum(EARLIEST < float(score) <= latest and is_accepted_id(decoded(name)) for name, score in entries)
         return 2 * credible >= len(entries)
 
     # Along with a write
@@ -163,12 +160,8 @@ class IndexPlace:
         """The commands to send along with a write."""
         try:
             place = self.known().place
-        except RedisUnavailable as away:
-            if not self._is_cluster:
-                raise
-            return _left_out(change, away)
-        except WrongKeyType as foreign:
-            return _left_out(change, foreign)
+        except (RedisUnavailable, WrongKeyType) as error:
+            return self._left_out(change, error)
         return Entering(change, place, _commands(place, change))
 
     def check(self, entering: Entering, replies: Sequence[Any]) -> None:
@@ -184,12 +177,14 @@ class IndexPlace:
             if _holds(replies[:written]) and (written == len(replies) or self._is_beside_other(replies[written:])):
                 return
             self._enter(entering.change)
-        except RedisUnavailable as away:
-            if not self._is_cluster:
-                raise
-            _left_out(entering.change, away)
-        except WrongKeyType as foreign:
-            _left_out(entering.change, foreign)
+        except (RedisUnavailable, WrongKeyType) as error:
+            self._left_out(entering.change, error)
+
+    def _left_out(self, change: IndexChange, error: RedisUnavailable | WrongKeyType) -> Entering:
+        if isinstance(error, RedisUnavailable) and not self._is_cluster:
+            raise error
+        _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
+        return Entering(change)
 
     def _is_beside_other(self, probed: Sequence[Any]) -> bool:
         """Whether ours still has to lie beside; no error tells when it has been put at ``checkout:index``."""
@@ -221,11 +216,5 @@ def _commands(place: Place, change: IndexChange) -> tuple[Command, ...]:
 
 def _holds(replies: Sequence[Any]) -> bool:
     for reply in replies:
-        if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
-            raise reply
+        checked(reply, WrongKeyType)
     return not any(isinstance(reply, WrongKeyType) for reply in replies)
-
-
-def _left_out(change: IndexChange, error: CheckoutError) -> Entering:
-    _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
-    return Entering(change)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import AccessDenied, CheckoutError, SessionCorrupt, WrongKeyType
+from checkout_cli.errors import AccessDenied, SessionCorrupt, WrongKeyType
 from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.session import decode
 from checkout_cli.store.protocol.ids import writes
@@ -15,7 +15,7 @@ from checkout_cli.store.protocol.value import Kind, Value
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import encoded
+from checkout_cli.store.redis.commands import checked, encoded
 from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.opened import LARGEST_VALUE
 
@@ -75,8 +75,8 @@ def view_key(redis: RedisAdmin, checkout_id: str) -> KeyView:
     """Everything in Redis under an id, in two or three round trips; raises ``RedisUnavailable`` or ``AccessDenied``."""
     key, member = encoded(session_key(checkout_id)), encoded(checkout_id)
     identity, (size, ttl) = redis.exchange(("STRLEN", key), ("PTTL", key), lenient=True)
-    _raise_unless(size, WrongKeyType)
-    _raise_unless(ttl)
+    checked(size, WrongKeyType)
+    checked(ttl)
     view = KeyView(
         place=redis.place_of(checkout_id),
         identity=identity,
@@ -99,9 +99,8 @@ def _is_claimed(redis: RedisAdmin, checkout_id: str) -> bool:
     """Whether somebody has a fill claim; false for a user who may not read claims."""
     if not is_accepted_id(checkout_id):
         return False
-    (claims,) = redis.ask_all(("EXISTS", encoded(claim_key(checkout_id))), lenient=True)
-    _raise_unless(claims, AccessDenied)
-    return isinstance(claims, int) and claims > 0
+    (claims,) = redis.replies(("EXISTS", encoded(claim_key(checkout_id))))
+    return bool(checked(claims, AccessDenied) == 1)
 
 
 def _read(view: KeyView, value: bytes | None) -> KeyView:
@@ -126,8 +125,3 @@ def _score(redis: RedisAdmin, checkout_id: str) -> float | None:
         return RedisIndex(redis).moment(checkout_id)
     except WrongKeyType:  # no index of ours has room there
         return None
-
-
-def _raise_unless(reply: object, *expected: type[CheckoutError]) -> None:
-    if isinstance(reply, CheckoutError) and not isinstance(reply, expected):
-        raise reply

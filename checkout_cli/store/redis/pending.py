@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from checkout_cli.errors import CheckoutError, RedisUnavailable
 from checkout_cli.keys import PENDING, session_key
 from checkout_cli.store.records import Problem
+from checkout_cli.store.redis.admin import next_cursor, pages
 from checkout_cli.store.redis.commands import Script, decoded, encoded, register
 from checkout_cli.store.redis.opened import Look, Opened
 from checkout_cli.store.redis.tier import RedisTier
@@ -73,15 +74,13 @@ class RedisPending:
 
     def ids(self, at_once: int) -> Iterator[list[str]]:
         """All their ids, in pages of about that many; one may come twice."""
-        cursor: str | None = "0"
-        while cursor is not None:
-            ids, cursor = self.ids_step(cursor, at_once)
+        for ids in pages(lambda cursor: self.ids_step(cursor, at_once)):
             yield from (ids[start : start + at_once] for start in range(0, len(ids), at_once))
 
     def ids_step(self, cursor: str, at_once: int) -> tuple[list[str], str | None]:
         """One page of :meth:`ids`, and the next cursor (``None``: the end)."""
         following, members = self._redis.ask(("SSCAN", PENDING, cursor, "COUNT", at_once))
-        return [decoded(member) for member in members], None if following == b"0" else following.decode()
+        return list(map(decoded, members)), next_cursor(following)
 
     def count(self) -> int:
         """The number of dirty sessions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkout_cli.store.redis.commands import Command
+from checkout_cli.store.redis.commands import Command, pairs
 
 
 class KeyQuestions:
@@ -35,8 +35,7 @@ class KeyQuestions:
         return self._both("TYPE", "PTTL", keys)
 
     def _both(self, first: str, second: str, keys: Sequence[bytes]) -> list[tuple[Any, Any]]:
-        replies = self.replies(*((command, key) for key in keys for command in (first, second))) if keys else []
-        return list(zip(replies[::2], replies[1::2], strict=True))
+        return pairs(self.replies(*((command, key) for key in keys for command in (first, second))) if keys else [])
 
     def values(self, keys: Sequence[bytes | str]) -> list[Any]:
         """The values of strings."""

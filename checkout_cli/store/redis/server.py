@@ -17,7 +17,7 @@ from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing
 from checkout_cli.keys import family_of
 from checkout_cli.session import TierName
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.redis.commands import SCRIPTS, Command, decoded, key_of
+from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
 from checkout_cli.store.redis.pipeline import Conversation
 
@@ -59,9 +59,7 @@ class RedisServer:
     def ask(self, command: Command) -> Any:
         """One command's reply; raises its error."""
         _, (reply,) = self.exchange([command])
-        if isinstance(reply, CheckoutError):
-            raise reply
-        return reply
+        return checked(reply)
 
     def identify(self) -> bytes | None:
         """The server's identity now; ``None`` where it does not tell."""
@@ -69,8 +67,7 @@ class RedisServer:
 
     def config(self, pattern: str) -> dict[str, str]:
         """The server's settings whose names match."""
-        raw = [decoded(part) for part in self.ask(("CONFIG", "GET", pattern))]
-        return dict(zip(raw[::2], raw[1::2], strict=True))
+        return dict(pairs([decoded(part) for part in self.ask(("CONFIG", "GET", pattern))]))
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Change settings of the running server; before Redis 7.0, only one."""
@@ -104,9 +101,8 @@ class RedisServer:
         try:
             who, replies = self._send(commands, identity, bound, asking)
         except (redis.RedisError, OSError) as error:
-            failure = translated(error, self._settings, self.place)
+            failure = self._failed(error)
             self._trace(commands, started, type(failure).__name__)
-            self._note(failure)
             raise failure from error
         self.identity = who
         self.breaker.succeeded()
@@ -117,9 +113,8 @@ class RedisServer:
         """A reply with its error translated; an error that says that nothing works here opens the breaker."""
         if not isinstance(reply, redis.RedisError):
             return reply
-        failure = translated(reply, self._settings, self.place)
+        failure = self._failed(reply)
         failure.__cause__ = reply
-        self._note(failure)
         return failure
 
     def look_again(self) -> bytes | None:
@@ -139,9 +134,7 @@ class RedisServer:
             finally:
                 self._pool.release(connection)
         except (redis.RedisError, OSError) as error:
-            failure = translated(error, self._settings, self.place)
-            self._note(failure)
-            raise failure from error
+            raise self._failed(error) from error
         self.breaker.succeeded()
         if now != known:
             self._pool.disconnect(inuse_connections=False)
@@ -175,7 +168,10 @@ class RedisServer:
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         failure = translated(error, self._settings, self.place)
-        self._note(failure)
+        if not isinstance(failure, RedisUnavailable):
+            self.breaker.succeeded()  # a refusal is an answer
+        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
+            self.breaker.failed(failure)
         return failure
 
     def _send(
@@ -208,12 +204,6 @@ class RedisServer:
         for digest in digests:
             connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
             connection.read_response()
-
-    def _note(self, failure: CheckoutError) -> None:
-        if not isinstance(failure, RedisUnavailable):
-            self.breaker.succeeded()  # a refusal is an answer
-        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
-            self.breaker.failed(failure)
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:
         if not _log.isEnabledFor(logging.DEBUG):

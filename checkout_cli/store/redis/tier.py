@@ -15,19 +15,14 @@ from typing import Any
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
-from checkout_cli.keys import (
-    PENDING,
-    claim_key,
-    is_accepted_id,
-    session_key,
-)
+from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.protocol.deleting import proof_of
 from checkout_cli.store.protocol.publishing import Move, Outcome, Publication
 from checkout_cli.store.records import Problem, Record
 from checkout_cli.store.redis.cluster import RedisCluster
-from checkout_cli.store.redis.commands import Command, Script, encoded, register
+from checkout_cli.store.redis.commands import Command, Script, checked, encoded, pairs, register
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
 from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
 from checkout_cli.store.redis.server import RedisServer
@@ -37,7 +32,6 @@ FILL_TIME = 10_000
 
 _CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
-
 
 KEEP_TTL = -1
 """Leaves a key's time to live as it is."""
@@ -121,8 +115,7 @@ class RedisTier:
         the outcome, and what lies there now.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
-        script, index = self._publishing(record, opened, now, publication)
-        reply = self.with_index(script, index, opened)
+        reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
         return self._published(record, opened, now, publication, reply)
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
@@ -140,27 +133,24 @@ class RedisTier:
             if isinstance(reply, WrongKeyType):
                 results.append((Outcome.EXTERNAL, Opened(None, opened.identity, problem=Problem.WRONG_TYPE)))
                 continue
-            raise_error(reply)
-            results.append(self._published(record, opened, now, publication, reply))
+            results.append(self._published(record, opened, now, publication, checked(reply)))
         return results
 
     def _published(
         self, record: Record, opened: Opened, now: int, publication: Publication, reply: Any
     ) -> tuple[Outcome, Opened]:
-        replaced = _replaced(reply)
-        if replaced.done or replaced.present is None:
-            return Outcome.SET if replaced.done else Outcome.MISSING, opened.now_with(None)
-        opened = opened.now_with(replaced.present)
-        if opened.found is None:
-            return Outcome.EXTERNAL, opened
-        return self._publish_on(record, opened, now, publication.refused(opened.found))
-
-    def _publish_on(self, record: Record, opened: Opened, now: int, publication: Publication) -> tuple[Outcome, Opened]:
-        outcome = publication.next()
-        if isinstance(outcome, Outcome):
-            return outcome, opened
-        script, index = self._publishing(record, opened, now, publication)
-        return self._published(record, opened, now, publication, self.with_index(script, index, opened))
+        while True:
+            replaced = _replaced(reply)
+            if replaced.done or replaced.present is None:
+                return Outcome.SET if replaced.done else Outcome.MISSING, opened.now_with(None)
+            opened = opened.now_with(replaced.present)
+            if opened.found is None:
+                return Outcome.EXTERNAL, opened
+            publication = publication.refused(opened.found)
+            outcome = publication.next()
+            if isinstance(outcome, Outcome):
+                return outcome, opened
+            reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
 
     def _publishing(
         self, record: Record, opened: Opened, now: int, publication: Publication
@@ -202,8 +192,7 @@ class RedisTier:
     def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
         """A script's reply, sent with its change of the index over the very server that answered *open*."""
         (outcome,) = self.with_index_all([(script, change)], opened.identity)
-        raise_error(outcome)
-        return outcome
+        return checked(outcome)
 
     def with_index_all(self, some: Sequence[tuple[Command, IndexChange]], identity: bytes | None) -> list[Any]:
         """:meth:`with_index` for many scripts in one round trip to one server; errors stay among the replies."""
@@ -237,10 +226,8 @@ class RedisTier:
     def _claimed(identity: bytes | None, token: bytes, reply: Any) -> Opened:
         if isinstance(reply, WrongKeyType):
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        raise_error(reply)
-        if reply[0] is None:
-            return opened_with(None, identity, token if reply[1] else b"")
-        return opened_with(reply[0], identity)
+        raw, *is_claimed = checked(reply)
+        return opened_with(raw, identity, token if is_claimed == [1] else b"")
 
     def release(self, checkout_id: str, opened: Opened) -> None:
         """Release our fill claim, and no other."""
@@ -260,7 +247,7 @@ class RedisTier:
         entering = self.index_place.entering(IndexChange(checkout_id, None))
         deletion: Command = ("DEL", encoded(session_key(checkout_id)))
         deleted, *entered = self.ask_all(deletion, *entering.commands, lenient=True)
-        raise_error(deleted)
+        checked(deleted)
         self.index_place.check(entering, entered)
         return bool(deleted)
 
@@ -292,10 +279,10 @@ class RedisTier:
         measures = self.ask_all(
             *(command for key in keys for command in (("STRLEN", key), ("PTTL", key))), lenient=True
         )
-        pairs = list(zip(measures[::2], measures[1::2], strict=True))
-        wanted = [key for key, (size, _) in zip(keys, pairs, strict=True) if _fetchable(size)]
+        found = pairs(measures)
+        wanted = [key for key, (size, _) in zip(keys, found, strict=True) if _fetchable(size)]
         values = iter(self.ask_all(*(("GET", key) for key in wanted), lenient=True) if wanted else [])
-        return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in pairs]
+        return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in found]
 
     def _looked(self, size: Any, ttl: Any, value: Any) -> Look:
         lifetime = None if isinstance(ttl, CheckoutError) or ttl < 0 else int(ttl)
@@ -304,7 +291,7 @@ class RedisTier:
                 return Look(None, lifetime, 0, Problem.WRONG_TYPE, "not a string")
             if self.is_cluster and isinstance(reply, RedisUnavailable):
                 return Look(None, None, 0, Problem.UNREACHABLE, str(reply))
-            raise_error(reply)
+            checked(reply)
         if size > LARGEST_VALUE:
             return Look(None, lifetime, size, Problem.TOO_LARGE, f"{size:,} bytes")
         if size == 0 and ttl != -2:
@@ -323,10 +310,7 @@ class RedisTier:
     def ask_all(self, *commands: Command, lenient: bool = False) -> list[Any]:
         """Several commands in one round trip; ``lenient`` leaves their errors among the replies."""
         _, replies = self.exchange(*commands, lenient=lenient)
-        if not lenient:
-            for reply in replies:
-                raise_error(reply)
-        return replies
+        return replies if lenient else list(map(checked, replies))
 
     def exchange(
         self, *commands: Command, identity: bytes | None = None, bound: bool = False, lenient: bool = False
@@ -340,18 +324,13 @@ class RedisTier:
         """
         who, replies = self._servers.exchange(commands, identity, bound=bound)
         if len(replies) == 1 and not lenient:
-            raise_error(replies[0])
+            checked(replies[0])
         return who, replies
 
 
 def _replaced(reply: Any) -> Replaced:
     done, *rest = reply
     return Replaced(bool(done), rest[0] if rest else None)
-
-
-def raise_error(reply: Any) -> None:
-    if isinstance(reply, CheckoutError):
-        raise reply
 
 
 def _fetchable(size: Any) -> bool:

@@ -14,7 +14,7 @@ from checkout_cli.commands.bench.stage import PREFIX
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import SESSION_PREFIX
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.own_rows import number_starting_with
+from checkout_cli.store.database.inspection import number_starting_with
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ID, wait_until

@@ -16,7 +16,7 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.own_rows import number_starting_with
+from checkout_cli.store.database.inspection import number_starting_with
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ID, without_database, without_redis
 
