@@ -1,8 +1,5 @@
-"""What operators see of sessions, without extending any life.
-
-Redis shows its copies with their real expiry; the database shows what Redis lacks. External and dirty values are shown
-as what a flush would make of them: the same rules decide, and nothing is written.
-"""
+"""Operators' view of sessions, without extending any life: copies with their real expiry, rows that Redis lacks,
+and the result of a flush of dirty and external values, decided by the same rules."""
 
 from __future__ import annotations
 
@@ -64,8 +61,7 @@ class Admin:
     # One session
 
     def inspect(self, checkout_id: str) -> Sighting:
-        """One session, from the most trustworthy tier; raises ``SessionNotFound`` (or a kind of it), or
-        ``TierUnavailable``."""
+        """One session, from the most trustworthy tier; raises a kind of ``SessionNotFound``, or ``TierUnavailable``."""
         look, redis_away = self._look(checkout_id)
         try:
             row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
@@ -105,11 +101,7 @@ class Admin:
     # All sessions
 
     def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
-        """All sessions, the last to expire first, page by page, unreadable values among them.
-
-        Of one ``tier``, or of Redis with the database for what Redis lacks, or of the database while Redis is
-        unavailable.
-        """
+        """All sessions, the last to expire first: of one ``tier``, or of Redis, the database and memory together."""
         if tier is None and not self.settings.enable_checkout_sessions:
             tier = TierName.DATABASE
         if tier is TierName.REDIS:
@@ -165,8 +157,7 @@ class Admin:
         return [name for name, ttl in zip(checkout_ids, lifetimes, strict=True) if ttl < -1]
 
     def _pending(self) -> tuple[list[Sighting], set[str]]:
-        """Sessions whose newest version Redis may lack, newest write first; and the ids of deleted ones, not to be
-        shown."""
+        """Sessions whose newest version Redis may lack, newest write first; and the ids of deleted ones."""
         try:
             waiting = sorted(self.database.pending(MOST_PENDING_SHOWN), key=lambda row: row.updated_at, reverse=True)
             rows = self.database.read_many([row.checkout_id for row in waiting])
@@ -253,11 +244,7 @@ class Admin:
                 return  # the rest have expired, and wait for a clean-up
 
     def count(self) -> Count:
-        """The number of living sessions, by the index, or by the database where that has more; raises
-        ``TierUnavailable``.
-
-        Redis may have been restarted empty, and the database does not know external sessions.
-        """
+        """The number of living sessions, by the index, or by the database, which knows more after a loss of Redis."""
         now = self.clock.wall()
         listed: Count | None = None
         if self.settings.enable_checkout_sessions:
@@ -277,8 +264,7 @@ class Admin:
     # By the beginning of an id
 
     def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        """At most ``limit`` ids that begin with ``prefix``, from every durable tier; ``TierUnavailable`` if none
-        answers."""
+        """At most ``limit`` ids that begin with ``prefix``, of every durable tier; raises ``TierUnavailable``."""
         sources: list[Callable[[], list[str]]] = []
         if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
             sources.append(lambda: self.database.matching(prefix, limit))

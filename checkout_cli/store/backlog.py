@@ -56,11 +56,7 @@ class Backlog:
     # Database → Redis
 
     def for_redis(self, now: int, *, grace: int = 0, limit: int | None = None, redis_answers: bool = True) -> Waiting:
-        """Versions older than ``grace`` (ms) of sessions alive at ``now`` (ms) that Redis lacks; stops after ``limit``
-        rows.
-
-        That Redis has a version is noted late, so Redis itself is asked, if it answers.
-        """
+        """Versions older than ``grace`` (ms) that Redis lacks at ``now`` (ms); it is asked, as its notes come late."""
         number = looked_at = 0
         since: int | None = None
         for page in self.rows():
@@ -108,8 +104,7 @@ class Backlog:
         return Waiting(number, since, exact=looked_at >= number)
 
     def _written(self, look: Look) -> int | None:
-        """When a dirty session was last written (ms): each write grants the full TTL and notes the end in
-        ``expiresAt``."""
+        """When a dirty session was last written (ms): each write notes the end of the full TTL in ``expiresAt``."""
         copy = look.copy
         if copy is None or not is_dirty(look):
             return None

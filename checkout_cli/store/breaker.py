@@ -1,7 +1,7 @@
 """The breaker: a dead server costs one time-out, not one per call.
 
-After a failure nobody asks the server for a while; then one caller at a time tries (half-open). Each failed try doubles
-the wait, up to a limit; jitter keeps a fleet of processes from coming back at once.
+After a failure nobody asks for a while; then one caller at a time tries (half-open). Each failed try doubles the wait,
+up to a limit; jitter keeps a fleet of processes from coming back at once.
 """
 
 from __future__ import annotations

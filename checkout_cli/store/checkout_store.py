@@ -1,7 +1,7 @@
 """The store: checkout sessions in Redis, falling back to the database, then to memory.
 
-A read asks Redis, and believes it only where it is known to be current; else it asks the database, and memory only when
-neither answers. A write is the database's commit, published to Redis afterwards.
+A read asks Redis, and believes it only where it is known to be current. A write is the database's commit, published to
+Redis afterwards.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ _MEMORY_ALONE = "neither Redis nor the database can be reached, and memory does 
 class CheckoutStore:
     """Checkout sessions. Thread-safe; use it in a ``with``, or close it, so that its notes are written down.
 
-    ``admin`` is for operators: nothing there extends a session's life. ``new_id`` names sessions, ``new_token`` makes
-    unused names for writes.
+    ``admin`` is for operators: nothing there extends a session's life. ``new_token`` makes unused names for writes.
     """
 
     def __init__(
@@ -269,8 +268,7 @@ class CheckoutStore:
         order_id: str | None = None,
         require: Durability | None = None,
     ) -> Acknowledgement:
-        """Move the payment on, with the order's id if there is one; raises as :meth:`update`, ``TransitionRefused``
-        too."""
+        """Move the payment on, with the order's id if there is one; raises as :meth:`update` does."""
         changes: dict[str, Any] = {"paymentStatus": str(status)}
         if order_id is not None:
             changes["databaseOrderId"] = order_id

@@ -46,10 +46,7 @@ class Deletion:
         seen: int | None = None,
         digest: str | None = None,
     ) -> bool:
-        """Delete a session, with its row if it has one; false where the row has changed meanwhile.
-
-        Raises ``SessionDeleted``, ``SessionNotFound``, or ``WriteConflict`` where it is not the version ``seen``.
-        """
+        """Delete a session, with its row if it has one; false where the row has changed meanwhile."""
         opened = None if settled is None else settled.opened
         if row is not None and row.body is None:
             self.publisher.publish(row, settled)
@@ -95,10 +92,7 @@ class Deletion:
             self.redis.discard(checkout_id, opened.raw)
 
     def honour(self, record: Record, opened: Opened | None) -> bool:
-        """Treat a missing key as an external writer's deletion, if the settings say so and it is proven.
-
-        The tombstone keeps the body: ``sessions restore --external`` takes it back.
-        """
+        """Treat a missing key as an external deletion, if chosen and proven; the tombstone keeps the body."""
         if not self.publisher.honours_deletes or opened is None or opened.raw is not None or not opened.token:
             return False
         now = self.clock.wall()

@@ -28,10 +28,9 @@ class Epochs:
         self._shards: dict[bytes, str] = {}
 
     def current(self) -> dict[bytes, Epoch | None]:
-        """Those of the primaries that we reach that are the latest of their shard, by identity.
+        """The latest primaries that we reach, by identity; a new one is registered.
 
-        An unknown primary becomes the latest. ``None`` stands for one that cannot be fenced: before Redis 7.2, no
-        primary of a cluster can tell its shard.
+        ``None`` stands for one that cannot be fenced: before Redis 7.2, no primary of a cluster can tell its shard.
         """
         found = [epoch for epoch in map(self._seen, self._redis.servers()) if epoch is not None]
         self._shards = {epoch.identity: epoch.shard for epoch in found}
@@ -54,10 +53,7 @@ class Epochs:
             raise
 
     def _shard_of(self, server: RedisServer, identity: bytes) -> str:
-        """The shard's name; empty without a cluster, and where it has none.
-
-        Known of a primary, not of its address: that may come back as a replica of another shard, and take over there.
-        """
+        """The shard's name, by identity: an address may return as a replica of another shard, and take over there."""
         if not self._redis.is_cluster:
             return ""
         if identity in self._shards:

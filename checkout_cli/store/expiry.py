@@ -45,12 +45,7 @@ class ExpiryField:
         return {**fields, "expiresAt": iso(ends_at)} if replaced.done else dict(fields)
 
     def extend(self, checkout_id: str, until: int) -> int:
-        """Let a session live until a moment (ms) at least, and move its ``expiresAt``; an external value keeps its
-        bytes.
-
-        Returns the key's TTL (ms; -1: no end; -2: missing). On ``RedisUnavailable`` or ``AccessDenied`` it may live
-        longer.
-        """
+        """Let a session live until a moment (ms) at least; returns the key's TTL (ms; -1: no end; -2: missing)."""
         identity = self.redis.identity(checkout_id)
         ttl, ends_at = self._extended(checkout_id, until)
         (look,) = self.redis.look([checkout_id])

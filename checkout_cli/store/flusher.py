@@ -35,7 +35,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What is at a key, and the exact bytes of it that the database has accounted for, if these are not clean.
+    """The value at a key, and those bytes of it that the database has accounted for, though they are not clean.
 
     ``flushed`` is the result, where they were flushed just now.
     """
@@ -47,10 +47,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False)
 class Flusher:
-    """Flushes for one store, and counts the commits. Thread-safe.
-
-    Its methods may raise ``RedisUnavailable`` or ``DatabaseUnavailable``.
-    """
+    """Flushes for one store, and counts the commits. Thread-safe."""
 
     redis: RedisTier
     database: DatabaseTier

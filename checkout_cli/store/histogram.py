@@ -28,11 +28,7 @@ def upper_bound(bucket: int) -> float:
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """The time (s) that a share (0 to 1) of the counted ones did not exceed; ``None`` if nothing was counted.
-
-    It is the bucket's upper bound: never below the truth, and less than 20 % above. Raises ``ValueError`` for other
-    shares.
-    """
+    """The time (s) that a share (0 to 1) did not exceed, never below the truth; ``None`` if nothing was counted."""
     if not 0 <= share <= 1:
         raise ValueError(f"a share is between 0 and 1, not {share}")
     total = sum(count for count in counts.values() if count > 0)

@@ -55,10 +55,7 @@ class Lease:
         self._unpublished_at: dict[str, float] = {}
 
     def renew(self) -> list[str] | None:
-        """Look for pending rows if the lease has run out. Without the database there is no lease, and no error.
-
-        Returns ids of rows that have been pending for a while, to be published; ``None`` if nothing was looked for.
-        """
+        """Look for pending rows if the lease has run out; returns old ones to publish, ``None`` if it did not look."""
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
             return None
         with self._looking:
@@ -120,10 +117,7 @@ class Lease:
     # What is trusted
 
     def before(self, checkout_id: str) -> Before:
-        """What this process knows of a session before it asks Redis.
-
-        A lease, or a publish by another thread, that comes later says nothing of a value that was read earlier.
-        """
+        """What this process knows of a session before it asks Redis; later knowledge is of no use for that value."""
         if self._pending or self._unpublished:
             return self._lease_until, self._distrusted(checkout_id)
         return self._lease_until, ()

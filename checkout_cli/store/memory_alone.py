@@ -1,8 +1,4 @@
-"""Memory as the last resort: when neither Redis nor the database can be reached.
-
-The acknowledgement says so. Once the database is back, the next use of the session flushes it first, exactly once, as
-dirty values of Redis are.
-"""
+"""Memory as the last resort, until the database is back: then the next use of the session flushes it, exactly once."""
 
 from __future__ import annotations
 

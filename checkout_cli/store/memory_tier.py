@@ -1,8 +1,4 @@
-"""The memory tier: the last resort when neither Redis nor the database can be reached.
-
-Sessions here survive nothing, and are flushed as soon as the database is back. Nothing is evicted: a full memory
-refuses writes.
-"""
+"""The memory tier: the last resort when neither Redis nor the database can be reached. A full memory refuses writes."""
 
 from __future__ import annotations
 
@@ -20,10 +16,7 @@ CAPACITY = 10_000
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A session in memory, as one thread saw it: each write makes another object.
-
-    ``write_ids`` are its writes since the row of ``record.version`` (0: none), oldest first.
-    """
+    """A session in memory and its writes since the row of ``record.version`` (0: none); each write makes a new one."""
 
     record: Record
     write_ids: tuple[str, ...]

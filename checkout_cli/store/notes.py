@@ -1,7 +1,6 @@
 """Notes that are written down lazily, so that neither a read nor a write pays for them. Nothing here raises.
 
-Which versions Redis has, how far reads have extended sessions, what proves a deletion, and how many sessions were
-filled again. Losing a note costs one more publish, or an early end where Redis is lost too.
+Losing a note costs one more publish, or an early end where Redis is lost too.
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Notes:
-    """One store's notes. Thread-safe; without the database they are kept for later.
-
-    ``touch_after``: milliseconds by which a session must have been extended before that is noted.
-    """
+    """One store's notes. Thread-safe. An extension of less than ``touch_after`` milliseconds is not noted."""
 
     def __init__(self, database: DatabaseTier, *, touch_after: int) -> None:
         self._database = database
@@ -58,10 +54,7 @@ class Notes:
         self.write_down()
 
     def expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
-        """A read extended a session until then (ms); written down once in a tenth of the TTL.
-
-        ``at_once`` where Redis knows nothing of it, so that other processes go by the database alone.
-        """
+        """A read extended a session until then (ms); ``at_once`` where Redis knows nothing of it."""
         with self._lock:
             if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
                 return

@@ -60,10 +60,7 @@ class Publisher:
     """Whether a missing key can be an external writer's deletion: each publish notes what would prove it."""
 
     def publish(self, record: Record, settled: Settled | None) -> bool:
-        """Bring Redis up to date; false where that failed, so that the row stays pending. Raises nothing.
-
-        ``settled`` is the value at the key, and which of its bytes the database has accounted for in this operation.
-        """
+        """Bring Redis up to date; false where that failed, so that the row stays pending. Raises nothing."""
         if settled is None or settled.opened.problem is not None:
             return False
         try:
@@ -78,11 +75,7 @@ class Publisher:
             return False
 
     def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
-        """:meth:`publish`, with its exact outcome.
-
-        On ``RedisUnavailable`` or ``DatabaseUnavailable``, it may or may not be published. ``SessionCorrupt``: an
-        unreadable value lies at the key, and cannot be replaced.
-        """
+        """:meth:`publish` with its outcome; raises ``RedisUnavailable``, ``DatabaseUnavailable`` or ``SessionCorrupt``"""
         for _ in range(ATTEMPTS):
             try:
                 outcome, there = self._put(record, opened, accounted)
@@ -114,8 +107,7 @@ class Publisher:
         return outcome, there
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
-        """Publish many, once each, those of one server in one round trip; on ``RedisUnavailable`` some may be
-        published."""
+        """Publish many, once each, those of one server in one round trip, of which some may fail."""
         if self.redis.is_cluster:
             return [self._put_alone(record, opened) for record, opened in some]
         outcomes: dict[str, Outcome] = {}
@@ -159,11 +151,7 @@ class Publisher:
         return self.bring(record, Opened(None, identity, token))
 
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
-        """Flush the inspected value of an id in ``checkout:pending``, and publish the result.
-
-        Returns ``None`` where nothing is dirty: the id is forgotten. Raises ``SessionCorrupt`` where an unreadable
-        value has no row to replace it.
-        """
+        """Flush an id of ``checkout:pending``, and publish; ``None`` where nothing is dirty: it is forgotten."""
         if look.problem is Problem.UNREACHABLE:
             return None
         flushed = self.settle_seen(checkout_id, look)
@@ -176,10 +164,7 @@ class Publisher:
         return None
 
     def settle_seen(self, checkout_id: str, look: Look) -> Flushed | None:
-        """Bring an inspected value to the database, and publish the result; ``None`` where nothing was to do.
-
-        An external session without a row is left alone: only a write of ours adopts it.
-        """
+        """Bring a value to the database, unless it is external without a row; ``None`` where nothing was to do."""
         if look.value is None or look.copy is None or not (look.copy.is_external or look.copy.is_dirty):
             return None
         identity = self.redis.identity(checkout_id)
@@ -205,10 +190,7 @@ class Publisher:
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
-        """Publish rows that have been pending for a while, and flush dirty sessions; a few at a time.
-
-        Where an external writer was seen, our index makes room for its SET, which begins with our newest ids.
-        """
+        """Publish old pending rows and flush dirty sessions, a few of each; begin a SET for an external writer."""
         if self.lease.sees_external_writers:
             self._make_room()
         for checkout_id in due[:AT_ONCE]:

@@ -74,10 +74,7 @@ class Reading:
             return None
 
     def settled(self, checkout_id: str, opened: Opened | None, *, adopt: bool = True) -> Settled | None:
-        """The opened value, once the database has accounted for it; ``None`` without Redis.
-
-        On ``DatabaseUnavailable``, nothing was changed but that an external value may have been taken in.
-        """
+        """The opened value, once the database has accounted for it; ``None`` without Redis."""
         if opened is None or opened.is_settled:
             return None if opened is None else Settled(opened)
         try:

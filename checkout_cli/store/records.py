@@ -12,11 +12,9 @@ from checkout_cli.store.protocol.row import Row
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One version of a session, as a tier keeps it.
+    """One version of a session, as a tier keeps it; a tombstone has no body. Moments are in milliseconds.
 
-    ``body`` is the session's JSON without the store's own fields, ``None`` in a tombstone; ``version`` is 0 for an
-    external session without a row; ``created_at`` and ``expires_at`` are in milliseconds since the epoch; ``write_id``
-    names the write that made it, if known.
+    ``version`` is 0 for an external session without a row; ``write_id`` names the write that made it, if known.
     """
 
     checkout_id: str
@@ -43,9 +41,8 @@ class Problem(StrEnum):
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """One session as operators see it.
+    """One session as operators see it; of an unreadable value, ``problem`` and ``detail`` say why.
 
-    ``session`` is ``None`` for an unreadable value; then ``problem`` and ``detail`` say why, without the value.
     ``expires_at`` is the real expiry of its tier in milliseconds (``None``: no end), ``size`` is in bytes.
     """
 

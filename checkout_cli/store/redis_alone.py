@@ -44,8 +44,8 @@ class RedisAlone:
     ) -> Acknowledgement | None:
         """Create a session in Redis; ``None`` without a valid claim, or while its slot is moving.
 
-        ``questionable``: the database could not be asked whether the id is free, so nobody may trust the value; a row
-        of that id makes it a conflict, once it is flushed. Raises ``DurabilityUnavailable``.
+        ``questionable``: nobody knows whether the id is free; if not, the flush is a conflict. Raises
+        ``DurabilityUnavailable``.
         """
         insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         if not opened.token:
@@ -68,12 +68,8 @@ class RedisAlone:
     ) -> Acknowledgement | None:
         """Change a session in Redis; ``None`` where the value there cannot be built upon, or its slot is moving.
 
-        ``attempted`` names this very write where the database may have it already, on top of what was opened.
-
-        Raises:
-            DurabilityUnavailable: the caller requires more.
-            InvalidInput, TransitionRefused: the changes are not allowed.
-            WriteConflict: others were faster every time, or too many writes wait for the database.
+        ``attempted`` names this very write where the database may have it already, on top of what was opened. Raises
+        ``InvalidInput``, ``TransitionRefused``, ``DurabilityUnavailable`` or ``WriteConflict``.
         """
         insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         grew_from = None if opened.value is None else opened.value.base

@@ -38,10 +38,7 @@ class Versions:
         self._new_id = new_id
 
     def first(self, fields: Mapping[str, Any], checkout_id: str | None) -> Record:
-        """The first version of a session, with the fields that every session has.
-
-        Raises ``InvalidInput``, ``CardDataRefused``, or ``SessionExpired`` for a ``createdAt`` beyond the maximum age.
-        """
+        """The first version of a session, with all required fields; raises ``InvalidInput`` or ``SessionExpired``."""
         given = fields.get("checkoutId")
         refuse_card_data({"checkoutId": checkout_id, **fields})
         chosen = accepted_id(checkout_id or (str(given) if given is not None else self._new_id()))
@@ -61,10 +58,7 @@ class Versions:
         return Record(chosen, 1, with_changes(b"{}", complete | {"expiresAt": iso(expires_at)}), created_at, expires_at)
 
     def next(self, seen: Record, changes: Changes) -> Record:
-        """The version that follows ``seen``; raises ``InvalidInput`` or ``TransitionRefused``.
-
-        Card data that an external session has already is no obstacle; a field that changes is looked at whole.
-        """
+        """The version after ``seen``; only changed fields are refused: ``InvalidInput``, ``TransitionRefused``."""
         assert seen.body is not None  # noqa: S101  (nobody gets here with a tombstone)
         present = decode(seen.body)
         # A copy of its own for the function: what it changes in place must not look as if it had been there.

@@ -75,10 +75,7 @@ class DatabaseAdmin(DatabaseTier):
     # The tables' version
 
     def check_schema(self) -> SchemaOutdated | None:
-        """A warning if the tables are of an older version, which serve all the same.
-
-        Raises ``TablesRefused`` if they are newer or not ours, ``DatabaseNotReady`` if there are none.
-        """
+        """A warning if the tables are of an older version; raises ``TablesRefused`` or ``DatabaseNotReady``."""
         with self.transaction() as connection:
             found = own_tables(connection).version
         if found == schema.VERSION:
@@ -88,10 +85,7 @@ class DatabaseAdmin(DatabaseTier):
         )
 
     def upgrade_schema(self) -> migrations.Upgrade | None:
-        """Create the file and tables that are missing, and upgrade older ones; ``None``: nothing to do.
-
-        Raises ``TablesRefused``, ``DatabaseDenied``, or ``ConfigurationError`` where the file cannot be made.
-        """
+        """Make or upgrade file and tables; ``None``: nothing to do. Raises ``TablesRefused`` or ``DatabaseDenied``."""
         create_file(self._engine)
         if self.schema_present():
             return None
@@ -171,10 +165,7 @@ class DatabaseAdmin(DatabaseTier):
         return {row.checkout_id: row.expires_at for row in rows}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
-        """Expiry (ms) and id of the rows after ``(moment, checkout_id)`` in this order, in pages.
-
-        Tombstones are among them: without the bodies, one index has the whole answer.
-        """
+        """Expiry (ms) and id of the rows after ``(moment, checkout_id)``, in pages; tombstones are among them."""
 
         ends = select(sessions.c.expires_at, sessions.c.checkout_id)
         begin = ends.order_by(sessions.c.expires_at, sessions.c.checkout_id).limit(IDS_AT_ONCE)
@@ -317,10 +308,7 @@ _TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(
 def by_end(
     wanted: Callable[[ColumnElement[int]], ColumnElement[bool]], *columns: ColumnElement[Any]
 ) -> tuple[Select[Any], Select[Any]]:
-    """Rows with such an end, and the tombstones among them, which are no sessions.
-
-    The first reads an index alone, the second only tombstones; one query for both would read every row.
-    """
+    """Rows with such an end, and the tombstones among them; one query for both would read every row, not an index."""
     everything = select(*columns).select_from(sessions)
     buried = sessions.c.body.is_(None), wanted(sessions.c.expires_at + 0)  # no index has this sum
     return everything.where(wanted(sessions.c.expires_at)), everything.where(*buried)

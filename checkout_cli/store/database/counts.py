@@ -23,11 +23,7 @@ DELETED = "deleted"
 
 
 class MinuteCounts(msgspec.Struct, frozen=True):
-    """``created``: sessions created in this minute, also deleted ones that have no other trace.
-
-    The others: sessions last written in this minute that are completed, failed or cancelled now, without deleted ones,
-    whose last write is the deletion.
-    """
+    """Sessions created in a minute, and those last written in it that are completed, failed or cancelled now."""
 
     created: int = 0
     completed: int = 0

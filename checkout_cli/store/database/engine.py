@@ -44,10 +44,7 @@ _NOT_READY = ("no such table", "no such column", "undefinedtable", "undefinedcol
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine for ``DATABASE_URL``, not connected yet.
-
-    Raises ``ConfigurationError``: the URL is wrong, a schema is set beside SQLite, or the driver is not installed.
-    """
+    """An engine for ``DATABASE_URL``, not connected yet; raises ``ConfigurationError``."""
     url = _parsed(settings.database_url)
     timeout = settings.database_timeout
     if url.get_backend_name() == "sqlite":
@@ -303,10 +300,7 @@ def _compiled(engine: Engine, statement: sqlalchemy.Executable, schema: str) -> 
 
 
 class Prepared:
-    """A statement compiled once: SQLAlchemy's compilation takes a good part of a short execution's time.
-
-    It has a placeholder for every value, none of a type that needs conversion for the driver.
-    """
+    """A statement compiled once, as that takes long, with a placeholder of the driver's own type for each value."""
 
     def __init__(self, statement: sqlalchemy.Update, engine: Engine) -> None:
         compiled = _compiled(engine, statement, schema_of(engine))

@@ -1,4 +1,4 @@
-"""External writers: other programs that write sessions on the same Redis. What the database knows of them."""
+"""External writers: other programs that write sessions on the same Redis, as far as the database knows them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Database(Protocol):
 
 
 class ExternalWrites(msgspec.Struct, frozen=True):
-    """Their writes that were taken in, the conflicts among these, missing keys that were refilled from the database or
-    proven to be deleted, and when the last write was seen (ms; 0: never)."""
+    """Writes that were taken in, conflicts among them, missing keys that were refilled or proven to be deleted,
+    and when the last write was seen (ms; 0: never)."""
 
     SHOWN = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
 

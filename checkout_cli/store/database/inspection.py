@@ -1,7 +1,4 @@
-"""Operators' queries about one session's row and conflicts, and the database's parts and size.
-
-Every function may raise ``DatabaseUnavailable``.
-"""
+"""Operators' queries about one row, the database's parts and size; all may raise ``DatabaseUnavailable``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The steps that bring the tables of an older database up to this program's version.
 
-A change of the tables is a change of ``schema``, whose version goes up, and one more step: a new database gets its
-tables from ``schema``, an older one takes the steps that it lacks, all in one transaction.
+A change of the tables is a change of ``schema``, whose version goes up, and a step: an older database takes those that
+it lacks, in one transaction.
 """
 
 from __future__ import annotations
@@ -29,11 +29,7 @@ _LOCK = int.from_bytes(b"checkout")
 
 
 class Step(NamedTuple):
-    """One change, which brings the tables to version ``to``.
-
-    Part of it may be done already, such as a missing table that was made from today's ``schema``: it changes only the
-    rest.
-    """
+    """One change, which brings the tables to version ``to``, also where part of it is done already."""
 
     to: int
     change: Callable[[Connection], None]
@@ -51,10 +47,10 @@ class Upgrade(NamedTuple):
 
 
 def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
-    """Make or upgrade the tables; ``None`` where another process has just done so. All or nothing, one at a time.
+    """Make or upgrade the tables, all or nothing; ``None`` where another process has just done so.
 
-    ``lock_timeout`` is the wait for a table in use (s); whoever comes after waits as long. Raises ``ForeignTable``,
-    ``SchemaTooNew``, ``DatabaseDenied``, or ``DatabaseUnavailable``, where nothing was changed.
+    ``lock_timeout`` is the wait for a table in use (s). Raises ``TablesRefused``, ``DatabaseDenied`` or
+    ``DatabaseUnavailable``.
     """
     with transaction(engine) as connection:
         _wait_for_turn(connection, lock_timeout)

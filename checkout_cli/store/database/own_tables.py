@@ -1,7 +1,6 @@
 """Which tables of a database are ours: told by our record and their columns, never by their names alone.
 
-Databases are shared with shops. So the catalogue is asked first, and no statement names a table that is not known to be
-ours.
+Databases are shared with shops, so no statement names a table that the catalogue does not show to be ours.
 """
 
 from __future__ import annotations
@@ -59,11 +58,7 @@ class Found(NamedTuple):
 
 
 def own_tables(connection: Connection) -> OwnTables:
-    """Which of our tables there are; asks nothing of a table that is not ours.
-
-    Raises ``ForeignTable``, ``SchemaTooNew``, or ``SQLAlchemyError`` where our role may not read the catalogue or the
-    record.
-    """
+    """Which of our tables there are; raises ``ForeignTable``, ``SchemaTooNew``, or ``SQLAlchemyError``."""
     found = _catalogue(connection)
     missing = frozenset(metadata.tables) - found.keys()
     if not found:

@@ -150,10 +150,7 @@ class DatabaseTier:
         )
 
     def delete(self, checkout_id: str, *, seen: int, now: int, write_id: str, by_external_writer: bool = False) -> bool:
-        """Turn version ``seen`` into a tombstone of the next version; false where it has another version.
-
-        Where an external writer deleted it, the tombstone keeps the body, so that it can be restored.
-        """
+        """Turn version ``seen`` into a tombstone, with the body of an external deletion; false where it is gone."""
         parameters = {"id": checkout_id, "seen": seen, "updated_at": now, "write_id": write_id}
 
         def write(connection: Connection) -> bool:

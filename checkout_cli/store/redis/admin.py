@@ -45,10 +45,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
     """The tier with operators' questions. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def identities(self, checkout_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """:meth:`identity` of many sessions, one round trip per server, without those whose server is unavailable.
-
-        Raises ``RedisUnavailable`` if none answers.
-        """
+        """:meth:`identity` of many sessions, one round trip per server, without those of unavailable servers."""
         servers = {name: self._servers.server_of(encoded(session_key(name))) for name in checkout_ids}
         found = _answers(set(servers.values()), RedisServer.identify)
         return {name: found[server] for name, server in servers.items() if server in found}
@@ -81,10 +78,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
     # Sessions
 
     def not_ours(self, checkout_ids: Sequence[str]) -> list[str]:
-        """The ids whose first bytes an external writer wrote; one round trip.
-
-        A JSON serialiser breaks our header. A change behind it, as by a script, is found by the next read.
-        """
+        """The ids whose first bytes an external writer wrote; changes behind the header are found by the next read."""
         if not checkout_ids:
             return []
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
@@ -111,10 +105,7 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return [int(ttl) for ttl in self.ask_all(*(("PTTL", key) for key in keys))]
 
     def copying(self, checkout_id: str, seen: bytes | None, value: bytes, ttl: int) -> Command:
-        """The script that puts another server's value in the place of ``seen``; replies 1 on success.
-
-        ``ttl`` is in milliseconds; 0: no end.
-        """
+        """The script that puts another server's value in the place of ``seen``; ``ttl`` is in ms (0: no end)."""
         how = "create" if seen is None else "swap"
         return self._replacing(checkout_id, how, seen or b"", value, ttl, "keep")
 
@@ -157,18 +148,11 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return list(self.ask(("MGET", *keys)))
 
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
-        """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice.
-
-        Raises ``RedisUnavailable`` if none answers.
-        """
+        """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice."""
         return pages(lambda cursor: self.scan_step(pattern, cursor, count))
 
     def scan_step(self, pattern: str, cursor: str, count: int) -> tuple[list[bytes], str | None]:
-        """One page of :meth:`scan`, and the cursor of the next one, for any process.
-
-        In a cluster, the cursor has the server's place in the list of all; servers that are unavailable are left out.
-        Raises ``RedisUnavailable`` if none from there on answers.
-        """
+        """One page of :meth:`scan`, and the cursor of the next one, in a cluster with the server's place."""
         servers = sorted(self.servers(), key=lambda server: server.place)
         at, _, position = cursor.rpartition("-")
         away: RedisUnavailable | None = None

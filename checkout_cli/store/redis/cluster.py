@@ -1,7 +1,6 @@
 """A Redis Cluster: each command goes to the primary that has its key's slot (Redis Cluster specification).
 
-An unavailable primary is missed for its own slots only. The slots are asked of any node, corrected by redirections, and
-asked again after a server has failed: its replica may have taken over.
+An unavailable primary is missed for its own slots only; the slots are asked again after it, as a replica may take over.
 """
 
 from __future__ import annotations
@@ -74,9 +73,8 @@ class RedisCluster:
     ) -> tuple[bytes | None, list[Any]]:
         """Send each command to the server that has its key, those of one server in one round trip.
 
-        Returns the identity of the server that answered the first, and all replies, errors among them translated; an
-        unavailable server's error stands for its replies. ``bound``: the first command goes to the server of
-        ``identity``, or fails.
+        Returns as :meth:`RedisServer.exchange`; an unavailable server's error stands for its replies. ``bound`` holds
+        for the first command.
         """
         first = None
         if bound:
@@ -142,10 +140,7 @@ class RedisCluster:
         return who, self._judged(server, reply)
 
     def _sends_to(self, server: RedisServer, owner: RedisServer, key: bytes) -> bool:
-        """Whether a key is no longer the owner's, but that server's.
-
-        Else that one may be getting the slot back without this key, and would report that there is nothing to replace.
-        """
+        """Whether a key has moved to that server: else it may be getting the slot back, without this key."""
         _, (reply,) = owner.send([("EXISTS", key)])
         if not isinstance(reply, AskError) or isinstance(reply, MovedError):
             return False
@@ -258,9 +253,5 @@ def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
 
 
 def cursor_in_slot_of(key: bytes, place: int) -> int:
-    """A cursor for SCAN among the keys of a key's slot; ``place`` is any number of up to 63 bits.
-
-    Where a server keeps a table for each slot (Valkey 8, Redis 7.4), the lowest bits of a cursor are the slot; any
-    other server takes it for a cursor of its whole table.
-    """
+    """A cursor for SCAN in a key's slot, its lowest bits (Valkey 8, Redis 7.4); ``place`` is any 63-bit number."""
     return place >> _SLOT_BITS << _SLOT_BITS | key_slot(key)

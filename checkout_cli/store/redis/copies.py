@@ -30,10 +30,7 @@ class Hash(NamedTuple):
 
 
 def put_sessions(redis: RedisAdmin, copies: Sequence[SessionCopy]) -> list[bool]:
-    """Put each in its place; false where something else was there by then.
-
-    On ``RedisUnavailable`` or ``CommandDenied``, some may be put.
-    """
+    """Put each in its place; false where something else was there by then. On an error, some may be put."""
     scripts = [redis.copying(copy.checkout_id, copy.seen, copy.value, copy.ttl or 0) for copy in copies]
     return [bool(done) for done, *_ in redis.ask_all(*scripts)] if copies else []
 

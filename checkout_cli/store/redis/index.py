@@ -1,8 +1,7 @@
-"""The index: all sessions, sorted by the earliest moment at which each can have expired.
+"""The index: a sorted set of all sessions by the earliest moment (ms) at which each can have expired.
 
-A sorted set of checkout ids with milliseconds as scores. Reads never touch it; writes and clean-ups do. While an
-external writer keeps a SET of ids at ``checkout:index``, ours lies beside it (``index_place.py``): what only the SET
-names is listed and counted too, and each change is made to both.
+Reads never touch it. While an external writer keeps a SET of ids at ``checkout:index``, ours lies beside it
+(``index_place.py``): what only the SET names counts too, and each change is made to both.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ PAGE = 500
 LOOKED_AT = 2000
 """Members of an older program's SET to ask for at a time where nothing is changed: about a millisecond."""
 COUNTED_DUE = 20_000
-"""Sessions that a count looks at one by one before it says that it is not exact: due entries, and again members of an
-older program's SET that ours lacks."""
+"""Due entries, and again external members that ours lacks, that a count checks before it is not exact."""
 COUNTED_MEMBERS = 50_000
 """Members of such a SET that a count compares with ours, in about a tenth of a second."""
 
@@ -51,10 +49,7 @@ class MemberPage(NamedTuple):
 
 
 class RedisIndex:
-    """The index of one Redis. Every method may raise ``RedisUnavailable`` or ``AccessDenied``.
-
-    And ``WrongKeyType``, where another program's key is in the way of ours, also beside ``checkout:index``.
-    """
+    """The index of one Redis. May raise ``RedisUnavailable``, ``AccessDenied``, or ``WrongKeyType`` for other keys."""
 
     def __init__(self, tier: RedisAdmin) -> None:
         self._tier = tier
@@ -79,10 +74,7 @@ class RedisIndex:
     # All ids
 
     def newest(self) -> Iterator[list[str]]:
-        """All ids in pages, the last to expire first; then what only an external SET has, in no order.
-
-        While a cluster's server of the index is unavailable, the ids of the others, in no order either.
-        """
+        """All ids in pages, the last to expire first; then, and without the index, others in no order."""
         layout: Layout | None = None
         try:
             layout = self.layout()
@@ -172,10 +164,7 @@ class RedisIndex:
     # How many
 
     def count(self, now: int) -> Count:
-        """The number of living sessions: entries that cannot have expired, and the living ones of the due.
-
-        Not ``exact``, but a lower bound, where too many due entries would have to be checked.
-        """
+        """The number of living sessions; a lower bound, not ``exact``, with too many due entries to be checked."""
         layout = self.layout()
         if layout.is_empty:
             return self._count_keys()
@@ -252,10 +241,9 @@ class RedisIndex:
     # Changes
 
     def remove_expired(self, dead: Sequence[Entry], living: Sequence[tuple[Entry, int]] = ()) -> int:
-        """Remove the dead, and give the living their real expiry (ms); entries changed meanwhile are left alone.
+        """Remove the dead, and give the living their real expiry (ms), unless changed meanwhile; returns how many.
 
-        One moment does for all the dead: whoever revives an entry moves it past now, and so past all their scores.
-        Returns how many were removed.
+        One moment does for all the dead: a revived entry is moved past now, and so past all their scores.
         """
         return self._tried(lambda layout: self._remove_expired(layout, dead, living))
 

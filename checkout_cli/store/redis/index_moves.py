@@ -42,10 +42,7 @@ class IndexMoves:
     # To its own place
 
     def adopt(self) -> Adopted:
-        """Put our index at ``checkout:index``, and the SET that is there aside.
-
-        Ours should have all ids of the SET before; :meth:`finish` adds those that have come since.
-        """
+        """Put our index, which should have all ids of the SET, at ``checkout:index``, and the SET aside."""
         outcome = self._tier.ask(_ADOPT.call_on((INDEX, INDEX_BESIDE, INDEX_ASIDE)))
         self._index.layout()
         return Adopted(outcome.decode())
@@ -67,10 +64,9 @@ class IndexMoves:
         return self._tier.index_place.known().place is Place.OWN
 
     def make_room(self) -> Iterator[int]:
-        """Begin a SET of our ids at ``checkout:index`` for an external writer, with ours beside it.
+        """Begin or fill a SET of our ids at ``checkout:index``, with ours beside it; yields how many were added.
 
-        The first step is the move itself, after which SADD, SREM and SMEMBERS work; each further one adds a page of
-        ids. Yields how many were added. A SET that is there already is filled.
+        From the first step on, an external writer's SADD, SREM and SMEMBERS work.
         """
         yield self._begin_set()
         if self._index.layout().place is not Place.BESIDE_SET:

@@ -1,8 +1,6 @@
 """Where our index lies: at ``checkout:index``, or beside it while something that is not ours is there.
 
-An external writer may keep a SET of ids at ``checkout:index``; each session is then added to both. Anything else there
-is left alone. A process finds the place out once; each write then notices a change, and repairs what it has put at the
-wrong one.
+A process finds the place out once; each write then notices a change, and repairs what it has put at the wrong one.
 """
 
 from __future__ import annotations
@@ -57,11 +55,9 @@ class IndexChange(NamedTuple):
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """What lies where.
-
-    ``kind`` is the type of ``checkout:index`` (``none``: missing), ``has_ours`` whether our index has an entry.
-    ``others`` are further keys that name sessions, with their types: an external SET, one that an adoption has put
-    aside, and what a process has left beside an index at its own place.
+    """What lies where: the type of ``checkout:index`` (``none``: missing), and further keys that name sessions, with
+    their
+    types: an external SET, one put aside, and ours where a process has left it beside an index at its own place.
     """
 
     place: Place
@@ -93,10 +89,7 @@ class _AskAll(Protocol):
 
 
 class IndexPlace:
-    """Where the index of one Redis lies, as this process knows it. Thread-safe.
-
-    ``max_age`` is a session's longest life, and ``wall`` the time (seconds).
-    """
+    """Where the index lies, as this process knows it. Thread-safe. ``max_age`` and ``wall`` are in seconds."""
 
     def __init__(
         self,
@@ -113,8 +106,7 @@ class IndexPlace:
         self._layout: Layout | None = None
 
     def known(self) -> Layout:
-        """The layout as last found; raises ``RedisUnavailable``, ``AccessDenied``, or ``WrongKeyType`` where another
-        program's key is in the way of ours beside ``checkout:index``."""
+        """The layout as last found; raises ``WrongKeyType`` where another key is in the way of ours."""
         return self._layout or self.find()
 
     def find(self) -> Layout:
@@ -165,11 +157,7 @@ class IndexPlace:
         return Entering(change, place, _commands(place, change))
 
     def check(self, entering: Entering, replies: Sequence[Any]) -> None:
-        """Check their replies; where the index has moved meanwhile, add the session where it is now.
-
-        In a cluster without the server of the index, and where another program's key is in the way, the session stays
-        without an entry until a clean-up adds it.
-        """
+        """Check their replies; where the index has moved, add the session there, or leave it to a clean-up."""
         if entering.place is None:
             return
         written = len(replies) if entering.place is not Place.BESIDE_OTHER else len(replies) - len(_PROBE)

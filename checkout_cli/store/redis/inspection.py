@@ -35,11 +35,10 @@ class KeyState(StrEnum):
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """What Redis has under one id; nothing is extended.
+    """Everything in Redis under one id; ``ttl`` and ``score`` (its moment in the index) are in ms, ``size`` is in
+    bytes.
 
-    ``ttl`` is in milliseconds (``None``: no end), ``size`` in bytes. ``identity`` is the server's; ``value`` is set for
-    a session, with its exact bytes in ``raw``. ``score`` is its moment in the index (ms), infinite where only an
-    external SET lists it. ``waits``: ``checkout:pending`` names it.
+    ``score`` is infinite where only an external SET lists it; ``waits``: ``checkout:pending`` names it.
     """
 
     place: str

@@ -15,10 +15,7 @@ LARGEST_VALUE = 1024 * 1024
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The result of *open*: the value, if any, its server, and our fill claim if the key is missing.
-
-    ``raw`` are its exact bytes, ``value`` what they mean. With a ``problem``, neither can be had.
-    """
+    """The result of *open*: exact bytes and value, if any, the server, and our fill claim if the key is missing."""
 
     raw: bytes | None
     identity: bytes | None

@@ -1,7 +1,7 @@
 """``checkout:pending``: the SET of ids of dirty sessions.
 
-One script changes both keys where it can. In a cluster these are two slots, and the entry is made before the value is
-written, and again after: somebody may have looked in between, found nothing dirty, and removed the id.
+In a cluster, no script changes both keys: the entry is made before the value is written, and again after, as a flush in
+between removes the id of a session that is not dirty.
 """
 
 from __future__ import annotations

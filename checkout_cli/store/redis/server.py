@@ -80,11 +80,10 @@ class RedisServer:
     def exchange(
         self, commands: Sequence[Command], identity: bytes | None = None, *, bound: bool = False
     ) -> tuple[bytes | None, list[Any]]:
-        """Send commands in one round trip over one connection.
+        """Send commands in one round trip over one connection; returns its server's identity and the replies.
 
-        Returns the identity of the server behind it, and the replies, errors among them translated. ``bound`` insists
-        on the server of ``identity``. Raises ``RedisUnavailable``: the breaker is open, nothing answered in time, or
-        another server answers.
+        Errors of single commands stay among the replies, translated. ``bound`` insists on the server of ``identity``.
+        Raises ``RedisUnavailable``.
         """
         who, replies = self.send(commands, identity, bound=bound)
         return who, [self.judged(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
@@ -92,10 +91,7 @@ class RedisServer:
     def send(
         self, commands: Sequence[Command], identity: bytes | None = None, *, bound: bool = False, asking: bool = False
     ) -> tuple[bytes | None, list[Any]]:
-        """:meth:`exchange`, with the driver's own errors among the replies.
-
-        ``asking`` is for a slot that this server is about to get (Redis Cluster specification, "ASK redirection").
-        """
+        """:meth:`exchange`, with the driver's errors; ``asking`` is Redis Cluster's ASKING, for a slot under way."""
         self.breaker.check()
         started = time.perf_counter()
         try:
@@ -118,10 +114,7 @@ class RedisServer:
         return failure
 
     def look_again(self) -> bytes | None:
-        """The primary's identity now, ``None`` for a replica: each becomes the other under its open connections.
-
-        Where that has happened, the connections are made anew, since each knows only its server's former identity.
-        """
+        """The primary's identity, ``None`` for a replica: it may have changed under its connections, then remade."""
         self.breaker.check()
         try:
             connection: Any = self._pool.get_connection()
@@ -143,10 +136,7 @@ class RedisServer:
 
     @contextmanager
     def conversation(self) -> Iterator[Conversation]:
-        """One connection for many commands in a row; it is closed unless every reply has been read.
-
-        Raises ``RedisUnavailable``: the breaker is open, or nothing answers.
-        """
+        """One connection for many commands; closed unless every reply was read. Raises ``RedisUnavailable``."""
         self.breaker.check()
         try:
             connection: Any = self._pool.get_connection()

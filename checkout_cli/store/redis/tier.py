@@ -1,7 +1,6 @@
 """The Redis tier: published copies of sessions, one round trip a read.
 
-It knows the protocol's scripts and nothing of the other tiers. All traffic goes through :meth:`RedisTier.exchange`, and
-from there to one server, or to those of a cluster that have the keys.
+All traffic goes through :meth:`RedisTier.exchange`, to one server, or to those of a cluster that have the keys.
 """
 
 from __future__ import annotations
@@ -38,10 +37,7 @@ KEEP_TTL = -1
 
 
 class RedisTier:
-    """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``.
-
-    ``elapsed`` counts seconds and ``jitter`` returns 0 to 1, for the breakers; ``tokens`` names our fill claims.
-    """
+    """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     name = TierName.REDIS
 
@@ -108,21 +104,17 @@ class RedisTier:
     def publish(
         self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None
     ) -> tuple[Outcome, Opened]:
-        """Put a version into Redis, unless something newer is there; a tombstone deletes.
+        """Put a version into Redis at ``now`` (ms), unless something newer is there; a tombstone deletes.
 
-        ``opened`` is the operation's first step: a publish goes to the very server that answered it, or fails. ``now``
-        is in milliseconds; ``accounted`` are bytes that the database has accounted for in this very operation. Returns
-        the outcome, and what lies there now.
+        It goes to the very server that answered *open*, or fails; ``accounted`` are bytes that the database has
+        accounted for in this operation. Returns the outcome, and the value there now.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
         reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
         return self._published(record, opened, now, publication, reply)
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
-        """:meth:`publish` for many that one server answered, in one round trip where nothing has changed.
-
-        Not for a cluster, where a slot may move in between. On ``RedisUnavailable``, some may be published.
-        """
+        """:meth:`publish` for many that one server answered, in one round trip; not for a cluster: slots may move."""
         if not some:
             return []
         publications = [Publication(record.row, opened.identity, opened.found) for record, opened in some]
@@ -167,10 +159,9 @@ class RedisTier:
         return self._replacing(record.checkout_id, "fill", token, new, ttl, "keep"), index
 
     def swap(self, checkout_id: str, opened: Opened, new: bytes, *, now: int, expires_at: int, dirty: bool) -> Replaced:
-        """Put ``new`` in the place of what was opened, or of nothing if the claim is ours; over the very same server.
+        """Put ``new`` in the place of what was opened, over the very same server; moments are in milliseconds.
 
-        Moments are in milliseconds. A ``dirty`` value's id is added to ``checkout:pending``, in a cluster by the
-        caller.
+        A ``dirty`` value's id is added to ``checkout:pending``, in a cluster by the caller.
         """
         ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
         how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
@@ -208,10 +199,7 @@ class RedisTier:
         return outcomes
 
     def claim_all(self, checkout_ids: Sequence[str]) -> dict[str, Opened]:
-        """:meth:`claim` for many keys, in one round trip; in a cluster one after the other, as slots may move.
-
-        A session that appeared at a key meanwhile is granted the full TTL again, as by any reader.
-        """
+        """:meth:`claim` for many keys, in one round trip; in a cluster one after the other, as slots may move."""
         if self.is_cluster or not checkout_ids:
             return {name: self.claim(name) for name in checkout_ids}
         tokens = [self._tokens().encode() for _ in checkout_ids]
@@ -256,10 +244,7 @@ class RedisTier:
         return int(self.ask(_EXTEND_TTL.call(encoded(session_key(checkout_id)), milliseconds)))
 
     def proof(self, checkout_id: str, identity: bytes | None) -> str:
-        """A text that stays the same as long as no key is evicted or flushed: then a missing one was deleted.
-
-        Empty where that cannot be told, as after CONFIG RESETSTAT.
-        """
+        """A text that stays the same as long as no key is evicted or flushed; empty where that cannot be told."""
         server = self._servers.server_of(encoded(session_key(checkout_id)))
         try:
             who, (stats, commands) = server.exchange([("INFO", "stats"), ("INFO", "commandstats")])
@@ -317,10 +302,8 @@ class RedisTier:
     ) -> tuple[bytes | None, list[Any]]:
         """Send commands in one round trip to each server that has one of their keys.
 
-        Returns the identity of the server that answered the first, and the replies; a single command's error is raised
-        unless ``lenient``, several ones' stay among the replies. ``bound`` insists on the server of ``identity`` for
-        the first command. Raises ``RedisUnavailable``: the breaker is open, nothing answered in time, or another server
-        answers.
+        Returns the identity of the server of the first, and the replies; one command's error is raised unless
+        ``lenient``. ``bound`` insists on the server of ``identity`` for the first command.
         """
         who, replies = self._servers.exchange(commands, identity, bound=bound)
         if len(replies) == 1 and not lenient:
