@@ -91,28 +91,14 @@ class CheckoutStore:
         self.notes = notes = Notes(database, touch_after=versions.tenth_of_ttl)
         self.lease = lease = Lease(settings, redis, database, notes, clock)
         self.flusher = flusher = Flusher(redis, database, flush_log, lease, books, versions, clock, new_token)
-        moves, honours_deletes = IndexMoves(redis, self.index), settings.external_deletes == "honour"
-        self.publisher = Publisher(
-            redis, moves, database, lease, notes, flusher, clock, versions.tenth_of_ttl, honours_deletes
-        )
-        self.expiry = ExpiryField(redis, versions, clock)
+        moves, honours = IndexMoves(redis, self.index), settings.external_deletes == "honour"
+        self.publisher = publisher = Publisher(redis, moves, database, lease, notes, flusher, clock, honours)
+        self.expiry = expiry = ExpiryField(redis, versions, clock)
         self.redis_alone = RedisAlone(redis, flusher, versions, new_token)
-        self.memory_alone = MemoryAlone(self.memory, flush_log, versions, clock)
-        self._deletion = Deletion(redis, database, lease, self.publisher, clock, new_token)
+        self.memory_alone = alone = MemoryAlone(self.memory, flush_log, versions, clock)
+        self._deletion = deletion = Deletion(redis, database, lease, publisher, clock, new_token)
         self.reading = Reading(
-            settings,
-            redis,
-            database,
-            lease,
-            notes,
-            flusher,
-            self.publisher,
-            self._deletion,
-            self.memory_alone,
-            self.expiry,
-            versions,
-            books,
-            clock,
+            settings, redis, database, lease, notes, flusher, publisher, deletion, alone, expiry, versions, books, clock
         )
         self.admin = Admin(settings, redis, self.index, database, self.memory, flush_log, clock)
 
@@ -181,9 +167,10 @@ class CheckoutStore:
         if opened is not None and opened.found_something:
             raise SessionExists(f"session {record.checkout_id} exists already")
         if opened is not None and self._prefers_redis(require):
-            is_free = self._is_free(record.checkout_id) if is_chosen else True
-            if is_free is not False:
-                written = self.redis_alone.create(record, opened, require, questionable=is_free is None)
+            is_free = not is_chosen or self._is_free(record.checkout_id)
+            questionable = is_free is None
+            if is_free or questionable:
+                written = self.redis_alone.create(record, opened, require, questionable=questionable)
                 if written is not None:
                     return written
         self.lease.note_unpublished(record)  # from here on Redis may be behind

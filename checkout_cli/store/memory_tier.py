@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 
 from checkout_cli.errors import DurabilityUnavailable
-from checkout_cli.session import TierName
 from checkout_cli.store.records import Record
 
 CAPACITY = 10_000
@@ -24,8 +23,6 @@ class Kept(msgspec.Struct, frozen=True):
 
 class MemoryTier:
     """Sessions in this process, ``capacity`` at most. Thread-safe."""
-
-    name = TierName.MEMORY
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity

@@ -54,8 +54,6 @@ class Publisher:
     notes: Notes
     flusher: Flusher
     clock: Clock
-    touch_after: int
-    """Milliseconds by which a session may live on before that is noted."""
     honours_deletes: bool
     """Whether a missing key can be an external writer's deletion: each publish notes what would prove it."""
 
@@ -65,17 +63,15 @@ class Publisher:
             return False
         try:
             return self.bring(record, settled.opened, accounted=settled.accounted).is_published
-        except SlotMoving as error:  # no reason to believe less of the server that has it
-            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            return False
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
-            self.lease.invalidate(record.checkout_id)
+            if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
+                self.lease.invalidate(record.checkout_id)
             return False
 
     def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
-        """:meth:`publish` with its outcome; raises ``RedisUnavailable``, ``DatabaseUnavailable`` or ``SessionCorrupt``"""
+        """:meth:`publish` with its outcome; raises ``RedisUnavailable``, ``DatabaseUnavailable``, ``SessionCorrupt``"""
         for _ in range(ATTEMPTS):
             try:
                 outcome, there = self._put(record, opened, accounted)
@@ -90,10 +86,12 @@ class Publisher:
                     f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
                 )
             settled = self.flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
-            newer = self._newer(record, settled)
-            if newer is None:
+            row = self._row_of(record.checkout_id, settled)
+            if row is None:
                 return outcome
-            record, opened, accounted = newer, settled.opened, settled.accounted
+            ends_at = max(row.expires_at, record.expires_at)  # the end that was meant
+            record = msgspec.structs.replace(row, expires_at=ends_at)
+            opened, accounted = settled.opened, settled.accounted
         return Outcome.EXHAUSTED
 
     def _put(self, record: Record, opened: Opened, accounted: bytes | None) -> tuple[Outcome, Opened]:
@@ -108,10 +106,14 @@ class Publisher:
 
     def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
         """Publish many, once each, those of one server in one round trip, of which some may fail."""
-        if self.redis.is_cluster:
-            return [self._put_alone(record, opened) for record, opened in some]
         outcomes: dict[str, Outcome] = {}
-        for identity in {opened.identity for _, opened in some}:
+        if self.redis.is_cluster:
+            for record, opened in some:
+                try:
+                    outcomes[record.checkout_id], _ = self._put(record, opened, None)
+                except SessionCorrupt:
+                    outcomes[record.checkout_id] = Outcome.EXTERNAL
+        for identity in {opened.identity for _, opened in some} if not self.redis.is_cluster else ():
             group = [(record, opened) for record, opened in some if opened.identity == identity]
             self._refuse_fenced_off(group[0][1])
             results = self.redis.publish_all(group, self.clock.wall())
@@ -119,12 +121,6 @@ class Publisher:
                 self._note(record, outcome, opened)
                 outcomes[record.checkout_id] = outcome
         return [outcomes[record.checkout_id] for record, _ in some]
-
-    def _put_alone(self, record: Record, opened: Opened) -> Outcome:
-        try:
-            return self._put(record, opened, None)[0]
-        except SessionCorrupt:
-            return Outcome.EXTERNAL
 
     def _refuse_fenced_off(self, opened: Opened) -> None:
         if self.lease.is_fenced_off(opened.identity):
@@ -134,10 +130,8 @@ class Publisher:
         if outcome.is_published:
             self.lease.note_published(record.checkout_id, record.version, opened.identity)
 
-    def _newer(self, record: Record, settled: Settled) -> Record | None:
-        """The row after a flush, to be published with the end that was meant."""
-        row = settled.flushed.record if settled.flushed is not None else self.database.read(record.checkout_id)
-        return row and msgspec.structs.replace(row, expires_at=max(row.expires_at, record.expires_at))
+    def _row_of(self, checkout_id: str, settled: Settled) -> Record | None:
+        return settled.flushed.record if settled.flushed is not None else self.database.read(checkout_id)
 
     def publish_row(self, checkout_id: str, token: bytes = b"") -> Outcome:
         """Publish the database's row of one session. ``token`` is our claim to fill its key."""
@@ -146,9 +140,8 @@ class Publisher:
         if record is None:
             return Outcome.MISSING
         # The key may live longer than the row says: reads are noted up to a tenth of the TTL late.
-        ends_at = max(record.expires_at, self.clock.wall() + self.touch_after)
-        record = msgspec.structs.replace(record, expires_at=ends_at)
-        return self.bring(record, Opened(None, identity, token))
+        ends_at = max(record.expires_at, self.clock.wall() + self.flusher.versions.tenth_of_ttl)
+        return self.bring(msgspec.structs.replace(record, expires_at=ends_at), Opened(None, identity, token))
 
     def flush_seen(self, checkout_id: str, look: Look) -> Flushed | None:
         """Flush an id of ``checkout:pending``, and publish; ``None`` where nothing is dirty: it is forgotten."""
@@ -178,21 +171,21 @@ class Publisher:
         """Put the row in the place of a settled value; without a row, only the conflict log keeps it."""
         if settled.accounted is None:
             return False
-        record = self.database.read(checkout_id) if settled.flushed is None else settled.flushed.record
-        if record is None:
-            return self.discard(checkout_id, settled)
-        return self.publish(record, settled)
-
-    def discard(self, checkout_id: str, settled: Settled) -> bool:
-        """Remove a value from Redis that the conflict log keeps, and that has no row."""
-        ended = Record(checkout_id, 0, None, 0, self.clock.wall())
-        outcome, _ = self.redis.publish(ended, settled.opened, self.clock.wall(), accounted=settled.accounted)
+        record = self._row_of(checkout_id, settled)
+        if record is not None:
+            return self.publish(record, settled)
+        now = self.clock.wall()
+        gone = Record(checkout_id, 0, None, 0, now)
+        outcome, _ = self.redis.publish(gone, settled.opened, now, accounted=settled.accounted)
         return outcome.is_published
 
     def look_around(self, due: Sequence[str]) -> None:
         """Publish old pending rows and flush dirty sessions, a few of each; begin a SET for an external writer."""
-        if self.lease.sees_external_writers:
-            self._make_room()
+        try:
+            if self.lease.sees_external_writers and self.moves.is_in_the_way():
+                next(self.moves.make_room())
+        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
+            _log.info("the index stays where it is: %s", error)
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
@@ -207,13 +200,6 @@ class Publisher:
             self._flush_some()
         except (RedisUnavailable, DatabaseUnavailable) as error:
             _log.debug("dirty sessions stay dirty: %s", error)
-
-    def _make_room(self) -> None:
-        try:
-            if self.moves.is_in_the_way():
-                next(self.moves.make_room())
-        except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
-            _log.info("the index stays where it is: %s", error)
 
     def _flush_some(self) -> None:
         checkout_ids = self.flusher.pending.some_ids(AT_ONCE)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
-from checkout_cli.session import PaymentStatus, TierName, decode, is_completed
+from checkout_cli.session import PaymentStatus, decode, is_completed
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database.engine import Prepared, insert_of, make_engine, no_tables, sqlite_path, transaction
 from checkout_cli.store.database.external_writers import ExternalWrites, add_writes, read_writes
@@ -51,8 +51,6 @@ class Pending(msgspec.Struct, frozen=True):
 
 class DatabaseTier:
     """Sessions in the database. Thread-safe. Every method may raise ``DatabaseUnavailable``."""
-
-    name = TierName.DATABASE
 
     def __init__(self, settings: Settings, *, engine: Engine | None = None, breaker: Breaker | None = None) -> None:
         self._settings = settings

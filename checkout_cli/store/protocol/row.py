@@ -16,8 +16,3 @@ class Row(msgspec.Struct, frozen=True):
     body: bytes | None
     previous_version: int | None = None
     previous_body: bytes | None = None
-
-    @property
-    def is_deleted(self) -> bool:
-        """Whether it is a tombstone."""
-        return self.body is None

@@ -15,7 +15,6 @@ from typing import Any
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
-from checkout_cli.session import TierName
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.protocol.deleting import proof_of
 from checkout_cli.store.protocol.publishing import Move, Outcome, Publication
@@ -38,8 +37,6 @@ KEEP_TTL = -1
 
 class RedisTier:
     """Sessions in Redis. Thread-safe. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
-
-    name = TierName.REDIS
 
     def __init__(
         self,
