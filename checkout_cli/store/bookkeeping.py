@@ -12,14 +12,13 @@ histograms of how long the calls took.
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
@@ -154,32 +153,6 @@ class Bookkeeping:
     def _counting(self, minute: int, counts: Mapping[str, int]) -> Command:
         pairs = [part for pair in counts.items() for part in pair]
         return _COUNT.call(encoded(minute_key(minute)), self._statistics_ttl, *pairs)
-
-
-class _Measured(Protocol):
-    clock: Clock
-    bookkeeping: Bookkeeping
-
-
-_Store = TypeVar("_Store", bound=_Measured)
-_Arguments = ParamSpec("_Arguments")
-_Answer = TypeVar("_Answer")
-
-
-def measured(
-    call: Callable[Concatenate[_Store, _Arguments], _Answer],
-) -> Callable[Concatenate[_Store, _Arguments], _Answer]:
-    """Note the duration of each successful call of a method of the store."""
-    name = call.__name__
-
-    @functools.wraps(call)
-    def timed(store: _Store, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Answer:
-        started = store.clock.elapsed()
-        answer = call(store, *arguments, **options)
-        store.bookkeeping.took(name, store.clock.elapsed() - started)
-        return answer
-
-    return timed
 
 
 def _happened(seen: Record | None, fields: Mapping[str, Any]) -> list[str]:

@@ -6,12 +6,13 @@ Redis afterwards.
 
 from __future__ import annotations
 
+import functools
 import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 import msgspec
 
@@ -29,7 +30,7 @@ from checkout_cli.errors import (
 from checkout_cli.keys import accepted_id
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
-from checkout_cli.store.bookkeeping import Bookkeeping, measured
+from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.external_writers import ExternalWriters
 from checkout_cli.store.database.flush_log import FlushLog
@@ -59,6 +60,24 @@ PATIENCE = 0.002
 REFRESHES = 3
 """How often a write that Redis alone may acknowledge asks the database first, to have something to build upon."""
 _MEMORY_ALONE = "neither Redis nor the database can be reached, and memory does not last: {}"
+
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def _measured(
+    call: Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement],
+) -> Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement]:
+    """Note the duration of each call that succeeds."""
+
+    @functools.wraps(call)
+    def timed(store: CheckoutStore, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> Acknowledgement:
+        started = store.clock.elapsed()
+        answer = call(store, *arguments, **options)
+        store.bookkeeping.took(call.__name__, store.clock.elapsed() - started)
+        return answer
+
+    return timed
 
 
 class CheckoutStore:
@@ -148,7 +167,7 @@ class CheckoutStore:
                 raise
             return session
 
-    @measured
+    @_measured
     def create(
         self, fields: Mapping[str, Any], *, checkout_id: str | None = None, require: Durability | None = None
     ) -> Acknowledgement:
@@ -196,7 +215,7 @@ class CheckoutStore:
             raise self._taken(record.checkout_id)
         return self._acknowledged(record, None if opened is None else Settled(opened), None)
 
-    @measured
+    @_measured
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
         """Set some fields of a session and leave all others untouched; concurrent changes are never lost.
 

@@ -58,59 +58,52 @@ class Deletion:
             return self._external(checkout_id, opened, write_id)
         return self._row(row, settled, write_id)
 
-    def _row(self, row: Record, settled: Settled | None, write_id: str) -> bool:
+    def _row(self, row: Record, settled: Settled | None, write_id: str, *, by_external_writer: bool = False) -> bool:
         tombstone = msgspec.structs.replace(row, version=row.version + 1, body=None, write_id=write_id)
         self.lease.note_unpublished(tombstone)
-        now = self.clock.wall()
-        if not self.database.delete(row.checkout_id, seen=row.version, now=now, write_id=write_id):
-            return False
-        self.publisher.publish(tombstone, settled)
-        return True
+        is_deleted = self.database.delete(
+            row.checkout_id,
+            seen=row.version,
+            now=self.clock.wall(),
+            write_id=write_id,
+            by_external_writer=by_external_writer,
+        )
+        if is_deleted:
+            self.publisher.publish(tombstone, settled)
+        return is_deleted
 
     def _external(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
         if opened is None or not opened.found_something:
             self.publisher.release_claim(checkout_id, opened)
             raise SessionNotFound(f"no session {checkout_id!r}")
-        if not is_accepted_id(checkout_id):
-            self._remove(checkout_id, opened)  # nobody can adopt it, so nothing can bring it back but its own program
-            return True
         now = self.clock.wall()
-        if not self.database.insert_tombstone(checkout_id, now=now, write_id=write_id):
+        is_ours = is_accepted_id(checkout_id)  # no other can be adopted, so that only its own program can bring it back
+        if is_ours and not self.database.insert_tombstone(checkout_id, now=now, write_id=write_id):
             return False
-        tombstone = Record(checkout_id, 1, None, now, now, write_id)
-        if opened.raw is None:
-            self._remove(checkout_id, opened)
-            self.lease.note_published(checkout_id, 1, opened.identity)
-        else:  # these bytes are what is deleted; others that came meanwhile go to the conflict log first
-            self.publisher.publish(tombstone, Settled(opened, accounted=opened.raw))
-        return True
-
-    def _remove(self, checkout_id: str, opened: Opened) -> None:
         if opened.raw is None:
             self.redis.remove(checkout_id)
+            if is_ours:
+                self.lease.note_published(checkout_id, 1, opened.identity)
+        elif is_ours:  # these bytes are what is deleted; others that came meanwhile go to the conflict log first
+            tombstone = Record(checkout_id, 1, None, now, now, write_id)
+            self.publisher.publish(tombstone, Settled(opened, accounted=opened.raw))
         else:
             self.redis.discard(checkout_id, opened.raw)
+        return True
 
     def honour(self, record: Record, opened: Opened | None) -> bool:
         """Treat a missing key as an external deletion, if chosen and proven; the tombstone keeps the body."""
         if not self.publisher.honours_deletes or opened is None or opened.raw is not None or not opened.token:
             return False
-        now = self.clock.wall()
         present = self.redis.proof(record.checkout_id, opened.identity)  # after the key was found missing
         noted = self.database.proof(record.checkout_id) if present else ""
-        fenced = self.lease.is_fenced_off(opened.identity)
-        if fenced or not is_proven(record.version, record.expires_at, noted, present, now):
+        proven = is_proven(record.version, record.expires_at, noted, present, self.clock.wall())
+        if not proven or self.lease.is_fenced_off(opened.identity):
             return False
-        write_id = first_of(self.new_token())
-        tombstone = msgspec.structs.replace(record, version=record.version + 1, body=None, write_id=write_id)
-        self.lease.note_unpublished(tombstone)
-        if not self.database.delete(
-            record.checkout_id, seen=record.version, now=now, write_id=write_id, by_external_writer=True
-        ):
-            return False
-        self.publisher.publish(tombstone, Settled(opened))
-        _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
-        return True
+        is_deleted = self._row(record, Settled(opened), first_of(self.new_token()), by_external_writer=True)
+        if is_deleted:
+            _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
+        return is_deleted
 
     def restore(self, record: Record, opened: Opened | None, deletion: str) -> bool:
         """Put a session in place of the tombstone of one deletion; false where that is gone.

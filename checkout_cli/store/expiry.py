@@ -47,22 +47,18 @@ class ExpiryField:
     def extend(self, checkout_id: str, until: int) -> int:
         """Let a session live until a moment (ms) at least; returns the key's TTL (ms; -1: no end; -2: missing)."""
         identity = self.redis.identity(checkout_id)
-        ttl, ends_at = self._extended(checkout_id, until)
-        (look,) = self.redis.look([checkout_id])
-        opened = Opened(look.value, identity, value=look.copy)
-        for _ in range(ATTEMPTS):
-            replaced = self._move(checkout_id, opened, ends_at)
+        opened: Opened | None = None
+        for _ in range(1 + ATTEMPTS):  # whoever writes meanwhile gives it the usual TTL
+            now = self.clock.wall()
+            ttl = self.redis.extend_ttl(checkout_id, until - now)
+            if opened is None:
+                (look,) = self.redis.look([checkout_id])
+                opened = Opened(look.value, identity, value=look.copy)
+            replaced = self._move(checkout_id, opened, max(until, now + ttl))
             if replaced.done or replaced.present is None:
                 break
             opened = opened.now_with(replaced.present)
-            ttl, ends_at = self._extended(checkout_id, until)  # whoever wrote has given it the usual TTL
         return ttl
-
-    def _extended(self, checkout_id: str, until: int) -> tuple[int, int]:
-        """The key's TTL, and when it ends (both ms)."""
-        now = self.clock.wall()
-        ttl = self.redis.extend_ttl(checkout_id, until - now)
-        return ttl, max(until, now + ttl)
 
     def _move(self, checkout_id: str, opened: Opened, ends_at: int) -> Replaced:
         value = opened.value

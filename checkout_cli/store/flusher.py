@@ -73,7 +73,12 @@ class Flusher:
             if opened.value is None or opened.raw is None or opened.is_settled or not is_accepted_id(checkout_id):
                 return Settled(opened)
             if opened.value.kind is Kind.UNREADABLE:
-                return self._kept_unreadable(checkout_id, opened, opened.raw)
+                row = self.database.read(checkout_id)
+                if row is None:
+                    return Settled(opened)
+                kept = self.flush_log.keep_unreadable(checkout_id, opened.raw, row, self.clock.wall())
+                _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
+                return Settled(opened, opened.raw, kept)
             if opened.value.kind is Kind.UNSTAMPED and not adopt and self.database.read(checkout_id) is None:
                 return Settled(opened)
             if opened.value.is_external:
@@ -92,29 +97,15 @@ class Flusher:
         created_at = _created_at(value) or self.clock.wall()
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
         flushed = self.flush_log.apply(dirty, self.clock.wall(), committing=self.lease.note_unpublished)
-        self._count(flushed)
-        if flushed.conflict:
-            _log.warning(
-                "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts", checkout_id
-            )
-        return flushed
-
-    def _count(self, flushed: Flushed) -> None:
         record = flushed.record
-        if not flushed.wrote or record is None or record.body is None:
-            return
-        before = flushed.before or (b"{}" if flushed.external else None)
-        seen = None if before is None else msgspec.structs.replace(record, body=before)
-        self.bookkeeping.count(seen, decode(record.body))
-
-    def _kept_unreadable(self, checkout_id: str, opened: Opened, raw: bytes) -> Settled:
-        """Keep an external writer's unreadable bytes in the conflict log, so that the row may replace them."""
-        row = self.database.read(checkout_id)
-        if row is None:
-            return Settled(opened)
-        kept = self.flush_log.keep_unreadable(checkout_id, raw, row, self.clock.wall())
-        _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
-        return Settled(opened, raw, kept)
+        if flushed.wrote and record is not None and record.body is not None:
+            before = flushed.before or (b"{}" if flushed.external else None)
+            seen = None if before is None else msgspec.structs.replace(record, body=before)
+            self.bookkeeping.count(seen, decode(record.body))
+        if flushed.conflict:
+            text = "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts"
+            _log.warning(text, checkout_id)
+        return flushed
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
         """Put a dirty value in the place of ``opened``, with its id in ``checkout:pending``."""

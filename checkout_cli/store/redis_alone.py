@@ -84,7 +84,7 @@ class RedisAlone:
             seen = self._versions.seen(checkout_id, value.version, value.body)
             record = self._versions.next(seen, changes)
             try:
-                done = self._write(record, self._next(checkout_id, record, opened, attempted), opened)
+                done = self._write(record, self._following(checkout_id, record, opened, attempted), opened)
             except SlotMoving:
                 return None
             if done is not None:
@@ -92,7 +92,7 @@ class RedisAlone:
             opened = self._redis.open(checkout_id)
         raise WriteConflict(f"session {checkout_id} was changed by others {ATTEMPTS} times in a row")
 
-    def _next(self, checkout_id: str, record: Record, opened: Opened, attempted: str | None) -> Value:
+    def _following(self, checkout_id: str, record: Record, opened: Opened, attempted: str | None) -> Value:
         value = opened.value
         assert value is not None  # noqa: S101  (the caller has seen it)
         assert record.body is not None  # noqa: S101  (it is no tombstone)

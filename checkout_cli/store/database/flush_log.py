@@ -110,7 +110,7 @@ class FlushLog:
             while True:
                 before = connection.execute(_LOCKED, {"checkout_id": dirty.checkout_id}).first()
                 row = None if before is None else _row(before)
-                flush = decide(dirty.value, row, _known(connection, dirty.value.ids), bodies, fresh_id)
+                flush = decide(dirty.value, row, self._known(connection, dirty.value.ids), bodies, fresh_id)
                 if flush.row is None or self._write(connection, dirty, row, flush.row, now):
                     break
             self._log(connection, dirty, flush, now)
@@ -123,6 +123,10 @@ class FlushLog:
                 committing(record)
         was = None if row is None else row.body
         return Flushed(flush.result, record, was, flush.conflict, dirty.is_external, flush.row is not None)
+
+    def _known(self, connection: Connection, ids: Sequence[str]) -> dict[str, Logged]:
+        rows = connection.execute(_KNOWN, {"tokens": list(map(token_of, ids))})
+        return {row.token: Logged(row.number, Result(row.result)) for row in rows}
 
     def _write(self, connection: Connection, dirty: Dirty, row: Row | None, new: Row, now: int) -> bool:
         """Write the row; false where another process has inserted one since."""
@@ -194,7 +198,7 @@ class FlushLog:
         if not some:
             return {}
         with self._database.transaction() as connection:
-            known = _known(connection, [each for value in some.values() for each in value.ids])
+            known = self._known(connection, [each for value in some.values() for each in value.ids])
             found = connection.execute(_SEVERAL, {"checkout_ids": list(rows)})
             previous = {row.checkout_id: _row(row) for row in found}
         return {
@@ -240,11 +244,6 @@ _SEVERAL = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkou
 _KNOWN = select(flushes.c.token, flushes.c.number, flushes.c.result).where(
     flushes.c.token.in_(bindparam("tokens", expanding=True))
 )
-
-
-def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Logged]:
-    rows = connection.execute(_KNOWN, {"tokens": list(map(token_of, ids))})
-    return {row.token: Logged(row.number, Result(row.result)) for row in rows}
 
 
 def _row(row: Any) -> Row:

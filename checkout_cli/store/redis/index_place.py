@@ -92,12 +92,7 @@ class IndexPlace:
     """Where the index lies, as this process knows it. Thread-safe. ``max_age`` and ``wall`` are in seconds."""
 
     def __init__(
-        self,
-        ask_all: _AskAll,
-        *,
-        max_age: float,
-        is_cluster: bool,
-        wall: Callable[[], float] = time.time,
+        self, ask_all: _AskAll, *, max_age: float, is_cluster: bool, wall: Callable[[], float] = time.time
     ) -> None:
         self._ask_all = ask_all
         self._longest = int(max_age * 1000) + CLOCKS_APART
@@ -127,17 +122,16 @@ class IndexPlace:
         if kind == "zset" and not (isinstance(lowest, list) and isinstance(highest, list)):
             return None
         others = {INDEX_ASIDE: "set"} if aside == "set" else {}
+        is_beside = beside == "zset"
         if kind == "zset" and self._is_ours([*lowest, *highest]):
-            stray = {INDEX_BESIDE: "zset"} if beside == "zset" else {}
-            return Layout(Place.OWN, kind, True, stray | others)
-        if kind == "none" and beside != "zset":
+            return Layout(Place.OWN, kind, True, {INDEX_BESIDE: "zset"} | others if is_beside else others)
+        if kind == "none" and not is_beside:
             return Layout(Place.OWN, kind, False, others)
         if beside not in {"zset", "none"}:
             raise WrongKeyType(f"{INDEX_BESIDE} holds a {beside}, not an index", hint=f"redis-cli TYPE {INDEX_BESIDE}")
-        if kind in {"set", "none"}:
-            its = {INDEX: "set"} if kind == "set" else {}
-            return Layout(Place.BESIDE_SET, kind, beside == "zset", its | others)
-        return Layout(Place.BESIDE_OTHER, kind, beside == "zset", others)
+        if kind == "set":
+            return Layout(Place.BESIDE_SET, kind, is_beside, {INDEX: "set"} | others)
+        return Layout(Place.BESIDE_SET if kind == "none" else Place.BESIDE_OTHER, kind, is_beside, others)
 
     def _is_ours(self, raw: Sequence[bytes]) -> bool:
         """Whether most entries can be ours; a few of another program's must not take the index from us."""
@@ -162,9 +156,13 @@ class IndexPlace:
             return
         written = len(replies) if entering.place is not Place.BESIDE_OTHER else len(replies) - len(_PROBE)
         try:
-            if _holds(replies[:written]) and (written == len(replies) or self._is_beside_other(replies[written:])):
-                return
-            self._enter(entering.change)
+            done = [checked(reply, WrongKeyType) for reply in replies[:written]]
+            has_moved = any(isinstance(reply, WrongKeyType) for reply in done)
+            if entering.place is Place.BESIDE_OTHER and not has_moved:  # no error tells that it is at its own place now
+                layout = self._read(replies[written:])
+                has_moved = layout is None or layout.place is not Place.BESIDE_OTHER
+            if has_moved:
+                self._enter(entering.change)
         except (RedisUnavailable, WrongKeyType) as error:
             self._left_out(entering.change, error)
 
@@ -173,11 +171,6 @@ class IndexPlace:
             raise error
         _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
         return Entering(change)
-
-    def _is_beside_other(self, probed: Sequence[Any]) -> bool:
-        """Whether ours still has to lie beside; no error tells when it has been put at ``checkout:index``."""
-        layout = self._read(probed)
-        return layout is not None and layout.place is Place.BESIDE_OTHER
 
     def _enter(self, change: IndexChange) -> None:
         for _ in range(ATTEMPTS):
@@ -193,16 +186,8 @@ def _commands(place: Place, change: IndexChange) -> tuple[Command, ...]:
     """Ours comes before the SET: whatever moves in between, the SET's reply tells of it."""
     member = encoded(change.checkout_id)
     key = INDEX if place is Place.OWN else INDEX_BESIDE
-    if change.expires_at is None:
-        ours: Command = ("ZREM", key, member)
-    else:
-        ours = ("ZADD", key, "GT", change.expires_at, member)
-    if place is Place.BESIDE_SET:
-        return ours, ("SREM" if change.expires_at is None else "SADD", INDEX, member)
-    return (ours, *_PROBE) if place is Place.BESIDE_OTHER else (ours,)
-
-
-def _holds(replies: Sequence[Any]) -> bool:
-    for reply in replies:
-        checked(reply, WrongKeyType)
-    return not any(isinstance(reply, WrongKeyType) for reply in replies)
+    ours: Command = ("ZREM", key, member)
+    theirs: Command = ("SREM", INDEX, member)
+    if change.expires_at is not None:
+        ours, theirs = ("ZADD", key, "GT", change.expires_at, member), ("SADD", INDEX, member)
+    return (ours, *{Place.OWN: (), Place.BESIDE_SET: (theirs,), Place.BESIDE_OTHER: _PROBE}[place])
