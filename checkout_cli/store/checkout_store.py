@@ -146,10 +146,8 @@ class CheckoutStore:
     def get(self, checkout_id: str) -> Session:
         """A session, for the shop: reading it grants the full TTL again.
 
-        Raises:
-            SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-            SessionCorrupt: the stored value is unreadable, and no tier has a good copy.
-            TierUnavailable: it may exist. While only Redis is unavailable, external sessions are not found.
+        Raises ``SessionNotFound`` (or ``SessionExpired`` or ``SessionDeleted``, its kinds), ``SessionCorrupt`` where no
+        tier has a good copy, or ``TierUnavailable`` where it may exist. Without Redis, external sessions are not found.
         """
         reading = self.reading
         if self.settings.enable_checkout_sessions:
@@ -173,11 +171,8 @@ class CheckoutStore:
     ) -> Acknowledgement:
         """Create a session, with a new id if none is given. Ids are never reused.
 
-        Raises:
-            InvalidInput: the id or a field cannot be stored.
-            SessionExists, SessionDeleted: the id is taken, or was.
-            DurabilityUnavailable: only less durable tiers than ``require`` are left.
-            DatabaseUnavailable: the write is not acknowledged.
+        Raises ``InvalidInput``, ``SessionExists``, ``SessionDeleted``, ``DurabilityUnavailable`` where only less
+        durable tiers than ``require`` are left, or ``DatabaseUnavailable`` where nothing is acknowledged.
         """
         first = self._versions.first(fields, checkout_id)
         record = msgspec.structs.replace(first, write_id=first_of(self._new_token()))
@@ -219,11 +214,8 @@ class CheckoutStore:
     def update(self, checkout_id: str, changes: Changes, *, require: Durability | None = None) -> Acknowledgement:
         """Set some fields of a session and leave all others untouched; concurrent changes are never lost.
 
-        Raises:
-            InvalidInput, TransitionRefused: the changes are not allowed.
-            SessionNotFound, SessionExpired, SessionDeleted, SessionCorrupt: as for :meth:`get`.
-            WriteConflict: others were faster every time.
-            DurabilityUnavailable, DatabaseUnavailable: as for :meth:`create`.
+        Raises ``InvalidInput``, ``TransitionRefused``, ``WriteConflict`` where others were faster every time, and as
+        :meth:`get` and :meth:`create` do.
         """
         accepted_id(checkout_id)
         written = self._updated_in_redis(checkout_id, changes, require) if self._prefers_redis(require) else None
@@ -286,12 +278,8 @@ class CheckoutStore:
         """Delete a session for good: its id is never used again. Only the database can promise that.
 
         ``seen`` deletes only that version; 0 is an external session without a row, whose bytes have this ``digest``.
-        ``write_id`` names the deletion for :meth:`restore`.
-
-        Raises:
-            SessionNotFound: no tier has it.
-            WriteConflict: it is another version than ``seen``, or other bytes, or others were faster every time.
-            DatabaseUnavailable: nothing is acknowledged.
+        ``write_id`` names the deletion for :meth:`restore`. Raises ``SessionNotFound``, ``WriteConflict`` or
+        ``DatabaseUnavailable``.
         """
         opened = self.reading.open(checkout_id)
         name = write_id or first_of(self._new_token())

@@ -106,11 +106,7 @@ class Deletion:
         return is_deleted
 
     def restore(self, record: Record, opened: Opened | None, deletion: str) -> bool:
-        """Put a session in place of the tombstone of one deletion; false where that is gone.
-
-        ``record.version`` is one more than the tombstone's, so that late publishers of the tombstone find something
-        newer.
-        """
+        """Put a session in place of one deletion's tombstone, with the version after it; false where that is gone."""
         now, write_id = self.clock.wall(), first_of(self.new_token())
         record = msgspec.structs.replace(record, write_id=write_id)
         self.lease.note_unpublished(record)

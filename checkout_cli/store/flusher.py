@@ -35,10 +35,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The value at a key, and those bytes of it that the database has accounted for, though they are not clean.
-
-    ``flushed`` is the result, where they were flushed just now.
-    """
+    """The value at a key, and those of its bytes that the database has accounted for, with the result of their flush."""
 
     opened: Opened
     accounted: bytes | None = None
@@ -64,10 +61,9 @@ class Flusher:
         return RedisPending(self.redis)
 
     def settle(self, checkout_id: str, opened: Opened, *, ends_at: int | None = None, adopt: bool = True) -> Settled:
-        """Bring the value at a key to the database; a value that cannot be settled is returned as it is.
+        """Bring the value at a key, which ends at ``ends_at`` (ms), to the database, or return it as it is.
 
-        ``ends_at`` (ms) is the key's end, by default a full TTL from now. Without ``adopt``, an external session that
-        has no row is left alone.
+        Without ``adopt``, an external session that has no row is left alone.
         """
         for _ in range(ATTEMPTS):
             if opened.value is None or opened.raw is None or opened.is_settled or not is_accepted_id(checkout_id):

@@ -72,18 +72,13 @@ class Lease:
                 return None
             self.sees_external_writers = external.are_recent(self._clock.wall())
             self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
-            self._forget_old_writes(started)
+            with self._lock:  # what was found if it is still pending is forgotten: an outage would fill the memory
+                for name in [name for name, at in self._unpublished_at.items() if started - at > LONGEST_WRITE]:
+                    del self._unpublished_at[name], self._unpublished[name]
             # From the start of the look: what was committed while it ran may be missing in it.
             if len(pending) <= MOST_PENDING:
                 self._lease_until = started + self._span
             return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
-
-    def _forget_old_writes(self, looked_at: float) -> None:
-        """Forget what the query must have found if it is still pending: an outage would fill the memory."""
-        with self._lock:
-            old = [name for name, noted_at in self._unpublished_at.items() if looked_at - noted_at > LONGEST_WRITE]
-            for name in old:
-                del self._unpublished_at[name], self._unpublished[name]
 
     def invalidate(self, checkout_id: str) -> None:
         """End the trust in the server that has a session's key: it was unavailable."""

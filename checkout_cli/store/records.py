@@ -12,10 +12,7 @@ from checkout_cli.store.protocol.row import Row
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One version of a session, as a tier keeps it; a tombstone has no body. Moments are in milliseconds.
-
-    ``version`` is 0 for an external session without a row; ``write_id`` names the write that made it, if known.
-    """
+    """One version of a session, as a tier keeps it; a tombstone has no body, an external session version 0."""
 
     checkout_id: str
     version: int

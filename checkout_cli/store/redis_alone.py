@@ -68,8 +68,8 @@ class RedisAlone:
     ) -> Acknowledgement | None:
         """Change a session in Redis; ``None`` where the value there cannot be built upon, or its slot is moving.
 
-        ``attempted`` names this very write where the database may have it already, on top of what was opened. Raises
-        ``InvalidInput``, ``TransitionRefused``, ``DurabilityUnavailable`` or ``WriteConflict``.
+        ``attempted`` names this very write where the database may have it already. Raises as
+        :meth:`CheckoutStore.update`.
         """
         insist(require, Durability.REDIS, f"the database is away, and the write must last as long as {require}")
         grew_from = None if opened.value is None else opened.value.base

@@ -80,9 +80,8 @@ class DatabaseAdmin(DatabaseTier):
             found = own_tables(connection).version
         if found == schema.VERSION:
             return None
-        return SchemaOutdated(
-            f"the database's tables are of version {found}, and this program's of version {schema.VERSION}"
-        )
+        older = f"the database's tables are of version {found}"
+        return SchemaOutdated(f"{older}, and this program's of version {schema.VERSION}")
 
     def upgrade_schema(self) -> migrations.Upgrade | None:
         """Make or upgrade file and tables; ``None``: nothing to do. Raises ``TablesRefused`` or ``DatabaseDenied``."""
@@ -112,9 +111,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def present(self, checkout_ids: Sequence[str]) -> set[str]:
         """The ids that have a row, living or a tombstone."""
-        if not checkout_ids:
-            return set()
-        return {row.checkout_id for row in self.rows(_PRESENT, checkout_ids=list(checkout_ids))}
+        statement = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(checkout_ids))
+        return {row.checkout_id for row in self.rows(statement)} if checkout_ids else set()
 
     def newest(self) -> Iterator[list[Record]]:
         """All live rows, the last to expire first, in pages."""
@@ -136,12 +134,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Ids of live rows that begin with ``prefix``."""
-        statement = (
-            select(sessions.c.checkout_id)
-            .where(sessions.c.body.is_not(None), sessions.c.checkout_id.startswith(prefix, autoescape=True))
-            .limit(limit)
-        )
-        return [row.checkout_id for row in self.rows(statement)]
+        matching = _LIVING.where(sessions.c.checkout_id.startswith(prefix, autoescape=True))
+        return [row.checkout_id for row in self.rows(matching.limit(limit))]
 
     def count(self, now: int) -> int:
         """The number of rows alive at ``now`` (ms)."""
@@ -161,8 +155,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """The expiry (ms) of those of the ids whose row is alive at ``now`` (ms)."""
-        rows = self.rows(_EXPIRIES, checkout_ids=list(checkout_ids), now=now)
-        return {row.checkout_id: row.expires_at for row in rows}
+        chosen = _LIVING.where(sessions.c.checkout_id.in_(checkout_ids), sessions.c.expires_at > now)
+        return {row.checkout_id: row.expires_at for row in self.rows(chosen)}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
         """Expiry (ms) and id of the rows after ``(moment, checkout_id)``, in pages; tombstones are among them."""
@@ -178,10 +172,7 @@ class DatabaseAdmin(DatabaseTier):
 
     def living_ids(self, now: int) -> Iterator[dict[str, int]]:
         """All ids alive at ``now`` (ms) with their expiry (ms), by id and in pages."""
-        living = select(sessions.c.checkout_id, sessions.c.expires_at).where(
-            sessions.c.expires_at > now, sessions.c.body.is_not(None)
-        )
-        begin = living.order_by(sessions.c.checkout_id).limit(PAGE)
+        begin = _LIVING.where(sessions.c.expires_at > now).order_by(sessions.c.checkout_id).limit(PAGE)
         for page in self._pages(begin, lambda last: begin.where(sessions.c.checkout_id > last.checkout_id), PAGE):
             yield {row.checkout_id: row.expires_at for row in page}
 
@@ -200,21 +191,17 @@ class DatabaseAdmin(DatabaseTier):
 
     def deleted_body(self, checkout_id: str) -> Record | None:
         """What an external writer deleted, with the tombstone's version and write id; else ``None``."""
-        rows = self.rows(_KEPT, checkout_id=checkout_id)
+        columns = [sessions.c.previous_body.label("body") if column.name == "body" else column for column in COLUMNS]
+        kept = sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+        rows = self.rows(select(*columns).where(sessions.c.checkout_id == checkout_id, *kept))
         return record_of(rows[0]) if rows else None
 
     # Clean-up
 
     def due(self, cutoff: int, limit: int, *, offset: int = 0) -> list[str]:
         """Ids of rows that expired at or before ``cutoff`` (ms), longest ago first."""
-        statement = (
-            select(sessions.c.checkout_id)
-            .where(sessions.c.expires_at <= cutoff, sessions.c.body.is_not(None))
-            .order_by(sessions.c.expires_at, sessions.c.checkout_id)
-            .limit(limit)
-            .offset(offset)
-        )
-        return [row.checkout_id for row in self.rows(statement)]
+        due = _LIVING.where(sessions.c.expires_at <= cutoff).order_by(sessions.c.expires_at, sessions.c.checkout_id)
+        return [row.checkout_id for row in self.rows(due.limit(limit).offset(offset))]
 
     def all_due(self, cutoff: int, limit: int) -> Iterator[list[str]]:
         """All ids of expired rows in batches, where nothing is changed."""
@@ -285,23 +272,8 @@ class DatabaseAdmin(DatabaseTier):
 
 
 _END = tuple_(sessions.c.expires_at, sessions.c.checkout_id)
-_PRESENT = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
-_EXPIRIES = select(sessions.c.checkout_id, sessions.c.expires_at).where(
-    sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)),
-    sessions.c.expires_at > bindparam("now"),
-    sessions.c.body.is_not(None),
-)
+_LIVING = select(sessions.c.checkout_id, sessions.c.expires_at).where(sessions.c.body.is_not(None))
 _LIVE = select(*COLUMNS).where(sessions.c.body.is_not(None))
-_KEPT = select(
-    sessions.c.checkout_id,
-    sessions.c.version,
-    sessions.c.previous_body.label("body"),
-    sessions.c.created_at,
-    sessions.c.expires_at,
-    sessions.c.write_id,
-).where(
-    sessions.c.checkout_id == bindparam("checkout_id"), sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
-)
 _TALLY = select(sessions.c.status, sessions.c.completed, func.count()).group_by(sessions.c.status, sessions.c.completed)
 
 

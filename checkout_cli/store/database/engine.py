@@ -60,19 +60,11 @@ def make_engine(settings: Settings) -> Engine:
         "application_name": "checkoutctl",
     }
     try:
-        engine = sqlalchemy.create_engine(
-            url,
-            connect_args=arguments,
-            execution_options=_in_schema(settings.database_schema),
-            hide_parameters=True,
-            pool_timeout=timeout,
-            pool_size=10,
-            max_overflow=10,
-        )
+        options = _in_schema(settings.database_schema)
+        engine = sqlalchemy.create_engine(url, connect_args=arguments, execution_options=options, **_pool(timeout))
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            "DATABASE_URL needs the PostgreSQL driver", hint="pip install 'checkoutctl[postgres]'"
-        ) from error
+        problem = "DATABASE_URL needs the PostgreSQL driver"
+        raise ConfigurationError(problem, hint="pip install 'checkoutctl[postgres]'") from error
     connect = _bounded_connect(timeout + GRACE)
 
     @event.listens_for(engine, "do_connect")
@@ -80,6 +72,10 @@ def make_engine(settings: Settings) -> Engine:
         return connect(*arguments, **options)
 
     return engine
+
+
+def _pool(timeout: float) -> dict[str, Any]:
+    return {"pool_timeout": timeout, "pool_size": 10, "max_overflow": 10, "hide_parameters": True}
 
 
 def _in_schema(schema: str) -> dict[str, Any]:
@@ -126,10 +122,8 @@ def _parsed(text: str) -> URL:
 
 def _sqlite_engine(url: URL, timeout: float) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise ConfigurationError(
-            "DATABASE_URL names no file",
-            hint="a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db",
-        )
+        hint = "a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db"
+        raise ConfigurationError("DATABASE_URL names no file", hint=hint)
     path = Path(url.database).expanduser()
     if _is_directory(path):
         raise ConfigurationError(f"DATABASE_URL names a directory: {path}", hint=f"sqlite:///{path / 'checkout.db'}")
@@ -139,15 +133,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
         uri = f"{path.absolute().as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
 
-    engine = sqlalchemy.create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=sqlalchemy.QueuePool,
-        pool_timeout=timeout,
-        pool_size=10,
-        max_overflow=10,
-        hide_parameters=True,
-    )
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.QueuePool, **_pool(timeout))
     engine.sqlite_path = path  # type: ignore[attr-defined]
 
     @event.listens_for(engine, "connect")
@@ -175,11 +161,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def create_file(engine: Engine) -> None:
-    """Create an SQLite database's file and directory, readable by nobody else: it will hold personal data.
-
-    It is set to WAL mode for good, so that readers and a writer do not wait for each other. An existing file keeps its
-    mode: it may be somebody else's.
-    """
+    """Create an SQLite database's file in WAL mode, and its directory, readable by nobody else; leave an existing one."""
     path = sqlite_path(engine)
     if path is None or not _missing(path):
         return
@@ -189,9 +171,8 @@ def create_file(engine: Engine) -> None:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot create the database {path}: {error.strerror}", hint="set DATABASE_URL to a place you can write to"
-        ) from error
+        problem = f"cannot create the database {path}: {error.strerror}"
+        raise ConfigurationError(problem, hint="set DATABASE_URL to a place you can write to") from error
     except sqlite3.Error as error:
         raise translated(error, engine) from error
 

@@ -52,10 +52,7 @@ class Dirty(msgspec.Struct, frozen=True):
 
 
 class Flushed(msgspec.Struct, frozen=True):
-    """The result of a flush: the row now, if there is one, and its body before (``None``: no row).
-
-    ``wrote``: this very flush made that version, and not one before it.
-    """
+    """The result of a flush, the row now, and its body before (``None``: no row); ``wrote``: by this very flush."""
 
     result: Result
     record: Record | None
@@ -66,10 +63,7 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A write that could not stand as it was: its bytes, and the database's then (``None``: nothing alive).
-
-    ``result`` says what of it was applied nevertheless.
-    """
+    """A write that could not stand as it was, and the database's content then (``None``: nothing alive)."""
 
     write_id: str
     checkout_id: str
@@ -115,7 +109,11 @@ class FlushLog:
                     break
             self._log(connection, dirty, flush, now)
             if flush.conflict:
-                self._keep_conflict(connection, dirty, row, flush.result, now)
+                value, source = dirty.value, Source.EXTERNAL if dirty.is_external else dirty.source
+                at, body = (None, None) if row is None else (row.version, row.body)
+                name, result = dirty.checkout_id, flush.result
+                lost = Conflict(value.ids[-1], name, source, result, value.base, at, value.body, body, now)
+                self._keep_conflict(connection, lost)
             if dirty.is_external and flush.log:
                 self._external_writers.note(connection, now, taken_in=1, conflicts=int(flush.conflict))
             record = _record_after(dirty, before, flush)
@@ -154,36 +152,18 @@ class FlushLog:
         )
         connection.execute(upsert, entries)
 
-    def _keep_conflict(self, connection: Connection, dirty: Dirty, row: Row | None, result: Result, now: int) -> None:
-        values = {
-            "write_id": dirty.value.ids[-1],
-            "checkout_id": dirty.checkout_id,
-            "source": Source.EXTERNAL if dirty.is_external else dirty.source,
-            "result": result,
-            "base_version": dirty.value.base,
-            "found_version": None if row is None else row.version,
-            "written": dirty.value.body,
-            "found_body": None if row is None or row.body is None else row.body.decode(),
-            "detected_at": now,
-        }
-        insert_once(connection, conflicts, values)
+    def _keep_conflict(self, connection: Connection, conflict: Conflict) -> bool:
+        body = conflict.found_body
+        values = msgspec.structs.asdict(conflict) | {"found_body": None if body is None else body.decode()}
+        return insert_once(connection, conflicts, values)
 
     def keep_unreadable(self, checkout_id: str, raw: bytes, row: Record, now: int) -> Flushed:
         """Keep an external writer's unreadable bytes, so that the row may replace them."""
-        values = {
-            "write_id": EXTERNAL + digest_of(raw),
-            "checkout_id": checkout_id,
-            "source": Source.EXTERNAL,
-            "result": Result.CONFLICT,
-            "base_version": 0,
-            "found_version": row.version,
-            "written": raw,
-            "found_body": None if row.body is None else row.body.decode(),
-            "detected_at": now,
-        }
+        write_id = EXTERNAL + digest_of(raw)
+        lost = Conflict(write_id, checkout_id, Source.EXTERNAL, Result.CONFLICT, 0, row.version, raw, row.body, now)
         with self._database.transaction() as connection:
             self._database.lock_for_writing(connection)
-            is_new = insert_once(connection, conflicts, values)
+            is_new = self._keep_conflict(connection, lost)
             if is_new:
                 self._external_writers.note(connection, now, taken_in=1, conflicts=1)
         return Flushed(Result.CONFLICT, row, row.body, is_new, external=True)

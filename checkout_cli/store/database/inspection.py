@@ -18,10 +18,7 @@ MOST_TOLD = 10
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """The row of a session; moments are in milliseconds. ``body`` is ``None`` in a tombstone.
-
-    ``previous_version`` of a tombstone is kept only where an external writer deleted it.
-    """
+    """The row of a session; moments are in milliseconds. A tombstone has no body."""
 
     version: int
     published_version: int

@@ -49,7 +49,7 @@ class Upgrade(NamedTuple):
 def upgrade(engine: Engine, lock_timeout: float) -> Upgrade | None:
     """Make or upgrade the tables, all or nothing; ``None`` where another process has just done so.
 
-    ``lock_timeout`` is the wait for a table in use (s). Raises ``TablesRefused``, ``DatabaseDenied`` or
+    ``lock_timeout`` (s) is the wait for a table in use. Raises ``TablesRefused``, ``DatabaseDenied``,
     ``DatabaseUnavailable``.
     """
     with transaction(engine) as connection:

@@ -71,16 +71,11 @@ class RedisCluster:
     def exchange(
         self, commands: Sequence[Command], identity: bytes | None = None, *, bound: bool = False
     ) -> tuple[bytes | None, list[Any]]:
-        """Send each command to the server that has its key, those of one server in one round trip.
-
-        Returns as :meth:`RedisServer.exchange`; an unavailable server's error stands for its replies. ``bound`` holds
-        for the first command.
-        """
+        """As :meth:`RedisServer.exchange`, each command to the server of its key; ``bound`` holds for the first."""
         first = None
         if bound:
             first, reply = self._bound(commands[0], identity)
-            _, others = self.exchange(commands[1:]) if len(commands) > 1 else (None, [])
-            return first, [reply, *others]
+            return first, [reply, *self.exchange(commands[1:])[1]]
         replies: list[Any] = [None] * len(commands)
         for server, places in self._by_server(commands, replies):
             try:
@@ -107,7 +102,7 @@ class RedisCluster:
         return list(places.items())
 
     def _answering(self) -> RedisServer:
-        away: RedisUnavailable | None = None
+        away = RedisUnavailable(f"no primary of the cluster at {self._settings.redis_place} has any slots")
         for server in self.members():
             try:
                 server.ask(("PING",))
@@ -115,7 +110,7 @@ class RedisCluster:
                 away = error
             else:
                 return server
-        raise away or RedisUnavailable(f"no primary of the cluster at {self._settings.redis_place} has any slots")
+        raise away
 
     def _bound(self, command: Command, identity: bytes | None) -> tuple[bytes | None, Any]:
         """The reply of the server that answered *open*, which may have lost the slot since."""

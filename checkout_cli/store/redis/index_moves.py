@@ -64,10 +64,7 @@ class IndexMoves:
         return self._tier.index_place.known().place is Place.OWN
 
     def make_room(self) -> Iterator[int]:
-        """Begin or fill a SET of our ids at ``checkout:index``, with ours beside it; yields how many were added.
-
-        From the first step on, an external writer's SADD, SREM and SMEMBERS work.
-        """
+        """Begin or fill a SET of our ids at ``checkout:index`` for an external writer; yields how many were added."""
         yield self._begin_set()
         if self._index.layout().place is not Place.BESIDE_SET:
             return

@@ -35,11 +35,8 @@ class KeyState(StrEnum):
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """Everything in Redis under one id; ``ttl`` and ``score`` (its moment in the index) are in ms, ``size`` is in
-    bytes.
-
-    ``score`` is infinite where only an external SET lists it; ``waits``: ``checkout:pending`` names it.
-    """
+    """Everything in Redis under one id; ``ttl`` and ``score``, its moment in the index, are in ms; ``size`` is in
+    bytes."""
 
     place: str
     identity: bytes | None
@@ -76,14 +73,14 @@ def view_key(redis: RedisAdmin, checkout_id: str) -> KeyView:
     identity, (size, ttl) = redis.exchange(("STRLEN", key), ("PTTL", key), lenient=True)
     checked(size, WrongKeyType)
     checked(ttl)
-    view = KeyView(
-        place=redis.place_of(checkout_id),
-        identity=identity,
-        state=KeyState.MISSING,
-        ttl=ttl if ttl >= 0 else None,
-        score=_score(redis, checkout_id),
-        waits=bool(redis.ask(("SMISMEMBER", PENDING, member))[0]),
-    )
+    try:
+        score = RedisIndex(redis).moment(checkout_id)
+    except WrongKeyType:  # no index of ours has room there
+        score = None
+    waits = bool(redis.ask(("SMISMEMBER", PENDING, member))[0])
+    lifetime = ttl if ttl >= 0 else None
+    place = redis.place_of(checkout_id)
+    view = KeyView(place, identity, KeyState.MISSING, lifetime, score=score, waits=waits)
     if ttl == -2:
         return msgspec.structs.replace(view, state=KeyState.CLAIMED) if _is_claimed(redis, checkout_id) else view
     if isinstance(size, WrongKeyType):
@@ -117,10 +114,3 @@ def _read(view: KeyView, value: bytes | None) -> KeyView:
 
 def _broken(view: KeyView, problem: Problem, detail: str) -> KeyView:
     return msgspec.structs.replace(view, state=KeyState.BROKEN, problem=problem, detail=detail)
-
-
-def _score(redis: RedisAdmin, checkout_id: str) -> float | None:
-    try:
-        return RedisIndex(redis).moment(checkout_id)
-    except WrongKeyType:  # no index of ours has room there
-        return None

@@ -43,11 +43,10 @@ class MonitorStream:
             self._connection = self._pool.get_connection()
             self._connection.send_command("MONITOR", check_health=False)
             self._connection.read_response()
-        except (redis.RedisError, OSError) as error:
+        except BaseException as error:
             self.close()
-            raise translated(error, self._settings, self.place) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, (redis.RedisError, OSError)):
+                raise translated(error, self._settings, self.place) from error
             raise
         return self
 

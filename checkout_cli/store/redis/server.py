@@ -82,8 +82,7 @@ class RedisServer:
     ) -> tuple[bytes | None, list[Any]]:
         """Send commands in one round trip over one connection; returns its server's identity and the replies.
 
-        Errors of single commands stay among the replies, translated. ``bound`` insists on the server of ``identity``.
-        Raises ``RedisUnavailable``.
+        Errors stay among the replies, translated. ``bound`` insists on the server of ``identity``.
         """
         who, replies = self.send(commands, identity, bound=bound)
         return who, [self.judged(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
@@ -174,7 +173,9 @@ class RedisServer:
             replies = _sent(connection, commands, asking=asking)
             unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if unknown:
-                self._teach(connection, {str(commands[place][1]) for place in unknown})
+                for digest in {str(commands[place][1]) for place in unknown}:
+                    connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
+                    connection.read_response()
                 # Those alone: the other commands have been carried out, and a count would count twice.
                 again = _sent(connection, [commands[place] for place in unknown], asking=asking)
                 for place, reply in zip(unknown, again, strict=True):
@@ -188,12 +189,6 @@ class RedisServer:
         finally:
             self._pool.release(connection)
         return server, replies
-
-    @staticmethod
-    def _teach(connection: Any, digests: set[str]) -> None:
-        for digest in digests:
-            connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
-            connection.read_response()
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:
         if not _log.isEnabledFor(logging.DEBUG):

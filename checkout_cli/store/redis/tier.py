@@ -101,10 +101,10 @@ class RedisTier:
     def publish(
         self, record: Record, opened: Opened, now: int, *, accounted: bytes | None = None
     ) -> tuple[Outcome, Opened]:
-        """Put a version into Redis at ``now`` (ms), unless something newer is there; a tombstone deletes.
+        """Put a version into Redis at ``now`` (ms), over the server of ``opened``, unless something newer is there.
 
-        It goes to the very server that answered *open*, or fails; ``accounted`` are bytes that the database has
-        accounted for in this operation. Returns the outcome, and the value there now.
+        ``accounted`` are bytes that the database has accounted for in this operation. Returns the outcome, and the
+        value there.
         """
         publication = Publication(record.row, opened.identity, opened.found, accounted)
         reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
@@ -156,10 +156,7 @@ class RedisTier:
         return self._replacing(record.checkout_id, "fill", token, new, ttl, "keep"), index
 
     def swap(self, checkout_id: str, opened: Opened, new: bytes, *, now: int, expires_at: int, dirty: bool) -> Replaced:
-        """Put ``new`` in the place of what was opened, over the very same server; moments are in milliseconds.
-
-        A ``dirty`` value's id is added to ``checkout:pending``, in a cluster by the caller.
-        """
+        """Put ``new`` in the place of what was opened, over the very same server; moments are in milliseconds."""
         ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
         how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
         script = self._replacing(checkout_id, how, expected, new, ttl, entry)
