@@ -1,5 +1,4 @@
-"""Operators' view of sessions, without extending any life: copies with their real expiry, rows that Redis lacks,
-and the result of a flush of dirty and external values, decided by the same rules."""
+"""Operators' view of sessions: real expiries, rows that Redis lacks, and what a flush would make of other values."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 def tracked_id(user_id: object) -> str | None:
-    """The id by which a user is tracked; ``None`` for what may be personal: other characters, a phone or card number."""
+    """The id by which a user is tracked; ``None`` for what may be personal: other signs, a phone or card number."""
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
     if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id) or _TELLING_NUMBER.fullmatch(user_id):

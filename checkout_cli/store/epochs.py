@@ -28,8 +28,7 @@ class Epochs:
         self._shards: dict[bytes, str] = {}
 
     def current(self) -> dict[bytes, Epoch | None]:
-        """The latest primaries that we reach, by identity; ``None`` for those before Redis 7.2, which do not tell their
-        shard."""
+        """The latest primaries that we reach, by identity; ``None``: before Redis 7.2, it cannot tell its shard."""
         found = [epoch for epoch in map(self._seen, self._redis.servers()) if epoch is not None]
         self._shards = {epoch.identity: epoch.shard for epoch in found}
         with self._database.transaction() as connection:

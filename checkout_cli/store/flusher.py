@@ -35,7 +35,7 @@ _log = logging.getLogger("checkout_cli.store")
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The value at a key, and those of its bytes that the database has accounted for, with the result of their flush."""
+    """The value at a key, and those of its bytes that the database has accounted for, with their flush's result."""
 
     opened: Opened
     accounted: bytes | None = None

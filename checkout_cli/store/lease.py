@@ -40,8 +40,7 @@ class Lease:
         self._database = database
         self._notes = notes
         self._clock = clock
-        self.sees_external_writers = False
-        """Whether an external writer was seen within a day, as of the last look."""
+        self.sees_external_writers = False  # within a day, as of the last renewal
         self._redis_in_use = settings.enable_checkout_sessions
         self._span = settings.trust
         fenced = bool(settings.redis_sentinels) or redis.is_cluster

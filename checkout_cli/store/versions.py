@@ -29,11 +29,9 @@ class Versions:
     """Makes versions, by one set of lifetimes and one clock; ``new_id`` names sessions that come without an id."""
 
     def __init__(self, settings: Settings, clock: Clock, new_id: Callable[[], str]) -> None:
-        self.ttl = int(settings.session_ttl * 1000)
-        """Milliseconds."""
+        self.ttl = int(settings.session_ttl * 1000)  # milliseconds, as all of these
+        self.tenth_of_ttl = self.ttl // 10  # by which a noted expiry may be behind
         self._max_age = int(settings.session_max_age * 1000)
-        self.tenth_of_ttl = self.ttl // 10
-        """Milliseconds by which what is kept of an expiry may be behind."""
         self._clock = clock
         self._new_id = new_id
 

@@ -13,7 +13,7 @@ from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.admin import EXPECTED
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.inspection import RowView, Told, conflicts_of, is_replaced, view_row
+from checkout_cli.store.database.inspection import LoggedConflict, RowView, conflicts_of, is_replaced, view_row
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
 from checkout_cli.store.protocol.value import Kind, digest_of
@@ -62,7 +62,7 @@ class Trace:
     redis_away: str = ""
     row: RowView | None = None
     database_away: str = ""
-    conflicts: tuple[Told, ...] = ()
+    conflicts: tuple[LoggedConflict, ...] = ()
     trust: Trust | None = None
     expected: Flush | None = None
     differences: tuple[Difference, ...] = ()

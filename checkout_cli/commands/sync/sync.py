@@ -450,7 +450,7 @@ def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable
             conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
         )
         version = written.session.version
-    store.flush_log.settled(conflict.write_id)
+    store.flush_log.resolve(conflict.write_id)
     return Settled(conflict, keep, done=True, version=version)
 
 

@@ -21,13 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.config.settings import without_password
-from checkout_cli.errors import (
-    CheckoutError,
-    ConfigurationError,
-    DatabaseDenied,
-    DatabaseNotReady,
-    DatabaseUnavailable,
-)
+from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -161,7 +155,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def create_file(engine: Engine) -> None:
-    """Create an SQLite database's file in WAL mode, and its directory, readable by nobody else; leave an existing one."""
+    """Create an SQLite database's file in WAL mode, and its directory, readable by nobody else, if it is missing."""
     path = sqlite_path(engine)
     if path is None or not _missing(path):
         return

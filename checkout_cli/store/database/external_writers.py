@@ -72,8 +72,7 @@ def add_writes(connection: Connection, **numbers: int) -> None:
     larger = case((external.c.number > statement.excluded.number, external.c.number), else_=statement.excluded.number)
     added = external.c.number + statement.excluded.number
     upsert = statement.on_conflict_do_update(
-        index_elements=[external.c.name],
-        set_={"number": case((external.c.name == _SEEN_AT, larger), else_=added)},
+        index_elements=[external.c.name], set_={"number": case((external.c.name == _SEEN_AT, larger), else_=added)}
     )
     connection.execute(upsert, [{"name": name, "number": numbers[name]} for name in sorted(numbers)])
 

@@ -198,7 +198,7 @@ class FlushLog:
         named = select(conflicts).where(conflicts.c.write_id.startswith(beginning, autoescape=True)).limit(3)
         return list(map(_conflict, self._database.rows(named)))
 
-    def settled(self, write_id: str) -> bool:
+    def resolve(self, write_id: str) -> bool:
         """Forget a resolved conflict; false where it was forgotten already."""
         with self._database.transaction() as connection:
             return connection.execute(delete(conflicts).where(conflicts.c.write_id == write_id)).rowcount == 1

@@ -13,9 +13,6 @@ from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, 
 from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, latest_stamp, record_of
 from checkout_cli.store.records import Record
 
-MOST_TOLD = 10
-"""Of the conflicts of one session."""
-
 
 class RowView(msgspec.Struct, frozen=True):
     """The row of a session; moments are in milliseconds. A tombstone has no body."""
@@ -36,7 +33,7 @@ class RowView(msgspec.Struct, frozen=True):
         return self.published_version < self.version
 
 
-class Told(NamedTuple):
+class LoggedConflict(NamedTuple):
     """A write in the conflict log: when (ms), from where, and what of it was applied."""
 
     detected_at: int
@@ -51,11 +48,11 @@ def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
     return next((RowView(**row._asdict() | {"body": row.body and row.body.encode()}) for row in rows), None)
 
 
-def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[Told]:
-    """A session's unresolved conflicts, newest first."""
+def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[LoggedConflict]:
+    """A session's ten newest unresolved conflicts, newest first."""
     lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
     newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
-    return [Told(*row) for row in database.rows(newest.limit(MOST_TOLD))]
+    return [LoggedConflict(*row) for row in database.rows(newest.limit(10))]
 
 
 def is_replaced(database: DatabaseTier, identity: bytes) -> bool:

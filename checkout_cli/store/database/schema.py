@@ -54,12 +54,7 @@ expiry_index = Index(
     sessions.c.status,
     sessions.c.completed,
 )
-Index(
-    "checkoutctl_sessions_pending",
-    sessions.c.checkout_id,
-    sqlite_where=_PENDING,
-    postgresql_where=_PENDING,
-)
+Index("checkoutctl_sessions_pending", sessions.c.checkout_id, sqlite_where=_PENDING, postgresql_where=_PENDING)
 _BURIED = text("body IS NULL")
 
 # A clean-up takes old tombstones in batches, and each batch would read all rows without it.

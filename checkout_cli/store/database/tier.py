@@ -266,9 +266,7 @@ _TOMBSTONE = _LIVING.values(
 _DELETE = _TOMBSTONE.values(previous_version=None, previous_body=None)
 _DELETE_KEEPING = _TOMBSTONE.values(_PREVIOUS)
 _RESTORE = _ROW.where(
-    sessions.c.version == bindparam("deleted"),
-    sessions.c.write_id == bindparam("deletion"),
-    sessions.c.body.is_(None),
+    sessions.c.version == bindparam("deleted"), sessions.c.write_id == bindparam("deletion"), sessions.c.body.is_(None)
 ).values(_VERSION | {"created_at": bindparam("created_at")})
 _PENDING = (
     select(sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at, sessions.c.write_id)

@@ -10,14 +10,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.session import (
-    FINAL_STATUSES,
-    decode,
-    may_follow,
-    members_of,
-    milliseconds_of,
-    with_members,
-)
+from checkout_cli.session import FINAL_STATUSES, decode, may_follow, members_of, milliseconds_of, with_members
 from checkout_cli.store.protocol.flushing import Joined
 
 EXPIRY = "expiresAt"

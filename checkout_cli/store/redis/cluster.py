@@ -38,8 +38,8 @@ class RedisCluster:
         self._settings = settings
         self._elapsed = elapsed
         self._jitter = jitter
+        # Open while no node answers at all; each server has one of its own besides.
         self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
-        """Open while no node answers at all; each server has one of its own besides."""
         self._servers: dict[Address, RedisServer] = {}
         self._slots: list[RedisServer | None] = []
         self._members: list[RedisServer] = []

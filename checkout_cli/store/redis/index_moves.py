@@ -36,8 +36,7 @@ class IndexMoves:
     """The moves of one Redis' index. Every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def __init__(self, tier: RedisAdmin, index: RedisIndex) -> None:
-        self._tier = tier
-        self._index = index
+        self._tier, self._index = tier, index
 
     # To its own place
 

@@ -35,8 +35,7 @@ class KeyState(StrEnum):
 
 
 class KeyView(msgspec.Struct, frozen=True):
-    """Everything in Redis under one id; ``ttl`` and ``score``, its moment in the index, are in ms; ``size`` is in
-    bytes."""
+    """Everything in Redis under one id; ``ttl`` and ``score`` (its moment in the index) in ms, ``size`` in bytes."""
 
     place: str
     identity: bytes | None

@@ -28,10 +28,8 @@ class Conversation:
         self._connection = connection
         self._judged = judged
         self._failed = failed
-        self.outstanding = 0
-        """Replies that are still to come."""
-        self.answered = 0
-        """Replies that have been read."""
+        self.outstanding = 0  # replies that are still to come
+        self.answered = 0  # replies that have been read
 
     def send(self, packed: bytes, replies: int) -> None:
         """Send packed commands that get ``replies`` replies; raises ``RedisUnavailable``."""

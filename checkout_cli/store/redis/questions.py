@@ -15,8 +15,8 @@ class KeyQuestions:
         """The replies to commands, errors among them as ``CheckoutError``."""
         raise NotImplementedError
 
-    def _each(self, command: str, keys: Sequence[bytes | str]) -> list[Any]:
-        return self.replies(*((command, key) for key in keys)) if keys else []
+    def _each(self, command: str, keys: Sequence[bytes | str], *arguments: str) -> list[Any]:
+        return self.replies(*((command, key, *arguments) for key in keys)) if keys else []
 
     def ttls(self, keys: Sequence[bytes]) -> list[Any]:
         """TTLs (ms); -1: no end, -2: no key."""
@@ -51,8 +51,7 @@ class KeyQuestions:
 
     def fields(self, keys: Sequence[bytes], names: Sequence[str]) -> list[Any]:
         """Some fields of hashes."""
-        commands: list[Command] = [("HMGET", key, *names) for key in keys]
-        return self.replies(*commands) if keys else []
+        return self._each("HMGET", keys, *names)
 
     def field_counts(self, keys: Sequence[bytes]) -> list[Any]:
         """The sizes of hashes."""

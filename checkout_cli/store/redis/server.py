@@ -39,8 +39,7 @@ class RedisServer:
         self._pool = connection_pool(settings, address=address)
         self.host = settings.redis_host if address is None else address[0]
         self.place = settings.redis_place if address is None else address_text(*address)
-        self.identity: bytes | None = None
-        """Who answered last."""
+        self.identity: bytes | None = None  # of the last answer
         # A connect, its handshake and an answer, each as long as a hanging server can make them.
         self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
 

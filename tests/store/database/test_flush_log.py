@@ -301,8 +301,8 @@ def test_a_conflict_is_found_by_its_beginning_counted_and_settled_once(place: Pl
     assert [conflict.write_id for conflict in place.log.conflicts_named("abcd")] == ["abcd-1"]
     assert len(place.log.conflicts_named("abc")) == 2
     assert [conflict.write_id for conflict in place.log.conflicts_named("a%")] == ["a%cd-1"]
-    assert place.log.settled("abcd-1")
-    assert not place.log.settled("abcd-1")
+    assert place.log.resolve("abcd-1")
+    assert not place.log.resolve("abcd-1")
     assert place.log.conflict_count() == 2
 
 
