@@ -29,6 +29,11 @@ class Opened(msgspec.Struct, frozen=True):
         return self.raw is not None or self.problem is not None
 
     @property
+    def is_external(self) -> bool:
+        """Whether an external writer wrote it last."""
+        return self.value is not None and self.value.is_external
+
+    @property
     def is_settled(self) -> bool:
         """Whether the database has all that lies there: it is missing, or a clean value of ours."""
         return self.value is None or not (self.value.is_external or self.value.is_dirty)
