@@ -61,17 +61,15 @@ class Backlog:
         since: int | None = None
         for page in self.rows():
             rows = [row for row in page if row.updated_at <= now - grace and row.expires_at > now]
-            for row in self._lacking(rows) if redis_answers else rows:
-                number += 1
-                since = row.updated_at if since is None else min(since, row.updated_at)
+            if redis_answers:
+                looks = self._looks([row.checkout_id for row in rows])
+                rows = [row for row, look in zip(rows, looks, strict=True) if not _has(look, row)]
+            number += len(rows)
+            since = min(filter(None, (since, *(row.updated_at for row in rows))), default=None)
             looked_at += len(page)
             if limit is not None and looked_at >= limit:
                 return Waiting(number, since, exact=False)
         return Waiting(number, since)
-
-    def _lacking(self, rows: Sequence[Row]) -> list[Row]:
-        looks = self._looks([row.checkout_id for row in rows])
-        return [row for row, look in zip(rows, looks, strict=True) if not _has(look, row)]
 
     def _looks(self, checkout_ids: Sequence[str]) -> Iterator[Look]:
         for start in range(0, len(checkout_ids), FETCHED_AT_ONCE):
@@ -89,15 +87,12 @@ class Backlog:
     def for_database(self) -> Waiting:
         """Dirty sessions, and since when the oldest is dirty."""
         pending = RedisPending(self.redis)
-        number = pending.count()
+        number, looked_at = pending.count(), 0
         since: int | None = None
-        looked_at = 0
         if not number:
             return Waiting(0)
         for page in pending.ids(PAGE):
-            for look in self._looks(page):
-                written = self._written(look)
-                since = min(filter(None, (since, written)), default=None)
+            since = min(filter(None, (since, *map(self._written, self._looks(page)))), default=None)
             looked_at += len(page)
             if looked_at >= MOST_LOOKED_AT:
                 break
@@ -115,14 +110,9 @@ class Backlog:
         return None if expires_at is None else expires_at - int(self.session_ttl * 1000)
 
 
+_COLUMNS = (sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at, sessions.c.expires_at)
 _PAGE = (
-    select(
-        sessions.c.checkout_id,
-        sessions.c.version,
-        sessions.c.updated_at,
-        sessions.c.expires_at,
-        sessions.c.body.is_(None),
-    )
+    select(*_COLUMNS, sessions.c.body.is_(None))
     .where(sessions.c.published_version < sessions.c.version, sessions.c.checkout_id > bindparam("last"))
     .order_by(sessions.c.checkout_id)
     .limit(bindparam("limit"))

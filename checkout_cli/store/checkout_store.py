@@ -267,10 +267,8 @@ class CheckoutStore:
         require: Durability | None = None,
     ) -> Acknowledgement:
         """Move the payment on, with the order's id if there is one; raises as :meth:`update` does."""
-        changes: dict[str, Any] = {"paymentStatus": str(status)}
-        if order_id is not None:
-            changes["databaseOrderId"] = order_id
-        return self.update(checkout_id, changes, require=require)
+        order = {} if order_id is None else {"databaseOrderId": order_id}
+        return self.update(checkout_id, {"paymentStatus": str(status)} | order, require=require)
 
     def delete(
         self, checkout_id: str, *, seen: int | None = None, digest: str | None = None, write_id: str | None = None

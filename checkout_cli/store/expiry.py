@@ -35,14 +35,13 @@ class ExpiryField:
         """The fields of a trusted value, with ``expiresAt`` moved where it is more than a tenth of the TTL behind."""
         known = milliseconds_of(fields.get("expiresAt"))
         ends_at = self.versions.expiry(milliseconds_of(fields.get("createdAt")) or self.clock.wall())
-        if known is None or ends_at - known <= self.versions.tenth_of_ttl:
-            return dict(fields)
         try:
-            replaced = self._move(checkout_id, opened, ends_at)
+            is_behind = known is not None and ends_at - known > self.versions.tenth_of_ttl
+            if is_behind and self._move(checkout_id, opened, ends_at).done:
+                return {**fields, "expiresAt": iso(ends_at)}
         except (RedisUnavailable, AccessDenied) as error:
             _log.debug("expiresAt stays behind: %s", error)
-            return dict(fields)
-        return {**fields, "expiresAt": iso(ends_at)} if replaced.done else dict(fields)
+        return dict(fields)
 
     def extend(self, checkout_id: str, until: int) -> int:
         """Let a session live until a moment (ms) at least; returns the key's TTL (ms; -1: no end; -2: missing)."""

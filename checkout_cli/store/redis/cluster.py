@@ -200,7 +200,8 @@ class RedisCluster:
     def _learn(self) -> None:
         seeds = [self._at(address) for address in self._settings.cluster_nodes()]
         known = sorted(dict.fromkeys([*seeds, *self._members]), key=lambda server: server.breaker.is_open)
-        away: RedisUnavailable | None = None
+        # Without any: it was taken out of the cluster, or is about to join it, and the others know.
+        away = RedisUnavailable(f"no node of the cluster at {self._settings.redis_place} has any slots")
         for server in known:
             try:
                 _, (reply,) = server.send([("CLUSTER", "SLOTS")])
@@ -212,9 +213,6 @@ class RedisCluster:
             elif reply:
                 self._take(reply, server)
                 return
-            else:  # it was taken out of the cluster, or is about to join it: the others know
-                away = away or RedisUnavailable(f"no node of the cluster at {self._settings.redis_place} has any slots")
-        assert away is not None  # noqa: S101  (the settings name one node at least)
         raise away
 
     def _take(self, ranges: Any, asked: RedisServer) -> None:

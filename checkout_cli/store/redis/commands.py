@@ -39,13 +39,12 @@ SCRIPTS: dict[str, Script] = {}
 @cache
 def script_names() -> dict[str, str]:
     """The names of all our scripts by digest, loaded or not, to recognise them in a server's log."""
-    found = {}
-    for package in ("checkout_cli.store.redis", "checkout_cli.domain"):
-        for file in files(package).joinpath("scripts").iterdir():
-            name, dot, ending = file.name.rpartition(".")
-            if dot and ending == "lua":
-                found[Script(name, package).digest] = name
-    return found
+    return {
+        Script(file.name[:-4], package).digest: file.name[:-4]
+        for package in ("checkout_cli.store.redis", "checkout_cli.domain")
+        for file in files(package).joinpath("scripts").iterdir()
+        if file.name.endswith(".lua")
+    }
 
 
 def register(script: Script) -> Script:

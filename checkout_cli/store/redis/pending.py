@@ -46,8 +46,8 @@ class RedisPending:
         if not self._in_one_place:
             return self._forget_in_cluster(checkout_id)
         what = b"missing" if opened.raw is None else b"value"
-        keys = [encoded(session_key(checkout_id)), PENDING.encode()]
-        return bool(self._redis.ask(_FORGET.call_on(keys, what, opened.raw or b"", member)))
+        script = _FORGET.call_on((session_key(checkout_id), PENDING), what, opened.raw or b"", member)
+        return bool(self._redis.ask(script))
 
     def _forget_in_cluster(self, checkout_id: str) -> bool:
         # Taken out before the look: a write that comes after the look makes the entry again by itself.
