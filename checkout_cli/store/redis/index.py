@@ -21,7 +21,7 @@ from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
 PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
 LOOKED_AT = 2000
-"""Members of an older program's SET to ask for at a time where nothing is changed: about a millisecond."""
+"""Members of an external SET to ask for at a time where nothing is changed: about a millisecond."""
 COUNTED_DUE = 20_000
 """Due entries, and again external members that ours lacks, that a count checks before it is not exact."""
 COUNTED_MEMBERS = 50_000

@@ -16,7 +16,7 @@ from checkout_cli.store.redis.index import PAGE, RedisIndex
 from checkout_cli.store.redis.index_place import Place
 
 NEWEST = 500
-"""Sessions that a SET for an older program begins with: the others follow page by page."""
+"""Sessions that a SET for an external writer begins with: the others follow page by page."""
 
 _ADOPT, _MAKE_ROOM = register(Script("adopt_index")), register(Script("make_room"))
 _TAKE_OVER = register(Script("take_over"))

@@ -42,9 +42,9 @@ class Place(StrEnum):
     OWN = "own"
     """At ``checkout:index``."""
     BESIDE_SET = "beside a set"
-    """An older program's SET is there, or was and is empty for the moment."""
+    """An external writer's SET is there, or was and is empty for the moment."""
     BESIDE_OTHER = "beside something else"
-    """Something is there that is neither ours nor an older program's."""
+    """Something is there that is neither ours nor an external writer's SET."""
 
 
 class IndexChange(NamedTuple):
