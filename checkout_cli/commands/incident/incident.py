@@ -24,7 +24,8 @@ from checkout_cli.commands.info.info import server_info
 from checkout_cli.commands.latency.latency import measure_latency
 from checkout_cli.commands.memory.show import look_at_memory
 from checkout_cli.commands.slowlog.slowlog import slow_log
-from checkout_cli.config.settings import Resolved, Settings
+from checkout_cli.config.settings import Settings
+from checkout_cli.config.variables import Resolved
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.files.private_file import write_private

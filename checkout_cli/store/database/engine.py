@@ -19,7 +19,7 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from checkout_cli.config.settings import without_password
+from checkout_cli.config.variables import without_password
 from checkout_cli.errors import (
     CheckoutError,
     ConfigurationError,
