@@ -1,4 +1,4 @@
-"""Spans of time as people type them: ``90s``, ``15m``, ``2h``, ``1d``."""
+"""Durations as people type them: ``90s``, ``15m``, ``2h``, ``1d``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])")
 
 
 def duration(text: str) -> float:
-    """Seconds in a span such as ``15m``; the unit is never left out, so that nobody guesses it.
-
-    Raises:
-        InvalidInput: it is no such span.
-    """
+    """Seconds in a duration such as ``15m``; ``InvalidInput`` for anything else, also without a unit."""
     match = _SPAN.fullmatch(text.strip())
     if match is None:
         raise InvalidInput(f"not a duration: {text[:32]!r}", hint="a number and its unit: 90s, 15m, 2h or 1d")

@@ -39,11 +39,7 @@ Output = Annotated[Shape | None, typer.Option("--output", "-o", help="Default: t
 
 
 def shape_of(output: Shape | None, *, as_json: bool) -> Shape:
-    """The shape of a list, of which ``--json`` is one.
-
-    Raises:
-        InvalidInput: both options were given, and differ.
-    """
+    """The output format of a list, with ``--json`` as one; ``InvalidInput`` where both options differ."""
     if as_json and output not in {None, "json"}:
         raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
     return "json" if as_json else output or "table"

@@ -12,8 +12,7 @@ class WithTransitions(TyperCommand):
     """A command whose help ends with the table."""
 
     def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
-        """The table, made when somebody reads it: completion and the other commands' help do without."""
-        from checkout_cli.session import transitions
+        from checkout_cli.session import transitions  # which completion and other commands' help do without
 
         with formatter.section("Payment statuses, and which may follow each, whoever writes"):
             formatter.write_dl(transitions())

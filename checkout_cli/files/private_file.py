@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 def state_directory() -> Path:
-    """The user's own directory for what this program remembers, ``$XDG_STATE_HOME/checkoutctl``."""
+    """The user's directory for our state, ``$XDG_STATE_HOME/checkoutctl``."""
     import platformdirs
 
     return platformdirs.user_state_path("checkoutctl", appauthor=False)

@@ -17,7 +17,6 @@ from checkout_cli.commands.ping.ping import told_more
 from checkout_cli.commands.sync.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
 from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
@@ -314,14 +313,13 @@ def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) ->
     """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
     totals = None
     reason = None
-    statistics = Statistics(store)
     if not store.settings.enable_statistics:
         reason = "REDIS_ENABLE_STATISTICS is false"
     elif not database.connected:
         reason = "the database is away"
     else:
-        totals, reason = _tried(statistics.totals)
-    legacy = _tried(statistics.legacy_totals)[0] if redis.connected else None
+        totals, reason = _tried(store.database.totals)
+    legacy = _tried(store.redis.legacy_statistics)[0] if redis.connected else None
     return SessionsHealth(_count(store, redis, database), totals, reason, legacy, redis.cleanup)
 
 
