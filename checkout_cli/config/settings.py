@@ -25,7 +25,26 @@ ENV_FILES = (".env.local", ".env")
 """In the working directory; the first one wins."""
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _setting(
+    name: str,
+    meaning: str,
+    default: Any = "",
+    parse: Callable[[str], Any] = str,
+    *,
+    specified: bool = False,
+    secret: bool = False,
+    sealed: bool = False,
+) -> Any:
+    factory = default if callable(default) else lambda: default
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
+    return field(default_factory=factory, metadata={"variable": variable})
+
+
+def _number(name: str, meaning: str, default: int, low: int, high: int, *, specified: bool = False) -> Any:
+    return _setting(name, meaning, default, partial(checked_number, low=low, high=high), specified=specified)
+
+
+def _seconds(name: str, meaning: str, default: float, low: float, high: float) -> Any:
     def parse(raw: str) -> float:
         try:
             value = float(raw)
@@ -35,25 +54,29 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
             raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
         return value
 
-    return parse
+    return _setting(name, meaning, default, parse)
 
 
-def _switch(raw: str) -> bool:
+def _switch(name: str, meaning: str, default: bool = True, *, specified: bool = False) -> Any:
+    return _setting(name, meaning, default, _true_or_false, specified=specified)
+
+
+def _true_or_false(raw: str) -> bool:
     word = raw.lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("must be true or false")
+    if word not in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
+        raise ValueError("must be true or false")
+    return word in {"true", "1", "yes", "on"}
 
 
-def _choice(*choices: str) -> Callable[[str], str]:
+def _choice(name: str, meaning: str, *choices: str) -> Any:
+    """One of some words, the first being the default."""
+
     def parse(raw: str) -> str:
         if raw not in choices:
             raise ValueError(f"must be one of: {', '.join(choices)}")
         return raw
 
-    return parse
+    return _setting(name, meaning, choices[0], parse)
 
 
 def _addresses(raw: str) -> str:
@@ -82,21 +105,6 @@ def _default_database_url() -> str:
     return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
 
 
-def _setting(
-    name: str,
-    meaning: str,
-    default: Any = "",
-    parse: Callable[[str], Any] = str,
-    *,
-    specified: bool = False,
-    secret: bool = False,
-    sealed: bool = False,
-) -> Any:
-    factory = default if callable(default) else lambda: default
-    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
-    return field(default_factory=factory, metadata={"variable": variable})
-
-
 @dataclass(frozen=True, repr=False)
 class Settings:
     """All settings, checked. Times are in seconds."""
@@ -104,15 +112,11 @@ class Settings:
     redis_host: str = _setting(
         "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
     )
-    redis_port: int = _setting(
-        "REDIS_PORT", "its port", 6379, partial(checked_number, low=1, high=65535), specified=True
-    )
+    redis_port: int = _number("REDIS_PORT", "its port", 6379, 1, 65535, specified=True)
     redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user")
     redis_password: str = _setting("REDIS_PASSWORD", "its password", specified=True, secret=True)
     redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password")
-    redis_db: int = _setting(
-        "REDIS_DB", "logical database number", 0, partial(checked_number, low=0, high=1_000_000), specified=True
-    )
+    redis_db: int = _number("REDIS_DB", "logical database number", 0, 0, 1_000_000, specified=True)
     redis_url: str = _setting(
         "REDIS_URL",
         "all of the above in one: redis://user:password@host:port/db, rediss:// with TLS, unix:///path",
@@ -138,16 +142,14 @@ class Settings:
     )
     redis_sentinel_password: str = _setting("REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", secret=True)
     redis_sentinel_password_file: str = _setting("REDIS_SENTINEL_PASSWORD_FILE", "a file that holds it")
-    redis_mode: str = _setting(
-        "REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", _choice("standalone", "cluster")
-    )
+    redis_mode: str = _choice("REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", "cluster")
     redis_cluster_nodes: str = _setting(
         "REDIS_CLUSTER_NODES",
         "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
         "",
         _addresses,
     )
-    redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
+    redis_tls: bool = _switch("REDIS_TLS", "connect with TLS, certificate and host name verified", False)
     redis_tls_ca_file: str = _setting(
         "REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with; empty: those of the system"
     )
@@ -166,28 +168,16 @@ class Settings:
         "REDIS_SENTINEL_TLS",
         "connect to the Sentinels with TLS: true or false; empty: as REDIS_TLS",
         "",
-        lambda raw: str(_switch(raw)).lower() if raw else "",
+        lambda raw: str(_true_or_false(raw)).lower() if raw else "",
     )
 
-    enable_checkout_sessions: bool = _setting(
-        "REDIS_ENABLE_CHECKOUT_SESSIONS",
-        "keep sessions in Redis; false: in the database",
-        True,
-        _switch,
-        specified=True,
+    enable_checkout_sessions: bool = _switch(
+        "REDIS_ENABLE_CHECKOUT_SESSIONS", "keep sessions in Redis; false: in the database", specified=True
     )
-    enable_delivery_cache: bool = _setting(
-        "REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", True, _switch, specified=True
-    )
-    enable_coupon_cache: bool = _setting(
-        "REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", True, _switch, specified=True
-    )
-    enable_user_sessions: bool = _setting(
-        "REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", True, _switch, specified=True
-    )
-    enable_statistics: bool = _setting(
-        "REDIS_ENABLE_STATISTICS", "show and keep statistics", True, _switch, specified=True
-    )
+    enable_delivery_cache: bool = _switch("REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", specified=True)
+    enable_coupon_cache: bool = _switch("REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", specified=True)
+    enable_user_sessions: bool = _switch("REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", specified=True)
+    enable_statistics: bool = _switch("REDIS_ENABLE_STATISTICS", "show and keep statistics", specified=True)
 
     database_url: str = _setting(
         "DATABASE_URL", "the database behind Redis: sqlite:///… or postgresql://…", _default_database_url, _database_url
@@ -198,72 +188,63 @@ class Settings:
         "",
         _schema,
     )
-    timeout: float = _setting(
-        "CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, _seconds(0.001, 60)
+    timeout: float = _seconds("CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, 0.001, 60)
+    database_timeout: float = _seconds(
+        "CHECKOUT_DATABASE_TIMEOUT", "longest wait for one answer or a lock of the database, in seconds", 2.0, 0.01, 60
     )
-    database_timeout: float = _setting(
-        "CHECKOUT_DATABASE_TIMEOUT",
-        "longest wait for one answer or a lock of the database, in seconds",
-        2.0,
-        _seconds(0.01, 60),
+    session_ttl: float = _seconds(
+        "CHECKOUT_SESSION_TTL", "life of a session after its last use, in seconds", 1800.0, 1, 86_400
     )
-    session_ttl: float = _setting(
-        "CHECKOUT_SESSION_TTL", "life of a session after its last use, in seconds", 1800.0, _seconds(1, 86_400)
+    session_max_age: float = _seconds(
+        "CHECKOUT_SESSION_MAX_AGE", "age at which every session ends, used or not, in seconds", 86_400.0, 1, 31_536_000
     )
-    session_max_age: float = _setting(
-        "CHECKOUT_SESSION_MAX_AGE",
-        "age at which every session ends, used or not, in seconds",
-        86_400.0,
-        _seconds(1, 31_536_000),
+    delivery_ttl: float = _seconds(
+        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, 1, 86_400
     )
-    delivery_ttl: float = _setting(
-        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, _seconds(1, 86_400)
-    )
-    delivery_decimals: int = _setting(
+    delivery_decimals: int = _number(
         "CHECKOUT_DELIVERY_DECIMALS",
         "decimals of distance (km) and order value that the delivery price depends on",
         2,
-        partial(checked_number, low=0, high=6),
+        0,
+        6,
     )
-    coupon_ttl: float = _setting(
-        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, _seconds(1, 86_400)
+    coupon_ttl: float = _seconds(
+        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, 1, 86_400
     )
-    coupon_invalid_ttl: float = _setting(
-        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, _seconds(1, 86_400)
+    coupon_invalid_ttl: float = _seconds(
+        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, 1, 86_400
     )
-    user_ttl: float = _setting(
+    user_ttl: float = _seconds(
         "CHECKOUT_USER_TTL",
         "life of what is tracked of a user after the last checkout, in seconds",
         86_400.0,
-        _seconds(1, 31_536_000),
+        1,
+        31_536_000,
     )
-    statistics_ttl: float = _setting(
-        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, _seconds(60, 86_400)
+    statistics_ttl: float = _seconds(
+        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, 60, 86_400
     )
-    durability: str = _setting(
+    durability: str = _choice(
         "CHECKOUT_DURABILITY",
         "what a write waits for: database, or redis (the database gets it later)",
         "database",
-        _choice("database", "redis"),
+        "redis",
     )
-    external_deletes: str = _setting(
+    external_deletes: str = _choice(
         "CHECKOUT_EXTERNAL_DELETES",
         "a session that another program deleted in Redis: refill it from the database, or honour a proven deletion",
         "refill",
-        _choice("refill", "honour"),
+        "honour",
     )
-    trust: float = _setting(
-        "CHECKOUT_TRUST",
-        "how long a process trusts Redis after it looked for pending rows, in seconds",
-        1.0,
-        _seconds(0.01, 60),
+    trust: float = _seconds(
+        "CHECKOUT_TRUST", "how long a process trusts Redis after it looked for pending rows, in seconds", 1.0, 0.01, 60
     )
     serve_token_value: str = _setting(
         "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", secret=True
     )
     serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it")
     debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
-    log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
+    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
     log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
 
     @classmethod
