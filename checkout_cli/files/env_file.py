@@ -16,7 +16,7 @@ from typing import Any
 from checkout_cli.config.settings import ENV_FILES, VARIABLES, exposed, read_env_file, resolve
 from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.private_file import private_file
+from checkout_cli.files.atomic_file import atomic_file
 
 MODE = 0o600
 
@@ -181,7 +181,7 @@ def write(planned: EnvFilePlan) -> bool:
 def _replace(planned: EnvFilePlan) -> None:
     path = planned.path
     path.parent.stat()  # a directory that is not there was mistyped, and is not made
-    with private_file(path) as stream:
+    with atomic_file(path) as stream:
         stream.write(planned.after)
         stream.flush()
         if planned.before is not None:

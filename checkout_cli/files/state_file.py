@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from checkout_cli.files.private_file import state_directory, write_private
+from checkout_cli.files.atomic_file import state_directory, write_atomically
 
 MOST_ENTRIES = 100
 """The newest are kept."""
@@ -39,7 +39,7 @@ class StateFile(Generic[_T]):
     def write(self, entries: Mapping[str, _T]) -> None:
         """Replace all entries by the newest of these; raises ``OSError``."""
         newest = sorted(entries, key=lambda name: self._moment(entries[name]))[-MOST_ENTRIES:]
-        write_private(self.path, msgspec.json.encode({name: entries[name] for name in newest}))
+        write_atomically(self.path, msgspec.json.encode({name: entries[name] for name in newest}))
 
     def last(self, name: str) -> _T | None:
         return self.read().get(name)
