@@ -62,10 +62,7 @@ class Declined(CheckoutError):
 
 
 class CardDataRefused(InvalidInput):
-    """A field holds card data, which is never kept; nothing was read or written.
-
-    ``path`` is its place, as ``items[2].notes``. Its content is not repeated anywhere.
-    """
+    """A field, at ``path`` (as ``items[2].notes``), holds card data, which is never kept or repeated."""
 
     default_hint = "leave it out; keep the token that the payment provider gives you"
 
@@ -93,10 +90,7 @@ class AccessDenied(CheckoutError):
 
 
 class CommandDenied(AccessDenied):
-    """This user may not run this command, or not on this key (an ACL rule).
-
-    ``grant`` is the rule that would allow it, such as ``+config|get``; empty where the key is denied.
-    """
+    """This user may not run this command (``grant``, as ``+config|get``, would allow it), or not on this key."""
 
     default_hint = "checkoutctl acl check"
 

@@ -144,10 +144,7 @@ _LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=
 
 
 def iso(milliseconds: int) -> str:
-    """Milliseconds since the epoch as the shop writes them: ``2024-01-15T10:30:00.000Z``.
-
-    Beyond the years 1 to 9999, as with a foreign key's absurd time to live, it is their first or last moment.
-    """
+    """Milliseconds since the epoch as the shop writes them, ``2024-01-15T10:30:00.000Z``, in the years 1 to 9999."""
     moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _EARLIEST), _LATEST))
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
@@ -277,10 +274,7 @@ def _encoded(fields: Mapping[str, Any]) -> bytes:
 
 
 def without_header(value: bytes) -> tuple[bytes, str | None]:
-    """An external value's body, byte for byte without the store's member; and that member, if it is text.
-
-    Raises ``SessionCorrupt`` where the value is no JSON object in UTF-8.
-    """
+    """An external value's body, byte for byte without the store's member, and that if it is text."""
     body = value.strip(b" \t\r\n")
     fields = members_of(body)
     header = fields.pop(STORE_FIELD, None)
@@ -304,11 +298,7 @@ def with_expiry(body: bytes, expires_at: int) -> bytes:
 
 
 def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
-    """The body with some fields set, and every other one kept byte for byte in its place.
-
-    Raises ``InvalidInput`` where a change cannot be stored or the result is too large, ``SessionCorrupt`` for a broken
-    body.
-    """
+    """The body with some fields set, every other kept byte for byte; ``InvalidInput`` for bad or too large ones."""
     check_fields(changes)
     try:
         fields: dict[str, Any] = {**_raw_decoded(body), **changes}
@@ -382,10 +372,7 @@ def _check_text(text: str, path: str) -> None:
 
 
 def parse_strict(document: bytes) -> dict[str, Any]:
-    """The fields of a JSON document that a person or a program hands to us, checked strictly.
-
-    Raises ``InvalidInput``: empty, too large, too deep, not UTF-8, not JSON, not an object, a name twice, NaN.
-    """
+    """The fields of a JSON document of a person or program; ``InvalidInput`` unless all programs read it alike."""
     hint = 'expected one JSON object, such as {"items": [], "totalAmount": 0}'
     if not document.strip():
         raise InvalidInput("the session is empty", hint=hint)
@@ -403,10 +390,7 @@ def parse_strict(document: bytes) -> dict[str, Any]:
 
 
 def strict_json(document: bytes) -> Any:
-    """The content of a JSON document that every program would read alike.
-
-    Raises ``ValueError`` (not UTF-8, not JSON, a name twice, NaN, an absurd integer) or ``RecursionError``.
-    """
+    """The content of a JSON document that every program reads alike; raises ``ValueError``, ``RecursionError``."""
     return json.loads(
         document.decode("utf-8-sig"),  # Windows' own tools begin a file with a byte order mark
         object_pairs_hook=_unique,

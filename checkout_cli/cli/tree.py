@@ -55,10 +55,7 @@ class _Commands(Mapping[str, Any]):
 
 @cache
 def _built(name: str) -> Any:
-    """The group ``app`` of the folder's ``command.py``, or the single command of the folder's name there.
-
-    A single command has the class ``COMMAND_CLASS`` where the module has one.
-    """
+    """The group ``app`` of the folder's ``command.py``, or the command of its name, of ``COMMAND_CLASS`` if any."""
     record = record_of(name)
     module = import_module(f"checkout_cli.commands.{name}.command")
     if hasattr(module, "app"):

@@ -255,11 +255,7 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> Settings:
-        """Every setting, the strongest origin first.
-
-        ``flags`` are typed values by field name, ``None`` for not given. Raises ``ConfigurationError`` where a value is
-        wrong or an environment file cannot be read.
-        """
+        """Every setting, ``flags`` being typed values by field name; raises ``ConfigurationError``."""
         resolved = resolve(flags=flags, environ=environ, directory=directory)
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
@@ -360,10 +356,7 @@ VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["var
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of an environment file, ``$`` taken literally; none where there is no such file.
-
-    Raises ``ConfigurationError`` where it cannot be read.
-    """
+    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
     try:
         content = path.read_text(encoding="utf-8-sig")  # Windows' own tools begin a file with a byte order mark
     except FileNotFoundError:
@@ -401,10 +394,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> dict[str, Resolved]:
-    """Every setting by field name, with its origin, and its problem in place of an exception.
-
-    Raises ``ConfigurationError`` where an environment file cannot be read.
-    """
+    """Every setting by field name with its problem; ``ConfigurationError`` for an unreadable environment file."""
     files = [read_env_file((directory or Path.cwd()) / name) for name in ENV_FILES]
     sources: list[tuple[Origin, Mapping[str, str]]] = [
         (Origin.ENVIRONMENT, os.environ if environ is None else environ),

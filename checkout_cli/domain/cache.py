@@ -121,10 +121,7 @@ class Cache:
     # Reading for the shop
 
     def _fetch(self, key: str, context: str | None, compute: Callable[[], Any]) -> Any:
-        """The cached answer, or the computed one, which is then cached; the same JSON either way.
-
-        Raises whatever ``compute`` raises, and nothing for troubles of the cache.
-        """
+        """The same JSON, cached or computed; raises whatever ``compute`` raises, and nothing for cache troubles."""
         if not self.enabled:
             return msgspec.json.decode(self._checked(compute()))
         asked, entered = self._fallback.moment(), self._flights.moment()
@@ -239,11 +236,7 @@ class Cache:
     # Writing
 
     def _write(self, key: str, context: str | None, answer: bytes, seen: _Seen) -> None:
-        """Cache an answer under the generation that was seen before it was computed.
-
-        Raises ``InvalidInput`` where it is too large, ``RedisUnavailable`` (after a time-out it may be cached) or
-        ``AccessDenied``.
-        """
+        """Cache an answer under the generation that was seen before it was computed."""
         now, value = self._clock.wall(), msgspec.json.decode(answer)
         ends_at = now + int(self._jittered(value) * 1000)
         fresh = Stored(seen.generation.stamp, iso(now), iso(ends_at), value, context)
@@ -270,10 +263,7 @@ class Cache:
     # Invalidating
 
     def invalidate_all(self) -> None:
-        """Let no process ever again serve an answer whose computation began before this.
-
-        Raises ``RedisUnavailable``, ``AccessDenied``: then it must be repeated.
-        """
+        """Let no process serve an answer whose computation began before; where it raises, it must be repeated."""
         self._invalidate("")
 
     def _invalidate(self, scope: str) -> None:

@@ -43,22 +43,17 @@ class Coupons(Cache):
     ) -> dict[str, Any]:
         """The result of ``compute(code, context)`` for a coupon: an object with a boolean ``valid``.
 
-        The code is given in upper case: codes that differ in case alone are one coupon. The answer may depend on the
-        context (the basket's value, the user), so it is cached for this very context, of which only a digest is stored.
-        The answer is stored as it is: leave personal data out of it.
-
-        Raises ``InvalidInput`` where the code is none, the context no JSON, or the result no such object, and whatever
-        ``compute`` raises; nothing is cached then.
+        The code is given in upper case: codes that differ in case alone are one coupon. The answer is cached as it is
+        (leave personal data out of it) for this very context, such as the basket's value, of which only a digest is
+        stored. Raises ``InvalidInput`` where code, context or result is unfit, and whatever ``compute`` raises; nothing
+        is cached then.
         """
         known = normalised(code)
         answer: dict[str, Any] = self._fetch(coupon_key(known), self.digest(context), lambda: compute(known, context))
         return answer
 
     def put(self, code: str, context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Cache an answer for everybody who asks with this very context.
-
-        Raises ``InvalidInput``, ``RedisUnavailable`` (after a time-out it may be cached), ``AccessDenied``.
-        """
+        """Cache an answer for everybody with this context; after a time-out (``RedisUnavailable``) it may be cached."""
         self._put(self.key(code), self.digest(context), answer)
 
     def look(self, code: str) -> CacheEntry | None:

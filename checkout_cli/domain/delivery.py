@@ -43,18 +43,15 @@ class DeliveryCharges(Cache):
     def charge(self, distance_km: Number, order_value: Number, compute: Callable[[Decimal, Decimal], Any]) -> Any:
         """The charge for a distance and an order value as JSON, computed where it is not cached.
 
-        ``compute`` is given both rounded to the decimals that the price depends on (``CHECKOUT_DELIVERY_DECIMALS``), so
-        that a cached charge is exactly what would be computed for its key. Raises ``InvalidInput`` where a number is
-        impossible or the result no JSON, and whatever ``compute`` raises; nothing is cached then.
+        ``compute`` is given both rounded to the decimals that the price depends on (``CHECKOUT_DELIVERY_DECIMALS``).
+        Raises ``InvalidInput`` where a number or the result is unfit, and whatever ``compute`` raises; nothing is
+        cached then.
         """
         distance, value = self._distance(distance_km), self._value(order_value)
         return self._fetch(delivery_key(distance, value), None, lambda: compute(Decimal(distance), Decimal(value)))
 
     def put(self, distance_km: Number, order_value: Number, charge: Any) -> None:
-        """Cache a charge for everybody.
-
-        Raises ``InvalidInput``, ``RedisUnavailable`` (after a time-out it may be cached), ``AccessDenied``.
-        """
+        """Cache a charge for everybody; after a time-out (``RedisUnavailable``) it may be cached."""
         self._put(self.key(distance_km, order_value), None, charge)
 
     def look(self, distance_km: Number, order_value: Number) -> CacheEntry | None:

@@ -22,11 +22,7 @@ class Problem(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One cached value. Moments are milliseconds since the epoch, ``None`` where unknown.
-
-    ``context`` is the digest of what a coupon's answer was asked with. ``problem`` is ``None`` for what would be served
-    now.
-    """
+    """One cached value with its moments (ms since the epoch); ``context`` is the digest of a coupon's context."""
 
     value: Any
     written_at: int | None = None

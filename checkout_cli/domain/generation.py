@@ -80,8 +80,5 @@ def begin(key: str, token: str, refused: object) -> Command:
 
 
 def invalidate(key: str, token: str, scope: str, remembered: int) -> Command:
-    """The command that invalidates ``scope``, or all where it is empty; ``remembered`` is in milliseconds.
-
-    ``token`` is for a missing generation.
-    """
+    """The command that invalidates ``scope``, or all if it is empty, ``remembered`` for so many milliseconds."""
     return _INVALIDATE.call(key.encode(), token, scope, remembered, MOST_SCOPES)

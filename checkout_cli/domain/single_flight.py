@@ -34,10 +34,7 @@ class SingleFlight:
             return bool(self._landed.get(key, -1) > moment)
 
     def run(self, key: Hashable, work: Callable[[], Any]) -> Any:
-        """The result of ``work``, or of the computation that is under way already.
-
-        A computation that asks for its own key does the work itself: it would wait for itself for ever.
-        """
+        """The result of ``work``, or of the computation under way; one that asks for its own key works itself."""
         while True:
             with self._lock:
                 leader, flight = self._flights.get(key, (0, None))

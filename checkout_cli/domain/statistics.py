@@ -55,11 +55,7 @@ class Source(StrEnum):
 
 
 class CacheCounts(msgspec.Struct, frozen=True):
-    """The outcomes of reads of a cache, one each.
-
-    A hit was served; a miss found nothing; stale was invalidated or unreadable; an error was Redis unavailable. All but
-    hits were computed.
-    """
+    """Outcomes of reads: served; nothing there; invalidated or unreadable; Redis unavailable."""
 
     SHOWN = "reads hits=hit misses=miss stale errors=error *rates:4"
 
@@ -97,10 +93,7 @@ class CallTimes(msgspec.Struct, frozen=True):
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """The minute that began at ``start`` (ms); ``None`` is an unknown figure.
-
-    ``unreadable`` counts fields that are no numbers; where the key is no hash at all, it is 1 and nothing is known.
-    """
+    """A minute from ``start`` (ms) on; ``unreadable`` counts fields that are no numbers, 1 for another type."""
 
     SHOWN = "minute@=start created completed failed cancelled updated unreadable"
 
@@ -156,10 +149,7 @@ class StatisticsReport(msgspec.Struct, frozen=True):
 
     @property
     def conversion(self) -> float | None:
-        """Completions for each creation in the same minutes; ``None`` where nothing was created.
-
-        In a short window it can be above 1: those completed may have been created earlier.
-        """
+        """Completions for each creation in these minutes, above 1 where those completed were created earlier."""
         created, completed = self.total("created"), self.total("completed")
         return completed / created if created and completed is not None else None
 
@@ -179,10 +169,7 @@ class Statistics:
         self._counts = DatabaseCounts(store.database)
 
     def read(self, since_minutes: int, now: int) -> StatisticsReport:
-        """The last minutes (1 to 60) at the moment ``now`` (ms), from Redis, or else from the database.
-
-        Raises ``TierUnavailable`` where neither can be reached, ``AccessDenied`` or ``ConfigurationError`` of Redis.
-        """
+        """The last minutes (1 to 60) at ``now`` (ms), from Redis, or else from the database; raises as both do."""
         settings = self._store.settings
         if not settings.enable_statistics:
             return self.without_redis(since_minutes, now, "REDIS_ENABLE_STATISTICS is false")
@@ -195,10 +182,7 @@ class Statistics:
             return self.without_redis(since_minutes, now, str(away), away)
 
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
-        """The outcomes of reads of each of :data:`CACHES`; raises what Redis does, for only Redis knows.
-
-        In a cluster, the minutes of unavailable servers are left out (``RedisAdmin.missing_servers``).
-        """
+        """The outcomes of reads of each of :data:`CACHES`, without the minutes of a cluster's unavailable servers."""
         replies = self._hashes(_starts(since_minutes, now), partly=True)
         return _caches(_summed(map(_Fields, replies)))
 
@@ -252,10 +236,7 @@ class Statistics:
         )
 
     def _hashes(self, starts: Sequence[int], *, partly: bool = False) -> list[Any]:
-        """The minutes' hashes in one round trip; ``None`` for another type.
-
-        ``partly`` leaves out those of unavailable servers, if there are others.
-        """
+        """The minutes' hashes in one round trip, ``None`` for another type; ``partly`` skips unavailable servers."""
         replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies

@@ -17,11 +17,10 @@ from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.admin import KEYS_AT_ONCE
+from checkout_cli.store.redis.admin import FIRST_CURSOR, KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import decoded, encoded
 
 LARGEST_STEP = KEYS_AT_ONCE
-FIRST_CURSOR = "0"
 
 _COUNT = re.compile(rb"[0-9]{1,18}")
 _STATUSES = {status.value: status for status in PaymentStatus}
@@ -36,10 +35,7 @@ class Oddity(StrEnum):
 
 
 class User(msgspec.Struct, frozen=True):
-    """What is tracked of one user; ``None`` where a field is missing or not readable.
-
-    Moments are ISO 8601 texts; ``expires_in`` is in milliseconds, ``None`` for a key without an end.
-    """
+    """A tracked user; moments are ISO 8601 texts, ``expires_in`` milliseconds, ``None`` missing or unreadable."""
 
     user_id: str
     first_seen: str | None = None

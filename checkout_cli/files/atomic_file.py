@@ -27,8 +27,8 @@ def write_atomically(path: Path, content: bytes, *, public: bool = False) -> Non
 def atomic_file(path: Path, *, new: bool = False, public: bool = False) -> Iterator[BinaryIO]:
     """A stream whose content becomes the file at the end of the block, and nothing where the block raises.
 
-    It is written beside the old file and renamed, so that no reader sees a half. With ``new``, there must be no old file.
-    The mode is 0600, or 0644 where it is ``public``. Raises ``OSError``.
+    It is written beside the old file and renamed, so that no reader sees a half. With ``new``, there must be no old
+    one. The mode is 0600, or 0644 where it is ``public``. Raises ``OSError``.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if public else 0o700)
     if new:

@@ -48,10 +48,7 @@ class EnvFilePlan:
         return self.before != self.after or self.tighten
 
     def difference(self) -> Iterator[str]:
-        """The lines of a unified diff, without line ends and without secrets.
-
-        A plan only appends, so existing lines, which may hold unknown secrets, are not in it.
-        """
+        """The lines of a unified diff: only what is appended, because existing lines may hold unknown secrets."""
         if self.tighten:
             yield f"{self.path.name}: readable by others; its mode becomes {MODE:o}"
         if self.before == self.after:
@@ -157,10 +154,7 @@ def _leads_nowhere(name: str, settings: Mapping[str, Resolved]) -> bool:
 
 
 def write(planned: EnvFilePlan) -> bool:
-    """Carry a plan out, completely or not at all; true where something changed.
-
-    Raises ``ConfigurationError`` where the file cannot be written, or has changed since the plan was made.
-    """
+    """Carry a plan out, completely or not at all; ``ConfigurationError`` also where the file has changed since."""
     if not planned.changes:
         return False
     if planned.obstacle:

@@ -23,10 +23,7 @@ class Reading(msgspec.Struct, frozen=True):
     counters: dict[str, float]
 
     def since(self, earlier: Reading | None, name: str) -> float | None:
-        """The growth of a counter since an earlier reading, or since the server's start where it has restarted.
-
-        ``None`` where there is no earlier reading, or no such counter.
-        """
+        """The growth of a counter, since the server's start where it has restarted; ``None`` where it is unknown."""
         now = self.counters.get(name)
         if now is None or earlier is None:
             return None

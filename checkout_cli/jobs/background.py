@@ -11,10 +11,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Asks at once.
-
-    The thread is a daemon: one that hangs in a resolver, where nothing can interrupt it, must not keep the process.
-    """
+    """Asks at once, in a daemon thread: one that hangs in a resolver must not keep the process."""
 
     def __init__(self, question: Callable[[], T]) -> None:
         self._answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()

@@ -88,10 +88,7 @@ class BoundedRun:
         rate: float | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """Time runs from now; at most ``rate`` are done a second; ``progress`` gets the numbers done and expected.
-
-        Raises ``InvalidInput`` for a bound that is not a number above 0.
-        """
+        """``rate`` is the most that is done a second; ``progress`` gets the numbers done and expected."""
         if not all(0 < bound < math.inf for bound in (max_seconds, rate) if bound is not None):
             raise InvalidInput(
                 "a run takes more than zero seconds, and does more than nothing", hint="--max-seconds 50"
@@ -197,10 +194,7 @@ class BoundedRun:
             self.done(number(page))
 
     def through(self, *phases: Callable[[str], Step], cursor: str = FIRST_CURSOR) -> None:
-        """All pages of all phases from a cursor on; each phase does the page that its own cursor names.
-
-        Of several phases, the run's cursor begins with the number of the current one.
-        """
+        """All pages of all phases from a cursor on, which begins with the phase's number where there are several."""
         at, _, position = cursor.partition(":") if len(phases) > 1 and ":" in cursor else ("0", "", cursor)
         for number in range(int(at), len(phases)):
             following: str | None = position

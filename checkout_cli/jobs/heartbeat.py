@@ -57,10 +57,7 @@ def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
 
 
 def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
-    """The last run, with the first cursors where nobody knows it or its cursors are none of ours.
-
-    Raises ``WrongKeyType`` where another program keeps something else there.
-    """
+    """The last run, with the first cursors where they are unknown; ``WrongKeyType`` for another program's key."""
     never = Heartbeat("", 0, finished=False, sessions=0)
     try:
         last = last_beat(store, job) or never

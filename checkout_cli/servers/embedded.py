@@ -132,11 +132,7 @@ class EmbeddedServer:
         return free_port()
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start the server and return as soon as it answers PING.
-
-        Raises ``RedisUnavailable`` with the last line of its log where it ends, or takes longer than ``timeout``
-        seconds.
-        """
+        """Start the server and return when it answers PING; ``RedisUnavailable`` with its last words if it fails."""
         if self._process is None:
             try:
                 self._start(time.monotonic() + timeout)

@@ -33,10 +33,7 @@ class Program:
 
 @dataclass(frozen=True)
 class System:
-    """The operating system or distribution, by its own name.
-
-    ``family`` is one of debian, rhel, arch, alpine, macos, windows, or empty where we know no commands for it.
-    """
+    """An operating system or distribution; ``family`` is empty where we know no commands for it."""
 
     name: str
     family: str

@@ -25,10 +25,7 @@ _PORT_IN_TITLE = re.compile(r":([0-9]{1,5})(?=\s|$)|--(?:tls-)?port\s+([0-9]{1,5
 
 @dataclass(frozen=True)
 class Process:
-    """A process with its effective user's id and all its groups' ids; ``state`` is psutil's.
-
-    ``details`` are the fields of /proc/PID/status on Linux, and empty elsewhere.
-    """
+    """A process; ``state`` is psutil's, and ``details`` are the fields of /proc/PID/status on Linux."""
 
     pid: int
     name: str

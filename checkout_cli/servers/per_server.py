@@ -43,11 +43,7 @@ class PerServer(Partial, Generic[T]):
 
 
 def of_each_server(redis: RedisAdmin, ask: Callable[[Inspector], T], *, clock: Clock | None = None) -> PerServer[T]:
-    """The answers of all servers; of a cluster, of those that answer.
-
-    Raises ``CommandDenied`` or ``CommandUnknown`` where a server refuses the question, ``RedisUnavailable`` where none
-    answers.
-    """
+    """The answers of all servers, or of a cluster's that answer; raises the last error where none does."""
     answers: list[T] = []
     unavailable: dict[str, RedisUnavailable] = {}
     for server in redis.servers():

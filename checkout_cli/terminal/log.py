@@ -54,10 +54,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Log what ``DEBUG`` asks for, and warnings, to ``LOG_FILE`` or stderr; without either, leave logging alone.
-
-    A second call replaces the first. A file that cannot be written is a warning, and no reason to stop.
-    """
+    """Log what ``DEBUG`` asks for, and warnings, to ``LOG_FILE`` or stderr; again after another call."""
     wanted = Wanted(settings.debug)
     if not wanted and not settings.log_file:
         return

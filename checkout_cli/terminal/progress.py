@@ -13,10 +13,7 @@ from checkout_cli.terminal.safe import safe
 
 @contextmanager
 def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``advance(done, total)``, whose calls show the bar; it goes away at the end of the block.
-
-    ``advance`` does nothing when ``quiet``, and without a terminal on stderr or on a dumb one.
-    """
+    """Yield ``advance(done, total)``, whose calls show a bar on a terminal, unless ``quiet``."""
     if quiet or not is_terminal(sys.stderr) or os.environ.get("TERM") == "dumb":
         yield lambda _done, _total: None
         return

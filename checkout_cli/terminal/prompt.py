@@ -27,10 +27,9 @@ def confirm(
     default: bool = False,
     hint: str = "the same command with --yes, or with --dry-run to look only",
 ) -> bool:
-    """Show on stderr what is about to change, and return whether to do it: never with ``dry_run``, always with ``yes``.
+    """Show a change on stderr, and return whether to make it: never with ``dry_run``, always with ``yes``.
 
-    Raises ``Declined`` after a no, ``InvalidInput`` where there is no terminal to ask on; ``hint`` is what to type
-    instead.
+    Raises ``Declined`` after a no, ``InvalidInput`` (with ``hint``) where there is no terminal to ask on.
     """
     for line in preview:
         narrate(line)
