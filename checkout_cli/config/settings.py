@@ -10,6 +10,7 @@ import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -100,6 +101,9 @@ def _schema(raw: str) -> str:
 
 
 def _default_database_url() -> str:
+    if "linux" in sys.platform:  # without platformdirs, whose import is a twentieth of a ping
+        data = os.environ.get("XDG_DATA_HOME", "").strip() or os.path.expanduser("~/.local/share")  # noqa: PTH111
+        return f"sqlite:///{data}/checkoutctl/checkout.db"
     import platformdirs
 
     return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
