@@ -45,6 +45,7 @@ class CheckoutError(Exception):
 
     exit_code: ExitCode = ExitCode.FINDING
     default_hint: str = ""
+    hint: str
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
