@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -50,6 +51,15 @@ class CheckoutError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = self.default_hint if hint is None else hint
+
+
+def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
+    """A reply; ``None`` for an error of these classes, while any other is raised."""
+    if isinstance(reply, absent):
+        return None
+    if isinstance(reply, CheckoutError):
+        raise reply
+    return reply
 
 
 class InvalidInput(CheckoutError):

@@ -26,6 +26,7 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
     WrongKeyType,
+    value_of,
 )
 from checkout_cli.session import check_fields, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -214,8 +215,7 @@ class Cache:
         return _Seen(generation, *_answers_of(raw))
 
     def _generation(self, text: object, identity: bytes | None) -> Generation:
-        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
-            raise text
+        text = value_of(text, WrongKeyType)
         for _ in range(ATTEMPTS):
             generation = parsed(text, identity)
             if generation is not None:
@@ -286,13 +286,11 @@ class Cache:
         parts = [part for key in keys for part in (_entry_of(key), ("PTTL", key), ("STRLEN", key))]
         identity, (text, *replies) = self._redis.exchange(("GET", self.generation_key), *parts)
         untold = self._redis.is_cluster and isinstance(text, RedisUnavailable)  # then nobody is served
-        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType) and not untold:
-            raise text
-        generation = None if untold else parsed(text, identity) or _NO_GENERATION  # none is begun: this only reads
+        generation = None  # none is begun: this only reads
+        if not untold:
+            generation = parsed(value_of(text, WrongKeyType), identity) or _NO_GENERATION
         for key, raw, ttl, size in zip(keys, replies[::3], replies[1::3], replies[2::3], strict=True):
-            if isinstance(ttl, CheckoutError):
-                raise ttl
-            if ttl == -2:
+            if value_of(ttl) == -2:
                 continue
             answers, problem = _answers_of(raw)
             yield CacheEntry(
@@ -319,9 +317,7 @@ def _answers_of(raw: Any) -> tuple[tuple[Stored, ...], Problem | None]:
     """The answers in an entry, and why there are none where another program's value is there."""
     if isinstance(raw, WrongKeyType):
         return (), Problem.WRONG_TYPE
-    if isinstance(raw, CheckoutError):
-        raise raw
-    if not raw:
+    if not value_of(raw):
         return (), None
     if len(raw) > LARGEST_ENTRY:
         return (), Problem.TOO_LARGE

@@ -15,14 +15,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import (
-    AccessDenied,
-    CheckoutError,
-    InvalidInput,
-    RedisUnavailable,
-    TierUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import AccessDenied, InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType, value_of
 from checkout_cli.keys import minute_key
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -240,7 +233,7 @@ class Statistics:
         replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
-        return [_readable(reply) for reply in replies]
+        return [value_of(reply, WrongKeyType) for reply in replies]  # another program's is no reason to show nothing
 
     # The database
 
@@ -261,14 +254,6 @@ class Statistics:
             numbers = (counts.created, counts.completed, counts.failed, counts.cancelled) if counts else (0, 0, 0, 0)
             minutes.append(Minute(start, *numbers))
         return StatisticsReport(Source.DATABASE, now, tuple(minutes), self._store.settings.statistics_ttl, why)
-
-
-def _readable(reply: Any) -> Any:
-    if isinstance(reply, WrongKeyType):
-        return None  # another program's: no reason to show nothing at all
-    if isinstance(reply, CheckoutError):
-        raise reply
-    return reply
 
 
 class _Fields:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import RedisUnavailable, WrongKeyType, value_of
 from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
@@ -94,10 +94,11 @@ class Users:
         ``partly`` leaves out those of a cluster's unavailable servers too: a slot may just be moving.
         """
         users: list[User] = []
+        absent = (RedisUnavailable,) if partly else ()
         for start in range(0, len(user_ids), KEYS_AT_ONCE):
             part = user_ids[start : start + KEYS_AT_ONCE]
             keys = [encoded(user_key(user_id)) for user_id in part]
-            facts = [(_known(kind, partly), _known(ttl, partly)) for kind, ttl in self._redis.kinds(keys)]
+            facts = [(value_of(kind, *absent), value_of(ttl, *absent)) for kind, ttl in self._redis.kinds(keys)]
             values = iter(self._hashes([key for key, (kind, _) in zip(keys, facts, strict=True) if kind == b"hash"]))
             for user_id, (kind, ttl) in zip(part, facts, strict=True):
                 if kind is None or ttl is None:
@@ -111,22 +112,11 @@ class Users:
 
     def _hashes(self, keys: Sequence[bytes]) -> list[Any]:
         """The fields of each key; ``None`` where it is no hash any more."""
-        replies = self._redis.fields(keys, USER_FIELDS)
-        for reply in replies:
-            if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
-                raise reply
-        return [None if isinstance(reply, WrongKeyType) else reply for reply in replies]
+        return [value_of(reply, WrongKeyType) for reply in self._redis.fields(keys, USER_FIELDS)]
 
 
 def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
     return User(user_id, expires_in=expires_in, problem=Oddity.WRONG_TYPE, detail=detail)
-
-
-def _known(reply: Any, partly: bool) -> Any:
-    """A reply; with ``partly``, ``None`` for that of an unavailable server."""
-    if isinstance(reply, CheckoutError) and not (partly and isinstance(reply, RedisUnavailable)):
-        raise reply
-    return None if isinstance(reply, CheckoutError) else reply
 
 
 def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: int | None) -> User:

@@ -123,8 +123,10 @@ def plan(
         raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
     in_force = [name for name in _WHERE_IT_IS if settings[name].is_set]
     chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
+    nowhere = [name for name in ("redis_host", "redis_port") if settings["redis_socket"].value]
+    found = [name for name in (*wanted(), *chosen) if settings[name].is_set or name not in nowhere]
     # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
-    named = [name for name in (*wanted(), *chosen) if not settings[name].via and not _leads_nowhere(name, settings)]
+    named = [name for name in found if not settings[name].via]
     missing = [name for name in named if VARIABLES[name].name not in present]
     elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
     added = [name for name in missing if name not in elsewhere]
@@ -146,11 +148,6 @@ def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapp
         parts = [part for part, item in settings.items() if item.via and item.via == settings[name].variable.name]
         return any(present.get(VARIABLES[part].name) for part in parts)
     return name == "redis_socket" and any(present.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
-
-
-def _leads_nowhere(name: str, settings: Mapping[str, Resolved]) -> bool:
-    """Whether it is a host or port that nobody has set, where Redis is reached over a socket."""
-    return name in {"redis_host", "redis_port"} and bool(settings["redis_socket"].value) and not settings[name].is_set
 
 
 def write(planned: EnvFilePlan) -> bool:

@@ -15,6 +15,8 @@ SERVERS = ("redis-server", "valkey-server")
 CLIENTS = ("redis-cli", "valkey-cli")
 
 _VERSION = re.compile(r"\bv=([0-9][\w.+-]*)|\b(?:redis|valkey)-cli ([0-9][\w.+-]*)", re.IGNORECASE)
+_SERVICE_MANAGERS = ("/run/systemd/system", "/run/openrc")
+"""Where they are while they run; in most containers neither does."""
 _VERSION_PATIENCE = 2.0
 """Seconds for a program to say its version."""
 
@@ -100,24 +102,14 @@ def _red_hat(name: str, distribution: str, number: int | None) -> System:
     return System(name, "rhel", package, package, installer)
 
 
-def is_root() -> bool:
-    """Whether commands need no sudo."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def has_service_manager() -> bool:
-    """Whether systemd or OpenRC runs; in most containers neither does."""
-    return Path("/run/systemd/system").is_dir() or Path("/run/openrc").is_dir()
-
-
 @dataclass(frozen=True)
 class Installation:
     """This machine's system and programs, and the commands to type on it."""
 
     system: System = field(default_factory=this_system)
     programs: tuple[Program, ...] = field(default_factory=found_programs)
-    root: bool = field(default_factory=is_root)
-    service_manager: bool = field(default_factory=has_service_manager)
+    root: bool = field(default_factory=lambda: hasattr(os, "geteuid") and os.geteuid() == 0)
+    service_manager: bool = field(default_factory=lambda: any(Path(path).is_dir() for path in _SERVICE_MANAGERS))
 
     @property
     def server(self) -> Program | None:

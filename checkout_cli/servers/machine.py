@@ -75,6 +75,8 @@ class Room:
 class Machine:
     """This machine; files are read from below ``root``, which a test can replace."""
 
+    platform = sys.platform
+
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
 
@@ -96,10 +98,6 @@ class Machine:
     @cached_property
     def installation(self) -> Installation:
         return Installation()
-
-    @property
-    def platform(self) -> str:
-        return sys.platform
 
     # Addresses
 
