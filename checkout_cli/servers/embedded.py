@@ -144,8 +144,7 @@ class EmbeddedServer:
         chosen = self._port
         while True:
             port = chosen or self.choose_port()
-            self._launch(port)
-            if self._wait_until_ready(port, deadline):
+            if _is_ready(self._launch(port), port, deadline):
                 self._port = port
                 return
             self.kill()
@@ -189,7 +188,7 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _launch(self, port: int) -> None:
+    def _launch(self, port: int) -> subprocess.Popen[bytes]:
         with uninterrupted(), self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [self._binary, "--bind", HOST, "--port", str(port), "--dir", self.directory, *self._arguments],
@@ -199,15 +198,15 @@ class EmbeddedServer:
                 cwd=self.directory,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end the server in our own order
             )
+            return self._process
 
-    def _wait_until_ready(self, port: int, deadline: float) -> bool:
-        process = self._process
-        assert process is not None  # noqa: S101  (launched by the caller)
-        while time.monotonic() < deadline and process.poll() is None:
-            if _answers(port, process.pid) and process.poll() is None:
-                return True
-            time.sleep(_POLL)
-        return False
+
+def _is_ready(process: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(port, process.pid) and process.poll() is None:
+            return True
+        time.sleep(_POLL)
+    return False
 
 
 def _answers(port: int, pid: int) -> bool:

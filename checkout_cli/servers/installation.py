@@ -86,20 +86,16 @@ def system_of(kernel: str, release: Mapping[str, str]) -> System:
     if relatives & {"debian", "ubuntu"}:
         return System(name, "debian", "redis-server", "redis-server", "apt-get update && {sudo}apt-get install -y")
     if relatives & {"rhel", "centos", "fedora"}:
-        return _red_hat(name, release.get("ID", ""), number)
+        # Fedora 41 and Enterprise Linux 10 replaced Redis by Valkey; Enterprise Linux 7 has no dnf
+        first_with_valkey = 41 if release.get("ID") == "fedora" else 10
+        package = "valkey" if number is not None and number >= first_with_valkey else "redis"
+        installer = "yum install -y" if number is not None and number < 8 else "dnf install -y"
+        return System(name, "rhel", package, package, installer)
     if "arch" in relatives:  # Redis left Arch's packages for Valkey in 2025
         return System(name, "arch", "valkey", "valkey", "pacman -S --needed --noconfirm")
     if "alpine" in relatives:
         return System(name, "alpine", installer="apk add")
     return System(name, "")
-
-
-def _red_hat(name: str, distribution: str, number: int | None) -> System:
-    """Fedora 41 and Enterprise Linux 10 replaced Redis by Valkey; Enterprise Linux 7 has no dnf."""
-    first_with_valkey = 41 if distribution == "fedora" else 10
-    package = "valkey" if number is not None and number >= first_with_valkey else "redis"
-    installer = "yum install -y" if number is not None and number < 8 else "dnf install -y"
-    return System(name, "rhel", package, package, installer)
 
 
 @dataclass(frozen=True)

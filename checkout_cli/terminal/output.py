@@ -209,15 +209,11 @@ def rich_table(
 
 def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
     lines = [[column.title for column in columns], *cells]
-    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
-    return "".join(
-        "  ".join(
-            cell.rjust(width) if column.number else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        + "\n"
-        for line in lines
-    )
+    padded = []
+    for column, texts in zip(columns, zip(*lines, strict=True), strict=True):
+        width = max(map(len, texts))
+        padded.append([text.rjust(width) if column.number else text.ljust(width) for text in texts])
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*padded, strict=True))
 
 
 def narrate(text: str) -> None:
