@@ -103,12 +103,6 @@ _FAMILIES = (
     ("checkout:", Family.OURS),
 )
 _FAMILIES_IN_BYTES = tuple((beginning.encode(), family) for beginning, family in _FAMILIES)
-FAMILY_PREFIXES = {
-    family: tuple(beginning for beginning, its in _FAMILIES if its is family)
-    for family in Family
-    if family is not Family.OTHER
-}
-"""How the keys of each family begin; the keys of ``ours`` are those that no other family has."""
 
 
 def family_of(key: bytes) -> Family:

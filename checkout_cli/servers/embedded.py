@@ -22,8 +22,6 @@ from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
 HOST = "127.0.0.1"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 """Every write is on disk before its answer."""
-VOLATILE = ("--save", "", "--appendonly", "no")
-"""Nothing is kept, for tests."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a process to end; Windows has no SIGHUP."""

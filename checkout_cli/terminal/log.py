@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
 
 ROOT = "checkout_cli"
-LOGGER = f"{ROOT}.redis"
 LARGEST_FILE, FILES_KEPT = 10_000_000, 5
 """Bytes of a log file before it is rotated, and the number of old ones."""
 _WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}

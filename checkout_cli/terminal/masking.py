@@ -51,9 +51,6 @@ _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)*")
 _LONGEST_REASON = 40
 _NOTHING: Mapping[str, Kinds] = {}
 
-KNOWN_FIELDS = frozenset({*SESSION_KINDS, *ITEM_KINDS, "items", "userId"})
-"""Every name that is on the allow-list somewhere."""
-
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 

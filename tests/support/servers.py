@@ -16,9 +16,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from checkout_cli.servers.embedded import HOST, VOLATILE, EmbeddedServer
+from checkout_cli.servers.embedded import HOST, EmbeddedServer
 from tests.support.ports import free_port
 
+VOLATILE = ("--save", "", "--appendonly", "no")
 REDIS = pytest.param("redis", marks=pytest.mark.needs("redis-server"))
 """The parameter of a test for the system's own Redis, a second server where it is installed."""
 
