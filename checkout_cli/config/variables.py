@@ -46,7 +46,7 @@ class Variable:
 class Resolved:
     """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that."""
 
-    SHOWN = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
+    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
 
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret

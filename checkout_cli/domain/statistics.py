@@ -50,7 +50,7 @@ class Source(StrEnum):
 class CacheCounts(msgspec.Struct, frozen=True):
     """Outcomes of reads: served; nothing there; invalidated or unreadable; Redis unavailable."""
 
-    SHOWN = "reads hits=hit misses=miss stale errors=error *rates:4"
+    JSON_KEYS = "reads hits=hit misses=miss stale errors=error *rates:4"
 
     hit: int = 0
     miss: int = 0
@@ -77,7 +77,7 @@ OUTCOMES = CacheCounts.__struct_fields__
 class CallTimes(msgspec.Struct, frozen=True):
     """Percentiles of the seconds that calls took, within 20 %."""
 
-    SHOWN = "count p50Ms=p50 p95Ms=p95 p99Ms=p99"
+    JSON_KEYS = "count p50Ms=p50 p95Ms=p95 p99Ms=p99"
 
     count: int
     p50: float | None
@@ -88,7 +88,7 @@ class CallTimes(msgspec.Struct, frozen=True):
 class Minute(msgspec.Struct, frozen=True):
     """A minute from ``start`` (ms) on; ``unreadable`` counts fields that are no numbers, 1 for another type."""
 
-    SHOWN = "minute@=start created completed failed cancelled updated unreadable"
+    JSON_KEYS = "minute@=start created completed failed cancelled updated unreadable"
 
     start: int
     created: int | None = None
@@ -108,7 +108,7 @@ class StatisticsReport(msgspec.Struct, frozen=True):
     seconds for which Redis keeps a minute.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "since@ source sourceReason=why keptSeconds=kept unreadable totals conversionRate=conversion:4 createTimes "
         "updateTimes caches perMinute=minutes"
     )

@@ -33,7 +33,7 @@ class EnvFilePlan:
     whether others can read the file, ``obstacle`` why it cannot be written, where that is known beforehand.
     """
 
-    SHOWN = "path missing=added setInEnv=elsewhere difference"
+    JSON_KEYS = "path missing=added setInEnv=elsewhere difference"
 
     path: Path
     before: bytes | None

@@ -16,7 +16,7 @@ class Memory:
     the limit. ``evicted`` is since the server's start.
     """
 
-    SHOWN = "usedBytes=used maxBytes=limit policy"
+    JSON_KEYS = "usedBytes=used maxBytes=limit policy"
 
     place: str
     used: int

@@ -35,7 +35,7 @@ class Partial:
 class PerServer(Partial, Generic[T]):
     """One answer of each of ``servers`` at ``timestamp`` (ms)."""
 
-    SHOWN = f"timestamp@ servers {MISSING}"
+    JSON_KEYS = f"timestamp@ servers {MISSING}"
 
     timestamp: int
     servers: tuple[T, ...]

@@ -1,10 +1,10 @@
-"""Results as JSON: a class names the keys of its object, in their order, in ``SHOWN``.
+"""Results as JSON: a class names the keys of its object, in their order, in ``JSON_KEYS``.
 
 ``usedBytes`` is the attribute ``used_bytes``, and ``usedBytes=memory.used`` one by its path; methods are called.
 ``key@`` is a moment (ms) in ISO 8601, ``key:2`` rounded to two digits, ``key!`` negated, ``key?`` ``null`` if empty.
 ``[key]`` is left out where it is ``None``; ``*attribute`` adds an object's keys, ``key{ more keys }`` makes an object.
 Floats of a key in ``Ms`` are in seconds here, and bytes are a Redis key, cut as :func:`key_shown` does.
-A class without ``SHOWN`` has all of its fields. A test resolves every path against the annotations.
+A class without ``JSON_KEYS`` has all of its fields. A test resolves every path against the annotations.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class JsonKey(NamedTuple):
 @cache
 def keys_of(kind: type) -> tuple[JsonKey, ...]:
     """The keys of a result's class."""
-    return parsed(getattr(kind, "SHOWN", "") or " ".join(map(_camel_case, _fields(kind) or ())))
+    return parsed(getattr(kind, "JSON_KEYS", "") or " ".join(map(_camel_case, _fields(kind) or ())))
 
 
 @cache
 def parsed(words: str) -> tuple[JsonKey, ...]:
-    """The keys in a text like ``SHOWN``."""
+    """The keys in a text like ``JSON_KEYS``."""
     return tuple(_parsed(iter(words.split())))
 
 
@@ -53,7 +53,7 @@ def _parsed(words: Iterator[str]) -> Iterator[JsonKey]:
             continue
         found = _KEY.fullmatch(word)
         if found is None:
-            raise ValueError(f"no key of SHOWN: {word}")
+            raise ValueError(f"no key of JSON_KEYS: {word}")
         path = found["path"] or re.sub(r"(?<!^)[A-Z]", lambda letter: "_" + letter[0].lower(), found["key"])
         digits = int(found["digits"]) if found["digits"] else None
         yield JsonKey(found["key"], tuple(path.split(".")), found["before"], found["marks"], digits)

@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    SHOWN = "id=name seconds:1"
+    JSON_KEYS = "id=name seconds:1"
 
     name: str
     seconds: float
@@ -89,7 +89,7 @@ def test_without_shown_all_fields_are_there_in_camel_case() -> None:
 
 
 def test_a_key_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(ValueError, match="no key of SHOWN: a-b"):
+    with pytest.raises(ValueError, match="no key of JSON_KEYS: a-b"):
         shown("a-b")
 
 
@@ -99,7 +99,7 @@ def results() -> Iterator[type]:
         if not module.name.endswith("__main__"):
             parts = vars(importlib.import_module(module.name)).values()
             ours = [part for part in parts if isinstance(part, type) and part.__module__ == module.name]
-            yield from (kind for kind in ours if isinstance(vars(kind).get("SHOWN"), str))
+            yield from (kind for kind in ours if isinstance(vars(kind).get("JSON_KEYS"), str))
 
 
 def leaves(keys: tuple[JsonKey, ...]) -> Iterator[JsonKey]:

@@ -53,7 +53,7 @@ class TierHealth:
     ``advice`` is what should be done to it, while it serves all the same.
     """
 
-    SHOWN = "connected latencyMs=latency [error=problem] [advice] [hint]"
+    JSON_KEYS = "connected latencyMs=latency [error=problem] [advice] [hint]"
 
     connected: bool
     latency: float | None = None
@@ -75,7 +75,7 @@ class RedisHealth(TierHealth, Partial):
     remembers.
     """
 
-    SHOWN = f"{TierHealth.SHOWN} partial missingServers=missing checkoutStore=serving memory"
+    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving memory"
 
     serving: bool = False
     memory: Memory | None = None
@@ -87,7 +87,7 @@ class RedisHealth(TierHealth, Partial):
 class SessionStatistics:
     """The shop's statistics of sessions; ``None`` is what cannot be known. ``cleanup`` is the last one."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "totalCreated=totals.created totalCompleted=totals.completed totalFailed=totals.failed "
         "activeSessions=count.number lastCleanup@?=cleanup.moment"
     )
@@ -101,7 +101,7 @@ class SessionStatistics:
 class SessionsHealth:
     """How many sessions there are, and the totals, or why there are none to show."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "count=count.number tier=count.tier exact=count.exact stats [statsReason=no_totals] [legacyStats=legacy_totals]"
     )
 
@@ -124,7 +124,7 @@ class HealthReport:
     ``external`` is what external writers have written, as far as the database knows.
     """
 
-    SHOWN = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
+    JSON_KEYS = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
 
     timestamp: int
     configuration: ConfigurationError | None

@@ -95,7 +95,7 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
 
 
 def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
-    return document_of(step, Step.ASKED if tuning.asked else Step.SHOWN)
+    return document_of(step, Step.ASKED if tuning.asked else Step.JSON_KEYS)
 
 
 # For people

@@ -49,7 +49,7 @@ class Counts(msgspec.Struct):
 class Checkpoint(msgspec.Struct, rename="camel"):
     """Up to which id (``last``) all is done. Moments are in milliseconds since the epoch."""
 
-    SHOWN = "source target direction startedAt@ updatedAt@ finished done=counts.done total=total_now counts"
+    JSON_KEYS = "source target direction startedAt@ updatedAt@ finished done=counts.done total=total_now counts"
 
     source: str
     target: str

@@ -77,7 +77,7 @@ _WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 class Answer:
     """What became of one session: the cause, a sentence, what that was concluded from, and what to type next."""
 
-    SHOWN = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
+    JSON_KEYS = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
 
     trace: Trace
     cause: Cause

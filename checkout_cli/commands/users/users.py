@@ -34,7 +34,7 @@ class UserList(Partial):
     the servers of a cluster that did not answer.
     """
 
-    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
+    JSON_KEYS = "nextCursor=cursor lookedAt partial missingServers=missing"
 
     users: tuple[User, ...]
     cursor: str | None

@@ -33,7 +33,7 @@ class ExternalWrites(msgspec.Struct, frozen=True):
     missing came back from the database, and how many such keys were proven to be deleted; and when the last write was
     seen (ms; 0: never)."""
 
-    SHOWN = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
+    JSON_KEYS = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
 
     taken_in: int = 0
     conflicts: int = 0
