@@ -186,13 +186,8 @@ def may_follow(before: object, after: object) -> bool:
 
 def transitions() -> list[tuple[str, str]]:
     """Each payment status with those that may follow it, in words."""
-    return [
-        (
-            status,
-            ", ".join(each for each in PaymentStatus if each in following and each != status) or "none: it is final",
-        )
-        for status, following in _NEXT.items()
-    ]
+    following = {status: [each for each in PaymentStatus if each in _NEXT[status] - {status}] for status in _NEXT}
+    return [(status, ", ".join(following[status]) or "none: it is final") for status in _NEXT]
 
 
 def check_transition(before: object, after: object) -> None:
@@ -234,23 +229,14 @@ def is_session(value: bytes) -> bool:
 def members_of(body: bytes) -> dict[str, msgspec.Raw]:
     """The bytes of each value by its name, lone surrogates in both; raises ``SessionCorrupt``."""
     try:
-        return _raw_decoded(body)
-    except msgspec.DecodeError:
-        return _raw_with_surrogates(body)
-
-
-def _raw_decoded(body: bytes) -> dict[str, msgspec.Raw]:
-    try:
         if not body.isascii():
             body.decode()  # the decoder skips over values without looking at their encoding
         return _raw_decoder.decode(body)
+    except msgspec.DecodeError:
+        _without_surrogates(_raw_decoder, body)  # else it is no object
+        return {name: msgspec.Raw(value) for name, value in lone_surrogates.members(body)}
     except (UnicodeDecodeError, RecursionError) as error:
         raise _corrupt(body) from error
-
-
-def _raw_with_surrogates(body: bytes) -> dict[str, msgspec.Raw]:
-    _without_surrogates(_raw_decoder, body)  # else it is no object
-    return {name: msgspec.Raw(value) for name, value in lone_surrogates.members(body)}
 
 
 def _without_surrogates(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
@@ -300,11 +286,10 @@ def with_expiry(body: bytes, expires_at: int) -> bytes:
 def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
     """The body with some fields set, every other kept byte for byte; ``InvalidInput`` for bad or too large ones."""
     check_fields(changes)
-    try:
-        fields: dict[str, Any] = {**_raw_decoded(body), **changes}
-    except msgspec.DecodeError:
-        fields = {**_raw_with_surrogates(body), **_changed(body, changes)}
-    changed = _encoded(fields)
+    members = members_of(body)
+    if rb"\u" in body and lone_surrogates.replaced(body) != body:
+        changes = _changed(body, changes)
+    changed = _encoded({**members, **changes})
     _check_size(changed, "would be")
     return changed
 
