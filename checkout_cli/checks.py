@@ -1,4 +1,4 @@
-"""What a check finds: one status and one kind of finding for setup, ``config check`` and doctor."""
+"""The result of a check, the same for setup, ``config check`` and doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checkout_cli.errors import CheckoutError, ExitCode
 
 
 class Status(StrEnum):
-    """How a check ended. Critical: shoppers are hurt, or will be at the next fault."""
+    """Critical: shoppers are hurt, or will be at the next fault."""
 
     OK = "ok"
     WARN = "warn"
@@ -25,10 +25,10 @@ _SEVERITY = (Status.OK, Status.SKIPPED, Status.WARN, Status.CRIT)
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: evidence with its numbers, and a fix that can be typed where there is something to fix.
+    """Evidence with its numbers, and a fix to type where there is one.
 
-    ``numbers`` are the same for programs, by names in camelCase with their unit. ``subject`` is what it is about, where
-    one check finds several things. ``exit_code`` is what a process ends with for it, if it is critical.
+    ``numbers`` are the same for programs, by camelCase name with unit. ``subject`` tells several findings of one check
+    apart. ``exit_code`` is a process's own for a critical finding.
     """
 
     status: Status
@@ -44,25 +44,23 @@ class Skip(CheckoutError):
 
 
 def ok(evidence: str, **numbers: Any) -> Finding:
-    """All is well."""
     return Finding(Status.OK, evidence, numbers=numbers)
 
 
 def warn(evidence: str, fix: str, **numbers: Any) -> Finding:
-    """Something should be done, in the light of day."""
+    """To be fixed in daylight."""
     return Finding(Status.WARN, evidence, fix, numbers)
 
 
 def crit(evidence: str, fix: str, **numbers: Any) -> Finding:
-    """Something must be done now."""
+    """To be fixed now."""
     return Finding(Status.CRIT, evidence, fix, numbers)
 
 
 def skipped(reason: str) -> Finding:
-    """It was not looked at."""
     return Finding(Status.SKIPPED, reason)
 
 
 def worst(findings: Iterable[Finding]) -> Finding | None:
-    """The first of the worst; ``None`` where there are none."""
+    """The first of the worst findings; ``None`` where there are none."""
     return max(findings, key=lambda finding: _SEVERITY.index(finding.status), default=None)

@@ -12,7 +12,7 @@ def _wall() -> int:
 
 
 def _elapsed() -> float:
-    """Seconds that never go back and go on while the machine sleeps: a lease must not outlive a suspended laptop."""
+    """Seconds that go on while the machine sleeps: a lease must not outlive a suspended laptop."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

@@ -1,23 +1,23 @@
-"""Everything that can go wrong, as one family.
+"""All errors that this package raises on purpose, as one family.
 
-Each error says what happened (its message), why (``__cause__``, the driver's error, where there is one), what to
-type next (``hint``) and how a process that ends with it should exit (``exit_code``). Drivers' errors are translated
-where they enter, in the tiers; nothing above a tier catches a redis or SQLAlchemy error.
+Each has a message (what happened), ``__cause__`` (the driver's error, where there is one), ``hint`` (what to type next)
+and ``exit_code``. Drivers' errors are translated where they enter, in the tiers; nothing above a tier catches a redis
+or SQLAlchemy error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
-    """The exit codes of ``checkoutctl``, and what each means; the README's table is this one."""
+    """The exit codes of ``checkoutctl`` with their meanings; the README's table is made of them."""
 
     meaning: str
 
     def __new__(cls, number: int, meaning: str = "") -> ExitCode:
-        """A code is its number; the meaning is for people."""
         code = int.__new__(cls, number)
         code._value_ = number
         code.meaning = meaning
@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what caused it, what caused that, and so on."""
+    """An error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -46,14 +46,24 @@ class CheckoutError(Exception):
 
     exit_code: ExitCode = ExitCode.FINDING
     default_hint: str = ""
+    hint: str
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = self.default_hint if hint is None else hint
 
 
+def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
+    """A reply; ``None`` for an error of these classes, while any other is raised."""
+    if isinstance(reply, absent):
+        return None
+    if isinstance(reply, CheckoutError):
+        raise reply
+    return reply
+
+
 class InvalidInput(CheckoutError):
-    """What the caller handed over cannot be accepted; nothing was read or written."""
+    """The caller's input cannot be accepted; nothing was read or written."""
 
     exit_code = ExitCode.USAGE
 
@@ -63,10 +73,7 @@ class Declined(CheckoutError):
 
 
 class CardDataRefused(InvalidInput):
-    """A field would store card data, which must never be kept; nothing was read or written.
-
-    ``path`` is where it stands, as in ``items[2].notes``. What stands there is not repeated anywhere.
-    """
+    """A field, at ``path`` (as ``items[2].notes``), holds card data, which is never kept or repeated."""
 
     default_hint = "leave it out; keep the token that the payment provider gives you"
 
@@ -76,10 +83,7 @@ class CardDataRefused(InvalidInput):
 
 
 class ConfigurationError(CheckoutError):
-    """A setting is wrong, or a server is set up so that it can never work; waiting does not help.
-
-    ``problems`` has one text for each thing that is wrong; the message is all of them.
-    """
+    """A setting is wrong, or a server is set up so that it can never work; each of ``problems`` is one text."""
 
     exit_code = ExitCode.CONFIGURATION
     default_hint = "checkoutctl config check"
@@ -97,10 +101,7 @@ class AccessDenied(CheckoutError):
 
 
 class CommandDenied(AccessDenied):
-    """We are logged in, and this user may not run this command, or not on this key (an ACL rule).
-
-    ``grant`` is the rule that would allow it, such as ``+config|get``; empty where a key, not a command, is denied.
-    """
+    """This user may not run this command (``grant``, as ``+config|get``, would allow it), or not on this key."""
 
     default_hint = "checkoutctl acl check"
 
@@ -211,20 +212,14 @@ class RedisRefusing(RedisUnavailable):
 
 
 class SlotMoving(RedisRefusing):
-    """A session's slot moves between two servers of the cluster just now: its two keys cannot be used together.
-
-    Nothing was done, and nothing is wrong with either server.
-    """
+    """A session's slot moves between two servers of a cluster now: nothing was done, and both servers are well."""
 
     exit_code = ExitCode.TRY_AGAIN
     default_hint = "run the command again"
 
 
 class CommandUnknown(RedisRefusing):
-    """The server has no such command: it was renamed away, a managed service removed it, or the server is too old.
-
-    ``command`` is its name in capitals, as ``CONFIG``.
-    """
+    """The server has no such command: renamed away, removed by a provider, or too new for this server."""
 
     default_hint = "checkoutctl doctor"
 

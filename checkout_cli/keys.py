@@ -1,4 +1,4 @@
-"""The Redis keys of the specification, each pattern in this one place."""
+"""The Redis keys of the specification, all patterns in one place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from checkout_cli.privacy.card_data import without_card_number
 SESSION_PREFIX = "checkout:session:"
 INDEX = "checkout:index"
 INDEX_BESIDE = "checkout:expiry:{checkout:index}"
-"""Where our index lies while something else is at ``INDEX``; in the same slot, so that a cluster can rename it."""
+"""The key of our index while something else is at ``INDEX``; in the same slot, so that a cluster can rename it."""
 INDEX_ASIDE = "checkout:legacy:{checkout:index}"
-"""Where an older program's SET waits, in the same slot too, while an adoption moves its last members into our index."""
+"""The key of an older program's SET while an adoption moves its last members into our index; in the same slot too."""
 LEGACY_STATS = "checkout:stats"
 """The hash of counters that the shop's older programs keep; read, never written."""
 PENDING = "checkout:pending"
-"""A SET of the ids of sessions that were written to Redis while the database was away."""
+"""A SET of the ids of sessions that were written to Redis while the database was unavailable."""
 CLAIM_PREFIX = "checkout:claim:"
 """Claims to fill a session's key, in the slot of that key: the key itself stays missing for every program."""
 LOCK_PREFIX = "checkout:lock:"
@@ -42,7 +42,6 @@ def session_key(checkout_id: str) -> str:
 
 
 def checkout_id_of(session_key: str) -> str:
-    """The reverse of :func:`session_key`."""
     return session_key.removeprefix(SESSION_PREFIX)
 
 
@@ -52,27 +51,24 @@ def claim_key(checkout_id: str) -> str:
 
 
 def lock_key(job: str) -> str:
-    """The key of the lock that lets one process at a time do ``job``."""
     return LOCK_PREFIX + job
 
 
 def heartbeat_key(job: str) -> str:
-    """The key that says when ``job`` ran last."""
     return JOB_PREFIX + job
 
 
 def delivery_key(distance: str, value: str) -> str:
-    """The key of a cached delivery charge, both parts normalised."""
+    """The key of a cached delivery charge; both parts are normalised."""
     return f"{DELIVERY_PREFIX}{distance}:{value}"
 
 
 def coupon_key(code: str) -> str:
-    """The key of a cached coupon, its code normalised."""
+    """The key of a cached coupon; the code is normalised."""
     return COUPON_PREFIX + code
 
 
 def user_key(user_id: str) -> str:
-    """The key of what is tracked of a user."""
     return USER_PREFIX + user_id
 
 
@@ -107,16 +103,9 @@ _FAMILIES = (
     ("checkout:", Family.OURS),
 )
 _FAMILIES_IN_BYTES = tuple((beginning.encode(), family) for beginning, family in _FAMILIES)
-FAMILY_PREFIXES = {
-    family: tuple(beginning for beginning, its in _FAMILIES if its is family)
-    for family in Family
-    if family is not Family.OTHER
-}
-"""How the keys of each family begin; the keys of ``ours`` are those that no other family has."""
 
 
 def family_of(key: bytes) -> Family:
-    """The family of a key."""
     for beginning, family in _FAMILIES_IN_BYTES:
         if key.startswith(beginning):
             return family
@@ -124,7 +113,7 @@ def family_of(key: bytes) -> Family:
 
 
 def pattern_of(beginning: str) -> str:
-    """The pattern for SCAN of all keys that begin so, whatever characters are in it."""
+    """The pattern for SCAN of all keys that begin so, special characters escaped."""
     return "".join(f"\\{character}" if character in r"*?[]\^" else character for character in beginning) + "*"
 
 
@@ -134,7 +123,7 @@ def is_accepted_id(checkout_id: str) -> bool:
 
 
 def accepted_id(checkout_id: str) -> str:
-    """Return an id that we may create or write, or raise :class:`InvalidInput` before any I/O.
+    """The id, or ``InvalidInput`` before any I/O where we would not create or write it.
 
     ``fullmatch`` and ASCII classes on purpose: ``$`` would let a trailing newline pass, ``\\w`` Arabic digits.
     """

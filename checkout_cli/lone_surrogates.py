@@ -23,12 +23,12 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}:,]')
 
 
 def replaced(body: bytes) -> bytes:
-    """The same JSON with U+FFFD for each of them."""
+    """The same JSON with U+FFFD for each lone surrogate."""
     return _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], body)
 
 
 def members(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Each name in a body, lone surrogates in it, with the bytes of its value; the body must be one JSON object."""
+    """The names in a body, lone surrogates in them, with the bytes of their values; it must be one JSON object."""
     depth, name, begin = 0, b"", 0
     for token in _TOKEN.finditer(body):
         mark = token[0]

@@ -1,7 +1,7 @@
-"""A checkout session: its JSON, its payment status, and what every tier and command agrees on about both.
+"""A checkout session: its JSON, its payment status, and the rules for both that all tiers and commands share.
 
 A session's *body* is its JSON object as UTF-8 bytes, without the store's own header. Bodies are changed field by field
-on the raw bytes (:func:`with_changes`), so that what we do not know survives untouched, to the last digit of a price.
+on the raw bytes (:func:`with_changes`), so that unknown fields survive untouched, to the last digit of a price.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from functools import lru_cache
+from types import NoneType
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,16 +22,17 @@ from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
 from checkout_cli.privacy.card_data import without_card_number
 
 MAX_BODY_BYTES = 256 * 1024
-"""The largest session that we write; a session of a shop is about 1 kB."""
+"""The largest session that we write; a shop's session has about 1 kB."""
 MAX_DEPTH = 32
 LONGEST_MOMENT = 64
-"""Characters; what is longer is no moment, and not worth keeping."""
+"""Characters of a text that can be a moment."""
 LARGEST_INTEGER = 2**53 - 1
 """Beyond it, programs that hold JSON numbers as doubles (the shop's own) would change the value."""
 
 _T = TypeVar("_T")
 _SHOWN_PATH = 100
 _MAX_DIGITS = 40
+_JSON_KINDS = {NoneType: "null", bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
 
 STORE_FIELD = "_store"
 """The store's own field in a session's JSON, its header; callers cannot set it."""
@@ -45,7 +47,7 @@ class TierName(StrEnum):
 
 
 class Durability(StrEnum):
-    """What an acknowledged write survives (ARCHITECTURE.md)."""
+    """What an acknowledged write survives, the most durable first (ARCHITECTURE.md)."""
 
     DATABASE = "database"
     REDIS = "redis"
@@ -63,7 +65,7 @@ class PaymentStatus(StrEnum):
 
 
 _STATUSES = tuple(PaymentStatus)
-"""To look up what may be anything: a foreign status can be a list, which no set can be asked for."""
+"""A tuple, because a foreign status can be a list, which no set can be asked for."""
 
 _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
     PaymentStatus.PENDING: frozenset(PaymentStatus),
@@ -78,23 +80,18 @@ FINAL_STATUSES = tuple(status for status in PaymentStatus if _NEXT[status] <= {s
 """Statuses that nothing follows."""
 
 
-class _Rank(IntEnum):
-    MEMORY = 0
-    REDIS = 1
-    DATABASE = 2
-
-
 def at_least(durability: Durability, required: Durability) -> bool:
     """Whether ``durability`` survives everything that ``required`` does."""
-    return _Rank[durability.name] >= _Rank[required.name]
+    strongest_first = list(Durability)
+    return strongest_first.index(durability) <= strongest_first.index(required)
 
 
 class Session(msgspec.Struct, frozen=True):
     """One checkout session as it was read.
 
-    ``version`` is 0 for an external writer's session that the database does not have. ``verified`` is false where the
-    tier that answered could not be checked against the database. ``dirty`` is how many of its writes the database may
-    lack, and ``external``: an external writer wrote it last, and no process of ours has taken that in yet.
+    ``version`` is 0 for an external writer's session that the database lacks. ``verified`` is false where the tier that
+    answered could not be checked against the database. ``dirty`` counts its writes that the database may lack;
+    ``external`` marks an external writer's version that no process of ours has taken in yet.
     """
 
     checkout_id: str
@@ -107,12 +104,12 @@ class Session(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        """The payment status as it is stored, which for a foreign session may be any text."""
+        """The stored payment status, which for a foreign session may be any text."""
         return str(self.fields.get("paymentStatus") or PaymentStatus.PENDING)
 
     @property
     def items(self) -> list[dict[str, Any]]:
-        """The items that are objects; anything else in the list is somebody's mistake and skipped."""
+        """The items that are objects; anything else in the list is skipped."""
         items = self.fields.get("items")
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
@@ -124,21 +121,17 @@ class Session(msgspec.Struct, frozen=True):
 
     @property
     def user_id(self) -> str | None:
-        """The shopper's id, where the shopper was logged in."""
         user_id = self.fields.get("userId")
         return None if user_id is None else str(user_id)
 
     @property
     def created_at(self) -> int | None:
-        """The moment of creation in milliseconds since the epoch, or ``None`` where it cannot be read."""
+        """Milliseconds since the epoch, or ``None`` where it cannot be read."""
         return milliseconds_of(self.fields.get("createdAt"))
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """What the store says of a write that it accepted.
-
-    ``published`` says whether Redis has this version already (README, G2 and G3).
-    """
+    """The store's answer to an accepted write; ``published``: Redis has this version already (README, G2 and G3)."""
 
     session: Session
     durability: Durability
@@ -151,11 +144,7 @@ _LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=
 
 
 def iso(milliseconds: int) -> str:
-    """Milliseconds since the epoch as the shop writes them: ``2024-01-15T10:30:00.000Z``.
-
-    What lies outside the years 1 to 9999, such as a foreign key's absurd time to live, becomes their first or last
-    moment.
-    """
+    """Milliseconds since the epoch as the shop writes them, ``2024-01-15T10:30:00.000Z``, in the years 1 to 9999."""
     moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _EARLIEST), _LATEST))
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
@@ -176,15 +165,15 @@ def _milliseconds_of(moment: str) -> int | None:
 
 
 def is_completed(fields: Mapping[str, Any]) -> bool:
-    """Completed: an order id was set, or the payment became ``paid``."""
+    """Whether an order id was set, or the payment became ``paid``."""
     return bool(fields.get("databaseOrderId")) or fields.get("paymentStatus") == PaymentStatus.PAID
 
 
 def may_follow(before: object, after: object) -> bool:
-    """Whether a payment status may stand where ``before`` stood, whoever wrote either of them.
+    """Whether a payment status may replace ``before``, whoever wrote either of them.
 
-    A missing one (``None``) counts as pending, and every status may stay as it is. One that is not the shop's may be
-    left for any of the shop's, and never comes after one of them.
+    A missing one (``None``) counts as pending, and every status may stay. A foreign status may give way to one of the
+    shop's, and never follows one.
     """
     before = PaymentStatus.PENDING if before is None else before
     after = PaymentStatus.PENDING if after is None else after
@@ -197,22 +186,12 @@ def may_follow(before: object, after: object) -> bool:
 
 def transitions() -> list[tuple[str, str]]:
     """Each payment status with those that may follow it, in words."""
-    return [
-        (
-            status,
-            ", ".join(each for each in PaymentStatus if each in following and each != status) or "none: it is final",
-        )
-        for status, following in _NEXT.items()
-    ]
+    following = {status: [each for each in PaymentStatus if each in _NEXT[status] - {status}] for status in _NEXT}
+    return [(status, ", ".join(following[status]) or "none: it is final") for status in _NEXT]
 
 
 def check_transition(before: object, after: object) -> None:
-    """Refuse a payment status that may not follow ``before``.
-
-    Raises:
-        InvalidInput: ``after`` is no payment status.
-        TransitionRefused: it is one, and not allowed now.
-    """
+    """Raise ``InvalidInput`` for an unknown payment status, ``TransitionRefused`` for one that may not follow."""
     if after not in _STATUSES:
         shown = without_card_number(str(after))[:64]
         raise InvalidInput(f"not a payment status: {shown!r}", hint=f"one of: {', '.join(PaymentStatus)}")
@@ -229,11 +208,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The fields of a body, U+FFFD in place of each lone surrogate.
-
-    Raises:
-        SessionCorrupt: the bytes are not one JSON object in UTF-8.
-    """
+    """The fields of a body, U+FFFD in place of each lone surrogate; ``SessionCorrupt`` if it is no JSON object."""
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError:
@@ -243,7 +218,7 @@ def decode(body: bytes) -> dict[str, Any]:
 
 
 def is_session(value: bytes) -> bool:
-    """Whether stored bytes are one JSON object, whoever wrote them."""
+    """Whether stored bytes are one JSON object."""
     try:
         decode(value)
     except SessionCorrupt:
@@ -251,30 +226,21 @@ def is_session(value: bytes) -> bool:
     return True
 
 
-def _raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
-    """The bytes of each value, by its name; lone surrogates stay in both."""
-    try:
-        return _raw_decoded(body)
-    except msgspec.DecodeError:
-        return _raw_with_surrogates(body)
-
-
-def _raw_decoded(body: bytes) -> dict[str, msgspec.Raw]:
+def members_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The bytes of each value by its name, lone surrogates in both; raises ``SessionCorrupt``."""
     try:
         if not body.isascii():
             body.decode()  # the decoder skips over values without looking at their encoding
         return _raw_decoder.decode(body)
+    except msgspec.DecodeError:
+        _without_surrogates(_raw_decoder, body)  # else it is no object
+        return {name: msgspec.Raw(value) for name, value in lone_surrogates.members(body)}
     except (UnicodeDecodeError, RecursionError) as error:
         raise _corrupt(body) from error
 
 
-def _raw_with_surrogates(body: bytes) -> dict[str, msgspec.Raw]:
-    _without_surrogates(_raw_decoder, body)  # else it is no object
-    return {name: msgspec.Raw(value) for name, value in lone_surrogates.members(body)}
-
-
 def _without_surrogates(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
-    """What a body that the decoder has refused holds, if it was for lone surrogates alone."""
+    """What a refused body holds if lone surrogates were the only reason."""
     try:
         return decoder.decode(lone_surrogates.replaced(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -294,13 +260,9 @@ def _encoded(fields: Mapping[str, Any]) -> bytes:
 
 
 def without_header(value: bytes) -> tuple[bytes, str | None]:
-    """An external value's body, every member but the store's own byte for byte; and that one, where it is text.
-
-    Raises:
-        SessionCorrupt: the bytes are not one JSON object in UTF-8.
-    """
+    """An external value's body, byte for byte without the store's member, and that if it is text."""
     body = value.strip(b" \t\r\n")
-    fields = _raw_fields(body)
+    fields = members_of(body)
     header = fields.pop(STORE_FIELD, None)
     if header is None:
         return body, None
@@ -309,58 +271,39 @@ def without_header(value: bytes) -> tuple[bytes, str | None]:
 
 
 def with_members(body: bytes, members: Mapping[str, msgspec.Raw | None]) -> bytes:
-    """The body with some members replaced by the very bytes that are given, or left out (``None``).
-
-    Raises:
-        SessionCorrupt: the body itself is broken.
-    """
-    fields = {**_raw_fields(body), **members}
+    """The body with some members replaced by these very bytes, or left out (``None``); raises ``SessionCorrupt``."""
+    fields = {**members_of(body), **members}
     return _encoded({name: raw for name, raw in fields.items() if raw is not None})
 
 
 def with_expiry(body: bytes, expires_at: int) -> bytes:
-    """The body with its ``expiresAt``, if it has one, moved to a moment (ms), for programs that go by it.
-
-    Raises:
-        SessionCorrupt: the body itself is broken.
-    """
-    if b'"expiresAt"' not in body or "expiresAt" not in _raw_fields(body):
+    """The body with its ``expiresAt``, if any, set to a moment (ms); raises ``SessionCorrupt``."""
+    if b'"expiresAt"' not in body or "expiresAt" not in members_of(body):
         return body
     return with_members(body, {"expiresAt": msgspec.Raw(_encoder.encode(iso(expires_at)))})
 
 
-def members_of(body: bytes) -> dict[str, msgspec.Raw]:
-    """The members of a body by their names, each value as its bytes.
-
-    Raises:
-        SessionCorrupt: the bytes are not one JSON object in UTF-8.
-    """
-    return _raw_fields(body)
-
-
 def with_changes(body: bytes, changes: Mapping[str, Any]) -> bytes:
-    """The body with some fields set and every other one kept byte for byte, in its place.
-
-    Raises:
-        InvalidInput: a change cannot be stored, or the result would be too large.
-        SessionCorrupt: the body itself is broken.
-    """
+    """The body with some fields set, every other kept byte for byte; ``InvalidInput`` for bad or too large ones."""
     check_fields(changes)
-    try:
-        fields: dict[str, Any] = {**_raw_decoded(body), **changes}
-    except msgspec.DecodeError:
-        fields = {**_raw_with_surrogates(body), **_changed(body, changes)}
-    changed = _encoded(fields)
-    if len(changed) > MAX_BODY_BYTES:
-        raise InvalidInput(
-            f"the session would be {len(changed):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
-            hint="store large content elsewhere and keep its id in the session",
-        )
+    members = members_of(body)
+    if rb"\u" in body and lone_surrogates.replaced(body) != body:
+        changes = _changed(body, changes)
+    changed = _encoded({**members, **changes})
+    _check_size(changed, "would be")
     return changed
 
 
+def _check_size(body: bytes, verb: str) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidInput(
+            f"the session {verb} {len(body):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
+            hint="store large content elsewhere and keep its id in the session",
+        )
+
+
 def _changed(body: bytes, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that are some: whoever hands back what was read would put U+FFFD in place of lone surrogates."""
+    """The real changes: a caller that hands back what it read would put U+FFFD in place of lone surrogates."""
     present = decode(body)
     return {
         name: value
@@ -370,11 +313,7 @@ def _changed(body: bytes, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse what JSON, the shop's other programs or the store cannot hold.
-
-    Raises:
-        InvalidInput: naming the path of the first such field.
-    """
+    """Raise ``InvalidInput`` for what JSON, the shop's other programs or the store cannot hold, with its path."""
     if STORE_FIELD in fields:
         raise InvalidInput(f"field {STORE_FIELD!r} belongs to the store", hint="leave it out")
     _check_value(fields, path="", depth=0)
@@ -406,7 +345,7 @@ def _check_value(value: Any, path: str, depth: int) -> None:
 
 
 def _shown(path: str) -> str:
-    """A path as it fits into one line of a message; its names are the caller's and may be of any length."""
+    """A path cut to fit into one line: its names are the caller's, of any length."""
     return path if len(path) <= _SHOWN_PATH else path[:_SHOWN_PATH] + "…"
 
 
@@ -418,19 +357,11 @@ def _check_text(text: str, path: str) -> None:
 
 
 def parse_strict(document: bytes) -> dict[str, Any]:
-    """The fields of a JSON document that a person or a program hands to us, checked strictly.
-
-    Raises:
-        InvalidInput: empty, too large, too deep, not UTF-8, not JSON, not an object, a name twice, NaN.
-    """
+    """The fields of a JSON document of a person or program; ``InvalidInput`` unless all programs read it alike."""
     hint = 'expected one JSON object, such as {"items": [], "totalAmount": 0}'
     if not document.strip():
         raise InvalidInput("the session is empty", hint=hint)
-    if len(document) > MAX_BODY_BYTES:
-        raise InvalidInput(
-            f"the session is {len(document):,} bytes; at most {MAX_BODY_BYTES:,} are accepted",
-            hint="store large content elsewhere and keep its id in the session",
-        )
+    _check_size(document, "is")
     try:
         fields = strict_json(document)
     except RecursionError as error:
@@ -438,18 +369,13 @@ def parse_strict(document: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidInput(f"not JSON: {_where(error)}", hint=hint) from error
     if not isinstance(fields, dict):
-        raise InvalidInput(f"the session is a JSON {_kind(fields)}, not an object", hint=hint)
+        raise InvalidInput(f"the session is a JSON {_JSON_KINDS[type(fields)]}, not an object", hint=hint)
     check_fields(fields)
     return fields
 
 
 def strict_json(document: bytes) -> Any:
-    """What a JSON document says, where every program would read the same in it.
-
-    Raises:
-        ValueError: not UTF-8, not JSON, a name twice, NaN, an absurd integer.
-        RecursionError: nested too deeply.
-    """
+    """The content of a JSON document that every program reads alike; raises ``ValueError``, ``RecursionError``."""
     return json.loads(
         document.decode("utf-8-sig"),  # Windows' own tools begin a file with a byte order mark
         object_pairs_hook=_unique,
@@ -478,15 +404,6 @@ def _no_constant(name: str) -> None:
 def _where(error: ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    return (
-        f"{error.msg} (line {error.lineno}, column {error.colno})"
-        if isinstance(error, json.JSONDecodeError)
-        else str(error)
-    )
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
-    return names.get(type(value), "value")
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (line {error.lineno}, column {error.colno})"
+    return str(error)

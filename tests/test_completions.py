@@ -223,6 +223,7 @@ def test_install_writes_the_file_once_and_says_where(checkoutctl: Checkoutctl, t
     first = checkoutctl("completion", "install", "--yes", env=shell)
     assert (first.returncode, first.stderr) == (0, f"written: {path}; it holds in the next shell\n")
     assert path.read_text() == (COMPLETIONS / "checkoutctl.fish").read_text()
+    assert path.stat().st_mode & 0o777 == 0o644, "it is no secret"
     again = checkoutctl("completion", "install", env=shell)
     assert (again.returncode, again.stderr) == (0, f"{path} is there and current\n")
 

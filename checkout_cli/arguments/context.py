@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class Report(Protocol):
-    """What a command returns: the answer that it has shown, which knows how the process should exit."""
+    """A command's result, already shown; its exit code may be a monitoring plugin's."""
 
     @property
-    def exit_code(self) -> int:
-        """One of :class:`~checkout_cli.errors.ExitCode`, or a monitoring plugin's."""
+    def exit_code(self) -> int: ...
 
 
 @dataclass
@@ -38,21 +37,15 @@ class Context:
     directory: Path = field(default_factory=Path.cwd)
 
     def settings(self, timeout: float | None = None) -> Settings:
-        """The settings for this run; says on stderr when a file of secrets is open to others.
-
-        Raises:
-            ConfigurationError: a setting is wrong.
-        """
+        """The settings; warns where a file of secrets is open to others, and raises ``ConfigurationError``."""
         from checkout_cli.config.settings import ENV_FILES, Settings, exposed
         from checkout_cli.terminal.output import warn
 
-        flags = dict(self.flags)
-        if timeout is not None:
-            flags |= {"timeout": timeout, "database_timeout": timeout}
         local = self.directory / ENV_FILES[0]
         if exposed(local):
             warn(f"{local.name} can be read by others than its owner; chmod 600 {local}")
-        settings = Settings.load(flags=flags, directory=self.directory)
+        timeouts = {} if timeout is None else {"timeout": timeout, "database_timeout": timeout}
+        settings = Settings.load(flags=self.flags | timeouts, directory=self.directory)
         if settings.debug or settings.log_file:
             from checkout_cli.terminal.log import configure_logging
 
@@ -60,7 +53,7 @@ class Context:
         return settings
 
     def store(self, timeout: float | None = None) -> CheckoutStore:
-        """The store for this run; use it in a ``with``."""
+        """The store, for use in a ``with``."""
         import logging
 
         from checkout_cli.store.checkout_store import CheckoutStore
@@ -70,7 +63,7 @@ class Context:
         return CheckoutStore.open(self.settings(timeout))
 
     def redis(self, timeout: float | None = None) -> AbstractContextManager[RedisAdmin]:
-        """Redis alone, for what asks nothing of the database: SQLAlchemy takes longer to load than many an answer."""
+        """Redis alone, where the database is not asked: SQLAlchemy takes longer to load than many an answer."""
         from contextlib import closing
 
         from checkout_cli.store.redis.admin import RedisAdmin
@@ -82,12 +75,12 @@ _CURRENT: ContextVar[Context] = ContextVar("context")
 
 
 def begin(context: Context) -> None:
-    """This is the run from now on; the root command says so before any other begins."""
+    """Make this the current run."""
     _CURRENT.set(context)
 
 
 def current() -> Context:
-    """The run's :class:`Context`, as the root command made it."""
+    """The context of this run, as the root command made it."""
     return _CURRENT.get()
 
 
@@ -95,7 +88,7 @@ def current() -> Context:
 def bounded(
     title: str, max_seconds: float | None = None, *, rate: float | None = None, quiet: bool = False
 ) -> Iterator[BoundedRun]:
-    """A run of long work: behind the shop, with a bar for who watches."""
+    """A run of long work at low priority, with a progress bar on a terminal."""
     from checkout_cli.jobs import priority
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.terminal.progress import progress
@@ -106,11 +99,7 @@ def bounded(
 
 
 def only_with(typer_context: typer.Context, *options: str, what: str, given: bool) -> None:
-    """Refuse options that would be ignored, because what they are about was not asked for.
-
-    Raises:
-        InvalidInput: one of them was typed.
-    """
+    """Raise ``InvalidInput`` for typed options that would be ignored, because their subject was not asked for."""
     for option in options if not given else ():
         source = typer_context.get_parameter_source(option)
         if source is not None and source.name == "COMMANDLINE":
@@ -118,9 +107,15 @@ def only_with(typer_context: typer.Context, *options: str, what: str, given: boo
 
 
 def audit(command: str, what: str) -> None:
-    """Leave a trail, and tell the person, before anything is revealed."""
-    from checkout_cli.files.audit import revealed
+    """Log who is about to see personal data, by which command, and tell the person."""
+    import getpass
+    import logging
+
     from checkout_cli.terminal.output import narrate
 
-    revealed(command, what)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no such user in this container, or no user database on this system
+        user = "somebody unknown"
+    logging.getLogger("checkout_cli.audit").info("%s reveals personal data of %s by %s", user, what, command)
     narrate(f"revealing personal data of {what}")

@@ -1,13 +1,29 @@
-"""Options that commands share, each with its help: `as_json: options.Json = False`."""
+"""Options that commands share, each with its help (`as_json: options.Json = False`), and the types of their values."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+import re
+from typing import Annotated, Any, Literal
 
 import typer
+from typer._click.types import FloatRange  # Typer's own click, which it does not export
+from typer.core import TyperCommand
 
-from checkout_cli.arguments.numbers import Finite
 from checkout_cli.errors import InvalidInput
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Finite(FloatRange):
+    """A number in a range; NaN, which passes every comparison, and infinity are refused."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
+
 
 TIMEOUT = 2.0
 """How long a command waits for one answer, in seconds. The shop's own default is far shorter (CHECKOUT_TIMEOUT)."""
@@ -39,11 +55,25 @@ Output = Annotated[Shape | None, typer.Option("--output", "-o", help="Default: t
 
 
 def shape_of(output: Shape | None, *, as_json: bool) -> Shape:
-    """The shape of a list, of which ``--json`` is one.
-
-    Raises:
-        InvalidInput: both options were given, and differ.
-    """
+    """The output format of a list, with ``--json`` as one; ``InvalidInput`` where both options differ."""
     if as_json and output not in {None, "json"}:
         raise InvalidInput(f"--json and --output {output} contradict each other", hint="leave one of them out")
     return "json" if as_json else output or "table"
+
+
+def duration(text: str) -> float:
+    """Seconds in a duration such as ``15m``; ``InvalidInput`` for anything else, also without a unit."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", text.strip())
+    if match is None:
+        raise InvalidInput(f"not a duration: {text[:32]!r}", hint="a number and its unit: 90s, 15m, 2h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+class WithTransitions(TyperCommand):
+    """A command whose help ends with the payment statuses and their transitions."""
+
+    def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
+        from checkout_cli.session import transitions  # which completion and other commands' help do without
+
+        with formatter.section("Payment statuses, and which may follow each, whoever writes"):
+            formatter.write_dl(transitions())

@@ -1,14 +1,17 @@
-"""The command tree, its global options, and the one place where errors become exit codes.
+"""The root command with its global options, and the one place where errors become exit codes.
 
-Heavy imports (redis, SQLAlchemy, Rich) happen inside the command that needs them, so that ``--help`` and completion
-stay fast.
+Heavy imports (redis, SQLAlchemy, Rich) happen inside the command that needs them: ``--help`` and completion stay fast.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -76,15 +79,13 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
-    from checkout_cli.jobs.interruption import interruptible
-
     _prepare_streams()
     if _COMPLETION in os.environ:
         from typer._completion_classes import completion_init
 
         completion_init()
     try:
-        with interruptible():
+        with _interruptible():
             if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
                 _as_plugin()
             app(prog_name="checkoutctl")
@@ -104,11 +105,21 @@ def main() -> None:
         _finish_stdout()
 
 
-def _as_plugin() -> NoReturn:
-    """Run it as a monitoring plugin: whatever goes wrong, also with the command line itself, is UNKNOWN (3).
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that it releases its lock and shows what it has."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
-    The usual code of a usage error would be taken for CRITICAL.
-    """
+
+def _as_plugin() -> NoReturn:
+    """Run as a monitoring plugin: whatever goes wrong is UNKNOWN (3); a usage error's 2 would mean CRITICAL."""
     try:
         code = app(prog_name="checkoutctl", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a mistake of ours is UNKNOWN too, and no WARNING)
@@ -119,7 +130,7 @@ def _as_plugin() -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """Let stdout and stderr take any text, whatever their encoding, and let no file of ours take a stream's place."""
+    """Let stdout and stderr take any text, and keep a file of ours from taking a closed stream's place."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us (``>&-``)
@@ -129,7 +140,7 @@ def _prepare_streams() -> None:
 
 
 def _finish_stdout() -> None:
-    """Write out what Typer left in the buffer; the exit code stays as it is if nobody reads it."""
+    """Flush what Typer has written; the exit code stays where nobody reads it."""
     try:
         sys.stdout.flush()
     except OSError as error:

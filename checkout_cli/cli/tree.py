@@ -1,7 +1,6 @@
 """Commands that are imported and built when they are asked for.
 
-Typer builds all commands at every start, which costs more with each one that we add: with a dozen of them, a fifth of
-the time of ``--version``. Only help and completion need to see them all.
+Typer would build all of them at every start: with a dozen, a fifth of the time of ``--version``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from checkout_cli.commands.record import names, record_of, records
 
 
 class CommandTree(TyperGroup):
-    """The root group; its commands are those that have a record."""
+    """The root group; its commands are those with a record."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -26,11 +25,10 @@ class CommandTree(TyperGroup):
         _explain(self, "checkoutctl health", "")
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
-        """The names, without building what they stand for."""
         return [record.name for record in records()]
 
     def invoke(self, ctx: typer.Context) -> int | None:  # type: ignore[override]
-        """Run the command that was typed, and exit with its code: it returns that, or a report that has it."""
+        """Run the command and exit with its code, which it returns itself or in a report."""
         answer = super().invoke(ctx)
         code = answer if answer is None or isinstance(answer, int) else answer.exit_code
         if code:
@@ -38,14 +36,11 @@ class CommandTree(TyperGroup):
         return code
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
-        """The list in the help, which needs no command either."""
         with formatter.section("Commands"):
             formatter.write_dl([(record.name, record.summary) for record in records()])
 
 
 class _Commands(Mapping[str, Any]):
-    """Each command by its name."""
-
     def __getitem__(self, name: str) -> Any:
         if name not in names():
             raise KeyError(name)
@@ -60,10 +55,7 @@ class _Commands(Mapping[str, Any]):
 
 @cache
 def _built(name: str) -> Any:
-    """A group, ``app`` in the folder's ``command.py``, or a single command of the folder's name there.
-
-    A single command has its ``COMMAND_CLASS`` if there is one.
-    """
+    """The group ``app`` of the folder's ``command.py``, or the command of its name, of ``COMMAND_CLASS`` if any."""
     record = record_of(name)
     module = import_module(f"checkout_cli.commands.{name}.command")
     if hasattr(module, "app"):
@@ -87,7 +79,7 @@ def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:
 
 
 def _explain(command: Any, example: str, summary: str) -> None:
-    """Let the help of a command begin with what to type; its text is the summary where it has none of its own."""
+    """Begin a command's help with an example; its text is the summary where it has none of its own."""
     text = (command.help or summary).strip()
     command.short_help = " ".join(text.partition("\n\n")[0].split()).partition(". ")[0]
     command.help = f"Example: {example}\n\n{text}"

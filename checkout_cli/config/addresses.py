@@ -1,4 +1,4 @@
-"""Hosts and ports as people write them: names, IPv4, and IPv6, which stands in brackets where a port follows."""
+"""Hosts and ports as people write them; IPv6 has brackets where a port follows."""
 
 from __future__ import annotations
 
@@ -11,60 +11,31 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def checked_host(raw: str) -> str:
-    """A host's name or address, without brackets.
-
-    Raises:
-        ValueError: it is none; the text says what it must be.
-    """
+    """A host's name or address, without brackets; the ``ValueError`` says what it must be."""
     if any(character.isspace() or not character.isprintable() or character in "/@[]" for character in raw):
         raise ValueError("must be a host name or an address, without a scheme or a path")
     if raw.count(":") == 1:  # an IPv6 address has more
         raise ValueError("must be a host name or an address; the port has a setting of its own")
-    if ":" in raw and not _is_ipv6(raw):
+    if ":" in raw and ip_address(raw) is None:
         raise ValueError("must be a host name or an address, and is no IPv6 address")
     if len(raw) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in raw.split(".")):
         raise ValueError("is longer than a host name can be")
-    if ":" not in raw and not _is_name(raw):
-        raise ValueError("must be a host name or an address, and has an empty or an impossible part")
+    try:
+        raw.encode("idna")  # as the resolver does, which refuses an empty part such as that of "a..b"
+    except UnicodeError:
+        raise ValueError("must be a host name or an address, and has an empty or an impossible part") from None
     return raw
 
 
-def _is_name(raw: str) -> bool:
-    """Whether a resolver can be asked for it: an empty part, as in ``a..b``, it would not even look at."""
-    if raw.isascii():
-        return all(raw.removesuffix(".").split("."))
-    try:
-        raw.encode("idna")
-    except UnicodeError:
-        return False
-    return True
-
-
-def _is_ipv6(raw: str) -> bool:
-    try:
-        ipaddress.IPv6Address(raw)
-    except ValueError:
-        return False
-    return True
-
-
 def checked_number(raw: str, low: int, high: int) -> int:
-    """A whole number within its limits.
-
-    Raises:
-        ValueError: it is none; the text says what it must be.
-    """
+    """A whole number within limits; the ``ValueError`` says what it must be."""
     if not _WHOLE_NUMBER.fullmatch(raw) or not low <= int(raw) <= high:
         raise ValueError(f"must be a whole number from {low} to {high}")
     return int(raw)
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """The host and the port of ``host:port``, with or without brackets around the host.
-
-    Raises:
-        ValueError: it is none; the text says what it must be.
-    """
+    """Host and port of ``host:port`` or ``[host]:port``; the ``ValueError`` says what it must be."""
     host, colon, port = text.strip().rpartition(":")
     if not colon or not host.strip("[]"):
         raise ValueError("must be addresses such as 10.0.0.1:6379,[fd00::1]:6379")
@@ -75,15 +46,18 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def address_text(host: str, port: int) -> str:
-    """``host:port`` as it can be typed again: IPv6 in brackets."""
+    """``host:port`` that can be typed again: IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    if host.lower() == "localhost":
-        return True
+    found = ip_address(host)
+    return host.lower() == "localhost" or (found is not None and found.is_loopback)
+
+
+def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a text is, if it is one."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None

@@ -1,9 +1,9 @@
-"""``REDIS_URL``: where Redis is, in one line, and how it goes together with the settings for each part of it.
+"""``REDIS_URL``, and how it combines with the settings for its parts.
 
 ``redis://[user[:password]@]host[:port][/database]``, the same with ``rediss://`` for TLS, and
 ``unix://[user[:password]@]/path[?db=database]`` for a Unix socket. Host, port and TLS are always the URL's; user,
-password and database where it has them. A setting of a stronger origin replaces its part of the URL, one of a weaker
-origin is replaced by it, and one of the same origin that says something else is a contradiction.
+password and database where it has them. Of a part that is also set by itself, the stronger origin wins; two values of
+the same origin that differ are a contradiction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 USUAL_PORT = 6379
 LARGEST_DATABASE = 1_000_000
-_SCHEMES = ("redis", "rediss", "unix")
+_LONGEST_SOCKET = 107
+"""Bytes that the path of a Unix socket can have (Linux, unix(7); macOS allows 103)."""
 _TLS_OPTIONS = {
     "ssl_ca_certs": "REDIS_TLS_CA_FILE",
     "ssl_ca_path": "REDIS_TLS_CA_FILE",
@@ -29,28 +30,20 @@ _TLS_OPTIONS = {
     "ssl_keyfile": "REDIS_TLS_KEY_FILE",
     "ssl_password": "REDIS_TLS_KEY_PASSWORD",
 }
-"""What other programs take from a URL, and the setting that it is here."""
+"""Options of a URL in other programs, and the setting for each here."""
 
 
 def checked_url(raw: str) -> str:
-    """The URL as it is.
-
-    Raises:
-        ValueError: it is none; the text says what it must be and never repeats it, for it may hold a password.
-    """
+    """The URL unchanged; the ``ValueError`` never repeats it, for it may hold a password."""
     if raw:
         parts_of(raw)
     return raw
 
 
 def parts_of(url: str) -> dict[str, Any]:
-    """What a URL says, by field of the settings.
-
-    Raises:
-        ValueError: it is no URL of a Redis.
-    """
+    """The parts of a URL by field of the settings; the ``ValueError`` says what it must be."""
     scheme, found, rest = url.partition("://")
-    if not found or scheme.lower() not in _SCHEMES:
+    if not found or scheme.lower() not in {"redis", "rediss", "unix"}:
         raise ValueError("must begin with redis://, rediss:// or unix://")
     if any(character.isspace() or not character.isprintable() for character in url):
         raise ValueError("must have no spaces; what is special in a password is written as %20 and the like")
@@ -109,7 +102,7 @@ def _server(place: str, *, tls: bool) -> dict[str, Any]:
 
 
 def _options(query: str, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows the question mark: a database, and nothing that would switch a check off behind our back."""
+    """The database; nothing that would switch off a check is accepted."""
     options: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "db":
@@ -132,16 +125,8 @@ def _number(what: str, text: str, low: int, high: int) -> int:
         raise ValueError(f"must have a {what} that is {str(error).removeprefix('must be ')}") from None
 
 
-_LONGEST_SOCKET = 107
-"""Bytes that the path of a Unix socket can have (Linux, unix(7); macOS allows 103)."""
-
-
 def checked_socket(raw: str) -> str:
-    """The path of a Unix socket.
-
-    Raises:
-        ValueError: it cannot be one; the text says why.
-    """
+    """The path of a Unix socket; the ``ValueError`` says what it must be."""
     if raw and not hasattr(socket, "AF_UNIX"):  # Windows
         raise ValueError("must be empty: this system has no Unix sockets")
     if raw and (not raw.startswith("/") or not raw.isprintable()):
@@ -152,11 +137,10 @@ def checked_socket(raw: str) -> str:
 
 
 def combined(found: Mapping[str, Resolved]) -> dict[str, Resolved]:
-    """All settings with what ``REDIS_URL`` says, and a socket only where no host was set more strongly."""
+    """All settings with the parts of ``REDIS_URL``; a socket only where no host has a stronger origin."""
     merged = dict(found)
-    url = found["redis_url"]
-    if url.value and not url.problem:
-        _merge_url(merged, url)
+    if found["redis_url"].value and not found["redis_url"].problem:
+        _merge_url(merged, found["redis_url"])
     _choose_socket(merged)
     return merged
 
@@ -182,7 +166,7 @@ def _merge_url(merged: dict[str, Resolved], url: Resolved) -> None:
 
 
 def _choose_socket(merged: dict[str, Resolved]) -> None:
-    """A socket leads to another place than a host: the stronger origin decides, and equal ones contradict."""
+    """A socket and a host are two places: the stronger origin wins, and equal ones contradict each other."""
     chosen = merged["redis_socket"]
     if not chosen.value:
         return

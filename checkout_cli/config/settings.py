@@ -10,46 +10,42 @@ import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from checkout_cli.config.addresses import address_text, checked_host, checked_number, split_address
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
-from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
+from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
 
-__all__ = [
-    "ENV_FILES",
-    "MASK",
-    "VARIABLES",
-    "Origin",
-    "Resolved",
-    "Settings",
-    "Variable",
-    "exposed",
-    "read_env_file",
-    "resolve",
-    "without_password",
-]
-
 ENV_FILES = (".env.local", ".env")
-"""Looked for in the working directory, the first one winning."""
+"""In the working directory; the first one wins."""
 
 
-def _text(raw: str) -> str:
-    return raw
+def _setting(
+    name: str,
+    meaning: str,
+    default: Any = "",
+    parse: Callable[[str], Any] = str,
+    *,
+    specified: bool = False,
+    secret: bool = False,
+    sealed: bool = False,
+) -> Any:
+    factory = default if callable(default) else lambda: default
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
+    return field(default_factory=factory, metadata={"variable": variable})
 
 
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        return checked_number(raw, low, high)
-
-    return parse
+def _number(name: str, meaning: str, default: int, low: int, high: int, *, specified: bool = False) -> Any:
+    return _setting(name, meaning, default, partial(checked_number, low=low, high=high), specified=specified)
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _seconds(name: str, meaning: str, default: float, low: float, high: float) -> Any:
     def parse(raw: str) -> float:
         try:
             value = float(raw)
@@ -59,35 +55,35 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
             raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
         return value
 
-    return parse
+    return _setting(name, meaning, default, parse)
 
 
-def _switch(raw: str) -> bool:
+def _switch(name: str, meaning: str, default: bool = True, *, specified: bool = False) -> Any:
+    return _setting(name, meaning, default, _true_or_false, specified=specified)
+
+
+def _true_or_false(raw: str) -> bool:
     word = raw.lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("must be true or false")
+    if word not in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
+        raise ValueError("must be true or false")
+    return word in {"true", "1", "yes", "on"}
 
 
-def _choice(*choices: str) -> Callable[[str], str]:
+def _choice(name: str, meaning: str, *choices: str) -> Any:
+    """One of some words, the first being the default."""
+
     def parse(raw: str) -> str:
         if raw not in choices:
             raise ValueError(f"must be one of: {', '.join(choices)}")
         return raw
 
-    return parse
+    return _setting(name, meaning, choices[0], parse)
 
 
 def _addresses(raw: str) -> str:
     for address in raw.split(",") if raw else ():
         split_address(address)
     return raw
-
-
-def _maybe_switch(raw: str) -> str:
-    return str(_switch(raw)).lower() if raw else ""
 
 
 def _database_url(raw: str) -> str:
@@ -105,24 +101,12 @@ def _schema(raw: str) -> str:
 
 
 def _default_database_url() -> str:
+    if "linux" in sys.platform:  # without platformdirs, whose import is a twentieth of a ping
+        data = os.environ.get("XDG_DATA_HOME", "").strip() or os.path.expanduser("~/.local/share")  # noqa: PTH111
+        return f"sqlite:///{data}/checkoutctl/checkout.db"
     import platformdirs
 
     return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
-
-
-def _setting(
-    name: str,
-    meaning: str,
-    default: Any,
-    parse: Callable[[str], Any],
-    *,
-    specified: bool = False,
-    secret: bool = False,
-    sealed: bool = False,
-) -> Any:
-    factory = default if callable(default) else lambda: default
-    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
-    return field(default_factory=factory, metadata={"variable": variable})
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,11 +116,11 @@ class Settings:
     redis_host: str = _setting(
         "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
     )
-    redis_port: int = _setting("REDIS_PORT", "its port", 6379, _integer(1, 65535), specified=True)
-    redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user", "", _text)
-    redis_password: str = _setting("REDIS_PASSWORD", "its password", "", _text, specified=True, secret=True)
-    redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password", "", _text)
-    redis_db: int = _setting("REDIS_DB", "logical database number", 0, _integer(0, 1_000_000), specified=True)
+    redis_port: int = _number("REDIS_PORT", "its port", 6379, 1, 65535, specified=True)
+    redis_username: str = _setting("REDIS_USERNAME", "ACL user; empty for the default user")
+    redis_password: str = _setting("REDIS_PASSWORD", "its password", specified=True, secret=True)
+    redis_password_file: str = _setting("REDIS_PASSWORD_FILE", "a file that holds the password")
+    redis_db: int = _number("REDIS_DB", "logical database number", 0, 0, 1_000_000, specified=True)
     redis_url: str = _setting(
         "REDIS_URL",
         "all of the above in one: redis://user:password@host:port/db, rediss:// with TLS, unix:///path",
@@ -148,43 +132,35 @@ class Settings:
         "REDIS_SOCKET", "path of a Unix socket, instead of REDIS_HOST and REDIS_PORT", "", checked_socket
     )
     redis_to_password: str = _setting(
-        "REDIS_TO_PASSWORD", "the password of the server that migrate --to copies to", "", _text, secret=True
+        "REDIS_TO_PASSWORD", "the password of the server that migrate --to copies to", secret=True
     )
-    redis_to_password_file: str = _setting("REDIS_TO_PASSWORD_FILE", "a file that holds it", "", _text)
+    redis_to_password_file: str = _setting("REDIS_TO_PASSWORD_FILE", "a file that holds it")
     redis_sentinels: str = _setting(
         "REDIS_SENTINELS", "Sentinels as host:port,host:port; the primary is then found through them", "", _addresses
     )
     redis_sentinel_service: str = _setting(
-        "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster", _text
+        "REDIS_SENTINEL_SERVICE", "the name that the Sentinels know the primary by", "mymaster"
     )
     redis_sentinel_username: str = _setting(
-        "REDIS_SENTINEL_USERNAME", "ACL user of the Sentinels; empty for their default user", "", _text
+        "REDIS_SENTINEL_USERNAME", "ACL user of the Sentinels; empty for their default user"
     )
-    redis_sentinel_password: str = _setting(
-        "REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", "", _text, secret=True
-    )
-    redis_sentinel_password_file: str = _setting("REDIS_SENTINEL_PASSWORD_FILE", "a file that holds it", "", _text)
-    redis_mode: str = _setting(
-        "REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", _choice("standalone", "cluster")
-    )
+    redis_sentinel_password: str = _setting("REDIS_SENTINEL_PASSWORD", "the Sentinels' own password", secret=True)
+    redis_sentinel_password_file: str = _setting("REDIS_SENTINEL_PASSWORD_FILE", "a file that holds it")
+    redis_mode: str = _choice("REDIS_MODE", "standalone (also behind Sentinels), or cluster", "standalone", "cluster")
     redis_cluster_nodes: str = _setting(
         "REDIS_CLUSTER_NODES",
         "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
         "",
         _addresses,
     )
-    redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
+    redis_tls: bool = _switch("REDIS_TLS", "connect with TLS, certificate and host name verified", False)
     redis_tls_ca_file: str = _setting(
-        "REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with; empty: those of the system", "", _text
+        "REDIS_TLS_CA_FILE", "CA certificates (PEM) to verify with; empty: those of the system"
     )
-    redis_tls_cert_file: str = _setting(
-        "REDIS_TLS_CERT_FILE", "our own certificate (PEM), where the server wants one", "", _text
-    )
-    redis_tls_key_file: str = _setting(
-        "REDIS_TLS_KEY_FILE", "its private key (PEM); empty: it is in the same file", "", _text
-    )
+    redis_tls_cert_file: str = _setting("REDIS_TLS_CERT_FILE", "our own certificate (PEM), where the server wants one")
+    redis_tls_key_file: str = _setting("REDIS_TLS_KEY_FILE", "its private key (PEM); empty: it is in the same file")
     redis_tls_key_password: str = _setting(
-        "REDIS_TLS_KEY_PASSWORD", "the password of that key, if it has one", "", _text, secret=True
+        "REDIS_TLS_KEY_PASSWORD", "the password of that key, if it has one", secret=True
     )
     redis_tls_server_name: str = _setting(
         "REDIS_TLS_SERVER_NAME",
@@ -193,34 +169,22 @@ class Settings:
         lambda raw: checked_host(raw) if raw else raw,
     )
     redis_sentinel_tls: str = _setting(
-        "REDIS_SENTINEL_TLS", "connect to the Sentinels with TLS: true or false; empty: as REDIS_TLS", "", _maybe_switch
+        "REDIS_SENTINEL_TLS",
+        "connect to the Sentinels with TLS: true or false; empty: as REDIS_TLS",
+        "",
+        lambda raw: str(_true_or_false(raw)).lower() if raw else "",
     )
 
-    enable_checkout_sessions: bool = _setting(
-        "REDIS_ENABLE_CHECKOUT_SESSIONS",
-        "keep sessions in Redis; false: in the database",
-        True,
-        _switch,
-        specified=True,
+    enable_checkout_sessions: bool = _switch(
+        "REDIS_ENABLE_CHECKOUT_SESSIONS", "keep sessions in Redis; false: in the database", specified=True
     )
-    enable_delivery_cache: bool = _setting(
-        "REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", True, _switch, specified=True
-    )
-    enable_coupon_cache: bool = _setting(
-        "REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", True, _switch, specified=True
-    )
-    enable_user_sessions: bool = _setting(
-        "REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", True, _switch, specified=True
-    )
-    enable_statistics: bool = _setting(
-        "REDIS_ENABLE_STATISTICS", "show and keep statistics", True, _switch, specified=True
-    )
+    enable_delivery_cache: bool = _switch("REDIS_ENABLE_DELIVERY_CACHE", "cache delivery charges", specified=True)
+    enable_coupon_cache: bool = _switch("REDIS_ENABLE_COUPON_CACHE", "cache coupon validations", specified=True)
+    enable_user_sessions: bool = _switch("REDIS_ENABLE_USER_SESSIONS", "track users' checkouts", specified=True)
+    enable_statistics: bool = _switch("REDIS_ENABLE_STATISTICS", "show and keep statistics", specified=True)
 
     database_url: str = _setting(
-        "DATABASE_URL",
-        "the database behind Redis: sqlite:///… or postgresql://…",
-        _default_database_url,
-        _database_url,
+        "DATABASE_URL", "the database behind Redis: sqlite:///… or postgresql://…", _default_database_url, _database_url
     )
     database_schema: str = _setting(
         "CHECKOUT_DATABASE_SCHEMA",
@@ -228,78 +192,64 @@ class Settings:
         "",
         _schema,
     )
-    timeout: float = _setting(
-        "CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, _seconds(0.001, 60)
+    timeout: float = _seconds("CHECKOUT_TIMEOUT", "longest wait for one answer of Redis, in seconds", 0.25, 0.001, 60)
+    database_timeout: float = _seconds(
+        "CHECKOUT_DATABASE_TIMEOUT", "longest wait for one answer or a lock of the database, in seconds", 2.0, 0.01, 60
     )
-    database_timeout: float = _setting(
-        "CHECKOUT_DATABASE_TIMEOUT",
-        "longest wait for one answer or a lock of the database, in seconds",
-        2.0,
-        _seconds(0.01, 60),
+    session_ttl: float = _seconds(
+        "CHECKOUT_SESSION_TTL", "life of a session after its last use, in seconds", 1800.0, 1, 86_400
     )
-    session_ttl: float = _setting(
-        "CHECKOUT_SESSION_TTL",
-        "life of a session after its last use, in seconds",
-        1800.0,
-        _seconds(1, 86_400),
+    session_max_age: float = _seconds(
+        "CHECKOUT_SESSION_MAX_AGE", "age at which every session ends, used or not, in seconds", 86_400.0, 1, 31_536_000
     )
-    session_max_age: float = _setting(
-        "CHECKOUT_SESSION_MAX_AGE",
-        "age at which every session ends, used or not, in seconds",
-        86_400.0,
-        _seconds(1, 31_536_000),
+    delivery_ttl: float = _seconds(
+        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, 1, 86_400
     )
-    delivery_ttl: float = _setting(
-        "CHECKOUT_DELIVERY_TTL", "life of a cached delivery charge, in seconds", 300.0, _seconds(1, 86_400)
-    )
-    delivery_decimals: int = _setting(
+    delivery_decimals: int = _number(
         "CHECKOUT_DELIVERY_DECIMALS",
         "decimals of distance (km) and order value that the delivery price depends on",
         2,
-        _integer(0, 6),
+        0,
+        6,
     )
-    coupon_ttl: float = _setting(
-        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, _seconds(1, 86_400)
+    coupon_ttl: float = _seconds(
+        "CHECKOUT_COUPON_TTL", "life of a cached coupon that was valid, in seconds", 600.0, 1, 86_400
     )
-    coupon_invalid_ttl: float = _setting(
-        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, _seconds(1, 86_400)
+    coupon_invalid_ttl: float = _seconds(
+        "CHECKOUT_COUPON_INVALID_TTL", "the same for one that was not valid, in seconds", 60.0, 1, 86_400
     )
-    user_ttl: float = _setting(
+    user_ttl: float = _seconds(
         "CHECKOUT_USER_TTL",
         "life of what is tracked of a user after the last checkout, in seconds",
         86_400.0,
-        _seconds(1, 31_536_000),
+        1,
+        31_536_000,
     )
-    statistics_ttl: float = _setting(
-        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, _seconds(60, 86_400)
+    statistics_ttl: float = _seconds(
+        "CHECKOUT_STATISTICS_TTL", "life of one minute's statistics, in seconds", 3600.0, 60, 86_400
     )
-    durability: str = _setting(
+    durability: str = _choice(
         "CHECKOUT_DURABILITY",
         "what a write waits for: database, or redis (the database gets it later)",
         "database",
-        _choice("database", "redis"),
+        "redis",
     )
-    external_deletes: str = _setting(
+    external_deletes: str = _choice(
         "CHECKOUT_EXTERNAL_DELETES",
         "a session that another program deleted in Redis: refill it from the database, or honour a proven deletion",
         "refill",
-        _choice("refill", "honour"),
+        "honour",
     )
-    trust: float = _setting(
-        "CHECKOUT_TRUST",
-        "how long a process trusts Redis after it looked for pending rows, in seconds",
-        1.0,
-        _seconds(0.01, 60),
+    trust: float = _seconds(
+        "CHECKOUT_TRUST", "how long a process trusts Redis after it looked for pending rows, in seconds", 1.0, 0.01, 60
     )
     serve_token_value: str = _setting(
-        "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", "", _text, secret=True
+        "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", secret=True
     )
-    serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it", "", _text)
-    debug: str = _setting(
-        "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", "", _text
-    )
-    log_format: str = _setting("LOG_FORMAT", "text or json", "text", _choice("text", "json"))
-    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB", "", _text)
+    serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it")
+    debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
+    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
+    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
 
     @classmethod
     def load(
@@ -309,13 +259,7 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> Settings:
-        """Resolve every setting, strongest origin first.
-
-        ``flags`` are by field name and already typed; ``None`` values count as not given.
-
-        Raises:
-            ConfigurationError: a value is wrong, or an environment file cannot be read.
-        """
+        """Every setting, ``flags`` being typed values by field name; raises ``ConfigurationError``."""
         resolved = resolve(flags=flags, environ=environ, directory=directory)
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
@@ -326,57 +270,50 @@ class Settings:
         return settings
 
     def __repr__(self) -> str:
-        """As ``config show`` has it: a password in a log or a traceback would be one too many."""
+        """Secrets masked: it may end up in a log or a traceback."""
         shown = (f"{name}={variable.masked(getattr(self, name))!r}" for name, variable in VARIABLES.items())
         return f"Settings({', '.join(shown)})"
 
     def sentinels(self) -> list[tuple[str, int]]:
-        """The Sentinels' hosts and ports; none for a standalone Redis."""
+        """Hosts and ports of the Sentinels; none for a standalone Redis."""
         return _pairs(self.redis_sentinels)
 
     @property
     def sentinel_tls(self) -> bool:
-        """Whether the Sentinels are spoken to with TLS."""
         return self.redis_tls if not self.redis_sentinel_tls else self.redis_sentinel_tls == "true"
 
     @property
     def uses_tls(self) -> bool:
-        """Whether TLS is spoken with anybody."""
+        """Whether Redis or the Sentinels are reached with TLS."""
         return self.redis_tls or (bool(self.redis_sentinels) and self.sentinel_tls)
 
     @property
     def is_cluster(self) -> bool:
-        """Whether Redis is a cluster."""
         return self.redis_mode == "cluster"
 
     def cluster_nodes(self) -> list[tuple[str, int]]:
-        """The nodes of the cluster that are asked where its keys are."""
+        """The nodes that are asked where the cluster's keys are."""
         return list(dict.fromkeys([(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]))
 
     def contradiction(self) -> tuple[str, str] | None:
-        """Two settings that cannot both hold: the variable at fault and why, if there are."""
+        """Two settings that exclude each other: the variable to change, and why."""
         if self.is_cluster and self.redis_sentinels:
             return "REDIS_SENTINELS", "a cluster has no Sentinels: with REDIS_MODE=cluster it must be empty"
         if self.is_cluster and self.redis_db:
             return "REDIS_DB", "a cluster has only database 0: with REDIS_MODE=cluster it must be 0"
         if self.database_schema and self.database_url.startswith("sqlite"):
             return "CHECKOUT_DATABASE_SCHEMA", "SQLite has no schemas: with a DATABASE_URL of SQLite it must be empty"
-        if self.redis_socket:
-            return self._socket_contradiction()
-        return None
-
-    def _socket_contradiction(self) -> tuple[str, str] | None:
-        if self.is_cluster:
+        if self.redis_socket and self.is_cluster:
             return "REDIS_SOCKET", "a cluster's nodes name each other by host and port: a Unix socket reaches one only"
-        if self.redis_sentinels:
+        if self.redis_socket and self.redis_sentinels:
             return "REDIS_SOCKET", "the Sentinels say where Redis is: with REDIS_SENTINELS it must be empty"
-        if self.redis_tls:
+        if self.redis_socket and self.redis_tls:
             return "REDIS_TLS", "a Unix socket has no TLS, and needs none: with REDIS_SOCKET it must be false"
         return None
 
     @property
     def redis_place(self) -> str:
-        """Where Redis is looked for, in words."""
+        """Where Redis is, for messages."""
         if self.redis_sentinels:
             return f"the primary of {self.redis_sentinel_service!r} (by the Sentinels {self.redis_sentinels})"
         if self.is_cluster:
@@ -385,20 +322,20 @@ class Settings:
 
     @property
     def database_place(self) -> str:
-        """Which database it is, without its password, and which schema where one is set."""
+        """The database's URL without its password, and the schema where one is set."""
         place = without_password(self.database_url)
         return f"{place}, schema {self.database_schema}" if self.database_schema else place
 
     def password(self) -> str | None:
-        """The Redis password, from its variable or its file; ``None`` where there is none."""
+        """The Redis password from its variable or its file."""
         return _secret(self.redis_password, "REDIS_PASSWORD_FILE", self.redis_password_file)
 
     def serve_token(self) -> str | None:
-        """The bearer token of ``checkoutctl serve``, from its variable or its file; ``None`` where there is none."""
+        """The bearer token of ``checkoutctl serve``, from its variable or its file."""
         return _secret(self.serve_token_value, "CHECKOUT_SERVE_TOKEN_FILE", self.serve_token_file)
 
     def sentinel_password(self) -> str | None:
-        """The Sentinels' password, from its variable or its file; ``None`` where there is none."""
+        """The Sentinels' password from its variable or its file."""
         return _secret(self.redis_sentinel_password, "REDIS_SENTINEL_PASSWORD_FILE", self.redis_sentinel_password_file)
 
 
@@ -423,13 +360,7 @@ VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["var
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of one environment file, or nothing where there is no such file.
-
-    ``$`` is taken literally: passwords contain it.
-
-    Raises:
-        ConfigurationError: the file is there and cannot be read.
-    """
+    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
     try:
         content = path.read_text(encoding="utf-8-sig")  # Windows' own tools begin a file with a byte order mark
     except FileNotFoundError:
@@ -451,7 +382,7 @@ def _unreadable(path: Path, reason: str) -> ConfigurationError:
 
 
 def exposed(path: Path) -> bool:
-    """Whether others than its owner can read the file (always false on Windows, which has no such bits)."""
+    """Whether group or others can read the file; always false on Windows, which has no such bits."""
     if os.name == "nt":
         return False
     try:
@@ -467,16 +398,11 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> dict[str, Resolved]:
-    """Every setting by field name, with its origin, and its problem instead of an exception.
-
-    Raises:
-        ConfigurationError: an environment file cannot be read, so that no answer would be true.
-    """
-    place = Path.cwd() if directory is None else directory
+    """Every setting by field name with its problem; ``ConfigurationError`` for an unreadable environment file."""
+    files = [read_env_file((directory or Path.cwd()) / name) for name in ENV_FILES]
     sources: list[tuple[Origin, Mapping[str, str]]] = [
         (Origin.ENVIRONMENT, os.environ if environ is None else environ),
-        (Origin.ENV_LOCAL, read_env_file(place / ENV_FILES[0])),
-        (Origin.ENV, read_env_file(place / ENV_FILES[1])),
+        *zip((Origin.ENV_LOCAL, Origin.ENV), files, strict=True),
     ]
     found = {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
     return combined(found)

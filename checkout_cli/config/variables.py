@@ -1,4 +1,4 @@
-"""What a setting is, and what was found of it: its variable, its value, where that came from, and what is wrong."""
+"""One setting: its variable, its value, where that came from, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MASK = "********"
 
 
 class Origin(StrEnum):
-    """Where a value came from, strongest first."""
+    """The source of a value, strongest first."""
 
     FLAG = "flag"
     ENVIRONMENT = "environment"
@@ -23,7 +23,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Variable:
-    """What ``config show``, ``setup`` and the README know of one setting; of a ``sealed`` one, no error repeats it."""
+    """A setting for ``config show``, ``setup`` and the README; errors never repeat the value of a ``sealed`` one."""
 
     name: str
     meaning: str
@@ -34,7 +34,7 @@ class Variable:
     sealed: bool = False
 
     def masked(self, value: Any) -> str:
-        """The value as it may be shown: a secret never, a URL without its password."""
+        """The value for output: a secret masked, a URL without its password."""
         if self.secret:
             return MASK if value else ""
         if isinstance(value, bool):
@@ -44,12 +44,9 @@ class Variable:
 
 @dataclass(frozen=True)
 class Resolved:
-    """One setting as found: its value, where it came from, and what is wrong with it, if anything.
+    """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that."""
 
-    ``via`` is the variable that it was taken from where that is another one: ``REDIS_URL``.
-    """
-
-    SHOWN = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
+    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
 
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret
@@ -66,29 +63,21 @@ class Resolved:
 
     @property
     def is_set(self) -> bool:
-        """Whether somebody has set it, and it is not the default."""
         return self.origin is not Origin.DEFAULT
 
-    @property
-    def whence(self) -> str:
-        """Where it came from, in a word: the origin, or the variable that it was taken from, which has one itself."""
-        return self.via or str(self.origin)
-
     def is_stronger_than(self, other: Resolved) -> bool:
-        """Whether it was set, and where it came from goes before where the other one came from."""
         strength = list(Origin)
         return strength.index(self.origin) < strength.index(other.origin)
 
 
-_USER_AND_PASSWORD = re.compile(r"(?s)((?:[^:/@]*://)?+(?!/)[^:@]*):.*@")
-_PASSWORD_PARAMETER = re.compile(r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token)=)[^&#]*")
+_USER_AND_PASSWORD = r"(?s)\A((?:[^:/@]*://)?+(?!/)[^:@]*):.*@"  # noqa: S105  (compiled when used: a ping needs neither)
+_PASSWORD_PARAMETER = r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token)=)[^&#]*"  # noqa: S105
 
 
 def without_password(url: str) -> str:
-    """The URL with its password masked.
+    """The URL with its password masked: whatever is between the user's name and the last ``@``.
 
-    Not by a parser of URLs: a password that holds ``/``, ``#`` or ``@``, or a URL that lacks its scheme, would slip
-    through it. What stands between the user's name and the last ``@`` is masked, rather more than too little.
+    No parser of URLs: a password with ``/``, ``#`` or ``@``, or a missing scheme, would slip through it.
     """
-    masked = _USER_AND_PASSWORD.sub(rf"\1:{MASK}@", url, count=1) if _USER_AND_PASSWORD.match(url) else url
-    return _PASSWORD_PARAMETER.sub(rf"\1{MASK}", masked)
+    masked = re.sub(_USER_AND_PASSWORD, rf"\1:{MASK}@", url, count=1)
+    return re.sub(_PASSWORD_PARAMETER, rf"\1{MASK}", masked)

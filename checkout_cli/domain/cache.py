@@ -1,7 +1,7 @@
-"""What the caches of the shop share: one round trip to read, one computation for a miss, and no failure of their own.
+"""A shop's cache: one round trip to read, one computation for a miss, and no failure of its own.
 
-An entry is one JSON object, ``{"answers": […]}``, each answer with the generation under which it began to be computed
-(:mod:`checkout_cli.domain.generation`). What another program has put there has none, and is never served.
+An entry is one JSON object, ``{"answers": […]}``, each answer with the generation in which its computation began
+(:mod:`checkout_cli.domain.generation`). Another program's entry has none, and is never served.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
     WrongKeyType,
+    value_of,
 )
 from checkout_cli.session import check_fields, iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -33,17 +34,17 @@ from checkout_cli.store.redis.admin import KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import Command, decoded, encoded
 
 LARGEST_ENTRY = 64 * 1024
-"""Bytes of an entry; a larger one is not written, and not read."""
+"""Bytes of an entry; a larger one is neither written nor read."""
 ATTEMPTS = 3
-"""How often the generation is begun anew while another program writes something else there."""
+"""To begin the generation anew while another program overwrites it."""
 JITTER = 0.1
-"""By how much of itself a lifetime varies either way, so that what was cached together does not end together."""
+"""The part of a lifetime by which it varies either way, so that entries of one moment do not end together."""
 
 _log = logging.getLogger("checkout_cli.domain")
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One answer as it lies in Redis. ``context`` is the digest of what it was asked with, if anything."""
+    """An answer in Redis; ``context`` is the digest of what it was asked with, if anything."""
 
     generation: Stamp
     stored_at: str
@@ -57,7 +58,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """What a read has found: the generation in force, and the answers or why there are none."""
+    """The result of a read: the generation in force, and the answers or why there are none."""
 
     generation: Generation
     answers: tuple[Stored, ...] = ()
@@ -65,7 +66,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 _NO_GENERATION = Generation(Stamp("", 0, ""), 0)
-"""That of no answer at all."""
+"""No answer has it."""
 
 _decoder = msgspec.json.Decoder(_Document)
 _encoder = msgspec.json.Encoder()
@@ -88,7 +89,7 @@ class Cache:
         chance: Callable[[], float] = random.random,
         tokens: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """``longest`` is the longest lifetime in seconds; ``chance`` gives a number from 0 to 1."""
+        """``longest`` is the longest lifetime in seconds; ``chance`` returns a number from 0 to 1."""
         self.enabled = enabled
         self._redis = store.redis
         self._bookkeeping = store.bookkeeping
@@ -100,35 +101,28 @@ class Cache:
         self._fallback = Fallback(store.clock.elapsed)
         self._warned = False
 
-    # What a cache is about
+    # To be defined by each cache
 
     def covers(self, scope: str, names: Sequence[str]) -> bool:
-        """Whether the invalidation of a scope is about an entry."""
+        """Whether an entry is within an invalidated scope."""
         raise NotImplementedError
 
     def check(self, value: Any) -> None:
-        """Refuse what cannot be cached.
-
-        Raises:
-            InvalidInput: it is none of the answers of this cache.
-        """
+        """Raise ``InvalidInput`` for anything but an answer of this cache."""
         raise NotImplementedError
 
     def names_of(self, key: str) -> tuple[str, ...]:
-        """What a key is made of."""
+        """The parts of a key."""
         return tuple(key.removeprefix(self.prefix).split(":", 1))
 
     def lifetime(self, value: Any) -> float:
-        """For how long an answer holds, in seconds, before jitter."""
+        """Seconds for which an answer holds, before jitter."""
         raise NotImplementedError
 
     # Reading for the shop
 
     def _fetch(self, key: str, context: str | None, compute: Callable[[], Any]) -> Any:
-        """The cached answer, or the computed one, which is then cached; the same JSON either way.
-
-        Raises whatever ``compute`` raises, and nothing because the cache is difficult.
-        """
+        """The same JSON, cached or computed; raises whatever ``compute`` raises, and nothing for cache troubles."""
         if not self.enabled:
             return msgspec.json.decode(self._checked(compute()))
         asked, entered = self._fallback.moment(), self._flights.moment()
@@ -142,11 +136,11 @@ class Cache:
             self._note("hit")
             return found.value
         self._note("miss" if problem is None else "stale")
-        # Under this very generation: who comes after an invalidation must not wait for what began before it.
+        # Of this generation only: nobody may wait for what began before an invalidation.
         flight = (key, context, seen.generation.stamp)
 
         def computed() -> bytes:
-            if self._flights.landed_since(flight, entered):  # it was missing a moment ago, and need not be any more
+            if self._flights.landed_since(flight, entered):  # somebody has cached it since it was missing
                 again = self._landed(key, context)
                 if again is not None:
                     return again
@@ -155,7 +149,7 @@ class Cache:
         return msgspec.json.decode(self._flights.run(flight, computed))
 
     def _served(self, seen: _Seen, key: str, context: str | None) -> tuple[Stored | None, Problem | None]:
-        """The answer that may be served, or why there is none; ``None`` for both where there never was one."""
+        """The answer to serve, or why there is none; ``None`` for both where there never was one."""
         problem = seen.problem
         for answer in seen.answers:
             if answer.context == context:
@@ -165,7 +159,7 @@ class Cache:
         return None, problem
 
     def _landed(self, key: str, context: str | None) -> bytes | None:
-        """What somebody else has cached meanwhile."""
+        """The answer that somebody else has cached meanwhile."""
         try:
             found, _ = self._served(self._read(key), key, context)
         except CheckoutError:
@@ -173,7 +167,7 @@ class Cache:
         return None if found is None else _encoder.encode(found.value)
 
     def _computed(self, key: str, context: str | None, compute: Callable[[], Any], seen: _Seen) -> bytes:
-        """A computed answer as JSON, which each who waits for it decodes into an object of its own."""
+        """A computed answer as JSON; each waiting caller decodes an object of its own."""
         value = self._checked(compute())
         try:
             self._write(key, context, value, seen)
@@ -193,7 +187,7 @@ class Cache:
         self._tell("the cache is not used", away)
         self._note("error")
         if not isinstance(away, RedisUnavailable) or isinstance(away, (RedisRefusing, RedisPoolExhausted)):
-            # Redis is there for the others, who may invalidate at any moment without our hearing of it: keep nothing.
+            # Other processes still reach Redis, and may invalidate without our hearing of it: keep nothing.
             return self._checked(compute())
         known = self._fallback.get((key, context))
         if known is not None:
@@ -209,24 +203,19 @@ class Cache:
         return found
 
     def _tell(self, what: str, error: CheckoutError) -> None:
-        """Log it: an outage is nothing new, but what else keeps the cache from working is told once."""
+        """Log a trouble: an outage as information, anything else once as a warning."""
         level = logging.INFO if isinstance(error, RedisUnavailable) or self._warned else logging.WARNING
         self._warned = self._warned or level == logging.WARNING
         _log.log(level, "%s cache: %s: %s", self.name, what, error)
 
     def _read(self, key: str) -> _Seen:
-        """The generation and the entry, in one round trip.
-
-        Raises:
-            RedisUnavailable, AccessDenied: the cache cannot be asked.
-        """
+        """The generation and the entry, in one round trip; raises ``RedisUnavailable``, ``AccessDenied``."""
         identity, (text, raw) = self._redis.exchange(("GET", self.generation_key), _entry_of(encoded(key)))
         generation = self._generation(text, identity)
         return _Seen(generation, *_answers_of(raw))
 
     def _generation(self, text: object, identity: bytes | None) -> Generation:
-        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType):
-            raise text
+        text = value_of(text, WrongKeyType)
         for _ in range(ATTEMPTS):
             generation = parsed(text, identity)
             if generation is not None:
@@ -247,12 +236,7 @@ class Cache:
     # Writing
 
     def _write(self, key: str, context: str | None, answer: bytes, seen: _Seen) -> None:
-        """Cache an answer under the generation that was seen before it was computed.
-
-        Raises:
-            RedisUnavailable, AccessDenied: it is not cached, or with a time-out it may be.
-            InvalidInput: it is too large.
-        """
+        """Cache an answer under the generation that was seen before it was computed."""
         now, value = self._clock.wall(), msgspec.json.decode(answer)
         ends_at = now + int(self._jittered(value) * 1000)
         fresh = Stored(seen.generation.stamp, iso(now), iso(ends_at), value, context)
@@ -273,34 +257,26 @@ class Cache:
         return self.lifetime(value) * (1 + JITTER * (2 * self._chance() - 1))
 
     def _put(self, key: str, context: str | None, value: Any) -> None:
-        """Cache an answer for everybody, as if it had just been computed; raises as ``_write`` does."""
+        """Cache an answer for everybody, as if just computed; raises as ``_write``."""
         self._write(key, context, self._checked(value), self._read(key))
 
     # Invalidating
 
     def invalidate_all(self) -> None:
-        """Nothing that was computed, or began to be computed, before this is ever served again, to any process.
-
-        Raises:
-            RedisUnavailable, AccessDenied: the other processes cannot be told: it must be repeated.
-        """
+        """Let no process serve an answer whose computation began before; where it raises, it must be repeated."""
         self._invalidate("")
 
     def _invalidate(self, scope: str) -> None:
         self._fallback.forget()
         try:
             self._redis.ask(invalidate(self.generation_key, self._tokens(), scope, self._remembered))
-        except RedisRefusing:  # out of memory, it still deletes: without its generation, nothing is believed any more
+        except RedisRefusing:  # out of memory, Redis still deletes; without a generation, no answer is served
             self._redis.ask(("DEL", self.generation_key))
 
-    # What operators see; nothing here counts or computes
+    # For operators: nothing here counts or computes
 
     def look_at_all(self, keys: Sequence[bytes]) -> list[CacheEntry]:
-        """What lies at some of the cache's keys, those that have gone left out; never more than a little of it.
-
-        Raises:
-            RedisUnavailable, AccessDenied: it cannot be seen.
-        """
+        """The entries at some of the cache's keys; raises ``RedisUnavailable``, ``AccessDenied``."""
         found: list[CacheEntry] = []
         for start in range(0, len(keys), KEYS_AT_ONCE // 3):
             found += self._look(keys[start : start + KEYS_AT_ONCE // 3])
@@ -310,13 +286,11 @@ class Cache:
         parts = [part for key in keys for part in (_entry_of(key), ("PTTL", key), ("STRLEN", key))]
         identity, (text, *replies) = self._redis.exchange(("GET", self.generation_key), *parts)
         untold = self._redis.is_cluster and isinstance(text, RedisUnavailable)  # then nobody is served
-        if isinstance(text, CheckoutError) and not isinstance(text, WrongKeyType) and not untold:
-            raise text
-        generation = None if untold else parsed(text, identity) or _NO_GENERATION  # none is begun: this changes nothing
+        generation = None  # none is begun: this only reads
+        if not untold:
+            generation = parsed(value_of(text, WrongKeyType), identity) or _NO_GENERATION
         for key, raw, ttl, size in zip(keys, replies[::3], replies[1::3], replies[2::3], strict=True):
-            if isinstance(ttl, CheckoutError):
-                raise ttl
-            if ttl == -2:
+            if value_of(ttl) == -2:
                 continue
             answers, problem = _answers_of(raw)
             yield CacheEntry(
@@ -336,17 +310,14 @@ class Cache:
 
 
 def _entry_of(key: bytes) -> Command:
-    """Reads an entry, or so much of it that it is seen to be too large."""
-    return ("GETRANGE", key, 0, LARGEST_ENTRY)
+    return ("GETRANGE", key, 0, LARGEST_ENTRY)  # one byte more than an entry may have
 
 
 def _answers_of(raw: Any) -> tuple[tuple[Stored, ...], Problem | None]:
-    """The answers in an entry; none, and why, where another program keeps something else there."""
+    """The answers in an entry, and why there are none where another program's value is there."""
     if isinstance(raw, WrongKeyType):
         return (), Problem.WRONG_TYPE
-    if isinstance(raw, CheckoutError):
-        raise raw
-    if not raw:
+    if not value_of(raw):
         return (), None
     if len(raw) > LARGEST_ENTRY:
         return (), Problem.TOO_LARGE
@@ -357,11 +328,7 @@ def _answers_of(raw: Any) -> tuple[tuple[Stored, ...], Problem | None]:
 
 
 def plain_json(value: Any) -> Any:
-    """The value with each ``Decimal`` in it as the JSON number that it is, all else as it was.
-
-    Raises:
-        InvalidInput: it is nested too deeply, or contains itself.
-    """
+    """The value with each ``Decimal`` as a JSON number; ``InvalidInput`` where it is too deep, or contains itself."""
     try:
         return _plain(value)
     except RecursionError:
@@ -379,11 +346,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_json(value: Any, what: str) -> None:
-    """Refuse what is no JSON, or ``None``.
-
-    Raises:
-        InvalidInput: naming ``what``, and where in it.
-    """
+    """Raise ``InvalidInput`` for ``None`` and for what is no JSON, naming ``what`` and the path in it."""
     if value is None:
         raise InvalidInput(f"{what} is null", hint="an answer that nobody knows is an error, not null")
     check_fields({what: value})

@@ -1,4 +1,4 @@
-"""What validating a coupon has said, cached for minutes (``coupon:cache:{code}``)."""
+"""Results of coupon validations, cached for minutes (``coupon:cache:{code}``)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from checkout_cli.store.redis.commands import encoded
 
 LONGEST_CODE = 64
 MARKS = frozenset("-_.+%&@#!$")
-"""What a code may have beside letters and digits."""
+"""Characters of a code beside letters and digits."""
 
 
 class Coupons(Cache):
-    """The cache of coupons. Thread-safe; make one per process, beside the store that it is built on."""
+    """The cache of coupons. Thread-safe; make one per process, beside its store."""
 
     name = "coupon"
     prefix = COUPON_PREFIX
@@ -41,58 +41,36 @@ class Coupons(Cache):
     def validate(
         self, code: str, context: Mapping[str, Any], compute: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """What ``compute(code, context)`` says of a coupon: an object with a boolean ``valid``.
+        """The result of ``compute(code, context)`` for a coupon: an object with a boolean ``valid``.
 
-        Codes that differ in case alone are one coupon; ``compute`` is given the code in upper case. The answer may
-        depend on the context (the basket's value, the user), so it is kept for this very context; of that only a digest
-        is stored. The answer itself is stored as it is: leave personal data out of it.
-
-        Raises:
-            InvalidInput: no coupon has such a code, the context is no JSON, or ``compute`` returned no such object;
-                nothing is cached.
-            Exception: whatever ``compute`` raises; nothing is cached.
+        The code is given in upper case: codes that differ in case alone are one coupon. The answer is cached as it is
+        (leave personal data out of it) for this very context, such as the basket's value, of which only a digest is
+        stored. Raises ``InvalidInput`` where code, context or result is unfit, and whatever ``compute`` raises; nothing
+        is cached then.
         """
         known = normalised(code)
         answer: dict[str, Any] = self._fetch(coupon_key(known), self.digest(context), lambda: compute(known, context))
         return answer
 
     def put(self, code: str, context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Cache an answer for everybody who asks with this very context.
-
-        Raises:
-            InvalidInput: the code, the context or the answer is none.
-            RedisUnavailable, AccessDenied: it is not cached, or with a time-out it may be.
-        """
+        """Cache an answer for everybody with this context; after a time-out (``RedisUnavailable``) it may be cached."""
         self._put(self.key(code), self.digest(context), answer)
 
     def look(self, code: str) -> CacheEntry | None:
-        """What lies at the key, for an operator; ``None`` where nothing does. Raises as :meth:`put` does."""
+        """The entry of a coupon, for an operator; raises as :meth:`put`."""
         found = self.look_at_all([encoded(self.key(code))])
         return found[0] if found else None
 
     def invalidate(self, code: str) -> None:
-        """The same as ``invalidate_all``, for one coupon.
-
-        Raises:
-            InvalidInput: no coupon has such a code.
-            RedisUnavailable, AccessDenied: the other processes cannot be told: it must be repeated.
-        """
+        """As ``invalidate_all``, for one coupon; ``InvalidInput`` for an impossible code."""
         self._invalidate(normalised(code))
 
     def key(self, code: str) -> str:
-        """The key of a coupon.
-
-        Raises:
-            InvalidInput: no coupon has such a code.
-        """
+        """The key of a coupon; ``InvalidInput`` for an impossible code."""
         return coupon_key(normalised(code))
 
     def digest(self, context: Mapping[str, Any]) -> str:
-        """What stands for a context in an entry: SHA-256 of its JSON, names sorted.
-
-        Raises:
-            InvalidInput: it is no JSON object.
-        """
+        """SHA-256 of a context's JSON, names sorted; ``InvalidInput`` where it is no JSON object."""
         if not isinstance(context, Mapping):
             raise InvalidInput("the context is no JSON object", hint='such as {"subtotal": 24.5}')
         plain = plain_json(context)
@@ -101,21 +79,18 @@ class Coupons(Cache):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def covers(self, scope: str, names: Sequence[str]) -> bool:
-        """Whether it is this coupon."""
         return scope == names[0]
 
     def names_of(self, key: str) -> tuple[str, ...]:
-        """The code."""
         return (key.removeprefix(self.prefix),)
 
     def check(self, value: Any) -> None:
-        """Refuse what does not say whether the coupon is valid."""
         check_json(value, "the answer")
         if not isinstance(value, dict) or not isinstance(value.get("valid"), bool):
             raise InvalidInput('the answer needs a boolean "valid"', hint='such as {"valid": true, "discount": 5}')
 
     def lifetime(self, value: Any) -> float:
-        """Longer for a valid coupon, as the settings say: one that was refused may be corrected soon."""
+        """Longer for a valid coupon: a refused one may be corrected soon."""
         return self._ttl if value["valid"] else self._invalid_ttl
 
 
@@ -129,11 +104,7 @@ def _whole(value: Any) -> Any:
 
 
 def normalised(code: object) -> str:
-    """A code as its key has it.
-
-    Raises:
-        InvalidInput: no coupon has such a code.
-    """
+    """A code as in its key; ``InvalidInput`` for an impossible one."""
     if isinstance(code, str) and len(code) <= LONGEST_CODE and not holds_card_number(code):
         known = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", code).upper())
         if 0 < len(known) <= LONGEST_CODE and all(mark.isalnum() or mark in MARKS for mark in known):

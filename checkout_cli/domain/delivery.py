@@ -22,12 +22,12 @@ FARTHEST = Decimal(20_100)
 DEAREST = Decimal(10**9)
 
 _EXACT = Context(prec=60)
-"""Whatever context the caller computes in, a key is rounded in this one."""
+"""The context for keys, whatever context the caller computes in."""
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 class DeliveryCharges(Cache):
-    """The cache of delivery charges. Thread-safe; make one per process, beside the store that it is built on."""
+    """The cache of delivery charges. Thread-safe; make one per process, beside its store."""
 
     name = "delivery"
     prefix = DELIVERY_PREFIX
@@ -41,58 +41,36 @@ class DeliveryCharges(Cache):
         self._step = Decimal(1).scaleb(-settings.delivery_decimals)
 
     def charge(self, distance_km: Number, order_value: Number, compute: Callable[[Decimal, Decimal], Any]) -> Any:
-        """The charge for a distance and an order value, computed if it is not cached.
+        """The charge for a distance and an order value as JSON, computed where it is not cached.
 
-        Both are rounded to the decimals that the price depends on (``CHECKOUT_DELIVERY_DECIMALS``), and ``compute`` is
-        given the rounded ones, so that a cached charge is exactly what would be computed for its key. Returns the
-        charge as JSON has it.
-
-        Raises:
-            InvalidInput: a number is none, negative or absurd, or ``compute`` returned no JSON; nothing is cached.
-            Exception: whatever ``compute`` raises; nothing is cached.
+        ``compute`` is given both rounded to the decimals that the price depends on (``CHECKOUT_DELIVERY_DECIMALS``).
+        Raises ``InvalidInput`` where a number or the result is unfit, and whatever ``compute`` raises; nothing is
+        cached then.
         """
         distance, value = self._distance(distance_km), self._value(order_value)
         return self._fetch(delivery_key(distance, value), None, lambda: compute(Decimal(distance), Decimal(value)))
 
     def put(self, distance_km: Number, order_value: Number, charge: Any) -> None:
-        """Cache a charge for everybody.
-
-        Raises:
-            InvalidInput: a number or the charge is none.
-            RedisUnavailable, AccessDenied: it is not cached, or with a time-out it may be.
-        """
+        """Cache a charge for everybody; after a time-out (``RedisUnavailable``) it may be cached."""
         self._put(self.key(distance_km, order_value), None, charge)
 
     def look(self, distance_km: Number, order_value: Number) -> CacheEntry | None:
-        """What lies at the key, for an operator; ``None`` where nothing does. Raises as :meth:`put` does."""
+        """The entry of a charge, for an operator; raises as :meth:`put`."""
         found = self.look_at_all([encoded(self.key(distance_km, order_value))])
         return found[0] if found else None
 
     def invalidate_range(self, low: Number, high: Number) -> None:
-        """The same as ``invalidate_all``, for the distances (km) of a range, both ends included.
-
-        Raises:
-            InvalidInput: one is no distance, or the range is empty.
-            RedisUnavailable, AccessDenied: the other processes cannot be told: it must be repeated.
-        """
+        """As ``invalidate_all``, for the distances (km) of a range, ends included; ``InvalidInput`` if it is empty."""
         self._invalidate(" ".join(self.range(low, high)))
 
     # Keys
 
     def key(self, distance_km: Number, order_value: Number) -> str:
-        """The key of a charge.
-
-        Raises:
-            InvalidInput: a number is none, negative or absurd.
-        """
+        """The key of a charge; ``InvalidInput`` where a number is negative or absurd."""
         return delivery_key(self._distance(distance_km), self._value(order_value))
 
     def range(self, low: Number | None, high: Number | None) -> tuple[str, str]:
-        """Two distances as the keys have them; ``None`` for no bound.
-
-        Raises:
-            InvalidInput: one is no distance, or the range is empty.
-        """
+        """Two distances as in keys, ``None`` meaning no bound; ``InvalidInput`` where the range is empty."""
         first = self._distance(0 if low is None else low)
         last = self._distance(FARTHEST if high is None else high)
         if Decimal(first) > Decimal(last):
@@ -100,11 +78,9 @@ class DeliveryCharges(Cache):
         return first, last
 
     def in_range(self, key: str, low: str, high: str) -> bool:
-        """Whether a key is of a distance between the two."""
         return self.covers(f"{low} {high}", self.names_of(key))
 
     def covers(self, scope: str, names: Sequence[str]) -> bool:
-        """Whether the distance lies in the range."""
         low, _, high = scope.partition(" ")
         try:
             return Decimal(low) <= Decimal(names[0]) <= Decimal(high)
@@ -112,11 +88,9 @@ class DeliveryCharges(Cache):
             return False
 
     def check(self, value: Any) -> None:
-        """Refuse what is no JSON."""
         check_json(value, "the delivery charge")
 
     def lifetime(self, value: Any) -> float:  # noqa: ARG002  (a charge is a charge)
-        """Five minutes, or what the setting says."""
         return self._ttl
 
     def _distance(self, given: Number) -> str:
@@ -126,7 +100,7 @@ class DeliveryCharges(Cache):
         return self._normalised(given, DEAREST, "order value", "")
 
     def _normalised(self, given: Number, most: Decimal, what: str, unit: str) -> str:
-        """The number as it stands in a key: rounded, without an exponent or zeros at its end."""
+        """The number as in a key: rounded, without an exponent or trailing zeros."""
         number = _number(given)
         if number is None or number < 0:
             shown = without_card_number(str(given)[:32])
@@ -145,7 +119,7 @@ def _number(given: object) -> Decimal | None:
         return Decimal(given) if len(given) <= 64 and _NUMBER.fullmatch(given.strip()) else None
     if isinstance(given, (int, float, Decimal)):
         if isinstance(given, int) and abs(given) > 2 * DEAREST:
-            return DEAREST + 1  # whatever it is, it is too much: no need to write it out
+            return DEAREST + 1  # too much, and Python refuses to write out the longest ones
         number = Decimal(float.__repr__(given)) if isinstance(given, float) else Decimal(given)
         return number if number.is_finite() else None
     return None

@@ -1,4 +1,4 @@
-"""What lies at the keys of a cache, as an operator sees it: whether it would be served, and if not, why."""
+"""The entries of a cache for operators: whether each would be served, and if not, why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Problem(StrEnum):
-    """Why what lies at a cache's key is not served."""
+    """Why an entry or an answer is not served."""
 
     INVALIDATED = "invalidated"
     OTHER_SERVER = "from another server, or from before a restart"
@@ -22,11 +22,7 @@ class Problem(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One cached value. Moments are milliseconds since the epoch, ``None`` where they are not known.
-
-    ``context`` is the digest of what a coupon's answer was asked with; a delivery charge has none. ``problem`` is
-    ``None`` for what would be served now.
-    """
+    """One cached value with its moments (ms since the epoch); ``context`` is the digest of a coupon's context."""
 
     value: Any
     written_at: int | None = None
@@ -36,10 +32,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class CacheEntry(msgspec.Struct, frozen=True):
-    """What lies at one key.
+    """The value of one key.
 
-    ``names`` are what the key is made of: distance and order value, or a code. ``ttl`` is in milliseconds, ``None`` for
-    a key without an end; ``size`` in bytes. ``problem`` is set where no answer can be read at all.
+    ``names`` are the parts of the key: distance and order value, or a code. ``ttl`` is in milliseconds, ``None`` for a
+    key without an end; ``size`` in bytes. ``problem`` is set where no answer can be read at all.
     """
 
     cache: str

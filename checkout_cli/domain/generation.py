@@ -1,7 +1,7 @@
-"""What of a cache was invalidated, in one small key beside its entries.
+"""The invalidations of a cache, in one small key beside its entries.
 
-An answer carries the generation that was in force when its computation *began*. Invalidating is one write to the
-generation, however many entries there are; and who computes slowly writes an answer that nobody believes.
+An answer carries the generation in which its computation *began*. Invalidating is one write to the generation, however
+many entries there are; a slow computation writes an answer that nobody believes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from checkout_cli.domain.entries import Problem
 from checkout_cli.store.redis.commands import Command, Script, register
 
 MOST_SCOPES = 64
-"""Invalidations of a single coupon or range that are told apart; beyond, the oldest invalidate everything older."""
+"""Single invalidations (of a coupon, a range) that are kept; beyond, the oldest invalidate everything older."""
 NO_IDENTITY = "-"
-"""Stands for a server that does not tell who it is."""
+"""The identity of a server that does not tell its own."""
 
 _BEGIN = register(Script("begin", package="checkout_cli.domain"))
 _INVALIDATE = register(Script("invalidate", package="checkout_cli.domain"))
@@ -26,7 +26,7 @@ _SCOPE = re.compile(r"([0-9]{1,15}) [0-9]{1,15} (.+)")
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """Under which generation an answer began to be computed, and on which server that lay."""
+    """The generation in which an answer's computation began, and the server that it was on."""
 
     token: str
     sequence: int
@@ -34,7 +34,7 @@ class Stamp(msgspec.Struct, frozen=True):
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """One generation, as it was read. ``scopes`` are the single invalidations with their sequence numbers."""
+    """One generation as read; ``scopes`` are the single invalidations with their sequence numbers."""
 
     stamp: Stamp
     floor: int
@@ -43,8 +43,7 @@ class Generation(msgspec.Struct, frozen=True):
     def problem(self, stamp: Stamp, covers: Callable[[str], bool]) -> Problem | None:
         """Why an answer must not be served any more, if so; ``covers`` tells whether a scope is about it.
 
-        That the generation comes from the very server that it was stamped on means that no snapshot and no failover has
-        brought an older one back.
+        The same server as in the stamp means that no snapshot and no failover has brought an older generation back.
         """
         if stamp.token != self.stamp.token:
             return Problem.LOST
@@ -59,7 +58,7 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 def parsed(text: object, identity: bytes | None) -> Generation | None:
-    """The generation that a reply holds; ``None`` where there is none, or nothing that could be one."""
+    """The generation in a reply, if it is one."""
     try:
         lines = text.decode().split("\n") if isinstance(text, bytes) else []
     except UnicodeDecodeError:
@@ -81,8 +80,5 @@ def begin(key: str, token: str, refused: object) -> Command:
 
 
 def invalidate(key: str, token: str, scope: str, remembered: int) -> Command:
-    """The command that invalidates what ``scope`` covers, or all where it is empty.
-
-    ``remembered`` is in milliseconds; ``token`` is for where the generation is missing.
-    """
+    """The command that invalidates ``scope``, or all if it is empty, ``remembered`` for so many milliseconds."""
     return _INVALIDATE.call(key.encode(), token, scope, remembered, MOST_SCOPES)

@@ -1,4 +1,4 @@
-"""One computation at a time for each key: whoever else asks meanwhile waits for its result."""
+"""One computation at a time for each key: whoever asks meanwhile waits for its result."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import itertools
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
 
 REMEMBERED = 1024
-"""Landings that are remembered, for whoever saw a miss just before one of them."""
+"""Finished computations, for whoever saw a miss just before the end of one."""
 
 
 class SingleFlight:
@@ -24,19 +25,16 @@ class SingleFlight:
         self._flights: dict[Hashable, tuple[int, Future[Any]]] = {}
 
     def moment(self) -> int:
-        """A moment, to be taken before looking for what somebody else may be computing."""
+        """A moment to take before looking for a result that somebody else may be computing."""
         return next(self._moments)
 
     def landed_since(self, key: Hashable, moment: int) -> bool:
-        """Whether a computation has ended since then: what it came to can be found by now."""
+        """Whether a computation has ended since then: its result can be found by now."""
         with self._lock:
             return bool(self._landed.get(key, -1) > moment)
 
     def run(self, key: Hashable, work: Callable[[], Any]) -> Any:
-        """What ``work`` returns or raises, or what somebody's who began before came to.
-
-        A computation that asks for its own key does the work itself: it would wait for itself for ever.
-        """
+        """The result of ``work``, or of the computation under way; one that asks for its own key works itself."""
         while True:
             with self._lock:
                 leader, flight = self._flights.get(key, (0, None))
@@ -50,24 +48,20 @@ class SingleFlight:
             try:
                 return flight.result()
             except CancelledError:
-                continue  # who computed was interrupted, which is no result: begin again
+                continue  # the computing thread was interrupted, which is no result
 
     def _lead(self, key: Hashable, mine: Future[Any], work: Callable[[], Any]) -> Any:
+        settle: Callable[[], object] = mine.cancel
         try:
             result = work()
         except Exception as error:
-            self._land(key)
-            mine.set_exception(error)
+            settle = partial(mine.set_exception, error)
             raise
-        except BaseException:
-            self._land(key)
-            mine.cancel()
-            raise
-        self._land(key)
-        mine.set_result(result)
-        return result
-
-    def _land(self, key: Hashable) -> None:
-        with self._lock:
-            del self._flights[key]
-            self._landed[key] = next(self._moments)
+        else:
+            settle = partial(mine.set_result, result)
+            return result
+        finally:
+            with self._lock:
+                del self._flights[key]
+                self._landed[key] = next(self._moments)
+            settle()

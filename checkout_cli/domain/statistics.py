@@ -1,7 +1,6 @@
-"""What happened in the last minutes, as Redis counted it, or as far as the database knows.
+"""The events of the last minutes, as Redis counted them, or as far as the database knows.
 
-Every figure is of whole minutes: the running one and those before it. A figure that nobody can know is ``None``,
-which is not the same as zero.
+Figures are of whole minutes, the running one included. An unknown figure is ``None``, which is not zero.
 """
 
 from __future__ import annotations
@@ -16,30 +15,22 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import (
-    AccessDenied,
-    CheckoutError,
-    InvalidInput,
-    RedisUnavailable,
-    TierUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import AccessDenied, InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType, value_of
 from checkout_cli.keys import minute_key
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
-from checkout_cli.store.records import Totals
 from checkout_cli.store.redis.commands import decoded
 
 MOST_MINUTES = 60
-"""How far back anything is read: each minute is one small key, and all are fetched in one round trip."""
+"""Each minute is one small key, and all are fetched in one round trip."""
 
 MINUTE = 60_000
 """In milliseconds."""
 
 MOST_COMPARED = 20_000
-"""Sessions, the newest first, of which a count by status asks Redis whether an external writer wrote them since."""
+"""The newest sessions, of which a count by status asks Redis whether an external writer wrote them since."""
 COMPARED_AT_ONCE = 500
 
 CACHES = ("delivery", "coupon")
@@ -50,20 +41,16 @@ _NUMBER = re.compile(rb"[0-9]{1,18}")
 
 
 class Source(StrEnum):
-    """Who knew the figures."""
+    """The tier that knew the figures."""
 
     REDIS = "redis"
     DATABASE = "database"
 
 
 class CacheCounts(msgspec.Struct, frozen=True):
-    """How reads of a cache went; each read is exactly one of these.
+    """Outcomes of reads: served; nothing there; invalidated or unreadable; Redis unavailable."""
 
-    A hit was served; at a miss there was nothing; stale was there and invalidated or unreadable; an error is Redis
-    away. All but hits were computed.
-    """
-
-    SHOWN = "reads hits=hit misses=miss stale errors=error *rates:4"
+    JSON_KEYS = "reads hits=hit misses=miss stale errors=error *rates:4"
 
     hit: int = 0
     miss: int = 0
@@ -72,16 +59,14 @@ class CacheCounts(msgspec.Struct, frozen=True):
 
     @property
     def reads(self) -> int:
-        """All of them."""
         return self.hit + self.miss + self.stale + self.error
 
     @property
     def rates(self) -> dict[str, float | None]:
-        """The shares of all kinds."""
         return {f"{name}Rate": self.rate(name) for name in OUTCOMES}
 
     def rate(self, name: str) -> float | None:
-        """The share (0 to 1) of one kind, such as ``hit``; ``None`` where nobody read."""
+        """The share (0 to 1) of one outcome, such as ``hit``; ``None`` without reads."""
         number: int = getattr(self, name)
         return number / self.reads if self.reads else None
 
@@ -90,9 +75,9 @@ OUTCOMES = CacheCounts.__struct_fields__
 
 
 class CallTimes(msgspec.Struct, frozen=True):
-    """How long calls took, in seconds: what so many of a hundred did not exceed, right to a fifth."""
+    """Percentiles of the seconds that calls took, within 20 %."""
 
-    SHOWN = "count p50Ms=p50 p95Ms=p95 p99Ms=p99"
+    JSON_KEYS = "count p50Ms=p50 p95Ms=p95 p99Ms=p99"
 
     count: int
     p50: float | None
@@ -101,12 +86,9 @@ class CallTimes(msgspec.Struct, frozen=True):
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """One minute that began at ``start`` (ms); ``None`` where a figure is not known.
+    """A minute from ``start`` (ms) on; ``unreadable`` counts fields that are no numbers, 1 for another type."""
 
-    ``unreadable`` is how many fields were no numbers; where the key is no hash at all, it is 1 and nothing is known.
-    """
-
-    SHOWN = "minute@=start created completed failed cancelled updated unreadable"
+    JSON_KEYS = "minute@=start created completed failed cancelled updated unreadable"
 
     start: int
     created: int | None = None
@@ -118,16 +100,15 @@ class Minute(msgspec.Struct, frozen=True):
 
 
 class StatisticsReport(msgspec.Struct, frozen=True):
-    """The last minutes, oldest first, the running one last; every minute is there, also those without any event.
+    """The last minutes, oldest first, the running one last, those without events included.
 
-    From Redis, a figure is the number of accepted transitions in those minutes, each counted once at most. From the
-    database, ``created`` is the sessions that were created then; completed, failed and cancelled are sessions that are
-    so now and were last written then; what else there is, nobody knows (``None``).
-
-    ``why`` says why Redis was not the source; ``kept`` is for how many seconds Redis keeps a minute.
+    From Redis, a figure counts the accepted transitions of those minutes, each once at most. From the database,
+    ``created`` counts the sessions that were created then; completed, failed and cancelled those that are so now and
+    were last written then; the rest is unknown (``None``). ``why`` says why Redis was not the source; ``kept`` is the
+    seconds for which Redis keeps a minute.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "since@ source sourceReason=why keptSeconds=kept unreadable totals conversionRate=conversion:4 createTimes "
         "updateTimes caches perMinute=minutes"
     )
@@ -143,17 +124,15 @@ class StatisticsReport(msgspec.Struct, frozen=True):
 
     @property
     def since(self) -> int:
-        """When the first of the minutes began (ms)."""
+        """The beginning of the first minute (ms)."""
         return self.minutes[0].start
 
     @property
     def unreadable(self) -> int:
-        """What was skipped, because it was no number or no hash."""
         return sum(minute.unreadable for minute in self.minutes)
 
     @property
     def totals(self) -> dict[str, int | None]:
-        """Of every transition."""
         return {name: self.total(name) for name in TRANSITIONS}
 
     def total(self, transition: str) -> int | None:
@@ -163,94 +142,48 @@ class StatisticsReport(msgspec.Struct, frozen=True):
 
     @property
     def conversion(self) -> float | None:
-        """Completions for each creation in the same minutes; ``None`` where nothing was created.
-
-        Those completed may have been created before the first of the minutes, so it can be above 1 in a short window.
-        """
+        """Completions for each creation in these minutes, above 1 where those completed were created earlier."""
         created, completed = self.total("created"), self.total("completed")
         return completed / created if created and completed is not None else None
 
 
 def whole_minutes(seconds: float) -> int:
-    """How many minutes to read for so many seconds, the running one among them.
-
-    Raises:
-        InvalidInput: more or less than is kept.
-    """
+    """The minutes to read for so many seconds, the running one included; ``InvalidInput`` beyond what is kept."""
     if not MINUTE / 1000 <= seconds <= MOST_MINUTES * MINUTE / 1000:
         raise InvalidInput(f"statistics go back from 1m to {MOST_MINUTES}m", hint="--since 15m")
     return math.ceil(seconds * 1000 / MINUTE)
 
 
 class Statistics:
-    """Reads the figures of a store's servers; counts nothing itself."""
+    """The figures of a store's servers, read only."""
 
     def __init__(self, store: CheckoutStore) -> None:
-        """``store`` is asked nothing until a figure is wanted."""
         self._store = store
         self._counts = DatabaseCounts(store.database)
 
     def read(self, since_minutes: int, now: int) -> StatisticsReport:
-        """The last so many minutes (1 to 60) at the moment ``now`` (ms), from Redis, or else from the database.
-
-        Raises:
-            TierUnavailable: neither can be reached.
-            AccessDenied, ConfigurationError: Redis refuses us, or is no Redis.
-        """
+        """The last minutes (1 to 60) at ``now`` (ms), from Redis, or else from the database; raises as both do."""
         settings = self._store.settings
         if not settings.enable_statistics:
-            return self._from_database(since_minutes, now, "REDIS_ENABLE_STATISTICS is false", None)
+            return self.without_redis(since_minutes, now, "REDIS_ENABLE_STATISTICS is false")
         if not settings.enable_checkout_sessions:
             why = "no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
-            return self._from_database(since_minutes, now, why, None)
+            return self.without_redis(since_minutes, now, why)
         try:
             return self._from_redis(since_minutes, now)
         except RedisUnavailable as away:
-            return self._from_database(since_minutes, now, str(away), away)
-
-    def without_redis(self, since_minutes: int, now: int, why: str) -> StatisticsReport:
-        """The same as far as the database knows; ``why`` Redis is not asked.
-
-        Raises:
-            DatabaseUnavailable: it cannot be reached.
-        """
-        return self._from_database(since_minutes, now, why, None)
+            return self.without_redis(since_minutes, now, str(away), away)
 
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
-        """How reads of each of :data:`CACHES` went in those minutes.
-
-        In a cluster, the minutes of a server that is away are left out (``RedisAdmin.missing_servers``).
-
-        Raises:
-            RedisUnavailable, AccessDenied, ConfigurationError: only Redis knows.
-        """
+        """The outcomes of reads of each of :data:`CACHES`, without the minutes of a cluster's unavailable servers."""
         replies = self._hashes(_starts(since_minutes, now), partly=True)
         return _caches(_summed(map(_Fields, replies)))
 
-    def totals(self) -> Totals:
-        """How many sessions were ever created, completed and failed, exactly.
-
-        Raises:
-            DatabaseUnavailable: only the database knows.
-        """
-        return self._store.database.totals()
-
-    def legacy_totals(self) -> dict[str, int] | None:
-        """What the shop's older programs counted, which may be wrong; ``None`` where they keep nothing.
-
-        Raises:
-            RedisUnavailable, AccessDenied: it is in Redis.
-        """
-        return self._store.redis.legacy_statistics()
-
     def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
-        """Sessions that were created in those minutes, by how their payment stands now.
+        """Sessions created in those minutes, by their payment status now; raises ``DatabaseUnavailable``.
 
-        Beside the statuses there are ``deleted``, and ``other`` for what another program calls its status. What an
-        external writer has written since counts as a flush will make it; that many are looked at: ``MOST_COMPARED``.
-
-        Raises:
-            DatabaseUnavailable: only the database knows.
+        There are also ``deleted``, and ``other`` for statuses of other programs. What an external writer has written
+        since counts as a flush will make it, for the newest ``MOST_COMPARED`` sessions.
         """
         starts = _starts(since_minutes, now)
         window = starts[0], starts[-1] + MINUTE
@@ -262,7 +195,7 @@ class Statistics:
         return {status: number for status, number in found.items() if number > 0}
 
     def _externally_changed(self, since: int, until: int) -> Iterator[tuple[str, str]]:
-        """Of sessions that an external writer has written since: the row's status, and what a flush will make of it."""
+        """The sessions written by an external writer since: the row's status, and the one after a flush."""
         if not self._store.settings.enable_checkout_sessions:
             return
         rows = dict(self._counts.created_ids(since, until, MOST_COMPARED))
@@ -275,11 +208,7 @@ class Statistics:
                     yield rows[sighting.checkout_id], status if status in tuple(PaymentStatus) else "other"
 
     def living_by_status(self, now: int) -> dict[str, int]:
-        """Sessions that live now, by how their payment stands; ``other`` is what another program calls its status.
-
-        Raises:
-            DatabaseUnavailable: only the database knows.
-        """
+        """Living sessions by payment status, ``other`` for those of other programs; raises ``DatabaseUnavailable``."""
         return self._counts.living_by_status(now)
 
     # Redis
@@ -292,7 +221,7 @@ class Statistics:
         return StatisticsReport(
             Source.REDIS,
             now,
-            tuple(_minute(start, fields) for start, fields in zip(starts, hashes, strict=True)),
+            tuple(fields.minute(start) for start, fields in zip(starts, hashes, strict=True)),
             self._store.settings.statistics_ttl,
             create_times=create,
             update_times=update,
@@ -300,18 +229,18 @@ class Statistics:
         )
 
     def _hashes(self, starts: Sequence[int], *, partly: bool = False) -> list[Any]:
-        """The minutes' hashes in one round trip; ``None`` for what is no hash.
-
-        ``partly`` leaves out those that nobody can be asked for, if there are others.
-        """
+        """The minutes' hashes in one round trip, ``None`` for another type; ``partly`` skips unavailable servers."""
         replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
-        return [_readable(reply) for reply in replies]
+        return [value_of(reply, WrongKeyType) for reply in replies]  # another program's is no reason to show nothing
 
     # The database
 
-    def _from_database(self, since_minutes: int, now: int, why: str, away: RedisUnavailable | None) -> StatisticsReport:
+    def without_redis(
+        self, since_minutes: int, now: int, why: str, away: RedisUnavailable | None = None
+    ) -> StatisticsReport:
+        """The figures that the database knows; ``why`` Redis is not the source, and its error if it was asked."""
         starts = _starts(since_minutes, now)
         try:
             found = self._counts.by_minute(starts[0], starts[-1] + MINUTE)
@@ -327,39 +256,25 @@ class Statistics:
         return StatisticsReport(Source.DATABASE, now, tuple(minutes), self._store.settings.statistics_ttl, why)
 
 
-def _readable(reply: Any) -> Any:
-    if isinstance(reply, WrongKeyType):
-        return None  # another program's: no reason to show nothing at all
-    if isinstance(reply, CheckoutError):
-        raise reply
-    return reply
-
-
 class _Fields:
-    """A minute's hash: what in it is a number, and how much is not."""
+    """A minute's hash: its numbers by name, and which fields are none."""
 
     def __init__(self, reply: list[bytes] | None) -> None:
         self.is_hash = reply is not None
         self.numbers: dict[str, int] = {}
         self.corrupt: set[str] = set()
-        for name, value in zip((reply or [])[::2], (reply or [])[1::2], strict=True):
-            self._add(decoded(name), value)
+        for name, value in zip(map(decoded, (reply or [])[::2]), (reply or [])[1::2], strict=True):
+            if not _is_known(name):
+                continue  # a later version's, or nobody's: it changes nothing that is shown
+            if _NUMBER.fullmatch(value):
+                self.numbers[name] = int(value)
+            else:
+                self.corrupt.add(name)
 
-    def _add(self, name: str, value: bytes) -> None:
-        if not _is_known(name):
-            return  # a later version's, or nobody's: it changes nothing that is shown
-        if _NUMBER.fullmatch(value):
-            self.numbers[name] = int(value)
-        else:
-            self.corrupt.add(name)
-
-    def number(self, name: str) -> int | None:
-        """How often something happened; ``None`` where that cannot be read."""
-        return self.numbers.get(name, 0) if self.is_hash and name not in self.corrupt else None
-
-    @property
-    def unreadable(self) -> int:
-        return len(self.corrupt) if self.is_hash else 1
+    def minute(self, start: int) -> Minute:
+        known = [name for name in TRANSITIONS if self.is_hash and name not in self.corrupt]
+        numbers = {name: self.numbers.get(name, 0) for name in known}
+        return Minute(start, **numbers, unreadable=len(self.corrupt) if self.is_hash else 1)
 
 
 def _is_known(name: str) -> bool:
@@ -376,11 +291,6 @@ def _starts(since_minutes: int, now: int) -> list[int]:
         raise InvalidInput(f"not 1 to {MOST_MINUTES} minutes: {since_minutes}", hint="--since 15m")
     running = now // MINUTE
     return [minute * MINUTE for minute in range(running - since_minutes + 1, running + 1)]
-
-
-def _minute(start: int, fields: _Fields) -> Minute:
-    numbers = {transition: fields.number(transition) for transition in TRANSITIONS}
-    return Minute(start, **numbers, unreadable=fields.unreadable)
 
 
 def _summed(hashes: Iterable[_Fields]) -> Mapping[str, int]:

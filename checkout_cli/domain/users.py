@@ -1,7 +1,6 @@
-"""What is tracked of users, for whoever looks: when each was seen, and how the checkouts went.
+"""Tracked users for operators: when each was seen, and how the checkouts went.
 
-Only the fields of ``USER_FIELDS`` are ever read. Another program may keep anything at these keys: what is not ours is
-said to be so, and never shown.
+Only the fields of ``USER_FIELDS`` are read. Values of other programs at these keys are named as such, and never shown.
 """
 
 from __future__ import annotations
@@ -13,23 +12,22 @@ from typing import Any
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import RedisUnavailable, WrongKeyType, value_of
 from checkout_cli.keys import USER_PREFIX, pattern_of, user_key
 from checkout_cli.session import PaymentStatus, iso, milliseconds_of
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.admin import KEYS_AT_ONCE
+from checkout_cli.store.redis.admin import FIRST_CURSOR, KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import decoded, encoded
 
 LARGEST_STEP = KEYS_AT_ONCE
-FIRST_CURSOR = "0"
 
 _COUNT = re.compile(rb"[0-9]{1,18}")
 _STATUSES = {status.value: status for status in PaymentStatus}
 
 
 class Oddity(StrEnum):
-    """Why what lies at a user's key is not, or not only, what we keep."""
+    """Why the value of a user's key is not, or not only, ours."""
 
     WRONG_TYPE = "wrong type"
     FOREIGN = "foreign"
@@ -37,10 +35,7 @@ class Oddity(StrEnum):
 
 
 class User(msgspec.Struct, frozen=True):
-    """What is tracked of one user; ``None`` where a field is missing or not readable.
-
-    Moments are ISO 8601 texts. ``expires_in`` is in milliseconds, ``None`` for a key without an end.
-    """
+    """A tracked user; moments are ISO 8601 texts, ``expires_in`` milliseconds, ``None`` missing or unreadable."""
 
     user_id: str
     first_seen: str | None = None
@@ -55,31 +50,30 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some users, in no order, and the cursor for more; ``None`` where these were the last."""
+    """Some users, in no order, and the cursor for more, if there are more."""
 
     users: tuple[User, ...]
     cursor: str | None
 
 
 class Users:
-    """Reading what is tracked. Only Redis knows it: every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
+    """Tracked users, which only Redis knows: every method may raise ``RedisUnavailable`` or ``AccessDenied``."""
 
     def __init__(self, store: CheckoutStore) -> None:
-        """``store`` is the one that tracks them."""
         self._redis = store.redis
 
     def get(self, user_id: str) -> User | None:
-        """One user by the whole id; ``None`` where nothing is tracked."""
+        """One user by the whole id, if tracked."""
         users = self._read([user_id])
         return users[0] if users else None
 
     def page(self, cursor: str = FIRST_CURSOR, step: int = LARGEST_STEP) -> Page:
-        """The users among the next ``step`` keys or so; a user may come twice in pages of a changing Redis."""
+        """The users among about ``step`` keys; a user may come twice in pages of a changing Redis."""
         names, following = self._ids(cursor, "", step)
         return Page(tuple(self._read(names, partly=self._redis.is_cluster)), following)
 
     def matching(self, beginning: str, limit: int, steps: int) -> tuple[list[str], bool]:
-        """Ids that begin so, at most ``limit``, and whether those are all; looks at ``steps`` thousand keys."""
+        """At most ``limit`` ids that begin so, and whether those are all; looks at ``steps`` thousand keys."""
         found: dict[str, None] = {}
         cursor: str | None = FIRST_CURSOR
         while cursor is not None and len(found) < limit and steps > 0:
@@ -95,15 +89,16 @@ class Users:
         return sorted(names), following
 
     def _read(self, user_ids: Sequence[str], *, partly: bool = False) -> list[User]:
-        """What lies at each id's key, in two round trips a thousand; what has gone meanwhile is left out.
+        """The value of each id's key, missing ones left out, in two round trips a thousand.
 
-        So is, with ``partly``, what a cluster's server has that is away: a slot of its may just be moving.
+        ``partly`` leaves out those of a cluster's unavailable servers too: a slot may just be moving.
         """
         users: list[User] = []
+        absent = (RedisUnavailable,) if partly else ()
         for start in range(0, len(user_ids), KEYS_AT_ONCE):
             part = user_ids[start : start + KEYS_AT_ONCE]
             keys = [encoded(user_key(user_id)) for user_id in part]
-            facts = [(_told(kind, partly), _told(ttl, partly)) for kind, ttl in self._redis.kinds(keys)]
+            facts = [(value_of(kind, *absent), value_of(ttl, *absent)) for kind, ttl in self._redis.kinds(keys)]
             values = iter(self._hashes([key for key, (kind, _) in zip(keys, facts, strict=True) if kind == b"hash"]))
             for user_id, (kind, ttl) in zip(part, facts, strict=True):
                 if kind is None or ttl is None:
@@ -116,23 +111,12 @@ class Users:
         return users
 
     def _hashes(self, keys: Sequence[bytes]) -> list[Any]:
-        """The fields of each; ``None`` for a key that is no hash any more."""
-        replies = self._redis.fields(keys, USER_FIELDS)
-        for reply in replies:
-            if isinstance(reply, CheckoutError) and not isinstance(reply, WrongKeyType):
-                raise reply
-        return [None if isinstance(reply, WrongKeyType) else reply for reply in replies]
+        """The fields of each key; ``None`` where it is no hash any more."""
+        return [value_of(reply, WrongKeyType) for reply in self._redis.fields(keys, USER_FIELDS)]
 
 
 def _wrong(user_id: str, detail: str, expires_in: int | None) -> User:
     return User(user_id, expires_in=expires_in, problem=Oddity.WRONG_TYPE, detail=detail)
-
-
-def _told(reply: Any, partly: bool) -> Any:
-    """A reply; with ``partly``, ``None`` for that of a server that is away."""
-    if isinstance(reply, CheckoutError) and not (partly and isinstance(reply, RedisUnavailable)):
-        raise reply
-    return None if isinstance(reply, CheckoutError) else reply
 
 
 def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: int | None) -> User:
@@ -148,7 +132,7 @@ def _tracked(user_id: str, values: Sequence[bytes | None] | None, expires_in: in
         checkouts_started=_counter(started),
         checkouts_completed=_counter(completed),
         checkouts_failed=_counter(failed),
-        last_status=_status(status),
+        last_status=None if status is None else _STATUSES.get(decoded(status)),
         expires_in=expires_in,
     )
     read = msgspec.structs.astuple(user)[1:7]
@@ -167,11 +151,7 @@ def _moment(raw: bytes | None) -> str | None:
 
 
 def _counter(raw: bytes | None) -> int | None:
-    """A counter begins to exist when it is first raised."""
+    """The number, 0 where it is missing: a counter begins to exist when it is first raised."""
     if raw is None:
         return 0
     return int(raw) if _COUNT.fullmatch(raw) else None
-
-
-def _status(raw: bytes | None) -> PaymentStatus | None:
-    return None if raw is None else _STATUSES.get(decoded(raw))

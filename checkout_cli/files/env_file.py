@@ -1,4 +1,4 @@
-"""``.env.local``: what is missing in it, how it would look, and writing it without ever losing a byte of it."""
+"""``.env.local``: what it lacks, how it would look, and writing it without losing a byte."""
 
 from __future__ import annotations
 
@@ -13,20 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.config.settings import (
-    ENV_FILES,
-    MASK,
-    VARIABLES,
-    Origin,
-    Resolved,
-    Variable,
-    exposed,
-    read_env_file,
-    resolve,
-    without_password,
-)
+from checkout_cli.config.settings import ENV_FILES, VARIABLES, exposed, read_env_file, resolve
+from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.private_file import private_file
+from checkout_cli.files.atomic_file import atomic_file
 
 MODE = 0o600
 
@@ -37,14 +27,13 @@ _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*
 
 @dataclass(frozen=True)
 class EnvFilePlan:
-    """What would become of ``.env.local``.
+    """What would become of ``.env.local``; ``before`` is ``None`` where there is no such file.
 
-    ``before`` is ``None`` where there is no such file. ``added`` names the variables that would be written.
-    ``elsewhere`` names those that ``.env`` sets already, and that are left there. ``tighten`` is whether others can
-    read it. ``obstacle`` says why the file cannot be written, where that is known beforehand.
+    ``added`` are the variables to write, ``elsewhere`` those that ``.env`` sets and that are left there. ``tighten`` is
+    whether others can read the file, ``obstacle`` why it cannot be written, where that is known beforehand.
     """
 
-    SHOWN = "path missing=added setInEnv=elsewhere difference"
+    JSON_KEYS = "path missing=added setInEnv=elsewhere difference"
 
     path: Path
     before: bytes | None
@@ -56,15 +45,10 @@ class EnvFilePlan:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
         return self.before != self.after or self.tighten
 
     def difference(self) -> Iterator[str]:
-        """The change as a unified diff, line by line, without line ends and without any secret.
-
-        A plan only ever appends, so the diff is the addition; existing lines, which may hold secrets that we know
-        nothing of, are not in it.
-        """
+        """The lines of a unified diff: only what is appended, because existing lines may hold unknown secrets."""
         if self.tighten:
             yield f"{self.path.name}: readable by others; its mode becomes {MODE:o}"
         if self.before == self.after:
@@ -96,33 +80,38 @@ _WHERE_IT_IS = (
     "redis_sentinel_password_file",
     "database_schema",
 )
-"""Fields of the settings that are written down where they are in force: else Redis or our tables would not be found
-again."""
+"""Settings that are written down where they are in force: Redis and our tables must be found again."""
+
+
+@contextlib.contextmanager
+def parser_warnings_off() -> Iterator[None]:
+    """Keep python-dotenv from logging broken lines, which we report ourselves."""
+    logger = logging.getLogger("dotenv.main")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def wanted() -> dict[str, Variable]:
-    """The variables that belong into ``.env.local``, by field of the settings: the document's, and the database."""
+    """The variables for ``.env.local``, by field of the settings: the specification's, and the database."""
     return {
         name: variable for name, variable in VARIABLES.items() if variable.specified or variable.name == "DATABASE_URL"
     }
 
 
+@parser_warnings_off()
 def plan(
     directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> EnvFilePlan:
-    """What is to be written into the ``.env.local`` of a directory; looks, and changes nothing.
+    """What is to be written into the ``.env.local`` of a directory; changes nothing.
 
-    A variable gets the value in force now (flag, environment, default), but never a secret out of the environment. What
-    ``.env`` sets stays there, because a value in ``.env.local`` would override it.
-
-    Raises:
-        ConfigurationError: there is something by that name that cannot be read or is no file.
+    A variable gets the value in force (flag, environment, default), but no secret of the environment. What ``.env``
+    sets stays there, because ``.env.local`` would override it. Raises ``ConfigurationError`` where the file cannot be
+    read.
     """
-    with parser_warnings_off():
-        return _plan(directory, flags, environ)
-
-
-def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> EnvFilePlan:
     path = directory / ENV_FILES[0]
     insist_on_file(path)
     present = read_env_file(path)  # first, because it says why where it cannot
@@ -134,30 +123,25 @@ def _plan(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str
         raise ConfigurationError("; ".join(wrong), hint="checkoutctl --help")
     in_force = [name for name in _WHERE_IT_IS if settings[name].is_set]
     chosen = [name for name in in_force if not _would_contradict(name, settings, present)]
+    nowhere = [name for name in ("redis_host", "redis_port") if settings["redis_socket"].value]
+    found = [name for name in (*wanted(), *chosen) if settings[name].is_set or name not in nowhere]
     # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
-    named = [name for name in (*wanted(), *chosen) if not settings[name].via and not _leads_nowhere(name, settings)]
+    named = [name for name in found if not settings[name].via]
     missing = [name for name in named if VARIABLES[name].name not in present]
     elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
     added = [name for name in missing if name not in elsewhere]
     lines = [line for name in added for line in _lines(settings[name])]
     after = _extended(before, lines)
     _insist_on_meaning(path, before, after, [VARIABLES[name].name for name in added])
-    return EnvFilePlan(
-        path,
-        before,
-        after,
-        tuple(VARIABLES[name].name for name in added),
-        tuple(VARIABLES[name].name for name in elsewhere),
-        tighten=exposed(path),
-        obstacle=_obstacle(path) if added or exposed(path) else "",
-    )
+    obstacle = ""
+    if path.is_symlink() and (added or exposed(path)):
+        obstacle = f"{path.name} is a symbolic link to {path.readlink()}; it is not written through"
+    names, left = (tuple(VARIABLES[name].name for name in some) for some in (added, elsewhere))
+    return EnvFilePlan(path, before, after, names, left, exposed(path), obstacle)
 
 
 def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapping[str, str]) -> bool:
-    """Whether a URL or a socket that is set elsewhere would stand beside other words for the same place.
-
-    So would a schema beside an SQLite file.
-    """
+    """Whether a URL, socket or schema that is set elsewhere would stand beside other words for the same place."""
     if name == "database_schema":
         return str(settings["database_url"].value).startswith("sqlite")
     if name == "redis_url":
@@ -166,17 +150,8 @@ def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapp
     return name == "redis_socket" and any(present.get(other) for other in ("REDIS_HOST", "REDIS_PORT"))
 
 
-def _leads_nowhere(name: str, settings: Mapping[str, Resolved]) -> bool:
-    """Whether it is a host or a port that nobody has set, where Redis is reached over a socket."""
-    return name in {"redis_host", "redis_port"} and bool(settings["redis_socket"].value) and not settings[name].is_set
-
-
 def write(planned: EnvFilePlan) -> bool:
-    """Carry a plan out, completely or not at all; true where something changed.
-
-    Raises:
-        ConfigurationError: the file cannot be written, or is not what it was when the plan was made.
-    """
+    """Carry a plan out, completely or not at all; ``ConfigurationError`` also where the file has changed since."""
     if not planned.changes:
         return False
     if planned.obstacle:
@@ -197,7 +172,7 @@ def write(planned: EnvFilePlan) -> bool:
 def _replace(planned: EnvFilePlan) -> None:
     path = planned.path
     path.parent.stat()  # a directory that is not there was mistyped, and is not made
-    with private_file(path) as stream:
+    with atomic_file(path) as stream:
         stream.write(planned.after)
         stream.flush()
         if planned.before is not None:
@@ -218,7 +193,7 @@ def _keep_owner(path: Path, descriptor: int) -> None:
 
 
 def insist_on_file(path: Path) -> None:
-    """Raise :class:`ConfigurationError` where there is something by that name that cannot be a file of settings."""
+    """Raise ``ConfigurationError`` where something by that name cannot be a file of settings."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -230,34 +205,20 @@ def insist_on_file(path: Path) -> None:
         raise ConfigurationError(f"{path.name} is {kind}", hint=f"ls -ld {path}; move it away, then checkoutctl setup")
 
 
-def _obstacle(path: Path) -> str:
-    if path.is_symlink():
-        return f"{path.name} is a symbolic link to {os.readlink(path)}; it is not written through"  # noqa: PTH115
-    return ""
-
-
 def _lines(setting: Resolved) -> Iterator[str]:
-    """The lines for one variable: what it means, and its value."""
     variable = setting.variable
-    text = _text(setting.value)
+    text = str(setting.value).lower() if isinstance(setting.value, bool) else str(setting.value)
     private = bool(text) and (variable.secret or without_password(text) != text)
     yield f"# {variable.meaning.replace('…', '...')}"  # ASCII: for readers in any encoding
     if private and setting.origin is not Origin.FLAG:
         yield "# (a secret that the environment holds is not copied into files)"
-        text = _without_its_password(text) if variable.name == "REDIS_URL" else ""
+        public = _PASSWORD_IN_URL.sub(lambda found: f"{found[1]}@" if found[1] else "", text)
+        text = public if variable.name == "REDIS_URL" else ""
     yield f"{variable.name}={quoted(text)}"
 
 
-def _without_its_password(url: str) -> str:
-    return _PASSWORD_IN_URL.sub(lambda found: f"{found[1]}@" if found[1] else "", url)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def quoted(text: str) -> str:
-    """A value as it stands in an environment file, quoted where a reader could take it for more than text."""
+    """A value for an environment file, in quotes where a reader could take it for more than text."""
     if _UNQUOTED.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
@@ -265,7 +226,7 @@ def quoted(text: str) -> str:
 
 
 def _extended(before: bytes | None, lines: list[str]) -> bytes:
-    """The old bytes, all of them, then the lines, in the file's own kind of line end."""
+    """The old bytes, then the lines, in the file's own kind of line end."""
     old = before or b""
     if not lines:
         return old
@@ -277,7 +238,7 @@ def _extended(before: bytes | None, lines: list[str]) -> bytes:
 
 
 def _insist_on_meaning(path: Path, before: bytes | None, after: bytes, added: list[str]) -> None:
-    """An unclosed quote in the old part would swallow what follows; then nothing is written."""
+    """Refuse where an unclosed quote in the old part would swallow the new lines."""
     old, new = parsed(before or b""), parsed(after)
     kept = all(new.get(name) == value for name, value in old.items() if name not in added)
     if not kept or any(new.get(name) is None for name in added):
@@ -286,32 +247,20 @@ def _insist_on_meaning(path: Path, before: bytes | None, after: bytes, added: li
         )
 
 
-@contextlib.contextmanager
-def parser_warnings_off() -> Iterator[None]:
-    """Keep python-dotenv from logging each broken line at each reading, where we report broken lines ourselves."""
-    logger = logging.getLogger("dotenv.main")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
 def parsed(content: bytes) -> dict[str, str | None]:
-    """The variables in an environment file's content, as the settings see them."""
+    """The variables of an environment file's content, as the settings read them."""
     from dotenv import dotenv_values
 
     return dict(dotenv_values(stream=io.StringIO(content.decode("utf-8-sig"), newline=None), interpolate=False))
 
 
 def _masked(line: str) -> str:
-    """A line without its secret. Values of variables that are not ours are masked too: we know nothing of them."""
+    """A line without its value where that is a secret, or the variable is not ours and its meaning unknown."""
     assignment = _ASSIGNMENT.fullmatch(line)
     if assignment is None:
         return line
     name, value = assignment.groups()
-    variable = next((variable for variable in VARIABLES.values() if variable.name == name), None)
-    if value and (variable is None or variable.secret):
+    secret = not any(variable.name == name and not variable.secret for variable in VARIABLES.values())
+    if value and secret:
         return f"{line[: assignment.start(2)]}{MASK}"
     return line[: assignment.start(2)] + without_password(value) if "://" in value else line

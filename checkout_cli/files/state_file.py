@@ -1,4 +1,4 @@
-"""What a command remembers of each server until its next run, in a file of the user's own state directory."""
+"""What a command remembers of each server until its next run, in a file of the user's state directory."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from checkout_cli.files.private_file import state_directory, write_private
+from checkout_cli.files.atomic_file import state_directory, write_atomically
 
 MOST_ENTRIES = 100
-"""Of the oldest, no more than so many are remembered."""
+"""The newest are kept."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class StateFile(Generic[_T]):
-    """Entries of one kind by their names. A file that is damaged counts as empty, and the next write replaces it."""
+    """Entries of one kind by name; a damaged file counts as empty, and the next write replaces it."""
 
     def __init__(self, name: str, kind: type[_T], moment: Callable[[_T], int], directory: Path | None = None) -> None:
-        """``moment`` says when an entry was made; ``directory`` defaults to ``$XDG_STATE_HOME/checkoutctl``."""
+        """``moment`` is an entry's age key; ``directory`` defaults to ``$XDG_STATE_HOME/checkoutctl``."""
         self._name = name
         self._kind = kind
         self._moment = moment
@@ -28,34 +28,23 @@ class StateFile(Generic[_T]):
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
         return (self._directory or state_directory()) / self._name
 
     def read(self) -> dict[str, _T]:
-        """All entries."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=dict[str, self._kind])  # type: ignore[name-defined]
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return {}
 
     def write(self, entries: Mapping[str, _T]) -> None:
-        """Replace all entries by the newest of these.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Replace all entries by the newest of these; raises ``OSError``."""
         newest = sorted(entries, key=lambda name: self._moment(entries[name]))[-MOST_ENTRIES:]
-        write_private(self.path, msgspec.json.encode({name: entries[name] for name in newest}))
+        write_atomically(self.path, msgspec.json.encode({name: entries[name] for name in newest}))
 
     def last(self, name: str) -> _T | None:
-        """The entry of a name; ``None`` where there is none."""
         return self.read().get(name)
 
     def put(self, name: str, entry: _T | None) -> None:
-        """Replace the entry of a name, or, with ``None``, remove it.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Replace an entry, or remove it (``None``); raises ``OSError``."""
         others = {other: kept for other, kept in self.read().items() if other != name}
         self.write(others if entry is None else others | {name: entry})

@@ -1,4 +1,4 @@
-"""A question that may take long, asked beside everything else."""
+"""A question in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Asks at once, in a thread of its own.
-
-    The thread is a daemon: one that hangs in a resolver, where nothing can interrupt it, must not keep the process.
-    """
+    """Asks at once, in a daemon thread: one that hangs in a resolver must not keep the process."""
 
     def __init__(self, question: Callable[[], T]) -> None:
-        """Starts it."""
         self._answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
         threading.Thread(target=self._ask, args=(question,), daemon=True).start()
 
@@ -28,7 +24,7 @@ class Background(Generic[T]):
             self._answers.put(error)
 
     def result(self, timeout: float) -> T | None:
-        """The answer, once; ``None`` if it has not come in so many seconds. Raises what the question raised."""
+        """The answer, once; ``None`` if it has not come in time (seconds). Raises what the question raised."""
         try:
             answer = self._answers.get(timeout=max(timeout, 0))
         except queue.Empty:

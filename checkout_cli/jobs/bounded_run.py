@@ -1,7 +1,7 @@
-"""Work that may take long, and all that bounds it: a time limit, a lock that can be lost, whoever presses Ctrl-C.
+"""Long work and its bounds: a time limit, a lock that can be lost, Ctrl-C.
 
-An operation works page by page and asks its run for each; the run tells how far it is, keeps the lock, gives way and
-ends the work where it must. It ends between two pages and never before the first one, so that each run gets further.
+An operation asks its run for each page; the run counts progress, keeps the lock, slows down, and ends the work between
+two pages, never before the first, so that each run gets further.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ Page = TypeVar("Page")
 
 
 class Stopped(StrEnum):
-    """Why a run ended."""
-
     END = "end"
     """Nothing was left to do."""
     TIME = "timeIsUp"
@@ -35,7 +33,7 @@ class Stopped(StrEnum):
 
 
 class Step(NamedTuple):
-    """A page that is done: how many were in it, and the cursor of the next one; ``None`` where it was the last."""
+    """A page that is done: its size, and the cursor of the next one; ``None`` after the last."""
 
     done: int
     following: str | None
@@ -43,49 +41,44 @@ class Step(NamedTuple):
 
 @dataclass(kw_only=True)
 class Ended:
-    """How a run ended, as part of its report: why, and at which cursor to go on."""
+    """How a run ended, as part of its report: why, and at which cursor to continue."""
 
     stopped: Stopped = Stopped.END
     cursor: str | None = None
 
     def end(self, run: BoundedRun) -> None:
-        """It ended as this run did."""
+        """Take over how a run ended."""
         self.stopped, self.cursor = run.stopped, run.cursor
 
     def follow(self, run: BoundedRun, *phases: Callable[[str], Step], cursor: str) -> None:
-        """Let a run do all pages of some phases, and keep how it ended."""
+        """Let a run do all pages of some phases, and take over how it ended."""
         with run.bounds():
             run.through(*phases, cursor=cursor)
         self.end(run)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to the next run."""
         return self.stopped is Stopped.END
 
     @property
     def has_finding(self) -> bool:
-        """Whether somebody should look."""
         return False
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the process should end with."""
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
         return ExitCode.FINDING if self.has_finding else ExitCode.OK
 
 
 class _Stop(Exception):
-    """A run ends here."""
-
     def __init__(self, reason: Stopped) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
 class BoundedRun:
-    """One run. ``stopped`` is why it ended, ``cursor`` where the next one goes on (``None``: nothing is left)."""
+    """One run: ``stopped`` is why it ended, ``cursor`` where the next one continues (``None``: nothing is left)."""
 
     def __init__(
         self,
@@ -95,11 +88,7 @@ class BoundedRun:
         rate: float | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """The time runs from now. At most ``rate`` are done a second; ``progress`` is told how many of how many are.
-
-        Raises:
-            InvalidInput: a number is not more than zero, or no number.
-        """
+        """``rate`` is the most that is done a second; ``progress`` gets the numbers done and expected."""
         if not all(0 < bound < math.inf for bound in (max_seconds, rate) if bound is not None):
             raise InvalidInput(
                 "a run takes more than zero seconds, and does more than nothing", hint="--max-seconds 50"
@@ -117,24 +106,22 @@ class BoundedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing was left to do."""
         return self.stopped is Stopped.END
 
     @property
     def is_timed(self) -> bool:
-        """Whether it has a limit of time."""
         return self._stop_at < math.inf
 
     @property
     def seconds(self) -> float:
-        """How long it has taken."""
+        """The time since its start."""
         return self.clock.elapsed() - self._started
 
     # What it is bounded by
 
     @contextmanager
     def bounds(self) -> Iterator[None]:
-        """What ends early, where it must; an error goes through, and Ctrl-C does not."""
+        """Catch the end of the run and Ctrl-C; errors pass."""
         self.stopped = Stopped.END
         try:
             yield
@@ -145,7 +132,7 @@ class BoundedRun:
 
     @contextmanager
     def locked(self, store: CheckoutStore, job: str, owner: str | None = None) -> Iterator[None]:
-        """Hold the lock of a job for the block, and end the run where it is lost; raises as :func:`job_lock` does."""
+        """Hold a job's lock for the block, and end the run where it is lost; raises as :func:`job_lock`."""
         with job_lock(store, job, owner or new_owner()) as lock:
             self._lock = lock
             try:
@@ -154,10 +141,10 @@ class BoundedRun:
                 self._lock = None
 
     def in_turn(self, *phases: Callable[[BoundedRun], None], again: bool = True) -> None:
-        """Each phase for an equal share of the time that is left, so that none starves; each is given its part.
+        """Run each phase for an equal share of the time left, so that none starves.
 
-        What one does not need is for the others; and while there is time, and ``again`` is on, whoever has not finished
-        has another turn. After a lost lock, or Ctrl-C, nobody has.
+        Unused time goes to the others; while there is time, and with ``again``, unfinished phases have another turn,
+        but not after a lost lock or Ctrl-C.
         """
         waiting = list(phases)
         while waiting:
@@ -177,14 +164,14 @@ class BoundedRun:
             self.stopped = Stopped.END
 
     def share(self, of: int) -> BoundedRun:
-        """The run for one of so many parts of the time that is left."""
+        """A run for one of ``of`` equal parts of the time left."""
         part = copy.copy(self)
         part.stopped, part.cursor, part._started = Stopped.END, None, self.clock.elapsed()
         part._stop_at = part._started + max(self._stop_at - part._started, 0) / of
         return part
 
     def untimed(self, ask: Callable[[Asked], bool], about: Asked) -> bool:
-        """What a person answers, whose time to think is no part of the run."""
+        """A person's answer; the time to think does not count."""
         begun = self.clock.elapsed()
         answer = ask(about)
         self._stop_at += self.clock.elapsed() - begun
@@ -193,12 +180,12 @@ class BoundedRun:
     # The work
 
     def expect(self, number: int, *, done: int = 0) -> None:
-        """There are about so many more to be looked at, of which an earlier run has done some."""
+        """Expect about so many more, of which an earlier run has done some."""
         self._counted[0] += done
         self._counted[1] += number
 
     def pages(self, pages: Iterable[Page], number: Callable[[Page], int] = len) -> Iterator[Page]:  # type: ignore[assignment]
-        """Each page while the run may go on; ``number`` is how many are in one."""
+        """Each page while the run may continue; ``number`` is a page's size."""
         is_first = True
         for page in pages:
             self._go_on(is_first=is_first)
@@ -207,10 +194,7 @@ class BoundedRun:
             self.done(number(page))
 
     def through(self, *phases: Callable[[str], Step], cursor: str = FIRST_CURSOR) -> None:
-        """All pages of all phases, from a cursor on: each phase does the page that its own cursor names.
-
-        Of several phases, the run's cursor begins with the number of the one that it is in.
-        """
+        """All pages of all phases from a cursor on, which begins with the phase's number where there are several."""
         at, _, position = cursor.partition(":") if len(phases) > 1 and ":" in cursor else ("0", "", cursor)
         for number in range(int(at), len(phases)):
             following: str | None = position
@@ -231,7 +215,7 @@ class BoundedRun:
             raise _Stop(Stopped.LOCK_LOST)
 
     def done(self, number: int, *, more: bool = True) -> None:
-        """So many more are done; waits where that was faster than the rate, and there are more to come."""
+        """Count so many more as done; waits where that was faster than the rate and more are to come."""
         self._here += number
         self._counted[0] += number
         self._progress(self._counted[0], max(self._counted))

@@ -1,4 +1,4 @@
-"""When a job ran last and what came of it, so that ``doctor`` can say that one has stopped running."""
+"""The last run of a job and its result, so that ``doctor`` notices a job that has stopped running."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 
 KEPT = 30 * 86_400_000
-"""For how long a heartbeat is remembered, in milliseconds: longer than any job's interval."""
+"""Milliseconds for which a heartbeat is kept: longer than any job's interval."""
 
 _log = logging.getLogger("checkout_cli.jobs")
 
 
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
-    """One run: its end (ISO 8601), how long it took (seconds), whether it got through, and on how many sessions.
+    """One run: its end (ISO 8601), its length (seconds), whether it finished, and its number of sessions.
 
-    ``cursor`` is where the next run goes on with what is done a part at a time, ``members`` the same in an older
-    program's SET; ``server`` is the Redis server of which a run has made sure that it lacks nothing.
+    ``cursor`` is where the next run continues, ``members`` the same in an older program's SET; ``server`` is the Redis
+    server that lacks nothing since this run.
     """
 
     finished_at: str
@@ -36,25 +36,15 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def moment(self) -> int:
-        """Its end in milliseconds since the epoch; 0 where somebody has written no moment there."""
+        """Its end in milliseconds since the epoch; 0 where it is no moment."""
         return milliseconds_of(self.finished_at) or 0
 
 
-def beat(
-    store: CheckoutStore,
-    job: str,
-    *,
-    seconds: float,
-    finished: bool,
-    sessions: int,
-    cursor: str = FIRST_CURSOR,
-    server: str = "",
-    members: str = FIRST_CURSOR,
-) -> None:
-    """Leave a trace of a run; where Redis cannot take it, the run has still been one."""
+def beat(store: CheckoutStore, job: str, *, seconds: float, finished: bool, sessions: int, **place: str) -> None:
+    """Record a run, ``place`` being the heartbeat's other fields; a failure to record it does not fail the run."""
     if not store.settings.enable_checkout_sessions:
         return
-    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, cursor, server, members)
+    now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, **place)
     try:
         store.redis.put(heartbeat_key(job), msgspec.json.encode(now), KEPT)
     except CheckoutError as error:
@@ -62,32 +52,24 @@ def beat(
 
 
 def last_beat(store: CheckoutStore, job: str) -> Heartbeat | None:
-    """The last run; ``None`` where none is remembered, or another program has written there.
-
-    Raises:
-        RedisUnavailable, AccessDenied: it is in Redis.
-    """
+    """The last run, if any is remembered; raises ``RedisUnavailable``, ``AccessDenied``."""
     return beat_of(store.redis.value(heartbeat_key(job)))
 
 
 def remembered(store: CheckoutStore, job: str, scans: int = 1) -> Heartbeat:
-    """Where the last run stopped; at the first cursors where nobody knows, or they are none of ours.
-
-    Raises:
-        WrongKeyType: another program keeps something else there.
-    """
+    """The last run, with the first cursors where they are unknown; ``WrongKeyType`` for another program's key."""
     never = Heartbeat("", 0, finished=False, sessions=0)
     try:
         last = last_beat(store, job) or never
         checked_cursor(last.cursor, scans)
         checked_cursor(last.members)
-    except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: its server in a cluster is away
+    except (AccessDenied, InvalidInput, RedisUnavailable):  # RedisUnavailable: of its server in a cluster
         return never
     return last
 
 
 def beat_of(reply: object) -> Heartbeat | None:
-    """The run that a reply tells of; ``None`` for an error, and for what another program has written there."""
+    """The run in a reply; ``None`` for an error, and for another program's value."""
     try:
         return msgspec.json.decode(reply, type=Heartbeat) if isinstance(reply, bytes) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

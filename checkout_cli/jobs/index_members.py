@@ -1,4 +1,4 @@
-"""What an older program's SET names and our index lacks: the living are entered into ours, the dead taken out of it."""
+"""Members of an external writer's SET that our index lacks: the living are added to ours, the dead removed from it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ from checkout_cli.store.redis.index import Entry
 
 @dataclass
 class TakenIn:
-    """What became of some members. Those of which nobody can tell now whether they live stay where they are."""
+    """The number of members added and removed; those of unknown state stay."""
 
     entered: int = 0
     removed: int = 0
 
     def add(self, other: TakenIn) -> None:
-        """Some more."""
         self.entered += other.entered
         self.removed += other.removed
 
 
 def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
-    """Judge members that ours lacks, and enter or remove each.
-
-    Raises:
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """Add or remove each member that our index lacks; raises ``RedisUnavailable``, ``AccessDenied``."""
     if not names:
         return TakenIn()
     now = store.redis.time()
@@ -46,7 +41,7 @@ def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
 
 
 def _living_rows(store: CheckoutStore, names: Sequence[str], now: int) -> dict[str, int] | None:
-    """Those that the database still has, with their ends (ms); ``None`` where it cannot be asked."""
+    """The sessions that the database has, with their ends (ms); ``None`` where it cannot be asked."""
     ours = [name for name in names if is_accepted_id(name)]
     try:
         return store.database.expiries(ours, now) if ours else {}

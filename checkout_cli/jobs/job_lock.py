@@ -1,6 +1,6 @@
-"""One process at a time: a token lock with a time to live, so that a job that died does not block the next one.
+"""One process at a time: a token lock with a time to live, so that a dead job does not block the next.
 
-It lies in Redis, which all machines share; where Redis is away, in the database.
+It is in Redis, which all machines share, or in the database where Redis is unavailable.
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ from checkout_cli.errors import DatabaseUnavailable, Locked, RedisUnavailable, T
 from checkout_cli.store.checkout_store import CheckoutStore
 
 CLEANUP = "cleanup"
-"""The job that changes the index; whatever else does so takes its lock."""
+"""The lock of everything that changes the index."""
 TIME_TO_LIVE = 30_000
-"""For how long the lock outlives its holder's last sign of life, in milliseconds."""
+"""Milliseconds that the lock outlives its holder's last sign of life."""
 
 
 class JobLock:
-    """The lock of one running job."""
+    """The lock of a running job, as :func:`job_lock` has taken it."""
 
     def __init__(self, store: CheckoutStore, job: str, owner: str, *, in_redis: bool) -> None:
-        """Made by :func:`job_lock`, which has taken the lock already."""
         self._store = store
         self._job = job
         self._owner = owner
         self._in_redis = in_redis
 
     def still_held(self) -> bool:
-        """Keep the lock for longer; false where somebody else may have it by now, so that we must stop."""
+        """Extend the lock; false where somebody else may have it, so that the job must stop."""
         if self._in_redis:
             return self._store.redis.extend_lock(self._job, self._owner, TIME_TO_LIVE)
         return _taken_in_database(self._store, self._job, self._owner) is None
 
     def release(self) -> None:
-        """Give the lock back."""
         if self._in_redis:
             self._store.redis.unlock(self._job, self._owner)
         else:
@@ -45,7 +43,7 @@ class JobLock:
 
 
 def new_owner() -> str:
-    """Who we are, for whoever finds the lock taken: host, process, and a token that no other process has."""
+    """This process, for whoever finds the lock taken: host, process id, and a unique token."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
@@ -53,10 +51,8 @@ def new_owner() -> str:
 def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     """Hold the lock of a job for the block.
 
-    Raises:
-        Locked: another process has it.
-        TierUnavailable: neither Redis nor the database can be reached.
-        TablesRefused: the database's tables are not for us; a job would write to Redis first and fail then.
+    Raises ``Locked`` where another process has it, ``TierUnavailable`` where neither tier answers, and
+    ``TablesRefused`` where the database's tables are not ours: a job would write to Redis first and fail then.
     """
     with suppress(DatabaseUnavailable):
         store.database.ping()

@@ -1,4 +1,4 @@
-"""Letting everybody else on this machine go first, for long jobs that nobody waits for as a shopper does."""
+"""Low priority for long jobs, which no shopper waits for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 
 NICENESS = 10
-"""How far behind: the shop, Redis and the database get the processor whenever they want it (setpriority(2))."""
+"""The shop, Redis and the database get the processor whenever they want it (setpriority(2))."""
 
 
 def give_way() -> None:
-    """Work at a low priority from now on; where the system has none, or forbids it, nothing changes."""
+    """Lower this process's priority; nothing changes where the system has none, or forbids it."""
     if not hasattr(os, "setpriority"):  # Windows
         return
     with suppress(OSError):

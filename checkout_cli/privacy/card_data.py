@@ -1,9 +1,8 @@
 """No card data: fields named like it, and numbers of cards in any text, are refused before anything is stored.
 
-A shop that pays through a provider never needs them, and whoever stores them answers for it (PCI DSS 3.3 and 3.5). What
-is refused is named by its path and never repeated: not in an error, a log, or an answer.
-
-Card data that is split over several fields, or over the items of a list, cannot be seen.
+A shop that pays through a provider never needs them, and whoever stores them answers for it (PCI DSS 3.3 and 3.5). A
+refused field is named by its path; its content is never repeated. Card data that is split over several fields or items
+of a list is not seen.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from checkout_cli.privacy.card_numbers import SHORTEST, holds_card_number, may_h
 HIDDEN = "********"
 
 _DEEPEST = 64
-"""Deeper than any session may be nested; what is deeper is refused for that."""
+"""Deeper than any session may be, which is refused for that."""
 _LONGEST_NAME = 64
-"""Characters of a name that are judged; longer ones are nobody's."""
+"""Characters of a name that are judged."""
 _LONGEST_PATH = 100
 _MOST_NAMES = 100
-"""Of an object whose names are worth remembering."""
+"""Names of an object that are worth caching."""
 _LARGEST_SHORT = 10 ** (SHORTEST - 1)
 
 
@@ -51,11 +50,11 @@ _PHRASES = (
     ("primary", "account"),
     *((expiry, part) for expiry in ("exp", "expiry", "expiration") for part in ("month", "year")),
 )
-"""The same for words that follow each other; what else expires does so on a date."""
+"""The same for successive words; other things expire on a date."""
 _OF_A_CARD = _set(
     "number numbers no num nr expiry exp expires expire expiration valid pin code security verification track pan"
 )
-"""What is card data right after ``card`` or ``cc``, in one name or in an object of that name."""
+"""Card data right after ``card`` or ``cc``, in one name or in an object of that name."""
 _CARDS = frozenset({"card", "cards", "cc"})
 _OTHER_CARDS = _set(
     "gift loyalty member membership discount bonus reward rewards points store greeting club id identity sim "
@@ -67,7 +66,7 @@ _HARMLESS = _set(
     "masked truncated last last4 token tokenized check checked result verified status brand type required present "
     "provided supplied count accepted"
 )
-"""Names with these hold what may be kept: the last four digits, a provider's token, the outcome of a check."""
+"""In names of harmless data: the last four digits, a provider's token, the outcome of a check."""
 _FILLERS = frozenset({"details", "detail", "info", "information", "data"})
 _PRODUCT = _set("product products barcode barcodes ean eans upc upcs gtin gtins isbn sku skus article articles plu")
 _ITEM = frozenset({"item", "items", "line", "lines"})
@@ -76,14 +75,8 @@ _PHONE = _set("phone phones mobile tel telephone fax whatsapp msisdn cell cellph
 
 
 def refuse_card_data(fields: Mapping[str, Any]) -> None:
-    """Refuse fields that hold card data, at any depth.
-
-    Raises:
-        CardDataRefused: naming the path of the first of them.
-    """
-    if _is_clean(fields, "", 0):
-        return
-    found = _in_object(fields, "", 0)
+    """Raise ``CardDataRefused`` with the path of the first field that holds card data, at any depth."""
+    found = None if _is_clean(fields, "", 0) else _in_object(fields, "", 0)
     if found is not None:
         path, what = found
         path = path.removeprefix(".")
@@ -91,11 +84,11 @@ def refuse_card_data(fields: Mapping[str, Any]) -> None:
 
 
 def without_card_number(text: str) -> str:
-    """The text for a message about it; nothing of it where it holds a card's number."""
+    """The text for a message; hidden where it holds a card's number."""
     return HIDDEN if holds_card_number(text) else text
 
 
-# The first look: what nearly every session passes, in about 10 microseconds. Whatever it doubts has the second look.
+# The quick check, which nearly every session passes in about 10 microseconds; the thorough one judges the others
 
 
 def _is_clean(fields: Mapping[str, Any], name: str, depth: int) -> bool:
@@ -134,11 +127,11 @@ def _are_clean(outer: str, names: tuple[Any, ...]) -> bool:
     )
 
 
-# The second look
+# The thorough check
 
 
 Found = tuple[str, str]
-"""A path, with a dot before it, and what is there."""
+"""A path, with a dot before it, and what it leads to."""
 _BY_NAME = "a field for card data"
 _BY_VALUE = "a card number"
 _IN_NAME = "a card number as a field name"
@@ -182,19 +175,19 @@ def _in_value(value: Any, name: str, nature: Nature, depth: int) -> Found | None
 
 
 def _is_card_like(number: float, nature: Nature) -> bool:
-    """Numbers of JSON: integers, also those that are written as ``4.2e15``."""
+    """Whether a JSON number, also one written as ``4.2e15``, is an integer like a card's number."""
     if -_LARGEST_SHORT < number < _LARGEST_SHORT or number % 1 != 0:  # NaN and infinity too: not equal to 0
         return False
     return holds_card_number(str(abs(int(number))), bar_codes=nature.product, phones=nature.phone)
 
 
 def _is_something(value: Any) -> bool:
-    """Whether a field for card data holds any. Emptying such a field of another program's session must be possible."""
+    """Whether the field holds data: emptying a card field of another program's session must be possible."""
     return not (value is None or isinstance(value, bool) or value in ("", [], {}, ()))
 
 
 class Nature(NamedTuple):
-    """What a name says of its field."""
+    """The meaning of a field's name."""
 
     forbidden: bool
     product: bool
@@ -203,7 +196,7 @@ class Nature(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _nature(outer: str, name: str) -> Nature:
-    """What a field is for, by the words of its name and of the object's that it is in."""
+    """The purpose of a field, by the words of its name and of the name of its object."""
     own, around = _words(name), _words(outer)
     everything = {*own, *around}
     item = not _ITEM.isdisjoint(everything) and not _ITEM_CODE.isdisjoint(own)
@@ -235,7 +228,7 @@ def _is_forbidden(own: list[str], around: list[str]) -> bool:
 
 
 def _is_of_a_card(words: list[str], first: int) -> bool:
-    """``card number``, but not ``gift card number``; of the two words, the second is the field's own."""
+    """``card number``, but not ``gift card number``; the second word is the field's own."""
     return any(
         word in _CARDS
         and words[place + 1] in _OF_A_CARD

@@ -1,8 +1,8 @@
 """Numbers of payment cards in text, told from phone numbers, bar codes, dates and ids.
 
 A card's number has the beginning and the length of a brand and the right check digit (Luhn), in groups that may be
-separated. One random number in ten has the right check digit, so what is known to be something else is left alone:
-each such rule stands here, with its reason.
+separated. One random number in ten has the right check digit, so known other numbers are left alone: each such rule is
+here, with its reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAY_HOLD_ONE = re.compile(rf"[0-9](?<![0-9][0-9])(?:{_APART}[0-9]){{{SHORTEST -
 _RUN = re.compile(rf"[0-9](?:{_APART}[0-9])*")
 _GROUP = re.compile(r"[0-9]+")
 _BREAK = "|"
-"""Put where something stands that is known to be no card; no number reaches over it."""
+"""In place of known other numbers; no card's number reaches over it."""
 
 _UUID = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])")
 _DATE = re.compile(
@@ -33,11 +33,11 @@ _DECIMALS = re.compile(r"[0-9]+\.[0-9]+(?:\s+-?[0-9]+\.[0-9]+)+")
 """Prices, or a latitude and a longitude."""
 _FRACTION = re.compile(r"(?<![0-9.])[0-9]{1,3}\.\Z")
 _FOREIGN_PHONE = re.compile(r"(?:\+\(?|(?<![0-9])00[\s.\-]{0,3})\Z")
-"""What comes before a country's code."""
+"""Before a country's code."""
 _LOCAL_PHONE = re.compile(r"(?:0|91)?[6-9][0-9]{9}|0[0-9]{8,12}")
 _POSTAL_CODE = (5, 6)
 _FIRST_GROUP = 4
-"""Of a card's number; local phone numbers are written otherwise."""
+"""Digits in a card's first group; local phone numbers are written otherwise."""
 
 _GROUPINGS = frozenset(
     {
@@ -53,10 +53,9 @@ _GROUPINGS = frozenset(
         (12, 4),
     }
 )
-"""How cards are printed and typed: found also where other numbers stand around them, as in ``exp 12/27``."""
-
+"""Groups of digits on cards; found also beside other numbers, as in ``exp 12/27``."""
 _ORDER_ID = (3, 7, 7)
-"""How a large marketplace groups the digits of its orders."""
+"""Groups of digits in the orders of a large marketplace."""
 
 _ANY = frozenset(range(SHORTEST, LONGEST + 1))
 _FROM_14 = frozenset(range(14, LONGEST + 1))
@@ -108,10 +107,10 @@ _DOTS = frozenset("·•∙⋅․‧。・")
 
 
 def holds_card_number(text: str, *, bar_codes: bool = False, phones: bool = False) -> bool:
-    """Whether text holds a card's number; ``bar_codes`` and ``phones`` say what else the field is there for.
+    """Whether text holds a card's number; ``bar_codes`` and ``phones`` are the field's own purpose.
 
-    With ``bar_codes``, a number of 13 or 14 digits with the check digit of an EAN or GTIN is a bar code. With
-    ``phones``, one of up to 15 digits is a phone number. Both can have a card's form by chance.
+    Then a number of 13 or 14 digits with the check digit of an EAN or GTIN is a bar code, and one of up to 15 digits a
+    phone number. Both can have a card's form by chance.
     """
     if not may_hold_card_number(text):
         return False
@@ -122,7 +121,7 @@ def holds_card_number(text: str, *, bar_codes: bool = False, phones: bool = Fals
 
 
 def may_hold_card_number(text: str) -> bool:
-    """A quick look: false where text certainly holds no card's number."""
+    """A quick check: false where text certainly holds no card's number."""
     if len(text) < SHORTEST:
         return False
     if not text.isascii():
@@ -133,7 +132,7 @@ def may_hold_card_number(text: str) -> bool:
 
 
 def _as_ascii(text: str) -> str:
-    """The text with any script's digits, dashes and spaces as ASCII, and without invisible characters."""
+    """The text with all scripts' digits, dashes and spaces in ASCII, and without invisible characters."""
     if sum(map(str.isdigit, text)) < SHORTEST:
         return ""
     return "".join(
@@ -156,8 +155,9 @@ def _plain(character: str) -> str:
 
 
 def _card_numbers(text: str) -> Iterator[str]:
-    """The digits of everything in the text that has the form of a card's number."""
-    text = _without_ids(text)
+    """The digits of everything that has the form of a card's number."""
+    text = _DATE.sub(_BREAK, _UUID.sub(_BREAK, text))
+    text = _IBAN.sub(lambda match: _BREAK if _is_iban(match[0]) else match[0], text)
     for run in _RUN.finditer(text):
         groups = [(group.start(), group.end()) for group in _GROUP.finditer(text, run.start(), run.end())]
         for first, last in _windows(tuple(end - start for start, end in groups)):
@@ -168,13 +168,8 @@ def _card_numbers(text: str) -> Iterator[str]:
                 yield digits
 
 
-def _without_ids(text: str) -> str:
-    text = _DATE.sub(_BREAK, _UUID.sub(_BREAK, text))
-    return _IBAN.sub(lambda match: _BREAK if _is_iban(match[0]) else match[0], text)
-
-
 def _windows(sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Which groups to look at together: all of them, and any that are grouped as cards are."""
+    """The groups to judge together: all of them, and any that are grouped as cards are."""
     last = len(sizes) - 1
     if sum(sizes) <= LONGEST:
         yield 0, last
@@ -203,7 +198,7 @@ def _has_check_digit(digits: bytes) -> bool:
 
 
 def _is_something_else(text: str, start: int, end: int, digits: str, sizes: tuple[int, ...]) -> bool:
-    """Whether what stands at a place in the text is known to be no card's number."""
+    """Whether the digits at a place in the text are known to be no card's number."""
     before, after = text[max(0, start - _LONGEST_CARD_WORD - 4) : start], text[end : end + _LONGEST_CARD_WORD + 1]
     if _belongs_to_a_word(before, after):
         return True
@@ -224,7 +219,7 @@ def _belongs_to_a_word(before: str, after: str) -> bool:
 
 
 def _is_place_and_phone(digits: str, sizes: tuple[int, ...]) -> bool:
-    """A postal code and a local phone number beside each other, as addresses have them."""
+    """Whether it is a postal code beside a local phone number, as in addresses."""
     first, last = sizes[0], sizes[-1]
     if first in _POSTAL_CODE and _LOCAL_PHONE.fullmatch(digits, first):
         return True
@@ -239,7 +234,7 @@ def _is_iban(text: str) -> bool:
 
 
 def _is_bar_code(digits: str) -> bool:
-    """An EAN-13 or a GTIN-14 by its check digit; the shorter ones are too short for a card."""
+    """Whether it is an EAN-13 or a GTIN-14 by its check digit; the shorter ones are too short for a card."""
     if len(digits) not in {13, 14}:
         return False
     weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))

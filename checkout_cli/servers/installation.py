@@ -1,4 +1,4 @@
-"""What is installed on this machine, and how a Redis is installed and started on it."""
+"""What is installed on this machine, and the commands that install and start a Redis."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ SERVERS = ("redis-server", "valkey-server")
 CLIENTS = ("redis-cli", "valkey-cli")
 
 _VERSION = re.compile(r"\bv=([0-9][\w.+-]*)|\b(?:redis|valkey)-cli ([0-9][\w.+-]*)", re.IGNORECASE)
+_SERVICE_MANAGERS = ("/run/systemd/system", "/run/openrc")
+"""Where they are while they run; in most containers neither does."""
 _VERSION_PATIENCE = 2.0
-"""How long a program may take to say its version, in seconds."""
+"""Seconds for a program to say its version."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,12 @@ class Program:
     version: str = ""
 
     def __str__(self) -> str:
-        """As shown: the name and, where it is known, the version."""
         return f"{self.name} {self.version}".rstrip()
 
 
 @dataclass(frozen=True)
 class System:
-    """The operating system or distribution, by the name it gives itself, and its family for our purposes.
-
-    ``family`` is one of debian, rhel, arch, alpine, macos, windows, or empty where we know no commands for it.
-    """
+    """An operating system or distribution; ``family`` is empty where we know no commands for it."""
 
     name: str
     family: str
@@ -49,17 +47,16 @@ class System:
 def found_programs(
     which: Callable[[str], str | None] = shutil.which, run: Callable[[str], str] | None = None
 ) -> tuple[Program, ...]:
-    """The servers and clients of Redis and Valkey that are on PATH, with their versions."""
-    version_text = run or _version_text
+    """The servers and clients of Redis and Valkey on PATH, with their versions."""
     paths = [(name, which(name)) for name in (*SERVERS, *CLIENTS)]
-    return tuple(Program(name, path, _version(version_text(path))) for name, path in paths if path)
+    return tuple(Program(name, path, _version((run or _version_text)(path))) for name, path in paths if path)
 
 
 def _version_text(path: str) -> str:
     try:
         done = subprocess.run([path, "--version"], capture_output=True, timeout=_VERSION_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # it is there and does not work; the connection check will tell what that means
+        return ""  # a broken program, which the connection check will tell more of
     return done.stdout.decode(errors="replace")
 
 
@@ -69,7 +66,6 @@ def _version(text: str) -> str:
 
 
 def this_system() -> System:
-    """The system that we run on."""
     try:
         release = platform.freedesktop_os_release() if platform.system() == "Linux" else {}
     except OSError:
@@ -78,7 +74,7 @@ def this_system() -> System:
 
 
 def system_of(kernel: str, release: Mapping[str, str]) -> System:
-    """The system behind a kernel's name (``platform.system()``) and the fields of its ``os-release`` file."""
+    """The system by its kernel's name (``platform.system()``) and the fields of its ``os-release`` file."""
     if kernel == "Darwin":
         return System("macOS", "macos", installer="brew install")
     if kernel == "Windows":
@@ -90,7 +86,11 @@ def system_of(kernel: str, release: Mapping[str, str]) -> System:
     if relatives & {"debian", "ubuntu"}:
         return System(name, "debian", "redis-server", "redis-server", "apt-get update && {sudo}apt-get install -y")
     if relatives & {"rhel", "centos", "fedora"}:
-        return _red_hat(name, release.get("ID", ""), number)
+        # Fedora 41 and Enterprise Linux 10 replaced Redis by Valkey; Enterprise Linux 7 has no dnf
+        first_with_valkey = 41 if release.get("ID") == "fedora" else 10
+        package = "valkey" if number is not None and number >= first_with_valkey else "redis"
+        installer = "yum install -y" if number is not None and number < 8 else "dnf install -y"
+        return System(name, "rhel", package, package, installer)
     if "arch" in relatives:  # Redis left Arch's packages for Valkey in 2025
         return System(name, "arch", "valkey", "valkey", "pacman -S --needed --noconfirm")
     if "alpine" in relatives:
@@ -98,41 +98,23 @@ def system_of(kernel: str, release: Mapping[str, str]) -> System:
     return System(name, "")
 
 
-def _red_hat(name: str, distribution: str, number: int | None) -> System:
-    """Fedora 41 and Enterprise Linux 10 replaced Redis by Valkey; Enterprise Linux 7 has no dnf."""
-    first_with_valkey = 41 if distribution == "fedora" else 10
-    package = "valkey" if number is not None and number >= first_with_valkey else "redis"
-    installer = "yum install -y" if number is not None and number < 8 else "dnf install -y"
-    return System(name, "rhel", package, package, installer)
-
-
-def is_root() -> bool:
-    """Whether commands need no sudo."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def has_service_manager() -> bool:
-    """Whether systemd or OpenRC runs here; in most containers neither does."""
-    return Path("/run/systemd/system").is_dir() or Path("/run/openrc").is_dir()
-
-
 @dataclass(frozen=True)
 class Installation:
-    """This machine as far as an installation goes: its system, its programs, and how commands are to be typed."""
+    """This machine's system and programs, and the commands to type on it."""
 
     system: System = field(default_factory=this_system)
     programs: tuple[Program, ...] = field(default_factory=found_programs)
-    root: bool = field(default_factory=is_root)
-    service_manager: bool = field(default_factory=has_service_manager)
+    root: bool = field(default_factory=lambda: hasattr(os, "geteuid") and os.geteuid() == 0)
+    service_manager: bool = field(default_factory=lambda: any(Path(path).is_dir() for path in _SERVICE_MANAGERS))
 
     @property
     def server(self) -> Program | None:
-        """A Redis or Valkey server that is installed."""
+        """The installed Redis or Valkey server, if any."""
         return next((program for program in self.programs if program.name in SERVERS), None)
 
     @property
     def install_command(self) -> str:
-        """The command line that installs a server, or where to get one."""
+        """The command that installs a server, or where to get one."""
         system = self.system
         if not system.installer:
             return "install redis-server with the system's package manager, or from https://redis.io/downloads"
@@ -141,7 +123,7 @@ class Installation:
 
     @property
     def start_command(self) -> str:
-        """The command line that starts an installed server, as a service where the system has a service manager."""
+        """The command that starts an installed server, as a service where the system has a service manager."""
         system, sudo = self.system, "" if self.root else "sudo "
         server = self.server.name if self.server is not None else ""
         if system.family == "macos":
@@ -159,7 +141,7 @@ class Installation:
 
     @property
     def way_to_a_server(self) -> str:
-        """The command line after which a server runs here."""
+        """The command after which a server runs here."""
         if self.server is not None:
             return self.start_command
         then = " && " if self.system.installer else "; then: "

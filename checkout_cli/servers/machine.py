@@ -1,4 +1,4 @@
-"""This machine: its processes, who listens where, and the files in which Linux shows its settings."""
+"""This machine: its processes, its listening sockets, and the files in which Linux shows its settings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from checkout_cli.config.addresses import ip_address
 from checkout_cli.servers.installation import SERVERS, Installation
 
 _LISTENING = "0A"
-"""The state of a listening socket (Linux, include/net/tcp_states.h)."""
+"""A listening socket's state (Linux, include/net/tcp_states.h)."""
 _CREDENTIALS = "3i"
-"""The other side's process, user and group."""
+"""The peer's process, user and group."""
 _PORT_IN_TITLE = re.compile(r":([0-9]{1,5})(?=\s|$)|--(?:tls-)?port\s+([0-9]{1,5})")
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process. ``user`` is its effective user's id, ``groups`` are all of its groups' ids; ``state`` is psutil's.
-
-    ``details`` are the fields of /proc/PID/status on Linux, and empty elsewhere.
-    """
+    """A process; ``state`` is psutil's, and ``details`` are the fields of /proc/PID/status on Linux."""
 
     pid: int
     name: str
@@ -39,23 +37,23 @@ class Process:
 
     @property
     def is_server(self) -> bool:
-        """Whether it is a Redis or Valkey server, going by its name."""
+        """Whether it is a Redis or Valkey server, by its name."""
         program = self.title.split(" ", 1)[0].rpartition("/")[2]
         return self.name in SERVERS or program in SERVERS
 
     @property
     def titled_ports(self) -> set[int]:
-        """The ports in its title, where a Redis writes the one that it listens on."""
+        """The ports in its title, where a Redis writes its own."""
         return {int(first or second) for first, second in _PORT_IN_TITLE.findall(self.title)}
 
     def __str__(self) -> str:
-        """As shown; the arguments may hold a password and are left out."""
+        """Without the arguments, which may hold a password."""
         return f"{self.name} (process {self.pid}, user {user_name(self.user)})"
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket: its address and port, and its process, if we may know which."""
+    """A listening socket, and its process where we may see it."""
 
     address: str
     port: int
@@ -68,52 +66,43 @@ class Listener:
 
 @dataclass(frozen=True)
 class Room:
-    """The space on a disk, in bytes."""
+    """A disk's space, in bytes."""
 
     total: int
     free: int
 
 
 class Machine:
-    """The machine that we run on; files are read from below ``root``, so that a test can have some of its own."""
+    """This machine; files are read from below ``root``, which a test can replace."""
+
+    platform = sys.platform
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
 
     def path(self, path: str) -> Path:
-        """Where a file of this machine is."""
         return self.root / path.lstrip("/")
 
     def text(self, path: str) -> str | None:
-        """A file's text without the space around it; ``None`` where there is none for us."""
+        """A file's text without the space around it; ``None`` where we cannot read it."""
         try:
             return self.path(path).read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return None
 
     def room(self, path: Path) -> Room:
-        """The space on the disk that holds a path.
-
-        Raises:
-            OSError: it cannot be looked at.
-        """
+        """The space on the disk that holds a path; raises ``OSError``."""
         usage = shutil.disk_usage(path)
         return Room(usage.total, usage.free)
 
     @cached_property
     def installation(self) -> Installation:
-        """What is installed here, and how more is."""
         return Installation()
-
-    @property
-    def platform(self) -> str:
-        """As ``sys.platform`` has it."""
-        return sys.platform
 
     # Addresses
 
     def addresses_of(self, host: str) -> set[str]:
-        """The addresses of a host; none where it has none."""
+        """The addresses of a host; none where it is unknown."""
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -122,12 +111,9 @@ class Machine:
 
     def owns(self, address: str) -> bool:
         """Whether an address is this machine's own: only those can be bound to."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if parsed.is_loopback or parsed.is_unspecified:
-            return True
+        parsed = ip_address(address.partition("%")[0])
+        if parsed is None or parsed.is_loopback or parsed.is_unspecified:
+            return parsed is not None
         family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
         try:
             with socket.socket(family) as probe:
@@ -142,7 +128,7 @@ class Machine:
         return bool(addresses) and all(self.owns(address) for address in addresses)
 
     def listener_of_socket(self, path: str, timeout: float) -> int | None:
-        """The process that listens on a Unix socket, by the kernel's word (Linux, unix(7), SO_PEERCRED)."""
+        """The process that listens on a Unix socket, as the kernel says (Linux, unix(7), SO_PEERCRED)."""
         option = getattr(socket, "SO_PEERCRED", None)
         if option is None:
             return None
@@ -158,7 +144,7 @@ class Machine:
     # Processes
 
     def process(self, pid: int) -> Process | None:
-        """A living process; ``None`` where there is none."""
+        """A living process, if there is one."""
         import psutil
 
         wanted = [name for name in ("name", "status", "cmdline", "uids", "gids") if hasattr(psutil.Process, name)]
@@ -184,7 +170,7 @@ class Machine:
 
         yield from filter(None, map(self.process, psutil.pids()))
 
-    # Who listens where
+    # Listening sockets
 
     def listeners(self, port: int) -> list[Listener]:
         """Everything that listens on a port."""
@@ -197,7 +183,7 @@ class Machine:
         return ports.union(*(process.titled_ports for process in processes))
 
     def _listening(self, pid: int | None = None) -> Iterator[tuple[str, int, int | None]]:
-        """Address, port and, where we may see it, process of each listening socket, or of those of one process."""
+        """Address, port and, where we may see it, process of all listening sockets, or of one process's."""
         import psutil
 
         try:

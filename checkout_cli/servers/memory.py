@@ -1,4 +1,4 @@
-"""The memory of one Redis server, as INFO tells of it."""
+"""The memory of one Redis server, from INFO."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from checkout_cli.servers.inspection import Info
 
 @dataclass(frozen=True)
 class Memory:
-    """One server's memory, in bytes; ``None`` is what it does not tell.
+    """One server's memory, in bytes; ``None`` is unknown.
 
     ``limit`` is ``None`` without one, ``system`` is all memory of its machine. ``not_counted`` does not count against
     the limit. ``evicted`` is since the server's start.
     """
 
-    SHOWN = "usedBytes=used maxBytes=limit policy"
+    JSON_KEYS = "usedBytes=used maxBytes=limit policy"
 
     place: str
     used: int
@@ -33,7 +33,7 @@ class Memory:
 
     @classmethod
     def of(cls, place: str, info: Info, **more: Any) -> Self:
-        """What INFO tells; nothing is used where it tells nothing."""
+        """The memory in INFO; what it does not tell counts as unused."""
         return cls(
             place=place,
             used=info.integer("used_memory") or 0,
@@ -52,35 +52,35 @@ class Memory:
 
     @property
     def counted(self) -> int:
-        """What counts against the limit."""
+        """The bytes that count against the limit."""
         return max(self.used - self.not_counted, 0)
 
     @property
     def reference(self) -> int | None:
-        """What it is full at: its limit, or without one all memory of its machine."""
+        """The limit, or without one all memory of the machine."""
         return self.limit or self.system or None
 
     @property
     def fullness(self) -> float | None:
-        """The part of that which is used, 0 to 1, and above where it is over its limit."""
+        """The used share of the reference, 0 to 1, and above where it is over its limit."""
         return None if self.reference is None else self.counted / self.reference
 
     @property
     def headroom(self) -> int | None:
-        """What is left below that; never less than nothing."""
+        """The bytes left below the reference, at least 0."""
         return None if self.reference is None else max(self.reference - self.counted, 0)
 
     @property
     def fragmentation(self) -> float | None:
-        """What the machine gives it for each byte used; below 1, some of it is swapped out."""
+        """The machine's bytes for each byte used; below 1, some are swapped out."""
         return None if self.resident is None or not self.used else self.resident / self.used
 
     @property
     def evicts_sessions(self) -> bool:
-        """Whether it throws live sessions away when it is full: they all have a time to live."""
+        """Whether it evicts live sessions when full: they all have a time to live."""
         return self.policy not in {"", "noeviction"}
 
     @property
     def refuses_writes(self) -> bool:
-        """Whether it is full, and may not throw anything away."""
+        """Whether it is full, and may not evict anything."""
         return self.limit is not None and self.counted >= self.limit and not self.evicts_sessions

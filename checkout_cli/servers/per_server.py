@@ -1,4 +1,4 @@
-"""What several servers say: each one's answer, and which of a cluster's servers did not answer."""
+"""Answers of several servers, and the servers of a cluster that did not answer."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from checkout_cli.store.redis.admin import RedisAdmin
 
 T = TypeVar("T")
 MISSING = "partial missingServers=missing"
-"""How a document says that it is a part."""
+"""The keys of a partial result."""
 
 
 class Partial:
-    """What a cluster's servers answer together: it is a part where some of them, ``missing``, do not answer."""
+    """The answers of a cluster's servers, incomplete where some, ``missing``, did not answer."""
 
     missing: tuple[str, ...]
 
     @property
     def partial(self) -> bool:
-        """Whether what only the missing servers know is missing too."""
         return bool(self.missing)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A part is a finding."""
+        """A partial answer is a finding."""
         return ExitCode.FINDING if self.partial else ExitCode.OK
 
 
 @dataclass(frozen=True)
 class PerServer(Partial, Generic[T]):
-    """The answers of ``servers`` at ``timestamp`` (ms), one of each."""
+    """One answer of each of ``servers`` at ``timestamp`` (ms)."""
 
-    SHOWN = f"timestamp@ servers {MISSING}"
+    JSON_KEYS = f"timestamp@ servers {MISSING}"
 
     timestamp: int
     servers: tuple[T, ...]
@@ -44,22 +43,17 @@ class PerServer(Partial, Generic[T]):
 
 
 def of_each_server(redis: RedisAdmin, ask: Callable[[Inspector], T], *, clock: Clock | None = None) -> PerServer[T]:
-    """The answers of all servers; of a cluster, of those that are there.
-
-    Raises:
-        CommandDenied, CommandUnknown: a server refuses what is asked.
-        RedisUnavailable: no server answers.
-    """
+    """The answers of all servers, or of a cluster's that answer; raises the last error where none does."""
     answers: list[T] = []
-    away: dict[str, RedisUnavailable] = {}
+    unavailable: dict[str, RedisUnavailable] = {}
     for server in redis.servers():
         try:
             answers.append(ask(Inspector(server)))
         except CommandUnknown:
             raise
         except RedisUnavailable as error:
-            away[server.place] = error
-    if away and not answers:
-        raise away.popitem()[1]
-    missing = dict.fromkeys([*away, *redis.missing_servers()])
+            unavailable[server.place] = error
+    if unavailable and not answers:
+        raise unavailable.popitem()[1]
+    missing = dict.fromkeys([*unavailable, *redis.missing_servers()])
     return PerServer((clock or Clock()).wall(), tuple(answers), tuple(missing))

@@ -1,10 +1,9 @@
-"""Which managed service a Redis is, as far as its host name or INFO tells, and where its memory is set there.
+"""The managed service behind a Redis, as far as its host name or INFO tells, and where its memory is set there.
 
-Managed services take CONFIG away, because they set it themselves. What is known of each is its own documentation's:
-Amazon ElastiCache, "Engine specific parameters"; Azure Cache for Redis, "How to configure"; Azure Managed Redis,
-"Memory management"; Redis Cloud, "Data eviction policies"; DigitalOcean, "eviction_policy"; Aiven,
-"Memory management and persistence"; Upstash, "Eviction". A Google Memorystore has a private address and says nothing of
-itself, and a Heroku host is one of Amazon's like any other, so neither is ever guessed.
+Managed services take CONFIG away, because they set it themselves. Sources: Amazon ElastiCache, "Engine specific
+parameters"; Azure Cache for Redis, "How to configure"; Azure Managed Redis, "Memory management"; Redis Cloud, "Data
+eviction policies"; DigitalOcean, "eviction_policy"; Aiven, "Memory management and persistence"; Upstash, "Eviction".
+Google Memorystore (a private address) and Heroku (a host of Amazon's) cannot be told.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from checkout_cli.servers.inspection import Info
 
 @dataclass(frozen=True)
 class Provider:
-    """A managed service: its name, and where its limit and its policy are set, in words."""
+    """A managed service, and where its limit and its policy are set."""
 
     name: str
     limit: str
@@ -80,7 +79,7 @@ _SUFFIXES = (
 
 
 def provider_of(host: str, info: Info | None) -> Provider | None:
-    """The managed service behind a host, by its name or by what INFO says; ``None`` where neither tells."""
+    """The managed service behind a host, where its name or INFO tells."""
     if info is not None and "elasticache" in (info.text("os") or "").lower():
         return _ELASTICACHE
     name = host.rstrip(".").lower()

@@ -1,18 +1,10 @@
-"""Results as JSON: each class names in ``SHOWN`` what its object has, and one function writes it.
+"""Results as JSON: a class names the keys of its object, in their order, in ``JSON_KEYS``.
 
-``SHOWN`` is a text of keys in their order, for instance ``"timestamp@ server=place latencyMs=latency hint?"``:
-
-- ``usedBytes`` is the attribute ``used_bytes``, ``usedBytes=memory.used`` another one, by its path; methods are called;
-- ``key@`` is a moment: milliseconds here, ISO 8601 in JSON;
-- ``key?`` is ``null`` where there is nothing in it: an empty text, or none at all;
-- ``key!`` is the opposite: true where there is nothing;
-- ``key:2`` is rounded to so many digits;
-- ``[key]`` is left out where it is ``None``;
-- ``*attribute`` is an object itself, whose keys come here, and ``key{ more keys }`` one that is made here;
-- bytes are a key of Redis, of which no more is shown than may be;
-- a key that ends in ``Ms`` whose value is a float has it in seconds.
-
-A class without ``SHOWN`` shows all of its fields. What is not known is ``null``.
+``usedBytes`` is the attribute ``used_bytes``, and ``usedBytes=memory.used`` one by its path; methods are called.
+``key@`` is a moment (ms) in ISO 8601, ``key:2`` rounded to two digits, ``key!`` negated, ``key?`` ``null`` if empty.
+``[key]`` is left out where it is ``None``; ``*attribute`` adds an object's keys, ``key{ more keys }`` makes an object.
+Floats of a key in ``Ms`` are in seconds here, and bytes are a Redis key, cut as :func:`key_shown` does.
+A class without ``JSON_KEYS`` has all of its fields. A test resolves every path against the annotations.
 """
 
 from __future__ import annotations
@@ -26,64 +18,49 @@ from typing import Any, NamedTuple
 from checkout_cli.session import iso
 from checkout_cli.terminal.key_names import key_shown
 
-_KEY = re.compile(r"(?P<before>[*\[])?(?P<key>\w+)(?P<mark>[@?!]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
+_KEY = re.compile(r"(?P<before>[*\[]?)(?P<key>\w+)(?P<marks>[@?!]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
 
 
-class Shown(NamedTuple):
-    """One key of a class: the path of its value, and how that is told; or the keys of an object."""
+class JsonKey(NamedTuple):
+    """A key with the path of its value, or with the keys of an object; ``before`` and ``marks`` as written."""
 
     key: str
-    path: tuple[str, ...]
-    moment: bool = False
-    emptied: bool = False
-    opposite: bool = False
-    optional: bool = False
-    several: bool = False
+    path: tuple[str, ...] = ()
+    before: str = ""
+    marks: str = ""
     digits: int | None = None
-    inner: tuple[Shown, ...] = ()
+    inner: tuple[JsonKey, ...] = ()
 
 
 @cache
-def shown_of(kind: type) -> tuple[Shown, ...]:
-    """The keys of a class that results are made of, in their order."""
-    return parsed(getattr(kind, "SHOWN", "") or " ".join(map(_camel_case, _fields(kind) or ())))
+def keys_of(kind: type) -> tuple[JsonKey, ...]:
+    """The keys of a result's class."""
+    return parsed(getattr(kind, "JSON_KEYS", "") or " ".join(map(_camel_case, _fields(kind) or ())))
 
 
 @cache
-def parsed(words: str) -> tuple[Shown, ...]:
-    """What a text like ``SHOWN`` says."""
-    return _parsed(iter(words.split()))
+def parsed(words: str) -> tuple[JsonKey, ...]:
+    """The keys in a text like ``JSON_KEYS``."""
+    return tuple(_parsed(iter(words.split())))
 
 
-def _parsed(words: Iterator[str]) -> tuple[Shown, ...]:
-    found = []
+def _parsed(words: Iterator[str]) -> Iterator[JsonKey]:
     for word in words:
         if word == "}":
-            break
-        found.append(Shown(word[:-1], (), inner=_parsed(words)) if word.endswith("{") else _key(word))
-    return tuple(found)
-
-
-def _key(word: str) -> Shown:
-    found = _KEY.fullmatch(word)
-    if found is None:
-        raise ValueError(f"no key of SHOWN: {word}")
-    key, mark, digits = found["key"], found["mark"], found["digits"]
-    path = found["path"] or re.sub(r"(?<!^)[A-Z]", lambda letter: "_" + letter[0].lower(), key)
-    return Shown(
-        key,
-        tuple(path.split(".")),
-        "@" in mark,
-        "?" in mark,
-        "!" in mark,
-        found["before"] == "[",
-        found["before"] == "*",
-        int(digits) if digits else None,
-    )
+            return
+        if word.endswith("{"):
+            yield JsonKey(word[:-1], inner=tuple(_parsed(words)))
+            continue
+        found = _KEY.fullmatch(word)
+        if found is None:
+            raise ValueError(f"no key of JSON_KEYS: {word}")
+        path = found["path"] or re.sub(r"(?<!^)[A-Z]", lambda letter: "_" + letter[0].lower(), found["key"])
+        digits = int(found["digits"]) if found["digits"] else None
+        yield JsonKey(found["key"], tuple(path.split(".")), found["before"], found["marks"], digits)
 
 
 def _fields(kind: Any) -> Sequence[str] | None:
-    """The fields of a class that results are made of; ``None`` of any other."""
+    """The fields of a result's class; ``None`` for any other class."""
     if is_dataclass(kind):
         return [field.name for field in fields(kind)]
     found: Sequence[str] | None = getattr(kind, "__struct_fields__", None) or getattr(kind, "_fields", None)
@@ -96,53 +73,50 @@ def _camel_case(name: str) -> str:
 
 
 def document(result: Any, words: str = "") -> dict[str, Any]:
-    """A result as a JSON object: of built-in types alone; ``words`` in place of its class's ``SHOWN``."""
+    """A result as a JSON object of built-in types, with the keys in ``words`` or those of its class."""
     kind: Any = type(result)
-    return _object(result, parsed(words) if words else shown_of(kind))
+    return _object(result, parsed(words) if words else keys_of(kind))
 
 
-def _object(result: Any, keys: Sequence[Shown]) -> dict[str, Any]:
+def _object(result: Any, keys: Sequence[JsonKey]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for shown in keys:
-        if shown.inner:
-            found[shown.key] = _object(result, shown.inner)
+    for key in keys:
+        if key.inner:
+            found[key.key] = _object(result, key.inner)
             continue
         value = result
-        for name in shown.path:
+        for name in key.path:
             value = None if value is None else getattr(value, name)
             value = value() if callable(value) else value
-        value = not value if shown.opposite else value
-        if shown.several:
-            found |= _members(value, shown)
-        elif value is not None or not shown.optional:
-            found[shown.key] = None if shown.emptied and not value else _told(value, shown)
+        value = not value if "!" in key.marks else value
+        if key.before == "*" and isinstance(value, Mapping):
+            found |= {name: _value(member, key._replace(key=name)) for name, member in value.items()}
+        elif key.before == "*":
+            found |= {} if value is None else document(value)
+        elif value is not None or not key.before:
+            found[key.key] = None if "?" in key.marks and not value else _value(value, key)
     return found
 
 
-def _members(value: Any, shown: Shown) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {name: _told(member, shown._replace(key=name)) for name, member in value.items()}
-    return {} if value is None else document(value)
-
-
-def _told(value: Any, shown: Shown) -> Any:
+def _value(value: Any, key: JsonKey) -> Any:
     """A value, or each of several, as its key has it."""
     if value is None or isinstance(value, bool):
         return value
     if _fields(type(value)) is not None:
         return document(value)
     if isinstance(value, (list, tuple, Iterator)):
-        return [_told(one, shown) for one in value]
+        return [_value(one, key) for one in value]
     if isinstance(value, Mapping):
-        return {str(name): _told(one, shown) for name, one in value.items()}
+        return {str(name): _value(one, key) for name, one in value.items()}
     if isinstance(value, bytes):
         return key_shown(value)
-    if shown.moment:
+    if "@" in key.marks:
         return iso(value)
     if isinstance(value, float):
-        if shown.key.endswith("Ms"):
-            return round(value * 1000, 3 if shown.digits is None else shown.digits or None)
-        return value if shown.digits is None else round(value, shown.digits or None)
+        in_ms = key.key.endswith("Ms")
+        digits = 3 if in_ms and key.digits is None else key.digits
+        number = value * 1000 if in_ms else value
+        return number if digits is None else round(number, digits or None)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, Set):

@@ -1,4 +1,4 @@
-"""Keys as they may be shown: whoever knows a session's id can use it, and any other name can be an address."""
+"""Keys for output: a session's id is a secret, and any other name can be an address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONGEST_PREFIX = 32
 
 
 def key_shown(key: bytes, *, reveal: bool = False) -> str:
-    """A key, with all but the beginning of an id, or of anything unknown, left out unless revealed."""
+    """A key, cut after the beginning of an id or of anything unknown, unless revealed."""
     name = decoded(key)
     if reveal or name in _NO_SECRETS or (name.startswith(_NO_SECRETS_BEHIND) and _is_harmless(name)):
         return safe(name)
@@ -46,11 +46,11 @@ def key_shown(key: bytes, *, reveal: bool = False) -> str:
 
 
 def _is_harmless(name: str) -> bool:
-    """Whether a key of the shop's own making holds no shopper's data: what is typed as a coupon can be anything."""
+    """Whether a shop's key holds no shopper's data: a typed coupon code can be anything."""
     return "@" not in name and not holds_card_number(name)
 
 
 def _prefix(name: str) -> str:
-    """What stands before the first colon, if it looks like the name of a kind of keys."""
+    """The part before the first colon, where it looks like the name of a kind of keys."""
     beginning, colon, _ = name.partition(":")
     return f"{beginning}:" if colon and beginning.isidentifier() and len(beginning) <= _LONGEST_PREFIX else ""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import TracebackType
 from typing import Any, Self
 
 from checkout_cli.terminal.output import is_terminal
 
 ESCAPE = "escape"
 GONE = "gone"
-"""What is read when the terminal has been closed."""
+"""The key of a terminal that has been closed."""
 
 
 class Keyboard:
-    """Use it in a ``with``: the terminal is as it was afterwards. Without a terminal on stdin there are no keys."""
+    """For use in a ``with``, which restores the terminal; without a terminal on stdin there are no keys."""
 
     def __init__(self) -> None:
-        """Changes nothing yet."""
         self._descriptor = sys.stdin.fileno() if is_terminal(sys.stdin) else None
         self._before: Any = None
 
@@ -32,16 +30,14 @@ class Keyboard:
             tty.setcbreak(self._descriptor, termios.TCSADRAIN)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before is not None and self._descriptor is not None:
             import termios
 
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
     def keys(self, seconds: float) -> list[str]:
-        """What was typed, waiting for so many seconds for the first key; ``escape`` and ``gone`` are words."""
+        """The keys typed, waiting (seconds) for the first one; ``escape`` and ``gone`` are words."""
         if self._descriptor is None:
             time.sleep(seconds)
             return []
@@ -54,7 +50,7 @@ class Keyboard:
 
 
 def keys_of(raw: bytes) -> list[str]:
-    """The keys of what a terminal has sent at once; arrows and the like, which begin with ESC, are none."""
+    """The keys in what a terminal sends at once; escape sequences such as arrows are none."""
     if not raw:
         return [GONE]
     if raw.startswith(b"\x1b"):

@@ -1,4 +1,4 @@
-"""A list, in the shape that somebody wants: a table, one JSON document, or as it comes as NDJSON, CSV or ids."""
+"""A list in the wanted format: a table, one JSON document, or item by item as NDJSON, CSV or ids."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 
 T = TypeVar("T")
-_BESIDE_CELL = 3
-"""Characters between two columns of a table on a terminal."""
+_BETWEEN_COLUMNS = 3
+"""Characters, in a table on a terminal."""
 
 
 @dataclass
 class Listing(Generic[T]):
-    """What is listed, and how one of it looks: as a row of the table, as a JSON object, and as its id alone.
+    """Items, and what one looks like: as a table's row, as a JSON object, and as its id alone.
 
-    ``name`` is what the JSON document calls all of it, and ``more`` what it says beside. ``csv`` names the cells of a
-    line; ``cells`` has them, where they are not those of the JSON object. ``short_ids``: the first column holds ids,
-    which are cut where the table is wider than the terminal. ``missing`` tells afterwards which servers of a cluster
-    did not answer, and ``nothing`` is said of an empty list. ``number`` counts what was written.
+    ``name`` is the key of all items in the JSON document, ``more`` its other keys. ``csv`` names a line's cells, which
+    ``cells`` returns where they are not the JSON object's. With ``short_ids``, the first column holds ids that are cut
+    where the table is wider than the terminal. ``missing`` returns afterwards the servers that did not answer;
+    ``nothing`` is said of an empty list; ``number`` counts the items written.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Listing(Generic[T]):
     number: int = field(default=0, init=False)
 
     def show(self, output: str, going_on: Callable[[int], str] = lambda _: "") -> ExitCode:
-        """Write it as ``output`` says; on stderr, what is missing and how to go on. A part is a finding."""
+        """Write the list; on stderr, which servers are missing and how to continue. A missing server is a finding."""
         if output == "table":
             self._write_table(list(self._counted()))
         elif output == "json":
@@ -85,17 +85,14 @@ class Listing(Generic[T]):
             place for place, column in enumerate(self.columns) if not column.note or any(row[place] for row in rows)
         ]
         columns, rows = [self.columns[place] for place in shown], [[row[place] for place in shown] for row in rows]
-        if self.short_ids and is_terminal(sys.stdout) and _width(columns, rows) > console().width:
+        cells = zip([column.title for column in columns], *rows, strict=True)
+        width = sum(max(len(safe(cell)) for cell in column) + _BETWEEN_COLUMNS for column in cells)
+        if self.short_ids and is_terminal(sys.stdout) and width > console().width:
             short = shortened([row[0] for row in rows])
             rows = [[name, *row[1:]] for name, row in zip(short, rows, strict=True)]
         write_table(columns, rows)
 
 
-def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
-    lines = [[column.title for column in columns], *rows]
-    return sum(max(len(safe(line[place])) for line in lines) + _BESIDE_CELL for place in range(len(columns)))
-
-
 def going_on(cursor: str | None, keys: str) -> str:
-    """Where a list goes on that has looked at so many keys; nothing at its end."""
+    """How to continue a list that has looked at so many keys; nothing at its end."""
     return "" if cursor is None else f"looked at {keys} keys; there may be more: --cursor {cursor}"

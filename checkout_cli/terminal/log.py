@@ -1,25 +1,26 @@
-"""The log: Redis operations, and what the library notes, where ``DEBUG`` asks for them. Never a value, ids shortened.
+"""The log: Redis operations and the library's notes, where ``DEBUG`` asks for them. Never a value; ids are cut.
 
-``DEBUG`` is a list as other programs know it: names with ``*`` anywhere, ``-name`` takes out, commas or spaces between.
-Redis operations are ``redis:session``, ``redis:index``, ``redis:delivery``, ``redis:coupon``, ``redis:user``,
-``redis:stats``, ``redis:own`` (locks and the like), ``redis:other`` and ``redis:server`` (no key); everything else is
-``checkout:store``, ``checkout:domain``, ``checkout:operations``, ``checkout:audit`` or ``checkout:web``.
+``DEBUG`` is a list of names with ``*`` anywhere, commas or spaces between; ``-name`` excludes. Redis operations are
+``redis:session``, ``redis:index``, ``redis:delivery``, ``redis:coupon``, ``redis:user``, ``redis:stats``, ``redis:own``
+(locks and the like), ``redis:other`` and ``redis:server`` (no key); everything else is ``checkout:store``,
+``checkout:domain``, ``checkout:operations``, ``checkout:audit`` or ``checkout:web``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import re
 import secrets
 import sys
-from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from checkout_cli.keys import Family
+from checkout_cli.session import iso
 from checkout_cli.terminal.output import warn
 from checkout_cli.terminal.safe import safe
 
@@ -27,17 +28,15 @@ if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
 
 ROOT = "checkout_cli"
-LOGGER = f"{ROOT}.redis"
 LARGEST_FILE, FILES_KEPT = 10_000_000, 5
-"""Bytes of a log file before it is rotated, and how many old ones are kept."""
+"""Bytes of a log file before it is rotated, and the number of old ones."""
 _WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}
 
 
 class Wanted:
-    """What a value of ``DEBUG`` asks for."""
+    """The names that a value of ``DEBUG`` asks for."""
 
     def __init__(self, debug: str) -> None:
-        """Any text; what is no name of ours asks for nothing."""
         names = [name for name in re.split(r"[\s,]+", debug) if name.strip("-")]
         self._in = [_pattern(name) for name in names if not name.startswith("-")]
         self._out = [_pattern(name[1:]) for name in names if name.startswith("-")]
@@ -46,7 +45,6 @@ class Wanted:
         return bool(self._in)
 
     def __contains__(self, name: str) -> bool:
-        """Whether this name is asked for and not taken out."""
         return any(one.fullmatch(name) for one in self._in) and not any(one.fullmatch(name) for one in self._out)
 
 
@@ -55,10 +53,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Log what ``DEBUG`` asks for, to stderr or to ``LOG_FILE``; warnings go there too. Else leave logging alone.
-
-    Loaded twice, it replaces what it did before. A file that cannot be written is told once, and is no reason to stop.
-    """
+    """Log what ``DEBUG`` asks for, and warnings, to ``LOG_FILE`` or stderr; again after another call."""
     wanted = Wanted(settings.debug)
     if not wanted and not settings.log_file:
         return
@@ -84,10 +79,8 @@ def _file(name: str) -> list[logging.Handler]:
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """stderr; a reader that has gone is no reason to stop."""
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
-        """Nothing can be told where there is nobody."""
+        """Nobody reads stderr any more, which is no reason to stop."""
 
 
 class _LogFile(RotatingFileHandler):
@@ -98,10 +91,11 @@ class _LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=LARGEST_FILE, backupCount=FILES_KEPT, encoding="utf-8")
 
     def _open(self) -> Any:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+        private = functools.partial(os.open, mode=0o600)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's own name)
-        """Say it once: the command still does its job."""
+        """Warn once: the command still does its job."""
         error = sys.exc_info()[1]
         if not self._told:
             self._told = True
@@ -109,19 +103,15 @@ class _LogFile(RotatingFileHandler):
             warn(f"LOG_FILE {self.baseFilename} cannot be written, so the log has gaps: {reason}")
 
     def close(self) -> None:
-        """What could not be written cannot be written now either."""
+        """Report what cannot be written at the end either."""
         try:
             super().close()
         except OSError:
             self.handleError(logging.makeLogRecord({}))
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 class _Chosen(logging.Filter):
-    """Lets through what is wanted, and every warning; marks each with its name and the run's id."""
+    """Passes what is wanted, and every warning; marks each with its name and the run's id."""
 
     def __init__(self, wanted: Wanted, trace: str) -> None:
         super().__init__()
@@ -135,7 +125,7 @@ class _Chosen(logging.Filter):
 
 
 def namespace_of(record: logging.LogRecord) -> str:
-    """By what name ``DEBUG`` asks for it."""
+    """The record's name in ``DEBUG``."""
     operation = getattr(record, "operation", None)
     if isinstance(operation, dict):
         family = operation.get("family") or "server"
@@ -144,16 +134,12 @@ def namespace_of(record: logging.LogRecord) -> str:
     return "redis:server" if rest == "redis" else f"checkout:{rest.partition('.')[0]}"
 
 
-def _moment(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class _TextLine(logging.Formatter):
     """``2024-01-15T10:30:00.000Z 1f0c2ab3 redis:session GETEX checkout:session:1f0c2ab3… 0.142 ms ok``."""
 
     def format(self, record: logging.LogRecord) -> str:
         name, trace = getattr(record, "namespace", ""), getattr(record, "trace", "")
-        begin = f"{_moment(record)} {trace} {name}"
+        begin = f"{iso(round(record.created * 1000))} {trace} {name}"
         operation = getattr(record, "operation", None)
         if not isinstance(operation, dict):
             return safe(f"{begin} {record.levelname.lower()}: {record.getMessage()}")
@@ -162,11 +148,11 @@ class _TextLine(logging.Formatter):
 
 
 class _JsonLine(logging.Formatter):
-    """One JSON object a line, ASCII only, so that nothing in it can reach a terminal's control characters."""
+    """One JSON object a line, in ASCII, so that no control character reaches a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         operation = getattr(record, "operation", None)
-        line: dict[str, object] = {"timestamp": _moment(record), "level": record.levelname.lower()}
+        line: dict[str, object] = {"timestamp": iso(round(record.created * 1000)), "level": record.levelname.lower()}
         line |= {"traceId": getattr(record, "trace", ""), "namespace": getattr(record, "namespace", "")}
         if isinstance(operation, dict):
             line |= {"durationMs" if name == "duration_ms" else str(name): operation[name] for name in operation}

@@ -1,6 +1,6 @@
 """The two ways out: data on stdout, narration on stderr.
 
-A terminal gets Rich tables; a pipe gets plain, aligned, untruncated text. A reader that goes away (``| head -1``) ends
+A terminal gets Rich tables; a pipe gets plain, aligned, untruncated text. A reader that has gone (``| head -1``) ends
 the process quietly.
 """
 
@@ -26,31 +26,27 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA_VERSION = 1
-"""Of every JSON document that we print; raised when a field changes its meaning or goes away."""
+"""The version of every JSON document, raised when a field changes its meaning or goes away."""
 
 _CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""What begins a formula. Tabs and line ends, which some spreadsheets skip before it, are spelled out by then."""
+"""The beginnings of formulas. Tabs and line ends, which some spreadsheets skip before, are spelled out by then."""
 
 _style = {"color": True}
 
 
-class Placed(Protocol):
-    """Something of one server."""
+class OfOneServer(Protocol):
+    """An answer of the server at ``place``."""
 
     @property
-    def place(self) -> str:
-        """Where that is."""
+    def place(self) -> str: ...
 
 
-S = TypeVar("S", bound=Placed)
+S = TypeVar("S", bound=OfOneServer)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its title, and whether it holds numbers (aligned to the right).
-
-    A ``note`` is left out of a list in which it stands nowhere.
-    """
+    """A column's title and alignment (numbers to the right); a ``note`` is left out of a list where it is empty."""
 
     title: str
     number: bool = False
@@ -58,17 +54,16 @@ class Column:
 
 
 def columns_of(*titles: str) -> tuple[Column, ...]:
-    """Columns by their titles: one that begins with ``#`` holds numbers, and one with ``?`` notes."""
+    """Columns by title; ``#`` before it marks numbers, ``?`` notes."""
     return tuple(Column(title.lstrip("#?"), title.startswith("#"), title.startswith("?")) for title in titles)
 
 
 def set_color(wanted: bool) -> None:
-    """Switch colour off for good (``--no-color``); the environment and a missing terminal switch it off anyway."""
+    """Switch colour off (``--no-color``); the environment and a missing terminal do so anyway."""
     _style["color"] = wanted
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at this stream."""
     try:
         return stream.isatty()
     except ValueError:  # closed
@@ -94,11 +89,7 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def write(text: str) -> None:
-    """Write data to stdout and flush it, so that a stream can be followed; a closed pipe ends the process quietly.
-
-    Raises:
-        CheckoutError: stdout cannot be written to, as on a full disk.
-    """
+    """Write data to stdout and flush it, so that it can be followed; ``CheckoutError`` if the disk is full."""
     with _output():
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -116,12 +107,12 @@ def _output() -> Iterator[None]:
 
 
 def reader_has_gone(error: OSError) -> bool:
-    """Whether a write failed because nobody reads any more; Windows says EINVAL there."""
+    """Whether nobody reads any more; Windows says EINVAL there."""
     return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
 
 
 def drop_stdout() -> None:
-    """Send what is still buffered for stdout nowhere, so that the interpreter does not fail on it at its exit."""
+    """Discard what is buffered for stdout, so that the interpreter does not fail on it at its exit."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
@@ -133,30 +124,29 @@ def leave_quietly() -> NoReturn:
 
 
 def write_line(text: str = "") -> None:
-    """One line of data."""
     write(text + "\n")
 
 
 def write_json(result: Any, **more: Any) -> None:
-    """One JSON document, indented, with ``schemaVersion`` first, and what else there is to say last."""
+    """One indented JSON document: ``schemaVersion``, the result, and ``more`` last."""
     write_line(json.dumps(with_schema(result) | more, indent=2, ensure_ascii=True))
 
 
 def write_ndjson(results: Iterable[Any]) -> None:
-    """One JSON document a line, written as they come."""
+    """One JSON document a line, as they come."""
     for result in results:
         write_line(json.dumps(with_schema(result), ensure_ascii=True, separators=(",", ":")))
 
 
 def with_schema(result: Any) -> dict[str, Any]:
-    """A result as a whole document, with the version of our documents first."""
+    """A result as a whole document."""
     from checkout_cli.terminal.document import document  # which a ping without JSON need not load
 
     return {"schemaVersion": SCHEMA_VERSION, **(result if isinstance(result, dict) else document(result))}
 
 
 def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """CSV (RFC 4180) in which no cell can be taken for a formula by a spreadsheet."""
+    """CSV (RFC 4180) in which a spreadsheet finds no formula."""
     for row in itertools.chain([titles], rows):
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow([csv_cell(value) for value in row])
@@ -164,35 +154,33 @@ def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def csv_cell(value: object) -> str:
-    """A cell as text; what a spreadsheet would run as a formula gets an apostrophe, numbers stay numbers."""
+    """A cell as text, with an apostrophe before what a spreadsheet would run as a formula."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
+    if isinstance(value, (bool, int, float)):
+        return str(value).lower()
     text = safe(value)
     return f"'{text}" if text.startswith(_CSV_FORMULA) else text
 
 
-def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout: Rich on a terminal, else plain aligned text that is never cut."""
     cells = [["" if value is None else safe(value) for value in row] for row in rows]
     if is_terminal(sys.stdout):
-        show(rich_table(columns, cells, title))
+        show(rich_table(columns, cells))
     else:
         write(_plain_table(columns, cells))
 
 
 def show(renderable: RenderableType) -> None:
-    """Print something of Rich to stdout."""
+    """Print a Rich renderable to stdout."""
     with _output():
         console().print(renderable)
         sys.stdout.flush()
 
 
 def by_server(servers: Iterable[S]) -> Iterator[S]:
-    """What several servers say, one after the other, each under its name where there are several."""
+    """Each server's answer in turn, under its name where there are several."""
     several = list(servers)
     for number, server in enumerate(several):
         if number:
@@ -205,7 +193,7 @@ def by_server(servers: Iterable[S]) -> Iterator[S]:
 def rich_table(
     columns: Sequence[Column], cells: Iterable[Sequence[str | Text]], title: str | None = None
 ) -> RenderableType:
-    """The table that a terminal gets, for what stands among other things; cells may have a style."""
+    """The table for a terminal, as a part of something larger; cells may have a style."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -221,37 +209,32 @@ def rich_table(
 
 def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
     lines = [[column.title for column in columns], *cells]
-    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
-    return "".join(
-        "  ".join(
-            cell.rjust(width) if column.number else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        + "\n"
-        for line in lines
-    )
+    padded = []
+    for column, texts in zip(columns, zip(*lines, strict=True), strict=True):
+        width = max(map(len, texts))
+        padded.append([text.rjust(width) if column.number else text.ljust(width) for text in texts])
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*padded, strict=True))
 
 
 def narrate(text: str) -> None:
-    """Tell the person something that is not data: on stderr, one line."""
+    """One line on stderr."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(safe(text) + "\n")
         sys.stderr.flush()
 
 
 def warn(text: str) -> None:
-    """Tell the person of something that is wrong and does not stop us."""
     narrate(f"warning: {text}")
 
 
 def warn_if_partial(missing: Sequence[str]) -> None:
-    """Say which servers of a cluster did not answer, so that this is only a part."""
+    """Warn that servers of a cluster did not answer."""
     if missing:
         warn(f"partial: no answer from {safe(', '.join(missing))}; what only they have is missing")
 
 
 def report(error: CheckoutError, *, stage: str = "") -> None:
-    """Say what went wrong (``stage``: on the way to what), in one line, and what to type next, in another."""
+    """Print an error (``stage``: what failed on the way) and its hint."""
     where = f"{stage}: " if stage else ""
     narrate(str(error) if isinstance(error, (Locked, Declined)) else f"error: {where}{error}")
     if error.hint:

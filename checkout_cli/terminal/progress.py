@@ -1,4 +1,4 @@
-"""Progress of a long operation: a bar on stderr where a person looks at it, and nothing anywhere else."""
+"""A progress bar on stderr for a person, and nothing anywhere else."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ from checkout_cli.terminal.safe import safe
 
 
 @contextmanager
-def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Hands out ``advance(done, total)``, whose calls show the bar; in between, a person may be asked (:func:`hide`).
-
-    The bar goes away when the block ends, however it ends.
-
-    ``total`` is what is known beforehand; ``None`` until the first ``advance`` says it. Without a terminal on stderr,
-    on a dumb one, or when ``quiet``, ``advance`` does nothing.
-    """
+def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield ``advance(done, total)``, whose calls show a bar on a terminal, unless ``quiet``."""
     if quiet or not is_terminal(sys.stderr) or os.environ.get("TERM") == "dumb":
-        yield _nothing
+        yield lambda _done, _total: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console(sys.stderr), transient=True)
-    task = bar.add_task(safe(title), total=total)
+    task = bar.add_task(safe(title), total=None)
 
     def advance(done: int, total: int) -> None:
         bar.start()  # which is nothing where it is shown
@@ -45,10 +39,6 @@ _hide: list[Callable[[], None]] = []
 
 
 def hide() -> None:
-    """Take the bar away until there is progress again, so that a question can be read and answered."""
+    """Take the bar away until there is more progress, so that a question can be read and answered."""
     for stop in _hide:
         stop()
-
-
-def _nothing(done: int, total: int) -> None:
-    """The progress of who does not want to see it."""

@@ -1,4 +1,4 @@
-"""Asking a person, and only a person."""
+"""Questions to a person, and only to a person."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from checkout_cli.terminal.output import is_terminal, narrate
 from checkout_cli.terminal.progress import hide
 from checkout_cli.terminal.safe import safe
 
-_YES = frozenset({"y", "yes"})
-_NO = frozenset({"n", "no"})
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def can_ask() -> bool:
-    """Whether somebody sees the question and can answer it: a terminal on both stdin and stderr."""
+    """Whether there is a person: a terminal on both stdin and stderr."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
@@ -28,13 +27,9 @@ def confirm(
     default: bool = False,
     hint: str = "the same command with --yes, or with --dry-run to look only",
 ) -> bool:
-    """Show on stderr what is about to change, and say whether to go on: not with ``dry_run``, else if a person agrees.
+    """Show a change on stderr, and return whether to make it: never with ``dry_run``, always with ``yes``.
 
-    With ``yes``, the person has agreed already.
-
-    Raises:
-        Declined: the person was asked, and said no.
-        InvalidInput: there is no terminal to ask on; ``hint`` is what to type instead.
+    Raises ``Declined`` after a no, ``InvalidInput`` (with ``hint``) where there is no terminal to ask on.
     """
     for line in preview:
         narrate(line)
@@ -48,7 +43,7 @@ def confirm(
 
 
 def _agrees(question: str, default: bool) -> bool:
-    """Wait for yes or no; a bare Enter means ``default``, the end of input means no."""
+    """Wait for yes or no; Enter means ``default``, the end of input no."""
     hide()
     choices = "[Y/n]" if default else "[y/N]"
     while True:
@@ -58,8 +53,6 @@ def _agrees(question: str, default: bool) -> bool:
         if not line:
             sys.stderr.write("\n")
             return False
-        answer = line.strip().lower()
-        if not answer:
-            return default
-        if answer in _YES | _NO:
-            return answer in _YES
+        answer = {"": default, **_ANSWERS}.get(line.strip().lower())
+        if answer is not None:
+            return answer

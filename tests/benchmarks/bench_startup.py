@@ -40,9 +40,9 @@ def main() -> None:
             warm_up=3,
         )
     results = [
-        Result("checkoutctl --version / import typer", version, typer, 1.3),
-        Result("checkoutctl --help / import typer", help_text, typer, 2.0),
-        Result("checkoutctl ping --count 1 / redis.Redis().ping()", ping, bare_ping, 1.5),
+        Result("checkoutctl --version / import typer", version, typer, 1.2),
+        Result("checkoutctl --help / import typer", help_text, typer, 1.3),
+        Result("checkoutctl ping --count 1 / redis.Redis().ping()", ping, bare_ping, 1.25),
     ]
     show(f"Start-up, medians of {ROUNDS} processes each, in turn", results)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.config.redis_url import parts_of
-from checkout_cli.config.settings import Origin, Settings, resolve
+from checkout_cli.config.settings import Settings, resolve
+from checkout_cli.config.variables import Origin
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files import env_file
 
@@ -130,7 +131,7 @@ class TestPrecedence:
     def test_a_url_replaces_what_comes_from_a_weaker_place(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("REDIS_HOST=old\nREDIS_PORT=1\nREDIS_TLS=1\nREDIS_DB=5\nREDIS_PASSWORD=kept\n")
         found = resolve(environ={"REDIS_URL": "redis://cache"}, directory=tmp_path)
-        assert (found["redis_host"].value, found["redis_host"].whence) == ("cache", "REDIS_URL")
+        assert (found["redis_host"].value, found["redis_host"].via) == ("cache", "REDIS_URL")
         assert (found["redis_port"].value, found["redis_tls"].value) == (6379, False)
         assert (found["redis_db"].value, found["redis_password"].value) == (5, "kept")
         assert not [item for item in found.values() if item.problem]

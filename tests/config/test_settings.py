@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_cli.config.settings import (
-    ENV_FILES,
-    MASK,
-    VARIABLES,
-    Origin,
-    Settings,
-    exposed,
-    read_env_file,
-    resolve,
-    without_password,
-)
+from checkout_cli.config.settings import ENV_FILES, VARIABLES, Settings, exposed, read_env_file, resolve
+from checkout_cli.config.variables import MASK, Origin, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.env_file import quoted
 

@@ -281,18 +281,18 @@ class TestTotals:
         clock.advance(90_000)
         store.database.purge(store.database.due(clock.milliseconds, 10), clock.milliseconds)
         store.create({})
-        assert Statistics(store).totals() == Totals(created=2, completed=1, failed=0)
+        assert store.database.totals() == Totals(created=2, completed=1, failed=0)
 
     def test_without_the_database_there_are_none(self, settings: Settings) -> None:
         with make_store(without_database(settings)) as store, pytest.raises(DatabaseUnavailable):
-            Statistics(store).totals()
+            store.database.totals()
 
     def test_what_older_programs_counted_is_in_redis(self, settings: Settings, store: CheckoutStore) -> None:
-        assert Statistics(store).legacy_totals() is None
+        assert store.redis.legacy_statistics() is None
         store.redis.ask(("HSET", "checkout:stats", "totalCreated", "7"))
-        assert Statistics(store).legacy_totals() == {"totalCreated": 7}
+        assert store.redis.legacy_statistics() == {"totalCreated": 7}
         with make_store(without_redis(settings)) as away, pytest.raises(RedisUnavailable):
-            Statistics(away).legacy_totals()
+            away.redis.legacy_statistics()
 
 
 @pytest.mark.parametrize(("seconds", "minutes"), [(60, 1), (61, 2), (900, 15), (3600, 60)])

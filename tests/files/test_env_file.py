@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_cli.config.settings import MASK, Settings, read_env_file
+from checkout_cli.config.settings import Settings, read_env_file
+from checkout_cli.config.variables import MASK
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.env_file import parsed, plan, quoted, write
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 import threading
 import warnings
@@ -14,9 +16,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from checkout_cli.servers.embedded import HOST, VOLATILE, EmbeddedServer
+from checkout_cli.servers.embedded import HOST, EmbeddedServer
 from tests.support.ports import free_port
 
+VOLATILE = ("--save", "", "--appendonly", "no")
 REDIS = pytest.param("redis", marks=pytest.mark.needs("redis-server"))
 """The parameter of a test for the system's own Redis, a second server where it is installed."""
 
@@ -31,6 +34,16 @@ class ValkeyServer(EmbeddedServer):
     def choose_port(self) -> int:
         """One that stays this server's own while it is down."""
         return free_port()
+
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP): it accepts connections and never answers."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGCONT)
 
     def client(self, **options: Any) -> redis.Redis:
         """A client that waits 0.25 s at most and never retries; close it, or use it in a ``with``."""

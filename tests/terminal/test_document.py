@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 import pytest
 
 import checkout_cli
 from checkout_cli.errors import CheckoutError
-from checkout_cli.terminal.document import Shown, document, shown_of
+from checkout_cli.terminal.document import JsonKey, document, keys_of
 
+UNIONS = (UnionType, Union)
 MOMENT = 1_763_900_000_000
 
 
@@ -28,7 +33,7 @@ class Point(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    SHOWN = "id=name seconds:1"
+    JSON_KEYS = "id=name seconds:1"
 
     name: str
     seconds: float
@@ -84,7 +89,7 @@ def test_without_shown_all_fields_are_there_in_camel_case() -> None:
 
 
 def test_a_key_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(ValueError, match="no key of SHOWN: a-b"):
+    with pytest.raises(ValueError, match="no key of JSON_KEYS: a-b"):
         shown("a-b")
 
 
@@ -94,21 +99,85 @@ def results() -> Iterator[type]:
         if not module.name.endswith("__main__"):
             parts = vars(importlib.import_module(module.name)).values()
             ours = [part for part in parts if isinstance(part, type) and part.__module__ == module.name]
-            yield from (kind for kind in ours if isinstance(vars(kind).get("SHOWN"), str))
+            yield from (kind for kind in ours if isinstance(vars(kind).get("JSON_KEYS"), str))
 
 
-def attributes(kind: Any) -> set[str]:
-    return {*dir(kind), *(part.name for part in (fields(kind) if is_dataclass(kind) else ()))}
-
-
-def leaves(keys: tuple[Shown, ...]) -> Iterator[Shown]:
+def leaves(keys: tuple[JsonKey, ...]) -> Iterator[JsonKey]:
     for key in keys:
         yield from leaves(key.inner) if key.inner else [key]
 
 
-def test_what_a_class_shows_is_there() -> None:
+@cache
+def names_for(module_name: str) -> dict[str, Any]:
+    """What the annotations of a module can name, also what it imports for them alone."""
+    module = importlib.import_module(module_name)
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    blocks = [node.body for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    imports = [node for block in blocks for node in block if isinstance(node, ast.ImportFrom)]
+    found = {
+        alias.asname or alias.name: getattr(importlib.import_module(node.module or ""), alias.name)
+        for node in imports
+        for alias in node.names
+    }
+    return vars(module) | found
+
+
+def annotation_of(kind: type, name: str) -> Any:
+    """The annotated type of an attribute, or of what a property or a method returns; ``None`` where there is none."""
+    for base in kind.__mro__:
+        found = vars(base).get(name)
+        if found is not None and base.__module__ == "builtins":
+            return Any  # such as __len__, which Python keeps
+        function = getattr(found, "fget", None) or getattr(found, "func", None) or found
+        if inspect.isfunction(function):
+            text = function.__annotations__["return"]
+        elif name in vars(base).get("__annotations__", {}):
+            text = vars(base)["__annotations__"][name]
+        else:
+            continue
+        return eval(text, names_for(base.__module__)) if isinstance(text, str) else text  # noqa: S307
+    return None
+
+
+def broken(kind: type, path: tuple[str, ...]) -> str | None:
+    """The first name in a path that no type on the way has, if there is one."""
+    here: list[Any] = [kind]
+    for name in path:
+        found = [annotation_of(one, name) for one in here if isinstance(one, type)]
+        if here and None in found:
+            return name
+        parts = [part for one in found for part in (get_args(one) if get_origin(one) in UNIONS else [one])]
+        here = [get_origin(part) or part for part in parts if part not in {type(None), Any}]
+        if not all(isinstance(one, type) for one in here):
+            return None  # a type variable: whatever it stands for shows itself
+    return None
+
+
+@dataclass(frozen=True)
+class Nested:
+    first: Row | None
+    rows: tuple[Row, ...]
+
+    @property
+    def row(self) -> Row:
+        return self.rows[0]
+
+    def last(self) -> Row:
+        return self.rows[-1]
+
+
+def test_every_path_of_every_class_leads_to_an_annotated_attribute() -> None:
     classes = list(results())
     assert len(classes) > 50
-    for kind in classes:
-        missing = {key.path[0] for key in leaves(shown_of(kind))} - attributes(kind)
-        assert not missing, kind
+    found = {kind.__name__: [key.path for key in leaves(keys_of(kind)) if broken(kind, key.path)] for kind in classes}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+@pytest.mark.parametrize("path", ["first.name", "row.name", "last.name", "rows"])
+def test_a_path_is_followed_through_fields_properties_and_methods(path: str) -> None:
+    assert broken(Nested, tuple(path.split("."))) is None
+
+
+@pytest.mark.parametrize("path", ["frist", "first.nmae", "row.nmae", "last.nmae"])
+def test_a_renamed_attribute_would_be_noticed(path: str) -> None:
+    assert broken(Nested, tuple(path.split("."))) == path.rsplit(".", maxsplit=1)[-1]

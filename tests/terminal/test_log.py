@@ -13,7 +13,7 @@ import pytest
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.terminal import log
-from checkout_cli.terminal.log import LOGGER, ROOT, Wanted, configure_logging
+from checkout_cli.terminal.log import ROOT, Wanted, configure_logging
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
@@ -40,7 +40,7 @@ def _logging_restored() -> Iterator[None]:
 
 def logged(capsys: pytest.CaptureFixture[str], debug: str, log_format: str = "text") -> str:
     configure_logging(Settings(debug=debug, log_format=log_format))
-    logging.getLogger(LOGGER).debug("GETEX", extra={"operation": OPERATION})
+    logging.getLogger("checkout_cli.redis").debug("GETEX", extra={"operation": OPERATION})
     return capsys.readouterr().err
 
 
@@ -118,7 +118,7 @@ def test_a_warning_is_told_whatever_was_asked_for(capsys: pytest.CaptureFixture[
 def test_a_key_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     configure_logging(Settings(debug="redis:*", log_format=log_format))
     evil = OPERATION | {"key": "checkout:session:\x1b]0;x\x07\n\u202e"}
-    logging.getLogger(LOGGER).debug("GETEX", extra={"operation": evil})
+    logging.getLogger("checkout_cli.redis").debug("GETEX", extra={"operation": evil})
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line.rstrip("\n").isprintable()
@@ -156,7 +156,7 @@ def test_a_file_is_rotated_and_the_old_ones_are_bounded(tmp_path: Path, monkeypa
     path = tmp_path / "checkoutctl.log"
     configure_logging(Settings(debug="redis:*", log_file=str(path)))
     for _ in range(500):
-        logging.getLogger(LOGGER).debug("GETEX", extra={"operation": OPERATION})
+        logging.getLogger("checkout_cli.redis").debug("GETEX", extra={"operation": OPERATION})
     files = sorted(tmp_path.iterdir())
     assert len(files) == 1 + log.FILES_KEPT
     assert all(file.stat().st_size <= 2_000 and file.stat().st_mode & 0o777 == 0o600 for file in files)

@@ -14,8 +14,9 @@ from checkout_cli.session import Session, TierName
 from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.masking import (
     DEEPEST_REVEALED,
-    KNOWN_FIELDS,
+    ITEM_KINDS,
     MASKED,
+    SESSION_KINDS,
     TOO_DEEP,
     answer_shown,
     fields_shown,
@@ -40,6 +41,7 @@ WHOLE = {
 # A marker that nothing harmless contains: letters of a script that we never print, then anything.
 SECRETS = st.builds("Жюри{}".format, st.text(max_size=12))
 SECRET_NUMBERS = st.integers(min_value=55_555_555_500_000, max_value=55_555_555_599_999)
+KNOWN_FIELDS = frozenset({*SESSION_KINDS, *ITEM_KINDS, "items", "userId"})
 NAMES = st.text(max_size=12).filter(lambda name: name not in KNOWN_FIELDS and "Ж" not in name)
 SMUGGLED = st.recursive(
     SECRETS | SECRET_NUMBERS,

@@ -84,7 +84,7 @@ class Capability:
     Without what is ``missing`` it fails, without what is ``reduced`` it says less. Of what is ``untold`` nobody knows.
     """
 
-    SHOWN = "command=name state missing reduced unknown=untold"
+    JSON_KEYS = "command=name state missing reduced unknown=untold"
 
     name: str
     missing: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class Capabilities:
     that could not be asked.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "user role=role.name complete method=way commands missing setuser=repair absent usersSupported=has_users "
         "partial missingServers=away"
     )

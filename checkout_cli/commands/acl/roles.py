@@ -32,7 +32,7 @@ class RoleName(StrEnum):
 class Role:
     """Commands that belong together; ``withheld`` are grants that these would use, and why they do without."""
 
-    SHOWN = "role=name purpose commands withheld=not_granted"
+    JSON_KEYS = "role=name purpose commands withheld=not_granted"
 
     name: RoleName
     purpose: str

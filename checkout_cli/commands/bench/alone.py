@@ -20,7 +20,7 @@ TURN = 20
 class Compared:
     """The same calls without Redis and with it; ``redis`` is ``None`` where there is none."""
 
-    SHOWN = "databaseOnly=database withRedis=redis ratio:3"
+    JSON_KEYS = "databaseOnly=database withRedis=redis ratio:3"
 
     database: Pace
     redis: Pace | None

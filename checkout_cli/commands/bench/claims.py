@@ -18,7 +18,7 @@ _NO_CORE_LEFT = 0.85
 class Claim:
     """One line of the specification. ``measured`` is ``None`` where it could not be; ``why`` says what is behind it."""
 
-    SHOWN = "id claim=text atLeast=bar measured:5 holds why?"
+    JSON_KEYS = "id claim=text atLeast=bar measured:5 holds why?"
 
     id: str
     text: str

@@ -13,7 +13,7 @@ from checkout_cli.commands.ping.ping import percentile
 class Pace:
     """Times of calls, in seconds; every one is a time that was measured."""
 
-    SHOWN = "calls p50Ms=p50:4 p99Ms=p99:4 longestMs=longest:4"
+    JSON_KEYS = "calls p50Ms=p50:4 p99Ms=p99:4 longestMs=longest:4"
 
     calls: int
     p50: float

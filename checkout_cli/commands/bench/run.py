@@ -39,7 +39,7 @@ _ATTEMPTS, _PAUSE = 3, 1.0
 class Traffic:
     """What many shoppers did at once, and what it cost; ``busy`` is our own processes' share of their cores."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "steps failed stepsPerSecond=per_second:1 queries queriesPerStep:4 servedBy=served ownProcessesBusy=busy:3 "
         "*pace"
     )
@@ -92,7 +92,7 @@ class Availability:
     ``parts`` are the steps over time; ``lost`` the sessions that are not as they were acknowledged.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "how seconds:3 awayFromSeconds=away_from:3 awayToSeconds=away_to:3 steps failed reasons served:6 "
         "longestMs=longest:2 overTime=parts sessionsChecked=checked sessionsLost=lost.__len__"
     )
@@ -119,7 +119,7 @@ class Availability:
 class BenchReport:
     """All that was measured. What needs Redis is ``None`` where it cannot be reached."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "redis=target.redis database=target.database seconds shoppers processes retrieval updates traffic outage "
         "noOutage? claims removed notRemoved"
     )

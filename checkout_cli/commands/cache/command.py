@@ -9,7 +9,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, current
-from checkout_cli.arguments.durations import duration
+from checkout_cli.arguments.options import duration
 from checkout_cli.errors import ExitCode
 
 app = typer.Typer(

@@ -60,7 +60,7 @@ class EntryList(Partial):
     ``missing`` are the servers of a cluster that did not answer.
     """
 
-    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
+    JSON_KEYS = "nextCursor=cursor lookedAt partial missingServers=missing"
 
     cache: str
     entries: tuple[CacheEntry, ...]
@@ -96,7 +96,7 @@ class Invalidation:
     Where it is not ``exact``, there are at least so many.
     """
 
-    SHOWN = "cache scope? count exact examples dryRun!=done invalidated=done"
+    JSON_KEYS = "cache scope? count exact examples dryRun!=done invalidated=done"
 
     cache: str
     scope: str

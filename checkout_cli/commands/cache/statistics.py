@@ -17,7 +17,7 @@ class CacheStatistics(Partial):
     answer; what was counted there is missing too.
     """
 
-    SHOWN = "minutes enabled caches partial missingServers=missing"
+    JSON_KEYS = "minutes enabled caches partial missingServers=missing"
 
     minutes: int
     caches: dict[str, CacheCounts]

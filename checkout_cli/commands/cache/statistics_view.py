@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
     columns_of,
     narrate,
@@ -13,6 +12,7 @@ from checkout_cli.terminal.output import (
     write_json,
     write_table,
 )
+from checkout_cli.units import span
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cache.statistics import CacheStatistics

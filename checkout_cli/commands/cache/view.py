@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso
-from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
 from checkout_cli.terminal.output import columns_of, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import span
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement

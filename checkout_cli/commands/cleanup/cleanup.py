@@ -36,7 +36,7 @@ class Tidying:
 class Tidied(Ended):
     """What came of each; ``None`` for what was not asked for, or not begun any more."""
 
-    SHOWN = "*looked_only *expired [indexRepair=index] [orphans] finished"
+    JSON_KEYS = "*looked_only *expired [indexRepair=index] [orphans] finished"
 
     dry_run: bool
     expired: CleanupReport | None = None

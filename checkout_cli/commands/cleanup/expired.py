@@ -57,7 +57,7 @@ class CleanupReport(Ended, Partial):
     slots yet, and wait for the next run.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "dryRun removed{ index=removed_from_index database=removed_from_database memory=removed_from_memory tombstones "
         "flushLog } stillAlive enteredFromSet=from_set enteredIntoIndex withoutExpiry finished unreachable left "
         "partial missingServers=missing"

@@ -37,7 +37,7 @@ class OrphanReport(Ended, Partial):
     servers of a cluster that did not answer, and were not looked at.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "removed finished copies{ count=copies.number examples=copies.examples bytes } pendingNames=names believed "
         "partial missingServers=missing"
     )

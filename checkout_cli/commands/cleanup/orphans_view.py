@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from checkout_cli.commands.cleanup.orphans import OrphanReport
 from checkout_cli.commands.sessions.index_view import counted, named
-from checkout_cli.sizes import size
 from checkout_cli.terminal.output import warn, warn_if_partial, write_line
+from checkout_cli.units import size
 
 
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:

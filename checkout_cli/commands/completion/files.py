@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.private_file import write_private
+from checkout_cli.files.atomic_file import write_atomically
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -64,7 +64,7 @@ def install(wanted: Installation) -> None:
         CheckoutError: it cannot be written.
     """
     try:
-        write_private(wanted.path, wanted.content.encode())
+        write_atomically(wanted.path, wanted.content.encode(), public=True)
     except OSError as error:
         raise CheckoutError(
             f"{wanted.path} cannot be written: {error.strerror}",

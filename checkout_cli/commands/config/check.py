@@ -12,16 +12,8 @@ from typing import Any
 
 from checkout_cli.checks import Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import (
-    ENV_FILES,
-    VARIABLES,
-    Resolved,
-    Settings,
-    exposed,
-    read_env_file,
-    resolve,
-    without_password,
-)
+from checkout_cli.config.settings import ENV_FILES, VARIABLES, Settings, exposed, read_env_file, resolve
+from checkout_cli.config.variables import Resolved, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
 

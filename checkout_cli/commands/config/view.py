@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from checkout_cli.checks import worst
 from checkout_cli.commands.config.check import ConfigReport
-from checkout_cli.config.settings import Resolved
+from checkout_cli.config.variables import Resolved
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_table
 
@@ -17,7 +17,7 @@ _FINDINGS = columns_of("severity", "setting", "what is wrong, and what to do")
 def show_settings(settings: Iterable[Resolved]) -> None:
     """Each variable, its value and its origin; a wrong value is said so on stderr."""
     found = list(settings)
-    write_table(_SETTINGS, [(item.variable.name, _shown(item), item.whence) for item in found])
+    write_table(_SETTINGS, [(item.variable.name, _shown(item), item.via or item.origin) for item in found])
     for item in found:
         if item.problem:
             warn(item.problem)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checkout_cli.commands.cron.jobs import BEGIN, END
 from checkout_cli.errors import CheckoutError, ExitCode
-from checkout_cli.files.private_file import state_directory, write_private
+from checkout_cli.files.atomic_file import state_directory, write_atomically
 
 NOT_INSTALLED = "not installed"
 _TIMEOUT = 20.0
@@ -110,7 +110,7 @@ def write(change: Change) -> Path | None:
         directory = state_directory() / "crontabs"
         kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
         try:
-            write_private(kept, _bytes(change.before))
+            write_atomically(kept, _bytes(change.before))
         except OSError as error:
             raise CheckoutError(f"the old crontab cannot be kept at {kept}: {error.strerror}") from error
     done = _crontab("-", given=change.after)

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.config.settings import Origin, resolve
+from checkout_cli.config.settings import resolve
+from checkout_cli.config.variables import Origin
 from checkout_cli.errors import ConfigurationError
 
 BEGIN, END = "# BEGIN checkoutctl", "# END checkoutctl"

@@ -48,7 +48,7 @@ class Outcome:
 class JobStatus:
     """A job, its last run, and whether the next one should have come by now."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "job=job.name everyMinutes=job.every lastRun@=last.finished_at seconds=last.seconds exitCode=last.exit_code "
         "overdue"
     )
@@ -62,7 +62,7 @@ class JobStatus:
 class CronStatus:
     """How our lines stand in the crontab, in words, and each job at ``now`` (s since the epoch)."""
 
-    SHOWN = "crontab=installed jobs"
+    JSON_KEYS = "crontab=installed jobs"
 
     installed: str
     jobs: list[JobStatus]

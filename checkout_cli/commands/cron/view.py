@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 
 from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
-from checkout_cli.spans import span
 from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
+from checkout_cli.units import span
 
 
 def show_units(units: Mapping[str, str]) -> None:

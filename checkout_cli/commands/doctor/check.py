@@ -50,7 +50,7 @@ ExamineServer = Callable[["Patient", "Inspector"], Finding]
 class Check:
     """One check. ``needs`` has what it asks for; of Redis in the words of ``acl/needs.py`` (``locks:pttl,get``)."""
 
-    SHOWN = "id group title explanation needs=named_needs"
+    JSON_KEYS = "id group title explanation needs=named_needs"
 
     id: str
     group: Group

@@ -10,10 +10,10 @@ from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
 from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
-from checkout_cli.sizes import size
 from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.redis.opened import Look
+from checkout_cli.units import size
 
 SLOW = 0.1
 """Seconds for the simplest question."""

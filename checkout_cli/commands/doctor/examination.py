@@ -28,7 +28,7 @@ _MODULES = (
 class Result:
     """How one check ended."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "id=check.id group=check.group title=check.title status evidence=finding.evidence fix?=finding.fix "
         "numbers=finding.numbers"
     )
@@ -49,7 +49,7 @@ class DoctorReport:
     ``place`` is where Redis was looked for; ``unwritten`` says why the next run will have nothing to compare with.
     """
 
-    SHOWN = "timestamp@ redis=place summary checks=in_order"
+    JSON_KEYS = "timestamp@ redis=place summary checks=in_order"
 
     timestamp: int
     place: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from checkout_cli.checks import Finding, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.patient import COMMAND, Patient, ago
-from checkout_cli.config.settings import without_password
+from checkout_cli.config.variables import without_password
 from checkout_cli.files.last_look import Reading
 from checkout_cli.store.database.external_writers import ExternalWrites
 

@@ -8,7 +8,7 @@ from checkout_cli.commands.doctor.patient import Patient
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.memory import Memory
-from checkout_cli.sizes import size
+from checkout_cli.units import size
 
 LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
 FRAGMENTED, SWAPPED = 1.4, 1.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from checkout_cli.spans import span
 from checkout_cli.store.database.external_writers import ExternalWrites
+from checkout_cli.units import span
 
 
 def external_text(writes: ExternalWrites, now: int) -> str:

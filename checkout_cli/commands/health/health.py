@@ -17,7 +17,6 @@ from checkout_cli.commands.ping.ping import told_more
 from checkout_cli.commands.sync.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
 from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
@@ -54,7 +53,7 @@ class TierHealth:
     ``advice`` is what should be done to it, while it serves all the same.
     """
 
-    SHOWN = "connected latencyMs=latency [error=problem] [advice] [hint]"
+    JSON_KEYS = "connected latencyMs=latency [error=problem] [advice] [hint]"
 
     connected: bool
     latency: float | None = None
@@ -76,7 +75,7 @@ class RedisHealth(TierHealth, Partial):
     remembers.
     """
 
-    SHOWN = f"{TierHealth.SHOWN} partial missingServers=missing checkoutStore=serving memory"
+    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving memory"
 
     serving: bool = False
     memory: Memory | None = None
@@ -88,7 +87,7 @@ class RedisHealth(TierHealth, Partial):
 class SessionStatistics:
     """The shop's statistics of sessions; ``None`` is what cannot be known. ``cleanup`` is the last one."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "totalCreated=totals.created totalCompleted=totals.completed totalFailed=totals.failed "
         "activeSessions=count.number lastCleanup@?=cleanup.moment"
     )
@@ -102,7 +101,7 @@ class SessionStatistics:
 class SessionsHealth:
     """How many sessions there are, and the totals, or why there are none to show."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "count=count.number tier=count.tier exact=count.exact stats [statsReason=no_totals] [legacyStats=legacy_totals]"
     )
 
@@ -125,7 +124,7 @@ class HealthReport:
     ``external`` is what external writers have written, as far as the database knows.
     """
 
-    SHOWN = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
+    JSON_KEYS = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
 
     timestamp: int
     configuration: ConfigurationError | None
@@ -314,14 +313,13 @@ def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) ->
     """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
     totals = None
     reason = None
-    statistics = Statistics(store)
     if not store.settings.enable_statistics:
         reason = "REDIS_ENABLE_STATISTICS is false"
     elif not database.connected:
         reason = "the database is away"
     else:
-        totals, reason = _tried(statistics.totals)
-    legacy = _tried(statistics.legacy_totals)[0] if redis.connected else None
+        totals, reason = _tried(store.database.totals)
+    legacy = _tried(store.redis.legacy_statistics)[0] if redis.connected else None
     return SessionsHealth(_count(store, redis, database), totals, reason, legacy, redis.cleanup)
 
 

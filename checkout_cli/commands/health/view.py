@@ -11,7 +11,6 @@ from checkout_cli.commands.health.health import HealthReport, RedisHealth, Statu
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.session import iso
-from checkout_cli.sizes import size
 from checkout_cli.terminal.output import (
     columns_of,
     console,
@@ -24,6 +23,7 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

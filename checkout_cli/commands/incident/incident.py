@@ -24,10 +24,11 @@ from checkout_cli.commands.info.info import server_info
 from checkout_cli.commands.latency.latency import measure_latency
 from checkout_cli.commands.memory.show import look_at_memory
 from checkout_cli.commands.slowlog.slowlog import slow_log
-from checkout_cli.config.settings import Resolved, Settings
+from checkout_cli.config.settings import Settings
+from checkout_cli.config.variables import Resolved
 from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.files.atomic_file import write_atomically
 from checkout_cli.files.last_look import LastLook
-from checkout_cli.files.private_file import write_private
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.store.redis.admin import RedisAdmin
 
@@ -135,6 +136,6 @@ def keep(path: Path, content: bytes) -> None:
         InvalidInput: it cannot be written.
     """
     try:
-        write_private(path, content)
+        write_atomically(path, content)
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror or error}", hint="--out FILE somewhere else") from error

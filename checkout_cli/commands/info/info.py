@@ -28,7 +28,7 @@ _NOISE = frozenset({"uptime_in_seconds", "lru_clock", "server_time_usec"})
 class ServerInfo:
     """One server's sections of INFO: by title in lower case, each field as the server has it."""
 
-    SHOWN = "server=place sections=values"
+    JSON_KEYS = "server=place sections=values"
 
     place: str
     sections: Mapping[str, Mapping[str, str]]
@@ -48,7 +48,7 @@ class Change:
     ``seconds`` are between the two looks.
     """
 
-    SHOWN = "server=place section field=name before=value_before after=value_after perSecond:3"
+    JSON_KEYS = "server=place section field=name before=value_before after=value_after perSecond:3"
 
     place: str
     section: str

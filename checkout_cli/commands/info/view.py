@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from checkout_cli.commands.info.info import InfoDiff, ServerInfo
 from checkout_cli.commands.info.meanings import MEANINGS
 from checkout_cli.servers.per_server import PerServer
-from checkout_cli.sizes import size
 from checkout_cli.terminal.output import (
     by_server,
     columns_of,
@@ -19,6 +18,7 @@ from checkout_cli.terminal.output import (
     write_line,
     write_table,
 )
+from checkout_cli.units import size
 
 _FIELDS = columns_of("field", "#value", "meaning")
 _CHANGES = columns_of("field", "#before", "#after", "#change", "#per second")

@@ -26,7 +26,7 @@ PERCENTILES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100
 class Pause:
     """How long a pause was, and when: both in milliseconds."""
 
-    SHOWN = "at@ ms"
+    JSON_KEYS = "at@ ms"
 
     at: int
     ms: int
@@ -39,7 +39,7 @@ class Event:
     ``latest_at`` is in milliseconds since the epoch, lengths are in milliseconds.
     """
 
-    SHOWN = "event=name latestAt@ latestMs=latest longestMs=longest history"
+    JSON_KEYS = "event=name latestAt@ latestMs=latest longestMs=longest history"
 
     name: str
     latest_at: int
@@ -52,7 +52,7 @@ class Event:
 class CommandTimes:
     """What the server has counted of one command: times in seconds, percentiles ``None`` where it gives none."""
 
-    SHOWN = "command=name calls totalMs=total meanMs=mean p50Ms=p50 p99Ms=p99 rejected failed"
+    JSON_KEYS = "command=name calls totalMs=total meanMs=mean p50Ms=p50 p99Ms=p99 rejected failed"
 
     name: str
     calls: int
@@ -76,7 +76,7 @@ class ServerLatency:
     the seconds that the last fork took, ``fork_per_gibibyte`` for each GiB in use now.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "server=place *percentiles samplesMs=samples monitorThresholdMs=threshold events advice? "
         "lastForkMs=fork forkMsPerGiB=fork_per_gibibyte commands unknown"
     )

@@ -36,7 +36,7 @@ _VALUES_AT_ONCE, _QUESTIONS_AT_ONCE = 20, 500
 class Checkouts:
     """Checkouts that are not over (pending or processing), and the sum of their totals in the shop's currency."""
 
-    SHOWN = "number basketValue=value"
+    JSON_KEYS = "number basketValue=value"
 
     number: int
     value: float
@@ -52,7 +52,7 @@ class EvictionRisk:
     nothing is evicted at all, where that is so.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "none? order sampledKeys=looked_at exact openCheckouts=open freedBytes=freed evictedKeys "
         "evictedByFamily=families evictedCheckouts=first"
     )

@@ -27,7 +27,7 @@ class FamilyMemory:
     this server does not tell; ``unmeasured`` are keys that are not in ``size``, and ``share`` is its part of all.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "keys bytes=size share:4 keysWithoutTtl=without_ttl ttl=by_ttl unmeasuredKeys=unmeasured [keysBound] "
         "[bytesBound=size_bound]"
     )
@@ -57,7 +57,7 @@ class FamiliesReport(Ended):
     going on: nothing of the part before is in the numbers. ``missing`` are servers of a cluster that did not answer.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "timestamp@ server=place sample partial finished stopped=stopped_by resumed nextCursor=cursor lookedAt "
         "keysInRedis=total sizes=method durationMs=took:1 families=by_family"
     )

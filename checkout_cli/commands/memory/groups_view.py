@@ -9,7 +9,6 @@ from typing import Any
 from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.jobs.bounded_run import Stopped
-from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
@@ -25,6 +24,7 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import size
 
 UNKNOWN = "?"
 _TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")

@@ -56,7 +56,7 @@ def evicts(policy: str) -> Evicts:
 class Limits:
     """``maxmemory`` in bytes (0: no limit), ``maxmemory-policy`` and ``maxmemory-samples``; ``None``: not known."""
 
-    SHOWN = "maxBytes=maxmemory policy samples"
+    JSON_KEYS = "maxBytes=maxmemory policy samples"
 
     maxmemory: int | None = None
     policy: str | None = None

@@ -98,7 +98,7 @@ class Outlook:
     for them at once (``None``: nobody can tell). ``share`` is how much of the limit is in use, from 0.
     """
 
-    SHOWN = "evicts excessBytes=excess usedShare=share:4 evictedSessionsEstimate=sessions"
+    JSON_KEYS = "evicts excessBytes=excess usedShare=share:4 evictedSessionsEstimate=sessions"
 
     evicts: Evicts
     excess: int | None

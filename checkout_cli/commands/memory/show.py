@@ -38,7 +38,7 @@ _OVERHEADS = {
 class Growth:
     """What has changed in ``seconds`` since an earlier look: bytes, and evicted keys (``None``: not known)."""
 
-    SHOWN = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
+    JSON_KEYS = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
 
     seconds: float
     size: float
@@ -59,7 +59,7 @@ class Growth:
 class MemoryLook(Memory):
     """One server's memory, beside the look before; ``no_growth`` and ``no_risk`` say why nobody knows."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "server=place usedBytes=used countedBytes=counted limitBytes=limit systemBytes=system headroomBytes=headroom "
         "fullness:4 peakBytes=peak residentBytes=resident fragmentation:3 reportedFragmentation policy? "
         "replica=is_replica evictedSinceStart=evicted sinceLastLook=growth minutesUntilFull:1 neverFull? "

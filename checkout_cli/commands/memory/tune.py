@@ -56,7 +56,7 @@ class TuneFailed(CheckoutError):
 class Meaning:
     """Limits, and what they mean for the data."""
 
-    SHOWN = "*limits *outlook"
+    JSON_KEYS = "*limits *outlook"
 
     limits: Limits
     outlook: Outlook
@@ -66,11 +66,11 @@ class Meaning:
 class Step:
     """One server: as it is, what is proposed, and, once it is done, what it says when asked again."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "place=looked.place usedBytes=looked.used countedBytes=looked.counted today configFile=looked.config_file "
         "replicaOf=looked.primary configUnavailable=looked.no_config_in_words provider=looked.provider"
     )
-    ASKED = f"{SHOWN} proposed=then now persisted"
+    ASKED = f"{JSON_KEYS} proposed=then now persisted"
 
     looked: Looked
     proposed: Limits

@@ -13,7 +13,6 @@ from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
 from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
 from checkout_cli.errors import CommandDenied
 from checkout_cli.servers.per_server import MISSING
-from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
     columns_of,
@@ -27,6 +26,7 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import size
 
 
 def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None:
@@ -95,7 +95,7 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
 
 
 def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
-    return document_of(step, Step.ASKED if tuning.asked else Step.SHOWN)
+    return document_of(step, Step.ASKED if tuning.asked else Step.JSON_KEYS)
 
 
 # For people

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from checkout_cli.commands.memory.eviction import PART, EvictionRisk
 from checkout_cli.commands.memory.show import MemoryLook, MemoryReport
-from checkout_cli.sizes import size
-from checkout_cli.spans import span
 from checkout_cli.terminal.output import (
     columns_of,
     console,
@@ -16,6 +14,7 @@ from checkout_cli.terminal.output import (
     write_json,
     write_table,
 )
+from checkout_cli.units import size, span
 
 UNKNOWN = "unknown"
 _OVERHEADS = {

@@ -10,7 +10,7 @@ import msgspec
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.private_file import state_directory, write_private
+from checkout_cli.files.atomic_file import state_directory, write_atomically
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -49,7 +49,7 @@ class Counts(msgspec.Struct):
 class Checkpoint(msgspec.Struct, rename="camel"):
     """Up to which id (``last``) all is done. Moments are in milliseconds since the epoch."""
 
-    SHOWN = "source target direction startedAt@ updatedAt@ finished done=counts.done total=total_now counts"
+    JSON_KEYS = "source target direction startedAt@ updatedAt@ finished done=counts.done total=total_now counts"
 
     source: str
     target: str
@@ -107,7 +107,7 @@ class CheckpointFile:
             CheckoutError: the file cannot be written.
         """
         try:
-            write_private(self.path, msgspec.json.encode(_Sealed(checkpoint, _digest(checkpoint))))
+            write_atomically(self.path, msgspec.json.encode(_Sealed(checkpoint, _digest(checkpoint))))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise CheckoutError(

@@ -20,7 +20,7 @@ class Plan(Ended):
     ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
         "usedBytes=used limitBytes=limit fits rate durationSeconds=seconds:1 finished nextCursor=cursor"
     )

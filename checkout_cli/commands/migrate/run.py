@@ -57,7 +57,7 @@ class State(StrEnum):
 class MigrationReport:
     """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
 
-    SHOWN = "*checkpoint resumed durationMs=seconds:0 unreachable"
+    JSON_KEYS = "*checkpoint resumed durationMs=seconds:0 unreachable"
 
     checkpoint: Checkpoint
     resumed: bool = False

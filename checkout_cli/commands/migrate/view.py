@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
-from checkout_cli.sizes import size
-from checkout_cli.spans import span
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.units import size, span
 
 _STOPPED = {
     Stopped.TIME: "; the time was up",

@@ -39,7 +39,9 @@ class Stopped(StrEnum):
 class Seen:
     """One command without its values; ``at`` is in milliseconds since the epoch, by the server's clock."""
 
-    SHOWN = "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
+    JSON_KEYS = (
+        "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
+    )
 
     at: int
     place: str
@@ -51,7 +53,7 @@ class Seen:
 class Rate:
     """How often a command was seen on a family of keys (empty: without a key)."""
 
-    SHOWN = "command family? count perSecond:3"
+    JSON_KEYS = "command family? count perSecond:3"
 
     command: str
     family: str
@@ -71,7 +73,7 @@ class MonitorSummary(Partial):
     ``missing`` are servers of a cluster that could not be watched, or not to the end.
     """
 
-    SHOWN = "seconds:3 seen matched stopped partial missingServers=missing rates"
+    JSON_KEYS = "seconds:3 seen matched stopped partial missingServers=missing rates"
 
     seconds: float
     seen: int

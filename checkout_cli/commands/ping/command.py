@@ -9,7 +9,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, current
-from checkout_cli.arguments.numbers import Finite
+from checkout_cli.arguments.options import Finite
 
 
 def ping(

@@ -138,7 +138,7 @@ class RoundTrip:
 class Failure:
     """The stage at which it ended, and the error, which knows the exit code and what to type next."""
 
-    SHOWN = "stage error hint=error.hint"
+    JSON_KEYS = "stage error hint=error.hint"
 
     stage: Stage
     error: CheckoutError
@@ -151,7 +151,7 @@ class PingSummary:
     ``socket`` is the path of the Unix socket where there is one; host and port then mean nothing.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "*target socket? address=connected.address stagesMs=connected.times sent answered *percentiles "
         "samplesMs=samples failure"
     )

@@ -10,8 +10,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current
-from checkout_cli.arguments.durations import duration
-from checkout_cli.arguments.transitions import WithTransitions
+from checkout_cli.arguments.options import WithTransitions, duration
 from checkout_cli.commands.sessions.index_command import index
 from checkout_cli.errors import ExitCode
 

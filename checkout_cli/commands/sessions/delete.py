@@ -89,7 +89,7 @@ class Deletion(Ended):
     ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
         "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished"
     )
@@ -345,7 +345,7 @@ class Restoration(Ended):
     ``path`` is the undo file, ``None`` where the database kept what is restored.
     """
 
-    SHOWN = "undoFile=path dryRun deletedAt@ degraded finished *ids"
+    JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished *ids"
 
     path: Path | None
     deleted_at: int

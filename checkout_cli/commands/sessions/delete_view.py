@@ -8,10 +8,10 @@ from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, R
 from checkout_cli.commands.sessions.extend import Extension
 from checkout_cli.commands.sessions.view import describe
 from checkout_cli.session import iso
-from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import span
 
 MOST_NAMED = 20
 """Ids in one line of narration."""

@@ -17,7 +17,9 @@ class Extension:
     ``external``: an external writer wrote it last, so that its ``expiresAt`` was left alone.
     """
 
-    SHOWN = "checkoutId expiresAtBefore@=before expiresAt@=after capped redis=in_redis database=in_database external"
+    JSON_KEYS = (
+        "checkoutId expiresAtBefore@=before expiresAt@=after capped redis=in_redis database=in_database external"
+    )
 
     checkout_id: str
     before: int

@@ -44,7 +44,7 @@ PHASES = 3
 class Found:
     """How many sessions of one kind, and the first of them."""
 
-    SHOWN = "count=number examples"
+    JSON_KEYS = "count=number examples"
 
     number: int = 0
     examples: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ class IndexReport(Ended):
     is where to go on, if not ``finished``; ``resumed`` says that what came before another one is not in the numbers.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "repaired sound=is_sound place kind keys entries missing "
         "dangling{ count=dangling.number examples=dangling.examples due } late "
         "endless{ count=endless.number examples=endless.examples fixed=endowed } wrongType "

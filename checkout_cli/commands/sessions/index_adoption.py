@@ -35,7 +35,7 @@ class AdoptionReport(Ended):
     (ms; ``None``: not within a day).
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "adopted=is_adopted place=layout.place kind=layout.kind members entries externalWriterSeenAt@=seen_at "
         "entered=taken.entered removed=taken.removed finished"
     )

@@ -126,7 +126,7 @@ def _age(session: Session | None, now: int) -> float:
 class Written:
     """A write that the store accepted; ``degraded`` where Redis, or the database, should have it by now and has not."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "checkoutId=acknowledgement.session.checkout_id version=acknowledgement.session.version "
         "tier=acknowledgement.session.tier durability=acknowledgement.durability published=acknowledgement.published "
         "degraded"

@@ -9,12 +9,12 @@ from checkout_cli.commands.sessions.trace import MISSING, Difference, Trace
 from checkout_cli.commands.sessions.view import as_text
 from checkout_cli.commands.sessions.why import Answer, UserAnswer
 from checkout_cli.session import Session, TierName, iso
-from checkout_cli.spans import span
 from checkout_cli.store.redis.inspection import KeyState
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import value_shown
 from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import span
 
 _FACTS = columns_of("", "Redis", "database")
 _DIFFERENCES = columns_of("field", "Redis", "database")

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.private_file import private_file, state_directory
+from checkout_cli.files.atomic_file import atomic_file, state_directory
 from checkout_cli.session import iso
 
 KIND = "checkoutctl undo"
@@ -92,7 +92,7 @@ def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> int:
     """
     size, digest = 0, hashlib.sha256()
     try:
-        with private_file(path, new=True) as stream:
+        with atomic_file(path, new=True) as stream:
             for line in _lines(header, sessions):
                 size += stream.write(line)
                 digest.update(line)

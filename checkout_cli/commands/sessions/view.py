@@ -9,11 +9,11 @@ from typing import Any
 from checkout_cli.commands.sessions.sessions import Written
 from checkout_cli.errors import ExitCode
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
-from checkout_cli.spans import span
 from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.masking import fields_shown, value_shown
 from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.units import span
 
 _LIST = columns_of("id", "status", "#items", "#total", "user", "#age", "#expires in", "tier", "?note")
 _FIELDS = columns_of("field", "value")

@@ -21,10 +21,10 @@ from checkout_cli.errors import (
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.session import iso
-from checkout_cli.spans import span
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.redis.inspection import KeyState, KeyView
+from checkout_cli.units import span
 
 MOST_OF_A_USER = 20
 """Sessions of one user that are told of."""
@@ -77,7 +77,7 @@ _WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 class Answer:
     """What became of one session: the cause, a sentence, what that was concluded from, and what to type next."""
 
-    SHOWN = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
+    JSON_KEYS = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
 
     trace: Trace
     cause: Cause

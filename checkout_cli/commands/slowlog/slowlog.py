@@ -23,7 +23,7 @@ _MORE = re.compile(rb"\.\.\. \(([0-9]{1,7}) more arguments\)")
 class Entry:
     """One slow command; ``at`` is its moment in milliseconds, ``seconds`` how long the server worked on it."""
 
-    SHOWN = (
+    JSON_KEYS = (
         "number at@ durationMs=seconds command=shape.name key=shape.key family=shape.family "
         "otherArguments=shape.others client?"
     )
@@ -39,7 +39,7 @@ class Entry:
 class ShapeTotal:
     """All entries of one command on one family of keys; times in seconds."""
 
-    SHOWN = "shape command=name family? calls totalMs=total longestMs=longest"
+    JSON_KEYS = "shape command=name family? calls totalMs=total longestMs=longest"
 
     name: str
     family: str
@@ -60,7 +60,7 @@ class ServerSlowLog:
     ``unknown`` says why threshold and size are not known, where they are not.
     """
 
-    SHOWN = "server=place length thresholdMs=threshold maxLength=size unknown? totals entries"
+    JSON_KEYS = "server=place length thresholdMs=threshold maxLength=size unknown? totals entries"
 
     place: str
     entries: tuple[Entry, ...]
@@ -87,7 +87,7 @@ class Emptied(Partial):
     ``missing`` are servers of a cluster that did not answer, and keep theirs.
     """
 
-    SHOWN = "entries done dryRun!=done servers=lengths partial missingServers=missing"
+    JSON_KEYS = "entries done dryRun!=done servers=lengths partial missingServers=missing"
 
     lengths: dict[str, int]
     done: bool

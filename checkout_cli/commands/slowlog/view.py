@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
-from checkout_cli.spans import span
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
     by_server,
@@ -19,6 +18,7 @@ from checkout_cli.terminal.output import (
     write_line,
     write_table,
 )
+from checkout_cli.units import span
 
 _TOTALS = columns_of("command", "keys", "#calls", "#total ms", "#longest ms", "#share")
 _ENTRIES = columns_of("#age", "#ms", "command", "key", "others")

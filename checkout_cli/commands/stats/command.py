@@ -8,7 +8,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import current
-from checkout_cli.arguments.durations import duration
+from checkout_cli.arguments.options import duration
 
 
 def stats(

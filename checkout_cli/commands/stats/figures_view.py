@@ -13,8 +13,8 @@ from checkout_cli.domain.statistics import (
     Source,
     StatisticsReport,
 )
-from checkout_cli.spans import span
 from checkout_cli.terminal.output import columns_of
+from checkout_cli.units import span
 
 PERCENTILES = ("p50", "p95", "p99")
 UNKNOWN = "unknown"

@@ -26,7 +26,7 @@ class StatisticsLook:
     now; or, in a watch, the ``problem`` for which there is neither.
     """
 
-    SHOWN = "timestamp@=now minutes *answer"
+    JSON_KEYS = "timestamp@=now minutes *answer"
 
     now: int
     minutes: int

@@ -8,7 +8,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current, only_with
-from checkout_cli.arguments.transitions import WithTransitions
+from checkout_cli.arguments.options import WithTransitions
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]

@@ -54,7 +54,7 @@ class PendingCounts:
     ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
     """
 
-    SHOWN = "toRedis toDatabase conflicts oldestSince@=oldest"
+    JSON_KEYS = "toRedis toDatabase conflicts oldestSince@=oldest"
 
     to_redis: int | None
     to_database: int | None
@@ -132,7 +132,7 @@ class SyncReport(Ended):
     ``stuck``, and more that are not named.
     """
 
-    SHOWN = (
+    JSON_KEYS = (
         "dryRun pending{ toRedis=redis_waits toDatabase=database_waits conflicts } "
         "handedOver{ toRedis{ published already notNeeded expired } toDatabase{ flushed lost } "
         "externalWrites{ takenIn=external } conflicts=disputed } "
@@ -394,7 +394,7 @@ class Conflicts:
 class Settled:
     """What became of a conflict: ``version`` is the one that the written side became, if it did."""
 
-    SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
+    JSON_KEYS = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
 
     conflict: Conflict
     keep: Keep

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from checkout_cli.commands.sync.sync import PendingCounts, same
 from checkout_cli.session import decode
-from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.units import span
 
 if TYPE_CHECKING:
     from checkout_cli.commands.sync.sync import Conflicts, Settled, Stuck, SyncReport

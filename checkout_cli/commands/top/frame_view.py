@@ -22,10 +22,10 @@ from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.domain.statistics import Source, StatisticsReport
 from checkout_cli.session import iso
-from checkout_cli.sizes import size
 from checkout_cli.terminal.output import console
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.units import size
 
 NOMINAL_WIDTH = 80
 """For which bars are made where nothing limits the width."""

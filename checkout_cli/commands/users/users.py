@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from checkout_cli.domain.users import FIRST_CURSOR, LARGEST_STEP, User, Users
+from checkout_cli.domain.users import LARGEST_STEP, User, Users
 from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 
 MOST_KEYS = 100_000
 """How many keys a list looks at, so that it is bounded however much else is in Redis."""
@@ -33,7 +34,7 @@ class UserList(Partial):
     the servers of a cluster that did not answer.
     """
 
-    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
+    JSON_KEYS = "nextCursor=cursor lookedAt partial missingServers=missing"
 
     users: tuple[User, ...]
     cursor: str | None

@@ -8,11 +8,11 @@ from checkout_cli.commands.users.users import FoundUser, UserList
 from checkout_cli.domain.users import User
 from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso, milliseconds_of
-from checkout_cli.spans import span
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import value_shown
 from checkout_cli.terminal.output import columns_of, warn, write_json, write_table
+from checkout_cli.units import span
 
 _LIST = columns_of(
     "user", "#started", "#completed", "#failed", "last status", "#last seen", "#first seen", "#expires in", "?note"

@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from checkout_cli.config.settings import without_password
+from checkout_cli.config.variables import without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
 
 if TYPE_CHECKING:

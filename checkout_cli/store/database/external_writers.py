@@ -27,7 +27,7 @@ class ExternalWrites(msgspec.Struct, frozen=True):
     """Writes that were taken in, conflicts among them, missing keys that were refilled or proven to be deleted,
     and when the last write was seen (ms; 0: never)."""
 
-    SHOWN = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
+    JSON_KEYS = "takenIn conflicts refilled deleted lastSeen@?=seen_at"
 
     taken_in: int = 0
     conflicts: int = 0

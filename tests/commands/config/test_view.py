@@ -8,7 +8,8 @@ import pytest
 from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.commands.config.view import show_report, show_settings, write_report, write_settings
-from checkout_cli.config.settings import VARIABLES, Origin, Resolved
+from checkout_cli.config.settings import VARIABLES
+from checkout_cli.config.variables import Origin, Resolved
 
 PASSWORD = Resolved(VARIABLES["redis_password"], "canary", Origin.ENVIRONMENT)
 LIFE = Resolved(VARIABLES["session_ttl"], 1800.0, Origin.DEFAULT)

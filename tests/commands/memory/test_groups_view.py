@@ -10,7 +10,7 @@ from checkout_cli.commands.memory.groups_view import show_families, spark
 from checkout_cli.commands.memory.measure import Method
 from checkout_cli.commands.memory.tally import BigKey
 from checkout_cli.keys import Family
-from checkout_cli.sizes import size
+from checkout_cli.units import size
 
 NONE = (0,) * 7
 SESSIONS = FamilyMemory(Family.SESSIONS, 1000, 3 << 20, 0, (0, 0, 0, 1000, 0, 0, 0))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from checkout_cli.arguments.context import audit
 from checkout_cli.clock import Clock
 from checkout_cli.commands.sessions import command as commands
 from checkout_cli.commands.sessions.sessions import MOST_SORTED, Order, Selection
-from checkout_cli.files import audit
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -215,7 +215,7 @@ def test_reveal_shows_personal_data_and_says_that_it_does(session: str, checkout
 
 def test_the_audit_log_names_who_revealed_what_by_which_command(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "checkout_cli.audit"):
-        audit.revealed("sessions show", "session 4645c59d…")
+        audit("sessions show", "session 4645c59d…")
 
     (record,) = caplog.records
     assert record.levelname == "INFO"

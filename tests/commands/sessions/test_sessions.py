@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.arguments.durations import duration
+from checkout_cli.arguments.options import duration
 from checkout_cli.clock import Clock
 from checkout_cli.commands.sessions import sessions
 from checkout_cli.commands.sessions.delete import Deletion, delete_all, plan_ids

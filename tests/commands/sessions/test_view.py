@@ -14,9 +14,9 @@ from checkout_cli.commands.sessions.sessions import Written
 from checkout_cli.commands.sessions.view import expiry, show_list, show_session, write_session
 from checkout_cli.errors import CheckoutError
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName
-from checkout_cli.spans import span
 from checkout_cli.store.records import Problem, Sighting
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.units import span
 
 NOW = 1_700_000_000_000
 ID = "4645c59d-c428-4017-af90-a43ee2787c34"

@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from checkout_cli.cli.main import app
-from checkout_cli.files import audit
 from checkout_cli.keys import user_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
@@ -54,7 +53,7 @@ def test_revealing_is_told_and_leaves_a_trail(
     done = checkoutctl("users", "list", "--output", "ids", "--reveal")
     assert UUID in done.stdout
     assert "revealing personal data of 2 users" in done.stderr
-    monkeypatch.setattr(audit.getpass, "getuser", lambda: "oscar")
+    monkeypatch.setattr("getpass.getuser", lambda: "oscar")
     monkeypatch.setenv("REDIS_PORT", str(tracked.settings.redis_port))
     monkeypatch.setenv("REDIS_HOST", tracked.settings.redis_host)
     with caplog.at_level(logging.INFO, "checkout_cli.audit"):

@@ -1,4 +1,4 @@
-"""Files that are for their owner alone: written completely or not at all, and never readable by others."""
+"""Files that are written completely or not at all, and are for their owner alone unless they are public."""
 
 from __future__ import annotations
 
@@ -11,33 +11,26 @@ from typing import BinaryIO
 
 
 def state_directory() -> Path:
-    """The user's own directory for what this program remembers, ``$XDG_STATE_HOME/checkoutctl``."""
+    """The user's directory for our state, ``$XDG_STATE_HOME/checkoutctl``."""
     import platformdirs
 
     return platformdirs.user_state_path("checkoutctl", appauthor=False)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Put a file there, mode 0600, in place of what was there before.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with private_file(path) as stream:
+def write_atomically(path: Path, content: bytes, *, public: bool = False) -> None:
+    """Write a file, or replace it; raises ``OSError``."""
+    with atomic_file(path, public=public) as stream:
         stream.write(content)
 
 
 @contextmanager
-def private_file(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
-    """What is written here is put there, mode 0600, at the end of the block; nothing is where the block raises.
+def atomic_file(path: Path, *, new: bool = False, public: bool = False) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file at the end of the block, and nothing where the block raises.
 
-    It is written beside the old one and renamed: whoever reads meanwhile sees the old content or the new, never a half.
-    With ``new``, there must be no old one.
-
-    Raises:
-        OSError: it cannot be written.
+    It is written beside the old file and renamed, so that no reader sees a half. With ``new``, there must be no old
+    one. The mode is 0600, or 0644 where it is ``public``. Raises ``OSError``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if public else 0o700)
     if new:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     halves = [path] if new else []
@@ -48,6 +41,8 @@ def private_file(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        if public:
+            Path(name).chmod(0o644)
         Path(name).replace(path)
         _sync_directory(path.parent)
     except BaseException:
