@@ -1,6 +1,6 @@
-"""What an operator does with the caches: look at what is served, correct it, invalidate it.
+"""Show, replace and invalidate cached entries.
 
-All of it needs Redis: nothing here falls back, computes, or touches the counts of hits and misses.
+Only Redis has them: nothing here falls back, computes, or changes the counts of hits and misses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LARGEST_DOCUMENT = 64 * 1024
 
 @dataclass(frozen=True)
 class Found:
-    """An entry as it was seen at ``now`` (ms); ``enabled`` is whether the settings let the cache be used at all."""
+    """An entry at ``now`` (ms); not ``enabled`` where the settings switch the cache off."""
 
     entry: CacheEntry
     now: int
@@ -44,21 +44,17 @@ class Found:
 
     @property
     def served(self) -> bool:
-        """Whether somebody who asks now is given it; of a coupon, one of its answers."""
+        """Whether a caller would get it now; of a coupon, any of its answers."""
         return self.enabled and any(answer.problem is None for answer in self.entry.answers)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where nobody is given it."""
         return ExitCode.OK if self.served else ExitCode.FINDING
 
 
 @dataclass(frozen=True)
 class EntryList(Partial):
-    """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
-
-    ``missing`` are the servers of a cluster that did not answer.
-    """
+    """Some entries of a cache; ``cursor`` continues the list, ``None`` at its end."""
 
     SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
 
@@ -73,9 +69,9 @@ class EntryList(Partial):
 
 @dataclass(frozen=True)
 class Replacement:
-    """What shoppers are given, and what they shall be given for ``lifetime`` seconds; ``done`` where they are.
+    """What shoppers get (``before``), and what they are to get for ``lifetime`` seconds.
 
-    ``before`` is ``None`` where there was nothing. ``context`` is the digest of what a coupon's answer is for.
+    ``context`` is the digest of what a coupon's answer is for.
     """
 
     cache: str
@@ -90,10 +86,9 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """What is to be invalidated, and whether it was. ``scope`` is in words, empty for everything.
+    """What is to be invalidated; ``scope`` is in words, empty for everything.
 
-    ``count`` is of keys, whether or not they would still have been served; ``None`` where Redis does not let us count.
-    Where it is not ``exact``, there are at least so many.
+    ``count`` is of keys, stale or not: ``None`` where Redis denies counting, a minimum where not ``exact``.
     """
 
     SHOWN = "cache scope? count exact examples dryRun!=done invalidated=done"
@@ -110,13 +105,7 @@ class Invalidation:
 
 
 def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
-    """The cached charge of a distance and an order value.
-
-    Raises:
-        InvalidInput: one of them is none.
-        CacheEntryNotFound: nothing is cached for them.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """The cached charge. Raises InvalidInput, CacheEntryNotFound, RedisUnavailable, AccessDenied."""
     charges = DeliveryCharges(store)
     entry = charges.look(distance, value)
     if entry is None:
@@ -127,13 +116,7 @@ def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
 
 
 def look_at_coupon(store: CheckoutStore, code: str) -> Found:
-    """The cached answers about a coupon.
-
-    Raises:
-        InvalidInput: it is no code.
-        CacheEntryNotFound: nothing is cached about it.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """The cached answers. Raises InvalidInput, CacheEntryNotFound, RedisUnavailable, AccessDenied."""
     coupons = Coupons(store)
     entry = coupons.look(code)
     if entry is None:
@@ -142,17 +125,14 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
 
 
 def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    """Cached delivery charges, in no order, from where ``cursor`` says; ``0`` is the beginning.
+    """Cached charges in no order, from a cursor on (``0``: all).
 
-    Raises:
-        InvalidInput: it is no cursor.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
+    Raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied.
     """
     return _list(store, DeliveryCharges(store), limit, cursor)
 
 
 def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    """The same for coupons."""
     return _list(store, Coupons(store), limit, cursor)
 
 
@@ -170,7 +150,6 @@ def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> EntryL
 
 
 def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
-    """The cache's keys among the next ``step`` keys or so, and the cursor for more."""
     keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
     prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
     return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
@@ -180,11 +159,7 @@ def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[l
 
 
 def read_document(stream: BinaryIO) -> bytes:
-    """A value that somebody hands over; never reads more than it may have.
-
-    Raises:
-        InvalidInput: it cannot be read.
-    """
+    """Stdin, at most what may be cached; raises InvalidInput."""
     try:
         return stream.read(LARGEST_DOCUMENT + 1)
     except (OSError, ValueError) as error:
@@ -192,11 +167,7 @@ def read_document(stream: BinaryIO) -> bytes:
 
 
 def parse_document(document: bytes, what: str) -> Any:
-    """The value in a JSON document, numbers as they are.
-
-    Raises:
-        InvalidInput: empty, too large, too deep, not UTF-8, not JSON, a name twice, NaN.
-    """
+    """The value of a JSON document, numbers as they are; raises InvalidInput."""
     if len(document) > LARGEST_DOCUMENT:
         raise InvalidInput(f"{what} is larger than {LARGEST_DOCUMENT:,} bytes", hint="cache what is needed of it")
     try:
@@ -212,11 +183,9 @@ def parse_document(document: bytes, what: str) -> Any:
 def replace_delivery(
     store: CheckoutStore, distance: str, value: str, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache a charge for everybody; ``agreed`` is shown what it replaces, and decides.
+    """Cache a charge for everybody, if ``agreed``.
 
-    Raises:
-        InvalidInput: the distance, the value or the charge is none; nothing was written.
-        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
+    Raises InvalidInput, RedisUnavailable, AccessDenied; after a time-out it may have been written.
     """
     charges, charge = DeliveryCharges(store), parse_document(document, "the charge")
     charges.check(charge)
@@ -238,12 +207,7 @@ def replace_delivery(
 def replace_coupon(
     store: CheckoutStore, code: str, context: bytes, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache an answer about a coupon for everybody who asks with this very context; else as with a charge.
-
-    Raises:
-        InvalidInput: the code, the context or the answer is none; nothing was written.
-        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
-    """
+    """Cache an answer for callers with this very context, if ``agreed``; raises as above."""
     coupons = Coupons(store)
     asked, answer = parse_document(context, "the context"), parse_document(document, "the answer")
     coupons.check(answer)
@@ -265,7 +229,6 @@ def replace_coupon(
 
 
 def _only_answer(entry: CacheEntry) -> Answer:
-    """A charge; where it cannot be read, what is known of it."""
     return entry.answers[0] if entry.answers else Answer(None, problem=entry.problem)
 
 
@@ -285,13 +248,10 @@ def invalidate_delivery(
     *,
     agreed: Callable[[Invalidation], bool],
 ) -> Invalidation:
-    """Invalidate all charges, or those of a range of distances, both ends included.
+    """Invalidate all charges, or a range of distances (both ends included), if ``agreed``.
 
-    ``agreed`` is shown what it affects, and decides. What is being computed meanwhile is never served either.
-
-    Raises:
-        InvalidInput: a distance is none, or the range is empty.
-        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
+    Values that are being computed are never served either. Raises InvalidInput, RedisUnavailable, AccessDenied; after a
+    time-out they may be invalidated.
     """
     charges = DeliveryCharges(store)
     if distance_from is None and distance_to is None:
@@ -305,12 +265,7 @@ def invalidate_delivery(
 def invalidate_coupons(
     store: CheckoutStore, code: str | None, *, agreed: Callable[[Invalidation], bool]
 ) -> Invalidation:
-    """Invalidate the answers about a coupon, or about all of them; else as with charges.
-
-    Raises:
-        InvalidInput: it is no code.
-        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
-    """
+    """Invalidate the answers about one coupon, or all; as above."""
     coupons = Coupons(store)
     if code is None:
         return _invalidated(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
@@ -318,7 +273,7 @@ def invalidate_coupons(
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
-    """Which keys there are, by a bounded scan; that Redis does not let us scan is no reason not to invalidate."""
+    """Count the keys by a bounded scan; a Redis that denies scanning does not prevent the invalidation."""
     found: set[str] = set()
     looked_at = 0
     cursor: str | None = FIRST_CURSOR
@@ -335,7 +290,7 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
-    """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
+    """Raises AccessDenied where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
         store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())

@@ -11,10 +11,9 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 @dataclass(frozen=True)
 class CacheStatistics(Partial):
-    """The counts of each cache by its name, over whole ``minutes``, the running one among them.
+    """Counts of each cache by name, over whole ``minutes`` including the current one.
 
-    ``enabled`` is whether the settings let programs count at all. ``missing`` are servers of a cluster that did not
-    answer; what was counted there is missing too.
+    Not ``enabled`` where the settings stop programs from counting.
     """
 
     SHOWN = "minutes enabled caches partial missingServers=missing"
@@ -26,12 +25,7 @@ class CacheStatistics(Partial):
 
 
 def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
-    """What became of the reads of the last ``since`` seconds, 60 to 3600.
-
-    Raises:
-        InvalidInput: that is more or less than is kept.
-        RedisUnavailable, AccessDenied: only Redis knows.
-    """
+    """The reads of the last ``since`` seconds, 60 to 3600. Raises InvalidInput, RedisUnavailable, AccessDenied."""
     minutes = whole_minutes(since)
     caches = Statistics(store).caches(minutes, store.clock.wall())
     return CacheStatistics(minutes, caches, store.settings.enable_statistics, tuple(store.redis.missing_servers()))

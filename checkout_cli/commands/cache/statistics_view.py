@@ -22,7 +22,6 @@ _STATISTICS = columns_of("cache", "#reads", "#hits", "#misses", "#stale", "#erro
 
 
 def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
-    """What became of the reads of each cache, in the last minutes."""
     if as_json:
         write_json(found)
     else:

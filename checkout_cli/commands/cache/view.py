@@ -1,7 +1,7 @@
-"""How the caches look: an entry, a list of them, and what a write or an invalidation changes.
+"""Cached entries, lists of them, replacements and invalidations.
 
-A delivery charge depends on a distance and an order's value alone, so it is shown as it is. An answer about a coupon
-may name the shopper: it is masked unless revealed, in every format.
+A delivery charge depends on distance and order value alone, so it is shown. A coupon's answer may name the shopper: it
+is masked unless revealed, in every format.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE
 
 
 def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
-    """One key of a cache; ``now`` is in milliseconds. Nothing is served where the cache is not ``enabled``."""
+    """One key as JSON; ``now`` is in milliseconds."""
     answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
     document: dict[str, Any] = {"key": entry.key, **_name(entry)}
     if entry.cache == "coupon":
@@ -57,7 +57,7 @@ def _name(entry: CacheEntry) -> dict[str, Any]:
 
 
 def _problem(entry: CacheEntry) -> str | None:
-    """Why none of a key's answers is served; ``None`` where one of them is."""
+    """Why none of a key's answers is served; ``None`` where one is."""
     if entry.problem is not None:
         return str(entry.problem)
     problems = [answer.problem for answer in entry.answers]
@@ -101,7 +101,6 @@ def _text(value: Any) -> str:
 
 
 def show_entry(found: Found, *, as_json: bool, reveal: bool = False) -> None:
-    """All that a key holds, and whether it would be served."""
     document = entry_document(found.entry, found.now, enabled=found.enabled, reveal=reveal)
     if as_json:
         shown = {"revealed": reveal} if found.entry.cache == "coupon" else {}
@@ -155,7 +154,7 @@ def _warn_if_off(cache: str, enabled: bool) -> None:
 
 
 def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> ExitCode:
-    """Entries as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr and in the JSON."""
+    """Entries in one of the list formats; the cursor goes to stderr and into the JSON."""
 
     def entry_of(entry: CacheEntry) -> dict[str, Any]:
         return entry_document(entry, found.now, enabled=found.enabled, reveal=reveal)
@@ -201,7 +200,6 @@ def _coupon_row(document: dict[str, Any], enabled: bool) -> list[str]:
 
 
 def _ending(document: dict[str, Any], age: int | None, enabled: bool) -> list[str]:
-    """What both lists end in."""
     return [
         _served(document),
         _span(age),
@@ -240,7 +238,6 @@ def _coupon_cells(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> list[str]:
-    """Before and after, for somebody who is about to change what shoppers see."""
     document = replacement_document(replacement, reveal=reveal)
     before = "nothing" if replacement.before is None else _text(document["before"])
     if replacement.before is not None and document["beforeProblem"] is not None:
@@ -253,7 +250,6 @@ def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> l
 
 
 def replacement_document(replacement: Replacement, *, reveal: bool = False) -> dict[str, Any]:
-    """What a write replaces by what, as JSON."""
     cache, before = replacement.cache, replacement.before
     return {
         "key": replacement.key,
@@ -267,7 +263,6 @@ def replacement_document(replacement: Replacement, *, reveal: bool = False) -> d
 
 
 def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = False) -> None:
-    """The key of what was written, or would be, on stdout."""
     if as_json:
         write_json({**replacement_document(replacement, reveal=reveal), "dryRun": not replacement.done})
     else:
@@ -279,7 +274,6 @@ def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = 
 
 
 def describe_invalidation(invalidation: Invalidation) -> list[str]:
-    """How much of what is cached, for somebody who is about to make every program compute it anew."""
     lines = [f"{_what(invalidation)}: {_affected(invalidation)}"]
     if invalidation.examples:
         more = "" if invalidation.exact and invalidation.count == len(invalidation.examples) else ", …"
@@ -300,7 +294,6 @@ def _affected(invalidation: Invalidation) -> str:
 
 
 def show_invalidation(invalidation: Invalidation, *, as_json: bool) -> None:
-    """What was invalidated, or would be, on stdout."""
     if as_json:
         write_json(invalidation)
     else:

@@ -1,4 +1,4 @@
-"""``cleanup``: the clean-ups that were asked for, one after the other."""
+"""``cleanup``: the requested clean-ups, one after the other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 @dataclass(frozen=True)
 class Tidying:
-    """What to clean up.
-
-    Raises:
-        InvalidInput: nothing.
-    """
+    """What to clean up; raises InvalidInput for nothing."""
 
     expired: bool = False
     index: bool = False
@@ -34,7 +30,7 @@ class Tidying:
 
 @dataclass
 class Tidied(Ended):
-    """What came of each; ``None`` for what was not asked for, or not begun any more."""
+    """The reports; ``None`` for what was not requested or not begun."""
 
     SHOWN = "*looked_only *expired [indexRepair=index] [orphans] finished"
 
@@ -45,18 +41,16 @@ class Tidied(Ended):
 
     @property
     def looked_only(self) -> dict[str, bool]:
-        """Whether nothing was to be changed."""
         return {"dryRun": self.dry_run}
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to the next run."""
         reports = (self.expired, self.index, self.orphans)
         return super().finished and all(report is None or report.finished for report in reports)
 
     @property
     def has_finding(self) -> bool:
-        """Whether a tier could not be reached, or something is left; a look alone finds no fault."""
+        """A dry run finds no fault in what it would remove."""
         unreachable = self.expired is not None and (
             self.expired.unreachable or self.expired.missing or self.expired.left
         )
@@ -65,10 +59,9 @@ class Tidied(Ended):
 
 
 def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]) -> Tidied:
-    """Do what is wanted, each for its share of the time.
+    """Do what is wanted, each in its share of the time; raises as the operations do.
 
-    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed. Raises as
-    :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
+    What needs consent comes first: who declines, or cannot be asked, finds nothing changed.
     """
     done = Tidied(wanted.dry_run)
 

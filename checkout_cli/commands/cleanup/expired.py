@@ -1,9 +1,8 @@
-"""``cleanup --expired``: remove what has ended, everywhere, in small steps.
+"""``cleanup --expired``: remove expired sessions everywhere, in small steps.
 
-Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
-themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
-neither Redis nor the database has the session. On the way, sessions without an index entry are entered, and what an
-older program's SET names and our index lacks, some in each run (``sessions index repair`` looks at all of them).
+Redis expires keys by itself; index entries and rows remain. Nothing is removed that lives anywhere: a row goes when its
+key is gone too, an entry when no tier has the session. Sessions without an entry, and those that only an older
+program's SET lists, are added on the way, some in each run (``sessions index repair`` checks all).
 """
 
 from __future__ import annotations
@@ -48,13 +47,11 @@ T = TypeVar("T")
 
 @dataclass
 class CleanupReport(Ended, Partial):
-    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
+    """What a clean-up did, or with ``dry_run`` would do, in numbers of sessions and flush log entries.
 
-    ``keys`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
-    only an older program's SET names; ``server`` is the Redis server whose index has all rows of the database, as far
-    as is known. ``from_set`` were in that SET alone, or in one that an adoption had put aside. ``missing`` are servers
-    of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
-    slots yet, and wait for the next run.
+    ``keys`` and ``members`` are where the next run continues; ``server`` is the Redis server whose index is known to
+    have all rows. ``from_set`` were in an older program's SET alone. ``left`` are due, and may live on a server of the
+    cluster that did not answer.
     """
 
     SHOWN = (
@@ -83,7 +80,6 @@ class CleanupReport(Ended, Partial):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to the next run."""
         return super().finished and not self.given_up
 
 
@@ -95,12 +91,9 @@ def clean_up(
     batch: int = BATCH,
     owner: str | None = None,
 ) -> CleanupReport:
-    """Remove what has expired from the index, the database and memory.
+    """Remove expired sessions from the index, the database and memory.
 
-    Raises:
-        Locked: another clean-up runs now.
-        TierUnavailable: neither Redis nor the database can be reached.
-        AccessDenied: Redis refuses a command that this needs.
+    Raises Locked while another clean-up runs, TierUnavailable where neither tier answers, AccessDenied.
     """
     run = run or BoundedRun(store.clock)
     if dry_run:
@@ -115,8 +108,6 @@ def clean_up(
 
 
 class _CleanUp:
-    """One run: its bounds, and what it has done so far."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, batch: int) -> None:
         self._store = store
         self._run = run
@@ -129,7 +120,7 @@ class _CleanUp:
         self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
-        """All phases; each works without the other tier, and both away is an error."""
+        """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         return self._told(
             self._in_redis(self._go_on),
@@ -141,12 +132,10 @@ class _CleanUp:
         )
 
     def preview(self) -> CleanupReport:
-        """Count what a run would remove, and change nothing."""
         self._report.dry_run = True
         return self._told(self._in_database(self._preview_database), self._in_redis(self._preview_index))
 
     def _told(self, *phases: Phase) -> CleanupReport:
-        """The report when each phase had its turn, with the servers that could not be asked."""
         self._run.in_turn(*phases)
         self._report.end(self._run)
         if self._store.settings.enable_checkout_sessions:
@@ -198,12 +187,11 @@ class _CleanUp:
             self._report.unreachable.append(str(away))
 
     def _note_alive(self, checkout_ids: Iterable[str]) -> None:
-        """Each is counted once, whichever tier it was due in."""
         self._alive.update(checkout_ids)
         self._report.still_alive = len(self._alive)
 
     def _all_due(self, due: Callable[[int], list[T]]) -> Iterator[list[T]]:
-        """Page by page, without those that are left; a page that others change meanwhile is for the next run."""
+        """A page that others change meanwhile is left to the next run."""
         self._left, previous = 0, list[T]()
         while (page := due(self._left)) and page != previous:
             previous = page
@@ -212,18 +200,16 @@ class _CleanUp:
     # The index
 
     def _go_on(self, _: BoundedRun) -> None:
-        """Where the last run has stopped."""
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
 
     def _finish_adoption(self, part: BoundedRun) -> None:
-        """Of our index' move to its own place, what an interrupted one has left to do."""
         moves = IndexMoves(self._store.redis, self._store.index)
         for moved in part.pages(moves.finish(self._store.redis.time()), lambda _: 0):
             self._report.from_set += moved
 
     def _take_members_in(self, part: BoundedRun) -> None:
-        """Of an older program's SET, what is not in ours; until so many were there already, from the last run's end."""
+        """Continues where the last run stopped, until MEMBERS_IN_ONE_RUN needed nothing."""
         idle = 0
 
         def take_page(cursor: str) -> Step:
@@ -248,7 +234,7 @@ class _CleanUp:
             self._left += untold
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
-        """Who is dead in every tier, until when others live (ms), and of how many nobody can tell."""
+        """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
@@ -271,7 +257,6 @@ class _CleanUp:
         return dead, living, ttls.count(UNKNOWN_TTL)
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
-        """Those that Redis lacks and the database still has, with their expiry (ms)."""
         ours = [checkout_id for checkout_id in checkout_ids if is_accepted_id(checkout_id)]
         if not ours or self._database_away:
             return {}
@@ -284,7 +269,7 @@ class _CleanUp:
     # The database
 
     def _cutoff(self, now: int) -> int:
-        """What every clock at hand agrees has passed (ms): one that runs ahead must not end living sessions."""
+        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
         return min(now, self._store.clock.wall(), self._store.database.now())
 
     def _clean_database(self, part: BoundedRun) -> None:
@@ -305,7 +290,7 @@ class _CleanUp:
             self._report.flush_log += removed
 
     def _left_of(self, untold: set[str], cutoff: int) -> int:
-        """Remove those that have ended even if the server that is away has noted no read of them; returns the rest."""
+        """Purge those that have ended even if a late read was not noted; returns the rest."""
         if not untold:
             return 0
         removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
@@ -313,7 +298,7 @@ class _CleanUp:
         return len(untold) - removed
 
     def _remove_entries(self, dead: Sequence[Entry]) -> None:
-        """Take the dead out of the index too, which spares the index' own phase a second look at each."""
+        """Spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
@@ -326,11 +311,11 @@ class _CleanUp:
         return now - self._noted_late() if self._redis_away else now
 
     def _noted_late(self) -> int:
-        """By how much (ms) a session may live longer than its row says, where the real expiry cannot be seen."""
+        """How much longer (ms) a session may live than its row says, where Redis cannot tell."""
         return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
 
     def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-        """Those whose key still lives, with its real expiry (ms); and those whose server in a cluster is away."""
+        """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
         ttls = self._store.redis.remaining(checkout_ids)
@@ -347,7 +332,7 @@ class _CleanUp:
     # Repair
 
     def _enter_unlisted(self, part: BoundedRun) -> None:
-        """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
+        """Other programs write sessions without an entry, and a Redis that restarted empty lost all entries."""
         identity, listed = self._store.index.size()
         server = (identity or b"").decode()
         known = bool(listed and server and self._last.server == server)
@@ -360,7 +345,6 @@ class _CleanUp:
         self._report.server = server if known else ""
 
     def _enter_keys(self, part: BoundedRun, begin: str, most: int | None) -> None:
-        """Of all keys, or of so many from where the last run stopped."""
         now, looked_at = self._store.redis.time(), 0
 
         def enter_page(cursor: str) -> Step:

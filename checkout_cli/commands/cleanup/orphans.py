@@ -1,8 +1,7 @@
-"""``cleanup --orphans``: what no session stands behind any more.
+"""``cleanup --orphans``: copies and pending ids without a session.
 
-Two kinds. A copy in Redis whose row the database no longer has, and which was published to another server than the one
-that it lies on: no read believes it, and the shop is told that the session has ended; its memory is in use until its
-time runs out. And a name in ``checkout:pending`` at whose key nothing waits for the database.
+A copy whose row is gone, and which was published to another server: no read believes it, and it only takes memory. And
+an id in ``checkout:pending`` whose key has nothing for the database.
 """
 
 from __future__ import annotations
@@ -30,11 +29,10 @@ JOB = "orphans"
 
 @dataclass
 class OrphanReport(Ended, Partial):
-    """What was found, and with ``removed`` taken away.
+    """What was found, or with ``removed`` removed.
 
-    ``believed`` are copies without a row that reads may still be served: they are told and left alone, because the
-    database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``. ``missing`` are
-    servers of a cluster that did not answer, and were not looked at.
+    ``believed`` copies without a row may still be served: they are reported and left alone, because the database may
+    have been restored from a backup. ``bytes`` is the size of the ``copies``.
     """
 
     SHOWN = (
@@ -51,22 +49,16 @@ class OrphanReport(Ended, Partial):
 
     @property
     def number(self) -> int:
-        """How many can be removed."""
         return self.copies.number + self.names.number
 
     @property
     def has_finding(self) -> bool:
-        """Whether something is left that a person should look at."""
         left = self.believed.number or self.missing or not self.finished or (self.number and not self.removed)
         return bool(left)
 
 
 def find_orphans(store: CheckoutStore, run: BoundedRun | None = None) -> OrphanReport:
-    """Look for them, and change nothing.
-
-    Raises:
-        RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
-    """
+    """Raises RedisUnavailable, AccessDenied, DatabaseUnavailable: both tiers are needed."""
     return _Orphans(store, run or BoundedRun(store.clock), remove=False).run(FIRST_CURSOR)
 
 
@@ -77,13 +69,9 @@ def remove_orphans(
     agreed: Callable[[OrphanReport], bool],
     owner: str | None = None,
 ) -> OrphanReport:
-    """Remove them, if ``agreed``, which is shown what there is; each only if it is still what was seen.
+    """Remove them, if ``agreed`` and still as seen; continues where the last run stopped.
 
-    It begins where the last one has stopped.
-
-    Raises:
-        Locked: a clean-up runs now.
-        RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
+    Raises Locked while a clean-up runs, RedisUnavailable, AccessDenied, DatabaseUnavailable.
     """
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
     report = _Orphans(store, run.share(2), remove=False).run(begin)
@@ -99,8 +87,6 @@ def remove_orphans(
 
 
 class _Orphans:
-    """One run over all session keys, and over the pending names."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, *, remove: bool) -> None:
         self._store = store
         self._run = run
@@ -108,7 +94,6 @@ class _Orphans:
         self._report = OrphanReport(remove, Found(), Found(), Found())
 
     def run(self, cursor: str) -> OrphanReport:
-        """Both kinds, from a cursor on."""
         self._store.database.ping()
         self._report.follow(self._run, self._copies, self._names, cursor=cursor)
         self._report.missing = tuple(self._store.redis.missing_servers())
@@ -161,5 +146,5 @@ class _Orphans:
 
 
 def _may_wait(look: Look) -> bool:
-    """Whether there may be a write of ours that the database lacks, also where an external writer has touched it."""
+    """Also a dirty value that an external writer has touched."""
     return look.copy is not None and (look.copy.is_dirty or look.copy.kind is Kind.UNREADABLE)

@@ -1,4 +1,4 @@
-"""How copies and names that no session stands behind look."""
+"""The report of ``cleanup --orphans``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from checkout_cli.terminal.output import warn, warn_if_partial, write_line
 
 
 def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
-    """What was found, or removed, on stdout; what a person should look at on stderr."""
     if not quiet:
         for line in orphan_lines(report):
             write_line(line)
@@ -28,7 +27,6 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
 
 
 def orphan_lines(report: OrphanReport) -> Iterator[str]:
-    """What was removed, or would be."""
     verb = "removed" if report.removed else "would remove"
     if report.copies.number:
         yield (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
-    """The numbers on stdout, what could not be done on stderr; nothing at all on success with ``quiet``."""
+    """Nothing at all on success with ``quiet``."""
     if tidied.expired is not None:
         _warn(tidied.expired)
     if as_json:

@@ -1,9 +1,9 @@
-"""``migrate run --to``: what one Redis has goes to another one, while the shop goes on with the first.
+"""``migrate run --to``: copy one Redis to another one, while the shop goes on with the first.
 
-A copy keeps the stamp of the server that it came from. So nobody believes it on the new one: its first read asks the
-database. Whatever the shop writes on the old server after a session was copied is therefore not lost, and the copy may
-be as old as it likes. What only Redis has, because the database was away, is brought to the database first: in two
-places it would be written twice. Caches are left behind: they fill again, and a price change must not be undone.
+A copy keeps the stamp of its own server, so nobody believes it on the new one: its first read asks the database. So
+nothing is lost that the shop writes on the old server after the copy. What only Redis has is flushed to the database
+first: it would be written twice from two places. Caches stay behind: they fill again, and a price change must not be
+undone.
 """
 
 from __future__ import annotations
@@ -52,10 +52,9 @@ SLACK = 1_000
 
 
 def target_settings(url: str, mode: str, settings: Settings) -> Settings:
-    """The settings that lead to the other Redis; certificates and time-outs are the same as for this one.
+    """Settings for the other Redis, with the same certificates and time-outs.
 
-    Raises:
-        InvalidInput: it is no URL of a Redis, or has a password in it.
+    Raises InvalidInput for a bad URL, or one with a password.
     """
     try:
         parts = parts_of(url)
@@ -81,7 +80,7 @@ def target_settings(url: str, mode: str, settings: Settings) -> Settings:
 
 @contextmanager
 def target_at(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
-    """The other Redis, and where it is in words; raises as :func:`target_settings` does."""
+    """The other Redis and its address; raises as :func:`target_settings`."""
     found = target_settings(url, mode, settings)
     with closing(RedisAdmin(found)) as tier:
         yield tier, place_of(found)
@@ -96,15 +95,10 @@ def move_to(
     *,
     restart: bool = False,
 ) -> MigrationReport:
-    """Copy sessions, tracked users and statistics; goes on where an earlier run of the same move ended.
+    """Copy sessions, tracked users and statistics; continues an interrupted run. ``place`` is the target's address.
 
-    ``place`` is the target in words, for the checkpoint.
-
-    Raises:
-        InvalidInput: it is the very same server, or the checkpoint is of another migration or was edited.
-        Locked: another process migrates now.
-        TierUnavailable: one of the two cannot be reached from the beginning.
-        ConfigurationError: Redis is switched off for sessions.
+    Raises InvalidInput for the same server or another migration's checkpoint, Locked, TierUnavailable,
+    ConfigurationError.
     """
     need_redis(store)
     here = place_of(store.settings)
@@ -119,12 +113,9 @@ def move_to(
 
 
 def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
-    """Who the servers on both sides are; a copy is not believed only because its stamp is another server's.
+    """The identities of both sides, in words.
 
-    Raises:
-        InvalidInput: one of the servers is on both sides, be it with another of its databases.
-        ConfigurationError: the target is a cluster and ``--to-mode`` says that it is none, or the reverse.
-        RedisUnavailable: one does not answer.
+    Raises InvalidInput where a server is on both sides, ConfigurationError for a wrong ``--to-mode``, RedisUnavailable.
     """
     ours = identities_of(store.redis)
     with mode_of_target():
@@ -139,7 +130,7 @@ def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
 
 @contextmanager
 def mode_of_target() -> Iterator[None]:
-    """Where the target is a cluster and should be none, or the reverse, name the option and not this side's setting."""
+    """Names ``--to-mode`` in the hint, instead of this side's setting."""
     try:
         yield
     except ConfigurationError as error:
@@ -147,19 +138,11 @@ def mode_of_target() -> Iterator[None]:
 
 
 def look_there(target: RedisAdmin, checkout_ids: Sequence[str]) -> list[Look]:
-    """What the target has of sessions.
-
-    Raises:
-        ConfigurationError: the target is a node of a cluster, and ``--to-mode`` says that it is none.
-        RedisUnavailable: it does not answer.
-    """
     with mode_of_target():
         return target.look(checkout_ids)
 
 
 class _Keys:
-    """All keys of the old server, in the order of its own scan."""
-
     def __init__(self, store: CheckoutStore, target: RedisAdmin) -> None:
         self._store = store
         self._target = target
@@ -177,7 +160,7 @@ class _Keys:
 
 
 class Fate(StrEnum):
-    """What is to be done with a session."""
+    """What to do with a session."""
 
     COPY = auto()
     REPLACE = auto()
@@ -190,7 +173,7 @@ class Fate(StrEnum):
 
 
 def fate_of(mine: Look, there: Look) -> Fate:
-    """Compare what the old server has with what the new one has."""
+    """Raises RedisUnavailable where a server did not answer."""
     for look in (mine, there):
         if look.problem is Problem.UNREACHABLE:
             raise RedisUnavailable(look.detail)
@@ -214,25 +197,19 @@ def fate_of(mine: Look, there: Look) -> Fate:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A session on both sides."""
-
     checkout_id: str
     mine: Look
     there: Look
 
     def copy(self, usual: int) -> SessionCopy:
-        """What is to be put there; ``usual`` is the time to live (ms) of one that never ends, in place of another."""
+        """``usual`` is the TTL (ms) for a session without an end that replaces another one."""
         assert self.mine.value is not None  # noqa: S101  (what is copied is there)
         ttl = usual if self.mine.ttl is None and self.there.value is not None else self.mine.ttl
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
 def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], counts: Counts) -> None:
-    """Bring the target up to date with these sessions, and count what became of each.
-
-    Raises:
-        TierUnavailable: some may be copied.
-    """
+    """Bring the target up to date with these sessions; raises TierUnavailable in the middle of it."""
     left = list(checkout_ids)
     for _ in range(ATTEMPTS):
         left = _attempt(store, target, left, counts)
@@ -242,7 +219,7 @@ def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], 
 
 
 def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
-    """The same once; returns those that changed under our hands."""
+    """Returns those that changed meanwhile."""
     fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
     looks, flushed = _flushed(store, names)
     counts.flushed += flushed
@@ -264,7 +241,7 @@ def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], cou
 
 
 def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
-    """What the old server has, after the database got what it lacked; and of how many sessions."""
+    """The looks after the flush, and the number of flushed sessions."""
     looks, flushed = store.redis.look(names), 0
     for place, (name, look) in enumerate(zip(names, looks, strict=True)):
         with suppress(DatabaseUnavailable):  # it stays where it is, and is counted
@@ -275,7 +252,7 @@ def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], in
 
 
 def _ends_sooner(seen: _Seen) -> bool:
-    """Whether the copy ends before the original: it was read since."""
+    """The original was read since."""
     return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
 
 

@@ -1,4 +1,4 @@
-"""``migrate plan``: what a run would find, whether Redis has room for it, and how long it would take."""
+"""``migrate plan``: what a run would do, whether Redis has room for it, and how long it takes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from checkout_cli.store.records import Record
 
 @dataclass
 class Plan(Ended):
-    """What a run would find. Bytes of ``needed`` are what the missing sessions would take, keys and index included.
+    """What a run would do. ``needed`` bytes are of the missing sessions, with keys and index.
 
-    ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
+    ``limit`` (0: none) and ``used`` are Redis', ``None`` where it does not tell.
     """
 
     SHOWN = (
@@ -38,22 +38,20 @@ class Plan(Ended):
 
     @property
     def to_do(self) -> int:
-        """Sessions that a run would publish."""
         return self.states[State.MISSING] + self.states[State.OLDER] + self.states[State.UNTRUSTED]
 
     @property
     def states_missing(self) -> int:
-        """Sessions whose bodies were measured: all that Redis lacks."""
         return self.states[State.MISSING]
 
     @property
     def seconds(self) -> float:
-        """About how long a run takes: every living row is looked at."""
+        """An estimate: every living row is read."""
         return self.living / self.rate
 
     @property
     def fits(self) -> bool | None:
-        """Whether Redis has room; ``None`` where it does not tell."""
+        """``None`` where Redis does not tell."""
         if self.limit == 0:
             return True
         if self.limit is None or self.used is None:
@@ -64,7 +62,6 @@ class Plan(Ended):
 
     @property
     def has_finding(self) -> bool:
-        """Whether it will not fit."""
         return self.fits is False
 
 
@@ -75,12 +72,7 @@ INDEX_OVERHEAD = 110
 
 
 def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RATE, cursor: str = "") -> Plan:
-    """Look at every living row and at what Redis has of it; nothing is changed.
-
-    Raises:
-        TierUnavailable: one of the two cannot be reached.
-        ConfigurationError: Redis is switched off for sessions.
-    """
+    """Compare every living row with Redis, and change nothing. Raises TierUnavailable, ConfigurationError."""
     need_redis(store)
     run, found = run or BoundedRun(store.clock), Plan(rate)
     now = store.clock.wall()
@@ -114,7 +106,7 @@ def _add(found: Plan, row: Record) -> None:
 
 
 def _room(store: CheckoutStore, found: Plan) -> None:
-    """What INFO tells of the limit, of all servers together; nothing where it is denied or renamed away."""
+    """The limit of all servers together, from INFO; unknown where it is denied."""
     try:
         infos = [Inspector(server).info() for server in store.redis.servers()]
     except (CommandDenied, CommandUnknown):

@@ -1,8 +1,8 @@
-"""``migrate run``: what the database has goes to Redis, while the shop goes on.
+"""``migrate run``: publish the database's sessions to Redis, while the shop goes on.
 
-Every session goes through the store's own protocol: a key that is missing is claimed before its row is read, a copy
-goes only to the server that was asked before, and a newer version is never overwritten. So a page can be done twice,
-and the checkpoint is written after each page. Sessions that are created meanwhile go to Redis by themselves.
+Each session goes through the store's own protocol: a missing key is claimed before its row is read, a copy goes only to
+the server that was asked before, and a newer version is never overwritten. So a page can be repeated, and the
+checkpoint is written after each. Sessions created meanwhile go to Redis by themselves.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class State(StrEnum):
 
 @dataclass
 class MigrationReport:
-    """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
+    """How a run ended; ``unreachable`` is the tier that became unavailable."""
 
     SHOWN = "*checkpoint resumed durationMs=seconds:0 unreachable"
 
@@ -69,12 +69,11 @@ class MigrationReport:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
         return self.checkpoint.finished
 
     @property
     def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C, 69 where a tier went away, 75 where another process took over, 1 where some is left."""
+        """130 after Ctrl-C, 69 for an unavailable tier, 75 for a lost lock, 1 where sessions are left."""
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
         if self.unreachable is not None:
@@ -87,7 +86,7 @@ class MigrationReport:
 
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:
-    """What a look found, compared with the row."""
+    """Raises RedisUnavailable where its server did not answer."""
     if look.problem is Problem.UNREACHABLE:
         raise RedisUnavailable(look.detail)
     copy = look.copy
@@ -103,29 +102,19 @@ def state_of(row: Record, look: Look, identity: bytes | None) -> State:
 
 
 def need_redis(store: CheckoutStore) -> None:
-    """Nothing can be moved to a Redis that is switched off for sessions.
-
-    Raises:
-        ConfigurationError: it is.
-    """
+    """Raises ConfigurationError where Redis is switched off for sessions."""
     if not store.settings.enable_checkout_sessions:
         raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
 
 
 class Source(Protocol):
-    """What is moved, page by page. A page that was done in part is done again."""
+    """Sessions to move, page by page; an incomplete page is repeated."""
 
     def step(self, last: str, counts: Counts) -> Step:
-        """Move the page after ``last``, and count what became of it.
-
-        Raises:
-            TierUnavailable: some of the page may be moved.
-        """
+        """Move the page after ``last`` and count the outcomes; raises TierUnavailable in the middle of it."""
 
 
 class _Rows:
-    """The database's living rows, in the order of their ids."""
-
     def __init__(self, store: CheckoutStore) -> None:
         self._store = store
 
@@ -140,13 +129,9 @@ class _Rows:
 def migrate(
     store: CheckoutStore, file: CheckpointFile, run: BoundedRun | None = None, *, restart: bool = False
 ) -> MigrationReport:
-    """Publish every living row that Redis lacks; goes on where an earlier run of the same migration ended.
+    """Publish every living row that Redis lacks; continues an interrupted run.
 
-    Raises:
-        InvalidInput: the checkpoint is of another migration, or was edited.
-        Locked: another process migrates now.
-        TierUnavailable: one of the two cannot be reached from the beginning.
-        ConfigurationError: Redis is switched off for sessions.
+    Raises InvalidInput for another migration's checkpoint, Locked, TierUnavailable, ConfigurationError.
     """
     need_redis(store)
     run = run or BoundedRun(store.clock, rate=RATE)
@@ -159,10 +144,9 @@ def migrate(
 
 
 def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
-    """A migration's beginning: from its checkpoint, or as ``fresh`` says.
+    """The report to begin with: the checkpoint's, or a ``fresh`` one.
 
-    Raises:
-        InvalidInput: the checkpoint is of another migration that has not finished, or was edited.
+    Raises InvalidInput for an edited checkpoint, or one of another migration.
     """
     found = None if restart else file.read()
     if found is None or found.finished:
@@ -176,7 +160,7 @@ def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> Migratio
 def moved(
     store: CheckoutStore, file: CheckpointFile, run: BoundedRun, report: MigrationReport, source: Source
 ) -> MigrationReport:
-    """Move it all from the checkpoint on, unless something ends it before."""
+    """Move everything after the checkpoint."""
     checkpoint = report.checkpoint
 
     def step(last: str) -> Step:
@@ -202,12 +186,7 @@ def moved(
 
 
 def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
-    """Bring Redis up to date with one page, and count what became of each session.
-
-    Raises:
-        RedisUnavailable: some of the page may be published, and the page must be done again.
-        DatabaseUnavailable: the same.
-    """
+    """Bring Redis up to date with a page; raises TierUnavailable in the middle of it."""
     left = list(rows)
     for _ in range(ATTEMPTS):
         left = _attempt(store, left, counts)
@@ -217,7 +196,7 @@ def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
 
 
 def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
-    """The same once; returns what the shop took out of our hands."""
+    """Returns the rows that the shop is writing itself."""
     if store.lease.is_fenced:
         store.lease.renew()
     names = [row.checkout_id for row in rows]
@@ -246,7 +225,7 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
 def _publish(
     store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
 ) -> list[Record]:
-    """Publish rows as they are now, after their keys were claimed; returns those that must be tried again."""
+    """Publish rows as they are after the claim; returns those to try again."""
     now = store.clock.wall()
     rows = store.database.read_many(list(opened)) if opened else {}
     some: list[tuple[Record, Opened]] = []

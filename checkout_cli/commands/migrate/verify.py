@@ -1,4 +1,4 @@
-"""``migrate verify``: every living row against what Redis has of it."""
+"""``migrate verify``: every living row against Redis."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ class Difference(StrEnum):
 
 @dataclass
 class Verified(Ended):
-    """What a comparison found; ``differences`` are the first ones, by id, ``number`` all of them.
-
-    ``cursor`` is where to go on, if not ``finished``.
-    """
+    """What a comparison found: the first ``differences`` by id, ``number`` of all."""
 
     compared: int = 0
     untrusted: int = 0
@@ -46,7 +43,6 @@ class Verified(Ended):
 
     @property
     def has_finding(self) -> bool:
-        """Whether something differs."""
         return self.number > 0
 
     def compare(
@@ -83,13 +79,9 @@ MOST_NAMED = 100
 def verify(
     store: CheckoutStore, run: BoundedRun | None = None, *, sample: int | None = None, cursor: str = ""
 ) -> Verified:
-    """Compare every living row, or about ``sample`` of them evenly, with Redis: version, content, time to live.
+    """Compare every living row, or about ``sample`` of them evenly: version, content, TTL.
 
-    What differs is looked at again, because the shop writes meanwhile.
-
-    Raises:
-        TierUnavailable: one of the two cannot be reached.
-        ConfigurationError: Redis is switched off for sessions.
+    Differences are checked again, because the shop writes meanwhile. Raises TierUnavailable, ConfigurationError.
     """
     need_redis(store)
     found = Verified()

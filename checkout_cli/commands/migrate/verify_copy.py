@@ -1,4 +1,4 @@
-"""``migrate verify --to``: every session of one Redis against what another one has of it."""
+"""``migrate verify --to``: every session of one Redis against another one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,8 @@ def verify_at(
 ) -> Verified:
     """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
 
-    What differs is looked at again, because the shop writes meanwhile.
-
-    Raises:
-        InvalidInput: it is the very same server, or the cursor is none.
-        RedisUnavailable: one of the two cannot be reached.
-        ConfigurationError: Redis is switched off for sessions.
+    Differences are checked again, because the shop writes meanwhile. Raises InvalidInput for the same server or a bad
+    cursor, RedisUnavailable, ConfigurationError.
     """
     need_redis(store)
     refuse_same(store, target, place)

@@ -1,4 +1,4 @@
-"""How a migration looks: the plan, the run, the comparison, the checkpoint."""
+"""Migrations: the plan, the run, the comparison, the checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
-    """The counts and the estimates; a warning where it will not fit."""
     if as_json:
         write_json(plan)
     else:
@@ -63,7 +62,6 @@ def _plan_lines(plan: Plan) -> list[str]:
 
 
 def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
-    """What became of the sessions, and how to go on where it did not end."""
     checkpoint = report.checkpoint
     if report.from_start_again:
         narrate("Redis has been restarted or replaced since: from the beginning")
@@ -101,7 +99,7 @@ def _counts(counts: Counts) -> str:
 
 
 def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = False) -> None:
-    """What differs, ids shortened; ``to`` is whether two servers were compared."""
+    """``to``: two servers were compared."""
     names = [safe(name) for name in shortened([name for name, _ in found.differences])] if found.differences else []
     kinds = [str(kind) for _, kind in found.differences]
     if as_json:
@@ -129,7 +127,6 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:
-    """What the checkpoint says."""
     if as_json:
         write_json(checkpoint if checkpoint is not None else {"checkpoint": None})
     elif checkpoint is None:

@@ -1,8 +1,7 @@
-"""``sessions delete`` and ``sessions restore``: a person ends sessions for good, and may think better of it.
+"""``sessions delete`` and ``sessions restore``.
 
-Before the first session goes, all that every tier has of all of them is in an undo file. A session that has changed
-since then is left alone; so is one that is no longer what was selected, by whomever it was written; and so is one that
-is to be restored where anything has happened under its id since.
+Before the first session is deleted, all that every tier has of all of them is in an undo file. A session that has
+changed since, or is no longer selected, is left alone; so is one to restore whose id has been used since.
 """
 
 from __future__ import annotations
@@ -60,10 +59,9 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be deleted at ``now`` (ms): ``shown`` are the first of the sessions, ``value`` is of all baskets.
+    """What would be deleted at ``now`` (ms): ``shown`` are the first sessions, ``value`` is of all baskets.
 
-    ``deletion`` is the name that every tombstone gets, so that a restore can tell them from any other. ``wanted`` is
-    what the sessions were selected by, unless they were named.
+    ``deletion`` marks every tombstone, so that a restore recognises its own. ``wanted`` is ``None`` for named sessions.
     """
 
     now: int
@@ -78,15 +76,14 @@ class Plan:
 
     @property
     def number(self) -> int:
-        """How many."""
         return len(self.checkout_ids)
 
 
 @dataclass
 class Deletion(Ended):
-    """What became of a plan. ``changed`` were written, or have ended, since they were looked at: they were left alone.
+    """The outcome. ``changed`` were left alone because they changed or ended meanwhile.
 
-    ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
+    ``irreversible`` were unreadable. ``degraded``: Redis may keep copies for now.
     """
 
     SHOWN = (
@@ -103,17 +100,14 @@ class Deletion(Ended):
 
     @property
     def affected(self) -> Sequence[str]:
-        """What is gone, or would be where nothing was done."""
         return self.deleted if self.done else self.plan.checkout_ids
 
     @property
     def undo_file(self) -> Path | None:
-        """What takes it back."""
         return self.plan.undo_file if self.done else None
 
     @property
     def has_finding(self) -> bool:
-        """Whether some of them were left."""
         return self.done and len(self.deleted) < self.plan.number
 
 
@@ -121,7 +115,10 @@ class Deletion(Ended):
 
 
 def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
-    """These very sessions, or all that match; raises as :func:`plan_ids` and :func:`plan_selection` do."""
+    """Plan the deletion of these sessions, or of all that match.
+
+    Raises InvalidInput, SessionNotFound, TierUnavailable.
+    """
     if bool(checkout_ids) == (wanted != Selection()):
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
     if checkout_ids:
@@ -130,21 +127,17 @@ def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *
 
 
 def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
-    """These very sessions, by their whole ids.
+    """Plan the deletion of sessions by whole ids.
 
-    Raises:
-        SessionNotFound: there is none of one of the ids; nothing is deleted then.
-        TierUnavailable: it may exist, and the tiers that would know are away.
+    Raises SessionNotFound where one does not exist, TierUnavailable where that is unknown.
     """
     return _plan(store, (store.admin.inspect(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
 
 
 def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
-    """All living sessions that match; ``wanted.limit`` is not heeded.
+    """Plan the deletion of all living sessions that match; ``wanted.limit`` does not count.
 
-    Raises:
-        InvalidInput: it says nothing of a user or a status, or there are too many.
-        TierUnavailable: no tier can be asked.
+    Raises InvalidInput without a user or status and for too many sessions, TierUnavailable.
     """
     if wanted.user is None and wanted.status is None:
         raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
@@ -187,11 +180,9 @@ def _status(sighting: Sighting) -> str:
 def delete_all(
     store: CheckoutStore, plan: Plan, run: BoundedRun | None = None, *, agreed: Callable[[Plan], bool]
 ) -> Deletion:
-    """Delete what was planned, if ``agreed``, which is shown the plan.
+    """Delete the plan's sessions, if ``agreed``.
 
-    Raises:
-        CheckoutError: the undo file cannot be written; nothing was deleted.
-        DatabaseUnavailable: the database has gone; what was deleted until then is in the undo file.
+    Raises CheckoutError where the undo file cannot be written (nothing is deleted then), DatabaseUnavailable.
     """
     result, run = Deletion(plan), run or BoundedRun(store.clock)
     if not plan.number or not agreed(plan):
@@ -213,7 +204,7 @@ def delete_all(
 
 
 def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str]) -> set[str]:
-    """Those that are still what was selected: while a person thought about it, a shopper may have paid."""
+    """While a person thought about it, a shopper may have paid."""
     if plan.wanted is None:
         return set(checkout_ids)
     found = _present(store, checkout_ids)
@@ -221,7 +212,7 @@ def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str])
 
 
 def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
-    """These sessions as they are now; as the database has them, where Redis is switched off or away."""
+    """From the database, where Redis is off or unavailable."""
     if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
@@ -231,8 +222,6 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the undo file has of a session: its version, and what its bytes in Redis are known by."""
-
     version: int
     digest: str | None
 
@@ -250,14 +239,14 @@ def _delete(store: CheckoutStore, checkout_id: str, seen: _Seen | None, result: 
 
 
 def _settle(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
-    """Bring to the database what only Redis has: else the undo file would have a version that nobody issued."""
+    """Else the undo file would have a version that nobody issued."""
     for looks in _looked(store, checkout_ids):
         for checkout_id, look in looks.items():
             store.publisher.settle_seen(checkout_id, look)
 
 
 def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
-    """What lies in Redis of each, some at a time; of all of them nothing, where Redis is switched off or away."""
+    """In batches; empty looks where Redis is off or unavailable."""
     away = not store.settings.enable_checkout_sessions or store.redis.breaker.is_open
     for start in range(0, len(checkout_ids), BATCH):
         part = checkout_ids[start : start + BATCH]
@@ -269,7 +258,6 @@ def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[
 
 
 def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Seen]:
-    """Write the undo file; returns what of each session is in it."""
     written: dict[str, _Seen] = {}
 
     def lines() -> Iterator[Undo]:
@@ -293,10 +281,7 @@ def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
 
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
-    """What there is of some sessions; of one that is nowhere any more, a line that says so.
-
-    An id that is no text, which only another program can have made, is written so that it can be read.
-    """
+    """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
     rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
     scores = _scores(store, list(looks))
     for checkout_id, look in looks.items():
@@ -313,7 +298,6 @@ def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, U
 
 
 def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
-    """The moments in the index of those that it has; none where it is away."""
     if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
         return {}
     try:
@@ -327,8 +311,6 @@ def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, floa
 
 
 class Fate(StrEnum):
-    """What became of a session that was to be restored."""
-
     RESTORED = "restored"
     ALIVE = "alive"
     """It was not deleted, or has been restored already."""
@@ -340,9 +322,9 @@ class Fate(StrEnum):
 
 @dataclass
 class Restoration(Ended):
-    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
+    """The outcome of a restore, or with ``dry_run`` the expected one.
 
-    ``path`` is the undo file, ``None`` where the database kept what is restored.
+    ``path`` is ``None`` where the database kept the session. ``degraded``: Redis gets them later.
     """
 
     SHOWN = "undoFile=path dryRun deletedAt@ degraded finished *ids"
@@ -356,17 +338,15 @@ class Restoration(Ended):
 
     @property
     def ids(self) -> dict[str, list[str]]:
-        """Ids by the name of their fate."""
         return {fate.name.lower(): ids for fate, ids in self.fates.items()}
 
     @property
     def has_finding(self) -> bool:
-        """Whether a session was left out that has not simply ended, or lives."""
         return bool(self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION])
 
 
 def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
-    """What an undo file has, or a session by its id; raises as :func:`restore_all` and :func:`restore_one` do."""
+    """Restore from an undo file, or one session by its id; raises as the two below."""
     if what.exists() or not is_accepted_id(str(what)):
         return restore_all(store, what, run, dry_run=dry_run)
     return restore_one(store, str(what), dry_run=dry_run)
@@ -375,11 +355,9 @@ def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, 
 def restore_all(
     store: CheckoutStore, path: Path, run: BoundedRun | None = None, *, dry_run: bool = False
 ) -> Restoration:
-    """Put back what a deletion took, each session that nothing has happened to since, with the end that it had.
+    """Restore what a deletion took, with its old expiry; sessions used since are left alone.
 
-    Raises:
-        InvalidInput: the file is no undo file, was cut off or changed, or is of another database.
-        DatabaseUnavailable: the database is away; the same command goes on where it stopped.
+    Raises InvalidInput for a bad file or another database, DatabaseUnavailable (running it again continues).
     """
     header, sessions = read_undo(path)
     store.database.ping()
@@ -401,12 +379,7 @@ def restore_all(
 
 
 def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
-    """Put back a session that an external writer deleted, with the end that it had.
-
-    Raises:
-        SessionNotFound: the database keeps no such deletion.
-        DatabaseUnavailable: the database is away.
-    """
+    """Restore a session that an external writer deleted. Raises SessionNotFound, DatabaseUnavailable."""
     kept = store.database.deleted_body(checkout_id)
     if kept is None:
         raise SessionNotFound(
@@ -444,9 +417,9 @@ def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: b
 
 
 def _content(undo: Undo, endless: int) -> Record | None:
-    """The session as it is to come back, two versions on: the deletion has taken one. ``None`` where it was none.
+    """The session two versions on, because the deletion took one; ``None`` for an unreadable one.
 
-    ``endless`` is when one ends that had no end (ms).
+    ``endless`` is the end (ms) of a session that had none.
     """
     if not is_accepted_id(undo.checkout_id):
         return None

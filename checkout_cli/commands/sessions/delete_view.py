@@ -1,4 +1,4 @@
-"""How a deletion, a restore and an extension look: before they are agreed to, and afterwards."""
+"""Deletions, restores and extensions: the preview and the outcome."""
 
 from __future__ import annotations
 
@@ -24,12 +24,10 @@ _NOT_RESTORED = {
 
 
 def question(plan: Plan) -> str:
-    """What somebody agrees to."""
     return "Delete it for good?" if plan.number == 1 else f"Delete these {plan.number:,} sessions for good?"
 
 
 def preview(plan: Plan, *, dry_run: bool) -> Iterator[str]:
-    """What is about to be deleted, and where it can be had back from."""
     yield from (describe(sighting, plan.now) for sighting in plan.shown)
     if plan.number > SHOWN:
         yield f"… and {plan.number - SHOWN:,} more"
@@ -46,7 +44,6 @@ def _sum(plan: Plan) -> str:
 
 
 def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
-    """The ids of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
     plan = deletion.plan
     if as_json:
         write_json({"dryRun": dry_run, **document(deletion)})
@@ -68,7 +65,6 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
 
 
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
-    """The ids of what was restored on stdout; what was not, and why, on stderr."""
     fates = restoration.fates
     if as_json:
         write_json(restoration)
@@ -91,7 +87,7 @@ def _named(ids: list[str]) -> str:
 
 
 def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
-    """When the session ends, and where it could not be told; ``now`` is in milliseconds."""
+    """``now`` is in milliseconds."""
     if as_json:
         write_json(extension)
     else:

@@ -1,4 +1,4 @@
-"""How exported sessions look: NDJSON or CSV, written page by page, masked unless revealed."""
+"""Exported sessions as NDJSON or CSV, page by page, masked unless revealed."""
 
 from __future__ import annotations
 
@@ -57,15 +57,12 @@ def write_export(
 
 
 class _Told:
-    """What has been written so far."""
-
     def __init__(self) -> None:
         self.number = self.unreadable = 0
         self.cursor = ""
         self.stopped = False
 
     def rows(self, pages: Iterable[Page], limit: int | None) -> Iterator[list[Exported]]:
-        """The sessions of each page; its cursor holds when the next one is asked for."""
         for page in pages:
             yield page.sessions
             self.number += len(page.sessions)
@@ -105,10 +102,7 @@ def _second(seconds: int) -> str:
 
 
 def _in_one_line(body: bytes) -> str:
-    """A body as it is, unless another program has put it on several lines, or there is more than ASCII in it.
-
-    Lone surrogates are replaced: few other JSON readers than JavaScript's take them.
-    """
+    """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
     if body.isascii() and b"\n" not in body and b"\r" not in body:

@@ -1,4 +1,4 @@
-"""``sessions extend``: let one session live longer than it would, as while a shopper is on the telephone."""
+"""``sessions extend``: a longer life for one session, for instance while a shopper is on the phone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 @dataclass(frozen=True)
 class Extension:
-    """A session that ends later now; moments in milliseconds. ``capped``: it cannot live longer than its maximum age.
+    """A session's new end; moments in milliseconds.
 
-    ``in_redis`` and ``in_database`` are whether they have it with its new end; ``away`` is why one of them has not.
-    ``external``: an external writer wrote it last, so that its ``expiresAt`` was left alone.
+    ``capped`` by the maximum age. ``away`` says why a tier does not have it. ``external``: its ``expiresAt`` was left
+    alone.
     """
 
     SHOWN = "checkoutId expiresAtBefore@=before expiresAt@=after capped redis=in_redis database=in_database external"
@@ -30,17 +30,12 @@ class Extension:
 
 
 def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
-    """Let a session live ``by`` seconds longer, at most up to its maximum age; never shorter than it would.
+    """Extend a session by ``by`` seconds, at most to its maximum age.
 
-    Its ``expiresAt`` in Redis moves along, for programs that end a session then; an external writer's value keeps its
-    bytes. The shop's next read grants the full TTL from then, as always, and in Redis that may be less; the database
-    keeps the later end, and a read after the key has ended finds the session there.
+    ``expiresAt`` in Redis moves along, except in an external writer's value. The shop's next read grants the full TTL
+    as always, which can be less in Redis; the database keeps the later end.
 
-    Raises:
-        InvalidInput: ``by`` is no time, or the session has reached all the age that it may.
-        SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-        SessionCorrupt: what is stored is no session.
-        TierUnavailable: it may exist, and the tiers that would know are away.
+    Raises InvalidInput, SessionNotFound (also as SessionExpired and SessionDeleted), SessionCorrupt, TierUnavailable.
     """
     if not 0 < by < float("inf"):
         raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
@@ -69,7 +64,6 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
 
 
 def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bool, str]:
-    """Whether the row has it, and why not."""
     if not is_accepted_id(checkout_id):
         return False, ""
     try:
@@ -81,7 +75,7 @@ def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bo
 
 
 def _in_redis(store: CheckoutStore, checkout_id: str, until: int) -> tuple[int, str]:
-    """The time to live of the key (ms; -2: there is none), and why that is not known."""
+    """The TTL (ms; -2: no key), and why it is unknown."""
     if not store.settings.enable_checkout_sessions:
         return -2, ""
     try:

@@ -1,8 +1,7 @@
 """``sessions index check`` and ``repair``: the index against the keys, both ways.
 
-Whatever seems wrong is looked at a second time before it is told or mended, because sessions come and go while we
-look; and each repair is refused by Redis itself where somebody has written the session since. No session's content is
-read, and none is changed.
+Every fault is checked twice before it is reported or repaired, because sessions come and go; Redis refuses a repair of
+a session that was written since. No session's content is read or changed.
 """
 
 from __future__ import annotations
@@ -42,15 +41,12 @@ PHASES = 3
 
 @dataclass
 class Found:
-    """How many sessions of one kind, and the first of them."""
-
     SHOWN = "count=number examples"
 
     number: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, checkout_ids: Iterable[str]) -> None:
-        """Some more."""
         for checkout_id in checkout_ids:
             self.number += 1
             if len(self.examples) < EXAMPLES:
@@ -59,17 +55,15 @@ class Found:
 
 @dataclass
 class IndexReport(Ended):
-    """What was found, and with ``repaired`` mended.
+    """What was found, and with ``repaired`` what was repaired.
 
-    ``missing``: sessions without an entry. ``dangling``: entries of which no tier has a session; ``due`` of them have
-    ended in the ordinary way. ``late``: entries that say of a session that it lives longer than its key does.
-    ``endless``: sessions that never end. ``wrong_type``: keys that hold no string. ``unknown``: entries of which nobody
-    can tell, because the tier that would know is away.
+    ``missing``: sessions without an entry. ``dangling``: entries without a session, of which ``due`` have expired
+    normally. ``late``: entries later than the key's end. ``endless``: keys without TTL. ``wrong_type``: keys that hold
+    no string. ``unknown``: entries that an unavailable tier would have to judge.
 
-    ``members`` is the size of an older program's SET; ``unlisted`` are those of which ours has no entry (they are
-    listed and counted all the same, until a clean-up takes them in), ``unfilled`` sessions of ours that the SET lacks.
-    ``unfinished`` is how many entries and members an interrupted move of the index has left where they were. ``cursor``
-    is where to go on, if not ``finished``; ``resumed`` says that what came before another one is not in the numbers.
+    ``members`` is the size of an older program's SET; ``unlisted`` are in it alone (listed and counted all the same),
+    ``unfilled`` are missing in it. ``unfinished`` entries were left by an interrupted adoption. ``resumed``: keys
+    before the cursor are not counted.
     """
 
     SHOWN = (
@@ -101,19 +95,17 @@ class IndexReport(Ended):
 
     @property
     def partial(self) -> bool:
-        """Whether something could not be looked at."""
         return bool(self.away)
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing needs to be mended; what has just ended waits for a clean-up, and is no fault."""
+        """Expired entries are no fault: they are left to the clean-up."""
         faults = (self.missing, self.late, self.endless, self.wrong_type, self.unfilled)
         early = self.dangling.number - self.due
         return not (any(found.number for found in faults) or early or self.unfinished)
 
     @property
     def has_finding(self) -> bool:
-        """Whether something is wrong, or still is."""
         left = self.wrong_type.number or self.endless.number > self.endowed if self.repaired else not self.is_sound
         return bool(left or self.away or not self.finished)
 
@@ -121,10 +113,8 @@ class IndexReport(Ended):
 def check_index(store: CheckoutStore, run: BoundedRun | None = None, *, cursor: str = FIRST_CURSOR) -> IndexReport:
     """Compare, and change nothing.
 
-    Raises:
-        InvalidInput: the cursor is none of ours.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: another program's keys are where our index would have to lie.
+    Raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied, and WrongKeyType where another program's keys
+    are at the index's place.
     """
     return _Check(store, run or BoundedRun(store.clock)).run(checked_cursor(cursor, PHASES))
 
@@ -137,16 +127,13 @@ def repair_index(
     fix_ttl: bool = False,
     owner: str | None = None,
 ) -> IndexReport:
-    """Enter what is missing, take out what dangles, and bring forward what is late; finish an interrupted adoption.
+    """Add missing entries, remove dangling ones, bring late ones forward; finish an interrupted adoption.
 
-    An older program's SET stays, and is brought in line as well. With ``fix_ttl``, sessions that never end get the full
-    time to live. With ``agreed``, the index is checked first, and repaired only where something is wrong and
-    ``agreed``, which is shown what. It begins where the last repair has stopped.
+    An older program's SET stays, and gets what it lacks. ``fix_ttl`` gives endless sessions the full TTL. With
+    ``agreed``, the index is checked first, and repaired only if something is wrong and ``agreed``. Continues where the
+    last repair stopped.
 
-    Raises:
-        Locked: a clean-up or another repair runs now.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: another program's keys are where our index would have to lie.
+    Raises Locked while a clean-up or repair runs, RedisUnavailable, AccessDenied, WrongKeyType.
     """
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, PHASES).cursor
     report = None
@@ -164,8 +151,6 @@ def repair_index(
 
 
 class _Check:
-    """One run over all keys, and then over all entries."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, *, repair: bool = False, fix_ttl: bool = False) -> None:
         self._store = store
         self._redis = store.redis
@@ -176,7 +161,6 @@ class _Check:
         self._report = IndexReport(repaired=repair)
 
     def run(self, cursor: str) -> IndexReport:
-        """Everything from a cursor on; stops early when its time is up."""
         report, run = self._report, self._run
         layout = self._index.layout()
         report.place, report.kind, report.resumed = layout.place, layout.kind, cursor != FIRST_CURSOR
@@ -192,7 +176,6 @@ class _Check:
         return report
 
     def _measure(self, layout: Layout) -> None:
-        """How much there is to look at, and what an interrupted move has left."""
         number = self._index.sizes(layout)
         self._run.expect(2 * number.pop(layout.key))
         self._report.members = number.pop(INDEX, 0)
@@ -228,12 +211,12 @@ class _Check:
         return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        """Each key's time to live (ms; -1: no end, -2: gone); without those whose server is away."""
+        """Each key's TTL (ms; -1: no end, -2: gone), without those of an unavailable server."""
         replies = self._redis.ttls([encoded(session_key(name)) for name in checkout_ids])
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
-        """Those that have an entry, and its moment (ms); infinite where only an older program's SET has them."""
+        """Each listed id's moment (ms); infinite where only an older program's SET has it."""
         scores = dict(zip(checkout_ids, self._index.scores(checkout_ids), strict=True))
         unlisted = [name for name, score in scores.items() if score is None]
         elsewhere = set(unlisted) - set(self._index.missing(unlisted))
@@ -244,7 +227,7 @@ class _Check:
         }
 
     def _sizes(self, checkout_ids: Iterable[str]) -> dict[str, int]:
-        """The sizes in bytes of those that are strings; the others are told."""
+        """Sizes in bytes of those that are strings; the others are reported."""
         names = list(checkout_ids)
         if not names:
             return {}
@@ -281,7 +264,6 @@ class _Check:
         return Step(len(entries), following)
 
     def _look_for_members(self, entries: Sequence[Entry]) -> None:
-        """Which of them an older program's SET lacks, though their sessions are there; filled in by a repair."""
         names = [entry.checkout_id for entry in entries]
         if self._report.kind != "set" or not (lacking := self._index.not_in_set(names)):
             return
@@ -292,7 +274,7 @@ class _Check:
             self._index.fill_set(lacking)
 
     def _look_at_members(self, cursor: str) -> Step:
-        """Members of the SET without a session and without an entry: what an older program leaks."""
+        """Members of the SET without a session: an older program leaks them."""
         page = self._index.member_page(cursor)
         dangling = self._really_dangling_members(page.lacking)
         self._report.dangling.add(dangling)
@@ -302,7 +284,6 @@ class _Check:
         return Step(page.number, page.cursor)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Entries of which neither Redis nor the database has a session, and that are still there."""
         if not entries:
             return []
         keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
@@ -314,13 +295,11 @@ class _Check:
         return [entry for entry, score in zip(gone, scores, strict=True) if score == entry.score]
 
     def _really_dangling_members(self, names: Sequence[str]) -> list[str]:
-        """The same of members of an older program's SET; they have no moment, and still none of ours."""
         gone = self._nowhere(names)
         names = [name for name in names if name in gone]
         return [name for name, score in zip(names, self._index.scores(names), strict=True) if score is None]
 
     def _nowhere(self, names: Sequence[str]) -> set[str]:
-        """Those of which neither Redis nor the database has a session; of others it is noted that nobody can tell."""
         ttls = self._lifetimes(names)
         self._report.unknown += len(names) - len(ttls)
         gone = [name for name in names if ttls.get(name) == -2]
@@ -337,14 +316,14 @@ class _Check:
         return self._store.database.expiries(ours, self._store.clock.wall()) if ours else {}
 
     def _revive(self, entries: Sequence[Entry]) -> None:
-        """Enter again what another program, which does not know of the index, has written in this very moment."""
+        """Add again what an external writer has written in this very moment."""
         ttls = self._lifetimes([entry.checkout_id for entry in entries])
         alive = [entry for entry in entries if ttls.get(entry.checkout_id, -2) != -2]
         self._index.add(alive)
 
 
 def _sure(reply: object) -> object:
-    """A reply, unless the command itself is refused: then nothing can be judged by what is left."""
+    """The reply, unless the command itself is refused: then nothing can be judged."""
     if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
         raise reply
     return reply

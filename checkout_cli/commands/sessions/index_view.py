@@ -1,4 +1,4 @@
-"""How a comparison of the index with the sessions looks and its repair look."""
+"""The reports of ``sessions index check``, ``repair`` and ``adopt``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from checkout_cli.terminal.short_ids import shortened
 
 
 def repair_preview(report: IndexReport, *, fix_ttl: bool) -> Iterator[str]:
-    """What is wrong, before it is mended."""
     yield from _lines(report)
     if report.endless.number and not fix_ttl:
         yield "sessions that never end are left as they are without --fix-ttl"
 
 
 def show_index(report: IndexReport, *, as_json: bool) -> None:
-    """What was found, or mended, on stdout; what could not be looked at on stderr."""
+    """Data on stdout, what could not be checked on stderr."""
     for reason in report.away:
         warn(f"not all could be looked at: {reason}")
     if as_json:
@@ -87,7 +86,6 @@ def _place_in_words(place: Place, kind: str, members: int) -> str:
 
 
 def found_line(found: Found, one: str, many: str, fate: str) -> str:
-    """One line about them."""
     what = counted(found.number, f"session {one}", f"sessions {many}")
     return f"{what}{': ' if fate else ''}{fate} ({named(found)})"
 
@@ -98,7 +96,6 @@ def counted(number: int, one: str, many: str) -> str:
 
 
 def named(found: Found) -> str:
-    """Some of them by name."""
     more = ", …" if found.number > len(found.examples) else ""
     return ", ".join(safe(name) for name in shortened(found.examples)) + more
 
@@ -107,14 +104,12 @@ def named(found: Found) -> str:
 
 
 def adoption_preview(report: AdoptionReport) -> Iterator[str]:
-    """What an adoption changes for an older program."""
     if report.layout.place is Place.BESIDE_SET:
         yield _place_in_words(report.layout.place, report.layout.kind, report.members)
         yield "adopting removes that SET; an older program cannot enter its sessions into the index any more"
 
 
 def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
-    """What was done, or would be, on stdout."""
     if as_json:
         write_json(report)
         return

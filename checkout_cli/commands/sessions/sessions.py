@@ -1,6 +1,6 @@
-"""What an operator does with sessions: list, look at, create, change and delete them.
+"""List, show, create and change sessions. Reading never extends a session.
 
-Looking never extends a session's life. Writing insists on a durable tier: a command's memory ends with the command.
+Writes insist on a durable tier: a command's own memory ends with the command.
 """
 
 from __future__ import annotations
@@ -59,8 +59,6 @@ Tell = Callable[[str], None]
 
 
 class Order(StrEnum):
-    """In which order sessions are listed."""
-
     NEWEST = "newest"
     OLDEST = "oldest"
     EXPIRES = "expires"
@@ -70,12 +68,9 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which sessions to list; spans are in seconds.
+    """Which sessions to list; spans are in seconds, ``user`` is a whole user id.
 
-    ``status`` is a payment status, or ``unreadable`` for values that are no session. ``user`` is a whole user id.
-
-    Raises:
-        InvalidInput: it can match nothing.
+    ``status`` is a payment status, or ``unreadable``. Raises InvalidInput where it can match nothing.
     """
 
     limit: int = 50
@@ -96,7 +91,7 @@ class Selection:
             raise InvalidInput(f"not a user id: {self.user[:32]!r}", hint="the whole id, as in the session's userId")
 
     def matches(self, sighting: Sighting, now: int) -> bool:
-        """Whether a session is wanted; ``now`` is in milliseconds."""
+        """``now`` is in milliseconds."""
         return (
             (self.status is None or self.status == _status(sighting))
             and (self.user is None or self.user == _user(sighting.session))
@@ -124,7 +119,7 @@ def _age(session: Session | None, now: int) -> float:
 
 @dataclass(frozen=True)
 class Written:
-    """A write that the store accepted; ``degraded`` where Redis, or the database, should have it by now and has not."""
+    """An accepted write; ``degraded`` where a tier that should have it does not yet."""
 
     SHOWN = (
         "checkoutId=acknowledgement.session.checkout_id version=acknowledgement.session.version "
@@ -140,12 +135,9 @@ class Written:
 
 
 def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Iterator[Sighting]:
-    """The wanted sessions, fetched as they are asked for; those that expire last come first unless sorted otherwise.
+    """The wanted sessions as they are read: the longest-living first, unless sorted otherwise.
 
-    Any other order than ``newest`` looks at everything, but at no more than ``MOST_SORTED`` sessions.
-
-    Raises:
-        TierUnavailable: no tier can be asked.
+    Any order but ``newest`` reads at most ``MOST_SORTED`` sessions. Raises TierUnavailable where no tier answers.
     """
     tier = wanted.tier or _tier_to_ask(store, tell)
     now = store.clock.wall()
@@ -158,7 +150,7 @@ def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Ite
 
 
 def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
-    """Where to look: everywhere (``None``), or where we can, saying so."""
+    """The tier to list, ``None`` for all; says which one is unavailable."""
     if not store.settings.enable_checkout_sessions:
         return TierName.DATABASE
     try:
@@ -175,7 +167,7 @@ def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
 
 
 def waiting(store: CheckoutStore) -> PendingCounts:
-    """How many sessions one tier has newer than the other, for whoever has just listed them; never raises."""
+    """What is pending in the tiers that just answered; never raises."""
     return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
 
 
@@ -187,7 +179,7 @@ def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator
 
 
 def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
-    """What to sort by, smallest first; whatever does not have it comes last."""
+    """The sort key; sessions without it come last."""
     session = sighting.session
     if order is Order.EXPIRES:
         return sighting.expires_at is None, sighting.expires_at or 0
@@ -201,14 +193,10 @@ def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
 
 
 def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
-    """The session of an id, or of the beginning of one that no other session shares.
+    """The session with this id, or the only one whose id begins so; an exact id wins.
 
-    An exact id comes first, whatever characters another program has put into it.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-        TierUnavailable: it may exist, and the tiers that would know are away.
+    Raises InvalidInput for an ambiguous or short beginning, SessionNotFound (also as SessionExpired and
+    SessionDeleted), and TierUnavailable where a tier that might know it does not answer.
     """
     sighting = _exactly(store, given) or store.admin.inspect(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
@@ -230,12 +218,7 @@ def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
 
 
 def only_match(store: CheckoutStore, prefix: str) -> str:
-    """The one session whose id begins so.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: there is none.
-    """
+    """The only id that begins so; raises InvalidInput for several or a short one, else SessionNotFound."""
     if len(prefix) < SHORTEST_PREFIX:
         raise InvalidInput(
             f"no session {prefix!r}, and too short for the beginning of an id",
@@ -258,11 +241,7 @@ def only_match(store: CheckoutStore, prefix: str) -> str:
 
 
 def read_document(source: Path | BinaryIO) -> dict[str, Any]:
-    """The fields of a new session, from a file or an open stream; never reads more than a session may hold.
-
-    Raises:
-        InvalidInput: it cannot be read, or is no session.
-    """
+    """The fields of a new session; never reads more than a session may hold. Raises InvalidInput."""
     try:
         if isinstance(source, Path):
             with source.open("rb") as stream:
@@ -284,24 +263,17 @@ def read_document(source: Path | BinaryIO) -> dict[str, Any]:
 
 
 def create(store: CheckoutStore, fields: Mapping[str, Any], *, checkout_id: str | None = None) -> Written:
-    """Create a session, durably; an id is made where none is given.
+    """Create a session durably, with a new id where none is given.
 
-    Raises:
-        InvalidInput: the id or a field cannot be stored.
-        SessionExists, SessionDeleted: the id is taken, or was.
-        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
+    Raises InvalidInput, SessionExists, SessionDeleted, DurabilityUnavailable, DatabaseUnavailable.
     """
     return _written(store, store.create(fields, checkout_id=checkout_id, require=Durability.REDIS))
 
 
 def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -> Written:
-    """Set fields of a session, all in one version; each assignment is ``field=value`` or ``outer.inner=value``.
+    """Set fields in one new version; each assignment is ``field=value`` or ``outer.inner=value``.
 
-    Raises:
-        InvalidInput: an assignment is none, or sets what cannot be set.
-        TransitionRefused: the payment may not go there from where it is.
-        SessionNotFound: there is none.
-        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
+    Raises InvalidInput, TransitionRefused, SessionNotFound, DurabilityUnavailable, DatabaseUnavailable.
     """
     wanted = [parse_assignment(text) for text in assignments]
     if not wanted:
@@ -321,7 +293,7 @@ def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One field to set. ``is_json`` is false where the value was taken as it was typed."""
+    """A field to set; ``is_json`` is false where the value is text as typed."""
 
     path: tuple[str, ...]
     value: Any
@@ -329,16 +301,13 @@ class Assignment:
 
     @property
     def name(self) -> str:
-        """The path as it was typed."""
         return ".".join(self.path)
 
 
 def parse_assignment(text: str) -> Assignment:
-    """``field=value``: the value is JSON where it can be, else text.
+    """Parse ``field=value``: JSON where valid, else text.
 
-    Raises:
-        InvalidInput: there is no ``=``, a name is missing, or the field is not to be set.
-        CardDataRefused: the name holds a card's number, or there is no name and the text is one.
+    Raises InvalidInput, or CardDataRefused for a card number in the name.
     """
     name, found, raw = text.partition("=")
     if without_card_number(name) != name:
@@ -363,11 +332,7 @@ def _not_json(name: str) -> None:
 
 
 def changed_fields(present: Mapping[str, Any], wanted: Sequence[Assignment]) -> dict[str, Any]:
-    """The top-level fields that change, whole; what a path does not name stays in them.
-
-    Raises:
-        InvalidInput: a path leads into something that is no object, or mistyped JSON would replace a structure.
-    """
+    """The top-level fields that change, whole; raises InvalidInput where a path or type does not fit."""
     changes: dict[str, Any] = {}
     for assignment in wanted:
         top, *inner = assignment.path

@@ -1,4 +1,4 @@
-"""``sessions trace``: one id in every tier side by side, and where they differ. Looking extends nothing."""
+"""``sessions trace``: one id in every tier side by side, and the differences. Nothing is extended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MISSING = object()
 
 
 class Trust(StrEnum):
-    """Whether the shop may serve Redis' copy without asking the database, and if not, why."""
+    """Whether the shop may serve Redis' copy without asking the database."""
 
     TRUSTED = "trusted"
     BEHIND = f"not trusted: {Doubt.BEHIND}"
@@ -39,7 +39,7 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One top-level field that differs between Redis and the database; ``MISSING`` where one does not have it."""
+    """A top-level field that differs; ``MISSING`` on the side that lacks it."""
 
     name: str
     in_redis: Any
@@ -50,10 +50,8 @@ class Difference:
 class Trace:
     """What every tier has of one id at ``now`` (ms).
 
-    ``key`` is ``None`` where Redis is away or switched off, and ``redis_away`` says which; the same of ``row`` and
-    ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one;
-    ``expected`` is what flushing it would do to the database, if that may lack something of it; what an external writer
-    has made, and no row stands behind, is left to the first write of ours.
+    ``key`` is ``None`` where Redis was not asked, and ``redis_away`` says why; ``row`` is also ``None`` where there is
+    none. ``trust`` judges Redis' copy. ``expected`` is what a flush would do to the row.
     """
 
     checkout_id: str
@@ -69,38 +67,31 @@ class Trace:
 
     @property
     def row_fields(self) -> dict[str, Any] | None:
-        """The fields of the row, where it has a body that can be read."""
         return _fields_of(self.row)
 
     @property
     def is_anything_known(self) -> bool:
-        """Whether any tier has anything under this id."""
         key = self.key
         in_redis = key is not None and (key.state is not KeyState.MISSING or key.score is not None or key.waits)
         return in_redis or self.row is not None or bool(self.conflicts)
 
     @property
     def created_at(self) -> int | None:
-        """The moment of creation (ms), as the database knows it, else as the session itself says."""
+        """Creation (ms), from the database, else from the session itself."""
         if self.row is not None:
             return self.row.created_at
         fields = None if self.key is None else self.key.fields
         return None if fields is None else milliseconds_of(fields.get("createdAt"))
 
     def key_expires_at(self) -> int | None:
-        """When Redis ends the session (ms)."""
+        """In milliseconds."""
         return None if self.key is None or self.key.ttl is None else self.now + self.key.ttl
 
 
 def trace(store: CheckoutStore, given: str) -> Trace:
-    """What every tier has under an id, or under the one that begins so.
+    """Look up an id, or the only id that begins so; an exact one wins, also deleted or expired.
 
-    An exact id comes first, also one that was deleted or has ended.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: no tier that can be asked knows anything of it.
-        RedisUnavailable, DatabaseUnavailable: both are away.
+    Raises InvalidInput for several or a short beginning, SessionNotFound, and TierUnavailable where neither answers.
     """
     found = look_everywhere(store, given)
     if found.is_anything_known:
@@ -114,11 +105,7 @@ def trace(store: CheckoutStore, given: str) -> Trace:
 
 
 def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
-    """What every tier has under exactly this id.
-
-    Raises:
-        RedisUnavailable, DatabaseUnavailable: both are away.
-    """
+    """Look up exactly this id; raises TierUnavailable where neither tier answers."""
     key, redis_away = _in_redis(store, checkout_id)
     row, conflicts, expected, replaced, database_away = None, [], None, False, ""
     try:
@@ -155,7 +142,7 @@ def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, s
 
 
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
-    """What flushing Redis' value would do, by the very rules of the flush; nothing is written."""
+    """By the very rules of the flush; nothing is written."""
     value = None if key is None else key.value
     if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
         return None

@@ -1,4 +1,4 @@
-"""How one session looks in every tier side by side, and what became of it. Masked unless revealed."""
+"""``sessions trace`` and ``sessions why`` as text and JSON. Masked unless revealed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ _TRACKED = "lastSeen lastStatus started=checkouts_started"
 
 
 def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
-    """All that is known of an id: facts side by side, then the fields that differ."""
     if as_json:
         write_json(trace_document(trace, reveal=reveal))
         return
@@ -43,7 +42,7 @@ def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
 
 
 def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
-    """The same as JSON; what cannot be asked now is ``null``, with the reason under ``away``."""
+    """What could not be asked is ``null``, with the reason under ``away``."""
     return {
         "checkoutId": trace.checkout_id,
         "redis": _key_document(trace, reveal=reveal),
@@ -117,7 +116,6 @@ def _facts(trace: Trace, *, reveal: bool) -> list[tuple[str, str, str]]:
 
 
 def _common_facts(trace: Trace, *, reveal: bool) -> list[tuple[str, str, str]]:
-    """What both tiers have of a session."""
     key, row = trace.key, trace.row
     in_redis = None if key is None else key.fields
     return [
@@ -223,7 +221,6 @@ def _difference(difference: Difference, *, reveal: bool) -> tuple[str, str, str]
 
 
 def show_answer(answer: Answer | UserAnswer, *, as_json: bool) -> None:
-    """A sentence, what it was concluded from, and what to type next."""
     if as_json:
         write_json(_user_document(answer) if isinstance(answer, UserAnswer) else answer)
     elif isinstance(answer, UserAnswer):

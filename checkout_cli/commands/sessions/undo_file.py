@@ -1,7 +1,7 @@
-"""The undo file of a deletion: all that every tier had of the sessions, written before the first of them goes.
+"""The undo file of a deletion: all that every tier had of the sessions, written before the first goes.
 
-NDJSON, mode 0600, because it holds what shoppers told the shop: a line about the deletion, a line for each session,
-and a last line with a checksum of all before it. Without that line, or with another checksum, the file is refused.
+NDJSON, mode 0600, because it holds personal data: a header, a line for each session, and a checksum of all of it. A
+file without that last line, or with another checksum, is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_LINE = 8 << 20
 
 
 class Header(msgspec.Struct, frozen=True, rename="camel"):
-    """The first line: which deletion it was, when (ms), and where."""
+    """The first line; ``deleted_at`` is in milliseconds."""
 
     kind: str
     schema_version: int
@@ -40,8 +40,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class InRedis(msgspec.Struct, frozen=True, rename="camel"):
-    """What Redis had: the bytes, the time to live and when it would have run out (ms, ``None`` without an end), and the
-    moment in the index (ms)."""
+    """Redis' bytes, TTL and end (ms, ``None``: no end), and the index score (ms)."""
 
     value: bytes
     ttl_ms: int | None
@@ -59,7 +58,7 @@ class InDatabase(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Undo(msgspec.Struct, frozen=True, rename="camel"):
-    """One session. ``version`` is the one that was deleted, 0 for another program's session."""
+    """A session; ``version`` is the deleted one, 0 for an external writer's."""
 
     checkout_id: str
     version: int
@@ -68,27 +67,23 @@ class Undo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Footer(msgspec.Struct, frozen=True):
-    """The last line."""
-
     sha256: str
 
 
 def undo_directory() -> Path:
-    """Where undo files go unless somebody says otherwise: ``$XDG_STATE_HOME/checkoutctl/undo``."""
     return state_directory() / "undo"
 
 
 def undo_path(deleted_at: int, deletion: str, directory: Path | None = None) -> Path:
-    """The name of a new undo file: its moment (ms) and the beginning of the deletion's own id."""
+    """``deleted_at`` is in milliseconds."""
     moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
     return (directory or undo_directory()) / f"{moment}-{deletion[:8]}{_SUFFIX}"
 
 
 def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> int:
-    """Write the file completely, or not at all; returns its size in bytes.
+    """Write the file whole or not at all.
 
-    Raises:
-        CheckoutError: it cannot be written, or there is such a file already.
+    Raises CheckoutError where it cannot be written or exists.
     """
     size, digest = 0, hashlib.sha256()
     try:
@@ -118,10 +113,9 @@ def _unwritable(path: Path, error: OSError) -> CheckoutError:
 
 
 def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
-    """The header, and the sessions one by one; the whole file has been checked before the first is handed out.
+    """The header and the sessions, one by one; the whole file is checked first.
 
-    Raises:
-        InvalidInput: it cannot be read, is no undo file, was cut off, or was changed.
+    Raises InvalidInput for a file that is unreadable, cut off, changed, or no undo file.
     """
     try:
         header = _checked(path)
@@ -154,7 +148,6 @@ def _checked(path: Path) -> Header:
 
 
 def _line_ends(path: Path) -> bool:
-    """Whether a file ends with the end of a line."""
     with path.open("rb") as stream:
         stream.seek(-1, os.SEEK_END)
         return stream.read(1) == b"\n"
@@ -194,9 +187,9 @@ def _broken(path: Path, what: str) -> InvalidInput:
 
 
 def sweep(before: int, directory: Path | None = None) -> None:
-    """Remove undo files of before a moment (ms), of which no session could be restored any more.
+    """Remove undo files older than ``before`` (ms): nothing in them can be restored any more.
 
-    They hold personal data, which is kept no longer than it is of use.
+    They hold personal data, which is not kept longer than it is of use.
     """
     with suppress(OSError):
         for path in (directory or undo_directory()).glob(f"*{_SUFFIX}"):

@@ -35,8 +35,6 @@ COMMAND = "why"
 
 
 class Cause(StrEnum):
-    """What became of a session."""
-
     ALIVE = "alive"
     EXTERNAL = "alive, an external writer's"
     EXTERNAL_WRITE = "alive, an external write is newer than the database's version"
@@ -75,7 +73,7 @@ _WELL = frozenset({Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE})
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one session: the cause, a sentence, what that was concluded from, and what to type next."""
+    """What became of a session, the evidence, and the next command."""
 
     SHOWN = "checkoutId=trace.checkout_id cause=cause_name answer=sentence evidence next?=hint"
 
@@ -87,12 +85,11 @@ class Answer:
 
     @property
     def cause_name(self) -> str:
-        """The cause in one word."""
         return self.cause.name.lower()
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 where it lives and all is well, 1 where something is not, 3 where it has ended, 69 where nobody knows."""
+        """0 alive and well, 1 something is wrong, 3 ended, 69 unknown."""
         if self.cause is Cause.UNKNOWN:
             return ExitCode.UNAVAILABLE
         if self.cause in _GONE:
@@ -102,7 +99,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class UserAnswer:
-    """The sessions of one user, and what is tracked of them. ``complete`` is false where not all could be looked at."""
+    """A user's sessions and tracking; not ``complete`` where some were not read."""
 
     user_id: str
     now: int
@@ -112,18 +109,16 @@ class UserAnswer:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The first that is not well; 3 where nothing at all is known."""
+        """The first that is not 0; 3 where nothing is known."""
         if not self.answers:
             return ExitCode.NOT_FOUND if self.tracked is None else ExitCode.OK
         return next((answer.exit_code for answer in self.answers if answer.exit_code), ExitCode.OK)
 
 
 def explain(store: CheckoutStore, given: str, *, last_look: LastLook | None = None) -> Answer | UserAnswer:
-    """What became of the session of an id, or of the sessions of a user who is tracked.
+    """Explain a session by id, or the sessions of a tracked user.
 
-    Raises:
-        InvalidInput: it is the beginning of several ids.
-        TierUnavailable: no tier can be asked.
+    Raises InvalidInput for an ambiguous beginning, TierUnavailable where no tier answers.
     """
     look = last_look or LastLook()
     try:
@@ -136,11 +131,7 @@ def explain(store: CheckoutStore, given: str, *, last_look: LastLook | None = No
 
 
 def explain_user(store: CheckoutStore, user_id: str, *, last_look: LastLook | None = None) -> UserAnswer:
-    """What became of a user's sessions, by the whole id; those that have ended long ago are not known any more.
-
-    Raises:
-        TierUnavailable: no tier can be asked.
-    """
+    """Explain a user's sessions, by the whole id; raises TierUnavailable where no tier answers."""
     return _of_user(store, user_id, _tracked(store, user_id), last_look or LastLook())
 
 
@@ -167,10 +158,7 @@ def _tracked(store: CheckoutStore, user_id: str) -> User | None:
 
 @dataclass(frozen=True)
 class ServerStory:
-    """What a session's server tells of itself: since when it runs (ms), its policy, how many keys it has evicted.
-
-    ``lately`` is how many of them since the last look.
-    """
+    """What a server says of itself: start (ms), policy, evicted keys, and ``lately`` since the last look."""
 
     started_at: int | None = None
     policy: str = ""
@@ -179,7 +167,6 @@ class ServerStory:
 
 
 def _story(store: CheckoutStore, place: str, look: LastLook, now: int) -> ServerStory:
-    """The same; where INFO is denied, nothing."""
     server = next((server for server in store.redis.servers() if server.place == place), None)
     if server is None:
         return ServerStory()
@@ -204,8 +191,6 @@ def _explained(store: CheckoutStore, found: Trace, look: LastLook) -> Answer:
 
 
 class _Explanation:
-    """Goes through what there is, from what is surest to what is left."""
-
     def __init__(self, store: CheckoutStore, found: Trace, look: LastLook) -> None:
         self._store = store
         self._found = found
@@ -213,7 +198,6 @@ class _Explanation:
         self._max_age = int(store.settings.session_max_age * 1000)
 
     def answer(self) -> Answer:
-        """The first that fits."""
         rules: tuple[Callable[[], Answer | None], ...] = (
             self._deleted,
             self._waiting_for_database,
@@ -232,7 +216,6 @@ class _Explanation:
         return Answer(self._found, cause, sentence, (*more, *self._evidence()), hint)
 
     def _evidence(self) -> Iterator[str]:
-        """What each tier has, in words."""
         found, key, row = self._found, self._found.key, self._found.row
         if key is None:
             yield f"Redis: {found.redis_away}"

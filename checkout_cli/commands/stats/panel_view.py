@@ -1,4 +1,4 @@
-"""Statistics on a terminal: what a person reads in five seconds, in 24 lines of 80 characters."""
+"""Statistics on a terminal: readable in five seconds, in 24 lines of 80 characters."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _AROUND_MINUTES = 9
 def panel(
     look: StatisticsLook, console: Console, *, by_minute: bool = False, height: int | None = None
 ) -> RenderableType:
-    """A look for this console; with ``height``, a table of minutes is cut to the newest that fit."""
+    """With ``height``, a table of minutes is cut to the newest that fit."""
     if look.problem is not None:
         facts = _facts([("unavailable", str(look.problem), "bold red"), ("next", look.problem.hint, "bold")])
         return Group(_title(look), Text(), facts)
@@ -96,7 +96,6 @@ def _summary(report: StatisticsReport, console: Console) -> list[RenderableType]
 
 
 def _funnel(report: StatisticsReport, console: Console) -> Table:
-    """Created, and what became of it; the bars have one scale."""
     totals = {name: report.total(name) for name in FUNNEL}
     widest = max((total for total in totals.values() if total), default=0)
     grid = _grid(number_columns=(1, 2))
@@ -111,7 +110,7 @@ def _funnel(report: StatisticsReport, console: Console) -> Table:
 
 
 def _series(report: StatisticsReport, console: Console) -> Table:
-    """A bar for each minute; each line has its own scale, whose top is the number before it."""
+    """Each line has its own scale; the number before it is the top."""
     grid = Table.grid(padding=(0, 2))  # narrow, so that an hour fits into 80 characters
     grid.add_column()
     grid.add_column(justify="right")
@@ -126,12 +125,12 @@ def _series(report: StatisticsReport, console: Console) -> Table:
 
 
 def minute_width(report: StatisticsReport, room: int) -> int:
-    """How many characters a minute gets, where there is room for so many in all."""
+    """Characters for each minute, where there is ``room`` in all."""
     return max(1, min(_WIDEST_MINUTE, room // len(report.minutes)))
 
 
 def minutes_axis(report: StatisticsReport, width: int) -> str:
-    """The first and the last minute, above bars that are so wide."""
+    """The first and the last minute, above bars of this width."""
     first, last = (iso(report.minutes[place].start)[11:16] for place in (0, -1))
     whole = len(report.minutes) * width
     return first + last.rjust(whole - len(first)) if whole > 11 else last
@@ -187,7 +186,7 @@ def _by_status(statuses: dict[str, int], console: Console) -> Table:
 
 
 def _bar(value: int, widest: int, console: Console, *, room: int | None = None) -> str:
-    """A bar in proportion; what is there at all is never without one."""
+    """Any value above zero gets at least one block."""
     most = max(0, min(_WIDEST_BAR, console.width - 44 if room is None else room))
     if value <= 0 or widest <= 0 or most == 0:
         return ""
@@ -199,7 +198,7 @@ def _block(console: Console) -> str:
 
 
 def spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
-    """A bar for each count, so many characters wide, as high as its share of ``top``."""
+    """A bar for each count, as high as its share of ``top``."""
     levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
     return "".join(_level(count, top, levels) * width for count in counts)
 

@@ -20,11 +20,7 @@ LONGEST_WAIT = 86_400.0
 
 @dataclass(frozen=True)
 class StatisticsLook:
-    """One look at the last ``minutes`` at the moment ``now`` (ms).
-
-    It has a ``report``; or ``statuses``, the sessions that were created in those minutes by how their payment stands
-    now; or, in a watch, the ``problem`` for which there is neither.
-    """
+    """The last ``minutes`` at ``now`` (ms): a ``report``, ``statuses`` by current payment, or a watch's ``problem``."""
 
     SHOWN = "timestamp@=now minutes *answer"
 
@@ -36,7 +32,6 @@ class StatisticsLook:
 
     @property
     def answer(self) -> StatisticsReport | dict[str, Any]:
-        """Whichever of these there is."""
         if self.report is not None:
             return self.report
         if self.statuses is not None:
@@ -47,37 +42,22 @@ class StatisticsLook:
 
 
 class StatisticsWatch:
-    """Looks at the statistics of a store's servers."""
-
     def __init__(self, store: CheckoutStore, since: float, *, by_status: bool = False) -> None:
-        """``since`` is how many seconds to look back; whole minutes are counted.
-
-        Raises:
-            InvalidInput: it is less than a minute, or more than an hour.
-        """
+        """Look back ``since`` seconds in whole minutes; raises InvalidInput below 1 and above 60 minutes."""
         self._clock = store.clock
         self._statistics = Statistics(store)
         self._minutes = whole_minutes(since)
         self._by_status = by_status
 
     def look(self) -> StatisticsLook:
-        """Ask now.
-
-        Raises:
-            TierUnavailable: no tier that knows can be reached.
-            AccessDenied, ConfigurationError: Redis refuses us, or is no Redis.
-        """
+        """Raises TierUnavailable, AccessDenied, ConfigurationError."""
         now = self._clock.wall()
         if self._by_status:
             return StatisticsLook(now, self._minutes, statuses=self._statistics.by_status(self._minutes, now))
         return StatisticsLook(now, self._minutes, report=self._statistics.read(self._minutes, now))
 
     def watch(self, every: float) -> Iterator[StatisticsLook]:
-        """A look every so many seconds; tiers that go away and come back are part of what is seen.
-
-        Raises:
-            InvalidInput: nobody can wait so long.
-        """
+        """A look every so many seconds; an unavailable tier is an answer, not an error."""
         if not 0 < every <= LONGEST_WAIT:  # NaN is neither
             raise InvalidInput(f"cannot wait for {every:g} s between looks", hint="--watch 5")
         while True:

@@ -1,4 +1,4 @@
-"""How statistics look: a JSON document, plain text for a pipe, and on a terminal a panel."""
+"""Statistics as JSON, as plain text for a pipe, and as a panel on a terminal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ _STATUS_COLUMNS = columns_of("status", "#sessions", "#share")
 
 
 def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = False) -> None:
-    """One look on stdout; what is missing or strange about it is said on stderr, and in the JSON."""
     if as_json:
         write_json(look)
     elif is_terminal(sys.stdout):
@@ -66,9 +65,9 @@ def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = 
 
 
 def show_watch(looks: Iterable[StatisticsLook], *, by_minute: bool = False, as_json: bool = False) -> None:
-    """Every look as it comes: in place on a terminal, a line each anywhere else.
+    """Each look in place on a terminal, as a line anywhere else.
 
-    On a terminal it takes the whole window while it runs, and leaves the last look behind, whatever ends it.
+    On a terminal it takes the whole window, and leaves the last look behind, whatever ends it.
     """
     if as_json or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
         for look in looks:
@@ -145,7 +144,6 @@ def _write_summary(report: StatisticsReport) -> None:
 
 
 def _line(look: StatisticsLook) -> str:
-    """One look in one line, for a log."""
     words = [iso(look.now)]
     if look.report is not None:
         words.append(f"source={look.report.source}")

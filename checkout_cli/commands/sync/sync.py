@@ -1,8 +1,8 @@
-"""``sync``: bring to each tier what it lacks of the other, and to both what external writers have written to Redis.
+"""``sync``: bring each tier what it lacks of the other, and take in external writes.
 
-Whoever uses the store does this on the way, a few sessions at a time; this does all of it now. Each step can be done
-twice, or by two machines at once, without harm, so there is no lock: a version is published only over an older one,
-and a write is flushed only if the flush log does not know it.
+Programs that use the store do this on the way, a few sessions at a time; this does all of it now. Each step is safe to
+repeat and to run on several machines, so there is no lock: a version is published only over an older one, and a write
+is flushed only if the flush log does not know it.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ JOB = "sync"
 
 @dataclass(frozen=True)
 class PendingCounts:
-    """How many sessions wait for Redis and for the database, and how many conflicts for a person.
+    """Sessions pending for Redis and dirty for the database, and conflicts.
 
-    ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
-    ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
+    ``None`` where the tier that knows is unavailable; minimums where not ``exact``. ``redis_since`` and
+    ``database_since`` (ms) are the oldest of each.
     """
 
     SHOWN = "toRedis toDatabase conflicts oldestSince@=oldest"
@@ -65,12 +65,11 @@ class PendingCounts:
 
     @property
     def any(self) -> bool:
-        """Whether anything is known to wait."""
         return bool(self.to_redis or self.to_database or self.conflicts)
 
     @property
     def oldest(self) -> int | None:
-        """Since when (ms) the oldest of all waits."""
+        """In milliseconds."""
         return min(filter(None, (self.redis_since, self.database_since)), default=None)
 
 
@@ -78,9 +77,9 @@ UNKNOWN = PendingCounts(None, None, None)
 
 
 def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
-    """What waits, in a few short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
+    """Count in a few short questions; a tier that is not asked or does not answer leaves ``None``.
 
-    A row that was written a moment ago does not count: its own writer is about to publish it.
+    A row written a moment ago does not count: its own writer is about to publish it.
     """
     backlog = _backlog(store)
     now = store.clock.wall()
@@ -114,7 +113,7 @@ def _known(question: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Stuck:
-    """A session that cannot be synced, and why."""
+    """A session that cannot be synced."""
 
     checkout_id: str
     reason: str
@@ -124,12 +123,10 @@ class Stuck:
 class SyncReport(Ended):
     """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
 
-    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
-    know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
-    be old. ``expired``: the session had ended. ``flushed``: the database has it now, or had it. ``external``: writes of
-    external writers that were taken in. ``disputed``: of both, those that went to the conflict log. ``lost``: gone from
-    Redis, or overwritten there by an external writer, before the database had it. ``stuck_number`` are those in
-    ``stuck``, and more that are not named.
+    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where a tier was unavailable.
+    ``already``: Redis had it. ``not_needed``: Redis has no copy that could be old. ``external`` writes were taken in.
+    ``disputed`` went to the conflict log. ``lost``: gone from Redis, or overwritten there, before the database had it.
+    ``stuck`` names some of the ``stuck_number``.
     """
 
     SHOWN = (
@@ -157,22 +154,18 @@ class SyncReport(Ended):
     unreachable: list[TierUnavailable] = field(default_factory=list)
 
     def redis_waits(self) -> dict[str, Any] | None:
-        """What waits for Redis, and for how long."""
         return _aged(self.to_redis, self.now)
 
     def database_waits(self) -> dict[str, Any] | None:
-        """What waits for the database, and for how long."""
         return _aged(self.to_database, self.now)
 
     @property
     def handed_over(self) -> int:
-        """Sessions that no longer wait."""
         to_redis = self.published + self.already + self.not_needed + self.expired
         return to_redis + self.flushed + self.external + self.lost
 
     @property
     def exit_code(self) -> ExitCode:
-        """What cron should see."""
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
         if self.unreachable and not self.handed_over:
@@ -190,21 +183,14 @@ def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
 
 
 def synchronize(store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False) -> SyncReport:
-    """Look at what is pending, and unless ``dry_run``, sync it: first to the database, then to Redis.
+    """Sync what is pending: to the database, to Redis, then external writes, which no list names.
 
-    Last come external writes, which nothing names: the beginning of each session's value tells them. That begins where
-    the last run has stopped.
-
-    Raises:
-        TierUnavailable: neither Redis nor the database can be reached.
-        AccessDenied: Redis refuses a command that this needs.
+    The last part continues where the last run stopped. Raises TierUnavailable where neither tier answers, AccessDenied.
     """
     return _Sync(store, run or BoundedRun(store.clock)).run(dry_run=dry_run)
 
 
 class _Sync:
-    """One run, and what it has done so far."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun) -> None:
         self._store = store
         self._backlog = _backlog(store)
@@ -233,7 +219,6 @@ class _Sync:
         return report
 
     def _look(self) -> None:
-        """What is pending, as far as the tiers that know can be reached."""
         report = self._report
         used = self._store.settings.enable_checkout_sessions
         try:
@@ -287,8 +272,6 @@ class _Sync:
     # External writers → database
 
     def _sweep(self, part: BoundedRun) -> None:
-        """Look at the beginning of each session's value, and take in what an external writer has written."""
-
         def take_in(cursor: str) -> Step:
             names, following = self._store.index.session_ids_step(cursor)
             self._take_in_page(names)
@@ -343,7 +326,7 @@ class _Sync:
                 self._note(record, outcome, now)
 
     def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
-        """The rows; one that seems expired lives as long as its key, which reads extend before they are noted."""
+        """A row that seems expired lives as long as its key: reads are noted late."""
         ended = [row.checkout_id for row in rows if row.expires_at <= now]
         ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
         return [
@@ -370,15 +353,13 @@ class _Sync:
 
 
 class Keep(StrEnum):
-    """Which side of a conflict a person decides for."""
-
     DATABASE = "database"
     WRITTEN = "written"
 
 
 @dataclass(frozen=True)
 class Conflicts:
-    """The newest conflicts, and how many there are; ``now`` is in milliseconds."""
+    """The newest conflicts and their total number; ``now`` is in milliseconds."""
 
     now: int
     conflicts: list[Conflict]
@@ -386,13 +367,12 @@ class Conflicts:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where there are any."""
         return ExitCode.FINDING if self.number else ExitCode.OK
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a conflict: ``version`` is the one that the written side became, if it did."""
+    """The outcome; ``version`` is the one that the written side became."""
 
     SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
 
@@ -403,37 +383,23 @@ class Settled:
 
 
 def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
-    """The write whose conflict is to be settled, and the side to keep.
-
-    Raises:
-        InvalidInput: one of them is not named, or conflicts are to be shown as well.
-    """
+    """The write and the side to keep; raises InvalidInput where one is missing, or conflicts are to be listed."""
     if write is None or keep is None or conflicts:
         raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
     return write, Keep(keep)
 
 
 def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
-    """Conflicts with both their contents, the newest first.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
+    """The newest conflicts; raises DatabaseUnavailable."""
     log = store.flush_log
     return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
 
 
 def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
-    """Settle a conflict; ``agreed`` is shown it and the time (ms), and decides.
+    """Settle a conflict, if ``agreed``, which gets it and the time (ms).
 
-    ``Keep.DATABASE`` only forgets the conflict. ``Keep.WRITTEN`` first writes the written fields over those that the
-    session has now, as one more version: a field that only the database has stays.
-
-    Raises:
-        InvalidInput: no conflict, or several, are named so; or what was written is no session.
-        TransitionRefused: the payment may not go from where it is by now to where the written side had it.
-        SessionNotFound: the session is no more, so there is nothing to write to.
-        DatabaseUnavailable: nothing was settled.
+    ``Keep.DATABASE`` only forgets it. ``Keep.WRITTEN`` writes the written fields over the present ones as one more
+    version. Raises InvalidInput, TransitionRefused, SessionNotFound, DatabaseUnavailable; nothing is settled then.
     """
     conflict = _named(store, write_id)
     if not agreed(conflict, store.clock.wall()):
@@ -471,7 +437,7 @@ _THE_STORES = frozenset({"checkoutId", "createdAt", "expiresAt"})
 
 
 def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``wanted`` that are not so in ``present``, so that every other one keeps its very digits."""
+    """The fields of ``wanted`` that differ from ``present``: every other one keeps its very digits."""
     return {
         name: value
         for name, value in wanted.items()
@@ -480,5 +446,5 @@ def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, 
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same text, so that ``true`` is not 1."""
+    """Compared as text, so that ``true`` is not 1."""
     return msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")

@@ -1,4 +1,4 @@
-"""How a sync looks, and conflicts: both sides of each, field by field."""
+"""Syncs and conflicts: both sides of each, field by field."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
 
 
 def pending_text(pending: PendingCounts, now: int | None = None) -> str:
-    """What waits, in one line; at ``now`` (ms) also for how long. Empty where nothing is known to."""
+    """Pending work in one line, with its age at ``now`` (ms); empty where there is none."""
     parts = []
     if pending.to_redis:
         number = f"{_sessions(pending.to_redis)}{'' if pending.exact else ' or more'}"
@@ -52,7 +52,6 @@ def pending_text(pending: PendingCounts, now: int | None = None) -> str:
 
 
 def narrate_pending(pending: PendingCounts) -> None:
-    """Say on stderr that something waits, and what brings it there."""
     if pending.any:
         narrate(f"{pending_text(pending)}; checkoutctl sync")
 
@@ -73,7 +72,7 @@ def _wait(number: int) -> str:
 
 
 def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
-    """What waits and what became of it on stdout, what is wrong on stderr; nothing on success with ``quiet``."""
+    """Nothing on success with ``quiet``."""
     if as_json:
         stuck = {"count": report.stuck_number, "sessions": [document(one) for one in _named_stuck(report)]}
         write_json({**document(report), "stuck": stuck})
@@ -137,7 +136,7 @@ def _problems(report: SyncReport) -> Iterator[str]:
 
 
 def _named_stuck(report: SyncReport) -> list[Stuck]:
-    """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
+    """With short ids: enough for ``sessions show``, too little to use a session."""
     names = shortened([stuck.checkout_id for stuck in report.stuck]) if report.stuck else []
     return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, report.stuck, strict=True)]
 
@@ -150,7 +149,6 @@ def _reason(text: str) -> str:
 
 
 def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
-    """Each conflict with both its sides; personal data masked unless ``reveal``."""
     if as_json:
         conflicts = [_conflict_document(conflict, reveal) for conflict in found.conflicts]
         write_json({"count": found.number, "revealed": reveal, "conflicts": conflicts})
@@ -219,9 +217,9 @@ def _database_fields(conflict: Conflict) -> dict[str, Any]:
 
 
 def differences(conflict: Conflict, *, reveal: bool = False) -> list[tuple[str, Any, Any]]:
-    """Where the two sides differ: a dotted path, and each side's value as it may be shown.
+    """Dotted path and both shown values of each difference.
 
-    Found on the values themselves, so that two different values are told apart also where both are masked.
+    Compared before masking, so that two masked values that differ are still told apart.
     """
     found, written = _database_fields(conflict), conflict.fields
     if written is None:
@@ -258,7 +256,7 @@ def _different(path: str, values: tuple[Any, Any], shown: tuple[Any, Any]) -> It
 
 
 def _named(value: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
-    """Each field by its own name: the name as it may be shown, the value, and the value as it may be shown."""
+    """By its own name: the name to show, the value, and the value to show."""
     return {
         name: (label, inner, shown_inner)
         for (name, inner), (label, shown_inner) in zip(value.items(), shown.items(), strict=True)
@@ -272,7 +270,7 @@ def _text(value: Any) -> str:
 
 
 def describe_conflict(conflict: Conflict, now: int) -> list[str]:
-    """A conflict in a few lines, for somebody who is about to settle it; personal data masked."""
+    """Masked lines for the question whether to settle it."""
     sides = [
         f"  {field}: the database {_text(one) or 'nothing'}, written {_text(other) or 'nothing'}"
         for field, one, other in differences(conflict)
@@ -281,7 +279,6 @@ def describe_conflict(conflict: Conflict, now: int) -> list[str]:
 
 
 def show_settled(settled: Settled, *, as_json: bool) -> None:
-    """What became of a conflict, or would."""
     conflict = settled.conflict
     if as_json:
         write_json(settled)

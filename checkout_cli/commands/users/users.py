@@ -1,6 +1,6 @@
-"""What an operator asks about users: who was seen of late, and how one user's checkouts went.
+"""Tracked users: who was seen lately, and one user's checkouts.
 
-Only Redis knows it. Nothing here writes, and looking extends nothing.
+Only Redis has them. Nothing here writes or extends anything.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ _SMALLEST_STEP = 10
 
 @dataclass(frozen=True)
 class UserList(Partial):
-    """Some users as they were seen at ``now`` (ms); ``cursor`` is where to go on, ``None`` where these were the last.
+    """Users at ``now`` (ms), after about ``looked_at`` keys; ``cursor`` continues the list, ``None`` at its end.
 
-    ``looked_at`` is about how many keys; ``enabled`` is whether users are tracked by these settings; ``missing`` are
-    the servers of a cluster that did not answer.
+    Not ``enabled`` where the settings switch tracking off.
     """
 
     SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
@@ -45,7 +44,7 @@ class UserList(Partial):
 
 @dataclass(frozen=True)
 class FoundUser:
-    """One user as seen at ``now`` (ms)."""
+    """``now`` is in milliseconds."""
 
     user: User
     now: int
@@ -53,16 +52,13 @@ class FoundUser:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where another program keeps something else there."""
         return ExitCode.OK if self.user.problem is None else ExitCode.FINDING
 
 
 def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CURSOR) -> UserList:
-    """Users in no order, at least ``limit`` where there are so many; the last step of the scan may bring some more.
+    """Users in no order, at least ``limit`` if there are so many: the last scan step may add some.
 
-    Raises:
-        InvalidInput: the cursor is none of ours.
-        RedisUnavailable: users are not known now.
+    Raises InvalidInput for a bad cursor, RedisUnavailable.
     """
     if limit < 1:
         raise InvalidInput("a list of no users", hint="--limit 50")
@@ -85,12 +81,9 @@ def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CUR
 
 
 def show_user(store: CheckoutStore, given: str) -> FoundUser:
-    """The user of an id, or of the beginning of one that no other user shares; a final ``…`` is left out.
+    """The user with this id, or the only one whose id begins so; a final ``…`` is ignored.
 
-    Raises:
-        InvalidInput: the beginning is too short, or several users share it.
-        UserNotFound: nothing is tracked of such a user.
-        RedisUnavailable: users are not known now.
+    Raises InvalidInput for several or a short beginning, UserNotFound, RedisUnavailable.
     """
     if not 0 < len(given) <= LONGEST_GIVEN:
         raise InvalidInput("not a user id", hint="the id, or its beginning")

@@ -1,4 +1,4 @@
-"""How users look: in a list, and one by one. Their ids are shortened unless revealed, in every format."""
+"""Users in a list and one by one. Ids are shortened unless revealed, in every format."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ _CSV = (
 
 
 def id_shown(user: User, *, reveal: bool) -> str:
-    """The id as it may be shown: its beginning, as sessions show it."""
     return str(value_shown("userId", {"userId": user.user_id}, reveal=reveal))
 
 
 def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
-    """One user as JSON; ``now`` is in milliseconds."""
+    """A user as JSON; ``now`` is in milliseconds."""
     return {
         "userId": id_shown(user, reveal=reveal),
         "checkoutsStarted": user.checkouts_started,
@@ -56,7 +55,7 @@ def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
 
 
 def show_list(found: UserList, output: str, *, reveal: bool = False) -> ExitCode:
-    """Users as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr, and in the JSON."""
+    """Users in one of the list formats; the cursor goes to stderr and into the JSON."""
     cursor = found.cursor
     exit_code = Listing(
         "users",
@@ -97,7 +96,6 @@ def _expiry(user: User) -> str:
 
 
 def show_user(found: FoundUser, *, as_json: bool, reveal: bool = False) -> None:
-    """One user, as one JSON document or a table of fields."""
     user = found.user
     row = document(user, found.now, reveal=reveal)
     if as_json:
