@@ -9,26 +9,20 @@ import contextlib
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from checkout_cli.domain.cache import Cache
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, InvalidInput, WrongKeyType
-from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
+from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.keys import pattern_of
-from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import decoded, encoded
 
-STEP = 1000
-"""Keys that Redis looks at in one step of a scan: a fraction of a millisecond."""
-SMALLEST_STEP = 10
-MOST_KEYS = 100_000
-"""Keys that one command looks at, so that a list or a preview is bounded however much else is in Redis."""
 EXAMPLES = 5
 LARGEST_DOCUMENT = 64 * 1024
 """Bytes of a value that a person puts into a cache."""
@@ -52,19 +46,11 @@ class Found:
         return ExitCode.OK if self.served else ExitCode.FINDING
 
 
-@dataclass(frozen=True)
-class EntryList(Partial):
-    """Some entries of a cache; ``cursor`` continues the list, ``None`` at its end."""
-
-    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
+@dataclass(kw_only=True)
+class EntryList(KeyScan[CacheEntry]):
+    """Some entries of a cache."""
 
     cache: str
-    entries: tuple[CacheEntry, ...]
-    cursor: str | None
-    looked_at: int
-    now: int
-    enabled: bool
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +87,8 @@ class Invalidation:
     done: bool = False
 
 
+P = TypeVar("P", Replacement, Invalidation)
+
 # Looking
 
 
@@ -124,32 +112,27 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 
-def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    """Cached charges in no order, from a cursor on (``0``: all).
-
-    Raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied.
-    """
-    return _list(store, DeliveryCharges(store), limit, cursor)
+def list_delivery(store: CheckoutStore, run: BoundedRun | None = None, *, limit: int, cursor: str) -> EntryList:
+    """Cached charges in no order; raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied."""
+    return _list(store, run, DeliveryCharges(store), limit, cursor)
 
 
-def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    return _list(store, Coupons(store), limit, cursor)
+def list_coupons(store: CheckoutStore, run: BoundedRun | None = None, *, limit: int, cursor: str) -> EntryList:
+    """Coupons with cached answers, as above."""
+    return _list(store, run, Coupons(store), limit, cursor)
 
 
-def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> EntryList:
-    found: dict[str, CacheEntry] = {}
-    looked_at, step = 0, min(max(limit, SMALLEST_STEP), STEP)
-    following: str | None = checked_cursor(cursor)
-    while following is not None and len(found) < limit and looked_at < MOST_KEYS:
-        keys, following = _step(store, cache, following, step)
-        looked_at += step
-        found.update({entry.key: entry for entry in cache.look_at_all(keys)})
-        step = step if keys else STEP  # among a million sessions, cached entries are far between
-    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
-    return EntryList(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
+def _list(store: CheckoutStore, run: BoundedRun | None, cache: Cache, limit: int, cursor: str) -> EntryList:
+    def page(position: str, step: int) -> tuple[dict[str, CacheEntry], str | None]:
+        keys, following = _keys(store, cache, position, step)
+        return {entry.key: entry for entry in cache.look_at_all(keys)}, following
+
+    found = EntryList(cache=cache.name, enabled=cache.enabled)
+    return scan(store, run or BoundedRun(store.clock), found, page, limit=limit, cursor=cursor)
 
 
-def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
+def _keys(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
+    """The cache's keys among the next ``step`` keys or so, and the next cursor."""
     keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
     prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
     return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
@@ -189,19 +172,15 @@ def replace_delivery(
     """
     charges, charge = DeliveryCharges(store), parse_document(document, "the charge")
     charges.check(charge)
-    before = charges.look(distance, value)
     replacement = Replacement(
         charges.name,
         charges.key(distance, value),
-        None if before is None else _only_answer(before),
+        _answer_before(charges.look(distance, value)),
         charge,
         store.settings.delivery_ttl,
-        store.settings.enable_delivery_cache,
+        charges.enabled,
     )
-    if not agreed(replacement):
-        return replacement
-    charges.put(distance, value, charge)
-    return replace(replacement, done=True)
+    return _if_agreed(replacement, agreed, lambda: charges.put(distance, value, charge))
 
 
 def replace_coupon(
@@ -212,30 +191,32 @@ def replace_coupon(
     asked, answer = parse_document(context, "the context"), parse_document(document, "the answer")
     coupons.check(answer)
     digest = coupons.digest(asked)
-    before = coupons.look(code)
     replacement = Replacement(
         coupons.name,
         coupons.key(code),
-        None if before is None else _answer_for(before, digest),
+        _answer_before(coupons.look(code), digest),
         answer,
         store.settings.coupon_ttl if answer["valid"] else store.settings.coupon_invalid_ttl,
-        store.settings.enable_coupon_cache,
+        coupons.enabled,
         context=digest,
     )
-    if not agreed(replacement):
-        return replacement
-    coupons.put(code, asked, answer)
-    return replace(replacement, done=True)
+    return _if_agreed(replacement, agreed, lambda: coupons.put(code, asked, answer))
 
 
-def _only_answer(entry: CacheEntry) -> Answer:
-    return entry.answers[0] if entry.answers else Answer(None, problem=entry.problem)
-
-
-def _answer_for(entry: CacheEntry, digest: str) -> Answer | None:
+def _answer_before(entry: CacheEntry | None, context: str | None = None) -> Answer | None:
+    """The answer that would be replaced; the problem of an entry that cannot be read."""
+    if entry is None:
+        return None
     if entry.problem is not None:
         return Answer(None, problem=entry.problem)
-    return next((answer for answer in entry.answers if answer.context == digest), None)
+    return next((answer for answer in entry.answers if answer.context == context), None)
+
+
+def _if_agreed(preview: P, agreed: Callable[[P], bool], act: Callable[[], None]) -> P:
+    if not agreed(preview):
+        return preview
+    act()
+    return replace(preview, done=True)
 
 
 # Invalidating
@@ -256,10 +237,10 @@ def invalidate_delivery(
     charges = DeliveryCharges(store)
     if distance_from is None and distance_to is None:
         preview = _preview(store, charges, "", lambda _key: True)
-        return _invalidated(preview, agreed, charges.invalidate_all)
+        return _if_agreed(preview, agreed, charges.invalidate_all)
     low, high = charges.range(distance_from, distance_to)
     preview = _preview(store, charges, f"from {low} to {high} km", lambda key: charges.in_range(key, low, high))
-    return _invalidated(preview, agreed, lambda: charges.invalidate_range(low, high))
+    return _if_agreed(preview, agreed, lambda: charges.invalidate_range(low, high))
 
 
 def invalidate_coupons(
@@ -268,25 +249,26 @@ def invalidate_coupons(
     """Invalidate the answers about one coupon, or all; as above."""
     coupons = Coupons(store)
     if code is None:
-        return _invalidated(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
-    return _invalidated(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
+        return _if_agreed(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
+    return _if_agreed(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
     """Count the keys by a bounded scan; a Redis that denies scanning does not prevent the invalidation."""
-    found: set[str] = set()
-    looked_at = 0
-    cursor: str | None = FIRST_CURSOR
+
+    def page(position: str, step: int) -> tuple[dict[str, None], str | None]:
+        keys, following = _keys(store, cache, position, step)
+        return dict.fromkeys(filter(affected, map(decoded, keys))), following
+
     try:
-        while cursor is not None and looked_at < MOST_KEYS:
-            keys, cursor = _step(store, cache, cursor, STEP)
-            looked_at += STEP
-            found.update(key for key in map(decoded, keys) if affected(key))
+        scanned = scan(store, BoundedRun(store.clock), KeyScan[None](enabled=cache.enabled), page)
     except AccessDenied:
         return _uncounted(store, cache, scope)
-    examples = tuple(heapq.nsmallest(EXAMPLES, found))
-    exact = cursor is None and not store.redis.is_cluster  # whose scan leaves out a server that is away
-    return Invalidation(cache.name, scope, len(found), exact=exact, examples=examples)
+    if scanned.stopped is Stopped.INTERRUPTED:
+        raise KeyboardInterrupt
+    examples = tuple(heapq.nsmallest(EXAMPLES, scanned.found))
+    exact = scanned.finished and not store.redis.is_cluster  # whose scan leaves out a server that is away
+    return Invalidation(cache.name, scope, len(scanned.found), exact=exact, examples=examples)
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
@@ -304,12 +286,3 @@ def _preview_one(store: CheckoutStore, coupons: Coupons, code: str) -> Invalidat
     except AccessDenied:
         return _uncounted(store, coupons, scope)
     return Invalidation(coupons.name, scope, int(found), exact=True, examples=(key,) if found else ())
-
-
-def _invalidated(
-    preview: Invalidation, agreed: Callable[[Invalidation], bool], invalidate: Callable[[], None]
-) -> Invalidation:
-    if not agreed(preview):
-        return preview
-    invalidate()
-    return replace(preview, done=True)

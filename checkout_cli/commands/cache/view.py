@@ -7,30 +7,26 @@ is masked unless revealed, in every format.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from checkout_cli.errors import ExitCode
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
-from checkout_cli.terminal.output import columns_of, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, warn_if_partial, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
     from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement
+    from checkout_cli.commands.cache.statistics import CacheStatistics
     from checkout_cli.domain.entries import Answer, CacheEntry
 
 _SHOWN_DIGEST = 12
 _ANSWERS = columns_of("context", "answer", "served", "#age", "#expires in", "note")
-_DELIVERY_LIST = columns_of("#distance", "#order value", "charge", "served", "#age", "#expires in", "note")
-_COUPON_LIST = columns_of("code", "#answers", "#valid", "served", "#age", "#expires in", "note")
-_DELIVERY_CSV = ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size")
-_COUPON_CSV = ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds",
-               "expiresInSeconds", "size")  # fmt: skip
+_STATISTICS = columns_of("cache", "#reads", "#hits", "#misses", "#stale", "#errors", "#hit rate", "#error rate")
 _NOUNS = {"delivery": "all delivery charges", "coupon": "all answers about coupons"}
 _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE_COUPON_CACHE"}
 
@@ -41,19 +37,15 @@ _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE
 def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
     """One key as JSON; ``now`` is in milliseconds."""
     answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
-    document: dict[str, Any] = {"key": entry.key, **_name(entry)}
+    document: dict[str, Any] = {"key": entry.key}
     if entry.cache == "coupon":
-        document |= {"served": any(answer["served"] for answer in answers), "answers": answers}
+        served = any(answer["served"] for answer in answers)
+        document |= {"code": entry.names[0], "served": served, "answers": answers}
     else:
+        document |= zip_longest(("distance", "orderValue"), entry.names[:2])  # another program's key may have one part
         document |= answers[0] if answers else {"value": None, "served": False, **_times(None, None, now)}
     problem = _problem(entry)
     return document | {"problem": problem, "expiresInSeconds": _seconds(entry.ttl), "size": entry.size}
-
-
-def _name(entry: CacheEntry) -> dict[str, Any]:
-    if entry.cache == "coupon":
-        return {"code": entry.names[0]}
-    return dict(zip_longest(("distance", "orderValue"), entry.names[:2]))  # another program's key may have one part
 
 
 def _problem(entry: CacheEntry) -> str | None:
@@ -153,71 +145,46 @@ def _warn_if_off(cache: str, enabled: bool) -> None:
 # A list
 
 
-def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> ExitCode:
+def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None:
     """Entries in one of the list formats; the cursor goes to stderr and into the JSON."""
 
     def entry_of(entry: CacheEntry) -> dict[str, Any]:
         return entry_document(entry, found.now, enabled=found.enabled, reveal=reveal)
 
-    is_coupon, cursor = found.cache == "coupon", found.cursor
-    row, cells = (_coupon_row, _coupon_cells) if is_coupon else (_delivery_row, _delivery_cells)
-    exit_code = Listing(
+    cursor = found.cursor
+    columns, names, csv, cells = _COUPON_LIST if found.cache == "coupon" else _DELIVERY_LIST
+    Listing(
         "entries",
-        found.entries,
-        _COUPON_LIST if is_coupon else _DELIVERY_LIST,
-        row=lambda entry: row(entry_of(entry), found.enabled),
+        found.found.values(),
+        columns,
+        row=lambda entry: _row(cells(entry_of(entry)), names, found.enabled),
         document=entry_of,
         id_of=lambda entry: " ".join(entry.names),
-        csv=_COUPON_CSV if is_coupon else _DELIVERY_CSV,
+        csv=csv,
         cells=lambda entry: cells(entry_of(entry)),
         nothing=f"nothing is cached{'' if cursor is None else ' as far as was looked'}",
         more=lambda: document(found),
         missing=lambda: found.missing,
     ).show(output, lambda _: going_on(cursor, f"{found.looked_at:,}"))
     _warn_if_off(found.cache, found.enabled)
-    return exit_code
 
 
-def _delivery_row(document: dict[str, Any], enabled: bool) -> list[str]:
-    unreadable = document["value"] is None
+def _row(cells: dict[str, Any], names: Sequence[str], enabled: bool) -> list[str]:
+    """The columns ``names`` of a list, and those that both lists end in."""
     return [
-        document["distance"],
-        document["orderValue"],
-        "" if unreadable else _text(document["value"]),
-        *_ending(document, document["ageSeconds"], enabled),
+        *("" if cells[name] is None else str(cells[name]) for name in names),
+        _served(cells),
+        _span(cells["ageSeconds"]),
+        _span(cells["expiresInSeconds"], unknown="never"),
+        "" if cells["served"] else _why_not(cells["problem"], enabled),
     ]
 
 
-def _coupon_row(document: dict[str, Any], enabled: bool) -> list[str]:
-    answers = document["answers"]
-    valid = sum(_is_valid(answer) for answer in answers)
-    return [
-        document["code"],
-        f"{len(answers)}",
-        f"{valid}",
-        *_ending(document, answers[0]["ageSeconds"] if answers else None, enabled),
-    ]
-
-
-def _ending(document: dict[str, Any], age: int | None, enabled: bool) -> list[str]:
-    return [
-        _served(document),
-        _span(age),
-        _span(document["expiresInSeconds"], unknown="never"),
-        "" if document["served"] else _why_not(document["problem"], enabled),
-    ]
-
-
-def _served(document: dict[str, Any]) -> str:
-    answers = document.get("answers")
-    if not document["served"] or answers is None:
-        return "yes" if document["served"] else "no"
-    number = sum(answer["served"] for answer in answers)
-    return "yes" if number == len(answers) else f"{number} of {len(answers)}"
-
-
-def _is_valid(answer: dict[str, Any]) -> bool:
-    return isinstance(answer["value"], dict) and answer["value"].get("valid") is True
+def _served(cells: dict[str, Any]) -> str:
+    number, answers = cells.get("servedAnswers"), cells.get("answers")
+    if not cells["served"] or number == answers:
+        return "yes" if cells["served"] else "no"
+    return f"{number} of {answers}"
 
 
 def _delivery_cells(document: dict[str, Any]) -> dict[str, Any]:
@@ -229,9 +196,24 @@ def _coupon_cells(document: dict[str, Any]) -> dict[str, Any]:
     return document | {
         "answers": len(answers),
         "servedAnswers": sum(answer["served"] for answer in answers),
-        "validAnswers": sum(_is_valid(answer) for answer in answers),
+        "validAnswers": sum(isinstance(one["value"], dict) and one["value"].get("valid") is True for one in answers),
         "ageSeconds": answers[0]["ageSeconds"] if answers else None,
     }
+
+
+_DELIVERY_LIST = (
+    columns_of("#distance", "#order value", "charge", "served", "#age", "#expires in", "note"),
+    ("distance", "orderValue", "value"),
+    ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size"),
+    _delivery_cells,
+)
+"""Columns, the cells of the first of them, the cells of a line of CSV, and how an entry becomes these."""
+_COUPON_LIST = (
+    columns_of("code", "#answers", "#valid", "served", "#age", "#expires in", "note"),
+    ("code", "answers", "validAnswers"),
+    ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds", "expiresInSeconds", "size"),
+    _coupon_cells,
+)
 
 
 # What a write changes
@@ -299,3 +281,24 @@ def show_invalidation(invalidation: Invalidation, *, as_json: bool) -> None:
     else:
         verb = "invalidated" if invalidation.done else "would invalidate"
         write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")
+
+
+# How well they work
+
+
+def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+    else:
+        rows = []
+        for name, counts in found.caches.items():
+            numbers = (counts.reads, counts.hit, counts.miss, counts.stale, counts.error)
+            rates = (counts.rate("hit"), counts.rate("error"))
+            shares = ("" if rate is None else f"{rate:.1%}" for rate in rates)
+            rows.append([name, *(f"{number:,}" for number in numbers), *shares])
+        write_table(_STATISTICS, rows)
+        if not any(counts.reads for counts in found.caches.values()):
+            narrate(f"no cache was asked in the last {span(found.minutes * 60_000)}")
+    warn_if_partial(found.missing)
+    if not found.enabled:
+        warn("REDIS_ENABLE_STATISTICS is false here: programs with this setting count nothing")

@@ -10,36 +10,15 @@ from typing import NoReturn
 
 from checkout_cli.domain.users import FIRST_CURSOR, LARGEST_STEP, User, Users
 from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
-from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.servers.per_server import Partial
+from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
 
-MOST_KEYS = 100_000
-"""How many keys a list looks at, so that it is bounded however much else is in Redis."""
 MOST_STEPS = 1000
 """How many thousand keys are looked at for the beginning of an id."""
 SHORTEST_BEGINNING = 4
 LONGEST_GIVEN = 512
-
-_SMALLEST_STEP = 10
-
-
-@dataclass(frozen=True)
-class UserList(Partial):
-    """Users at ``now`` (ms), after about ``looked_at`` keys; ``cursor`` continues the list, ``None`` at its end.
-
-    Not ``enabled`` where the settings switch tracking off.
-    """
-
-    SHOWN = "nextCursor=cursor lookedAt partial missingServers=missing"
-
-    users: tuple[User, ...]
-    cursor: str | None
-    looked_at: int
-    now: int
-    enabled: bool
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,29 +34,21 @@ class FoundUser:
         return ExitCode.OK if self.user.problem is None else ExitCode.FINDING
 
 
-def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CURSOR) -> UserList:
-    """Users in no order, at least ``limit`` if there are so many: the last scan step may add some.
-
-    Raises InvalidInput for a bad cursor, RedisUnavailable.
-    """
-    if limit < 1:
-        raise InvalidInput("a list of no users", hint="--limit 50")
-    users, following, looked_at = {}, checked_cursor(cursor), 0
-    step = min(max(limit, _SMALLEST_STEP), LARGEST_STEP)
+def list_users(
+    store: CheckoutStore, run: BoundedRun | None = None, *, limit: int = 50, cursor: str = FIRST_CURSOR
+) -> KeyScan[User]:
+    """Users by id, in no order; raises as :func:`scan` does, and RedisUnavailable."""
     reader = Users(store)
+
+    def page(position: str, step: int) -> tuple[dict[str, User], str | None]:
+        found = reader.page(position, step)
+        return {user.user_id: user for user in found.users}, found.cursor
+
+    users = KeyScan[User](enabled=_is_enabled(store))
     try:
-        while looked_at < MOST_KEYS:
-            page = reader.page(following, step)
-            looked_at += step
-            users.update({user.user_id: user for user in page.users})
-            if page.cursor is None or len(users) >= limit:
-                break
-            following = page.cursor
-            step = LARGEST_STEP if not page.users else step  # among a million sessions, users are far between
+        return scan(store, run or BoundedRun(store.clock), users, page, limit=limit, cursor=cursor)
     except RedisUnavailable as away:
         _not_known(away)
-    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
-    return UserList(tuple(users.values()), page.cursor, looked_at, now, _is_enabled(store), missing)
 
 
 def show_user(store: CheckoutStore, given: str) -> FoundUser:
@@ -111,14 +82,10 @@ def _by_beginning(reader: Users, beginning: str) -> User:
         )
     user = reader.get(ids[0]) if ids else None
     if user is None:
-        raise UserNotFound("nothing is tracked of such a user", hint=_why_not(beginning))
+        never = "an id that may itself be personal data, such as an e-mail address or a phone number, is never tracked"
+        hint = never if tracked_id(beginning) is None else None
+        raise UserNotFound("nothing is tracked of such a user", hint=hint)
     return user
-
-
-def _why_not(given: str) -> str | None:
-    if tracked_id(given) is None:
-        return "an id that may itself be personal data, such as an e-mail address or a phone number, is never tracked"
-    return None
 
 
 def _not_known(away: RedisUnavailable) -> NoReturn:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from checkout_cli.commands.cache import entries as caches
 from checkout_cli.commands.cache.entries import (
     LARGEST_DOCUMENT,
     Invalidation,
@@ -26,6 +25,7 @@ from checkout_cli.commands.cache.entries import (
 )
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, RedisUnavailable
+from checkout_cli.jobs import key_scan
 from checkout_cli.keys import DELIVERY_GENERATION, coupon_key, delivery_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -123,7 +123,7 @@ def test_another_type_at_a_key_is_shown_as_not_served(store: CheckoutStore, clie
     found = look_at_delivery(store, "5", "20")
 
     assert (found.served, str(found.entry.problem)) == (False, "wrong type")
-    assert list_delivery(store, limit=10, cursor="0").entries == (found.entry,)
+    assert list_delivery(store, limit=10, cursor="0").found == {found.entry.key: found.entry}
 
 
 def test_a_cache_that_is_switched_off_serves_nothing(settings: Settings, store: CheckoutStore) -> None:
@@ -206,8 +206,8 @@ def test_pages_by_the_cursor_bring_every_entry_and_each_page_is_about_as_long_as
     cursor: str | None = "0"
     while cursor is not None:
         listing = list_delivery(store, limit=10, cursor=cursor)
-        assert len(listing.entries) <= 60
-        found.update(entry.key for entry in listing.entries)
+        assert len(listing.found) <= 60
+        found.update(entry.key for entry in listing.found.values())
         cursor = listing.cursor
 
     assert found == {delivery_key(str(distance), "20") for distance in range(60)}
@@ -218,14 +218,14 @@ def test_a_list_stops_near_its_limit_and_says_where_to_go_on(store: CheckoutStor
 
     listing = list_delivery(store, limit=20, cursor="0")
 
-    assert 20 <= len(listing.entries) < 60
+    assert 20 <= len(listing.found) < 60
     assert listing.cursor is not None
 
 
 def test_a_list_looks_at_a_bounded_number_of_keys(
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "MOST_KEYS", 2000)
+    monkeypatch.setattr(key_scan, "MOST_KEYS", 2000)
     client.mset({f"checkout:session:{number}": "{}" for number in range(9000)})
 
     listing = list_coupons(store, limit=50, cursor="0")
@@ -239,7 +239,7 @@ def test_a_list_says_which_are_stale_and_leaves_the_generation_out(store: Checko
     invalidate_delivery(store, "5", None, agreed=always)
     assert client.exists(DELIVERY_GENERATION)
 
-    entries = list_delivery(store, limit=50, cursor="0").entries
+    entries = tuple(list_delivery(store, limit=50, cursor="0").found.values())
 
     problems = {entry.names[0]: entry.answers[0].problem for entry in entries}
     assert problems.keys() == {"3", "7"}
@@ -274,7 +274,7 @@ def test_a_preview_counts_changes_nothing_and_names_examples(store: CheckoutStor
 def test_a_preview_of_very_many_keys_is_bounded_and_says_that_it_is_not_exact(
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "MOST_KEYS", 1000)
+    monkeypatch.setattr(key_scan, "MOST_KEYS", 1000)
     client.mset({delivery_key(str(number), "20"): "{}" for number in range(5000)})
 
     preview = preview_of(lambda agreed: invalidate_delivery(store, None, None, agreed=agreed))
@@ -363,7 +363,7 @@ def test_a_cluster_is_listed_by_the_cursor_and_invalidated_as_one(tmp_path: Path
             cursor: str | None = "0"
             while cursor is not None:
                 listing = list_delivery(store, limit=1, cursor=cursor)
-                found.update(entry.names[0] for entry in listing.entries)
+                found.update(entry.names[0] for entry in listing.found.values())
                 cursor = listing.cursor
             done = invalidate_delivery(store, "6", None, agreed=always)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from checkout_cli.commands.cache.statistics import CacheStatistics
-from checkout_cli.commands.cache.statistics_view import show_statistics
+from checkout_cli.commands.cache.view import show_statistics
 from checkout_cli.domain.statistics import CacheCounts
 
 Captured = pytest.CaptureFixture[str]
