@@ -123,22 +123,17 @@ def source_of(store: CheckoutStore) -> str:
     return f"{path} ({status.st_dev}:{status.st_ino})"
 
 
-def target_of(store: CheckoutStore) -> tuple[str, str]:
-    """Redis' address and servers: a restarted one is another, and may have lost keys. Raises RedisUnavailable."""
-    return place_of(store.settings), ",".join(identities_of(store.redis))
-
-
 def place_of(settings: Settings) -> str:
     return f"{settings.redis_place}/{settings.redis_db}"
 
 
 def identities_of(redis: RedisAdmin) -> list[str]:
-    """The servers' identities, ``-`` for a server that does not tell; raises RedisUnavailable."""
-    identities = []
-    for server in sorted(redis.servers(), key=lambda one: one.place):
-        identity = server.identify()
-        identities.append((identity or NO_IDENTITY).decode())
-    return identities
+    """Who the servers are, ``-`` for one that does not tell: a restarted server is another, and may have lost keys.
+
+    Raises RedisUnavailable where one does not answer.
+    """
+    servers = sorted(redis.servers(), key=lambda server: server.place)
+    return [(server.identify() or NO_IDENTITY).decode() for server in servers]
 
 
 def refuse_foreign(checkpoint: Checkpoint, wanted: Checkpoint) -> None:

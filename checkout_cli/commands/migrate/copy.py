@@ -15,25 +15,10 @@ from enum import StrEnum, auto
 from typing import Any
 
 from checkout_cli.commands.migrate.checkpoint import Checkpoint, CheckpointFile, Counts, identities_of, place_of
-from checkout_cli.commands.migrate.run import (
-    ATTEMPTS,
-    JOB,
-    PAGE,
-    RATE,
-    MigrationReport,
-    begun,
-    moved,
-    need_redis,
-)
+from checkout_cli.commands.migrate.run import JOB, PAGE, RATE, MigrationReport, begun, in_attempts, move, need_redis
 from checkout_cli.config.redis_url import parts_of
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    InvalidInput,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, InvalidInput, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Step
 from checkout_cli.keys import Family, checkout_id_of, family_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -103,13 +88,24 @@ def move_to(
     need_redis(store)
     here = place_of(store.settings)
     run = run or BoundedRun(store.clock, rate=RATE)
+
+    def copy_keys(last: str, counts: Counts) -> Step:
+        keys, cursor = store.redis.scan_step("*", last or FIRST_CURSOR, PAGE)
+        if missing := store.redis.missing_servers():
+            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have would be missing")
+        families = [(key, family_of(key)) for key in keys]
+        sessions = [checkout_id_of(decoded(key)) for key, family in families if family is Family.SESSIONS]
+        in_attempts(sessions, counts, lambda names: _attempt(store, target, names, counts))
+        others = [key for key, family in families if family in _OTHERS]
+        counts.others += put_hashes(target, read_hashes(store.redis, others))
+        return Step(len(keys), cursor)
+
     with run.locked(store, JOB):
         servers = refuse_same(store, target, place)
         now = store.clock.wall()
         number = store.index.count(now).number
         fresh = Checkpoint(f"Redis {here}", f"Redis {place}", servers, DIRECTION, now, now, number)
-        report = begun(fresh, file, restart=restart)
-        return moved(store, file, run, report, _Keys(store, target))
+        return move(store, file, run, begun(fresh, file, restart=restart), copy_keys)
 
 
 def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
@@ -142,24 +138,7 @@ def look_there(target: RedisAdmin, checkout_ids: Sequence[str]) -> list[Look]:
         return target.look(checkout_ids)
 
 
-class _Keys:
-    def __init__(self, store: CheckoutStore, target: RedisAdmin) -> None:
-        self._store = store
-        self._target = target
-
-    def step(self, last: str, counts: Counts) -> Step:
-        keys, cursor = self._store.redis.scan_step("*", last or FIRST_CURSOR, PAGE)
-        if missing := self._store.redis.missing_servers():
-            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have would be missing")
-        families = [(key, family_of(key)) for key in keys]
-        sessions = [checkout_id_of(decoded(key)) for key, family in families if family is Family.SESSIONS]
-        copy(self._store, self._target, sessions, counts)
-        others = [key for key, family in families if family in _OTHERS]
-        counts.others += put_hashes(self._target, read_hashes(self._store.redis, others))
-        return Step(len(keys), cursor)
-
-
-class Fate(StrEnum):
+class Action(StrEnum):
     """What to do with a session."""
 
     COPY = auto()
@@ -172,27 +151,27 @@ class Fate(StrEnum):
     GONE = auto()
 
 
-def fate_of(mine: Look, there: Look) -> Fate:
+def action_for(mine: Look, there: Look) -> Action:
     """Raises RedisUnavailable where a server did not answer."""
     for look in (mine, there):
         if look.problem is Problem.UNREACHABLE:
             raise RedisUnavailable(look.detail)
     if mine.value is None and mine.problem is None:
-        return Fate.GONE
+        return Action.GONE
     copy_here, copy_there = mine.copy, there.copy
     if copy_here is None or copy_here.kind is Kind.UNREADABLE or there.problem is not None:
-        return Fate.DIFFERS
+        return Action.DIFFERS
     if copy_here.is_dirty and not copy_here.is_external:
-        return Fate.DIRTY
+        return Action.DIRTY
     if copy_there is None:
-        return Fate.COPY
+        return Action.COPY
     if there.value == mine.value:
-        return Fate.KEEP
+        return Action.KEEP
     if copy_here.is_external or copy_there.is_external:
-        return Fate.DIFFERS
+        return Action.DIFFERS
     if copy_there.is_dirty or copy_there.version >= copy_here.version:
-        return Fate.KEEP
-    return Fate.REPLACE
+        return Action.KEEP
+    return Action.REPLACE
 
 
 @dataclass(frozen=True)
@@ -201,6 +180,11 @@ class _Seen:
     mine: Look
     there: Look
 
+    @property
+    def ends_sooner(self) -> bool:
+        """Whether the copy ends before the original, which was read since."""
+        return self.mine.ttl is not None and self.there.ttl is not None and self.there.ttl < self.mine.ttl - SLACK
+
     def copy(self, usual: int) -> SessionCopy:
         """``usual`` is the TTL (ms) for a session without an end that replaces another one."""
         assert self.mine.value is not None  # noqa: S101  (what is copied is there)
@@ -208,35 +192,25 @@ class _Seen:
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
-def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], counts: Counts) -> None:
-    """Bring the target up to date with these sessions; raises TierUnavailable in the middle of it."""
-    left = list(checkout_ids)
-    for _ in range(ATTEMPTS):
-        left = _attempt(store, target, left, counts)
-        if not left:
-            return
-    counts.left += len(left)
-
-
 def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
     """Returns those that changed meanwhile."""
-    fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
+    actions: dict[Action, list[_Seen]] = {action: [] for action in Action}
     looks, flushed = _flushed(store, names)
     counts.flushed += flushed
     for name, mine, there in zip(names, looks, look_there(target, names), strict=True):
-        fates[fate_of(mine, there)].append(_Seen(name, mine, there))
-    counts.dirty += len(fates[Fate.DIRTY])
-    counts.external += len(fates[Fate.DIFFERS])
-    counts.ended += len(fates[Fate.GONE])
-    counts.current += len(fates[Fate.KEEP])
-    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
-    wanted = fates[Fate.COPY] + fates[Fate.REPLACE]
+        actions[action_for(mine, there)].append(_Seen(name, mine, there))
+    counts.dirty += len(actions[Action.DIRTY])
+    counts.external += len(actions[Action.DIFFERS])
+    counts.ended += len(actions[Action.GONE])
+    counts.current += len(actions[Action.KEEP])
+    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in actions[Action.KEEP] if seen.ends_sooner])
+    wanted = actions[Action.COPY] + actions[Action.REPLACE]
     usual = int(store.settings.session_ttl * 1000)
     put = put_sessions(target, [seen.copy(usual) for seen in wanted])
     done = [seen for seen, success in zip(wanted, put, strict=True) if success]
     counts.published += sum(seen.there.value is None for seen in done)
     counts.updated += sum(seen.there.value is not None for seen in done)
-    _enter(store, target, [*done, *fates[Fate.KEEP]])
+    _enter(store, target, [*done, *actions[Action.KEEP]])
     return [seen.checkout_id for seen, success in zip(wanted, put, strict=True) if not success]
 
 
@@ -249,11 +223,6 @@ def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], in
                 looks[place] = store.redis.look([name])[0]
                 flushed += 1
     return looks, flushed
-
-
-def _ends_sooner(seen: _Seen) -> bool:
-    """The original was read since."""
-    return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
 
 
 def _enter(store: CheckoutStore, target: RedisAdmin, some: Sequence[_Seen]) -> None:

@@ -7,11 +7,11 @@ checkpoint is written after each. Sessions created meanwhile go to Redis by them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TypeVar
 
 import msgspec
 
@@ -20,9 +20,10 @@ from checkout_cli.commands.migrate.checkpoint import (
     Checkpoint,
     CheckpointFile,
     Counts,
+    identities_of,
+    place_of,
     refuse_foreign,
     source_of,
-    target_of,
 )
 from checkout_cli.errors import ConfigurationError, ExitCode, RedisUnavailable, TierUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Step, Stopped
@@ -39,6 +40,8 @@ RATE = 2000
 """Sessions a second by default."""
 ATTEMPTS = 3
 """How often a session is tried that the shop takes out of our hands."""
+
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -107,25 +110,6 @@ def need_redis(store: CheckoutStore) -> None:
         raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
 
 
-class Source(Protocol):
-    """Sessions to move, page by page; an incomplete page is repeated."""
-
-    def step(self, last: str, counts: Counts) -> Step:
-        """Move the page after ``last`` and count the outcomes; raises TierUnavailable in the middle of it."""
-
-
-class _Rows:
-    def __init__(self, store: CheckoutStore) -> None:
-        self._store = store
-
-    def step(self, last: str, counts: Counts) -> Step:
-        rows = self._store.database.living_after(last, self._store.clock.wall(), PAGE)
-        if not rows:
-            return Step(0, None)
-        move(self._store, rows, counts)
-        return Step(len(rows), rows[-1].checkout_id)
-
-
 def migrate(
     store: CheckoutStore, file: CheckpointFile, run: BoundedRun | None = None, *, restart: bool = False
 ) -> MigrationReport:
@@ -135,12 +119,19 @@ def migrate(
     """
     need_redis(store)
     run = run or BoundedRun(store.clock, rate=RATE)
+
+    def publish_page(last: str, counts: Counts) -> Step:
+        rows = store.database.living_after(last, store.clock.wall(), PAGE)
+        if not rows:
+            return Step(0, None)
+        in_attempts(rows, counts, lambda left: publish(store, left, counts))
+        return Step(len(rows), rows[-1].checkout_id)
+
     with run.locked(store, JOB):
-        target, server = target_of(store)
+        target, server = place_of(store.settings), ",".join(identities_of(store.redis))
         now = store.clock.wall()
         fresh = Checkpoint(source_of(store), target, server, DIRECTION, now, now, store.database.count(now))
-        report = begun(fresh, file, restart=restart)
-        return moved(store, file, run, report, _Rows(store))
+        return move(store, file, run, begun(fresh, file, restart=restart), publish_page)
 
 
 def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
@@ -157,15 +148,23 @@ def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> Migratio
     return MigrationReport(found, resumed=True)
 
 
-def moved(
-    store: CheckoutStore, file: CheckpointFile, run: BoundedRun, report: MigrationReport, source: Source
+def move(
+    store: CheckoutStore,
+    file: CheckpointFile,
+    run: BoundedRun,
+    report: MigrationReport,
+    move_page: Callable[[str, Counts], Step],
 ) -> MigrationReport:
-    """Move everything after the checkpoint."""
+    """Move everything after the checkpoint.
+
+    ``move_page`` moves the page after an id or cursor, and counts the outcomes; a page that it leaves with
+    TierUnavailable is repeated by the next run.
+    """
     checkpoint = report.checkpoint
 
     def step(last: str) -> Step:
         counts = msgspec.structs.replace(checkpoint.counts)
-        step = source.step(last, counts)
+        step = move_page(last, counts)
         report.done_here += step.done
         checkpoint.counts, checkpoint.finished = counts, step.following is None
         checkpoint.last = step.following or last
@@ -185,18 +184,17 @@ def moved(
     return report
 
 
-def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
-    """Bring Redis up to date with a page; raises TierUnavailable in the middle of it."""
-    left = list(rows)
+def in_attempts(page: list[T], counts: Counts, attempt: Callable[[list[T]], list[T]]) -> None:
+    """Do a page; ``attempt`` returns the sessions that the shop wrote meanwhile."""
     for _ in range(ATTEMPTS):
-        left = _attempt(store, left, counts)
-        if not left:
+        page = attempt(page)
+        if not page:
             return
-    counts.left += len(left)
+    counts.left += len(page)
 
 
-def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
-    """Returns the rows that the shop is writing itself."""
+def publish(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
+    """Bring Redis up to date with a page; returns the rows that the shop is writing itself."""
     if store.lease.is_fenced:
         store.lease.renew()
     names = [row.checkout_id for row in rows]
@@ -219,10 +217,10 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
     }
     ours = {name: opened for name, opened in claims.items() if opened.token}
     taken = [row for row in rows if row.checkout_id in claims and row.checkout_id not in ours]
-    return taken + _publish(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
+    return taken + _publish_claimed(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
 
 
-def _publish(
+def _publish_claimed(
     store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
 ) -> list[Record]:
     """Publish rows as they are after the claim; returns those to try again."""
@@ -242,8 +240,10 @@ def _publish(
     for (record, way), outcome in zip(some, store.publisher.publish_all(some), strict=True):
         if record.body is None:
             counts.ended += 1
+        elif outcome is Outcome.SET and way.token:
+            counts.published += 1
         elif outcome is Outcome.SET:
-            _count_set(counts, claimed=bool(way.token))
+            counts.updated += 1
         elif outcome is Outcome.NEWER:
             counts.current += 1
         elif outcome is Outcome.DIRTY:
@@ -253,10 +253,3 @@ def _publish(
         else:
             again.append(seen[record.checkout_id])
     return again
-
-
-def _count_set(counts: Counts, *, claimed: bool) -> None:
-    if claimed:
-        counts.published += 1
-    else:
-        counts.updated += 1

@@ -8,6 +8,7 @@ from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.sizes import size
 from checkout_cli.spans import span
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
@@ -100,21 +101,13 @@ def _counts(counts: Counts) -> str:
 
 def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = False) -> None:
     """``to``: two servers were compared."""
-    names = [safe(name) for name in shortened([name for name, _ in found.differences])] if found.differences else []
+    names = [safe(name) for name in shortened([name for name, _ in found.differences])]
     kinds = [str(kind) for _, kind in found.differences]
     if as_json:
         differences = [{"checkoutId": name, "difference": kind} for name, kind in zip(names, kinds, strict=True)]
-        write_json(
-            {
-                "compared": found.compared,
-                "different": found.number,
-                "untrusted": found.untrusted,
-                "toleranceMs": 2000,
-                "differences": differences,
-                "finished": found.finished,
-                "nextCursor": found.cursor,
-            }
-        )
+        counts = document(found, "compared different=number untrusted")
+        ended = document(found, "finished nextCursor=cursor")
+        write_json({**counts, "toleranceMs": 2000, "differences": differences, **ended})
     elif not (quiet and not found.number):
         if names:
             write_table(columns_of("session", "difference"), list(zip(names, kinds, strict=True)))
