@@ -14,7 +14,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 
 @dataclass(frozen=True)
-class Tidying:
+class Wanted:
     """What to clean up; raises InvalidInput for nothing."""
 
     expired: bool = False
@@ -29,19 +29,15 @@ class Tidying:
 
 
 @dataclass
-class Tidied(Ended):
+class Cleanup(Ended):
     """The reports; ``None`` for what was not requested or not begun."""
 
-    SHOWN = "*looked_only *expired [indexRepair=index] [orphans] finished"
+    SHOWN = "dryRun *expired [indexRepair=index] [orphans] finished"
 
     dry_run: bool
     expired: CleanupReport | None = None
     index: IndexReport | None = None
     orphans: OrphanReport | None = None
-
-    @property
-    def looked_only(self) -> dict[str, bool]:
-        return {"dryRun": self.dry_run}
 
     @property
     def finished(self) -> bool:
@@ -58,12 +54,14 @@ class Tidied(Ended):
         return bool(unreachable or any(left))
 
 
-def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]) -> Tidied:
+def run_cleanup(
+    store: CheckoutStore, wanted: Wanted, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]
+) -> Cleanup:
     """Do what is wanted, each in its share of the time; raises as the operations do.
 
     What needs consent comes first: who declines, or cannot be asked, finds nothing changed.
     """
-    done = Tidied(wanted.dry_run)
+    done = Cleanup(wanted.dry_run)
 
     def orphans(part: BoundedRun) -> None:
         done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)

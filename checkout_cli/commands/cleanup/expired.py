@@ -7,22 +7,16 @@ program's SET lists, are added on the way, some in each run (``sessions index re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from checkout_cli.errors import (
-    DatabaseNotReady,
-    DatabaseUnavailable,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP
-from checkout_cli.keys import is_accepted_id
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR, UNKNOWN_TTL
@@ -123,8 +117,7 @@ class _CleanUp:
         """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         return self._told(
-            self._in_redis(self._go_on),
-            self._in_redis(self._finish_adoption),
+            self._in_redis(self._resume),
             self._in_database(self._clean_database),
             self._in_redis(self._clean_index),
             self._in_redis(self._take_members_in),
@@ -138,6 +131,7 @@ class _CleanUp:
     def _told(self, *phases: Phase) -> CleanupReport:
         self._run.in_turn(*phases)
         self._report.end(self._run)
+        self._report.still_alive = len(self._alive)
         if self._store.settings.enable_checkout_sessions:
             self._report.left = len(self._untold)
             self._report.missing = tuple(self._store.redis.missing_servers())
@@ -166,10 +160,8 @@ class _CleanUp:
                 phase(part)
             except DatabaseUnavailable as away:
                 self._without_database(away)
-            except (
-                RedisUnavailable
-            ) as away:  # in the middle: what is alive, and who has the lock, is not known any more
-                self._redis_away = True
+            except RedisUnavailable as away:
+                self._redis_away = True  # in the middle: what is alive, and who has the lock, is not known any more
                 self._report.given_up = True
                 self._give_up_or_note(away)
 
@@ -186,24 +178,19 @@ class _CleanUp:
         if str(away) not in self._report.unreachable:
             self._report.unreachable.append(str(away))
 
-    def _note_alive(self, checkout_ids: Iterable[str]) -> None:
-        self._alive.update(checkout_ids)
-        self._report.still_alive = len(self._alive)
-
-    def _all_due(self, due: Callable[[int], list[T]]) -> Iterator[list[T]]:
+    def _all_due(self, due: Callable[..., list[T]]) -> Iterator[list[T]]:
         """A page that others change meanwhile is left to the next run."""
         self._left, previous = 0, list[T]()
-        while (page := due(self._left)) and page != previous:
+        while (page := due(offset=self._left)) and page != previous:
             previous = page
             yield page
 
     # The index
 
-    def _go_on(self, _: BoundedRun) -> None:
+    def _resume(self, part: BoundedRun) -> None:
+        """Continue where the last run stopped, and finish an interrupted adoption."""
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
-
-    def _finish_adoption(self, part: BoundedRun) -> None:
         moves = IndexMoves(self._store.redis, self._store.index)
         for moved in part.pages(moves.finish(self._store.redis.time()), lambda _: 0):
             self._report.from_set += moved
@@ -227,8 +214,7 @@ class _CleanUp:
     def _clean_index(self, part: BoundedRun) -> None:
         now = self._store.redis.time()
         part.expect(self._store.index.count_due(now))
-        due = partial(self._store.index.due, now, limit=self._batch)
-        for entries in part.pages(self._all_due(lambda left: due(offset=left))):
+        for entries in part.pages(self._all_due(partial(self._store.index.due, now, limit=self._batch))):
             dead, living, untold = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.remove_expired(dead, living)
             self._left += untold
@@ -253,32 +239,25 @@ class _CleanUp:
                 living.append((entry, rows[entry.checkout_id]))
             elif not self._rows_unknown:
                 dead.append(entry)
-        self._note_alive(entry.checkout_id for entry, _ in living)
+        self._alive.update(entry.checkout_id for entry, _ in living)
         return dead, living, ttls.count(UNKNOWN_TTL)
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
-        ours = [checkout_id for checkout_id in checkout_ids if is_accepted_id(checkout_id)]
-        if not ours or self._database_away:
-            return {}
         try:
-            return self._store.database.expiries(ours, now)
+            return {} if self._database_away else self._store.database.expiries(checkout_ids, now)
         except DatabaseUnavailable as away:
             self._without_database(away)
             return {}
 
     # The database
 
-    def _cutoff(self, now: int) -> int:
-        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
-        return min(now, self._store.clock.wall(), self._store.database.now())
-
     def _clean_database(self, part: BoundedRun) -> None:
         cutoff, rows = self._database_cutoff(), self._batch * ROWS_PER_ENTRY
         part.expect(self._store.database.count_due(cutoff))
-        for due in part.pages(self._all_due(lambda left: self._store.database.due(cutoff, rows, offset=left))):
+        for due in part.pages(self._all_due(partial(self._store.database.due, cutoff, rows))):
             alive, untold = self._alive_in_redis(due)
             self._store.database.touch(alive)
-            self._note_alive(alive)
+            self._alive.update(alive)
             told = [name for name in due if name not in untold] if untold else due
             self._report.removed_from_database += self._store.database.purge(told, cutoff)
             self._left += self._left_of(untold, cutoff)
@@ -302,12 +281,12 @@ class _CleanUp:
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
-            self._report.removed_from_index += self._store.index.remove_expired(
-                dead[start : start + LARGEST_SCRIPT], []
-            )
+            part = dead[start : start + LARGEST_SCRIPT]
+            self._report.removed_from_index += self._store.index.remove_expired(part, [])
 
     def _database_cutoff(self) -> int:
-        now = self._cutoff(self._store.clock.wall())
+        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
+        now = min(self._store.clock.wall(), self._store.database.now())
         return now - self._noted_late() if self._redis_away else now
 
     def _noted_late(self) -> int:
@@ -318,16 +297,11 @@ class _CleanUp:
         """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
-        ttls = self._store.redis.remaining(checkout_ids)
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
-        alive = {
-            name: now + (ttl if ttl >= 0 else endless)
-            for name, ttl in zip(checkout_ids, ttls, strict=True)
-            if ttl >= -1
-        }
-        untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
+        ttls = dict(zip(checkout_ids, self._store.redis.remaining(checkout_ids), strict=True))
+        untold = {name for name, ttl in ttls.items() if ttl == UNKNOWN_TTL}
         self._untold |= untold
-        return alive, untold
+        return {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}, untold
 
     # Repair
 
@@ -339,8 +313,7 @@ class _CleanUp:
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
             for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
-                missing = set(self._store.index.missing(list(rows)))
-                self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+                self._enter([Entry(name, rows[name]) for name in self._store.index.missing(list(rows))])
             known = True
         self._report.server = server if known else ""
 
@@ -366,8 +339,7 @@ class _CleanUp:
         layout, now = self._store.index.layout(), self._store.redis.time()
         part.expect(self._store.index.count_due(now))
         for entries in part.pages(self._store.index.all_due(now, self._batch)):
-            dead, _, _ = self._judge(entries, now)
-            self._report.removed_from_index += len(dead)
+            self._report.removed_from_index += len(self._judge(entries, now)[0])
         for _, lacking in part.pages(self._store.index.unlisted(layout), lambda page: page[0]):
             dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
             self._report.removed_from_index += len(dead)

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.errors import SchemaOutdated
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
 from checkout_cli.store.database.engine import create_file, make_engine, schema_of
@@ -180,7 +181,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """Those of the ids whose row is alive at ``now`` (ms), with its expiry (ms)."""
-        rows = self.rows(_EXPIRIES, checkout_ids=list(checkout_ids), now=now)
+        ours = list(filter(is_accepted_id, checkout_ids))  # others may be no text for a database
+        rows = self.rows(_EXPIRIES, checkout_ids=ours, now=now) if ours else ()
         return {row.checkout_id: row.expires_at for row in rows}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
