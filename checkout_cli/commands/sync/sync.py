@@ -7,10 +7,9 @@ is flushed only if the flush log does not know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +17,6 @@ from checkout_cli.errors import (
     CheckoutError,
     DatabaseUnavailable,
     ExitCode,
-    InvalidInput,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoving,
@@ -27,11 +25,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
-from checkout_cli.keys import is_accepted_id
-from checkout_cli.session import Durability
 from checkout_cli.store.backlog import MOST_COUNTED, PAGE, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
@@ -40,10 +35,11 @@ from checkout_cli.store.redis.opened import Look, Opened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
-SHORTEST_BEGINNING = 4
-
 JOB = "sync"
 """The name of what remembers where a run has stopped to look for external writes."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,11 @@ class PendingCounts:
         return bool(self.to_redis or self.to_database or self.conflicts)
 
     @property
+    def hint(self) -> str:
+        """What brings it there; conflicts alone are for a person."""
+        return "checkoutctl sync" if self.to_redis or self.to_database else "checkoutctl sync --conflicts"
+
+    @property
     def oldest(self) -> int | None:
         """In milliseconds."""
         return min(filter(None, (self.redis_since, self.database_since)), default=None)
@@ -86,22 +87,25 @@ def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool =
     conflicts = _known(store.flush_log.conflict_count) if database else None
     if not store.settings.enable_checkout_sessions:
         return PendingCounts(0, 0, conflicts)
-    alone = _known(backlog.for_database) if redis else None
-    to_database, database_since = (None, None) if alone is None else (alone.number, alone.since)
-    if conflicts is None:
-        return PendingCounts(None, to_database, None, database_since=database_since)
-    answers = to_database is not None
-    rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
-    if rows is None:
-        return PendingCounts(None, to_database, conflicts, database_since=database_since)
-    return PendingCounts(rows.number, to_database, conflicts, rows.exact, rows.since, database_since)
+    dirty, rows = _known(backlog.for_database) if redis else None, None
+    if conflicts is not None:
+        answers = dirty is not None
+        rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
+    return PendingCounts(
+        to_redis=None if rows is None else rows.number,
+        to_database=None if dirty is None else dirty.number,
+        conflicts=conflicts,
+        exact=rows is None or rows.exact,
+        redis_since=None if rows is None else rows.since,
+        database_since=None if dirty is None else dirty.since,
+    )
 
 
 def _backlog(store: CheckoutStore) -> Backlog:
     return Backlog(store.redis, store.database, session_ttl=store.settings.session_ttl)
 
 
-def _known(question: Callable[[], Any]) -> Any:
+def _known(question: Callable[[], T]) -> T | None:
     try:
         return question()
     except CheckoutError:
@@ -317,10 +321,7 @@ class _Sync:
             try:
                 opened = Opened(None, identities[record.checkout_id])
                 outcome = self._store.publisher.bring(record, opened)
-            except (
-                SessionCorrupt,
-                SlotMoving,
-            ) as error:  # another program keeps something else there, or its slot moves
+            except (SessionCorrupt, SlotMoving) as error:
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)
@@ -347,104 +348,3 @@ class _Sync:
             self._report.already += 1
         else:
             self._report.not_needed += 1
-
-
-# Conflicts
-
-
-class Keep(StrEnum):
-    DATABASE = "database"
-    WRITTEN = "written"
-
-
-@dataclass(frozen=True)
-class Conflicts:
-    """The newest conflicts and their total number; ``now`` is in milliseconds."""
-
-    now: int
-    conflicts: list[Conflict]
-    number: int
-
-    @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.FINDING if self.number else ExitCode.OK
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The outcome; ``version`` is the one that the written side became."""
-
-    SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
-
-    conflict: Conflict
-    keep: Keep
-    done: bool
-    version: int | None = None
-
-
-def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
-    """The write and the side to keep; raises InvalidInput where one is missing, or conflicts are to be listed."""
-    if write is None or keep is None or conflicts:
-        raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
-    return write, Keep(keep)
-
-
-def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
-    """The newest conflicts; raises DatabaseUnavailable."""
-    log = store.flush_log
-    return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
-
-
-def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
-    """Settle a conflict, if ``agreed``, which gets it and the time (ms).
-
-    ``Keep.DATABASE`` only forgets it. ``Keep.WRITTEN`` writes the written fields over the present ones as one more
-    version. Raises InvalidInput, TransitionRefused, SessionNotFound, DatabaseUnavailable; nothing is settled then.
-    """
-    conflict = _named(store, write_id)
-    if not agreed(conflict, store.clock.wall()):
-        return Settled(conflict, keep, done=False)
-    version = None
-    if keep is Keep.WRITTEN:
-        wanted = conflict.fields
-        if wanted is None:
-            raise InvalidInput(
-                f"what was written is no session: {len(conflict.written):,} bytes",
-                hint=f"checkoutctl sync --resolve {conflict.write_id} --keep database",
-            )
-        written = store.update(
-            conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
-        )
-        version = written.session.version
-    store.flush_log.settled(conflict.write_id)
-    return Settled(conflict, keep, done=True, version=version)
-
-
-def _named(store: CheckoutStore, write_id: str) -> Conflict:
-    hint = "checkoutctl sync --conflicts"
-    if len(write_id) < SHORTEST_BEGINNING or not is_accepted_id(write_id.ljust(8, "0")):
-        raise InvalidInput(f"not the id of a write: {write_id[:64]!r}", hint=hint)
-    named = store.flush_log.conflicts_named(write_id)
-    if len(named) != 1:
-        raise InvalidInput(
-            f"{'several conflicts begin' if named else 'no conflict begins'} with {write_id!r}", hint=hint
-        )
-    return named[0]
-
-
-_THE_STORES = frozenset({"checkoutId", "createdAt", "expiresAt"})
-"""Fields that the store itself sets; they are no part of what a person decides."""
-
-
-def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``wanted`` that differ from ``present``: every other one keeps its very digits."""
-    return {
-        name: value
-        for name, value in wanted.items()
-        if name not in _THE_STORES and not (name in present and same(present[name], value))
-    }
-
-
-def same(one: Any, other: Any) -> bool:
-    """Compared as text, so that ``true`` is not 1."""
-    return msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")

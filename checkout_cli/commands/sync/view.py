@@ -9,21 +9,34 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from checkout_cli.commands.sync.sync import PendingCounts, same
+from checkout_cli.commands.sync.conflicts import same
 from checkout_cli.session import decode
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
-from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import (
+    columns_of,
+    narrate,
+    warn,
+    write,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.sync.sync import Conflicts, Settled, Stuck, SyncReport
+    from checkout_cli.commands.sync.conflicts import Conflicts, Settled
+    from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
     from checkout_cli.store.backlog import Waiting
     from checkout_cli.store.database.flush_log import Conflict
 
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
+_CSV = ("writeId", "checkoutId", "source", "result", "detectedAt", "baseVersion", "foundVersion", "deleted",
+        "writtenBytes")  # fmt: skip
 _SIDES = columns_of("field", "database", "written")
 _MISSING: Any = object()
 _ALWAYS_DIFFERENT = frozenset({"expiresAt"})
@@ -53,7 +66,7 @@ def pending_text(pending: PendingCounts, now: int | None = None) -> str:
 
 def narrate_pending(pending: PendingCounts) -> None:
     if pending.any:
-        narrate(f"{pending_text(pending)}; checkoutctl sync")
+        narrate(f"{pending_text(pending)}; {pending.hint}")
 
 
 def _sessions(number: int) -> str:
@@ -81,6 +94,8 @@ def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
             write_line(line)
     for problem in _problems(report):
         warn(problem)
+    if hints := [away.hint for away in report.unreachable if away.hint]:
+        narrate(f"  next: {hints[0]}")
 
 
 def _lines(report: SyncReport) -> Iterator[str]:
@@ -126,7 +141,9 @@ def _problems(report: SyncReport) -> Iterator[str]:
             "before the database had all of it"
         )
     if report.stuck_number:
-        named = ", ".join(f"{stuck.checkout_id} ({_reason(stuck.reason)})" for stuck in _named_stuck(report))
+        reasons = [f"{stuck.reason[:120]}{'…' if len(stuck.reason) > 120 else ''}" for stuck in report.stuck]
+        stuck = zip(_named_stuck(report), reasons, strict=True)
+        named = ", ".join(f"{one.checkout_id} ({reason})" for one, reason in stuck)
         more = report.stuck_number - len(report.stuck)
         rest = f", and {more:,} more" if more else ""
         yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
@@ -137,36 +154,42 @@ def _problems(report: SyncReport) -> Iterator[str]:
 
 def _named_stuck(report: SyncReport) -> list[Stuck]:
     """With short ids: enough for ``sessions show``, too little to use a session."""
-    names = shortened([stuck.checkout_id for stuck in report.stuck]) if report.stuck else []
+    names = shortened([stuck.checkout_id for stuck in report.stuck])
     return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, report.stuck, strict=True)]
-
-
-def _reason(text: str) -> str:
-    return text if len(text) <= 120 else text[:120] + "…"
 
 
 # Conflicts
 
 
-def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
-    if as_json:
-        conflicts = [_conflict_document(conflict, reveal) for conflict in found.conflicts]
-        write_json({"count": found.number, "revealed": reveal, "conflicts": conflicts})
+def show_conflicts(found: Conflicts, output: str, *, reveal: bool) -> None:
+    """Both sides of each as a ``table`` of its own, or in one of the other list formats."""
+    documents = (_conflict_document(conflict, reveal) for conflict in found.conflicts)
+    if output == "json":
+        write_json({"count": found.number, "revealed": reveal, "conflicts": list(documents)})
         return
+    if output == "ndjson":
+        write_ndjson(documents)
+    elif output == "csv":
+        write_csv(_CSV, ([conflict[name] for name in _CSV] for conflict in documents))
+    elif output == "ids":
+        write("".join(f"{safe(conflict.write_id)}\n" for conflict in found.conflicts))
+    else:
+        _show_tables(found, reveal)
+    if not found.conflicts:
+        narrate("no conflicts")
+        return
+    if found.number > len(found.conflicts):
+        narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
+    narrate(f"  next: checkoutctl sync --resolve {found.conflicts[0].write_id} --keep {found.keep} --dry-run")
+
+
+def _show_tables(found: Conflicts, reveal: bool) -> None:
     for place, conflict in enumerate(found.conflicts):
         if place:
             write_line()
         write_line(safe(_title(conflict, found.now)))
         rows = [(field, _text(one), _text(other)) for field, one, other in differences(conflict, reveal=reveal)]
         write_table(_SIDES, rows or [("(no field differs)", "", "")])
-    if not found.conflicts:
-        narrate("no conflicts")
-        return
-    if found.number > len(found.conflicts):
-        narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    first = found.conflicts[0]
-    keep = "database" if first.fields is None else "written"
-    narrate(f"  next: checkoutctl sync --resolve {first.write_id} --keep {keep} --dry-run")
 
 
 def _title(conflict: Conflict, now: int) -> str:

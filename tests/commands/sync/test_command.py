@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkout_cli.commands.sync import command
-from checkout_cli.commands.sync.sync import Keep
+from checkout_cli.commands.sync.conflicts import Keep
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.sync.test_sync import ID, OTHER, row_of
@@ -83,6 +83,7 @@ def test_where_a_tier_is_away_it_exits_69_and_shows_what_waits(store: CheckoutSt
     assert without_redis.returncode == 69
     assert "Redis to database: unknown" in without_redis.stdout
     assert "not synced" in without_redis.stderr
+    assert without_redis.stderr.endswith("  next: checkoutctl ping\n")
     without_database = checkoutctl("sync", env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"})
     assert without_database.returncode == 69
     assert "Redis to database: 1 session waits" in without_database.stdout

@@ -10,15 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from checkout_cli.commands.cleanup.expired import clean_up
-from checkout_cli.commands.sync.sync import (
-    MOST_NAMED,
-    Keep,
-    changed,
-    list_conflicts,
-    pending_counts,
-    resolve,
-    synchronize,
-)
+from checkout_cli.commands.sync.conflicts import Keep, changed, list_conflicts, resolve
+from checkout_cli.commands.sync.sync import MOST_NAMED, pending_counts, synchronize
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
@@ -524,7 +517,9 @@ class TestConflicts:
         update_in_database_alone(store.settings, ID, paymentStatus="processing")
         synchronize(store)
         (conflict,) = store.flush_log.conflicts(2)
+        assert list_conflicts(store, limit=10).keep is Keep.WRITTEN
         store.set_payment_status(ID, "paid")
+        assert list_conflicts(store, limit=10).keep is Keep.DATABASE  # else what it proposes is refused
         with pytest.raises(TransitionRefused):
             resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert list_conflicts(store, limit=10).number == 1
@@ -533,6 +528,7 @@ class TestConflicts:
     def test_a_session_that_is_deleted_stays_so(self, store: CheckoutStore) -> None:
         conflict = make_conflict(store)
         store.delete(ID)
+        assert list_conflicts(store, limit=10).keep is Keep.DATABASE
         with pytest.raises(SessionNotFound):
             resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert resolve(store, conflict.write_id, Keep.DATABASE, agreed=agreed).done
