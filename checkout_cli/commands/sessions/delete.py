@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -158,20 +159,16 @@ def _plan(
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
         shown += [sighting] if len(shown) < SHOWN else []
-        statuses[_status(sighting)] += 1
         tiers[str(sighting.tier)] += 1
-        value += (sighting.session.total or 0) if sighting.session is not None else 0
-    now = store.clock.wall()
-    deletion = str(uuid.uuid4())
+        if sighting.session is None:
+            statuses["unreadable"] += 1
+        else:
+            status = sighting.session.status
+            statuses[status if status in tuple(PaymentStatus) else "other"] += 1
+            value += sighting.session.total or 0
+    now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
     return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
-
-
-def _status(sighting: Sighting) -> str:
-    if sighting.session is None:
-        return "unreadable"
-    status = sighting.session.status
-    return status if status in tuple(PaymentStatus) else "other"
 
 
 # Deleting
@@ -185,97 +182,90 @@ def delete_all(
     Raises CheckoutError where the undo file cannot be written (nothing is deleted then), DatabaseUnavailable.
     """
     result, run = Deletion(plan), run or BoundedRun(store.clock)
-    if not plan.number or not agreed(plan):
+    if not plan.number or not run.untimed(agreed, plan):
         return result
-    _settle(store, plan.checkout_ids)
-    seen = _write_down(store, plan, result)
+    for looks in _looks(store, plan.checkout_ids):  # else the undo file would have a version that nobody issued
+        for checkout_id, look in looks.items():
+            store.publisher.settle_seen(checkout_id, look)
+    written = _write_undo(store, plan, result)
     sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
     result.done = True
     run.expect(plan.number)
     with run.bounds():
-        for start in range(0, plan.number, BATCH):
-            part = plan.checkout_ids[start : start + BATCH]
-            still_wanted = _still_wanted(store, plan, part)
-            for checkout_id in run.pages(part, lambda _: 1):
-                _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
+        for checkout_id, is_wanted in run.pages(_still_wanted(store, plan), lambda _: 1):
+            expected = written.get(checkout_id) if is_wanted else None
+            is_deleted = expected is not None and _delete(store, checkout_id, expected, plan.deletion)
+            (result.deleted if is_deleted else result.changed).append(checkout_id)
     result.end(run)
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
-def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str]) -> set[str]:
-    """While a person thought about it, a shopper may have paid."""
-    if plan.wanted is None:
-        return set(checkout_ids)
-    found = _present(store, checkout_ids)
-    return {sighting.checkout_id for sighting in found if plan.wanted.matches(sighting, plan.now)}
+def _uses_redis(store: CheckoutStore) -> bool:
+    return store.settings.enable_checkout_sessions and not store.redis.breaker.is_open
+
+
+def _batches(checkout_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (checkout_ids[start : start + BATCH] for start in range(0, len(checkout_ids), BATCH))
+
+
+def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]]:
+    """Each session, and whether it still is what was selected: a shopper may have paid while a person thought."""
+    for batch in _batches(plan.checkout_ids):
+        wanted = set(batch)
+        if plan.wanted is not None:
+            wanted = {seen.checkout_id for seen in _present(store, batch) if plan.wanted.matches(seen, plan.now)}
+        yield from ((checkout_id, checkout_id in wanted) for checkout_id in batch)
 
 
 def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
     """From the database, where Redis is off or unavailable."""
-    if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
+    if _uses_redis(store):
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
     rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
     return [row_seen(row) for row in rows.values() if row.body is not None]
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Expected(NamedTuple):
+    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
+
     version: int
     digest: str | None
 
 
-def _delete(store: CheckoutStore, checkout_id: str, seen: _Seen | None, result: Deletion) -> None:
-    if seen is None:  # it was gone when the undo file was written, or is not what was selected any more
-        result.changed.append(checkout_id)
-        return
+def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletion: str) -> bool:
     try:
-        store.delete(checkout_id, seen=seen.version, digest=seen.digest, write_id=result.plan.deletion)
+        store.delete(checkout_id, seen=expected.version, digest=expected.digest, write_id=deletion)
     except (WriteConflict, SessionNotFound):
-        result.changed.append(checkout_id)
-    else:
-        result.deleted.append(checkout_id)
+        return False
+    return True
 
 
-def _settle(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
-    """Else the undo file would have a version that nobody issued."""
-    for looks in _looked(store, checkout_ids):
-        for checkout_id, look in looks.items():
-            store.publisher.settle_seen(checkout_id, look)
-
-
-def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
+def _looks(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
     """In batches; empty looks where Redis is off or unavailable."""
-    away = not store.settings.enable_checkout_sessions or store.redis.breaker.is_open
-    for start in range(0, len(checkout_ids), BATCH):
-        part = checkout_ids[start : start + BATCH]
-        looks = [Look(None, None, 0)] * len(part)
-        if not away:
+    uses_redis = _uses_redis(store)
+    for batch in _batches(checkout_ids):
+        looks = [Look(None, None, 0)] * len(batch)
+        if uses_redis:
             with suppress(RedisUnavailable):  # it has just gone: the database deletes all the same
-                looks = store.redis.look(part)
-        yield dict(zip(part, looks, strict=True))
+                looks = store.redis.look(batch)
+        yield dict(zip(batch, looks, strict=True))
 
 
-def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Seen]:
-    written: dict[str, _Seen] = {}
+def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Expected]:
+    written: dict[str, _Expected] = {}
 
     def lines() -> Iterator[Undo]:
-        for looks in _looked(store, plan.checkout_ids):
+        for looks in _looks(store, plan.checkout_ids):
             for checkout_id, undo in _undo(store, looks):
-                written[checkout_id] = _Seen(undo.version, None if undo.redis is None else digest_of(undo.redis.value))
+                digest = None if undo.redis is None else digest_of(undo.redis.value)
+                written[checkout_id] = _Expected(undo.version, digest)
                 result.irreversible += _content(undo, plan.now) is None
                 yield undo
 
-    header = Header(
-        KIND,
-        VERSION,
-        plan.deletion,
-        plan.now,
-        store.settings.database_place,
-        store.settings.redis_place,
-        plan.number,
-    )
+    places = store.settings.database_place, store.settings.redis_place
+    header = Header(KIND, VERSION, plan.deletion, plan.now, *places, plan.number)
     write_undo(plan.undo_file, header, lines())
     return written
 
@@ -283,34 +273,25 @@ def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
     """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
     rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
-    scores = _scores(store, list(looks))
-    for checkout_id, look in looks.items():
-        row = rows.get(checkout_id)
-        ends_at = None if look.ttl is None else store.clock.wall() + look.ttl
-        in_redis = None if look.value is None else InRedis(look.value, look.ttl, ends_at, scores.get(checkout_id))
-        in_database = (
-            None
-            if row is None or row.body is None
-            else InDatabase(row.version, row.body.decode(), row.created_at, row.expires_at)
-        )
+    scores: Sequence[float | None] = [None] * len(looks)
+    if _uses_redis(store):
+        with suppress(RedisUnavailable, WrongKeyType):
+            scores = store.index.scores(list(looks))
+    for (checkout_id, look), score in zip(looks.items(), scores, strict=True):
+        row, in_redis, in_database = rows.get(checkout_id), None, None
+        if look.value is not None:
+            ends_at = None if look.ttl is None else store.clock.wall() + look.ttl
+            in_redis = InRedis(look.value, look.ttl, ends_at, score)
+        if row is not None and row.body is not None:
+            in_database = InDatabase(row.version, row.body.decode(), row.created_at, row.expires_at)
         name = encoded(checkout_id).decode(errors="backslashreplace")
         yield checkout_id, Undo(name, 0 if row is None else row.version, in_redis, in_database)
-
-
-def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
-    if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
-        return {}
-    try:
-        scores = store.index.scores(checkout_ids)
-    except (RedisUnavailable, WrongKeyType):
-        return {}
-    return {name: score for name, score in zip(checkout_ids, scores, strict=True) if score is not None}
 
 
 # Restoring
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     RESTORED = "restored"
     ALIVE = "alive"
     """It was not deleted, or has been restored already."""
@@ -331,18 +312,17 @@ class Restoration(Ended):
 
     path: Path | None
     deleted_at: int
-    made_for: str
     dry_run: bool
-    fates: dict[Fate, list[str]] = field(default_factory=lambda: {fate: [] for fate in Fate})
+    outcomes: dict[Outcome, list[str]] = field(default_factory=lambda: {outcome: [] for outcome in Outcome})
     degraded: bool = False
 
     @property
     def ids(self) -> dict[str, list[str]]:
-        return {fate.name.lower(): ids for fate, ids in self.fates.items()}
+        return {outcome.name.lower(): ids for outcome, ids in self.outcomes.items()}
 
     @property
     def has_finding(self) -> bool:
-        return bool(self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION])
+        return bool(self.outcomes[Outcome.CHANGED] or self.outcomes[Outcome.NO_SESSION] or not self.finished)
 
 
 def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
@@ -361,20 +341,20 @@ def restore_all(
     """
     header, sessions = read_undo(path)
     store.database.ping()
-    result = Restoration(path, header.deleted_at, header.database, dry_run)
+    result = Restoration(path, header.deleted_at, dry_run)
     run = run or BoundedRun(store.clock)
     run.expect(header.sessions)
     with run.bounds():
         for undo in run.pages(sessions, lambda _: 1):
-            result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
+            result.outcomes[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
     result.end(run)
     here = store.settings.database_place
-    if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
+    if len(result.outcomes[Outcome.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
             f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
             hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
         )
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
@@ -385,35 +365,35 @@ def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False
         raise SessionNotFound(
             f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
         )
-    result = Restoration(None, store.clock.wall(), store.settings.database_place, dry_run)
+    result = Restoration(None, store.clock.wall(), dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)
-    result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.outcomes[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
-def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Fate:
+def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Outcome:
     record = _content(undo, header.deleted_at + int(store.settings.session_ttl * 1000))
     if record is None:
-        return Fate.NO_SESSION
+        return Outcome.NO_SESSION
     row = store.database.read(undo.checkout_id)
     if row is None or (row.body is None and row.version != undo.version + 1):
-        return Fate.CHANGED
+        return Outcome.CHANGED
     if row.body is not None:
-        return Fate.ALIVE
+        return Outcome.ALIVE
     return _put_back(store, record, header.deletion, dry_run=dry_run)
 
 
-def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Fate:
+def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Outcome:
     if record.expires_at <= store.clock.wall():
-        return Fate.EXPIRED
+        return Outcome.EXPIRED
     if dry_run:
-        return Fate.RESTORED
+        return Outcome.RESTORED
     try:
         done = store.restore(record, deletion=deletion)
     except SessionExpired:
-        return Fate.EXPIRED
-    return Fate.RESTORED if done else Fate.CHANGED
+        return Outcome.EXPIRED
+    return Outcome.RESTORED if done else Outcome.CHANGED
 
 
 def _content(undo: Undo, endless: int) -> Record | None:

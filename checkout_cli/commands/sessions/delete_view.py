@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, Restoration
+from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Outcome, Plan, Restoration
 from checkout_cli.commands.sessions.extend import Extension
 from checkout_cli.commands.sessions.view import describe
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
@@ -15,11 +16,12 @@ from checkout_cli.terminal.safe import safe
 
 MOST_NAMED = 20
 """Ids in one line of narration."""
+_STOPPED = {Stopped.INTERRUPTED: "interrupted", Stopped.TIME: "stopped"}
 _NOT_RESTORED = {
-    Fate.ALIVE: "alive, so that there is nothing to restore",
-    Fate.EXPIRED: "would have expired meanwhile",
-    Fate.CHANGED: "left alone: something has happened to them since, or their tombstones are gone",
-    Fate.NO_SESSION: "were no sessions of ours, so that they cannot come back",
+    Outcome.ALIVE: "alive, so that there is nothing to restore",
+    Outcome.EXPIRED: "would have expired meanwhile",
+    Outcome.CHANGED: "left alone: something has happened to them since, or their tombstones are gone",
+    Outcome.NO_SESSION: "were no sessions of ours, so that they cannot come back",
 }
 
 
@@ -32,15 +34,11 @@ def preview(plan: Plan, *, dry_run: bool) -> Iterator[str]:
     if plan.number > SHOWN:
         yield f"… and {plan.number - SHOWN:,} more"
     if plan.number > 1:
-        yield _sum(plan)
+        statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
+        tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
+        yield f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
     if not dry_run:
         yield f"undo file: {plan.undo_file}"
-
-
-def _sum(plan: Plan) -> str:
-    statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
-    tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
-    return f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
 
 
 def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
@@ -55,7 +53,7 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
     elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
         if not deletion.finished:
-            warn("interrupted before the end: the others are as they were")
+            warn(f"{_STOPPED[deletion.stopped]} before the end: the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -65,19 +63,19 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
 
 
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
-    fates = restoration.fates
+    outcomes = restoration.outcomes
     if as_json:
         write_json(restoration)
     else:
-        for checkout_id in fates[Fate.RESTORED]:
+        for checkout_id in outcomes[Outcome.RESTORED]:
             write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(checkout_id)}")
-    for fate, reason in _NOT_RESTORED.items():
-        if fates[fate]:
-            tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
-            tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    for outcome, reason in _NOT_RESTORED.items():
+        if outcomes[outcome]:
+            tell = warn if outcome in {Outcome.CHANGED, Outcome.NO_SESSION} else narrate
+            tell(f"{len(outcomes[outcome]):,} {reason}: {_named(outcomes[outcome])}")
     if not restoration.finished:
-        warn("interrupted before the end: the same command goes on")
-    if restoration.degraded and fates[Fate.RESTORED]:
+        warn(f"{_STOPPED[restoration.stopped]} before the end: the same command goes on")
+    if restoration.degraded and outcomes[Outcome.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -170,11 +170,11 @@ class _Export:
             moment = last_moment
 
     def _read(self, entries: Sequence[tuple[bytes, float]], pending: set[str] | None) -> tuple[list[Exported], int]:
-        ids = [decoded(member) for member, _ in entries]
-        identity_of = self._identity_of(ids)
+        ids, redis = [decoded(member) for member, _ in entries], self._store.redis
+        of_all = None if redis.is_cluster or not ids else redis.last_identity(ids[0])
         found: dict[str, Exported] = {}
         doubtful: list[str] = []
-        values = self._store.redis.sessions_values(ids)
+        values = redis.sessions_values(ids)
         for checkout_id, (_, moment), value in zip(ids, entries, values, strict=True):
             copy = decode_value(value) if isinstance(value, bytes) else None
             if (
@@ -182,7 +182,7 @@ class _Export:
                 and not (copy.is_external or copy.is_dirty or copy.questionable)
                 and pending is not None
                 and checkout_id not in pending
-                and copy.identity == identity_of(checkout_id)
+                and copy.identity == (redis.last_identity(checkout_id) if redis.is_cluster else of_all)
             ):
                 ends_at = int(moment) if 0 < moment < float("inf") else None
                 found[checkout_id] = Exported(checkout_id, TierName.REDIS, copy.version, ends_at, copy.body)
@@ -190,12 +190,6 @@ class _Export:
                 doubtful.append(checkout_id)
         unreadable = self._judge(doubtful, found) if doubtful else 0
         return [found[name] for name in ids if name in found], unreadable
-
-    def _identity_of(self, ids: Sequence[str]) -> Callable[[str], bytes | None]:
-        if self._store.redis.is_cluster or not ids:
-            return self._store.redis.last_identity
-        identity = self._store.redis.last_identity(ids[0])
-        return lambda _: identity
 
     def _judge(self, ids: Sequence[str], found: dict[str, Exported]) -> int:
         unreadable = 0
@@ -227,8 +221,8 @@ class _Export:
         begin = self._begin
         after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
-            unsent = self._unlisted([name for _, name in rows]) if listed else None
-            wanted = [row for row in rows if unsent is None or row[1] in unsent]
+            unsent = self._unlisted([name for _, name in rows]) if listed else {name for _, name in rows}
+            wanted = [row for row in rows if row[1] in unsent]
             for start in range(0, len(wanted), self._page_size):
                 part = wanted[start : start + self._page_size]
                 yield Page(self._rows([name for _, name in part]), 0, str(Position(False, *part[-1])))

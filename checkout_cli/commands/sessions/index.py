@@ -9,23 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from checkout_cli.errors import (
-    CheckoutError,
-    DatabaseUnavailable,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
-from checkout_cli.keys import INDEX, is_accepted_id, session_key
+from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
-from checkout_cli.store.redis.index_place import Layout, Place
+from checkout_cli.store.redis.index_place import Place
 
 EXAMPLES = 10
 """Sessions that are named of each kind."""
@@ -164,7 +159,10 @@ class _Check:
         report, run = self._report, self._run
         layout = self._index.layout()
         report.place, report.kind, report.resumed = layout.place, layout.kind, cursor != FIRST_CURSOR
-        self._measure(layout)
+        sizes = self._index.sizes(layout)
+        entries, report.members = sizes.pop(layout.key), sizes.pop(INDEX, 0)
+        report.unfinished = sum(sizes.values())  # what an interrupted move has left
+        run.expect(2 * entries + report.members)
         with run.bounds():
             run.cursor = cursor
             if report.repaired:
@@ -174,13 +172,6 @@ class _Check:
         report.end(run)
         report.away += [f"no answer from {place}" for place in self._redis.missing_servers()]
         return report
-
-    def _measure(self, layout: Layout) -> None:
-        number = self._index.sizes(layout)
-        self._run.expect(2 * number.pop(layout.key))
-        self._report.members = number.pop(INDEX, 0)
-        self._report.unfinished = sum(number.values())
-        self._run.expect(self._report.members)
 
     # Keys without an entry, without an end, with an entry that is late
 
@@ -193,7 +184,7 @@ class _Check:
         self._report.keys += len(present)
         unlisted = [name for name in present if name not in listed]
         endless = [name for name in present if ttls[name] == -1]
-        sizes = self._sizes(dict.fromkeys([*unlisted, *endless]))
+        sizes = self._sizes(list(dict.fromkeys([*unlisted, *endless])))
         missing = self._index.missing([name for name in unlisted if name in sizes])
         only_in_set = [name for name in present if listed.get(name) == _NO_MOMENT]
         endless = [name for name in endless if name in sizes]
@@ -212,7 +203,7 @@ class _Check:
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Each key's TTL (ms; -1: no end, -2: gone), without those of an unavailable server."""
-        replies = self._redis.ttls([encoded(session_key(name)) for name in checkout_ids])
+        replies = self._redis.ttls(_keys(checkout_ids))
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
@@ -226,17 +217,16 @@ class _Check:
             if score is not None or name in elsewhere
         }
 
-    def _sizes(self, checkout_ids: Iterable[str]) -> dict[str, int]:
+    def _sizes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         """Sizes in bytes of those that are strings; the others are reported."""
-        names = list(checkout_ids)
-        if not names:
+        if not checkout_ids:
             return {}
-        replies = self._redis.lengths([encoded(session_key(name)) for name in names])
-        sizes = dict(zip(names, replies, strict=True))
-        for size in replies:
-            if not isinstance(size, WrongKeyType):
+        sizes = dict(zip(checkout_ids, self._redis.lengths(_keys(checkout_ids)), strict=True))
+        for name, size in sizes.items():
+            if isinstance(size, WrongKeyType):
+                self._report.wrong_type.add([name])
+            else:
                 _sure(size)
-        self._report.wrong_type.add(name for name, size in sizes.items() if isinstance(size, WrongKeyType))
         return {name: size for name, size in sizes.items() if isinstance(size, int) and size}
 
     def _mend(
@@ -260,7 +250,9 @@ class _Check:
         self._look_for_members(entries)
         if self._report.repaired and dangling:
             self._index.remove_entries(dangling)
-            self._revive(dangling)
+            ttls = self._lifetimes([entry.checkout_id for entry in dangling])
+            # An external writer, which does not know of the index, may have written one in this very moment.
+            self._index.add([entry for entry in dangling if ttls.get(entry.checkout_id, -2) != -2])
         return Step(len(entries), following)
 
     def _look_for_members(self, entries: Sequence[Entry]) -> None:
@@ -276,7 +268,9 @@ class _Check:
     def _look_at_members(self, cursor: str) -> Step:
         """Members of the SET without a session: an older program leaks them."""
         page = self._index.member_page(cursor)
-        dangling = self._really_dangling_members(page.lacking)
+        nowhere = self._nowhere(page.lacking)
+        gone = [name for name in page.lacking if name in nowhere]
+        dangling = [name for name, score in zip(gone, self._index.scores(gone), strict=True) if score is None]
         self._report.dangling.add(dangling)
         self._report.due += len(dangling)
         if self._report.repaired:
@@ -286,40 +280,29 @@ class _Check:
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
         if not entries:
             return []
-        keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
-        if self._redis.are_all_there(keys):
+        names = [entry.checkout_id for entry in entries]
+        if self._redis.are_all_there(_keys(names)):
             return []  # the usual case, told by one command
-        names = self._nowhere([entry.checkout_id for entry in entries])
-        gone = [entry for entry in entries if entry.checkout_id in names]
+        nowhere = self._nowhere(names)
+        gone = [entry for entry in entries if entry.checkout_id in nowhere]
         scores = self._index.scores([entry.checkout_id for entry in gone])
         return [entry for entry, score in zip(gone, scores, strict=True) if score == entry.score]
-
-    def _really_dangling_members(self, names: Sequence[str]) -> list[str]:
-        gone = self._nowhere(names)
-        names = [name for name in names if name in gone]
-        return [name for name, score in zip(names, self._index.scores(names), strict=True) if score is None]
 
     def _nowhere(self, names: Sequence[str]) -> set[str]:
         ttls = self._lifetimes(names)
         self._report.unknown += len(names) - len(ttls)
         gone = [name for name in names if ttls.get(name) == -2]
         try:
-            return set(gone) - set(self._living_rows(gone))
+            return set(gone) - set(self._store.database.expiries(gone, self._store.clock.wall()))
         except DatabaseUnavailable as away:
             self._report.unknown += len(gone)
             if str(away) not in self._report.away:
                 self._report.away.append(str(away))
             return set()
 
-    def _living_rows(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        ours = [name for name in checkout_ids if is_accepted_id(name)]
-        return self._store.database.expiries(ours, self._store.clock.wall()) if ours else {}
 
-    def _revive(self, entries: Sequence[Entry]) -> None:
-        """Add again what an external writer has written in this very moment."""
-        ttls = self._lifetimes([entry.checkout_id for entry in entries])
-        alive = [entry for entry in entries if ttls.get(entry.checkout_id, -2) != -2]
-        self._index.add(alive)
+def _keys(checkout_ids: Sequence[str]) -> list[bytes]:
+    return [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
 
 
 def _sure(reply: object) -> object:

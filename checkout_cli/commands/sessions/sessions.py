@@ -8,7 +8,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ from checkout_cli.errors import (
     SessionNotFound,
     TierUnavailable,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.privacy.card_data import without_card_number
 from checkout_cli.session import (
     MAX_BODY_BYTES,
@@ -32,7 +34,6 @@ from checkout_cli.session import (
     Acknowledgement,
     Durability,
     PaymentStatus,
-    Session,
     TierName,
     at_least,
     parse_strict,
@@ -92,29 +93,18 @@ class Selection:
 
     def matches(self, sighting: Sighting, now: int) -> bool:
         """``now`` is in milliseconds."""
+        session = sighting.session
+        status = _UNREADABLE if session is None else session.status
+        user = None if session is None else session.user_id
+        left = math.inf if sighting.expires_at is None else sighting.expires_at - now
+        created_at = None if session is None else session.created_at
+        age = -math.inf if created_at is None else now - created_at
         return (
-            (self.status is None or self.status == _status(sighting))
-            and (self.user is None or self.user == _user(sighting.session))
-            and (self.expiring_within is None or _left(sighting, now) <= self.expiring_within * 1000)
-            and (self.older_than is None or _age(sighting.session, now) >= self.older_than * 1000)
+            self.status in {None, status}
+            and self.user in {None, user}
+            and (self.expiring_within is None or left <= self.expiring_within * 1000)
+            and (self.older_than is None or age >= self.older_than * 1000)
         )
-
-
-def _status(sighting: Sighting) -> object:
-    return _UNREADABLE if sighting.session is None else sighting.session.status
-
-
-def _user(session: Session | None) -> str | None:
-    return None if session is None else session.user_id
-
-
-def _left(sighting: Sighting, now: int) -> float:
-    return float("inf") if sighting.expires_at is None else sighting.expires_at - now
-
-
-def _age(session: Session | None, now: int) -> float:
-    created_at = None if session is None else session.created_at
-    return float("-inf") if created_at is None else now - created_at
 
 
 @dataclass(frozen=True)
@@ -134,19 +124,22 @@ class Written:
 # Looking
 
 
-def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Iterator[Sighting]:
+def list_sessions(
+    store: CheckoutStore, wanted: Selection, run: BoundedRun | None = None, *, tell: Tell
+) -> Iterator[Sighting]:
     """The wanted sessions as they are read: the longest-living first, unless sorted otherwise.
 
     Any order but ``newest`` reads at most ``MOST_SORTED`` sessions. Raises TierUnavailable where no tier answers.
     """
-    tier = wanted.tier or _tier_to_ask(store, tell)
-    now = store.clock.wall()
+    run, now = run or BoundedRun(store.clock), store.clock.wall()
+    seen = store.admin.iterate(tier=wanted.tier or _tier_to_ask(store, tell))
     if wanted.order is Order.NEWEST:
-        found = (sighting for sighting in store.admin.iterate(tier=tier) if wanted.matches(sighting, now))
-        return itertools.islice(found, wanted.limit)
-    seen = _at_most(store.admin.iterate(tier=tier), MOST_SORTED, tell)
-    found = (sighting for sighting in seen if wanted.matches(sighting, now))
-    return iter(heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order)))
+        return itertools.islice((sighting for sighting in seen if wanted.matches(sighting, now)), wanted.limit)
+    found = (sighting for sighting in run.each(seen, most=MOST_SORTED) if wanted.matches(sighting, now))
+    first = heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order))
+    if not run.finished:
+        tell(f"only the {MOST_SORTED:,} sessions that expire last were looked at; narrow it down or use --sort newest")
+    return iter(first)
 
 
 def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
@@ -171,25 +164,18 @@ def waiting(store: CheckoutStore) -> PendingCounts:
     return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
 
 
-def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator[Sighting]:
-    iterator = iter(sightings)
-    yield from itertools.islice(iterator, number)
-    if next(iterator, None) is not None:
-        tell(f"only the {number:,} sessions that expire last were looked at; narrow it down or use --sort newest")
-
-
 def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
     """The sort key; sessions without it come last."""
     session = sighting.session
     if order is Order.EXPIRES:
         return sighting.expires_at is None, sighting.expires_at or 0
+    if session is None:
+        return True, 0
     if order is Order.STATUS:
-        return session is None, "" if session is None else session.status
+        return False, session.status
     if order is Order.TOTAL:
-        total = None if session is None else session.total
-        return total is None, -(total or 0)
-    created_at = None if session is None else session.created_at
-    return created_at is None, created_at or 0
+        return session.total is None, -(session.total or 0)
+    return session.created_at is None, session.created_at or 0
 
 
 def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:

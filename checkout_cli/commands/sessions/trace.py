@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,6 +10,7 @@ from checkout_cli.commands.sessions.sessions import only_match
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt, SessionNotFound
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.spans import span
 from checkout_cli.store.admin import EXPECTED
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import RowView, Told, conflicts_of, is_replaced, view_row
@@ -63,17 +63,32 @@ class Trace:
     conflicts: tuple[Told, ...] = ()
     trust: Trust | None = None
     expected: Flush | None = None
-    differences: tuple[Difference, ...] = ()
 
     @property
     def row_fields(self) -> dict[str, Any] | None:
-        return _fields_of(self.row)
+        if self.row is None or self.row.body is None:
+            return None
+        try:
+            return decode(self.row.body)
+        except SessionCorrupt:
+            return None
 
     @property
     def is_anything_known(self) -> bool:
         key = self.key
         in_redis = key is not None and (key.state is not KeyState.MISSING or key.score is not None or key.waits)
         return in_redis or self.row is not None or bool(self.conflicts)
+
+    @property
+    def differences(self) -> list[Difference] | None:
+        """The fields that differ; ``None`` where there are no two sides to compare."""
+        in_redis, in_database = None if self.key is None else self.key.fields, self.row_fields
+        if in_redis is None or in_database is None:
+            return None
+        names = dict.fromkeys([*in_database, *in_redis])
+        names.pop("expiresAt", None)  # no part of a version: reads move it
+        pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
+        return [pair for pair in pairs if pair.in_redis != pair.in_database]
 
     @property
     def created_at(self) -> int | None:
@@ -86,6 +101,20 @@ class Trace:
     def key_expires_at(self) -> int | None:
         """In milliseconds."""
         return None if self.key is None or self.key.ttl is None else self.now + self.key.ttl
+
+    def when(self, moment: int) -> str:
+        """A moment (ms) as a span: ``in 5m`` or ``5m ago``."""
+        return f"in {span(moment - self.now)}" if moment > self.now else f"{span(self.now - moment)} ago"
+
+    def index_in_words(self) -> str:
+        """What the index says; empty where Redis was not asked."""
+        if self.key is None:
+            return ""
+        if self.key.score is None:
+            return "not listed"
+        if self.key.score == float("inf"):
+            return "listed by an older program alone"
+        return f"listed, to be looked at {self.when(int(self.key.score))}"
 
 
 def trace(store: CheckoutStore, given: str) -> Trace:
@@ -128,7 +157,6 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         tuple(conflicts),
         None if key is None or not key.is_copy else _trust(key, row, replaced=replaced),
         expected,
-        _differences(None if key is None else key.fields, _fields_of(row)),
     )
 
 
@@ -150,11 +178,10 @@ def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: 
         value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
     elif not value.is_dirty:
         return None
-    return store.flush_log.expected(checkout_id, value, None if row is None else _record(checkout_id, row))
-
-
-def _record(checkout_id: str, row: RowView) -> Record:
-    return Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+    record = None
+    if row is not None:
+        record = Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+    return store.flush_log.expected(checkout_id, value, record)
 
 
 def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
@@ -164,21 +191,3 @@ def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
     if reason is not None:
         return Trust[reason.name]
     return Trust.REPLACED if replaced else Trust.TRUSTED
-
-
-def _fields_of(row: RowView | None) -> dict[str, Any] | None:
-    if row is None or row.body is None:
-        return None
-    try:
-        return decode(row.body)
-    except SessionCorrupt:
-        return None
-
-
-def _differences(in_redis: Mapping[str, Any] | None, in_database: Mapping[str, Any] | None) -> tuple[Difference, ...]:
-    if in_redis is None or in_database is None:
-        return ()
-    names = dict.fromkeys([*in_database, *in_redis])
-    names.pop("expiresAt", None)  # no part of a version: reads move it
-    pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
-    return tuple(pair for pair in pairs if pair.in_redis != pair.in_database)

@@ -26,24 +26,8 @@ _ITEM_COLUMNS = {
     "unit_price": Column("unit price", number=True),
     "total_price": Column("total", number=True),
 }
-CSV_COLUMNS = (
-    "checkoutId",
-    "status",
-    "items",
-    "total",
-    "userId",
-    "createdAt",
-    "ageSeconds",
-    "expiresAt",
-    "expiresInSeconds",
-    "tier",
-    "version",
-    "external",
-    "size",
-    "problem",
-    "detail",
-    "dirty",
-)
+CSV_COLUMNS = ("checkoutId", "status", "items", "total", "userId", "createdAt", "ageSeconds", "expiresAt",
+               "expiresInSeconds", "tier", "version", "external", "size", "problem", "detail", "dirty")  # fmt: skip
 
 
 def expiry(sighting: Sighting, now: int) -> str:
@@ -138,13 +122,12 @@ def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str,
     }
 
 
-def write_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
-    write_json(document(sighting, now, reveal=reveal))
-
-
-def show_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
+def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = False) -> None:
     """Facts of the store, fields, and items in a table of their own."""
     whole = document(sighting, now, reveal=reveal)
+    if as_json:
+        write_json(whole)
+        return
     fields = dict(whole["fields"] or {})
     items = fields.get("items")
     if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
@@ -175,8 +158,8 @@ def _version(whole: Mapping[str, Any]) -> str:
     if whole["external"]:
         return f"{whole['version']}, by an external writer" if whole["version"] else "none: an external writer's"
     version = as_text(whole["version"]) if whole["version"] != 0 else "none yet"
-    waiting = whole["dirty"]
-    return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
+    dirty = whole["dirty"]
+    return f"{version}, and {dirty} {'write' if dirty == 1 else 'writes'} for the database" if dirty else version
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -30,9 +30,9 @@ def percentage(rate: float | None) -> str:
     return "" if rate is None else f"{rate:.1%}"
 
 
-def share(value: int | None, whole: int | None) -> float | None:
-    """``None`` where that says nothing."""
-    return value / whole if value is not None and whole else None
+def share(value: int | None, whole: int | None) -> str:
+    """One number as a percentage of another; empty where that says nothing."""
+    return percentage(value / whole) if value is not None and whole else ""
 
 
 def times_row(name: str, times: CallTimes) -> list[str]:
@@ -45,8 +45,8 @@ def cache_row(name: str, counts: CacheCounts) -> list[str]:
 
 
 def minute_row(minute: Minute, name: str) -> list[str]:
-    rate = share(minute.completed, minute.created)
-    return [name, *(number(getattr(minute, transition)) for transition in TRANSITIONS), percentage(rate)]
+    numbers = (number(getattr(minute, transition)) for transition in TRANSITIONS)
+    return [name, *numbers, share(minute.completed, minute.created)]
 
 
 def call_times(report: StatisticsReport) -> list[tuple[str, CallTimes]]:

@@ -9,21 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from checkout_cli.commands.stats.figures_view import (
-    MINUTE_COLUMNS,
-    PERCENTILES,
-    STATUS_ORIGIN,
-    UNKNOWN,
-    cache_row,
-    call_times,
-    minute_row,
-    number,
-    origin,
-    percentage,
-    share,
-    times_row,
-    warnings,
-)
+from checkout_cli.commands.stats import figures_view as figures
 from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
 from checkout_cli.domain.statistics import OUTCOMES, Source, StatisticsReport
 from checkout_cli.session import PaymentStatus, iso
@@ -58,7 +44,8 @@ def panel(
         facts = _facts([("unavailable", str(look.problem), "bold red"), ("next", look.problem.hint, "bold")])
         return Group(_title(look), Text(), facts)
     if look.statuses is not None:
-        return Group(_title(look), Text(), _by_status(look.statuses, console), Text(), Text(STATUS_ORIGIN, "dim"))
+        origin = Text(figures.STATUS_ORIGIN, "dim")
+        return Group(_title(look), Text(), _by_status(look.statuses, console), Text(), origin)
     assert look.report is not None  # noqa: S101  (a look has one of the three)
     parts = _by_minute(look.report, console, height) if by_minute else _summary(look.report, console)
     return Group(_title(look), *parts, _notes(look.report))
@@ -71,7 +58,8 @@ def _title(look: StatisticsLook) -> Text:
 
 def _notes(report: StatisticsReport) -> RenderableType:
     style = "dim" if report.source is Source.REDIS else "yellow"
-    return _facts([("source", origin(report), style), *(("warning", text, "yellow") for text in warnings(report))])
+    warnings = [("warning", text, "yellow") for text in figures.warnings(report)]
+    return _facts([("source", figures.origin(report), style), *warnings])
 
 
 def _facts(facts: Sequence[tuple[str, str, str]]) -> Table:
@@ -86,11 +74,11 @@ def _facts(facts: Sequence[tuple[str, str, str]]) -> Table:
 
 def _summary(report: StatisticsReport, console: Console) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(), _funnel(report, console), Text(), _series(report, console), Text()]
-    if times := call_times(report):
-        titles = ("calls", "count", *(f"{name} ms" for name in PERCENTILES))
-        parts += [_figures(titles, [times_row(name, taken) for name, taken in times]), Text()]
+    if times := figures.call_times(report):
+        titles = ("calls", "count", *(f"{name} ms" for name in figures.PERCENTILES))
+        parts += [_figures(titles, [figures.times_row(name, taken) for name, taken in times]), Text()]
     if report.caches is not None:
-        rows = [cache_row(f"{name} cache", counts) for name, counts in report.caches.items()]
+        rows = [figures.cache_row(f"{name} cache", counts) for name, counts in report.caches.items()]
         parts += [_figures(("caches", "reads", *OUTCOMES), rows), Text()]
     return parts
 
@@ -100,11 +88,12 @@ def _funnel(report: StatisticsReport, console: Console) -> Table:
     widest = max((total for total in totals.values() if total), default=0)
     grid = _grid(number_columns=(1, 2))
     for name, style in FUNNEL.items():
-        rate = None if name == "created" else share(totals[name], totals["created"])
+        part = "" if name == "created" else figures.share(totals[name], totals["created"])
         bar = _bar(totals[name] or 0, widest, console)
-        grid.add_row(name, Text(number(totals[name]), style="bold"), percentage(rate), Text(bar, style=style))
-    conversion = percentage(report.conversion) or ("none created" if totals["created"] == 0 else UNKNOWN)
-    beside = Text(f"completed / created; {number(report.total('updated'))} updates", style="dim")
+        grid.add_row(name, Text(figures.number(totals[name]), style="bold"), part, Text(bar, style=style))
+    unknown = "none created" if totals["created"] == 0 else figures.UNKNOWN
+    conversion = figures.percentage(report.conversion) or unknown
+    beside = Text(f"completed / created; {figures.number(report.total('updated'))} updates", style="dim")
     grid.add_row(Text("conversion", style="bold"), "", Text(conversion, style="bold"), beside)
     return grid
 
@@ -156,14 +145,14 @@ def _grid(*, number_columns: Sequence[int]) -> Table:
 
 def _by_minute(report: StatisticsReport, console: Console, height: int | None) -> list[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in (*MINUTE_COLUMNS, Column("")):
+    for column in (*figures.MINUTE_COLUMNS, Column("")):
         table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
     minutes = report.minutes
     if height is not None:
         minutes = minutes[-max(1, height - _AROUND_MINUTES) :]
     top = max((minute.created or 0 for minute in report.minutes), default=0)
     for minute in minutes:
-        row = minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
+        row = figures.minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
         table.add_row(
             *row, Text(_bar(minute.created or 0, top, console, room=console.width - _BESIDE_BARS), style="cyan")
         )
@@ -178,7 +167,7 @@ def _by_status(statuses: dict[str, int], console: Console) -> Table:
     for status in STATUSES:
         count = statuses.get(status, 0)
         bar = Text(_bar(count, widest, console), style=_STATUS_STYLES.get(status, "cyan"))
-        grid.add_row(status, f"{count:,}", percentage(share(count, created)), bar)
+        grid.add_row(status, f"{count:,}", figures.share(count, created), bar)
     return grid
 
 
@@ -190,11 +179,7 @@ def _bar(value: int, widest: int, console: Console, *, room: int | None = None) 
     most = max(0, min(_WIDEST_BAR, console.width - 44 if room is None else room))
     if value <= 0 or widest <= 0 or most == 0:
         return ""
-    return _block(console) * max(1, round(value / widest * most))
-
-
-def _block(console: Console) -> str:
-    return "#" if console.options.ascii_only else "█"
+    return ("#" if console.options.ascii_only else "█") * max(1, round(value / widest * most))
 
 
 def spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
