@@ -1,7 +1,4 @@
-"""Show, replace and invalidate cached entries.
-
-Only Redis has them: nothing here falls back, computes, or changes the counts of hits and misses.
-"""
+"""Show, replace and invalidate cached entries; only Redis has them, and the counts of hits stay as they are."""
 
 from __future__ import annotations
 
@@ -55,10 +52,7 @@ class EntryList(KeyScan[CacheEntry]):
 
 @dataclass(frozen=True)
 class Replacement:
-    """What shoppers get (``before``), and what they are to get for ``lifetime`` seconds.
-
-    ``context`` is the digest of what a coupon's answer is for.
-    """
+    """What shoppers get (``before``), and what they are to get for ``lifetime`` seconds, in a coupon's context."""
 
     cache: str
     key: str
@@ -72,10 +66,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """What is to be invalidated; ``scope`` is in words, empty for everything.
-
-    ``count`` is of keys, stale or not: ``None`` where Redis denies counting, a minimum where not ``exact``.
-    """
+    """What is to be invalidated (no ``scope``: all); ``count`` is of keys, ``None`` where counting is denied."""
 
     SHOWN = "cache scope? count exact examples dryRun!=done invalidated=done"
 
@@ -93,7 +84,7 @@ P = TypeVar("P", Replacement, Invalidation)
 
 
 def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
-    """The cached charge. Raises InvalidInput, CacheEntryNotFound, RedisUnavailable, AccessDenied."""
+    """The cached charge; raises CacheEntryNotFound."""
     charges = DeliveryCharges(store)
     entry = charges.look(distance, value)
     if entry is None:
@@ -104,7 +95,7 @@ def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
 
 
 def look_at_coupon(store: CheckoutStore, code: str) -> Found:
-    """The cached answers. Raises InvalidInput, CacheEntryNotFound, RedisUnavailable, AccessDenied."""
+    """The cached answers; raises CacheEntryNotFound."""
     coupons = Coupons(store)
     entry = coupons.look(code)
     if entry is None:
@@ -132,7 +123,6 @@ def _list(store: CheckoutStore, run: BoundedRun | None, cache: Cache, limit: int
 
 
 def _keys(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
-    """The cache's keys among the next ``step`` keys or so, and the next cursor."""
     keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
     prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
     return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
@@ -166,10 +156,7 @@ def parse_document(document: bytes, what: str) -> Any:
 def replace_delivery(
     store: CheckoutStore, distance: str, value: str, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache a charge for everybody, if ``agreed``.
-
-    Raises InvalidInput, RedisUnavailable, AccessDenied; after a time-out it may have been written.
-    """
+    """Cache a charge for everybody, if ``agreed``; after a time-out it may have been written."""
     charges, charge = DeliveryCharges(store), parse_document(document, "the charge")
     charges.check(charge)
     replacement = Replacement(
@@ -186,7 +173,7 @@ def replace_delivery(
 def replace_coupon(
     store: CheckoutStore, code: str, context: bytes, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache an answer for callers with this very context, if ``agreed``; raises as above."""
+    """Cache an answer for callers with this very context, if ``agreed``."""
     coupons = Coupons(store)
     asked, answer = parse_document(context, "the context"), parse_document(document, "the answer")
     coupons.check(answer)
@@ -204,7 +191,6 @@ def replace_coupon(
 
 
 def _answer_before(entry: CacheEntry | None, context: str | None = None) -> Answer | None:
-    """The answer that would be replaced; the problem of an entry that cannot be read."""
     if entry is None:
         return None
     if entry.problem is not None:
@@ -229,11 +215,7 @@ def invalidate_delivery(
     *,
     agreed: Callable[[Invalidation], bool],
 ) -> Invalidation:
-    """Invalidate all charges, or a range of distances (both ends included), if ``agreed``.
-
-    Values that are being computed are never served either. Raises InvalidInput, RedisUnavailable, AccessDenied; after a
-    time-out they may be invalidated.
-    """
+    """Invalidate all charges, or a range of distances, both included; values being computed are not served."""
     charges = DeliveryCharges(store)
     if distance_from is None and distance_to is None:
         preview = _preview(store, charges, "", lambda _key: True)
@@ -246,7 +228,7 @@ def invalidate_delivery(
 def invalidate_coupons(
     store: CheckoutStore, code: str | None, *, agreed: Callable[[Invalidation], bool]
 ) -> Invalidation:
-    """Invalidate the answers about one coupon, or all; as above."""
+    """Invalidate the answers about one coupon, or all."""
     coupons = Coupons(store)
     if code is None:
         return _if_agreed(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
@@ -254,8 +236,6 @@ def invalidate_coupons(
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
-    """Count the keys by a bounded scan; a Redis that denies scanning does not prevent the invalidation."""
-
     def page(position: str, step: int) -> tuple[dict[str, None], str | None]:
         keys, following = _keys(store, cache, position, step)
         return dict.fromkeys(filter(affected, map(decoded, keys))), following
@@ -272,7 +252,6 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
-    """Raises AccessDenied where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
         store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())

@@ -11,10 +11,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 @dataclass(frozen=True)
 class CacheStatistics(Partial):
-    """Counts of each cache by name, over whole ``minutes`` including the current one.
-
-    Not ``enabled`` where the settings stop programs from counting.
-    """
+    """Counts by cache over whole ``minutes``; not ``enabled`` where the settings stop programs from counting."""
 
     SHOWN = "minutes enabled caches partial missingServers=missing"
 

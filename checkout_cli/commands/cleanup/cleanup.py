@@ -57,10 +57,7 @@ class Cleanup(Ended):
 def run_cleanup(
     store: CheckoutStore, wanted: Wanted, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]
 ) -> Cleanup:
-    """Do what is wanted, each in its share of the time; raises as the operations do.
-
-    What needs consent comes first: who declines, or cannot be asked, finds nothing changed.
-    """
+    """Each in its share of the time; what needs consent comes first, so that declining leaves nothing changed."""
     done = Cleanup(wanted.dry_run)
 
     def orphans(part: BoundedRun) -> None:

@@ -85,10 +85,7 @@ def clean_up(
     batch: int = BATCH,
     owner: str | None = None,
 ) -> CleanupReport:
-    """Remove expired sessions from the index, the database and memory.
-
-    Raises Locked while another clean-up runs, TierUnavailable where neither tier answers, AccessDenied.
-    """
+    """Remove expired sessions everywhere; raises Locked, AccessDenied, or TierUnavailable if neither tier answers."""
     run = run or BoundedRun(store.clock)
     if dry_run:
         return _CleanUp(store, run, batch).preview()
@@ -114,7 +111,6 @@ class _CleanUp:
         self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
-        """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         return self._told(
             self._in_redis(self._resume),
@@ -179,7 +175,6 @@ class _CleanUp:
             self._report.unreachable.append(str(away))
 
     def _all_due(self, due: Callable[..., list[T]]) -> Iterator[list[T]]:
-        """A page that others change meanwhile is left to the next run."""
         self._left, previous = 0, list[T]()
         while (page := due(offset=self._left)) and page != previous:
             previous = page
@@ -188,7 +183,6 @@ class _CleanUp:
     # The index
 
     def _resume(self, part: BoundedRun) -> None:
-        """Continue where the last run stopped, and finish an interrupted adoption."""
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
         moves = IndexMoves(self._store.redis, self._store.index)
@@ -196,7 +190,6 @@ class _CleanUp:
             self._report.from_set += moved
 
     def _take_members_in(self, part: BoundedRun) -> None:
-        """Continues where the last run stopped, until MEMBERS_IN_ONE_RUN needed nothing."""
         idle = 0
 
         def take_page(cursor: str) -> Step:
@@ -220,7 +213,6 @@ class _CleanUp:
             self._left += untold
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
-        """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
@@ -269,7 +261,6 @@ class _CleanUp:
             self._report.flush_log += removed
 
     def _left_of(self, untold: set[str], cutoff: int) -> int:
-        """Purge those that have ended even if a late read was not noted; returns the rest."""
         if not untold:
             return 0
         removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
@@ -277,7 +268,6 @@ class _CleanUp:
         return len(untold) - removed
 
     def _remove_entries(self, dead: Sequence[Entry]) -> None:
-        """Spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
@@ -285,16 +275,13 @@ class _CleanUp:
             self._report.removed_from_index += self._store.index.remove_expired(part, [])
 
     def _database_cutoff(self) -> int:
-        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
         now = min(self._store.clock.wall(), self._store.database.now())
         return now - self._noted_late() if self._redis_away else now
 
     def _noted_late(self) -> int:
-        """How much longer (ms) a session may live than its row says, where Redis cannot tell."""
         return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
 
     def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-        """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
@@ -306,7 +293,6 @@ class _CleanUp:
     # Repair
 
     def _enter_unlisted(self, part: BoundedRun) -> None:
-        """Other programs write sessions without an entry, and a Redis that restarted empty lost all entries."""
         identity, listed = self._store.index.size()
         server = (identity or b"").decode()
         known = bool(listed and server and self._last.server == server)

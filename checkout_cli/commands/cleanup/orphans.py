@@ -29,10 +29,9 @@ JOB = "orphans"
 
 @dataclass
 class OrphanReport(Ended, Partial):
-    """What was found, or with ``removed`` removed.
+    """What was found, or with ``removed`` removed; ``bytes`` is the size of the ``copies``.
 
-    ``believed`` copies without a row may still be served: they are reported and left alone, because the database may
-    have been restored from a backup. ``bytes`` is the size of the ``copies``.
+    ``believed`` copies may still be served, and are left alone: the database may have been restored from a backup.
     """
 
     SHOWN = (
@@ -69,10 +68,7 @@ def remove_orphans(
     agreed: Callable[[OrphanReport], bool],
     owner: str | None = None,
 ) -> OrphanReport:
-    """Remove them, if ``agreed`` and still as seen; continues where the last run stopped.
-
-    Raises Locked while a clean-up runs, RedisUnavailable, AccessDenied, DatabaseUnavailable.
-    """
+    """Remove them, if ``agreed`` and still as seen, from where the last run stopped; raises Locked."""
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
     report = _Orphans(store, run.share(2), remove=False).run(begin)
     run.stopped = report.stopped
@@ -146,5 +142,4 @@ class _Orphans:
 
 
 def _may_wait(look: Look) -> bool:
-    """Also a dirty value that an external writer has touched."""
     return look.copy is not None and (look.copy.is_dirty or look.copy.kind is Kind.UNREADABLE)

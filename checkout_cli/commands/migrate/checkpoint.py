@@ -128,10 +128,7 @@ def place_of(settings: Settings) -> str:
 
 
 def identities_of(redis: RedisAdmin) -> list[str]:
-    """Who the servers are, ``-`` for one that does not tell: a restarted server is another, and may have lost keys.
-
-    Raises RedisUnavailable where one does not answer.
-    """
+    """The servers' identities (``-``: unknown); a restarted server is another, and may have lost keys."""
     servers = sorted(redis.servers(), key=lambda server: server.place)
     return [(server.identify() or NO_IDENTITY).decode() for server in servers]
 

@@ -37,10 +37,7 @@ SLACK = 1_000
 
 
 def target_settings(url: str, mode: str, settings: Settings) -> Settings:
-    """Settings for the other Redis, with the same certificates and time-outs.
-
-    Raises InvalidInput for a bad URL, or one with a password.
-    """
+    """Settings for the other Redis, with the same certificates and time-outs; raises InvalidInput."""
     try:
         parts = parts_of(url)
     except ValueError as error:
@@ -80,11 +77,7 @@ def move_to(
     *,
     restart: bool = False,
 ) -> MigrationReport:
-    """Copy sessions, tracked users and statistics; continues an interrupted run. ``place`` is the target's address.
-
-    Raises InvalidInput for the same server or another migration's checkpoint, Locked, TierUnavailable,
-    ConfigurationError.
-    """
+    """Copy sessions, tracked users and statistics; continues an interrupted run. Raises as :func:`migrate`."""
     need_redis(store)
     here = place_of(store.settings)
     run = run or BoundedRun(store.clock, rate=RATE)
@@ -109,10 +102,7 @@ def move_to(
 
 
 def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
-    """The identities of both sides, in words.
-
-    Raises InvalidInput where a server is on both sides, ConfigurationError for a wrong ``--to-mode``, RedisUnavailable.
-    """
+    """The identities of both sides; raises InvalidInput for the same server, ConfigurationError for a wrong mode."""
     ours = identities_of(store.redis)
     with mode_of_target():
         theirs = identities_of(target)
@@ -182,18 +172,15 @@ class _Seen:
 
     @property
     def ends_sooner(self) -> bool:
-        """Whether the copy ends before the original, which was read since."""
         return self.mine.ttl is not None and self.there.ttl is not None and self.there.ttl < self.mine.ttl - SLACK
 
     def copy(self, usual: int) -> SessionCopy:
-        """``usual`` is the TTL (ms) for a session without an end that replaces another one."""
         assert self.mine.value is not None  # noqa: S101  (what is copied is there)
         ttl = usual if self.mine.ttl is None and self.there.value is not None else self.mine.ttl
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
 def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
-    """Returns those that changed meanwhile."""
     actions: dict[Action, list[_Seen]] = {action: [] for action in Action}
     looks, flushed = _flushed(store, names)
     counts.flushed += flushed
@@ -215,7 +202,6 @@ def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], cou
 
 
 def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
-    """The looks after the flush, and the number of flushed sessions."""
     looks, flushed = store.redis.look(names), 0
     for place, (name, look) in enumerate(zip(names, looks, strict=True)):
         with suppress(DatabaseUnavailable):  # it stays where it is, and is counted

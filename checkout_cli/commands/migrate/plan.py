@@ -15,10 +15,7 @@ from checkout_cli.store.records import Record
 
 @dataclass
 class Plan(Ended):
-    """What a run would do. ``needed`` bytes are of the missing sessions, with keys and index.
-
-    ``limit`` (0: none) and ``used`` are Redis', ``None`` where it does not tell.
-    """
+    """What a run would do; ``needed``, ``used`` and ``limit`` (0: none, ``None``: unknown) are in bytes."""
 
     SHOWN = (
         "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
@@ -106,7 +103,6 @@ def _add(found: Plan, row: Record) -> None:
 
 
 def _room(store: CheckoutStore, found: Plan) -> None:
-    """The limit of all servers together, from INFO; unknown where it is denied."""
     try:
         infos = [Inspector(server).info() for server in store.redis.servers()]
     except (CommandDenied, CommandUnknown):

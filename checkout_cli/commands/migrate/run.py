@@ -113,10 +113,7 @@ def need_redis(store: CheckoutStore) -> None:
 def migrate(
     store: CheckoutStore, file: CheckpointFile, run: BoundedRun | None = None, *, restart: bool = False
 ) -> MigrationReport:
-    """Publish every living row that Redis lacks; continues an interrupted run.
-
-    Raises InvalidInput for another migration's checkpoint, Locked, TierUnavailable, ConfigurationError.
-    """
+    """Publish every living row that Redis lacks; continues an interrupted run. Raises InvalidInput, Locked."""
     need_redis(store)
     run = run or BoundedRun(store.clock, rate=RATE)
 
@@ -135,10 +132,7 @@ def migrate(
 
 
 def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
-    """The report to begin with: the checkpoint's, or a ``fresh`` one.
-
-    Raises InvalidInput for an edited checkpoint, or one of another migration.
-    """
+    """The checkpoint's report, or a ``fresh`` one; raises InvalidInput for another migration's checkpoint."""
     found = None if restart else file.read()
     if found is None or found.finished:
         return MigrationReport(fresh)
@@ -155,11 +149,7 @@ def move(
     report: MigrationReport,
     move_page: Callable[[str, Counts], Step],
 ) -> MigrationReport:
-    """Move everything after the checkpoint.
-
-    ``move_page`` moves the page after an id or cursor, and counts the outcomes; a page that it leaves with
-    TierUnavailable is repeated by the next run.
-    """
+    """Move all pages after the checkpoint; a page that ``move_page`` leaves with TierUnavailable is repeated."""
     checkpoint = report.checkpoint
 
     def step(last: str) -> Step:
@@ -223,7 +213,6 @@ def publish(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> lis
 def _publish_claimed(
     store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
 ) -> list[Record]:
-    """Publish rows as they are after the claim; returns those to try again."""
     now = store.clock.wall()
     rows = store.database.read_many(list(opened)) if opened else {}
     some: list[tuple[Record, Opened]] = []

@@ -70,10 +70,7 @@ class Verified(Ended):
         sample: int | None,
         cursor: str,
     ) -> None:
-        """Compare all of about ``total``, or about ``sample`` of them evenly, page by page from a cursor on.
-
-        What is ``different`` is compared ``again``, because the shop writes meanwhile.
-        """
+        """Compare about ``total``, or ``sample`` of them evenly; differences ``again``, as the shop writes meanwhile."""
         every, seen = 1 if sample is None else max(total // sample, 1), 0
 
         def step(position: str) -> Step:
@@ -96,10 +93,7 @@ class Verified(Ended):
 def verify(
     store: CheckoutStore, run: BoundedRun | None = None, *, sample: int | None = None, cursor: str = ""
 ) -> Verified:
-    """Compare every living row, or about ``sample`` of them evenly: version, content, TTL.
-
-    Raises TierUnavailable, ConfigurationError.
-    """
+    """Compare every living row, or about ``sample`` of them evenly: version, content, TTL."""
     need_redis(store)
     found = Verified()
 
@@ -164,11 +158,7 @@ def verify_at(
     sample: int | None = None,
     cursor: str = "",
 ) -> Verified:
-    """Compare every session, or about ``sample`` of them evenly, with the other server: content, end, index.
-
-    Raises InvalidInput for the same server or a bad
-    cursor, RedisUnavailable, ConfigurationError.
-    """
+    """Compare every session, or about ``sample`` evenly, with the other server; raises InvalidInput for the same one."""
     need_redis(store)
     refuse_same(store, target, place)
     found = Verified()

@@ -82,10 +82,7 @@ class Plan:
 
 @dataclass
 class Deletion(Ended):
-    """The outcome. ``changed`` were left alone because they changed or ended meanwhile.
-
-    ``irreversible`` were unreadable. ``degraded``: Redis may keep copies for now.
-    """
+    """What became of a plan; ``changed`` or ended meanwhile were left alone, ``irreversible`` were unreadable."""
 
     SHOWN = (
         "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
@@ -116,10 +113,7 @@ class Deletion(Ended):
 
 
 def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
-    """Plan the deletion of these sessions, or of all that match.
-
-    Raises InvalidInput, SessionNotFound, TierUnavailable.
-    """
+    """Plan the deletion of these sessions, or of all that match; raises InvalidInput for both, and as below."""
     if bool(checkout_ids) == (wanted != Selection()):
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
     if checkout_ids:
@@ -128,18 +122,12 @@ def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *
 
 
 def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
-    """Plan the deletion of sessions by whole ids.
-
-    Raises SessionNotFound where one does not exist, TierUnavailable where that is unknown.
-    """
+    """Plan the deletion of sessions by whole ids; raises SessionNotFound, or TierUnavailable where that is unknown."""
     return _plan(store, (store.admin.inspect(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
 
 
 def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
-    """Plan the deletion of all living sessions that match; ``wanted.limit`` does not count.
-
-    Raises InvalidInput without a user or status and for too many sessions, TierUnavailable.
-    """
+    """Plan the deletion of all living sessions that match; raises InvalidInput for too many, TierUnavailable."""
     if wanted.user is None and wanted.status is None:
         raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
     store.database.ping()  # only the database can delete for good, so there is no point in looking without it
@@ -177,10 +165,7 @@ def _plan(
 def delete_all(
     store: CheckoutStore, plan: Plan, run: BoundedRun | None = None, *, agreed: Callable[[Plan], bool]
 ) -> Deletion:
-    """Delete the plan's sessions, if ``agreed``.
-
-    Raises CheckoutError where the undo file cannot be written (nothing is deleted then), DatabaseUnavailable.
-    """
+    """Delete the plan's sessions, if ``agreed``; nothing without an undo file (CheckoutError) or database."""
     result, run = Deletion(plan), run or BoundedRun(store.clock)
     if not plan.number or not run.untimed(agreed, plan):
         return result
@@ -210,7 +195,6 @@ def _batches(checkout_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]]:
-    """Each session, and whether it still is what was selected: a shopper may have paid while a person thought."""
     for batch in _batches(plan.checkout_ids):
         wanted = set(batch)
         if plan.wanted is not None:
@@ -219,7 +203,6 @@ def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]
 
 
 def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
-    """From the database, where Redis is off or unavailable."""
     if _uses_redis(store):
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
@@ -228,8 +211,6 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
 
 
 class _Expected(NamedTuple):
-    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
-
     version: int
     digest: str | None
 
@@ -243,7 +224,6 @@ def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletio
 
 
 def _looks(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
-    """In batches; empty looks where Redis is off or unavailable."""
     uses_redis = _uses_redis(store)
     for batch in _batches(checkout_ids):
         looks = [Look(None, None, 0)] * len(batch)
@@ -271,7 +251,6 @@ def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
 
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
-    """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
     rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
     scores: Sequence[float | None] = [None] * len(looks)
     if _uses_redis(store):
@@ -303,10 +282,7 @@ class Outcome(StrEnum):
 
 @dataclass
 class Restoration(Ended):
-    """The outcome of a restore, or with ``dry_run`` the expected one.
-
-    ``path`` is ``None`` where the database kept the session. ``degraded``: Redis gets them later.
-    """
+    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session."""
 
     SHOWN = "undoFile=path dryRun deletedAt@ degraded finished *ids"
 
@@ -335,10 +311,7 @@ def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, 
 def restore_all(
     store: CheckoutStore, path: Path, run: BoundedRun | None = None, *, dry_run: bool = False
 ) -> Restoration:
-    """Restore what a deletion took, with its old expiry; sessions used since are left alone.
-
-    Raises InvalidInput for a bad file or another database, DatabaseUnavailable (running it again continues).
-    """
+    """Restore what a deletion took, with its old expiry; raises InvalidInput for a bad file, DatabaseUnavailable."""
     header, sessions = read_undo(path)
     store.database.ping()
     result = Restoration(path, header.deleted_at, dry_run)
@@ -397,10 +370,7 @@ def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: b
 
 
 def _content(undo: Undo, endless: int) -> Record | None:
-    """The session two versions on, because the deletion took one; ``None`` for an unreadable one.
-
-    ``endless`` is the end (ms) of a session that had none.
-    """
+    """The session two versions on (the deletion took one), ``None`` if unreadable; ``endless`` ones end then (ms)."""
     if not is_accepted_id(undo.checkout_id):
         return None
     version, key_ends = undo.version + 2, 0

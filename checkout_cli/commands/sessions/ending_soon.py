@@ -26,10 +26,7 @@ class EndingSoon:
 
 
 def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingSoon:
-    """Ask Redis a bounded number of questions, or the database.
-
-    Raises TierUnavailable, AccessDenied, and WrongKeyType where other programs' keys are at the index's place.
-    """
+    """Ask Redis a bounded number of questions, or the database; raises TierUnavailable, WrongKeyType."""
     now = store.clock.wall()
     layout = store.index.layout() if use_redis else None
     if layout is None or layout.is_empty:

@@ -33,10 +33,7 @@ def write_export(
     limit: int | None = None,
     missing: Callable[[], Sequence[str]] = tuple,
 ) -> ExitCode:
-    """Write all pages; whatever ends it early, the cursor is on stderr. ``now`` is in milliseconds.
-
-    ``missing`` names afterwards the servers of a cluster that did not answer.
-    """
+    """Write all pages; whatever ends it early, the cursor is on stderr. ``now`` is in milliseconds."""
     number = unreadable = 0
     cursor = ""
 
@@ -95,7 +92,6 @@ def _second(seconds: int) -> str:
 
 
 def _in_one_line(body: bytes) -> str:
-    """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
     if body.isascii() and b"\n" not in body and b"\r" not in body:

@@ -11,11 +11,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 @dataclass(frozen=True)
 class Extension:
-    """A session's new end; moments in milliseconds.
-
-    ``capped`` by the maximum age. ``away`` says why a tier does not have it. ``external``: its ``expiresAt`` was left
-    alone.
-    """
+    """A session's new end; moments in milliseconds. ``away`` says why a tier does not have it."""
 
     SHOWN = "checkoutId expiresAtBefore@=before expiresAt@=after capped redis=in_redis database=in_database external"
 
@@ -30,12 +26,9 @@ class Extension:
 
 
 def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
-    """Extend a session by ``by`` seconds, at most to its maximum age.
+    """Extend a session by ``by`` seconds, at most to its maximum age; raises SessionNotFound, SessionCorrupt.
 
-    ``expiresAt`` in Redis moves along, except in an external writer's value. The shop's next read grants the full TTL
-    as always, which can be less in Redis; the database keeps the later end.
-
-    Raises InvalidInput, SessionNotFound (also as SessionExpired and SessionDeleted), SessionCorrupt, TierUnavailable.
+    The shop's next read grants the full TTL as always, which can be less in Redis; the database keeps the later end.
     """
     if not 0 < by < float("inf"):
         raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
@@ -75,7 +68,6 @@ def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bo
 
 
 def _in_redis(store: CheckoutStore, checkout_id: str, until: int) -> tuple[int, str]:
-    """The TTL (ms; -2: no key), and why it is unknown."""
     if not store.settings.enable_checkout_sessions:
         return -2, ""
     try:

@@ -106,11 +106,7 @@ class IndexReport(Ended):
 
 
 def check_index(store: CheckoutStore, run: BoundedRun | None = None, *, cursor: str = FIRST_CURSOR) -> IndexReport:
-    """Compare, and change nothing.
-
-    Raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied, and WrongKeyType where another program's keys
-    are at the index's place.
-    """
+    """Compare, and change nothing; raises RedisUnavailable, and WrongKeyType where there is no place for an index."""
     return _Check(store, run or BoundedRun(store.clock)).run(checked_cursor(cursor, PHASES))
 
 
@@ -202,12 +198,10 @@ class _Check:
         return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        """Each key's TTL (ms; -1: no end, -2: gone), without those of an unavailable server."""
         replies = self._redis.ttls(_keys(checkout_ids))
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
-        """Each listed id's moment (ms); infinite where only an older program's SET has it."""
         scores = dict(zip(checkout_ids, self._index.scores(checkout_ids), strict=True))
         unlisted = [name for name, score in scores.items() if score is None]
         elsewhere = set(unlisted) - set(self._index.missing(unlisted))
@@ -218,7 +212,6 @@ class _Check:
         }
 
     def _sizes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        """Sizes in bytes of those that are strings; the others are reported."""
         if not checkout_ids:
             return {}
         sizes = dict(zip(checkout_ids, self._redis.lengths(_keys(checkout_ids)), strict=True))
@@ -266,7 +259,6 @@ class _Check:
             self._index.fill_set(lacking)
 
     def _look_at_members(self, cursor: str) -> Step:
-        """Members of the SET without a session: an older program leaks them."""
         page = self._index.member_page(cursor)
         nowhere = self._nowhere(page.lacking)
         gone = [name for name in page.lacking if name in nowhere]
@@ -306,7 +298,6 @@ def _keys(checkout_ids: Sequence[str]) -> list[bytes]:
 
 
 def _sure(reply: object) -> object:
-    """The reply, unless the command itself is refused: then nothing can be judged."""
     if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
         raise reply
     return reply

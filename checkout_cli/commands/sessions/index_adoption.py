@@ -70,11 +70,7 @@ def adopt_index(
     force: bool = False,
     owner: str | None = None,
 ) -> AdoptionReport:
-    """Put our index at ``checkout:index``, if ``agreed``.
-
-    Raises StillInUse without ``force``, Locked while a clean-up runs, RedisUnavailable, AccessDenied, and WrongKeyType
-    where another program's key is in the way.
-    """
+    """Put our index at ``checkout:index``, if ``agreed``; raises StillInUse without ``force``, Locked."""
     run, report = run or BoundedRun(store.clock), _looked(store)
     if not report.is_needed or not run.untimed(agreed, report):
         return report

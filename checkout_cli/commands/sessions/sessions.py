@@ -1,7 +1,4 @@
-"""List, show, create and change sessions. Reading never extends a session.
-
-Writes insist on a durable tier: a command's own memory ends with the command.
-"""
+"""List, show, create and change sessions; writes insist on a durable tier, as a command's memory ends with it."""
 
 from __future__ import annotations
 
@@ -69,10 +66,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which sessions to list; spans are in seconds, ``user`` is a whole user id.
-
-    ``status`` is a payment status, or ``unreadable``. Raises InvalidInput where it can match nothing.
-    """
+    """Which sessions to list; spans are in seconds, ``user`` is a whole id. Raises InvalidInput."""
 
     limit: int = 50
     status: str | None = None
@@ -127,10 +121,7 @@ class Written:
 def list_sessions(
     store: CheckoutStore, wanted: Selection, run: BoundedRun | None = None, *, tell: Tell
 ) -> Iterator[Sighting]:
-    """The wanted sessions as they are read: the longest-living first, unless sorted otherwise.
-
-    Any order but ``newest`` reads at most ``MOST_SORTED`` sessions. Raises TierUnavailable where no tier answers.
-    """
+    """The wanted sessions as they are read, the longest-living first; other orders read ``MOST_SORTED`` at most."""
     run, now = run or BoundedRun(store.clock), store.clock.wall()
     seen = store.admin.iterate(tier=wanted.tier or _tier_to_ask(store, tell))
     if wanted.order is Order.NEWEST:
@@ -143,7 +134,6 @@ def list_sessions(
 
 
 def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
-    """The tier to list, ``None`` for all; says which one is unavailable."""
     if not store.settings.enable_checkout_sessions:
         return TierName.DATABASE
     try:
@@ -165,7 +155,6 @@ def waiting(store: CheckoutStore) -> PendingCounts:
 
 
 def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
-    """The sort key; sessions without it come last."""
     session = sighting.session
     if order is Order.EXPIRES:
         return sighting.expires_at is None, sighting.expires_at or 0
@@ -179,11 +168,7 @@ def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
 
 
 def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
-    """The session with this id, or the only one whose id begins so; an exact id wins.
-
-    Raises InvalidInput for an ambiguous or short beginning, SessionNotFound (also as SessionExpired and
-    SessionDeleted), and TierUnavailable where a tier that might know it does not answer.
-    """
+    """The session with this id, or the only one that begins so; raises InvalidInput, SessionNotFound, TierUnavailable."""
     sighting = _exactly(store, given) or store.admin.inspect(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
@@ -249,18 +234,12 @@ def read_document(source: Path | BinaryIO) -> dict[str, Any]:
 
 
 def create(store: CheckoutStore, fields: Mapping[str, Any], *, checkout_id: str | None = None) -> Written:
-    """Create a session durably, with a new id where none is given.
-
-    Raises InvalidInput, SessionExists, SessionDeleted, DurabilityUnavailable, DatabaseUnavailable.
-    """
+    """Create a session durably; raises InvalidInput, SessionExists, SessionDeleted, DurabilityUnavailable."""
     return _written(store, store.create(fields, checkout_id=checkout_id, require=Durability.REDIS))
 
 
 def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -> Written:
-    """Set fields in one new version; each assignment is ``field=value`` or ``outer.inner=value``.
-
-    Raises InvalidInput, TransitionRefused, SessionNotFound, DurabilityUnavailable, DatabaseUnavailable.
-    """
+    """Set ``field=value`` or ``outer.inner=value``, all in one version; raises TransitionRefused, SessionNotFound."""
     wanted = [parse_assignment(text) for text in assignments]
     if not wanted:
         raise InvalidInput("nothing to set", hint="--set field=value")
@@ -291,10 +270,7 @@ class Assignment:
 
 
 def parse_assignment(text: str) -> Assignment:
-    """Parse ``field=value``: JSON where valid, else text.
-
-    Raises InvalidInput, or CardDataRefused for a card number in the name.
-    """
+    """Parse ``field=value``: JSON where valid, else text. Raises InvalidInput, CardDataRefused."""
     name, found, raw = text.partition("=")
     if without_card_number(name) != name:
         raise CardDataRefused("--set", "a card number as a field name")

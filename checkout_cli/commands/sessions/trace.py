@@ -118,10 +118,7 @@ class Trace:
 
 
 def trace(store: CheckoutStore, given: str) -> Trace:
-    """Look up an id, or the only id that begins so; an exact one wins, also deleted or expired.
-
-    Raises InvalidInput for several or a short beginning, SessionNotFound, and TierUnavailable where neither answers.
-    """
+    """Look up an id, or the only one that begins so; raises InvalidInput, SessionNotFound, TierUnavailable."""
     found = look_everywhere(store, given)
     if found.is_anything_known:
         return found
@@ -170,7 +167,6 @@ def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, s
 
 
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
-    """By the very rules of the flush; nothing is written."""
     value = None if key is None else key.value
     if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
         return None

@@ -97,10 +97,7 @@ def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> None:
 
 
 def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
-    """The header and the sessions, one by one; the whole file is checked first.
-
-    Raises InvalidInput for a file that is unreadable, cut off, changed, or no undo file.
-    """
+    """The header and the sessions, one by one; the whole file is checked first. Raises InvalidInput."""
     try:
         header = _checked(path)
     except OSError as error:
@@ -163,10 +160,7 @@ def _broken(path: Path, what: str) -> InvalidInput:
 
 
 def sweep(before: int, directory: Path) -> None:
-    """Remove undo files older than ``before`` (ms): nothing in them can be restored any more.
-
-    They hold personal data, which is not kept longer than it is of use.
-    """
+    """Remove files older than ``before`` (ms): personal data of no more use, as nothing in them can be restored."""
     with suppress(OSError):
         for path in directory.glob(f"*{_SUFFIX}"):
             if path.stat().st_mtime * 1000 < before:

@@ -130,10 +130,7 @@ class UserAnswer:
 def explain(
     store: CheckoutStore, given: str, run: BoundedRun | None = None, *, last_look: LastLook | None = None
 ) -> Answer | UserAnswer:
-    """Explain a session by id, or the sessions of a tracked user.
-
-    Raises InvalidInput for an ambiguous beginning, TierUnavailable where no tier answers.
-    """
+    """Explain a session by id, or the sessions of a tracked user; raises InvalidInput, TierUnavailable."""
     try:
         found = trace(store, given)
     except SessionNotFound:
@@ -165,8 +162,6 @@ def _tracked(store: CheckoutStore, user_id: str) -> User | None:
 
 @dataclass(frozen=True)
 class _ServerStory:
-    """What a server says of itself: start (ms), policy, evicted keys, and ``lately`` since the last look."""
-
     started_at: int | None = None
     policy: str = ""
     evicted: int = 0
@@ -178,15 +173,12 @@ class _ServerStory:
 
 
 class _Explanation:
-    """One session; the rules ask for the surest signs first."""
-
     def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook | None) -> None:
         self._store = store
         self._trace, self._key, self._row, self._now = found, found.key, found.row, found.now
         self._last_look = last_look or LastLook()
 
     def answer(self) -> Answer:
-        """The answer of the first rule that applies."""
         rules: tuple[Callable[[], Answer | None], ...] = (
             self._deleted,
             self._waiting_for_database,
@@ -208,7 +200,6 @@ class _Explanation:
     # Evidence
 
     def _evidence(self) -> Iterator[str]:
-        """What each tier has, in words."""
         key, conflicts = self._key, self._trace.conflicts
         if key is None:
             yield f"Redis: {self._trace.redis_away}"
@@ -252,7 +243,6 @@ class _Explanation:
         return f"{self._when(moment)} ({iso(moment)})"
 
     def _story(self, place: str) -> _ServerStory:
-        """Empty where INFO is denied."""
         server = next((server for server in self._store.redis.servers() if server.place == place), None)
         if server is None:
             return _ServerStory()

@@ -42,10 +42,7 @@ def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = 
 
 
 def show_watch(looks: Iterable[StatisticsLook], *, by_minute: bool = False, as_json: bool = False) -> None:
-    """Each look in place on a terminal, as a line anywhere else.
-
-    On a terminal it takes the whole window, and leaves the last look behind, whatever ends it.
-    """
+    """Each look as a line, or on a terminal in the whole window, which leaves the last behind."""
     if as_json or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
         for look in looks:
             if as_json:

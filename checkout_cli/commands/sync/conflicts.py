@@ -64,7 +64,6 @@ def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
 
 
 def _side_to_keep(store: CheckoutStore, conflict: Conflict) -> Keep:
-    """The written side, where :func:`resolve` would not refuse it."""
     written, row = conflict.fields, store.database.read(conflict.checkout_id)
     if written is None or row is None or row.body is None:
         return Keep.DATABASE
@@ -73,10 +72,9 @@ def _side_to_keep(store: CheckoutStore, conflict: Conflict) -> Keep:
 
 
 def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
-    """Settle a conflict, if ``agreed``, which gets it and the time (ms).
+    """Settle a conflict, if ``agreed``, which gets it and the time (ms): forget it, or write the written fields.
 
-    ``Keep.DATABASE`` only forgets it. ``Keep.WRITTEN`` writes the written fields over the present ones as one more
-    version. Raises InvalidInput, TransitionRefused, SessionNotFound, DatabaseUnavailable; nothing is settled then.
+    Raises InvalidInput, TransitionRefused, SessionNotFound, DatabaseUnavailable; nothing is settled then.
     """
     conflict = _named(store, write_id)
     if not agreed(conflict, store.clock.wall()):

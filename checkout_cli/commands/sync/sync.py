@@ -78,10 +78,7 @@ UNKNOWN = PendingCounts(None, None, None)
 
 
 def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
-    """Count in a few short questions; a tier that is not asked or does not answer leaves ``None``.
-
-    A row written a moment ago does not count: its own writer is about to publish it.
-    """
+    """Count in a few questions, ``None`` for a tier that is not asked; rows of a moment ago do not count yet."""
     backlog = _backlog(store)
     now = store.clock.wall()
     conflicts = _known(store.flush_log.conflict_count) if database else None
@@ -187,10 +184,7 @@ def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
 
 
 def synchronize(store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False) -> SyncReport:
-    """Sync what is pending: to the database, to Redis, then external writes, which no list names.
-
-    The last part continues where the last run stopped. Raises TierUnavailable where neither tier answers, AccessDenied.
-    """
+    """Sync dirty writes, pending rows, and external writes, which no list names; raises TierUnavailable."""
     return _Sync(store, run or BoundedRun(store.clock)).run(dry_run=dry_run)
 
 
@@ -217,8 +211,7 @@ class _Sync:
                 report.unreachable.append(away)
             report.end(self._run)
             done, finished = report.handed_over, report.finished and not report.unreachable
-            seconds = self._run.seconds
-            beat(self._store, JOB, seconds=seconds, finished=finished, sessions=done, cursor=self._cursor)
+            beat(self._store, JOB, seconds=self._run.seconds, finished=finished, sessions=done, cursor=self._cursor)
         self._store.notes.write_down()
         return report
 
@@ -254,24 +247,22 @@ class _Sync:
             page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in self._flushed]
             self._flushed.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
-                self._flush_one(checkout_id, look)
+                self._bring(checkout_id, look, is_dirty=True)
         part.expect(self._report.flushed)  # what has just come to the database is news to Redis
 
-    def _flush_one(self, checkout_id: str, look: Look) -> None:
+    def _bring(self, checkout_id: str, look: Look, *, is_dirty: bool) -> None:
+        flush = self._store.publisher.flush_seen if is_dirty else self._store.publisher.settle_seen
         try:
-            flushed = self._store.publisher.flush_seen(checkout_id, look)
+            flushed = flush(checkout_id, look)
         except (SessionCorrupt, SlotMoving) as error:
             self._cannot(checkout_id, error)
             return
-        if flushed is None:
-            is_external = look.copy is not None and look.copy.is_external
-            self._report.lost += look.problem is None and (look.value is None or is_external)
-            return
-        self._report.disputed += flushed.conflict
-        if flushed.external:
-            self._report.external += 1
-        else:
-            self._report.flushed += 1
+        if flushed is not None:
+            self._report.disputed += flushed.conflict
+            self._report.external += flushed.external
+            self._report.flushed += not flushed.external
+        elif is_dirty and look.problem is None:
+            self._report.lost += look.value is None or (look.copy is not None and look.copy.is_external)
 
     # External writers → database
 
@@ -290,17 +281,7 @@ class _Sync:
     def _take_in_page(self, checkout_ids: Sequence[str]) -> None:
         suspects = self._store.redis.not_ours(checkout_ids)
         for checkout_id, look in zip(suspects, self._store.redis.look(suspects), strict=True):
-            self._take_in_one(checkout_id, look)
-
-    def _take_in_one(self, checkout_id: str, look: Look) -> None:
-        try:
-            flushed = self._store.publisher.settle_seen(checkout_id, look)
-        except (SessionCorrupt, SlotMoving) as error:
-            self._cannot(checkout_id, error)
-            return
-        if flushed is not None:
-            self._report.external += 1
-            self._report.disputed += flushed.conflict
+            self._bring(checkout_id, look, is_dirty=False)
 
     # Database → Redis
 
@@ -319,23 +300,17 @@ class _Sync:
         rows = self._store.database.read_many(list(identities))
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
-                opened = Opened(None, identities[record.checkout_id])
-                outcome = self._store.publisher.bring(record, opened)
+                outcome = self._store.publisher.bring(record, Opened(None, identities[record.checkout_id]))
             except (SessionCorrupt, SlotMoving) as error:
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)
 
     def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
-        """A row that seems expired lives as long as its key: reads are noted late."""
         ended = [row.checkout_id for row in rows if row.expires_at <= now]
         ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
-        return [
-            msgspec.structs.replace(row, expires_at=now + ttls[row.checkout_id])
-            if ttls.get(row.checkout_id, 0) > 0
-            else row
-            for row in rows
-        ]
+        ends = {name: now + ttl for name, ttl in ttls.items() if ttl > 0}
+        return [msgspec.structs.replace(row, expires_at=ends.get(row.checkout_id, row.expires_at)) for row in rows]
 
     def _note(self, record: Record, outcome: Outcome, now: int) -> None:
         if not outcome.is_published:

@@ -1,7 +1,4 @@
-"""Tracked users: who was seen lately, and one user's checkouts.
-
-Only Redis has them. Nothing here writes or extends anything.
-"""
+"""Tracked users, which only Redis has: who was seen lately, and one user's checkouts. Nothing is extended."""
 
 from __future__ import annotations
 
@@ -52,10 +49,7 @@ def list_users(
 
 
 def show_user(store: CheckoutStore, given: str) -> FoundUser:
-    """The user with this id, or the only one whose id begins so; a final ``…`` is ignored.
-
-    Raises InvalidInput for several or a short beginning, UserNotFound, RedisUnavailable.
-    """
+    """The user with this id, or the only one that begins so; raises InvalidInput, UserNotFound, RedisUnavailable."""
     if not 0 < len(given) <= LONGEST_GIVEN:
         raise InvalidInput("not a user id", hint="the id, or its beginning")
     reader = Users(store)
