@@ -260,7 +260,7 @@ def stats(
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
     """
-    from checkout_cli.commands.cache.statistics import cache_statistics
+    from checkout_cli.commands.cache.entries import cache_statistics
     from checkout_cli.commands.cache.view import show_statistics
 
     with current().store(timeout) as store:

@@ -12,10 +12,12 @@ from checkout_cli.domain.cache import Cache
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.entries import Answer, CacheEntry
+from checkout_cli.domain.statistics import CacheCounts, Statistics, whole_minutes
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, InvalidInput, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.keys import pattern_of
+from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import decoded, encoded
@@ -123,6 +125,7 @@ def _list(store: CheckoutStore, run: BoundedRun | None, cache: Cache, limit: int
 
 
 def _keys(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
+    """The cache's keys among the next ``step`` keys or so, and the next cursor."""
     keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
     prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
     return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
@@ -191,6 +194,7 @@ def replace_coupon(
 
 
 def _answer_before(entry: CacheEntry | None, context: str | None = None) -> Answer | None:
+    """The answer that would be replaced; the problem of an entry that cannot be read."""
     if entry is None:
         return None
     if entry.problem is not None:
@@ -236,6 +240,8 @@ def invalidate_coupons(
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
+    """Count the keys by a bounded scan; a Redis that denies scanning does not prevent the invalidation."""
+
     def page(position: str, step: int) -> tuple[dict[str, None], str | None]:
         keys, following = _keys(store, cache, position, step)
         return dict.fromkeys(filter(affected, map(decoded, keys))), following
@@ -252,6 +258,7 @@ def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
+    """Raises AccessDenied where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
         store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())
@@ -265,3 +272,25 @@ def _preview_one(store: CheckoutStore, coupons: Coupons, code: str) -> Invalidat
     except AccessDenied:
         return _uncounted(store, coupons, scope)
     return Invalidation(coupons.name, scope, int(found), exact=True, examples=(key,) if found else ())
+
+
+# Statistics
+
+
+@dataclass(frozen=True)
+class CacheStatistics(Partial):
+    """Counts by cache over whole ``minutes``; not ``enabled`` where the settings stop programs from counting."""
+
+    SHOWN = "minutes enabled caches partial missingServers=missing"
+
+    minutes: int
+    caches: dict[str, CacheCounts]
+    enabled: bool
+    missing: tuple[str, ...] = ()
+
+
+def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
+    """The reads of the last ``since`` seconds, 60 to 3600. Raises InvalidInput, RedisUnavailable, AccessDenied."""
+    minutes = whole_minutes(since)
+    caches = Statistics(store).caches(minutes, store.clock.wall())
+    return CacheStatistics(minutes, caches, store.settings.enable_statistics, tuple(store.redis.missing_servers()))

@@ -7,7 +7,7 @@ is masked unless revealed, in every format.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,7 @@ from checkout_cli.terminal.output import columns_of, narrate, warn, warn_if_part
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement
-    from checkout_cli.commands.cache.statistics import CacheStatistics
+    from checkout_cli.commands.cache.entries import CacheStatistics, EntryList, Found, Invalidation, Replacement
     from checkout_cli.domain.entries import Answer, CacheEntry
 
 _SHOWN_DIGEST = 12
@@ -119,14 +118,7 @@ def _facts(found: Found, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _answer_row(found: Found, answer: Answer, reveal: bool) -> list[str]:
     row = _answer_document(found.entry, answer, found.now, found.enabled, reveal)
-    return [
-        row["context"][:_SHOWN_DIGEST],
-        _text(row["value"]),
-        "yes" if row["served"] else "no",
-        _span(row["ageSeconds"]),
-        _span(row["expiresInSeconds"], unknown="never"),
-        "" if row["served"] else _why_not(row["problem"], found.enabled),
-    ]
+    return [row["context"][:_SHOWN_DIGEST], _text(row["value"]), *_ending(row, found.enabled)]
 
 
 def _span(seconds: int | None, *, unknown: str = "") -> str:
@@ -151,13 +143,17 @@ def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None
     def entry_of(entry: CacheEntry) -> dict[str, Any]:
         return entry_document(entry, found.now, enabled=found.enabled, reveal=reveal)
 
+    def row_of(cells: dict[str, Any]) -> list[str]:
+        own = ("" if cells[name] is None else str(cells[name]) for name in names)
+        return [*own, *_ending(cells, found.enabled)]
+
     cursor = found.cursor
     columns, names, csv, cells = _COUPON_LIST if found.cache == "coupon" else _DELIVERY_LIST
     Listing(
         "entries",
         found.found.values(),
         columns,
-        row=lambda entry: _row(cells(entry_of(entry)), names, found.enabled),
+        row=lambda entry: row_of(cells(entry_of(entry))),
         document=entry_of,
         id_of=lambda entry: " ".join(entry.names),
         csv=csv,
@@ -169,22 +165,16 @@ def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None
     _warn_if_off(found.cache, found.enabled)
 
 
-def _row(cells: dict[str, Any], names: Sequence[str], enabled: bool) -> list[str]:
-    """The columns ``names`` of a list, and those that both lists end in."""
+def _ending(cells: dict[str, Any], enabled: bool) -> list[str]:
+    """The columns in which all tables end."""
+    served, answers = cells.get("servedAnswers"), cells.get("answers")
+    yes = "yes" if served == answers else f"{served} of {answers}"
     return [
-        *("" if cells[name] is None else str(cells[name]) for name in names),
-        _served(cells),
+        yes if cells["served"] else "no",
         _span(cells["ageSeconds"]),
         _span(cells["expiresInSeconds"], unknown="never"),
         "" if cells["served"] else _why_not(cells["problem"], enabled),
     ]
-
-
-def _served(cells: dict[str, Any]) -> str:
-    number, answers = cells.get("servedAnswers"), cells.get("answers")
-    if not cells["served"] or number == answers:
-        return "yes" if cells["served"] else "no"
-    return f"{number} of {answers}"
 
 
 def _delivery_cells(document: dict[str, Any]) -> dict[str, Any]:

@@ -47,11 +47,11 @@ class Cleanup(Ended):
     @property
     def has_finding(self) -> bool:
         """A dry run finds no fault in what it would remove."""
-        unreachable = self.expired is not None and (
-            self.expired.unreachable or self.expired.missing or self.expired.left
-        )
-        left = [report.has_finding for report in (self.index, self.orphans) if report is not None and not self.dry_run]
-        return bool(unreachable or any(left))
+        expired = self.expired
+        if expired is not None and (expired.unreachable or expired.missing or expired.left):
+            return True
+        reports = () if self.dry_run else (self.index, self.orphans)
+        return any(report is not None and report.has_finding for report in reports)
 
 
 def run_cleanup(

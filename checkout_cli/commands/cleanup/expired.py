@@ -78,18 +78,13 @@ class CleanupReport(Ended, Partial):
 
 
 def clean_up(
-    store: CheckoutStore,
-    run: BoundedRun | None = None,
-    *,
-    dry_run: bool = False,
-    batch: int = BATCH,
-    owner: str | None = None,
+    store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False, batch: int = BATCH
 ) -> CleanupReport:
     """Remove expired sessions everywhere; raises Locked, AccessDenied, or TierUnavailable if neither tier answers."""
     run = run or BoundedRun(store.clock)
     if dry_run:
         return _CleanUp(store, run, batch).preview()
-    with run.locked(store, CLEANUP, owner):
+    with run.locked(store, CLEANUP):
         report = _CleanUp(store, run, batch).run()
     if not report.unreachable:
         removed = report.removed_from_index
@@ -111,6 +106,7 @@ class _CleanUp:
         self._untold: set[str] = set()
 
     def run(self) -> CleanupReport:
+        """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
         return self._told(
             self._in_redis(self._resume),
@@ -175,6 +171,7 @@ class _CleanUp:
             self._report.unreachable.append(str(away))
 
     def _all_due(self, due: Callable[..., list[T]]) -> Iterator[list[T]]:
+        """A page that others change meanwhile is left to the next run."""
         self._left, previous = 0, list[T]()
         while (page := due(offset=self._left)) and page != previous:
             previous = page
@@ -183,6 +180,7 @@ class _CleanUp:
     # The index
 
     def _resume(self, part: BoundedRun) -> None:
+        """Continue where the last run stopped, and finish an interrupted adoption."""
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
         moves = IndexMoves(self._store.redis, self._store.index)
@@ -190,6 +188,7 @@ class _CleanUp:
             self._report.from_set += moved
 
     def _take_members_in(self, part: BoundedRun) -> None:
+        """Continues where the last run stopped, until MEMBERS_IN_ONE_RUN needed nothing."""
         idle = 0
 
         def take_page(cursor: str) -> Step:
@@ -213,6 +212,7 @@ class _CleanUp:
             self._left += untold
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
+        """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
@@ -252,7 +252,10 @@ class _CleanUp:
             self._alive.update(alive)
             told = [name for name in due if name not in untold] if untold else due
             self._report.removed_from_database += self._store.database.purge(told, cutoff)
-            self._left += self._left_of(untold, cutoff)
+            # Of those whose server is unavailable, the ones that have ended even if a late read was not noted.
+            removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late()) if untold else 0
+            self._report.removed_from_database += removed
+            self._left += len(untold) - removed
             self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
         retention = cutoff - int(self._store.settings.session_max_age * 1000)
         for removed in part.pages(iter(lambda: self._store.database.purge_tombstones(retention, rows), 0), int):
@@ -260,14 +263,8 @@ class _CleanUp:
         for removed in part.pages(iter(lambda: self._store.flush_log.purge(retention, rows), 0), int):
             self._report.flush_log += removed
 
-    def _left_of(self, untold: set[str], cutoff: int) -> int:
-        if not untold:
-            return 0
-        removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
-        self._report.removed_from_database += removed
-        return len(untold) - removed
-
     def _remove_entries(self, dead: Sequence[Entry]) -> None:
+        """Spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
@@ -275,13 +272,16 @@ class _CleanUp:
             self._report.removed_from_index += self._store.index.remove_expired(part, [])
 
     def _database_cutoff(self) -> int:
+        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
         now = min(self._store.clock.wall(), self._store.database.now())
         return now - self._noted_late() if self._redis_away else now
 
     def _noted_late(self) -> int:
+        """How much longer (ms) a session may live than its row says, where Redis cannot tell."""
         return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
 
     def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
@@ -293,13 +293,15 @@ class _CleanUp:
     # Repair
 
     def _enter_unlisted(self, part: BoundedRun) -> None:
+        """Other programs write sessions without an entry, and a Redis that restarted empty lost all entries."""
         identity, listed = self._store.index.size()
         server = (identity or b"").decode()
         known = bool(listed and server and self._last.server == server)
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
             for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
-                self._enter([Entry(name, rows[name]) for name in self._store.index.missing(list(rows))])
+                entries = [Entry(name, rows[name]) for name in self._store.index.missing(list(rows))]
+                self._report.entered_into_index += self._store.index.add(entries)
             known = True
         self._report.server = server if known else ""
 
@@ -309,15 +311,13 @@ class _CleanUp:
         def enter_page(cursor: str) -> Step:
             nonlocal looked_at
             names, following = self._store.index.session_ids_step(cursor)
-            self._enter([Entry(name, now) for name in self._store.index.missing(names)])
+            entries = [Entry(name, now) for name in self._store.index.missing(names)]
+            self._report.entered_into_index += self._store.index.add(entries)
             looked_at += PAGE
             self._report.keys = following or FIRST_CURSOR
             return Step(0, following if most is None or looked_at < most else None)
 
         part.through(enter_page, cursor=begin)
-
-    def _enter(self, entries: Sequence[Entry]) -> None:
-        self._report.entered_into_index += self._store.index.add(entries)
 
     # Preview
 

@@ -19,7 +19,7 @@ from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.admin import FIRST_CURSOR
-from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.store.redis.opened import Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""
@@ -62,11 +62,7 @@ def find_orphans(store: CheckoutStore, run: BoundedRun | None = None) -> OrphanR
 
 
 def remove_orphans(
-    store: CheckoutStore,
-    run: BoundedRun | None = None,
-    *,
-    agreed: Callable[[OrphanReport], bool],
-    owner: str | None = None,
+    store: CheckoutStore, run: BoundedRun | None = None, *, agreed: Callable[[OrphanReport], bool]
 ) -> OrphanReport:
     """Remove them, if ``agreed`` and still as seen, from where the last run stopped; raises Locked."""
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
@@ -75,7 +71,7 @@ def remove_orphans(
     if report.number:
         if run.stopped is Stopped.INTERRUPTED or not run.untimed(agreed, report):
             return report
-        with run.locked(store, CLEANUP, owner):
+        with run.locked(store, CLEANUP):
             report = _Orphans(store, run, remove=True).run(begin)
     cursor = report.cursor or FIRST_CURSOR
     beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.number, cursor=cursor)
@@ -122,24 +118,20 @@ class _Orphans:
                 continue  # an external writer's, or one that the database is still to get
             if copy.identity == self._store.redis.last_identity(checkout_id):
                 self._report.believed.add([checkout_id])
-            elif not self._store.database.present([checkout_id]):  # it may have been created while we looked
-                self._take_copy(checkout_id, look)
-
-    def _take_copy(self, checkout_id: str, look: Look) -> None:
-        assert look.value is not None  # noqa: S101  (the caller has read it)
-        if self._remove and not self._store.redis.discard(checkout_id, look.value):
-            return
-        self._report.copies.add([checkout_id])
-        self._report.bytes += look.size
+                continue
+            assert look.value is not None  # noqa: S101  (there is a copy)
+            if self._store.database.present([checkout_id]):  # it was created while we looked
+                continue
+            if not self._remove or self._store.redis.discard(checkout_id, look.value):
+                self._report.copies.add([checkout_id])
+                self._report.bytes += look.size
 
     def _look_at_names(self, names: Sequence[str]) -> None:
         for name, look in zip(names, self._store.redis.look(names), strict=True):
-            if look.problem is not None or _may_wait(look):
+            copy = look.copy
+            # A write of ours may wait there, also where an external writer has touched it.
+            if look.problem is not None or (copy is not None and (copy.is_dirty or copy.kind is Kind.UNREADABLE)):
                 continue
             if self._remove:
-                self._store.flusher.pending.forget(name, Opened(look.value, None, value=look.copy))
+                self._store.flusher.pending.forget(name, Opened(look.value, None, value=copy))
             self._report.names.add([name])
-
-
-def _may_wait(look: Look) -> bool:
-    return look.copy is not None and (look.copy.is_dirty or look.copy.kind is Kind.UNREADABLE)

@@ -86,10 +86,10 @@ class CheckpointFile:
             sealed = msgspec.json.decode(self.path.read_bytes(), type=_Sealed)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise _edited() from error
-        if sealed.digest != _digest(sealed.checkpoint):
-            raise _edited()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            sealed = None
+        if sealed is None or sealed.digest != _digest(sealed.checkpoint):
+            raise InvalidInput("the checkpoint is damaged or was edited, so it is not gone by", hint=_RESTART)
         return sealed.checkpoint
 
     def write(self, checkpoint: Checkpoint) -> None:
@@ -101,10 +101,6 @@ class CheckpointFile:
             raise CheckoutError(
                 f"the checkpoint cannot be written to {self.path}: {reason}", hint="set XDG_STATE_HOME to another place"
             ) from error
-
-
-def _edited() -> InvalidInput:
-    return InvalidInput("the checkpoint is damaged or was edited, so it is not gone by", hint=_RESTART)
 
 
 def _digest(checkpoint: Checkpoint) -> str:

@@ -172,15 +172,18 @@ class _Seen:
 
     @property
     def ends_sooner(self) -> bool:
+        """Whether the copy ends before the original, which was read since."""
         return self.mine.ttl is not None and self.there.ttl is not None and self.there.ttl < self.mine.ttl - SLACK
 
     def copy(self, usual: int) -> SessionCopy:
+        """``usual`` is the TTL (ms) for a session without an end that replaces another one."""
         assert self.mine.value is not None  # noqa: S101  (what is copied is there)
         ttl = usual if self.mine.ttl is None and self.there.value is not None else self.mine.ttl
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
 def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
+    """Returns those that changed meanwhile."""
     actions: dict[Action, list[_Seen]] = {action: [] for action in Action}
     looks, flushed = _flushed(store, names)
     counts.flushed += flushed
@@ -202,6 +205,7 @@ def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], cou
 
 
 def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
+    """The looks after the flush, and the number of flushed sessions."""
     looks, flushed = store.redis.look(names), 0
     for place, (name, look) in enumerate(zip(names, looks, strict=True)):
         with suppress(DatabaseUnavailable):  # it stays where it is, and is counted

@@ -10,7 +10,6 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import encode
-from checkout_cli.store.records import Record
 
 
 @dataclass
@@ -85,7 +84,10 @@ def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RAT
             state = state_of(row, seen, identities.get(row.checkout_id))
             found.states[state] += 1
             if state is State.MISSING:
-                _add(found, row)
+                value = len(encode(row.version, b"-" * 81, row.body or b"{}"))
+                names_size = 2 * len(row.checkout_id.encode())
+                found.body_bytes += value
+                found.needed += value * 9 // 8 + names_size + KEY_OVERHEAD + INDEX_OVERHEAD  # rounded up to classes
         found.living += len(rows)
         return Step(len(rows), names[-1])
 
@@ -95,14 +97,8 @@ def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RAT
     return found
 
 
-def _add(found: Plan, row: Record) -> None:
-    value = encode(row.version, b"-" * 81, row.body or b"{}")
-    name = len(row.checkout_id.encode())
-    found.body_bytes += len(value)
-    found.needed += len(value) * 9 // 8 + 2 * name + KEY_OVERHEAD + INDEX_OVERHEAD  # values are rounded up to classes
-
-
 def _room(store: CheckoutStore, found: Plan) -> None:
+    """The limit of all servers together, from INFO; unknown where it is denied."""
     try:
         infos = [Inspector(server).info() for server in store.redis.servers()]
     except (CommandDenied, CommandUnknown):

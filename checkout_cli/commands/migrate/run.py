@@ -213,6 +213,7 @@ def publish(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> lis
 def _publish_claimed(
     store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
 ) -> list[Record]:
+    """Publish rows as they are after the claim; returns those to try again."""
     now = store.clock.wall()
     rows = store.database.read_many(list(opened)) if opened else {}
     some: list[tuple[Record, Opened]] = []

@@ -70,7 +70,7 @@ class Verified(Ended):
         sample: int | None,
         cursor: str,
     ) -> None:
-        """Compare about ``total``, or ``sample`` of them evenly; differences ``again``, as the shop writes meanwhile."""
+        """Compare about ``total``, or ``sample`` of them evenly; differences ``again``, as the shop goes on."""
         every, seen = 1 if sample is None else max(total // sample, 1), 0
 
         def step(position: str) -> Step:
@@ -158,7 +158,7 @@ def verify_at(
     sample: int | None = None,
     cursor: str = "",
 ) -> Verified:
-    """Compare every session, or about ``sample`` evenly, with the other server; raises InvalidInput for the same one."""
+    """Compare every session, or about ``sample`` evenly, with another server; raises InvalidInput for the same."""
     need_redis(store)
     refuse_same(store, target, place)
     found = Verified()

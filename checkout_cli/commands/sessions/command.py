@@ -309,11 +309,11 @@ def extend(
 
     The shop's next write grants the full TTL from then, as every write does, which may be less.
     """
-    from checkout_cli.commands.sessions import extend as extension
+    from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.delete_view import show_extension
 
     with current().store(timeout) as store:
-        extended = extension.extend(store, checkout_id, by)
+        extended = sessions.extend(store, checkout_id, by)
         now = store.clock.wall()
     show_extension(extended, now, as_json=as_json)
 

@@ -112,37 +112,25 @@ class Deletion(Ended):
 # What to delete
 
 
-def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
-    """Plan the deletion of these sessions, or of all that match; raises InvalidInput for both, and as below."""
-    if bool(checkout_ids) == (wanted != Selection()):
-        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
-    if checkout_ids:
-        return plan_ids(store, checkout_ids, undo_file=undo_file)
-    return plan_selection(store, wanted, undo_file=undo_file)
-
-
-def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
-    """Plan the deletion of sessions by whole ids; raises SessionNotFound, or TierUnavailable where that is unknown."""
-    return _plan(store, (store.admin.inspect(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
-
-
-def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
-    """Plan the deletion of all living sessions that match; raises InvalidInput for too many, TierUnavailable."""
-    if wanted.user is None and wanted.status is None:
-        raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
-    store.database.ping()  # only the database can delete for good, so there is no point in looking without it
-    now = store.clock.wall()
-    found = (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
-    return _plan(store, found, undo_file, wanted)
-
-
-def _plan(
-    store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | None, wanted: Selection | None = None
+def plan(
+    store: CheckoutStore,
+    checkout_ids: Sequence[str] = (),
+    wanted: Selection | None = None,
+    *,
+    undo_file: Path | None = None,
 ) -> Plan:
+    """Plan the deletion of these sessions by whole ids, or of all living ones that are ``wanted``.
+
+    Raises InvalidInput for both or too many, SessionNotFound, TierUnavailable where a session may exist.
+    """
+    wanted = None if wanted == Selection() else wanted
+    if bool(checkout_ids) == (wanted is not None):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    found: Iterable[Sighting] = map(store.admin.inspect, dict.fromkeys(checkout_ids))
     ids: list[str] = []
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
-    for sighting in found:
+    for sighting in found if wanted is None else _selected(store, wanted):
         if len(ids) == MOST_DELETED:
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
@@ -157,6 +145,14 @@ def _plan(
     now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
     return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
+
+
+def _selected(store: CheckoutStore, wanted: Selection) -> Iterator[Sighting]:
+    if wanted.user is None and wanted.status is None:
+        raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
+    store.database.ping()  # only the database can delete for good, so there is no point in looking without it
+    now = store.clock.wall()
+    yield from (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
 
 
 # Deleting
@@ -195,6 +191,7 @@ def _batches(checkout_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]]:
+    """Each session, and whether it still is what was selected: a shopper may have paid while a person thought."""
     for batch in _batches(plan.checkout_ids):
         wanted = set(batch)
         if plan.wanted is not None:
@@ -203,6 +200,7 @@ def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]
 
 
 def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
+    """From the database, where Redis is off or unavailable."""
     if _uses_redis(store):
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
@@ -211,6 +209,8 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
 
 
 class _Expected(NamedTuple):
+    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
+
     version: int
     digest: str | None
 
@@ -224,6 +224,7 @@ def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletio
 
 
 def _looks(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
+    """In batches; empty looks where Redis is off or unavailable."""
     uses_redis = _uses_redis(store)
     for batch in _batches(checkout_ids):
         looks = [Look(None, None, 0)] * len(batch)
@@ -251,6 +252,7 @@ def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
 
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
+    """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
     rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
     scores: Sequence[float | None] = [None] * len(looks)
     if _uses_redis(store):

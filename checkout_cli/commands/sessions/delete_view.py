@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Outcome, Plan, Restoration
-from checkout_cli.commands.sessions.extend import Extension
+from checkout_cli.commands.sessions.sessions import Extension
 from checkout_cli.commands.sessions.view import describe
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso

@@ -92,6 +92,7 @@ def _second(seconds: int) -> str:
 
 
 def _in_one_line(body: bytes) -> str:
+    """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
     if body.isascii() and b"\n" not in body and b"\r" not in body:

@@ -116,7 +116,6 @@ def repair_index(
     *,
     agreed: Callable[[IndexReport], bool] | None = None,
     fix_ttl: bool = False,
-    owner: str | None = None,
 ) -> IndexReport:
     """Add missing entries, remove dangling ones, bring late ones forward; finish an interrupted adoption.
 
@@ -134,7 +133,7 @@ def repair_index(
         if run.stopped is Stopped.INTERRUPTED or not (report.is_sound or run.untimed(agreed, report)):
             return report
     if report is None or not report.is_sound:
-        with run.locked(store, CLEANUP, owner):
+        with run.locked(store, CLEANUP):
             report = _Check(store, run, repair=True, fix_ttl=fix_ttl).run(begin)
     cursor = report.cursor or FIRST_CURSOR
     beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.keys, cursor=cursor)
@@ -198,10 +197,12 @@ class _Check:
         return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
+        """Each key's TTL (ms; -1: no end, -2: gone), without those of an unavailable server."""
         replies = self._redis.ttls(_keys(checkout_ids))
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
+        """Each listed id's moment (ms); infinite where only an older program's SET has it."""
         scores = dict(zip(checkout_ids, self._index.scores(checkout_ids), strict=True))
         unlisted = [name for name, score in scores.items() if score is None]
         elsewhere = set(unlisted) - set(self._index.missing(unlisted))
@@ -212,6 +213,7 @@ class _Check:
         }
 
     def _sizes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
+        """Sizes in bytes of those that are strings; the others are reported."""
         if not checkout_ids:
             return {}
         sizes = dict(zip(checkout_ids, self._redis.lengths(_keys(checkout_ids)), strict=True))
@@ -259,6 +261,7 @@ class _Check:
             self._index.fill_set(lacking)
 
     def _look_at_members(self, cursor: str) -> Step:
+        """Members of the SET without a session: an older program leaks them."""
         page = self._index.member_page(cursor)
         nowhere = self._nowhere(page.lacking)
         gone = [name for name in page.lacking if name in nowhere]
@@ -298,6 +301,7 @@ def _keys(checkout_ids: Sequence[str]) -> list[bytes]:
 
 
 def _sure(reply: object) -> object:
+    """The reply, unless the command itself is refused: then nothing can be judged."""
     if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
         raise reply
     return reply

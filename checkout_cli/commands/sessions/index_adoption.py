@@ -68,7 +68,6 @@ def adopt_index(
     *,
     agreed: Callable[[AdoptionReport], bool],
     force: bool = False,
-    owner: str | None = None,
 ) -> AdoptionReport:
     """Put our index at ``checkout:index``, if ``agreed``; raises StillInUse without ``force``, Locked."""
     run, report = run or BoundedRun(store.clock), _looked(store)
@@ -76,7 +75,7 @@ def adopt_index(
         return report
     if report.seen_at is not None and report.layout.place is Place.BESIDE_SET and not force:
         raise StillInUse(f"another program was seen within a day, and uses the SET at {INDEX}")
-    with run.locked(store, CLEANUP, owner):
+    with run.locked(store, CLEANUP):
         store.external.forget_seen()  # else whoever knows of it would make room for it again
         _adopt(store, run, report)
     return report

@@ -167,6 +167,7 @@ def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, s
 
 
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
+    """By the very rules of the flush; nothing is written."""
     value = None if key is None else key.value
     if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
         return None

@@ -162,6 +162,8 @@ def _tracked(store: CheckoutStore, user_id: str) -> User | None:
 
 @dataclass(frozen=True)
 class _ServerStory:
+    """What a server says of itself: start (ms), policy, evicted keys, and ``lately`` since the last look."""
+
     started_at: int | None = None
     policy: str = ""
     evicted: int = 0
@@ -173,12 +175,15 @@ class _ServerStory:
 
 
 class _Explanation:
+    """One session; the rules ask for the surest signs first."""
+
     def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook | None) -> None:
         self._store = store
         self._trace, self._key, self._row, self._now = found, found.key, found.row, found.now
         self._last_look = last_look or LastLook()
 
     def answer(self) -> Answer:
+        """The answer of the first rule that applies."""
         rules: tuple[Callable[[], Answer | None], ...] = (
             self._deleted,
             self._waiting_for_database,
@@ -200,6 +205,7 @@ class _Explanation:
     # Evidence
 
     def _evidence(self) -> Iterator[str]:
+        """What each tier has, in words."""
         key, conflicts = self._key, self._trace.conflicts
         if key is None:
             yield f"Redis: {self._trace.redis_away}"
@@ -243,6 +249,7 @@ class _Explanation:
         return f"{self._when(moment)} ({iso(moment)})"
 
     def _story(self, place: str) -> _ServerStory:
+        """Empty where INFO is denied."""
         server = next((server for server in self._store.redis.servers() if server.place == place), None)
         if server is None:
             return _ServerStory()

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checkout_cli.commands.stats import figures_view as figures
-from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
+from checkout_cli.commands.stats.stats import StatisticsLook
 from checkout_cli.domain.statistics import OUTCOMES, Source, StatisticsReport
 from checkout_cli.session import PaymentStatus, iso
 from checkout_cli.store.database.counts import DELETED
@@ -164,8 +164,7 @@ def _by_status(statuses: dict[str, int], console: Console) -> Table:
     widest = max(statuses.values(), default=0)
     grid = _grid(number_columns=(1, 2))
     grid.add_row("created", Text(f"{created:,}", style="bold"))
-    for status in STATUSES:
-        count = statuses.get(status, 0)
+    for status, count in statuses.items():
         bar = Text(_bar(count, widest, console), style=_STATUS_STYLES.get(status, "cyan"))
         grid.add_row(status, f"{count:,}", figures.share(count, created), bar)
     return grid

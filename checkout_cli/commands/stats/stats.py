@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkout_cli.domain.statistics import Source, Statistics, StatisticsReport, whole_minutes
-from checkout_cli.errors import InvalidInput, TierUnavailable
+from checkout_cli.errors import TierUnavailable
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DELETED
 
 STATUSES = (*map(str, PaymentStatus), "other", DELETED)
 """All that a session created in the window can be now, in the order in which they are shown."""
-LONGEST_WAIT = 86_400.0
-"""Between two looks of a watch, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +33,25 @@ class StatisticsLook:
         if self.report is not None:
             return self.report
         if self.statuses is not None:
-            statuses = {status: self.statuses.get(status, 0) for status in STATUSES}
-            return {"source": Source.DATABASE, "created": sum(statuses.values()), "statuses": statuses}
+            return {"source": Source.DATABASE, "created": sum(self.statuses.values()), "statuses": self.statuses}
         error = self.problem
         return {"source": None, "error": error and str(error), "hint": error and error.hint}
 
 
-class StatisticsWatch:
-    def __init__(self, store: CheckoutStore, since: float, *, by_status: bool = False) -> None:
-        """Look back ``since`` seconds in whole minutes; raises InvalidInput below 1 and above 60 minutes."""
-        self._clock = store.clock
-        self._statistics = Statistics(store)
-        self._minutes = whole_minutes(since)
-        self._by_status = by_status
+def look_back(store: CheckoutStore, since: float, *, by_status: bool = False) -> StatisticsLook:
+    """The last ``since`` seconds in whole minutes; raises InvalidInput below 1 and above 60, TierUnavailable."""
+    minutes, now, statistics = whole_minutes(since), store.clock.wall(), Statistics(store)
+    if not by_status:
+        return StatisticsLook(now, minutes, report=statistics.read(minutes, now))
+    counts = statistics.by_status(minutes, now)
+    return StatisticsLook(now, minutes, statuses={status: counts.get(status, 0) for status in STATUSES})
 
-    def look(self) -> StatisticsLook:
-        """Raises TierUnavailable, AccessDenied, ConfigurationError."""
-        now = self._clock.wall()
-        if self._by_status:
-            return StatisticsLook(now, self._minutes, statuses=self._statistics.by_status(self._minutes, now))
-        return StatisticsLook(now, self._minutes, report=self._statistics.read(self._minutes, now))
 
-    def watch(self, every: float) -> Iterator[StatisticsLook]:
-        """A look every so many seconds; an unavailable tier is an answer, not an error."""
-        if not 0 < every <= LONGEST_WAIT:  # NaN is neither
-            raise InvalidInput(f"cannot wait for {every:g} s between looks", hint="--watch 5")
-        while True:
-            try:
-                yield self.look()
-            except TierUnavailable as away:
-                yield StatisticsLook(self._clock.wall(), self._minutes, problem=away)
-            self._clock.pause(every)
+def watch(store: CheckoutStore, since: float, every: float, *, by_status: bool = False) -> Iterator[StatisticsLook]:
+    """A look every so many seconds; an unavailable tier is an answer, not an error."""
+    while True:
+        try:
+            yield look_back(store, since, by_status=by_status)
+        except TierUnavailable as away:
+            yield StatisticsLook(store.clock.wall(), whole_minutes(since), problem=away)
+        store.clock.pause(every)

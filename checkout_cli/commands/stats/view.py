@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from checkout_cli.commands.stats import figures_view as figures
-from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
+from checkout_cli.commands.stats.stats import StatisticsLook
 from checkout_cli.domain.statistics import OUTCOMES, TRANSITIONS, Source, StatisticsReport
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
@@ -76,8 +76,7 @@ def _watch_on_terminal(looks: Iterable[StatisticsLook], by_minute: bool) -> None
 def _write_plain(look: StatisticsLook, by_minute: bool) -> None:
     if look.statuses is not None:
         created = sum(look.statuses.values())
-        counts = [(status, look.statuses.get(status, 0)) for status in STATUSES]
-        rows = [[name, f"{count:,}", figures.share(count, created)] for name, count in counts]
+        rows = [[name, f"{count:,}", figures.share(count, created)] for name, count in look.statuses.items()]
         write_table(_STATUS_COLUMNS, rows)
         narrate(figures.STATUS_ORIGIN)
     elif look.report is not None:
@@ -120,7 +119,7 @@ def _line(look: StatisticsLook) -> str:
         words.append(f"conversion={figures.percentage(look.report.conversion) or figures.UNKNOWN}")
         words += [f"({text})" for text in (look.report.why, *figures.warnings(look.report)) if text]
     elif look.statuses is not None:
-        words += [f"source={Source.DATABASE}", *(f"{name}={look.statuses.get(name, 0):,}" for name in STATUSES)]
+        words += [f"source={Source.DATABASE}", *(f"{name}={count:,}" for name, count in look.statuses.items())]
     else:
         words.append(f"unavailable ({look.problem})")
     return safe(" ".join(words))

@@ -9,6 +9,7 @@ import typer
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current, only_with
 from checkout_cli.arguments.transitions import WithTransitions
+from checkout_cli.errors import InvalidInput
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -51,12 +52,14 @@ def sync(
     only_with(typer_context, "yes", what="--resolve", given=resolving)
     only_with(typer_context, "max_seconds", "quiet", what="a sync", given=not (conflicts or resolving))
     if resolving:
-        named, side = logged.to_settle(write, keep, conflicts=conflicts)
+        if write is None or keep is None or conflicts:
+            hint = "checkoutctl sync --conflicts"
+            raise InvalidInput("to settle a conflict, name it and the side to keep", hint=hint)
         with context.store(timeout) as store:
             settled = logged.resolve(
                 store,
-                named,
-                side,
+                write,
+                logged.Keep(keep),
                 agreed=lambda conflict, now: confirm(
                     view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
                 ),

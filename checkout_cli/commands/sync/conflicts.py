@@ -49,13 +49,6 @@ class Settled:
     version: int | None = None
 
 
-def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
-    """The write and the side to keep; raises InvalidInput where one is missing, or conflicts are to be listed."""
-    if write is None or keep is None or conflicts:
-        raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
-    return write, Keep(keep)
-
-
 def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
     """The newest conflicts; raises DatabaseUnavailable."""
     conflicts, number = store.flush_log.conflicts(limit), store.flush_log.conflict_count()
@@ -64,6 +57,7 @@ def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
 
 
 def _side_to_keep(store: CheckoutStore, conflict: Conflict) -> Keep:
+    """The written side, where :func:`resolve` would not refuse it."""
     written, row = conflict.fields, store.database.read(conflict.checkout_id)
     if written is None or row is None or row.body is None:
         return Keep.DATABASE

@@ -307,6 +307,7 @@ class _Sync:
                 self._note(record, outcome, now)
 
     def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
+        """A row that seems expired lives as long as its key: reads are noted late."""
         ended = [row.checkout_id for row in rows if row.expires_at <= now]
         ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
         ends = {name: now + ttl for name, ttl in ttls.items() if ttl > 0}

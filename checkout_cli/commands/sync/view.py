@@ -143,6 +143,7 @@ def _problems(report: SyncReport) -> Iterator[str]:
 
 
 def _named_stuck(report: SyncReport) -> list[Stuck]:
+    """With short ids: enough for ``sessions show``, too little to use a session."""
     names = shortened([stuck.checkout_id for stuck in report.stuck])
     return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, report.stuck, strict=True)]
 
@@ -254,6 +255,7 @@ def _different(path: str, values: tuple[Any, Any], shown: tuple[Any, Any]) -> It
 
 
 def _named(value: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
+    """By its own name: the name to show, the value, and the value to show."""
     return {
         name: (label, inner, shown_inner)
         for (name, inner), (label, shown_inner) in zip(value.items(), shown.items(), strict=True)

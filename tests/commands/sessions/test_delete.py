@@ -19,10 +19,9 @@ from checkout_cli.commands.sessions.delete import (
     Plan,
     Restoration,
     delete_all,
-    plan_ids,
-    plan_selection,
     restore_all,
 )
+from checkout_cli.commands.sessions.delete import plan as make_plan
 from checkout_cli.commands.sessions.sessions import Selection
 from checkout_cli.commands.sessions.undo_file import read_undo
 from checkout_cli.errors import (
@@ -56,7 +55,7 @@ def client(valkey: ValkeyServer) -> Any:
 
 
 def delete(store: CheckoutStore, undo: Path, *checkout_ids: str) -> Deletion:
-    return delete_all(store, plan_ids(store, checkout_ids or [ID], undo_file=undo), agreed=lambda _: True)
+    return delete_all(store, make_plan(store, checkout_ids or [ID], undo_file=undo), agreed=lambda _: True)
 
 
 def restore(store: CheckoutStore, undo: Path, **options: Any) -> Restoration:
@@ -74,7 +73,7 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
         asked.append(plan)
         return False
 
-    refused = delete_all(store, plan_ids(store, [ID], undo_file=undo), agreed=refuse)
+    refused = delete_all(store, make_plan(store, [ID], undo_file=undo), agreed=refuse)
     assert (refused.done, [plan.number for plan in asked]) == (False, [1])
     assert client.exists(session_key(ID))
     assert not undo.exists()
@@ -83,7 +82,7 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
     assert (agreed.done, agreed.deleted, agreed.degraded, agreed.exit_code) == (True, [ID], False, ExitCode.OK)
     assert not client.exists(session_key(ID))
     assert client.zscore(INDEX, ID) is None
-    for again in (lambda: plan_ids(store, [ID]), lambda: store.create({}, checkout_id=ID)):
+    for again in (lambda: make_plan(store, [ID]), lambda: store.create({}, checkout_id=ID)):
         with pytest.raises(SessionDeleted):
             again()
 
@@ -113,11 +112,11 @@ def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Pat
         store.create({"totalAmount": 2.5, "userId": "user-1"}, checkout_id=f"deleted-{number:02}")
     store.set_payment_status("deleted-00", "failed")
     store.set_payment_status("deleted-01", "failed")
-    plan = plan_selection(store, Selection(user="user-1"), undo_file=undo)
+    plan = make_plan(store, wanted=Selection(user="user-1"), undo_file=undo)
     assert (plan.number, plan.value, plan.by_status) == (4, 10.0, {"failed": 2, "pending": 2})
-    failed = plan_selection(store, Selection(status="failed"), undo_file=undo)
+    failed = make_plan(store, wanted=Selection(status="failed"), undo_file=undo)
     assert set(failed.checkout_ids) == {"deleted-00", "deleted-01"}
-    assert plan_selection(store, Selection(status="failed", older_than=3600.0), undo_file=undo).number == 0
+    assert make_plan(store, wanted=Selection(status="failed", older_than=3600.0), undo_file=undo).number == 0
     done = delete_all(store, failed, agreed=lambda _: True)
     assert sorted(done.deleted) == ["deleted-00", "deleted-01"]
     assert {sighting.checkout_id for sighting in store.admin.iterate()} == {"deleted-02", "deleted-03"}
@@ -125,8 +124,8 @@ def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Pat
 
 def test_a_selection_of_everything_is_refused(store: CheckoutStore) -> None:
     for wanted in (Selection(), Selection(older_than=60.0)):
-        with pytest.raises(InvalidInput, match="say whose"):
-            plan_selection(store, wanted)
+        with pytest.raises(InvalidInput, match=r"say whose|either ids"):
+            make_plan(store, wanted=wanted)
 
 
 def test_more_than_anybody_means_is_refused(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,13 +133,13 @@ def test_more_than_anybody_means_is_refused(store: CheckoutStore, monkeypatch: p
     for number in range(2):
         store.create({}, checkout_id=f"deleted-{number:02}")
     with pytest.raises(InvalidInput, match="more than 1 session"):
-        plan_selection(store, Selection(status="pending"))
+        make_plan(store, wanted=Selection(status="pending"))
 
 
 def test_what_has_changed_since_it_was_looked_at_is_left_alone(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     store.create({}, checkout_id="deleted-02")
-    plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
+    plan = make_plan(store, [ID, "deleted-02"], undo_file=undo)
 
     def shop_writes(done: int, _total: int) -> None:
         if done == 1:
@@ -161,7 +160,7 @@ class TestWhatAnExternalWriterHasPaid:
         store.create({}, checkout_id=ID)
         store.create({}, checkout_id="deleted-02")
         pay(store)
-        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="pending"), undo_file=undo)
         assert plan.checkout_ids == ("deleted-02",)
         assert delete_all(store, plan, agreed=lambda _: True).deleted == ["deleted-02"]
         assert store.get(ID).fields["databaseOrderId"] == "ORD-1"
@@ -169,7 +168,7 @@ class TestWhatAnExternalWriterHasPaid:
     def test_is_deleted_and_restored_as_paid(self, store: CheckoutStore, undo: Path) -> None:
         store.create({}, checkout_id=ID)
         pay(store)
-        plan = plan_selection(store, Selection(status="paid"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="paid"), undo_file=undo)
         assert (plan.checkout_ids, plan.by_status) == ((ID,), {"paid": 1})
         assert delete_all(store, plan, agreed=lambda _: True).deleted == [ID]
         _, lines = read_undo(undo)
@@ -188,7 +187,7 @@ class TestWhatAnExternalWriterHasPaid:
             store.create({}, checkout_id=name)
         store.database.erase("theirs-001")
         put_raw(store, "theirs-001", b'{"paymentStatus":"pending"}')
-        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="pending"), undo_file=undo)
         assert sorted(plan.checkout_ids) == sorted(names)
 
         def think(_: Plan) -> bool:
@@ -216,7 +215,7 @@ class TestWhatAnExternalWriterHasPaid:
             if done == 1:
                 pay(store, "deleted-02")
 
-        plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
+        plan = make_plan(store, [ID, "deleted-02"], undo_file=undo)
         result = delete_all(store, plan, BoundedRun(progress=pays), agreed=lambda _: True)
         assert (result.deleted, result.changed) == ([ID], ["deleted-02"])
         assert store.get("deleted-02").status == "paid"
@@ -227,7 +226,7 @@ def test_where_redis_is_away_the_selection_is_judged_by_the_database(store: Chec
     store.create({}, checkout_id="deleted-02")
 
     with make_store(replace(store.settings, redis_port=1)) as cut_off:
-        plan = plan_selection(cut_off, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(cut_off, wanted=Selection(status="pending"), undo_file=undo)
 
         def think(_: Plan) -> bool:
             store.set_payment_status("deleted-02", "paid")
@@ -299,7 +298,7 @@ def test_without_the_database_nothing_is_deleted(store: CheckoutStore, undo: Pat
         with pytest.raises(DatabaseUnavailable):
             delete(cut_off, undo)
         with pytest.raises(DatabaseUnavailable):
-            plan_selection(cut_off, Selection(status="pending"))
+            make_plan(cut_off, wanted=Selection(status="pending"))
     assert store.get(ID)
 
 
@@ -424,7 +423,7 @@ def test_a_deletion_that_was_interrupted_is_in_the_file_whole(store: CheckoutSto
         if done == 3:
             raise KeyboardInterrupt
 
-    plan = plan_ids(store, ids, undo_file=undo)
+    plan = make_plan(store, ids, undo_file=undo)
     deleted = delete_all(store, plan, BoundedRun(progress=interrupt), agreed=lambda _: True)
     assert (deleted.deleted, deleted.finished, deleted.exit_code) == (ids[:3], False, ExitCode.INTERRUPTED)
     result = restore(store, undo)
@@ -444,7 +443,7 @@ def test_both_stop_when_their_time_is_up_and_a_persons_own_does_not_count(store:
         time.advance(60)
         return True
 
-    deleted = delete_all(store, plan_ids(store, ids, undo_file=undo), run(), agreed=think)
+    deleted = delete_all(store, make_plan(store, ids, undo_file=undo), run(), agreed=think)
     assert (deleted.deleted, deleted.stopped, deleted.exit_code) == (ids[:2], Stopped.TIME, ExitCode.FINDING)
     restored = restore(store, undo, run=run())
     assert (restored.outcomes[Outcome.RESTORED], restored.exit_code) == (ids[:2], ExitCode.FINDING)
