@@ -163,7 +163,7 @@ def delivery_list(
 
     shape = options.shape_of(output, as_json=as_json)
     with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
-        found = entries.list_delivery(store, run, limit=limit, cursor=cursor)
+        found = entries.list_entries(store, "delivery", run, limit=limit, cursor=cursor)
     view.show_listing(found, shape)
     return found
 
@@ -185,7 +185,7 @@ def coupon_list(
 
     shape = options.shape_of(output, as_json=as_json)
     with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
-        found = entries.list_coupons(store, run, limit=limit, cursor=cursor)
+        found = entries.list_entries(store, "coupon", run, limit=limit, cursor=cursor)
     if reveal:
         audit("cache coupon list", f"answers about {len(found.found)} coupons")
     view.show_listing(found, shape, reveal=reveal)

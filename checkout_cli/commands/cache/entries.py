@@ -105,17 +105,12 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 
-def list_delivery(store: CheckoutStore, run: BoundedRun | None = None, *, limit: int, cursor: str) -> EntryList:
-    """Cached charges in no order; raises InvalidInput for a bad cursor, RedisUnavailable, AccessDenied."""
-    return _list(store, run, DeliveryCharges(store), limit, cursor)
+def list_entries(
+    store: CheckoutStore, name: str, run: BoundedRun | None = None, *, limit: int, cursor: str
+) -> EntryList:
+    """Entries of the cache of that name, in no order; raises InvalidInput for a bad cursor."""
+    cache: Cache = Coupons(store) if name == Coupons.name else DeliveryCharges(store)
 
-
-def list_coupons(store: CheckoutStore, run: BoundedRun | None = None, *, limit: int, cursor: str) -> EntryList:
-    """Coupons with cached answers, as above."""
-    return _list(store, run, Coupons(store), limit, cursor)
-
-
-def _list(store: CheckoutStore, run: BoundedRun | None, cache: Cache, limit: int, cursor: str) -> EntryList:
     def page(position: str, step: int) -> tuple[dict[str, CacheEntry], str | None]:
         keys, following = _keys(store, cache, position, step)
         return {entry.key: entry for entry in cache.look_at_all(keys)}, following

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from checkout_cli.commands.cache.entries import CacheStatistics, EntryList, Found, Invalidation, Replacement
+from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.session import iso
 from checkout_cli.spans import span
 from checkout_cli.terminal.document import document
@@ -18,10 +20,6 @@ from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
 from checkout_cli.terminal.output import columns_of, narrate, warn, warn_if_partial, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.cache.entries import CacheStatistics, EntryList, Found, Invalidation, Replacement
-    from checkout_cli.domain.entries import Answer, CacheEntry
 
 _SHOWN_DIGEST = 12
 _ANSWERS = columns_of("context", "answer", "served", "#age", "#expires in", "note")

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from checkout_cli.commands.cleanup.expired import BATCH, CleanupReport, clean_up
 from checkout_cli.commands.cleanup.orphans import OrphanReport, find_orphans, remove_orphans
 from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
-from checkout_cli.errors import InvalidInput
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.store.checkout_store import CheckoutStore
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to clean up; raises InvalidInput for nothing."""
-
-    expired: bool = False
-    index: bool = False
-    orphans: bool = False
-    dry_run: bool = False
-    batch: int = BATCH
-
-    def __post_init__(self) -> None:
-        if not (self.expired or self.index or self.orphans):
-            raise InvalidInput("say what to clean up", hint="checkoutctl cleanup --expired")
 
 
 @dataclass
@@ -55,21 +39,30 @@ class Cleanup(Ended):
 
 
 def run_cleanup(
-    store: CheckoutStore, wanted: Wanted, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]
+    store: CheckoutStore,
+    run: BoundedRun,
+    kinds: Collection[str],
+    *,
+    agreed: Callable[[OrphanReport], bool],
+    dry_run: bool = False,
+    batch: int = BATCH,
 ) -> Cleanup:
-    """Each in its share of the time; what needs consent comes first, so that declining leaves nothing changed."""
-    done = Cleanup(wanted.dry_run)
+    """Each of the ``kinds`` ("orphans", "expired", "index") for its share of the time.
+
+    What needs consent comes first, so that declining leaves nothing changed.
+    """
+    done = Cleanup(dry_run)
 
     def orphans(part: BoundedRun) -> None:
-        done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)
+        done.orphans = find_orphans(store, part) if dry_run else remove_orphans(store, part, agreed=agreed)
 
     def expired(part: BoundedRun) -> None:
-        done.expired = clean_up(store, part, dry_run=wanted.dry_run, batch=wanted.batch)
+        done.expired = clean_up(store, part, dry_run=dry_run, batch=batch)
 
     def index(part: BoundedRun) -> None:
-        done.index = check_index(store, part) if wanted.dry_run else repair_index(store, part)
+        done.index = check_index(store, part) if dry_run else repair_index(store, part)
 
-    asked = ((orphans, wanted.orphans), (expired, wanted.expired), (index, wanted.index))
-    run.in_turn(*(clean for clean, is_wanted in asked if is_wanted), again=False)
+    phases = {"orphans": orphans, "expired": expired, "index": index}
+    run.in_turn(*(phase for kind, phase in phases.items() if kind in kinds), again=False)
     done.end(run)
     return done

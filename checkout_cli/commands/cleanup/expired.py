@@ -103,12 +103,12 @@ class _CleanUp:
         self._database_away = self._rows_unknown = self._index_broken = False
         self._left = 0
         self._alive: set[str] = set()
-        self._untold: set[str] = set()
+        self._unjudged: set[str] = set()
 
     def run(self) -> CleanupReport:
         """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
-        return self._told(
+        return self._do(
             self._in_redis(self._resume),
             self._in_database(self._clean_database),
             self._in_redis(self._clean_index),
@@ -118,14 +118,14 @@ class _CleanUp:
 
     def preview(self) -> CleanupReport:
         self._report.dry_run = True
-        return self._told(self._in_database(self._preview_database), self._in_redis(self._preview_index))
+        return self._do(self._in_database(self._preview_database), self._in_redis(self._preview_index))
 
-    def _told(self, *phases: Phase) -> CleanupReport:
+    def _do(self, *phases: Phase) -> CleanupReport:
         self._run.in_turn(*phases)
         self._report.end(self._run)
         self._report.still_alive = len(self._alive)
         if self._store.settings.enable_checkout_sessions:
-            self._report.left = len(self._untold)
+            self._report.left = len(self._unjudged)
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
@@ -207,9 +207,9 @@ class _CleanUp:
         now = self._store.redis.time()
         part.expect(self._store.index.count_due(now))
         for entries in part.pages(self._all_due(partial(self._store.index.due, now, limit=self._batch))):
-            dead, living, untold = self._judge(entries, now)
+            dead, living, unjudged = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.remove_expired(dead, living)
-            self._left += untold
+            self._left += unjudged
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
         """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
@@ -220,7 +220,7 @@ class _CleanUp:
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
             if ttl == UNKNOWN_TTL:
-                self._untold.add(entry.checkout_id)
+                self._unjudged.add(entry.checkout_id)
                 continue
             if ttl >= 0:
                 living.append((entry, now + ttl))
@@ -247,16 +247,16 @@ class _CleanUp:
         cutoff, rows = self._database_cutoff(), self._batch * ROWS_PER_ENTRY
         part.expect(self._store.database.count_due(cutoff))
         for due in part.pages(self._all_due(partial(self._store.database.due, cutoff, rows))):
-            alive, untold = self._alive_in_redis(due)
+            alive, unjudged = self._alive_in_redis(due)
             self._store.database.touch(alive)
             self._alive.update(alive)
-            told = [name for name in due if name not in untold] if untold else due
-            self._report.removed_from_database += self._store.database.purge(told, cutoff)
+            judged = [name for name in due if name not in unjudged] if unjudged else due
+            self._report.removed_from_database += self._store.database.purge(judged, cutoff)
             # Of those whose server is unavailable, the ones that have ended even if a late read was not noted.
-            removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late()) if untold else 0
+            removed = self._store.database.purge(sorted(unjudged), cutoff - self._noted_late()) if unjudged else 0
             self._report.removed_from_database += removed
-            self._left += len(untold) - removed
-            self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
+            self._left += len(unjudged) - removed
+            self._remove_entries([Entry(name, cutoff) for name in judged if name not in alive])
         retention = cutoff - int(self._store.settings.session_max_age * 1000)
         for removed in part.pages(iter(lambda: self._store.database.purge_tombstones(retention, rows), 0), int):
             self._report.tombstones += removed
@@ -286,9 +286,9 @@ class _CleanUp:
             return {}, set()
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
         ttls = dict(zip(checkout_ids, self._store.redis.remaining(checkout_ids), strict=True))
-        untold = {name for name, ttl in ttls.items() if ttl == UNKNOWN_TTL}
-        self._untold |= untold
-        return {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}, untold
+        unjudged = {name for name, ttl in ttls.items() if ttl == UNKNOWN_TTL}
+        self._unjudged |= unjudged
+        return {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}, unjudged
 
     # Repair
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from checkout_cli.commands.cleanup.cleanup import Cleanup
+from checkout_cli.commands.cleanup.expired import CleanupReport
+from checkout_cli.commands.cleanup.orphans import OrphanReport
 from checkout_cli.commands.sessions.index_view import counted, named, show_index
 from checkout_cli.sizes import size
 from checkout_cli.terminal.output import warn, warn_if_partial, write_json, write_line
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.cleanup.cleanup import Cleanup
-    from checkout_cli.commands.cleanup.expired import CleanupReport
-    from checkout_cli.commands.cleanup.orphans import OrphanReport
 
 
 def show_cleanup(cleanup: Cleanup, *, as_json: bool, quiet: bool) -> None:

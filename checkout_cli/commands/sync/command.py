@@ -56,7 +56,7 @@ def sync(
             hint = "checkoutctl sync --conflicts"
             raise InvalidInput("to settle a conflict, name it and the side to keep", hint=hint)
         with context.store(timeout) as store:
-            settled = logged.resolve(
+            resolved = logged.resolve(
                 store,
                 write,
                 logged.Keep(keep),
@@ -64,7 +64,7 @@ def sync(
                     view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
                 ),
             )
-        view.show_settled(settled, as_json=as_json)
+        view.show_resolution(resolved, as_json=as_json)
         return None
     if conflicts:
         shape = options.shape_of(output, as_json=as_json)

@@ -38,7 +38,7 @@ class Conflicts:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Resolution:
     """The outcome; ``version`` is the one that the written side became."""
 
     SHOWN = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
@@ -65,14 +65,14 @@ def _side_to_keep(store: CheckoutStore, conflict: Conflict) -> Keep:
     return Keep.WRITTEN if may_follow(status, written.get("paymentStatus", status)) else Keep.DATABASE
 
 
-def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
+def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Resolution:
     """Settle a conflict, if ``agreed``, which gets it and the time (ms): forget it, or write the written fields.
 
     Raises InvalidInput, TransitionRefused, SessionNotFound, DatabaseUnavailable; nothing is settled then.
     """
     conflict = _named(store, write_id)
     if not agreed(conflict, store.clock.wall()):
-        return Settled(conflict, keep, done=False)
+        return Resolution(conflict, keep, done=False)
     version = None
     if keep is Keep.WRITTEN:
         wanted = conflict.fields
@@ -86,7 +86,7 @@ def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable
         )
         version = written.session.version
     store.flush_log.settled(conflict.write_id)
-    return Settled(conflict, keep, done=True, version=version)
+    return Resolution(conflict, keep, done=True, version=version)
 
 
 def _named(store: CheckoutStore, write_id: str) -> Conflict:

@@ -161,7 +161,7 @@ class SyncReport(Ended):
         return _aged(self.to_database, self.now)
 
     @property
-    def handed_over(self) -> int:
+    def synced(self) -> int:
         to_redis = self.published + self.already + self.not_needed + self.expired
         return to_redis + self.flushed + self.external + self.lost
 
@@ -169,7 +169,7 @@ class SyncReport(Ended):
     def exit_code(self) -> ExitCode:
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
-        if self.unreachable and not self.handed_over:
+        if self.unreachable and not self.synced:
             return ExitCode.UNAVAILABLE
         waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
         left = self.unreachable or self.stuck_number or not self.finished or waiting
@@ -210,7 +210,7 @@ class _Sync:
             except (RedisUnavailable, DatabaseUnavailable) as away:
                 report.unreachable.append(away)
             report.end(self._run)
-            done, finished = report.handed_over, report.finished and not report.unreachable
+            done, finished = report.synced, report.finished and not report.unreachable
             beat(self._store, JOB, seconds=self._run.seconds, finished=finished, sessions=done, cursor=self._cursor)
         self._store.notes.write_down()
         return report

@@ -7,11 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from checkout_cli.commands.sync.conflicts import same
+from checkout_cli.commands.sync.conflicts import Conflicts, Resolution, same
+from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.session import decode
 from checkout_cli.spans import span
+from checkout_cli.store.backlog import Waiting
+from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import (
@@ -27,12 +30,6 @@ from checkout_cli.terminal.output import (
 )
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.sync.conflicts import Conflicts, Settled
-    from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
-    from checkout_cli.store.backlog import Waiting
-    from checkout_cli.store.database.flush_log import Conflict
 
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
 _CSV = ("writeId", "checkoutId", "source", "result", "detectedAt", "baseVersion", "foundVersion", "deleted",
@@ -277,11 +274,11 @@ def describe_conflict(conflict: Conflict, now: int) -> list[str]:
     return [_title(conflict, now), *sides]
 
 
-def show_settled(settled: Settled, *, as_json: bool) -> None:
-    conflict = settled.conflict
+def show_resolution(resolution: Resolution, *, as_json: bool) -> None:
+    conflict = resolution.conflict
     if as_json:
-        write_json(settled)
+        write_json(resolution)
     else:
-        verb = "settled" if settled.done else "would settle"
-        became = "" if settled.version is None else f", version {settled.version:,}"
-        write_line(f"{verb} {conflict.write_id}: {settled.keep} kept{became}")
+        verb = "settled" if resolution.done else "would settle"
+        became = "" if resolution.version is None else f", version {resolution.version:,}"
+        write_line(f"{verb} {conflict.write_id}: {resolution.keep} kept{became}")

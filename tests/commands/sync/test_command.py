@@ -101,9 +101,9 @@ def test_two_at_once_hand_everything_over_exactly_once(store: CheckoutStore, che
     processes = [checkoutctl.start("sync", "--json", "--timeout", "10") for _ in range(2)]
     answers = [process.communicate(timeout=50) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
-    handed_over = [json.loads(out)["handedOver"] for out, _ in answers]
-    assert sum(one["toDatabase"]["flushed"] for one in handed_over) >= len(ids)
-    assert all((one["toDatabase"]["lost"], one["conflicts"]) == (0, 0) for one in handed_over)
+    synced = [json.loads(out)["handedOver"] for out, _ in answers]
+    assert sum(one["toDatabase"]["flushed"] for one in synced) >= len(ids)
+    assert all((one["toDatabase"]["lost"], one["conflicts"]) == (0, 0) for one in synced)
     rows = store.database.read_many(ids)
     assert {row.version for row in rows.values()} == {1}
     assert len(rows) == len(ids)

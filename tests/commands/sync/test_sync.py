@@ -84,7 +84,7 @@ class TestToTheDatabase:
         assert row_of(store, ID)["version"] == 1
         assert row_of(store, ID)["totalAmount"] == 3
         assert store.flusher.pending.count() == 0
-        assert synchronize(store).handed_over == 0
+        assert synchronize(store).synced == 0
 
     def test_without_it_the_database_lacks_them(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
@@ -148,7 +148,7 @@ class TestExternalWriters:
         writes = store.external.writes()
         assert (writes.taken_in, writes.conflicts) == (1, 0)
         assert store.flusher.pending.count() == 0
-        assert synchronize(store).handed_over == 0
+        assert synchronize(store).synced == 0
 
     def test_without_it_the_database_has_the_older_version(self, store: CheckoutStore) -> None:
         store.create({}, checkout_id=ID)
@@ -327,7 +327,7 @@ class TestBounds:
         create_in_redis_alone(store.settings, ID)
         report = synchronize(store, dry_run=True)
         assert report.exit_code is ExitCode.FINDING
-        assert report.handed_over == 0
+        assert report.synced == 0
         assert store.database.read(ID) is None
         assert store.flusher.pending.count() == 1
 
@@ -341,10 +341,10 @@ class TestBounds:
             first = synchronize(store, BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30)))
             assert not first.finished
             assert first.exit_code is ExitCode.FINDING
-            assert 0 < first.handed_over <= PAGE
+            assert 0 < first.synced <= PAGE
             second = synchronize(store, BoundedRun(time.clock, max_seconds=10))
             assert second.finished
-            assert first.handed_over + second.handed_over == PAGE + 1
+            assert first.synced + second.synced == PAGE + 1
 
     def test_the_look_for_external_writes_goes_on_where_it_stopped(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch

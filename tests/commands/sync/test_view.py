@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.sync.conflicts import Conflicts, Keep, Settled
+from checkout_cli.commands.sync.conflicts import Conflicts, Keep, Resolution
 from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.commands.sync.view import (
     describe_conflict,
@@ -16,7 +16,7 @@ from checkout_cli.commands.sync.view import (
     narrate_pending,
     pending_text,
     show_conflicts,
-    show_settled,
+    show_resolution,
     show_sync,
 )
 from checkout_cli.errors import RedisUnavailable
@@ -232,7 +232,7 @@ def test_hostile_text_is_spelled_out(capsys: Captured) -> None:
 
 def test_a_settled_conflict(capsys: Captured) -> None:
     made = conflict({"a": 1}, {"a": 2})
-    show_settled(Settled(made, Keep.WRITTEN, done=True, version=6), as_json=False)
+    show_resolution(Resolution(made, Keep.WRITTEN, done=True, version=6), as_json=False)
     assert capsys.readouterr().out == f"settled {WRITE}: written kept, version 6\n"
-    show_settled(Settled(made, Keep.DATABASE, done=False), as_json=True)
+    show_resolution(Resolution(made, Keep.DATABASE, done=False), as_json=True)
     assert json.loads(capsys.readouterr().out)["settled"] is False
