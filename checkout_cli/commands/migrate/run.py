@@ -68,7 +68,6 @@ class MigrationReport:
     unreachable: TierUnavailable | None = None
     stopped: Stopped = Stopped.END
     seconds: float = 0.0
-    done_here: int = 0
 
     @property
     def finished(self) -> bool:
@@ -155,7 +154,6 @@ def move(
     def step(last: str) -> Step:
         counts = msgspec.structs.replace(checkpoint.counts)
         step = move_page(last, counts)
-        report.done_here += step.done
         checkpoint.counts, checkpoint.finished = counts, step.following is None
         checkpoint.last = step.following or last
         checkpoint.updated_at = store.clock.wall()

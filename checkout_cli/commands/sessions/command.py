@@ -68,7 +68,8 @@ def list_(
     look_in = None if tier is None else TierName(tier)
     wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
     shape = options.shape_of(output, as_json=as_json)
-    with current().store(timeout) as store, bounded("Listing", quiet=sort == "newest") as run:
+    quiet = shape != "table" or sort == "newest"  # whose first sessions are there at once
+    with current().store(timeout) as store, bounded("Listing", quiet=quiet) as run:
         found = list_sessions(store, wanted, run, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")

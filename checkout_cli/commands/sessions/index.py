@@ -193,7 +193,11 @@ class _Check:
         self._report.endless.add(endless)
         self._report.late.add(entry.checkout_id for entry in late)
         if self._report.repaired:
-            self._mend([*missing, *only_in_set], endless, late, ttls, now)
+            if self._fix_ttl:
+                self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
+            lives = ((name, ttls[name]) for name in [*missing, *only_in_set])
+            self._index.add([Entry(name, now + (ttl if ttl >= 0 else self._full_life)) for name, ttl in lives])
+            self._index.bring_forward(late)
         return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
@@ -223,15 +227,6 @@ class _Check:
             else:
                 _sure(size)
         return {name: size for name, size in sizes.items() if isinstance(size, int) and size}
-
-    def _mend(
-        self, missing: Sequence[str], endless: Sequence[str], late: Sequence[Entry], ttls: dict[str, int], now: int
-    ) -> None:
-        if self._fix_ttl:
-            self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
-        lives = ((name, ttls[name] if ttls[name] >= 0 else self._full_life) for name in missing)
-        self._index.add([Entry(name, now + ttl) for name, ttl in lives])
-        self._index.bring_forward(late)
 
     # Entries without a session
 

@@ -70,7 +70,10 @@ def adopt_index(
     force: bool = False,
 ) -> AdoptionReport:
     """Put our index at ``checkout:index``, if ``agreed``; raises StillInUse without ``force``, Locked."""
-    run, report = run or BoundedRun(store.clock), _looked(store)
+    run, layout = run or BoundedRun(store.clock), store.index.layout()
+    sizes, seen_at = store.index.sizes(layout), store.external.seen_lately(store.clock.wall())
+    members = sizes[INDEX] if layout.kind == "set" else 0
+    report = AdoptionReport(layout, members=members, entries=sizes[layout.key], seen_at=seen_at)
     if not report.is_needed or not run.untimed(agreed, report):
         return report
     if report.seen_at is not None and report.layout.place is Place.BESIDE_SET and not force:
@@ -79,14 +82,6 @@ def adopt_index(
         store.external.forget_seen()  # else whoever knows of it would make room for it again
         _adopt(store, run, report)
     return report
-
-
-def _looked(store: CheckoutStore) -> AdoptionReport:
-    layout = store.index.layout()
-    sizes = store.index.sizes(layout)
-    seen_at = store.external.seen_lately(store.clock.wall())
-    members = sizes[INDEX] if layout.kind == "set" else 0
-    return AdoptionReport(layout, members=members, entries=sizes[layout.key], seen_at=seen_at)
 
 
 def _adopt(store: CheckoutStore, run: BoundedRun, report: AdoptionReport) -> None:

@@ -365,12 +365,17 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
             hint="CHECKOUT_SESSION_MAX_AGE is the limit: checkoutctl config show",
         )
     in_database, database_away = _in_database(store, checkout_id, until)
-    ttl, redis_away = _in_redis(store, checkout_id, until)
-    if not in_database and ttl == -2:
+    in_redis, redis_away = False, ""
+    if store.settings.enable_checkout_sessions:
+        try:
+            in_redis = store.expiry.extend(checkout_id, until) != -2  # it has ended
+        except RedisUnavailable as error:
+            redis_away = str(error)
+    if not (in_database or in_redis):
         raise SessionNotFound(f"session {checkout_id} has just ended")
     away = tuple(reason for reason in (database_away, redis_away) if reason)
     return Extension(
-        checkout_id, seen.expires_at, until, until < wanted, ttl != -2, in_database, away, seen.session.external
+        checkout_id, seen.expires_at, until, until < wanted, in_redis, in_database, away, seen.session.external
     )
 
 
@@ -383,13 +388,3 @@ def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bo
     except DatabaseUnavailable as away:
         return False, str(away)
     return row is not None and row.body is not None and row.expires_at >= until, ""
-
-
-def _in_redis(store: CheckoutStore, checkout_id: str, until: int) -> tuple[int, str]:
-    """The TTL (ms; -2: no key), and why it is unknown."""
-    if not store.settings.enable_checkout_sessions:
-        return -2, ""
-    try:
-        return store.expiry.extend(checkout_id, until), ""
-    except RedisUnavailable as away:
-        return -2, str(away)

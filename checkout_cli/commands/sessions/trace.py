@@ -132,7 +132,12 @@ def trace(store: CheckoutStore, given: str) -> Trace:
 
 def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
     """Look up exactly this id; raises TierUnavailable where neither tier answers."""
-    key, redis_away = _in_redis(store, checkout_id)
+    key, redis_away = None, "sessions are not kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
+    if store.settings.enable_checkout_sessions:
+        try:
+            key, redis_away = view_key(store.redis, checkout_id), ""
+        except RedisUnavailable as away:
+            redis_away = str(away)
     row, conflicts, expected, replaced, database_away = None, [], None, False, ""
     try:
         if is_accepted_id(checkout_id):  # else it was never written by us, and may be no text for a database
@@ -155,15 +160,6 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         None if key is None or not key.is_copy else _trust(key, row, replaced=replaced),
         expected,
     )
-
-
-def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, str]:
-    if not store.settings.enable_checkout_sessions:
-        return None, "sessions are not kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
-    try:
-        return view_key(store.redis, checkout_id), ""
-    except RedisUnavailable as away:
-        return None, str(away)
 
 
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
