@@ -46,6 +46,10 @@ Rest = Annotated[
     typer.Option("--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."),
 ]
 Cursor = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
+ListCursor = Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")]
+ScanLimit = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]

@@ -7,6 +7,7 @@ two pages, never before the first, so that each run gets further.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ Page = TypeVar("Page")
 class Stopped(StrEnum):
     END = "end"
     """Nothing was left to do."""
+    ENOUGH = "enough"
+    """There is more, and it was not asked for."""
     TIME = "timeIsUp"
     LOCK_LOST = "lockLost"
     INTERRUPTED = "interrupted"
@@ -184,31 +187,55 @@ class BoundedRun:
         self._counted[0] += done
         self._counted[1] += number
 
-    def pages(self, pages: Iterable[Page], number: Callable[[Page], int] = len) -> Iterator[Page]:  # type: ignore[assignment]
-        """Each page while the run may continue; ``number`` is a page's size."""
+    def pages(
+        self,
+        pages: Iterable[Page],
+        number: Callable[[Page], int] = len,  # type: ignore[assignment]
+        *,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Page]:
+        """Each page while the run may go on, and until it is ``enough``; ``number`` is how many are in one."""
         is_first = True
         for page in pages:
-            self._go_on(is_first=is_first)
+            self._go_on(enough, is_first=is_first)
             is_first = False
             yield page
             self.done(number(page))
 
-    def through(self, *phases: Callable[[str], Step], cursor: str = FIRST_CURSOR) -> None:
-        """All pages of all phases from a cursor on, which begins with the phase's number where there are several."""
+    def each(self, items: Iterable[Page], *, most: int) -> Iterator[Page]:
+        """Each item, one by one and at most so many; ``finished`` says afterwards whether these were all."""
+        seen = itertools.count(1)
+        try:
+            yield from self.pages(items, lambda _: 1, enough=lambda: next(seen) >= most)
+        except _Stop as stop:
+            self.stopped = stop.reason
+
+    def through(
+        self,
+        *phases: Callable[[str], Step],
+        cursor: str = FIRST_CURSOR,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """All pages of all phases, from a cursor on: each phase does the page that its own cursor names.
+
+        It ends where it is ``enough``. Of several phases, the run's cursor begins with the number of its phase.
+        """
         at, _, position = cursor.partition(":") if len(phases) > 1 and ":" in cursor else ("0", "", cursor)
         for number in range(int(at), len(phases)):
             following: str | None = position
             is_first = True
             while following is not None:
                 self.cursor = f"{number}:{following}" if len(phases) > 1 else following
-                self._go_on(is_first=is_first)
+                self._go_on(enough, is_first=is_first)
                 is_first = False
                 done, following = phases[number](following)
                 self.done(done, more=following is not None)
             position = FIRST_CURSOR
         self.cursor = None
 
-    def _go_on(self, *, is_first: bool) -> None:
+    def _go_on(self, enough: Callable[[], bool], *, is_first: bool) -> None:
+        if not is_first and enough():
+            raise _Stop(Stopped.ENOUGH)
         if not is_first and self.clock.elapsed() >= self._stop_at:
             raise _Stop(Stopped.TIME)
         if self._lock is not None and not self._lock.still_held():

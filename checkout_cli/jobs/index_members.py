@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable
-from checkout_cli.keys import is_accepted_id
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.index import Entry
 
@@ -42,9 +41,8 @@ def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
 
 def _living_rows(store: CheckoutStore, names: Sequence[str], now: int) -> dict[str, int] | None:
     """The sessions that the database has, with their ends (ms); ``None`` where it cannot be asked."""
-    ours = [name for name in names if is_accepted_id(name)]
     try:
-        return store.database.expiries(ours, now) if ours else {}
+        return store.database.expiries(names, now)
     except DatabaseNotReady:  # it was never set up: there are none
         return {}
     except DatabaseUnavailable:

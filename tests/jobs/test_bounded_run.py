@@ -50,6 +50,21 @@ def test_whatever_the_limit_all_runs_together_see_each_page_once(time: ManualClo
     assert seen == ["0", "1", "2", "3", "4", "0", "1", "2"]
 
 
+def test_it_ends_where_that_is_enough_and_goes_on_from_there(time: ManualClock) -> None:
+    seen: list[str] = []
+    run = BoundedRun(time.clock)
+    with run.bounds():
+        run.through(counting(time, 9, seen), enough=lambda: len(seen) >= 3)
+    assert (seen, run.stopped, run.cursor) == (["0", "1", "2"], Stopped.ENOUGH, "3")
+
+
+@pytest.mark.parametrize(("most", "finished"), [(2, False), (3, True), (9, True)])
+def test_of_single_items_no_more_are_taken_than_wanted(time: ManualClock, most: int, finished: bool) -> None:
+    run = BoundedRun(time.clock)
+    assert list(run.each("abc", most=most)) == list("abc"[:most])
+    assert run.finished is finished
+
+
 def bounded_by(time: ManualClock, seconds: float) -> tuple[int, BoundedRun]:
     seen: list[str] = []
     run = BoundedRun(time.clock, max_seconds=seconds)

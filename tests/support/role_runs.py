@@ -20,7 +20,8 @@ import msgspec
 from checkout_cli.commands.acl.roles import COMMANDS
 from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
 from checkout_cli.commands.record import records
-from checkout_cli.commands.sessions.delete import delete_all, plan_ids
+from checkout_cli.commands.sessions.delete import delete_all
+from checkout_cli.commands.sessions.delete import plan as make_plan
 from checkout_cli.commands.sync.sync import pending_counts, synchronize
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons, DeliveryCharges
@@ -206,7 +207,7 @@ class Scene:
         self.fill()
         self.undo_file.unlink(missing_ok=True)
         with CheckoutStore.open(self.settings) as store:
-            delete_all(store, plan_ids(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
+            delete_all(store, make_plan(store, [LIVING], undo_file=self.undo_file), agreed=lambda _: True)
 
     def everything(self) -> tuple[dict[bytes, Any], dict[str, list[Any]]]:
         """Each key's content and when it ends, in seconds; each table's rows."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_cli.commands.sessions.view import describe, show_list, show_session, write_session
+from checkout_cli.commands.sessions.view import describe, show_list, show_session
 from checkout_cli.session import Session, TierName
 from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.masking import (
@@ -62,8 +62,8 @@ def every_output(fields: dict[str, Any], *, reveal: bool = False) -> str:
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         for output in ("table", "json", "ndjson", "csv", "ids"):
             show_list([sighting], output, now=NOW, limit=50, reveal=reveal)
-        show_session(sighting, NOW, reveal=reveal)
-        write_session(sighting, NOW, reveal=reveal)
+        show_session(sighting, NOW, as_json=False, reveal=reveal)
+        show_session(sighting, NOW, as_json=True, reveal=reveal)
         printed.write(describe(sighting, NOW))
     return printed.getvalue()
 

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import Report, audit, current
+from checkout_cli.arguments.context import Report, audit, bounded, current
 from checkout_cli.arguments.options import duration
-from checkout_cli.errors import ExitCode
 
 app = typer.Typer(
     help="Look at, correct and invalidate what is cached: delivery charges and coupons.",
@@ -25,10 +24,6 @@ app.add_typer(coupon, name="coupon")
 DistanceArgument = Annotated[str, typer.Argument(metavar="DISTANCE", help="In kilometres.", show_default=False)]
 ValueArgument = Annotated[str, typer.Argument(metavar="VALUE", help="The order's value.", show_default=False)]
 CodeArgument = Annotated[str, typer.Argument(metavar="CODE", help="The coupon; case does not matter.")]
-LimitOption = Annotated[
-    int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
-]
-CursorOption = Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")]
 
 
 @delivery.command("get")
@@ -42,12 +37,11 @@ def delivery_get(
 
     Exit code 3 where there is none, and 1 where there is one that would not be served.
     """
-    from checkout_cli.commands.cache.entries import look_at_delivery
-    from checkout_cli.commands.cache.view import show_entry
+    from checkout_cli.commands.cache import entries, view
 
     with current().store(timeout) as store:
-        found = look_at_delivery(store, distance, value)
-    show_entry(found, as_json=as_json)
+        found = entries.look_at_delivery(store, distance, value)
+    view.show_entry(found, as_json=as_json)
     return found
 
 
@@ -63,14 +57,13 @@ def coupon_get(
     For each its age, its time to live, and whether it would be served now. What an answer says of the shopper is masked
     unless --reveal. Exit code 3 where there is none, and 1 where none would be served.
     """
-    from checkout_cli.commands.cache.entries import look_at_coupon
-    from checkout_cli.commands.cache.view import show_entry
+    from checkout_cli.commands.cache import entries, view
 
     with current().store(timeout) as store:
-        found = look_at_coupon(store, code)
+        found = entries.look_at_coupon(store, code)
     if reveal:
         audit("cache coupon get", "the answers about one coupon")
-    show_entry(found, as_json=as_json, reveal=reveal)
+    view.show_entry(found, as_json=as_json, reveal=reveal)
     return found
 
 
@@ -88,20 +81,21 @@ def delivery_set(
 
     Shows what it replaces and asks; without a terminal it needs --yes.
     """
-    from checkout_cli.commands.cache.entries import replace_delivery
-    from checkout_cli.commands.cache.view import describe_replacement, show_replacement
+    from checkout_cli.commands.cache import entries, view
     from checkout_cli.terminal.prompt import confirm
 
     document = _document(charge)
     with current().store(timeout) as store:
-        replaced = replace_delivery(
+        replaced = entries.replace_delivery(
             store,
             distance,
             value,
             document,
-            agreed=lambda it: confirm(describe_replacement(it), "Put it into the cache?", yes=yes, dry_run=dry_run),
+            agreed=lambda it: confirm(
+                view.describe_replacement(it), "Put it into the cache?", yes=yes, dry_run=dry_run
+            ),
         )
-    show_replacement(replaced, as_json=as_json)
+    view.show_replacement(replaced, as_json=as_json)
 
 
 @coupon.command("set")
@@ -122,81 +116,80 @@ def coupon_set(
     It needs a boolean "valid", and is served to who asks with this very context only. Shows what it replaces and asks;
     without a terminal it needs --yes.
     """
-    from checkout_cli.commands.cache.entries import replace_coupon
-    from checkout_cli.commands.cache.view import describe_replacement, show_replacement
+    from checkout_cli.commands.cache import entries, view
     from checkout_cli.terminal.prompt import confirm
 
     document, context = _document(answer), asked.encode("utf-8", "surrogateescape")
     with current().store(timeout) as store:
         if reveal:
             audit("cache coupon set", "an answer about one coupon")
-        replaced = replace_coupon(
+        replaced = entries.replace_coupon(
             store,
             code,
             context,
             document,
             agreed=lambda it: confirm(
-                describe_replacement(it, reveal=reveal), "Put it into the cache?", yes=yes, dry_run=dry_run
+                view.describe_replacement(it, reveal=reveal), "Put it into the cache?", yes=yes, dry_run=dry_run
             ),
         )
-    show_replacement(replaced, as_json=as_json, reveal=reveal)
+    view.show_replacement(replaced, as_json=as_json, reveal=reveal)
 
 
 def _document(argument: str) -> bytes:
-    """What was handed over as JSON: the argument, or all of stdin."""
-    from checkout_cli.commands.cache.entries import read_document
+    """The argument, or for ``-`` all of stdin."""
+    from checkout_cli.commands.cache import entries
     from checkout_cli.terminal.output import is_terminal, narrate
 
     if argument != "-":
         return argument.encode("utf-8", "surrogateescape")
     if is_terminal(sys.stdin):
         narrate("reading JSON from the terminal; end it with Ctrl-D")
-    return read_document(sys.stdin.buffer)
+    return entries.read_document(sys.stdin.buffer)
 
 
 @delivery.command("list")
 def delivery_list(
-    limit: LimitOption = 50,
-    cursor: CursorOption = "0",
+    limit: options.ScanLimit = 50,
+    cursor: options.ListCursor = "0",
     output: options.Output = None,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> ExitCode:
+) -> Report:
     """List cached delivery charges, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
     """
-    from checkout_cli.commands.cache.entries import list_delivery
-    from checkout_cli.commands.cache.view import show_listing
+    from checkout_cli.commands.cache import entries, view
 
     shape = options.shape_of(output, as_json=as_json)
-    with current().store(timeout) as store:
-        listing = list_delivery(store, limit=limit, cursor=cursor)
-    return show_listing(listing, shape)
+    with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
+        found = entries.list_entries(store, "delivery", run, limit=limit, cursor=cursor)
+    view.show_listing(found, shape)
+    return found
 
 
 @coupon.command("list")
 def coupon_list(
-    limit: LimitOption = 50,
-    cursor: CursorOption = "0",
+    limit: options.ScanLimit = 50,
+    cursor: options.ListCursor = "0",
     output: options.Output = None,
     as_json: options.Json = False,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> ExitCode:
+) -> Report:
     """List coupons with cached answers, in no order, and say which would not be served.
 
     One call looks at 100,000 keys at most. Where there may be more, it says at which --cursor to go on.
     """
-    from checkout_cli.commands.cache.entries import list_coupons
-    from checkout_cli.commands.cache.view import show_listing
+    from checkout_cli.commands.cache import entries, view
 
     shape = options.shape_of(output, as_json=as_json)
-    with current().store(timeout) as store:
-        listing = list_coupons(store, limit=limit, cursor=cursor)
+    with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
+        found = entries.list_entries(store, "coupon", run, limit=limit, cursor=cursor)
     if reveal:
-        audit("cache coupon list", f"answers about {len(listing.entries)} coupons")
-    return show_listing(listing, shape, reveal=reveal)
+        audit("cache coupon list", f"answers about {len(found.found)} coupons")
+    view.show_listing(found, shape, reveal=reveal)
+    return found
 
 
 @delivery.command("invalidate")
@@ -217,18 +210,17 @@ def delivery_invalidate(
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
     """
-    from checkout_cli.commands.cache.entries import invalidate_delivery
-    from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
+    from checkout_cli.commands.cache import entries, view
     from checkout_cli.terminal.prompt import confirm
 
     with current().store(timeout) as store:
-        invalidated = invalidate_delivery(
+        invalidated = entries.invalidate_delivery(
             store,
             distance_from,
             distance_to,
-            agreed=lambda it: confirm(describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
+            agreed=lambda it: confirm(view.describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
         )
-    show_invalidation(invalidated, as_json=as_json)
+    view.show_invalidation(invalidated, as_json=as_json)
 
 
 @coupon.command("invalidate")
@@ -246,17 +238,16 @@ def coupon_invalidate(
     What is being computed at this moment is never served either. Shows how many it affects and asks; without a
     terminal it needs --yes.
     """
-    from checkout_cli.commands.cache.entries import invalidate_coupons
-    from checkout_cli.commands.cache.view import describe_invalidation, show_invalidation
+    from checkout_cli.commands.cache import entries, view
     from checkout_cli.terminal.prompt import confirm
 
     with current().store(timeout) as store:
-        invalidated = invalidate_coupons(
+        invalidated = entries.invalidate_coupons(
             store,
             code,
-            agreed=lambda it: confirm(describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
+            agreed=lambda it: confirm(view.describe_invalidation(it), "Invalidate?", yes=yes, dry_run=dry_run),
         )
-    show_invalidation(invalidated, as_json=as_json)
+    view.show_invalidation(invalidated, as_json=as_json)
 
 
 @app.command()
@@ -269,8 +260,8 @@ def stats(
 
     Programs add their counts about once a second; a cache that nobody asked has no rate.
     """
-    from checkout_cli.commands.cache.statistics import cache_statistics
-    from checkout_cli.commands.cache.statistics_view import show_statistics
+    from checkout_cli.commands.cache.entries import cache_statistics
+    from checkout_cli.commands.cache.view import show_statistics
 
     with current().store(timeout) as store:
         found = cache_statistics(store, duration(since))

@@ -1,7 +1,4 @@
-"""What an operator does with the caches: look at what is served, correct it, invalidate it.
-
-All of it needs Redis: nothing here falls back, computes, or touches the counts of hits and misses.
-"""
+"""Show, replace and invalidate cached entries; only Redis has them, and the counts of hits stay as they are."""
 
 from __future__ import annotations
 
@@ -9,26 +6,22 @@ import contextlib
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from checkout_cli.domain.cache import Cache
 from checkout_cli.domain.coupons import Coupons
 from checkout_cli.domain.delivery import DeliveryCharges
 from checkout_cli.domain.entries import Answer, CacheEntry
+from checkout_cli.domain.statistics import CacheCounts, Statistics, whole_minutes
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, InvalidInput, WrongKeyType
-from checkout_cli.jobs.cursors import checked_cursor
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
+from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.keys import pattern_of
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import decoded, encoded
 
-STEP = 1000
-"""Keys that Redis looks at in one step of a scan: a fraction of a millisecond."""
-SMALLEST_STEP = 10
-MOST_KEYS = 100_000
-"""Keys that one command looks at, so that a list or a preview is bounded however much else is in Redis."""
 EXAMPLES = 5
 LARGEST_DOCUMENT = 64 * 1024
 """Bytes of a value that a person puts into a cache."""
@@ -36,7 +29,7 @@ LARGEST_DOCUMENT = 64 * 1024
 
 @dataclass(frozen=True)
 class Found:
-    """An entry as it was seen at ``now`` (ms); ``enabled`` is whether the settings let the cache be used at all."""
+    """An entry at ``now`` (ms); not ``enabled`` where the settings switch the cache off."""
 
     entry: CacheEntry
     now: int
@@ -44,39 +37,24 @@ class Found:
 
     @property
     def served(self) -> bool:
-        """Whether somebody who asks now is given it; of a coupon, one of its answers."""
+        """Whether a caller would get it now; of a coupon, any of its answers."""
         return self.enabled and any(answer.problem is None for answer in self.entry.answers)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where nobody is given it."""
         return ExitCode.OK if self.served else ExitCode.FINDING
 
 
-@dataclass(frozen=True)
-class EntryList(Partial):
-    """Some of a cache's entries; ``cursor`` is where to go on, ``None`` where these were the last.
-
-    ``missing`` are the servers of a cluster that did not answer.
-    """
-
-    JSON_KEYS = "nextCursor=cursor lookedAt partial missingServers=missing"
+@dataclass(kw_only=True)
+class EntryList(KeyScan[CacheEntry]):
+    """Some entries of a cache."""
 
     cache: str
-    entries: tuple[CacheEntry, ...]
-    cursor: str | None
-    looked_at: int
-    now: int
-    enabled: bool
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """What shoppers are given, and what they shall be given for ``lifetime`` seconds; ``done`` where they are.
-
-    ``before`` is ``None`` where there was nothing. ``context`` is the digest of what a coupon's answer is for.
-    """
+    """What shoppers get (``before``), and what they are to get for ``lifetime`` seconds, in a coupon's context."""
 
     cache: str
     key: str
@@ -90,11 +68,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """What is to be invalidated, and whether it was. ``scope`` is in words, empty for everything.
-
-    ``count`` is of keys, whether or not they would still have been served; ``None`` where Redis does not let us count.
-    Where it is not ``exact``, there are at least so many.
-    """
+    """What is to be invalidated (no ``scope``: all); ``count`` is of keys, ``None`` where counting is denied."""
 
     JSON_KEYS = "cache scope? count exact examples dryRun!=done invalidated=done"
 
@@ -106,17 +80,13 @@ class Invalidation:
     done: bool = False
 
 
+P = TypeVar("P", Replacement, Invalidation)
+
 # Looking
 
 
 def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
-    """The cached charge of a distance and an order value.
-
-    Raises:
-        InvalidInput: one of them is none.
-        CacheEntryNotFound: nothing is cached for them.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """The cached charge; raises CacheEntryNotFound."""
     charges = DeliveryCharges(store)
     entry = charges.look(distance, value)
     if entry is None:
@@ -127,13 +97,7 @@ def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
 
 
 def look_at_coupon(store: CheckoutStore, code: str) -> Found:
-    """The cached answers about a coupon.
-
-    Raises:
-        InvalidInput: it is no code.
-        CacheEntryNotFound: nothing is cached about it.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
+    """The cached answers; raises CacheEntryNotFound."""
     coupons = Coupons(store)
     entry = coupons.look(code)
     if entry is None:
@@ -141,36 +105,22 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 
-def list_delivery(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    """Cached delivery charges, in no order, from where ``cursor`` says; ``0`` is the beginning.
+def list_entries(
+    store: CheckoutStore, name: str, run: BoundedRun | None = None, *, limit: int, cursor: str
+) -> EntryList:
+    """Entries of the cache of that name, in no order; raises InvalidInput for a bad cursor."""
+    cache: Cache = Coupons(store) if name == Coupons.name else DeliveryCharges(store)
 
-    Raises:
-        InvalidInput: it is no cursor.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-    """
-    return _list(store, DeliveryCharges(store), limit, cursor)
+    def page(position: str, step: int) -> tuple[dict[str, CacheEntry], str | None]:
+        keys, following = _keys(store, cache, position, step)
+        return {entry.key: entry for entry in cache.look_at_all(keys)}, following
 
-
-def list_coupons(store: CheckoutStore, *, limit: int, cursor: str) -> EntryList:
-    """The same for coupons."""
-    return _list(store, Coupons(store), limit, cursor)
-
-
-def _list(store: CheckoutStore, cache: Cache, limit: int, cursor: str) -> EntryList:
-    found: dict[str, CacheEntry] = {}
-    looked_at, step = 0, min(max(limit, SMALLEST_STEP), STEP)
-    following: str | None = checked_cursor(cursor)
-    while following is not None and len(found) < limit and looked_at < MOST_KEYS:
-        keys, following = _step(store, cache, following, step)
-        looked_at += step
-        found.update({entry.key: entry for entry in cache.look_at_all(keys)})
-        step = step if keys else STEP  # among a million sessions, cached entries are far between
-    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
-    return EntryList(cache.name, tuple(found.values()), following, looked_at, now, cache.enabled, missing)
+    found = EntryList(cache=cache.name, enabled=cache.enabled)
+    return scan(store, run or BoundedRun(store.clock), found, page, limit=limit, cursor=cursor)
 
 
-def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
-    """The cache's keys among the next ``step`` keys or so, and the cursor for more."""
+def _keys(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[list[bytes], str | None]:
+    """The cache's keys among the next ``step`` keys or so, and the next cursor."""
     keys, following = store.redis.scan_step(pattern_of(cache.prefix), cursor, step)
     prefix, generation = encoded(cache.prefix), encoded(cache.generation_key)  # permissions restrict no names of SCAN
     return sorted({key for key in keys if key.startswith(prefix) and key != generation}), following
@@ -180,11 +130,7 @@ def _step(store: CheckoutStore, cache: Cache, cursor: str, step: int) -> tuple[l
 
 
 def read_document(stream: BinaryIO) -> bytes:
-    """A value that somebody hands over; never reads more than it may have.
-
-    Raises:
-        InvalidInput: it cannot be read.
-    """
+    """Stdin, at most what may be cached; raises InvalidInput."""
     try:
         return stream.read(LARGEST_DOCUMENT + 1)
     except (OSError, ValueError) as error:
@@ -192,11 +138,7 @@ def read_document(stream: BinaryIO) -> bytes:
 
 
 def parse_document(document: bytes, what: str) -> Any:
-    """The value in a JSON document, numbers as they are.
-
-    Raises:
-        InvalidInput: empty, too large, too deep, not UTF-8, not JSON, a name twice, NaN.
-    """
+    """The value of a JSON document, numbers as they are; raises InvalidInput."""
     if len(document) > LARGEST_DOCUMENT:
         raise InvalidInput(f"{what} is larger than {LARGEST_DOCUMENT:,} bytes", hint="cache what is needed of it")
     try:
@@ -212,67 +154,54 @@ def parse_document(document: bytes, what: str) -> Any:
 def replace_delivery(
     store: CheckoutStore, distance: str, value: str, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache a charge for everybody; ``agreed`` is shown what it replaces, and decides.
-
-    Raises:
-        InvalidInput: the distance, the value or the charge is none; nothing was written.
-        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
-    """
+    """Cache a charge for everybody, if ``agreed``; after a time-out it may have been written."""
     charges, charge = DeliveryCharges(store), parse_document(document, "the charge")
     charges.check(charge)
-    before = charges.look(distance, value)
     replacement = Replacement(
         charges.name,
         charges.key(distance, value),
-        None if before is None else _only_answer(before),
+        _answer_before(charges.look(distance, value)),
         charge,
         store.settings.delivery_ttl,
-        store.settings.enable_delivery_cache,
+        charges.enabled,
     )
-    if not agreed(replacement):
-        return replacement
-    charges.put(distance, value, charge)
-    return replace(replacement, done=True)
+    return _if_agreed(replacement, agreed, lambda: charges.put(distance, value, charge))
 
 
 def replace_coupon(
     store: CheckoutStore, code: str, context: bytes, document: bytes, *, agreed: Callable[[Replacement], bool]
 ) -> Replacement:
-    """Cache an answer about a coupon for everybody who asks with this very context; else as with a charge.
-
-    Raises:
-        InvalidInput: the code, the context or the answer is none; nothing was written.
-        RedisUnavailable, AccessDenied: nothing was written, or with a time-out it may have been.
-    """
+    """Cache an answer for callers with this very context, if ``agreed``."""
     coupons = Coupons(store)
     asked, answer = parse_document(context, "the context"), parse_document(document, "the answer")
     coupons.check(answer)
     digest = coupons.digest(asked)
-    before = coupons.look(code)
     replacement = Replacement(
         coupons.name,
         coupons.key(code),
-        None if before is None else _answer_for(before, digest),
+        _answer_before(coupons.look(code), digest),
         answer,
         store.settings.coupon_ttl if answer["valid"] else store.settings.coupon_invalid_ttl,
-        store.settings.enable_coupon_cache,
+        coupons.enabled,
         context=digest,
     )
-    if not agreed(replacement):
-        return replacement
-    coupons.put(code, asked, answer)
-    return replace(replacement, done=True)
+    return _if_agreed(replacement, agreed, lambda: coupons.put(code, asked, answer))
 
 
-def _only_answer(entry: CacheEntry) -> Answer:
-    """A charge; where it cannot be read, what is known of it."""
-    return entry.answers[0] if entry.answers else Answer(None, problem=entry.problem)
-
-
-def _answer_for(entry: CacheEntry, digest: str) -> Answer | None:
+def _answer_before(entry: CacheEntry | None, context: str | None = None) -> Answer | None:
+    """The answer that would be replaced; the problem of an entry that cannot be read."""
+    if entry is None:
+        return None
     if entry.problem is not None:
         return Answer(None, problem=entry.problem)
-    return next((answer for answer in entry.answers if answer.context == digest), None)
+    return next((answer for answer in entry.answers if answer.context == context), None)
+
+
+def _if_agreed(preview: P, agreed: Callable[[P], bool], act: Callable[[], None]) -> P:
+    if not agreed(preview):
+        return preview
+    act()
+    return replace(preview, done=True)
 
 
 # Invalidating
@@ -285,57 +214,46 @@ def invalidate_delivery(
     *,
     agreed: Callable[[Invalidation], bool],
 ) -> Invalidation:
-    """Invalidate all charges, or those of a range of distances, both ends included.
-
-    ``agreed`` is shown what it affects, and decides. What is being computed meanwhile is never served either.
-
-    Raises:
-        InvalidInput: a distance is none, or the range is empty.
-        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
-    """
+    """Invalidate all charges, or a range of distances, both included; values being computed are not served."""
     charges = DeliveryCharges(store)
     if distance_from is None and distance_to is None:
         preview = _preview(store, charges, "", lambda _key: True)
-        return _invalidated(preview, agreed, charges.invalidate_all)
+        return _if_agreed(preview, agreed, charges.invalidate_all)
     low, high = charges.range(distance_from, distance_to)
     preview = _preview(store, charges, f"from {low} to {high} km", lambda key: charges.in_range(key, low, high))
-    return _invalidated(preview, agreed, lambda: charges.invalidate_range(low, high))
+    return _if_agreed(preview, agreed, lambda: charges.invalidate_range(low, high))
 
 
 def invalidate_coupons(
     store: CheckoutStore, code: str | None, *, agreed: Callable[[Invalidation], bool]
 ) -> Invalidation:
-    """Invalidate the answers about a coupon, or about all of them; else as with charges.
-
-    Raises:
-        InvalidInput: it is no code.
-        RedisUnavailable, AccessDenied: nothing was invalidated, or with a time-out it may have been.
-    """
+    """Invalidate the answers about one coupon, or all."""
     coupons = Coupons(store)
     if code is None:
-        return _invalidated(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
-    return _invalidated(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
+        return _if_agreed(_preview(store, coupons, "", lambda _key: True), agreed, coupons.invalidate_all)
+    return _if_agreed(_preview_one(store, coupons, code), agreed, lambda: coupons.invalidate(code))
 
 
 def _preview(store: CheckoutStore, cache: Cache, scope: str, affected: Callable[[str], bool]) -> Invalidation:
-    """Which keys there are, by a bounded scan; that Redis does not let us scan is no reason not to invalidate."""
-    found: set[str] = set()
-    looked_at = 0
-    cursor: str | None = FIRST_CURSOR
+    """Count the keys by a bounded scan; a Redis that denies scanning does not prevent the invalidation."""
+
+    def page(position: str, step: int) -> tuple[dict[str, None], str | None]:
+        keys, following = _keys(store, cache, position, step)
+        return dict.fromkeys(filter(affected, map(decoded, keys))), following
+
     try:
-        while cursor is not None and looked_at < MOST_KEYS:
-            keys, cursor = _step(store, cache, cursor, STEP)
-            looked_at += STEP
-            found.update(key for key in map(decoded, keys) if affected(key))
+        scanned = scan(store, BoundedRun(store.clock), KeyScan[None](enabled=cache.enabled), page)
     except AccessDenied:
         return _uncounted(store, cache, scope)
-    examples = tuple(heapq.nsmallest(EXAMPLES, found))
-    exact = cursor is None and not store.redis.is_cluster  # whose scan leaves out a server that is away
-    return Invalidation(cache.name, scope, len(found), exact=exact, examples=examples)
+    if scanned.stopped is Stopped.INTERRUPTED:
+        raise KeyboardInterrupt
+    examples = tuple(heapq.nsmallest(EXAMPLES, scanned.found))
+    exact = scanned.finished and not store.redis.is_cluster  # whose scan leaves out a server that is away
+    return Invalidation(cache.name, scope, len(scanned.found), exact=exact, examples=examples)
 
 
 def _uncounted(store: CheckoutStore, cache: Cache, scope: str) -> Invalidation:
-    """The preview of who may not look; raises ``AccessDenied`` where Redis refuses us altogether."""
+    """Raises AccessDenied where Redis refuses us altogether."""
     with contextlib.suppress(WrongKeyType):
         store.redis.value(cache.generation_key)
     return Invalidation(cache.name, scope, None, exact=False, examples=())
@@ -351,10 +269,23 @@ def _preview_one(store: CheckoutStore, coupons: Coupons, code: str) -> Invalidat
     return Invalidation(coupons.name, scope, int(found), exact=True, examples=(key,) if found else ())
 
 
-def _invalidated(
-    preview: Invalidation, agreed: Callable[[Invalidation], bool], invalidate: Callable[[], None]
-) -> Invalidation:
-    if not agreed(preview):
-        return preview
-    invalidate()
-    return replace(preview, done=True)
+# Statistics
+
+
+@dataclass(frozen=True)
+class CacheStatistics(Partial):
+    """Counts by cache over whole ``minutes``; not ``enabled`` where the settings stop programs from counting."""
+
+    JSON_KEYS = "minutes enabled caches partial missingServers=missing"
+
+    minutes: int
+    caches: dict[str, CacheCounts]
+    enabled: bool
+    missing: tuple[str, ...] = ()
+
+
+def cache_statistics(store: CheckoutStore, since: float) -> CacheStatistics:
+    """The reads of the last ``since`` seconds, 60 to 3600. Raises InvalidInput, RedisUnavailable, AccessDenied."""
+    minutes = whole_minutes(since)
+    caches = Statistics(store).caches(minutes, store.clock.wall())
+    return CacheStatistics(minutes, caches, store.settings.enable_statistics, tuple(store.redis.missing_servers()))

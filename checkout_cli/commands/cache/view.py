@@ -1,7 +1,7 @@
-"""How the caches look: an entry, a list of them, and what a write or an invalidation changes.
+"""Cached entries, lists of them, replacements and invalidations.
 
-A delivery charge depends on a distance and an order's value alone, so it is shown as it is. An answer about a coupon
-may name the shopper: it is masked unless revealed, in every format.
+A delivery charge depends on distance and order value alone, so it is shown. A coupon's answer may name the shopper: it
+is masked unless revealed, in every format.
 """
 
 from __future__ import annotations
@@ -9,28 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from checkout_cli.errors import ExitCode
+from checkout_cli.commands.cache.entries import CacheStatistics, EntryList, Found, Invalidation, Replacement
+from checkout_cli.domain.entries import Answer, CacheEntry
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.listing import Listing, going_on
 from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
-from checkout_cli.terminal.output import columns_of, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, warn_if_partial, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.units import span
 
-if TYPE_CHECKING:
-    from checkout_cli.commands.cache.entries import EntryList, Found, Invalidation, Replacement
-    from checkout_cli.domain.entries import Answer, CacheEntry
-
 _SHOWN_DIGEST = 12
 _ANSWERS = columns_of("context", "answer", "served", "#age", "#expires in", "note")
-_DELIVERY_LIST = columns_of("#distance", "#order value", "charge", "served", "#age", "#expires in", "note")
-_COUPON_LIST = columns_of("code", "#answers", "#valid", "served", "#age", "#expires in", "note")
-_DELIVERY_CSV = ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size")
-_COUPON_CSV = ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds",
-               "expiresInSeconds", "size")  # fmt: skip
+_STATISTICS = columns_of("cache", "#reads", "#hits", "#misses", "#stale", "#errors", "#hit rate", "#error rate")
 _NOUNS = {"delivery": "all delivery charges", "coupon": "all answers about coupons"}
 _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE_COUPON_CACHE"}
 
@@ -39,25 +32,21 @@ _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE
 
 
 def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
-    """One key of a cache; ``now`` is in milliseconds. Nothing is served where the cache is not ``enabled``."""
+    """One key as JSON; ``now`` is in milliseconds."""
     answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
-    document: dict[str, Any] = {"key": entry.key, **_name(entry)}
+    document: dict[str, Any] = {"key": entry.key}
     if entry.cache == "coupon":
-        document |= {"served": any(answer["served"] for answer in answers), "answers": answers}
+        served = any(answer["served"] for answer in answers)
+        document |= {"code": entry.names[0], "served": served, "answers": answers}
     else:
+        document |= zip_longest(("distance", "orderValue"), entry.names[:2])  # another program's key may have one part
         document |= answers[0] if answers else {"value": None, "served": False, **_times(None, None, now)}
     problem = _problem(entry)
     return document | {"problem": problem, "expiresInSeconds": _seconds(entry.ttl), "size": entry.size}
 
 
-def _name(entry: CacheEntry) -> dict[str, Any]:
-    if entry.cache == "coupon":
-        return {"code": entry.names[0]}
-    return dict(zip_longest(("distance", "orderValue"), entry.names[:2]))  # another program's key may have one part
-
-
 def _problem(entry: CacheEntry) -> str | None:
-    """Why none of a key's answers is served; ``None`` where one of them is."""
+    """Why none of a key's answers is served; ``None`` where one is."""
     if entry.problem is not None:
         return str(entry.problem)
     problems = [answer.problem for answer in entry.answers]
@@ -101,7 +90,6 @@ def _text(value: Any) -> str:
 
 
 def show_entry(found: Found, *, as_json: bool, reveal: bool = False) -> None:
-    """All that a key holds, and whether it would be served."""
     document = entry_document(found.entry, found.now, enabled=found.enabled, reveal=reveal)
     if as_json:
         shown = {"revealed": reveal} if found.entry.cache == "coupon" else {}
@@ -128,14 +116,7 @@ def _facts(found: Found, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _answer_row(found: Found, answer: Answer, reveal: bool) -> list[str]:
     row = _answer_document(found.entry, answer, found.now, found.enabled, reveal)
-    return [
-        row["context"][:_SHOWN_DIGEST],
-        _text(row["value"]),
-        "yes" if row["served"] else "no",
-        _span(row["ageSeconds"]),
-        _span(row["expiresInSeconds"], unknown="never"),
-        "" if row["served"] else _why_not(row["problem"], found.enabled),
-    ]
+    return [row["context"][:_SHOWN_DIGEST], _text(row["value"]), *_ending(row, found.enabled)]
 
 
 def _span(seconds: int | None, *, unknown: str = "") -> str:
@@ -154,72 +135,44 @@ def _warn_if_off(cache: str, enabled: bool) -> None:
 # A list
 
 
-def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> ExitCode:
-    """Entries as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr and in the JSON."""
+def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None:
+    """Entries in one of the list formats; the cursor goes to stderr and into the JSON."""
 
     def entry_of(entry: CacheEntry) -> dict[str, Any]:
         return entry_document(entry, found.now, enabled=found.enabled, reveal=reveal)
 
-    is_coupon, cursor = found.cache == "coupon", found.cursor
-    row, cells = (_coupon_row, _coupon_cells) if is_coupon else (_delivery_row, _delivery_cells)
-    exit_code = Listing(
+    def row_of(cells: dict[str, Any]) -> list[str]:
+        own = ("" if cells[name] is None else str(cells[name]) for name in names)
+        return [*own, *_ending(cells, found.enabled)]
+
+    cursor = found.cursor
+    columns, names, csv, cells = _COUPON_LIST if found.cache == "coupon" else _DELIVERY_LIST
+    Listing(
         "entries",
-        found.entries,
-        _COUPON_LIST if is_coupon else _DELIVERY_LIST,
-        row=lambda entry: row(entry_of(entry), found.enabled),
+        found.found.values(),
+        columns,
+        row=lambda entry: row_of(cells(entry_of(entry))),
         document=entry_of,
         id_of=lambda entry: " ".join(entry.names),
-        csv=_COUPON_CSV if is_coupon else _DELIVERY_CSV,
+        csv=csv,
         cells=lambda entry: cells(entry_of(entry)),
         nothing=f"nothing is cached{'' if cursor is None else ' as far as was looked'}",
         more=lambda: document(found),
         missing=lambda: found.missing,
     ).show(output, lambda _: going_on(cursor, f"{found.looked_at:,}"))
     _warn_if_off(found.cache, found.enabled)
-    return exit_code
 
 
-def _delivery_row(document: dict[str, Any], enabled: bool) -> list[str]:
-    unreadable = document["value"] is None
+def _ending(cells: dict[str, Any], enabled: bool) -> list[str]:
+    """The columns in which all tables end."""
+    served, answers = cells.get("servedAnswers"), cells.get("answers")
+    yes = "yes" if served == answers else f"{served} of {answers}"
     return [
-        document["distance"],
-        document["orderValue"],
-        "" if unreadable else _text(document["value"]),
-        *_ending(document, document["ageSeconds"], enabled),
+        yes if cells["served"] else "no",
+        _span(cells["ageSeconds"]),
+        _span(cells["expiresInSeconds"], unknown="never"),
+        "" if cells["served"] else _why_not(cells["problem"], enabled),
     ]
-
-
-def _coupon_row(document: dict[str, Any], enabled: bool) -> list[str]:
-    answers = document["answers"]
-    valid = sum(_is_valid(answer) for answer in answers)
-    return [
-        document["code"],
-        f"{len(answers)}",
-        f"{valid}",
-        *_ending(document, answers[0]["ageSeconds"] if answers else None, enabled),
-    ]
-
-
-def _ending(document: dict[str, Any], age: int | None, enabled: bool) -> list[str]:
-    """What both lists end in."""
-    return [
-        _served(document),
-        _span(age),
-        _span(document["expiresInSeconds"], unknown="never"),
-        "" if document["served"] else _why_not(document["problem"], enabled),
-    ]
-
-
-def _served(document: dict[str, Any]) -> str:
-    answers = document.get("answers")
-    if not document["served"] or answers is None:
-        return "yes" if document["served"] else "no"
-    number = sum(answer["served"] for answer in answers)
-    return "yes" if number == len(answers) else f"{number} of {len(answers)}"
-
-
-def _is_valid(answer: dict[str, Any]) -> bool:
-    return isinstance(answer["value"], dict) and answer["value"].get("valid") is True
 
 
 def _delivery_cells(document: dict[str, Any]) -> dict[str, Any]:
@@ -231,16 +184,30 @@ def _coupon_cells(document: dict[str, Any]) -> dict[str, Any]:
     return document | {
         "answers": len(answers),
         "servedAnswers": sum(answer["served"] for answer in answers),
-        "validAnswers": sum(_is_valid(answer) for answer in answers),
+        "validAnswers": sum(isinstance(one["value"], dict) and one["value"].get("valid") is True for one in answers),
         "ageSeconds": answers[0]["ageSeconds"] if answers else None,
     }
+
+
+_DELIVERY_LIST = (
+    columns_of("#distance", "#order value", "charge", "served", "#age", "#expires in", "note"),
+    ("distance", "orderValue", "value"),
+    ("distance", "orderValue", "value", "served", "problem", "ageSeconds", "expiresInSeconds", "size"),
+    _delivery_cells,
+)
+"""Columns, the cells of the first of them, the cells of a line of CSV, and how an entry becomes these."""
+_COUPON_LIST = (
+    columns_of("code", "#answers", "#valid", "served", "#age", "#expires in", "note"),
+    ("code", "answers", "validAnswers"),
+    ("code", "answers", "servedAnswers", "validAnswers", "served", "problem", "ageSeconds", "expiresInSeconds", "size"),
+    _coupon_cells,
+)
 
 
 # What a write changes
 
 
 def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> list[str]:
-    """Before and after, for somebody who is about to change what shoppers see."""
     document = replacement_document(replacement, reveal=reveal)
     before = "nothing" if replacement.before is None else _text(document["before"])
     if replacement.before is not None and document["beforeProblem"] is not None:
@@ -253,7 +220,6 @@ def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> l
 
 
 def replacement_document(replacement: Replacement, *, reveal: bool = False) -> dict[str, Any]:
-    """What a write replaces by what, as JSON."""
     cache, before = replacement.cache, replacement.before
     return {
         "key": replacement.key,
@@ -267,7 +233,6 @@ def replacement_document(replacement: Replacement, *, reveal: bool = False) -> d
 
 
 def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = False) -> None:
-    """The key of what was written, or would be, on stdout."""
     if as_json:
         write_json({**replacement_document(replacement, reveal=reveal), "dryRun": not replacement.done})
     else:
@@ -279,7 +244,6 @@ def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = 
 
 
 def describe_invalidation(invalidation: Invalidation) -> list[str]:
-    """How much of what is cached, for somebody who is about to make every program compute it anew."""
     lines = [f"{_what(invalidation)}: {_affected(invalidation)}"]
     if invalidation.examples:
         more = "" if invalidation.exact and invalidation.count == len(invalidation.examples) else ", …"
@@ -300,9 +264,29 @@ def _affected(invalidation: Invalidation) -> str:
 
 
 def show_invalidation(invalidation: Invalidation, *, as_json: bool) -> None:
-    """What was invalidated, or would be, on stdout."""
     if as_json:
         write_json(invalidation)
     else:
         verb = "invalidated" if invalidation.done else "would invalidate"
         write_line(f"{verb} {safe(_what(invalidation))} ({_affected(invalidation)})")
+
+
+# How well they work
+
+
+def show_statistics(found: CacheStatistics, *, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+    else:
+        rows = []
+        for name, counts in found.caches.items():
+            numbers = (counts.reads, counts.hit, counts.miss, counts.stale, counts.error)
+            rates = (counts.rate("hit"), counts.rate("error"))
+            shares = ("" if rate is None else f"{rate:.1%}" for rate in rates)
+            rows.append([name, *(f"{number:,}" for number in numbers), *shares])
+        write_table(_STATISTICS, rows)
+        if not any(counts.reads for counts in found.caches.values()):
+            narrate(f"no cache was asked in the last {span(found.minutes * 60_000)}")
+    warn_if_partial(found.missing)
+    if not found.enabled:
+        warn("REDIS_ENABLE_STATISTICS is false here: programs with this setting count nothing")

@@ -1,42 +1,22 @@
-"""``cleanup``: the clean-ups that were asked for, one after the other."""
+"""``cleanup``: the requested clean-ups, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from checkout_cli.commands.cleanup.expired import BATCH, CleanupReport, clean_up
 from checkout_cli.commands.cleanup.orphans import OrphanReport, find_orphans, remove_orphans
 from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
-from checkout_cli.errors import InvalidInput
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.store.checkout_store import CheckoutStore
 
 
-@dataclass(frozen=True)
-class Tidying:
-    """What to clean up.
-
-    Raises:
-        InvalidInput: nothing.
-    """
-
-    expired: bool = False
-    index: bool = False
-    orphans: bool = False
-    dry_run: bool = False
-    batch: int = BATCH
-
-    def __post_init__(self) -> None:
-        if not (self.expired or self.index or self.orphans):
-            raise InvalidInput("say what to clean up", hint="checkoutctl cleanup --expired")
-
-
 @dataclass
-class Tidied(Ended):
-    """What came of each; ``None`` for what was not asked for, or not begun any more."""
+class Cleanup(Ended):
+    """The reports; ``None`` for what was not requested or not begun."""
 
-    JSON_KEYS = "*looked_only *expired [indexRepair=index] [orphans] finished"
+    JSON_KEYS = "dryRun *expired [indexRepair=index] [orphans] finished"
 
     dry_run: bool
     expired: CleanupReport | None = None
@@ -44,44 +24,45 @@ class Tidied(Ended):
     orphans: OrphanReport | None = None
 
     @property
-    def looked_only(self) -> dict[str, bool]:
-        """Whether nothing was to be changed."""
-        return {"dryRun": self.dry_run}
-
-    @property
     def finished(self) -> bool:
-        """Whether nothing is left to the next run."""
         reports = (self.expired, self.index, self.orphans)
         return super().finished and all(report is None or report.finished for report in reports)
 
     @property
     def has_finding(self) -> bool:
-        """Whether a tier could not be reached, or something is left; a look alone finds no fault."""
-        unreachable = self.expired is not None and (
-            self.expired.unreachable or self.expired.missing or self.expired.left
-        )
-        left = [report.has_finding for report in (self.index, self.orphans) if report is not None and not self.dry_run]
-        return bool(unreachable or any(left))
+        """A dry run finds no fault in what it would remove."""
+        expired = self.expired
+        if expired is not None and (expired.unreachable or expired.missing or expired.left):
+            return True
+        reports = () if self.dry_run else (self.index, self.orphans)
+        return any(report is not None and report.has_finding for report in reports)
 
 
-def tidy(store: CheckoutStore, wanted: Tidying, run: BoundedRun, *, agreed: Callable[[OrphanReport], bool]) -> Tidied:
-    """Do what is wanted, each for its share of the time.
+def run_cleanup(
+    store: CheckoutStore,
+    run: BoundedRun,
+    kinds: Collection[str],
+    *,
+    agreed: Callable[[OrphanReport], bool],
+    dry_run: bool = False,
+    batch: int = BATCH,
+) -> Cleanup:
+    """Each of the ``kinds`` ("orphans", "expired", "index") for its share of the time.
 
-    What has to be agreed to comes first: who says no, or cannot be asked, finds nothing changed. Raises as
-    :func:`clean_up`, :func:`repair_index` and :func:`remove_orphans` do.
+    What needs consent comes first, so that declining leaves nothing changed.
     """
-    done = Tidied(wanted.dry_run)
+    done = Cleanup(dry_run)
 
     def orphans(part: BoundedRun) -> None:
-        done.orphans = find_orphans(store, part) if wanted.dry_run else remove_orphans(store, part, agreed=agreed)
+        done.orphans = find_orphans(store, part) if dry_run else remove_orphans(store, part, agreed=agreed)
 
     def expired(part: BoundedRun) -> None:
-        done.expired = clean_up(store, part, dry_run=wanted.dry_run, batch=wanted.batch)
+        done.expired = clean_up(store, part, dry_run=dry_run, batch=batch)
 
     def index(part: BoundedRun) -> None:
-        done.index = check_index(store, part) if wanted.dry_run else repair_index(store, part)
+        done.index = check_index(store, part) if dry_run else repair_index(store, part)
 
-    asked = ((orphans, wanted.orphans), (expired, wanted.expired), (index, wanted.index))
-    run.in_turn(*(clean for clean, is_wanted in asked if is_wanted), again=False)
+    phases = {"orphans": orphans, "expired": expired, "index": index}
+    run.in_turn(*(phase for kind, phase in phases.items() if kind in kinds), again=False)
     done.end(run)
     return done

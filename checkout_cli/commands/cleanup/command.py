@@ -8,6 +8,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, bounded, current, only_with
+from checkout_cli.errors import InvalidInput
 
 
 def cleanup(
@@ -30,20 +31,23 @@ def cleanup(
     --expired and --index never ask: what they remove has ended already. Two never run at once: the second exits with
     75. --max-seconds is for all of it, and each kind gets its share.
     """
-    from checkout_cli.commands.cleanup.cleanup import Tidying, tidy
-    from checkout_cli.commands.cleanup.orphans_view import orphan_lines
-    from checkout_cli.commands.cleanup.view import show_tidying
+    from checkout_cli.commands.cleanup.cleanup import run_cleanup
+    from checkout_cli.commands.cleanup.view import orphan_lines, show_cleanup
     from checkout_cli.terminal.prompt import confirm
 
     only_with(typer_context, "batch", what="--expired", given=expired)
-    wanted = Tidying(expired, index, orphans, dry_run=dry_run, batch=batch)
+    kinds = {"expired": expired, "index": index, "orphans": orphans}
+    if not any(kinds.values()):
+        raise InvalidInput("say what to clean up", hint="checkoutctl cleanup --expired")
     context = current()
     with context.store(timeout) as store, bounded("Cleaning up", max_seconds, quiet=quiet or as_json) as run:
-        done = tidy(
+        done = run_cleanup(
             store,
-            wanted,
             run,
+            [kind for kind, is_wanted in kinds.items() if is_wanted],
+            dry_run=dry_run,
+            batch=batch,
             agreed=lambda found: confirm(orphan_lines(found), "Remove what no session stands behind?", yes=yes),
         )
-    show_tidying(done, as_json=as_json, quiet=quiet)
+    show_cleanup(done, as_json=as_json, quiet=quiet)
     return done

@@ -1,29 +1,22 @@
-"""``cleanup --expired``: remove what has ended, everywhere, in small steps.
+"""``cleanup --expired``: remove expired sessions everywhere, in small steps.
 
-Redis ends sessions by itself; what it leaves behind are index entries, and the database's rows never end by
-themselves. Nothing is removed that is alive anywhere: a row goes when its key is gone too, and an index entry when
-neither Redis nor the database has the session. On the way, sessions without an index entry are entered, and what an
-older program's SET names and our index lacks, some in each run (``sessions index repair`` looks at all of them).
+Redis expires keys by itself; index entries and rows remain. Nothing is removed that lives anywhere: a row goes when its
+key is gone too, an entry when no tier has the session. Sessions without an entry, and those that only an older
+program's SET lists, are added on the way, some in each run (``sessions index repair`` checks all).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from checkout_cli.errors import (
-    DatabaseNotReady,
-    DatabaseUnavailable,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP
-from checkout_cli.keys import is_accepted_id
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR, UNKNOWN_TTL
@@ -48,13 +41,11 @@ T = TypeVar("T")
 
 @dataclass
 class CleanupReport(Ended, Partial):
-    """What a clean-up did, or with ``dry_run`` would do; numbers of sessions, and of writes in the drain log.
+    """What a clean-up did, or with ``dry_run`` would do, in numbers of sessions and flush log entries.
 
-    ``keys`` is where the next one goes on to look for sessions without an index entry, ``members`` the same for what
-    only an older program's SET names; ``server`` is the Redis server whose index has all rows of the database, as far
-    as is known. ``from_set`` were in that SET alone, or in one that an adoption had put aside. ``missing`` are servers
-    of a cluster that did not answer. ``left`` sessions that are due may live there, or on one that cannot serve its
-    slots yet, and wait for the next run.
+    ``keys`` and ``members`` are where the next run continues; ``server`` is the Redis server whose index is known to
+    have all rows. ``from_set`` were in an older program's SET alone. ``left`` are due, and may live on a server of the
+    cluster that did not answer.
     """
 
     JSON_KEYS = (
@@ -83,29 +74,17 @@ class CleanupReport(Ended, Partial):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to the next run."""
         return super().finished and not self.given_up
 
 
 def clean_up(
-    store: CheckoutStore,
-    run: BoundedRun | None = None,
-    *,
-    dry_run: bool = False,
-    batch: int = BATCH,
-    owner: str | None = None,
+    store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False, batch: int = BATCH
 ) -> CleanupReport:
-    """Remove what has expired from the index, the database and memory.
-
-    Raises:
-        Locked: another clean-up runs now.
-        TierUnavailable: neither Redis nor the database can be reached.
-        AccessDenied: Redis refuses a command that this needs.
-    """
+    """Remove expired sessions everywhere; raises Locked, AccessDenied, or TierUnavailable if neither tier answers."""
     run = run or BoundedRun(store.clock)
     if dry_run:
         return _CleanUp(store, run, batch).preview()
-    with run.locked(store, CLEANUP, owner):
+    with run.locked(store, CLEANUP):
         report = _CleanUp(store, run, batch).run()
     if not report.unreachable:
         removed = report.removed_from_index
@@ -115,8 +94,6 @@ def clean_up(
 
 
 class _CleanUp:
-    """One run: its bounds, and what it has done so far."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, batch: int) -> None:
         self._store = store
         self._run = run
@@ -126,14 +103,13 @@ class _CleanUp:
         self._database_away = self._rows_unknown = self._index_broken = False
         self._left = 0
         self._alive: set[str] = set()
-        self._untold: set[str] = set()
+        self._unjudged: set[str] = set()
 
     def run(self) -> CleanupReport:
-        """All phases; each works without the other tier, and both away is an error."""
+        """Each phase works without the other tier; both unavailable is an error."""
         self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
-        return self._told(
-            self._in_redis(self._go_on),
-            self._in_redis(self._finish_adoption),
+        return self._do(
+            self._in_redis(self._resume),
             self._in_database(self._clean_database),
             self._in_redis(self._clean_index),
             self._in_redis(self._take_members_in),
@@ -141,16 +117,15 @@ class _CleanUp:
         )
 
     def preview(self) -> CleanupReport:
-        """Count what a run would remove, and change nothing."""
         self._report.dry_run = True
-        return self._told(self._in_database(self._preview_database), self._in_redis(self._preview_index))
+        return self._do(self._in_database(self._preview_database), self._in_redis(self._preview_index))
 
-    def _told(self, *phases: Phase) -> CleanupReport:
-        """The report when each phase had its turn, with the servers that could not be asked."""
+    def _do(self, *phases: Phase) -> CleanupReport:
         self._run.in_turn(*phases)
         self._report.end(self._run)
+        self._report.still_alive = len(self._alive)
         if self._store.settings.enable_checkout_sessions:
-            self._report.left = len(self._untold)
+            self._report.left = len(self._unjudged)
             self._report.missing = tuple(self._store.redis.missing_servers())
         return self._report
 
@@ -177,10 +152,8 @@ class _CleanUp:
                 phase(part)
             except DatabaseUnavailable as away:
                 self._without_database(away)
-            except (
-                RedisUnavailable
-            ) as away:  # in the middle: what is alive, and who has the lock, is not known any more
-                self._redis_away = True
+            except RedisUnavailable as away:
+                self._redis_away = True  # in the middle: what is alive, and who has the lock, is not known any more
                 self._report.given_up = True
                 self._give_up_or_note(away)
 
@@ -197,33 +170,25 @@ class _CleanUp:
         if str(away) not in self._report.unreachable:
             self._report.unreachable.append(str(away))
 
-    def _note_alive(self, checkout_ids: Iterable[str]) -> None:
-        """Each is counted once, whichever tier it was due in."""
-        self._alive.update(checkout_ids)
-        self._report.still_alive = len(self._alive)
-
-    def _all_due(self, due: Callable[[int], list[T]]) -> Iterator[list[T]]:
-        """Page by page, without those that are left; a page that others change meanwhile is for the next run."""
+    def _all_due(self, due: Callable[..., list[T]]) -> Iterator[list[T]]:
+        """A page that others change meanwhile is left to the next run."""
         self._left, previous = 0, list[T]()
-        while (page := due(self._left)) and page != previous:
+        while (page := due(offset=self._left)) and page != previous:
             previous = page
             yield page
 
     # The index
 
-    def _go_on(self, _: BoundedRun) -> None:
-        """Where the last run has stopped."""
+    def _resume(self, part: BoundedRun) -> None:
+        """Continue where the last run stopped, and finish an interrupted adoption."""
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
-
-    def _finish_adoption(self, part: BoundedRun) -> None:
-        """Of our index' move to its own place, what an interrupted one has left to do."""
         moves = IndexMoves(self._store.redis, self._store.index)
         for moved in part.pages(moves.finish(self._store.redis.time()), lambda _: 0):
             self._report.from_set += moved
 
     def _take_members_in(self, part: BoundedRun) -> None:
-        """Of an older program's SET, what is not in ours; until so many were there already, from the last run's end."""
+        """Continues where the last run stopped, until MEMBERS_IN_ONE_RUN needed nothing."""
         idle = 0
 
         def take_page(cursor: str) -> Step:
@@ -241,14 +206,13 @@ class _CleanUp:
     def _clean_index(self, part: BoundedRun) -> None:
         now = self._store.redis.time()
         part.expect(self._store.index.count_due(now))
-        due = partial(self._store.index.due, now, limit=self._batch)
-        for entries in part.pages(self._all_due(lambda left: due(offset=left))):
-            dead, living, untold = self._judge(entries, now)
+        for entries in part.pages(self._all_due(partial(self._store.index.due, now, limit=self._batch))):
+            dead, living, unjudged = self._judge(entries, now)
             self._report.removed_from_index += self._store.index.remove_expired(dead, living)
-            self._left += untold
+            self._left += unjudged
 
     def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
-        """Who is dead in every tier, until when others live (ms), and of how many nobody can tell."""
+        """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
         rows = self._living_rows(gone, now)
@@ -256,7 +220,7 @@ class _CleanUp:
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
             if ttl == UNKNOWN_TTL:
-                self._untold.add(entry.checkout_id)
+                self._unjudged.add(entry.checkout_id)
                 continue
             if ttl >= 0:
                 living.append((entry, now + ttl))
@@ -267,114 +231,93 @@ class _CleanUp:
                 living.append((entry, rows[entry.checkout_id]))
             elif not self._rows_unknown:
                 dead.append(entry)
-        self._note_alive(entry.checkout_id for entry, _ in living)
+        self._alive.update(entry.checkout_id for entry, _ in living)
         return dead, living, ttls.count(UNKNOWN_TTL)
 
     def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
-        """Those that Redis lacks and the database still has, with their expiry (ms)."""
-        ours = [checkout_id for checkout_id in checkout_ids if is_accepted_id(checkout_id)]
-        if not ours or self._database_away:
-            return {}
         try:
-            return self._store.database.expiries(ours, now)
+            return {} if self._database_away else self._store.database.expiries(checkout_ids, now)
         except DatabaseUnavailable as away:
             self._without_database(away)
             return {}
 
     # The database
 
-    def _cutoff(self, now: int) -> int:
-        """What every clock at hand agrees has passed (ms): one that runs ahead must not end living sessions."""
-        return min(now, self._store.clock.wall(), self._store.database.now())
-
     def _clean_database(self, part: BoundedRun) -> None:
         cutoff, rows = self._database_cutoff(), self._batch * ROWS_PER_ENTRY
         part.expect(self._store.database.count_due(cutoff))
-        for due in part.pages(self._all_due(lambda left: self._store.database.due(cutoff, rows, offset=left))):
-            alive, untold = self._alive_in_redis(due)
+        for due in part.pages(self._all_due(partial(self._store.database.due, cutoff, rows))):
+            alive, unjudged = self._alive_in_redis(due)
             self._store.database.touch(alive)
-            self._note_alive(alive)
-            told = [name for name in due if name not in untold] if untold else due
-            self._report.removed_from_database += self._store.database.purge(told, cutoff)
-            self._left += self._left_of(untold, cutoff)
-            self._remove_entries([Entry(name, cutoff) for name in told if name not in alive])
+            self._alive.update(alive)
+            judged = [name for name in due if name not in unjudged] if unjudged else due
+            self._report.removed_from_database += self._store.database.purge(judged, cutoff)
+            # Of those whose server is unavailable, the ones that have ended even if a late read was not noted.
+            removed = self._store.database.purge(sorted(unjudged), cutoff - self._noted_late()) if unjudged else 0
+            self._report.removed_from_database += removed
+            self._left += len(unjudged) - removed
+            self._remove_entries([Entry(name, cutoff) for name in judged if name not in alive])
         retention = cutoff - int(self._store.settings.session_max_age * 1000)
         for removed in part.pages(iter(lambda: self._store.database.purge_tombstones(retention, rows), 0), int):
             self._report.tombstones += removed
         for removed in part.pages(iter(lambda: self._store.flush_log.purge(retention, rows), 0), int):
             self._report.flush_log += removed
 
-    def _left_of(self, untold: set[str], cutoff: int) -> int:
-        """Remove those that have ended even if the server that is away has noted no read of them; returns the rest."""
-        if not untold:
-            return 0
-        removed = self._store.database.purge(sorted(untold), cutoff - self._noted_late())
-        self._report.removed_from_database += removed
-        return len(untold) - removed
-
     def _remove_entries(self, dead: Sequence[Entry]) -> None:
-        """Take the dead out of the index too, which spares the index' own phase a second look at each."""
+        """Spares the index' own phase a second look at each."""
         if self._redis_away or self._index_broken:
             return
         for start in range(0, len(dead), LARGEST_SCRIPT):
-            self._report.removed_from_index += self._store.index.remove_expired(
-                dead[start : start + LARGEST_SCRIPT], []
-            )
+            part = dead[start : start + LARGEST_SCRIPT]
+            self._report.removed_from_index += self._store.index.remove_expired(part, [])
 
     def _database_cutoff(self) -> int:
-        now = self._cutoff(self._store.clock.wall())
+        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
+        now = min(self._store.clock.wall(), self._store.database.now())
         return now - self._noted_late() if self._redis_away else now
 
     def _noted_late(self) -> int:
-        """By how much (ms) a session may live longer than its row says, where the real expiry cannot be seen."""
+        """How much longer (ms) a session may live than its row says, where Redis cannot tell."""
         return int(self._store.settings.session_ttl * 100)  # reads are noted up to a tenth of the TTL late
 
     def _alive_in_redis(self, checkout_ids: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-        """Those whose key still lives, with its real expiry (ms); and those whose server in a cluster is away."""
+        """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
-        ttls = self._store.redis.remaining(checkout_ids)
         now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
-        alive = {
-            name: now + (ttl if ttl >= 0 else endless)
-            for name, ttl in zip(checkout_ids, ttls, strict=True)
-            if ttl >= -1
-        }
-        untold = {name for name, ttl in zip(checkout_ids, ttls, strict=True) if ttl == UNKNOWN_TTL}
-        self._untold |= untold
-        return alive, untold
+        ttls = dict(zip(checkout_ids, self._store.redis.remaining(checkout_ids), strict=True))
+        unjudged = {name for name, ttl in ttls.items() if ttl == UNKNOWN_TTL}
+        self._unjudged |= unjudged
+        return {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}, unjudged
 
     # Repair
 
     def _enter_unlisted(self, part: BoundedRun) -> None:
-        """Sessions without an index entry: other programs write them, and a Redis restarted empty lost all entries."""
+        """Other programs write sessions without an entry, and a Redis that restarted empty lost all entries."""
         identity, listed = self._store.index.size()
         server = (identity or b"").decode()
         known = bool(listed and server and self._last.server == server)
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
             for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
-                missing = set(self._store.index.missing(list(rows)))
-                self._enter([Entry(name, rows[name]) for name in rows if name in missing])
+                entries = [Entry(name, rows[name]) for name in self._store.index.missing(list(rows))]
+                self._report.entered_into_index += self._store.index.add(entries)
             known = True
         self._report.server = server if known else ""
 
     def _enter_keys(self, part: BoundedRun, begin: str, most: int | None) -> None:
-        """Of all keys, or of so many from where the last run stopped."""
         now, looked_at = self._store.redis.time(), 0
 
         def enter_page(cursor: str) -> Step:
             nonlocal looked_at
             names, following = self._store.index.session_ids_step(cursor)
-            self._enter([Entry(name, now) for name in self._store.index.missing(names)])
+            entries = [Entry(name, now) for name in self._store.index.missing(names)]
+            self._report.entered_into_index += self._store.index.add(entries)
             looked_at += PAGE
             self._report.keys = following or FIRST_CURSOR
             return Step(0, following if most is None or looked_at < most else None)
 
         part.through(enter_page, cursor=begin)
-
-    def _enter(self, entries: Sequence[Entry]) -> None:
-        self._report.entered_into_index += self._store.index.add(entries)
 
     # Preview
 
@@ -382,8 +325,7 @@ class _CleanUp:
         layout, now = self._store.index.layout(), self._store.redis.time()
         part.expect(self._store.index.count_due(now))
         for entries in part.pages(self._store.index.all_due(now, self._batch)):
-            dead, _, _ = self._judge(entries, now)
-            self._report.removed_from_index += len(dead)
+            self._report.removed_from_index += len(self._judge(entries, now)[0])
         for _, lacking in part.pages(self._store.index.unlisted(layout), lambda page: page[0]):
             dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
             self._report.removed_from_index += len(dead)

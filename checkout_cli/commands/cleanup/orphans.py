@@ -1,8 +1,7 @@
-"""``cleanup --orphans``: what no session stands behind any more.
+"""``cleanup --orphans``: copies and pending ids without a session.
 
-Two kinds. A copy in Redis whose row the database no longer has, and which was published to another server than the one
-that it lies on: no read believes it, and the shop is told that the session has ended; its memory is in use until its
-time runs out. And a name in ``checkout:pending`` at whose key nothing waits for the database.
+A copy whose row is gone, and which was published to another server: no read believes it, and it only takes memory. And
+an id in ``checkout:pending`` whose key has nothing for the database.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from checkout_cli.servers.per_server import Partial
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.admin import FIRST_CURSOR
-from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.store.redis.opened import Opened
 
 BATCH = 200
 """Sessions that are looked at in one step."""
@@ -30,11 +29,9 @@ JOB = "orphans"
 
 @dataclass
 class OrphanReport(Ended, Partial):
-    """What was found, and with ``removed`` taken away.
+    """What was found, or with ``removed`` removed; ``bytes`` is the size of the ``copies``.
 
-    ``believed`` are copies without a row that reads may still be served: they are told and left alone, because the
-    database may have been restored from a backup. ``bytes`` is the size of the values of ``copies``. ``missing`` are
-    servers of a cluster that did not answer, and were not looked at.
+    ``believed`` copies may still be served, and are left alone: the database may have been restored from a backup.
     """
 
     JSON_KEYS = (
@@ -51,47 +48,30 @@ class OrphanReport(Ended, Partial):
 
     @property
     def number(self) -> int:
-        """How many can be removed."""
         return self.copies.number + self.names.number
 
     @property
     def has_finding(self) -> bool:
-        """Whether something is left that a person should look at."""
         left = self.believed.number or self.missing or not self.finished or (self.number and not self.removed)
         return bool(left)
 
 
 def find_orphans(store: CheckoutStore, run: BoundedRun | None = None) -> OrphanReport:
-    """Look for them, and change nothing.
-
-    Raises:
-        RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
-    """
+    """Raises RedisUnavailable, AccessDenied, DatabaseUnavailable: both tiers are needed."""
     return _Orphans(store, run or BoundedRun(store.clock), remove=False).run(FIRST_CURSOR)
 
 
 def remove_orphans(
-    store: CheckoutStore,
-    run: BoundedRun | None = None,
-    *,
-    agreed: Callable[[OrphanReport], bool],
-    owner: str | None = None,
+    store: CheckoutStore, run: BoundedRun | None = None, *, agreed: Callable[[OrphanReport], bool]
 ) -> OrphanReport:
-    """Remove them, if ``agreed``, which is shown what there is; each only if it is still what was seen.
-
-    It begins where the last one has stopped.
-
-    Raises:
-        Locked: a clean-up runs now.
-        RedisUnavailable, AccessDenied, DatabaseUnavailable: both are needed to tell.
-    """
+    """Remove them, if ``agreed`` and still as seen, from where the last run stopped; raises Locked."""
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, scans=2).cursor
     report = _Orphans(store, run.share(2), remove=False).run(begin)
     run.stopped = report.stopped
     if report.number:
         if run.stopped is Stopped.INTERRUPTED or not run.untimed(agreed, report):
             return report
-        with run.locked(store, CLEANUP, owner):
+        with run.locked(store, CLEANUP):
             report = _Orphans(store, run, remove=True).run(begin)
     cursor = report.cursor or FIRST_CURSOR
     beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.number, cursor=cursor)
@@ -99,8 +79,6 @@ def remove_orphans(
 
 
 class _Orphans:
-    """One run over all session keys, and over the pending names."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, *, remove: bool) -> None:
         self._store = store
         self._run = run
@@ -108,7 +86,6 @@ class _Orphans:
         self._report = OrphanReport(remove, Found(), Found(), Found())
 
     def run(self, cursor: str) -> OrphanReport:
-        """Both kinds, from a cursor on."""
         self._store.database.ping()
         self._report.follow(self._run, self._copies, self._names, cursor=cursor)
         self._report.missing = tuple(self._store.redis.missing_servers())
@@ -141,25 +118,20 @@ class _Orphans:
                 continue  # an external writer's, or one that the database is still to get
             if copy.identity == self._store.redis.last_identity(checkout_id):
                 self._report.believed.add([checkout_id])
-            elif not self._store.database.present([checkout_id]):  # it may have been created while we looked
-                self._take_copy(checkout_id, look)
-
-    def _take_copy(self, checkout_id: str, look: Look) -> None:
-        assert look.value is not None  # noqa: S101  (the caller has read it)
-        if self._remove and not self._store.redis.discard(checkout_id, look.value):
-            return
-        self._report.copies.add([checkout_id])
-        self._report.bytes += look.size
+                continue
+            assert look.value is not None  # noqa: S101  (there is a copy)
+            if self._store.database.present([checkout_id]):  # it was created while we looked
+                continue
+            if not self._remove or self._store.redis.discard(checkout_id, look.value):
+                self._report.copies.add([checkout_id])
+                self._report.bytes += look.size
 
     def _look_at_names(self, names: Sequence[str]) -> None:
         for name, look in zip(names, self._store.redis.look(names), strict=True):
-            if look.problem is not None or _may_wait(look):
+            copy = look.copy
+            # A write of ours may wait there, also where an external writer has touched it.
+            if look.problem is not None or (copy is not None and (copy.is_dirty or copy.kind is Kind.UNREADABLE)):
                 continue
             if self._remove:
-                self._store.flusher.pending.forget(name, Opened(look.value, None, value=look.copy))
+                self._store.flusher.pending.forget(name, Opened(look.value, None, value=copy))
             self._report.names.add([name])
-
-
-def _may_wait(look: Look) -> bool:
-    """Whether there may be a write of ours that the database lacks, also where an external writer has touched it."""
-    return look.copy is not None and (look.copy.is_dirty or look.copy.kind is Kind.UNREADABLE)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from checkout_cli.commands.cleanup.orphans_view import show_orphans
-from checkout_cli.commands.sessions.index_view import show_index
+from checkout_cli.commands.cleanup.cleanup import Cleanup
+from checkout_cli.commands.cleanup.expired import CleanupReport
+from checkout_cli.commands.cleanup.orphans import OrphanReport
+from checkout_cli.commands.sessions.index_view import counted, named, show_index
 from checkout_cli.terminal.output import warn, warn_if_partial, write_json, write_line
-
-if TYPE_CHECKING:
-    from checkout_cli.commands.cleanup.cleanup import Tidied
-    from checkout_cli.commands.cleanup.expired import CleanupReport
+from checkout_cli.units import size
 
 
-def show_tidying(tidied: Tidied, *, as_json: bool, quiet: bool) -> None:
-    """The numbers on stdout, what could not be done on stderr; nothing at all on success with ``quiet``."""
-    if tidied.expired is not None:
-        _warn(tidied.expired)
+def show_cleanup(cleanup: Cleanup, *, as_json: bool, quiet: bool) -> None:
+    """Nothing at all on success with ``quiet``."""
+    if cleanup.expired is not None:
+        _warn(cleanup.expired)
     if as_json:
-        write_json(tidied)
+        write_json(cleanup)
         return
-    if tidied.expired is not None and not quiet:
-        for line in _lines(tidied.expired):
+    if cleanup.expired is not None and not quiet:
+        for line in _lines(cleanup.expired):
             write_line(line)
-    if tidied.index is not None and not (quiet and not tidied.index.exit_code):
-        show_index(tidied.index, as_json=False)
-    if tidied.orphans is not None:
-        show_orphans(tidied.orphans, quiet=quiet)
+    if cleanup.index is not None and not (quiet and not cleanup.index.exit_code):
+        show_index(cleanup.index, as_json=False)
+    if cleanup.orphans is not None:
+        show_orphans(cleanup.orphans, quiet=quiet)
 
 
 def _warn(report: CleanupReport) -> None:
@@ -42,23 +41,50 @@ def _warn(report: CleanupReport) -> None:
         )
 
 
-def _lines(report: CleanupReport) -> list[str]:
+def _lines(report: CleanupReport) -> Iterator[str]:
     verb = "would remove" if report.dry_run else "removed"
-    removed = (
-        f"{report.removed_from_index:,} expired sessions from the index, "
+    yield (
+        f"{verb} {report.removed_from_index:,} expired sessions from the index, "
         f"{report.removed_from_database:,} from the database, {report.removed_from_memory:,} from memory"
     )
-    lines = [f"{verb} {removed}"]
-    if report.tombstones:
-        lines.append(f"{verb} {report.tombstones:,} tombstones of sessions that were deleted long ago")
-    if report.flush_log:
-        lines.append(f"{verb} {report.flush_log:,} entries of the flush log: writes that the database got long ago")
-    if report.still_alive:
-        lines.append(f"{report.still_alive:,} were due and are still in use: kept")
-    if report.from_set:
-        lines.append(f"entered {report.from_set:,} sessions that only an older program's SET listed")
-    if report.entered_into_index:
-        lines.append(f"entered {report.entered_into_index:,} sessions that the index did not have")
+    others = (
+        (report.tombstones, f"{verb} {{:,}} tombstones of sessions that were deleted long ago"),
+        (report.flush_log, f"{verb} {{:,}} entries of the flush log: writes that the database got long ago"),
+        (report.still_alive, "{:,} were due and are still in use: kept"),
+        (report.from_set, "entered {:,} sessions that only an older program's SET listed"),
+        (report.entered_into_index, "entered {:,} sessions that the index did not have"),
+    )
+    yield from (line.format(number) for number, line in others if number)
     if not report.finished:
-        lines.append("stopped before the end: the next run goes on")
-    return lines
+        yield "stopped before the end: the next run goes on"
+
+
+# Orphans
+
+
+def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
+    if not quiet:
+        for line in orphan_lines(report):
+            write_line(line)
+        if not report.number and report.finished:
+            write_line("nothing is there that no session stands behind")
+        if not report.finished:
+            write_line("stopped before the end: the next run goes on")
+    warn_if_partial(report.missing)
+    if report.believed.number:
+        warn(
+            f"{counted(report.believed.number, 'session', 'sessions')} in Redis may be served without having a row "
+            f"({named(report.believed)}): was the database restored from a backup? They are left alone"
+        )
+
+
+def orphan_lines(report: OrphanReport) -> Iterator[str]:
+    verb = "removed" if report.removed else "would remove"
+    if report.copies.number:
+        yield (
+            f"{verb} {counted(report.copies.number, 'copy', 'copies')} that no row stands behind and no read believes, "
+            f"{size(report.bytes)} ({named(report.copies)})"
+        )
+    if report.names.number:
+        names = counted(report.names.number, "name", "names")
+        yield f"{verb} {names} among the pending for which nothing waits ({named(report.names)})"

@@ -123,7 +123,7 @@ def next_steps(report: HealthReport) -> list[str]:
     """What to type next, each once."""
     steps = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
     if report.pending.any and report.redis.connected and report.database.connected:  # else it cannot hand over
-        steps |= {"checkoutctl sync": None}
+        steps |= {report.pending.hint: None}
     return list(steps)
 
 

@@ -140,19 +140,18 @@ def verify(
     With --to, every session of Redis with the other one, and its index. A key may live longer than its row says,
     because reads are noted late, and may end 2 seconds earlier. Exit code 1: something differs.
     """
+    from checkout_cli.commands.migrate import verify as comparing
     from checkout_cli.commands.migrate.copy import target_at
-    from checkout_cli.commands.migrate.verify import verify as compare
-    from checkout_cli.commands.migrate.verify_copy import verify_at
     from checkout_cli.commands.migrate.view import show_verified
 
     only_with(typer_context, "to_mode", what="--to", given=to is not None)
     context, silent = current(), quiet or as_json
     with context.store(timeout) as store, bounded("Comparing", max_seconds, quiet=silent) as run:
         if to is None:
-            found = compare(store, run, sample=sample, cursor=cursor)
+            found = comparing.verify(store, run, sample=sample, cursor=cursor)
         else:
             with target_at(to, to_mode, store.settings) as (target, place):
-                found = verify_at(store, target, place, run, sample=sample, cursor=cursor)
+                found = comparing.verify_at(store, target, place, run, sample=sample, cursor=cursor)
     show_verified(found, as_json=as_json, quiet=quiet, to=to is not None)
     return found
 

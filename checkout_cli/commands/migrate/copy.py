@@ -1,9 +1,9 @@
-"""``migrate run --to``: what one Redis has goes to another one, while the shop goes on with the first.
+"""``migrate run --to``: copy one Redis to another one, while the shop goes on with the first.
 
-A copy keeps the stamp of the server that it came from. So nobody believes it on the new one: its first read asks the
-database. Whatever the shop writes on the old server after a session was copied is therefore not lost, and the copy may
-be as old as it likes. What only Redis has, because the database was away, is brought to the database first: in two
-places it would be written twice. Caches are left behind: they fill again, and a price change must not be undone.
+A copy keeps the stamp of its own server, so nobody believes it on the new one: its first read asks the database. So
+nothing is lost that the shop writes on the old server after the copy. What only Redis has is flushed to the database
+first: it would be written twice from two places. Caches stay behind: they fill again, and a price change must not be
+undone.
 """
 
 from __future__ import annotations
@@ -15,25 +15,10 @@ from enum import StrEnum, auto
 from typing import Any
 
 from checkout_cli.commands.migrate.checkpoint import Checkpoint, CheckpointFile, Counts, identities_of, place_of
-from checkout_cli.commands.migrate.run import (
-    ATTEMPTS,
-    JOB,
-    PAGE,
-    RATE,
-    MigrationReport,
-    begun,
-    moved,
-    need_redis,
-)
+from checkout_cli.commands.migrate.run import JOB, PAGE, RATE, MigrationReport, begun, in_attempts, move, need_redis
 from checkout_cli.config.redis_url import parts_of
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    InvalidInput,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import ConfigurationError, DatabaseUnavailable, InvalidInput, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Step
 from checkout_cli.keys import Family, checkout_id_of, family_of
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -52,11 +37,7 @@ SLACK = 1_000
 
 
 def target_settings(url: str, mode: str, settings: Settings) -> Settings:
-    """The settings that lead to the other Redis; certificates and time-outs are the same as for this one.
-
-    Raises:
-        InvalidInput: it is no URL of a Redis, or has a password in it.
-    """
+    """Settings for the other Redis, with the same certificates and time-outs; raises InvalidInput."""
     try:
         parts = parts_of(url)
     except ValueError as error:
@@ -81,7 +62,7 @@ def target_settings(url: str, mode: str, settings: Settings) -> Settings:
 
 @contextmanager
 def target_at(url: str, mode: str, settings: Settings) -> Iterator[tuple[RedisAdmin, str]]:
-    """The other Redis, and where it is in words; raises as :func:`target_settings` does."""
+    """The other Redis and its address; raises as :func:`target_settings`."""
     found = target_settings(url, mode, settings)
     with closing(RedisAdmin(found)) as tier:
         yield tier, place_of(found)
@@ -96,36 +77,32 @@ def move_to(
     *,
     restart: bool = False,
 ) -> MigrationReport:
-    """Copy sessions, tracked users and statistics; goes on where an earlier run of the same move ended.
-
-    ``place`` is the target in words, for the checkpoint.
-
-    Raises:
-        InvalidInput: it is the very same server, or the checkpoint is of another migration or was edited.
-        Locked: another process migrates now.
-        TierUnavailable: one of the two cannot be reached from the beginning.
-        ConfigurationError: Redis is switched off for sessions.
-    """
+    """Copy sessions, tracked users and statistics; continues an interrupted run. Raises as :func:`migrate`."""
     need_redis(store)
     here = place_of(store.settings)
     run = run or BoundedRun(store.clock, rate=RATE)
+
+    def copy_keys(last: str, counts: Counts) -> Step:
+        keys, cursor = store.redis.scan_step("*", last or FIRST_CURSOR, PAGE)
+        if missing := store.redis.missing_servers():
+            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have would be missing")
+        families = [(key, family_of(key)) for key in keys]
+        sessions = [checkout_id_of(decoded(key)) for key, family in families if family is Family.SESSIONS]
+        in_attempts(sessions, counts, lambda names: _attempt(store, target, names, counts))
+        others = [key for key, family in families if family in _OTHERS]
+        counts.others += put_hashes(target, read_hashes(store.redis, others))
+        return Step(len(keys), cursor)
+
     with run.locked(store, JOB):
         servers = refuse_same(store, target, place)
         now = store.clock.wall()
         number = store.index.count(now).number
         fresh = Checkpoint(f"Redis {here}", f"Redis {place}", servers, DIRECTION, now, now, number)
-        report = begun(fresh, file, restart=restart)
-        return moved(store, file, run, report, _Keys(store, target))
+        return move(store, file, run, begun(fresh, file, restart=restart), copy_keys)
 
 
 def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
-    """Who the servers on both sides are; a copy is not believed only because its stamp is another server's.
-
-    Raises:
-        InvalidInput: one of the servers is on both sides, be it with another of its databases.
-        ConfigurationError: the target is a cluster and ``--to-mode`` says that it is none, or the reverse.
-        RedisUnavailable: one does not answer.
-    """
+    """The identities of both sides; raises InvalidInput for the same server, ConfigurationError for a wrong mode."""
     ours = identities_of(store.redis)
     with mode_of_target():
         theirs = identities_of(target)
@@ -139,7 +116,7 @@ def refuse_same(store: CheckoutStore, target: RedisAdmin, place: str) -> str:
 
 @contextmanager
 def mode_of_target() -> Iterator[None]:
-    """Where the target is a cluster and should be none, or the reverse, name the option and not this side's setting."""
+    """Names ``--to-mode`` in the hint, instead of this side's setting."""
     try:
         yield
     except ConfigurationError as error:
@@ -147,37 +124,12 @@ def mode_of_target() -> Iterator[None]:
 
 
 def look_there(target: RedisAdmin, checkout_ids: Sequence[str]) -> list[Look]:
-    """What the target has of sessions.
-
-    Raises:
-        ConfigurationError: the target is a node of a cluster, and ``--to-mode`` says that it is none.
-        RedisUnavailable: it does not answer.
-    """
     with mode_of_target():
         return target.look(checkout_ids)
 
 
-class _Keys:
-    """All keys of the old server, in the order of its own scan."""
-
-    def __init__(self, store: CheckoutStore, target: RedisAdmin) -> None:
-        self._store = store
-        self._target = target
-
-    def step(self, last: str, counts: Counts) -> Step:
-        keys, cursor = self._store.redis.scan_step("*", last or FIRST_CURSOR, PAGE)
-        if missing := self._store.redis.missing_servers():
-            raise RedisUnavailable(f"no answer from {', '.join(missing)}: what only they have would be missing")
-        families = [(key, family_of(key)) for key in keys]
-        sessions = [checkout_id_of(decoded(key)) for key, family in families if family is Family.SESSIONS]
-        copy(self._store, self._target, sessions, counts)
-        others = [key for key, family in families if family in _OTHERS]
-        counts.others += put_hashes(self._target, read_hashes(self._store.redis, others))
-        return Step(len(keys), cursor)
-
-
-class Fate(StrEnum):
-    """What is to be done with a session."""
+class Action(StrEnum):
+    """What to do with a session."""
 
     COPY = auto()
     REPLACE = auto()
@@ -189,82 +141,71 @@ class Fate(StrEnum):
     GONE = auto()
 
 
-def fate_of(mine: Look, there: Look) -> Fate:
-    """Compare what the old server has with what the new one has."""
+def action_for(mine: Look, there: Look) -> Action:
+    """Raises RedisUnavailable where a server did not answer."""
     for look in (mine, there):
         if look.problem is Problem.UNREACHABLE:
             raise RedisUnavailable(look.detail)
     if mine.value is None and mine.problem is None:
-        return Fate.GONE
+        return Action.GONE
     copy_here, copy_there = mine.copy, there.copy
     if copy_here is None or copy_here.kind is Kind.UNREADABLE or there.problem is not None:
-        return Fate.DIFFERS
+        return Action.DIFFERS
     if copy_here.is_dirty and not copy_here.is_external:
-        return Fate.DIRTY
+        return Action.DIRTY
     if copy_there is None:
-        return Fate.COPY
+        return Action.COPY
     if there.value == mine.value:
-        return Fate.KEEP
+        return Action.KEEP
     if copy_here.is_external or copy_there.is_external:
-        return Fate.DIFFERS
+        return Action.DIFFERS
     if copy_there.is_dirty or copy_there.version >= copy_here.version:
-        return Fate.KEEP
-    return Fate.REPLACE
+        return Action.KEEP
+    return Action.REPLACE
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A session on both sides."""
-
     checkout_id: str
     mine: Look
     there: Look
 
+    @property
+    def ends_sooner(self) -> bool:
+        """Whether the copy ends before the original, which was read since."""
+        return self.mine.ttl is not None and self.there.ttl is not None and self.there.ttl < self.mine.ttl - SLACK
+
     def copy(self, usual: int) -> SessionCopy:
-        """What is to be put there; ``usual`` is the time to live (ms) of one that never ends, in place of another."""
+        """``usual`` is the TTL (ms) for a session without an end that replaces another one."""
         assert self.mine.value is not None  # noqa: S101  (what is copied is there)
         ttl = usual if self.mine.ttl is None and self.there.value is not None else self.mine.ttl
         return SessionCopy(self.checkout_id, self.mine.value, ttl, self.there.value)
 
 
-def copy(store: CheckoutStore, target: RedisAdmin, checkout_ids: Sequence[str], counts: Counts) -> None:
-    """Bring the target up to date with these sessions, and count what became of each.
-
-    Raises:
-        TierUnavailable: some may be copied.
-    """
-    left = list(checkout_ids)
-    for _ in range(ATTEMPTS):
-        left = _attempt(store, target, left, counts)
-        if not left:
-            return
-    counts.left += len(left)
-
-
 def _attempt(store: CheckoutStore, target: RedisAdmin, names: Sequence[str], counts: Counts) -> list[str]:
-    """The same once; returns those that changed under our hands."""
-    fates: dict[Fate, list[_Seen]] = {fate: [] for fate in Fate}
+    """Returns those that changed meanwhile."""
+    actions: dict[Action, list[_Seen]] = {action: [] for action in Action}
     looks, flushed = _flushed(store, names)
     counts.flushed += flushed
     for name, mine, there in zip(names, looks, look_there(target, names), strict=True):
-        fates[fate_of(mine, there)].append(_Seen(name, mine, there))
-    counts.dirty += len(fates[Fate.DIRTY])
-    counts.external += len(fates[Fate.DIFFERS])
-    counts.ended += len(fates[Fate.GONE])
-    counts.current += len(fates[Fate.KEEP])
-    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in fates[Fate.KEEP] if _ends_sooner(seen)])
-    wanted = fates[Fate.COPY] + fates[Fate.REPLACE]
+        actions[action_for(mine, there)].append(_Seen(name, mine, there))
+    counts.dirty += len(actions[Action.DIRTY])
+    counts.external += len(actions[Action.DIFFERS])
+    counts.ended += len(actions[Action.GONE])
+    counts.current += len(actions[Action.KEEP])
+    extend_ttls(target, [(seen.checkout_id, seen.mine.ttl or 0) for seen in actions[Action.KEEP] if seen.ends_sooner])
+    wanted = actions[Action.COPY] + actions[Action.REPLACE]
     usual = int(store.settings.session_ttl * 1000)
     put = put_sessions(target, [seen.copy(usual) for seen in wanted])
     done = [seen for seen, success in zip(wanted, put, strict=True) if success]
     counts.published += sum(seen.there.value is None for seen in done)
     counts.updated += sum(seen.there.value is not None for seen in done)
-    _enter(store, target, [*done, *fates[Fate.KEEP]])
+    _enter(store, target, [*done, *actions[Action.KEEP]])
     return [seen.checkout_id for seen, success in zip(wanted, put, strict=True) if not success]
 
 
 def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], int]:
-    """What the old server has, after the database got what it lacked; and of how many sessions."""
+    """The looks after the flush, and the number of flushed sessions."""
     looks, flushed = store.redis.look(names), 0
     for place, (name, look) in enumerate(zip(names, looks, strict=True)):
         with suppress(DatabaseUnavailable):  # it stays where it is, and is counted
@@ -272,11 +213,6 @@ def _flushed(store: CheckoutStore, names: Sequence[str]) -> tuple[list[Look], in
                 looks[place] = store.redis.look([name])[0]
                 flushed += 1
     return looks, flushed
-
-
-def _ends_sooner(seen: _Seen) -> bool:
-    """Whether the copy ends before the original: it was read since."""
-    return seen.mine.ttl is not None and seen.there.ttl is not None and seen.there.ttl < seen.mine.ttl - SLACK
 
 
 def _enter(store: CheckoutStore, target: RedisAdmin, some: Sequence[_Seen]) -> None:

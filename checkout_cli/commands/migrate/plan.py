@@ -1,4 +1,4 @@
-"""``migrate plan``: what a run would find, whether Redis has room for it, and how long it would take."""
+"""``migrate plan``: what a run would do, whether Redis has room for it, and how long it takes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import encode
-from checkout_cli.store.records import Record
 
 
 @dataclass
 class Plan(Ended):
-    """What a run would find. Bytes of ``needed`` are what the missing sessions would take, keys and index included.
-
-    ``limit`` and ``used`` are Redis' (``None``: it does not tell; a limit of 0 is none).
-    """
+    """What a run would do; ``needed``, ``used`` and ``limit`` (0: none, ``None``: unknown) are in bytes."""
 
     JSON_KEYS = (
         "living redis=states expired tombstones pending toDo sampledBodies=states_missing bodyBytes neededBytes=needed "
@@ -38,22 +34,20 @@ class Plan(Ended):
 
     @property
     def to_do(self) -> int:
-        """Sessions that a run would publish."""
         return self.states[State.MISSING] + self.states[State.OLDER] + self.states[State.UNTRUSTED]
 
     @property
     def states_missing(self) -> int:
-        """Sessions whose bodies were measured: all that Redis lacks."""
         return self.states[State.MISSING]
 
     @property
     def seconds(self) -> float:
-        """About how long a run takes: every living row is looked at."""
+        """An estimate: every living row is read."""
         return self.living / self.rate
 
     @property
     def fits(self) -> bool | None:
-        """Whether Redis has room; ``None`` where it does not tell."""
+        """``None`` where Redis does not tell."""
         if self.limit == 0:
             return True
         if self.limit is None or self.used is None:
@@ -64,7 +58,6 @@ class Plan(Ended):
 
     @property
     def has_finding(self) -> bool:
-        """Whether it will not fit."""
         return self.fits is False
 
 
@@ -75,12 +68,7 @@ INDEX_OVERHEAD = 110
 
 
 def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RATE, cursor: str = "") -> Plan:
-    """Look at every living row and at what Redis has of it; nothing is changed.
-
-    Raises:
-        TierUnavailable: one of the two cannot be reached.
-        ConfigurationError: Redis is switched off for sessions.
-    """
+    """Compare every living row with Redis, and change nothing. Raises TierUnavailable, ConfigurationError."""
     need_redis(store)
     run, found = run or BoundedRun(store.clock), Plan(rate)
     now = store.clock.wall()
@@ -96,7 +84,10 @@ def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RAT
             state = state_of(row, seen, identities.get(row.checkout_id))
             found.states[state] += 1
             if state is State.MISSING:
-                _add(found, row)
+                value = len(encode(row.version, b"-" * 81, row.body or b"{}"))
+                names_size = 2 * len(row.checkout_id.encode())
+                found.body_bytes += value
+                found.needed += value * 9 // 8 + names_size + KEY_OVERHEAD + INDEX_OVERHEAD  # rounded up to classes
         found.living += len(rows)
         return Step(len(rows), names[-1])
 
@@ -106,15 +97,8 @@ def plan(store: CheckoutStore, run: BoundedRun | None = None, *, rate: int = RAT
     return found
 
 
-def _add(found: Plan, row: Record) -> None:
-    value = encode(row.version, b"-" * 81, row.body or b"{}")
-    name = len(row.checkout_id.encode())
-    found.body_bytes += len(value)
-    found.needed += len(value) * 9 // 8 + 2 * name + KEY_OVERHEAD + INDEX_OVERHEAD  # values are rounded up to classes
-
-
 def _room(store: CheckoutStore, found: Plan) -> None:
-    """What INFO tells of the limit, of all servers together; nothing where it is denied or renamed away."""
+    """The limit of all servers together, from INFO; unknown where it is denied."""
     try:
         infos = [Inspector(server).info() for server in store.redis.servers()]
     except (CommandDenied, CommandUnknown):

@@ -1,17 +1,17 @@
-"""``migrate run``: what the database has goes to Redis, while the shop goes on.
+"""``migrate run``: publish the database's sessions to Redis, while the shop goes on.
 
-Every session goes through the store's own protocol: a key that is missing is claimed before its row is read, a copy
-goes only to the server that was asked before, and a newer version is never overwritten. So a page can be done twice,
-and the checkpoint is written after each page. Sessions that are created meanwhile go to Redis by themselves.
+Each session goes through the store's own protocol: a missing key is claimed before its row is read, a copy goes only to
+the server that was asked before, and a newer version is never overwritten. So a page can be repeated, and the
+checkpoint is written after each. Sessions created meanwhile go to Redis by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TypeVar
 
 import msgspec
 
@@ -20,9 +20,10 @@ from checkout_cli.commands.migrate.checkpoint import (
     Checkpoint,
     CheckpointFile,
     Counts,
+    identities_of,
+    place_of,
     refuse_foreign,
     source_of,
-    target_of,
 )
 from checkout_cli.errors import ConfigurationError, ExitCode, RedisUnavailable, TierUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Step, Stopped
@@ -40,6 +41,8 @@ RATE = 2000
 ATTEMPTS = 3
 """How often a session is tried that the shop takes out of our hands."""
 
+T = TypeVar("T")
+
 
 class State(StrEnum):
     """What Redis has of a living row."""
@@ -55,7 +58,7 @@ class State(StrEnum):
 
 @dataclass
 class MigrationReport:
-    """How a run ended. ``unreachable`` is the tier that went away, ``finished`` whether all rows were looked at."""
+    """How a run ended; ``unreachable`` is the tier that became unavailable."""
 
     JSON_KEYS = "*checkpoint resumed durationMs=seconds:0 unreachable"
 
@@ -65,16 +68,14 @@ class MigrationReport:
     unreachable: TierUnavailable | None = None
     stopped: Stopped = Stopped.END
     seconds: float = 0.0
-    done_here: int = 0
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
         return self.checkpoint.finished
 
     @property
     def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C, 69 where a tier went away, 75 where another process took over, 1 where some is left."""
+        """130 after Ctrl-C, 69 for an unavailable tier, 75 for a lost lock, 1 where sessions are left."""
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
         if self.unreachable is not None:
@@ -87,7 +88,7 @@ class MigrationReport:
 
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:
-    """What a look found, compared with the row."""
+    """Raises RedisUnavailable where its server did not answer."""
     if look.problem is Problem.UNREACHABLE:
         raise RedisUnavailable(look.detail)
     copy = look.copy
@@ -103,67 +104,34 @@ def state_of(row: Record, look: Look, identity: bytes | None) -> State:
 
 
 def need_redis(store: CheckoutStore) -> None:
-    """Nothing can be moved to a Redis that is switched off for sessions.
-
-    Raises:
-        ConfigurationError: it is.
-    """
+    """Raises ConfigurationError where Redis is switched off for sessions."""
     if not store.settings.enable_checkout_sessions:
         raise ConfigurationError("sessions are not kept in Redis: REDIS_ENABLE_CHECKOUT_SESSIONS is off")
-
-
-class Source(Protocol):
-    """What is moved, page by page. A page that was done in part is done again."""
-
-    def step(self, last: str, counts: Counts) -> Step:
-        """Move the page after ``last``, and count what became of it.
-
-        Raises:
-            TierUnavailable: some of the page may be moved.
-        """
-
-
-class _Rows:
-    """The database's living rows, in the order of their ids."""
-
-    def __init__(self, store: CheckoutStore) -> None:
-        self._store = store
-
-    def step(self, last: str, counts: Counts) -> Step:
-        rows = self._store.database.living_after(last, self._store.clock.wall(), PAGE)
-        if not rows:
-            return Step(0, None)
-        move(self._store, rows, counts)
-        return Step(len(rows), rows[-1].checkout_id)
 
 
 def migrate(
     store: CheckoutStore, file: CheckpointFile, run: BoundedRun | None = None, *, restart: bool = False
 ) -> MigrationReport:
-    """Publish every living row that Redis lacks; goes on where an earlier run of the same migration ended.
-
-    Raises:
-        InvalidInput: the checkpoint is of another migration, or was edited.
-        Locked: another process migrates now.
-        TierUnavailable: one of the two cannot be reached from the beginning.
-        ConfigurationError: Redis is switched off for sessions.
-    """
+    """Publish every living row that Redis lacks; continues an interrupted run. Raises InvalidInput, Locked."""
     need_redis(store)
     run = run or BoundedRun(store.clock, rate=RATE)
+
+    def publish_page(last: str, counts: Counts) -> Step:
+        rows = store.database.living_after(last, store.clock.wall(), PAGE)
+        if not rows:
+            return Step(0, None)
+        in_attempts(rows, counts, lambda left: publish(store, left, counts))
+        return Step(len(rows), rows[-1].checkout_id)
+
     with run.locked(store, JOB):
-        target, server = target_of(store)
+        target, server = place_of(store.settings), ",".join(identities_of(store.redis))
         now = store.clock.wall()
         fresh = Checkpoint(source_of(store), target, server, DIRECTION, now, now, store.database.count(now))
-        report = begun(fresh, file, restart=restart)
-        return moved(store, file, run, report, _Rows(store))
+        return move(store, file, run, begun(fresh, file, restart=restart), publish_page)
 
 
 def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> MigrationReport:
-    """A migration's beginning: from its checkpoint, or as ``fresh`` says.
-
-    Raises:
-        InvalidInput: the checkpoint is of another migration that has not finished, or was edited.
-    """
+    """The checkpoint's report, or a ``fresh`` one; raises InvalidInput for another migration's checkpoint."""
     found = None if restart else file.read()
     if found is None or found.finished:
         return MigrationReport(fresh)
@@ -173,16 +141,19 @@ def begun(fresh: Checkpoint, file: CheckpointFile, *, restart: bool) -> Migratio
     return MigrationReport(found, resumed=True)
 
 
-def moved(
-    store: CheckoutStore, file: CheckpointFile, run: BoundedRun, report: MigrationReport, source: Source
+def move(
+    store: CheckoutStore,
+    file: CheckpointFile,
+    run: BoundedRun,
+    report: MigrationReport,
+    move_page: Callable[[str, Counts], Step],
 ) -> MigrationReport:
-    """Move it all from the checkpoint on, unless something ends it before."""
+    """Move all pages after the checkpoint; a page that ``move_page`` leaves with TierUnavailable is repeated."""
     checkpoint = report.checkpoint
 
     def step(last: str) -> Step:
         counts = msgspec.structs.replace(checkpoint.counts)
-        step = source.step(last, counts)
-        report.done_here += step.done
+        step = move_page(last, counts)
         checkpoint.counts, checkpoint.finished = counts, step.following is None
         checkpoint.last = step.following or last
         checkpoint.updated_at = store.clock.wall()
@@ -201,23 +172,17 @@ def moved(
     return report
 
 
-def move(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> None:
-    """Bring Redis up to date with one page, and count what became of each session.
-
-    Raises:
-        RedisUnavailable: some of the page may be published, and the page must be done again.
-        DatabaseUnavailable: the same.
-    """
-    left = list(rows)
+def in_attempts(page: list[T], counts: Counts, attempt: Callable[[list[T]], list[T]]) -> None:
+    """Do a page; ``attempt`` returns the sessions that the shop wrote meanwhile."""
     for _ in range(ATTEMPTS):
-        left = _attempt(store, left, counts)
-        if not left:
+        page = attempt(page)
+        if not page:
             return
-    counts.left += len(left)
+    counts.left += len(page)
 
 
-def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
-    """The same once; returns what the shop took out of our hands."""
+def publish(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> list[Record]:
+    """Bring Redis up to date with a page; returns the rows that the shop is writing itself."""
     if store.lease.is_fenced:
         store.lease.renew()
     names = [row.checkout_id for row in rows]
@@ -240,13 +205,13 @@ def _attempt(store: CheckoutStore, rows: Sequence[Record], counts: Counts) -> li
     }
     ours = {name: opened for name, opened in claims.items() if opened.token}
     taken = [row for row in rows if row.checkout_id in claims and row.checkout_id not in ours]
-    return taken + _publish(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
+    return taken + _publish_claimed(store, {row.checkout_id: row for row in rows}, ours | stale, looks, counts)
 
 
-def _publish(
+def _publish_claimed(
     store: CheckoutStore, seen: dict[str, Record], opened: dict[str, Opened], looks: dict[str, Look], counts: Counts
 ) -> list[Record]:
-    """Publish rows as they are now, after their keys were claimed; returns those that must be tried again."""
+    """Publish rows as they are after the claim; returns those to try again."""
     now = store.clock.wall()
     rows = store.database.read_many(list(opened)) if opened else {}
     some: list[tuple[Record, Opened]] = []
@@ -263,8 +228,10 @@ def _publish(
     for (record, way), outcome in zip(some, store.publisher.publish_all(some), strict=True):
         if record.body is None:
             counts.ended += 1
+        elif outcome is Outcome.SET and way.token:
+            counts.published += 1
         elif outcome is Outcome.SET:
-            _count_set(counts, claimed=bool(way.token))
+            counts.updated += 1
         elif outcome is Outcome.NEWER:
             counts.current += 1
         elif outcome is Outcome.DIRTY:
@@ -274,10 +241,3 @@ def _publish(
         else:
             again.append(seen[record.checkout_id])
     return again
-
-
-def _count_set(counts: Counts, *, claimed: bool) -> None:
-    if claimed:
-        counts.published += 1
-    else:
-        counts.updated += 1

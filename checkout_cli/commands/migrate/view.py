@@ -1,4 +1,4 @@
-"""How a migration looks: the plan, the run, the comparison, the checkpoint."""
+"""Migrations: the plan, the run, the comparison, the checkpoint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
-    """The counts and the estimates; a warning where it will not fit."""
     if as_json:
         write_json(plan)
     else:
@@ -62,7 +62,6 @@ def _plan_lines(plan: Plan) -> list[str]:
 
 
 def show_run(report: MigrationReport, *, as_json: bool, quiet: bool) -> None:
-    """What became of the sessions, and how to go on where it did not end."""
     checkpoint = report.checkpoint
     if report.from_start_again:
         narrate("Redis has been restarted or replaced since: from the beginning")
@@ -100,22 +99,14 @@ def _counts(counts: Counts) -> str:
 
 
 def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = False) -> None:
-    """What differs, ids shortened; ``to`` is whether two servers were compared."""
-    names = [safe(name) for name in shortened([name for name, _ in found.differences])] if found.differences else []
+    """``to``: two servers were compared."""
+    names = [safe(name) for name in shortened([name for name, _ in found.differences])]
     kinds = [str(kind) for _, kind in found.differences]
     if as_json:
         differences = [{"checkoutId": name, "difference": kind} for name, kind in zip(names, kinds, strict=True)]
-        write_json(
-            {
-                "compared": found.compared,
-                "different": found.number,
-                "untrusted": found.untrusted,
-                "toleranceMs": 2000,
-                "differences": differences,
-                "finished": found.finished,
-                "nextCursor": found.cursor,
-            }
-        )
+        counts = document(found, "compared different=number untrusted")
+        ended = document(found, "finished nextCursor=cursor")
+        write_json({**counts, "toleranceMs": 2000, "differences": differences, **ended})
     elif not (quiet and not found.number):
         if names:
             write_table(columns_of("session", "difference"), list(zip(names, kinds, strict=True)))
@@ -128,7 +119,6 @@ def show_verified(found: Verified, *, as_json: bool, quiet: bool, to: bool = Fal
 
 
 def show_status(checkpoint: Checkpoint | None, *, as_json: bool) -> None:
-    """What the checkpoint says."""
     if as_json:
         write_json(checkpoint if checkpoint is not None else {"checkpoint": None})
     elif checkpoint is None:

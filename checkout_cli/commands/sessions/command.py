@@ -10,11 +10,13 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current
-from checkout_cli.arguments.options import WithTransitions, duration
-from checkout_cli.commands.sessions.index_command import index
+from checkout_cli.arguments.options import Finite, WithTransitions, duration
 from checkout_cli.errors import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+index = typer.Typer(
+    help="Compare the index with the sessions, repair it, adopt it.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(index, name="index")
 
 # These repeat what checkout_cli.session and the operation define, which would be slow to import here; a test compares.
@@ -22,6 +24,7 @@ Status = Literal["pending", "processing", "paid", "failed", "cancelled", "unread
 Sort = Literal["newest", "oldest", "expires", "total", "status"]
 Tier = Literal["redis", "database", "memory"]
 
+PrefixArgument = Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)]
 OlderThanOption = Annotated[
     float | None,
     typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
@@ -63,8 +66,9 @@ def list_(
     look_in = None if tier is None else TierName(tier)
     wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
     shape = options.shape_of(output, as_json=as_json)
-    with current().store(timeout) as store:
-        found = list_sessions(store, wanted, tell=warn)
+    quiet = shape != "table" or sort == "newest"  # whose first sessions are there at once
+    with current().store(timeout) as store, bounded("Listing", quiet=quiet) as run:
+        found = list_sessions(store, wanted, run, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
         now, missing = store.clock.wall(), store.redis.missing_servers
@@ -75,7 +79,7 @@ def list_(
 
 @app.command()
 def show(
-    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    checkout_id: PrefixArgument,
     reveal: options.Reveal = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
@@ -85,8 +89,8 @@ def show(
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
     1 where the value is no session.
     """
-    from checkout_cli.commands.sessions import view as session_view
     from checkout_cli.commands.sessions.sessions import find
+    from checkout_cli.commands.sessions.view import show_session
     from checkout_cli.terminal.output import warn
 
     with current().store(timeout) as store:
@@ -94,14 +98,13 @@ def show(
         now = store.clock.wall()
     if reveal:
         audit("sessions show", f"session {sighting.checkout_id[:8]}…")
-    view = session_view.write_session if as_json else session_view.show_session
-    view(sighting, now, reveal=reveal)
+    show_session(sighting, now, as_json=as_json, reveal=reveal)
     return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
 @app.command()
 def trace(
-    checkout_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.", show_default=False)],
+    checkout_id: PrefixArgument,
     reveal: options.Reveal = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
@@ -135,8 +138,8 @@ def why(
     from checkout_cli.commands.sessions.trace_view import show_answer
     from checkout_cli.commands.sessions.why import explain, explain_user
 
-    with current().store(timeout) as store:
-        answer = (explain_user if is_user else explain)(store, given)
+    with current().store(timeout) as store, bounded("Looking", quiet=as_json) as run:
+        answer = (explain_user if is_user else explain)(store, given, run)
     show_answer(answer, as_json=as_json)
     return answer
 
@@ -150,6 +153,7 @@ def export(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop after about so many, and tell the cursor.", show_default=False)
     ] = None,
+    max_seconds: options.Rest = None,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
 ) -> ExitCode:
@@ -161,17 +165,14 @@ def export(
     """
     from checkout_cli.commands.sessions import export as exporting
     from checkout_cli.commands.sessions.export_view import write_export
-    from checkout_cli.jobs.priority import give_way
     from checkout_cli.terminal.output import warn
 
-    give_way()
-    with current().store(timeout) as store:
+    with current().store(timeout) as store, bounded("Exporting", max_seconds, quiet=True) as run:
         pages = exporting.export(store, cursor=cursor, tell=warn)
         if reveal:
             audit("sessions export", "all sessions")
-        missing = store.redis.missing_servers
-        write_export(pages, output, now=store.clock.wall(), reveal=reveal, limit=limit, missing=missing)
-        return ExitCode.FINDING if missing() else ExitCode.OK
+        now, missing = store.clock.wall(), store.redis.missing_servers
+        return write_export(pages, output, run, now=now, reveal=reveal, limit=limit, missing=missing)
 
 
 @app.command()
@@ -233,6 +234,9 @@ def delete(
     undo_file: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
     ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(click_type=Finite(0.01), help="Stop after this long; the others are as they were.")
+    ] = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
@@ -252,7 +256,7 @@ def delete(
     wanted = Selection(status=status, user=user, older_than=older_than)
     with current().store(timeout) as store:
         plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
-        with bounded("Deleting", quiet=as_json or plan.number == 1) as run:
+        with bounded("Deleting", max_seconds, quiet=as_json or plan.number == 1) as run:
             deleted = deletion.delete_all(
                 store,
                 plan,
@@ -273,6 +277,7 @@ def restore(
             show_default=False,
         ),
     ],
+    max_seconds: options.MaxSeconds = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
@@ -286,7 +291,7 @@ def restore(
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import show_restoration
 
-    with current().store(timeout) as store, bounded("Restoring", quiet=as_json) as run:
+    with current().store(timeout) as store, bounded("Restoring", max_seconds, quiet=as_json) as run:
         restored = deletion.restore(store, what, run, dry_run=dry_run)
     show_restoration(restored, as_json=as_json)
     return restored
@@ -303,10 +308,93 @@ def extend(
 
     The shop's next write grants the full TTL from then, as every write does, which may be less.
     """
-    from checkout_cli.commands.sessions import extend as extension
+    from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.delete_view import show_extension
 
     with current().store(timeout) as store:
-        extended = extension.extend(store, checkout_id, by)
+        extended = sessions.extend(store, checkout_id, by)
         now = store.clock.wall()
     show_extension(extended, now, as_json=as_json)
+
+
+@index.command()
+def check(
+    cursor: options.Cursor = "0",
+    max_seconds: options.Rest = None,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> Report:
+    """Compare the index with the keys, both ways; changes nothing.
+
+    Tells of sessions that it does not list, entries without a session, entries that are late, sessions that never
+    end, and whether an older program's SET has them all. Exit code 1 where something needs repair. Safe while traffic
+    runs.
+    """
+    from checkout_cli.commands.sessions.index import check_index
+    from checkout_cli.commands.sessions.index_view import show_index
+
+    context = current()
+    with context.store(timeout) as store, bounded("Checking", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run, cursor=cursor)
+    show_index(report, as_json=as_json)
+    return report
+
+
+@index.command()
+def repair(
+    fix_ttl: Annotated[
+        bool, typer.Option("--fix-ttl", help="Give sessions that never end the full time to live.")
+    ] = False,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> Report:
+    """Enter what is missing, take out what has no session; no session is changed.
+
+    An older program's SET stays where it is, and gets what it lacks. Shows what it found and asks; without a terminal
+    it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
+    Exit code 1 where something is left.
+    """
+    from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
+    from checkout_cli.commands.sessions.index_view import repair_preview, show_index
+    from checkout_cli.terminal.prompt import confirm
+
+    def agreed(found: IndexReport) -> bool:
+        return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
+
+    with current().store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
+        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
+    show_index(report, as_json=as_json)
+    return report
+
+
+@index.command()
+def adopt(
+    force: Annotated[bool, typer.Option("--force", help="Even if another program was seen within a day.")] = False,
+    max_seconds: options.MaxSeconds = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    timeout: options.Timeout = options.TIMEOUT,
+) -> Report:
+    """Replace an older program's SET at checkout:index by our own index, once that program is retired.
+
+    Until then our index lies beside the SET, and both are kept. Asks first; without a terminal it needs --yes. Every
+    session stays listed, also while traffic runs; interrupted, it is finished by running it again. Exit code 1:
+    another program was seen within a day (--force), something else is there, or it is not finished. 75: a clean-up
+    runs.
+    """
+    from checkout_cli.commands.sessions.index_adoption import AdoptionReport, adopt_index
+    from checkout_cli.commands.sessions.index_view import adoption_preview, show_adoption
+    from checkout_cli.keys import INDEX
+    from checkout_cli.terminal.prompt import confirm
+
+    def agreed(found: AdoptionReport) -> bool:
+        return confirm(adoption_preview(found), f"Put our index at {INDEX}?", yes=yes, dry_run=dry_run)
+
+    with current().store(timeout) as store, bounded("Adopting", max_seconds, quiet=as_json) as run:
+        report = adopt_index(store, run, agreed=agreed, force=force)
+    show_adoption(report, as_json=as_json)
+    return report

@@ -1,8 +1,7 @@
-"""``sessions delete`` and ``sessions restore``: a person ends sessions for good, and may think better of it.
+"""``sessions delete`` and ``sessions restore``.
 
-Before the first session goes, all that every tier has of all of them is in an undo file. A session that has changed
-since then is left alone; so is one that is no longer what was selected, by whomever it was written; and so is one that
-is to be restored where anything has happened under its id since.
+Before the first session is deleted, all that every tier has of all of them is in an undo file. A session that has
+changed since, or is no longer selected, is left alone; so is one to restore whose id has been used since.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -60,10 +60,9 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be deleted at ``now`` (ms): ``shown`` are the first of the sessions, ``value`` is of all baskets.
+    """What would be deleted at ``now`` (ms): ``shown`` are the first sessions, ``value`` is of all baskets.
 
-    ``deletion`` is the name that every tombstone gets, so that a restore can tell them from any other. ``wanted`` is
-    what the sessions were selected by, unless they were named.
+    ``deletion`` marks every tombstone, so that a restore recognises its own. ``wanted`` is ``None`` for named sessions.
     """
 
     now: int
@@ -78,16 +77,12 @@ class Plan:
 
     @property
     def number(self) -> int:
-        """How many."""
         return len(self.checkout_ids)
 
 
 @dataclass
 class Deletion(Ended):
-    """What became of a plan. ``changed`` were written, or have ended, since they were looked at: they were left alone.
-
-    ``irreversible`` were no sessions, so that there is nothing to restore. ``degraded``: Redis may keep copies for now.
-    """
+    """What became of a plan; ``changed`` or ended meanwhile were left alone, ``irreversible`` were unreadable."""
 
     JSON_KEYS = (
         "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
@@ -103,82 +98,61 @@ class Deletion(Ended):
 
     @property
     def affected(self) -> Sequence[str]:
-        """What is gone, or would be where nothing was done."""
         return self.deleted if self.done else self.plan.checkout_ids
 
     @property
     def undo_file(self) -> Path | None:
-        """What takes it back."""
         return self.plan.undo_file if self.done else None
 
     @property
     def has_finding(self) -> bool:
-        """Whether some of them were left."""
         return self.done and len(self.deleted) < self.plan.number
 
 
 # What to delete
 
 
-def plan(store: CheckoutStore, checkout_ids: Sequence[str], wanted: Selection, *, undo_file: Path | None) -> Plan:
-    """These very sessions, or all that match; raises as :func:`plan_ids` and :func:`plan_selection` do."""
-    if bool(checkout_ids) == (wanted != Selection()):
-        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
-    if checkout_ids:
-        return plan_ids(store, checkout_ids, undo_file=undo_file)
-    return plan_selection(store, wanted, undo_file=undo_file)
-
-
-def plan_ids(store: CheckoutStore, checkout_ids: Sequence[str], *, undo_file: Path | None = None) -> Plan:
-    """These very sessions, by their whole ids.
-
-    Raises:
-        SessionNotFound: there is none of one of the ids; nothing is deleted then.
-        TierUnavailable: it may exist, and the tiers that would know are away.
-    """
-    return _plan(store, (store.admin.inspect(checkout_id) for checkout_id in dict.fromkeys(checkout_ids)), undo_file)
-
-
-def plan_selection(store: CheckoutStore, wanted: Selection, *, undo_file: Path | None = None) -> Plan:
-    """All living sessions that match; ``wanted.limit`` is not heeded.
-
-    Raises:
-        InvalidInput: it says nothing of a user or a status, or there are too many.
-        TierUnavailable: no tier can be asked.
-    """
-    if wanted.user is None and wanted.status is None:
-        raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
-    store.database.ping()  # only the database can delete for good, so there is no point in looking without it
-    now = store.clock.wall()
-    found = (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
-    return _plan(store, found, undo_file, wanted)
-
-
-def _plan(
-    store: CheckoutStore, found: Iterable[Sighting], undo_file: Path | None, wanted: Selection | None = None
+def plan(
+    store: CheckoutStore,
+    checkout_ids: Sequence[str] = (),
+    wanted: Selection | None = None,
+    *,
+    undo_file: Path | None = None,
 ) -> Plan:
+    """Plan the deletion of these sessions by whole ids, or of all living ones that are ``wanted``.
+
+    Raises InvalidInput for both or too many, SessionNotFound, TierUnavailable where a session may exist.
+    """
+    wanted = None if wanted == Selection() else wanted
+    if bool(checkout_ids) == (wanted is not None):
+        raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    found: Iterable[Sighting] = map(store.admin.inspect, dict.fromkeys(checkout_ids))
     ids: list[str] = []
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
-    for sighting in found:
+    for sighting in found if wanted is None else _selected(store, wanted):
         if len(ids) == MOST_DELETED:
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
         shown += [sighting] if len(shown) < SHOWN else []
-        statuses[_status(sighting)] += 1
         tiers[str(sighting.tier)] += 1
-        value += (sighting.session.total or 0) if sighting.session is not None else 0
-    now = store.clock.wall()
-    deletion = str(uuid.uuid4())
+        if sighting.session is None:
+            statuses["unreadable"] += 1
+        else:
+            status = sighting.session.status
+            statuses[status if status in tuple(PaymentStatus) else "other"] += 1
+            value += sighting.session.total or 0
+    now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
     return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
 
 
-def _status(sighting: Sighting) -> str:
-    if sighting.session is None:
-        return "unreadable"
-    status = sighting.session.status
-    return status if status in tuple(PaymentStatus) else "other"
+def _selected(store: CheckoutStore, wanted: Selection) -> Iterator[Sighting]:
+    if wanted.user is None and wanted.status is None:
+        raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
+    store.database.ping()  # only the database can delete for good, so there is no point in looking without it
+    now = store.clock.wall()
+    yield from (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
 
 
 # Deleting
@@ -187,148 +161,118 @@ def _status(sighting: Sighting) -> str:
 def delete_all(
     store: CheckoutStore, plan: Plan, run: BoundedRun | None = None, *, agreed: Callable[[Plan], bool]
 ) -> Deletion:
-    """Delete what was planned, if ``agreed``, which is shown the plan.
-
-    Raises:
-        CheckoutError: the undo file cannot be written; nothing was deleted.
-        DatabaseUnavailable: the database has gone; what was deleted until then is in the undo file.
-    """
+    """Delete the plan's sessions, if ``agreed``; nothing without an undo file (CheckoutError) or database."""
     result, run = Deletion(plan), run or BoundedRun(store.clock)
-    if not plan.number or not agreed(plan):
+    if not plan.number or not run.untimed(agreed, plan):
         return result
-    _settle(store, plan.checkout_ids)
-    seen = _write_down(store, plan, result)
+    for looks in _looks(store, plan.checkout_ids):  # else the undo file would have a version that nobody issued
+        for checkout_id, look in looks.items():
+            store.publisher.settle_seen(checkout_id, look)
+    written = _write_undo(store, plan, result)
     sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
     result.done = True
     run.expect(plan.number)
     with run.bounds():
-        for start in range(0, plan.number, BATCH):
-            part = plan.checkout_ids[start : start + BATCH]
-            still_wanted = _still_wanted(store, plan, part)
-            for checkout_id in run.pages(part, lambda _: 1):
-                _delete(store, checkout_id, seen.get(checkout_id) if checkout_id in still_wanted else None, result)
+        for checkout_id, is_wanted in run.pages(_still_wanted(store, plan), lambda _: 1):
+            expected = written.get(checkout_id) if is_wanted else None
+            is_deleted = expected is not None and _delete(store, checkout_id, expected, plan.deletion)
+            (result.deleted if is_deleted else result.changed).append(checkout_id)
     result.end(run)
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
-def _still_wanted(store: CheckoutStore, plan: Plan, checkout_ids: Sequence[str]) -> set[str]:
-    """Those that are still what was selected: while a person thought about it, a shopper may have paid."""
-    if plan.wanted is None:
-        return set(checkout_ids)
-    found = _present(store, checkout_ids)
-    return {sighting.checkout_id for sighting in found if plan.wanted.matches(sighting, plan.now)}
+def _uses_redis(store: CheckoutStore) -> bool:
+    return store.settings.enable_checkout_sessions and not store.redis.breaker.is_open
+
+
+def _batches(checkout_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (checkout_ids[start : start + BATCH] for start in range(0, len(checkout_ids), BATCH))
+
+
+def _still_wanted(store: CheckoutStore, plan: Plan) -> Iterator[tuple[str, bool]]:
+    """Each session, and whether it still is what was selected: a shopper may have paid while a person thought."""
+    for batch in _batches(plan.checkout_ids):
+        wanted = set(batch)
+        if plan.wanted is not None:
+            wanted = {seen.checkout_id for seen in _present(store, batch) if plan.wanted.matches(seen, plan.now)}
+        yield from ((checkout_id, checkout_id in wanted) for checkout_id in batch)
 
 
 def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting]:
-    """These sessions as they are now; as the database has them, where Redis is switched off or away."""
-    if store.settings.enable_checkout_sessions and not store.redis.breaker.is_open:
+    """From the database, where Redis is off or unavailable."""
+    if _uses_redis(store):
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
     rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
     return [row_seen(row) for row in rows.values() if row.body is not None]
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What the undo file has of a session: its version, and what its bytes in Redis are known by."""
+class _Expected(NamedTuple):
+    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
 
     version: int
     digest: str | None
 
 
-def _delete(store: CheckoutStore, checkout_id: str, seen: _Seen | None, result: Deletion) -> None:
-    if seen is None:  # it was gone when the undo file was written, or is not what was selected any more
-        result.changed.append(checkout_id)
-        return
+def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletion: str) -> bool:
     try:
-        store.delete(checkout_id, seen=seen.version, digest=seen.digest, write_id=result.plan.deletion)
+        store.delete(checkout_id, seen=expected.version, digest=expected.digest, write_id=deletion)
     except (WriteConflict, SessionNotFound):
-        result.changed.append(checkout_id)
-    else:
-        result.deleted.append(checkout_id)
+        return False
+    return True
 
 
-def _settle(store: CheckoutStore, checkout_ids: Sequence[str]) -> None:
-    """Bring to the database what only Redis has: else the undo file would have a version that nobody issued."""
-    for looks in _looked(store, checkout_ids):
-        for checkout_id, look in looks.items():
-            store.publisher.settle_seen(checkout_id, look)
-
-
-def _looked(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
-    """What lies in Redis of each, some at a time; of all of them nothing, where Redis is switched off or away."""
-    away = not store.settings.enable_checkout_sessions or store.redis.breaker.is_open
-    for start in range(0, len(checkout_ids), BATCH):
-        part = checkout_ids[start : start + BATCH]
-        looks = [Look(None, None, 0)] * len(part)
-        if not away:
+def _looks(store: CheckoutStore, checkout_ids: Sequence[str]) -> Iterator[dict[str, Look]]:
+    """In batches; empty looks where Redis is off or unavailable."""
+    uses_redis = _uses_redis(store)
+    for batch in _batches(checkout_ids):
+        looks = [Look(None, None, 0)] * len(batch)
+        if uses_redis:
             with suppress(RedisUnavailable):  # it has just gone: the database deletes all the same
-                looks = store.redis.look(part)
-        yield dict(zip(part, looks, strict=True))
+                looks = store.redis.look(batch)
+        yield dict(zip(batch, looks, strict=True))
 
 
-def _write_down(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Seen]:
-    """Write the undo file; returns what of each session is in it."""
-    written: dict[str, _Seen] = {}
+def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str, _Expected]:
+    written: dict[str, _Expected] = {}
 
     def lines() -> Iterator[Undo]:
-        for looks in _looked(store, plan.checkout_ids):
+        for looks in _looks(store, plan.checkout_ids):
             for checkout_id, undo in _undo(store, looks):
-                written[checkout_id] = _Seen(undo.version, None if undo.redis is None else digest_of(undo.redis.value))
+                digest = None if undo.redis is None else digest_of(undo.redis.value)
+                written[checkout_id] = _Expected(undo.version, digest)
                 result.irreversible += _content(undo, plan.now) is None
                 yield undo
 
-    header = Header(
-        KIND,
-        VERSION,
-        plan.deletion,
-        plan.now,
-        store.settings.database_place,
-        store.settings.redis_place,
-        plan.number,
-    )
+    places = store.settings.database_place, store.settings.redis_place
+    header = Header(KIND, VERSION, plan.deletion, plan.now, *places, plan.number)
     write_undo(plan.undo_file, header, lines())
     return written
 
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
-    """What there is of some sessions; of one that is nowhere any more, a line that says so.
-
-    An id that is no text, which only another program can have made, is written so that it can be read.
-    """
+    """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
     rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
-    scores = _scores(store, list(looks))
-    for checkout_id, look in looks.items():
-        row = rows.get(checkout_id)
-        ends_at = None if look.ttl is None else store.clock.wall() + look.ttl
-        in_redis = None if look.value is None else InRedis(look.value, look.ttl, ends_at, scores.get(checkout_id))
-        in_database = (
-            None
-            if row is None or row.body is None
-            else InDatabase(row.version, row.body.decode(), row.created_at, row.expires_at)
-        )
+    scores: Sequence[float | None] = [None] * len(looks)
+    if _uses_redis(store):
+        with suppress(RedisUnavailable, WrongKeyType):
+            scores = store.index.scores(list(looks))
+    for (checkout_id, look), score in zip(looks.items(), scores, strict=True):
+        row, in_redis, in_database = rows.get(checkout_id), None, None
+        if look.value is not None:
+            ends_at = None if look.ttl is None else store.clock.wall() + look.ttl
+            in_redis = InRedis(look.value, look.ttl, ends_at, score)
+        if row is not None and row.body is not None:
+            in_database = InDatabase(row.version, row.body.decode(), row.created_at, row.expires_at)
         name = encoded(checkout_id).decode(errors="backslashreplace")
         yield checkout_id, Undo(name, 0 if row is None else row.version, in_redis, in_database)
-
-
-def _scores(store: CheckoutStore, checkout_ids: Sequence[str]) -> dict[str, float]:
-    """The moments in the index of those that it has; none where it is away."""
-    if not store.settings.enable_checkout_sessions or store.redis.breaker.is_open:
-        return {}
-    try:
-        scores = store.index.scores(checkout_ids)
-    except (RedisUnavailable, WrongKeyType):
-        return {}
-    return {name: score for name, score in zip(checkout_ids, scores, strict=True) if score is not None}
 
 
 # Restoring
 
 
-class Fate(StrEnum):
-    """What became of a session that was to be restored."""
-
+class Outcome(StrEnum):
     RESTORED = "restored"
     ALIVE = "alive"
     """It was not deleted, or has been restored already."""
@@ -340,33 +284,27 @@ class Fate(StrEnum):
 
 @dataclass
 class Restoration(Ended):
-    """What a restore did, or with ``dry_run`` would do: ids by their fate. ``degraded``: Redis gets them later.
-
-    ``path`` is the undo file, ``None`` where the database kept what is restored.
-    """
+    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session."""
 
     JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished *ids"
 
     path: Path | None
     deleted_at: int
-    made_for: str
     dry_run: bool
-    fates: dict[Fate, list[str]] = field(default_factory=lambda: {fate: [] for fate in Fate})
+    outcomes: dict[Outcome, list[str]] = field(default_factory=lambda: {outcome: [] for outcome in Outcome})
     degraded: bool = False
 
     @property
     def ids(self) -> dict[str, list[str]]:
-        """Ids by the name of their fate."""
-        return {fate.name.lower(): ids for fate, ids in self.fates.items()}
+        return {outcome.name.lower(): ids for outcome, ids in self.outcomes.items()}
 
     @property
     def has_finding(self) -> bool:
-        """Whether a session was left out that has not simply ended, or lives."""
-        return bool(self.fates[Fate.CHANGED] or self.fates[Fate.NO_SESSION])
+        return bool(self.outcomes[Outcome.CHANGED] or self.outcomes[Outcome.NO_SESSION] or not self.finished)
 
 
 def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
-    """What an undo file has, or a session by its id; raises as :func:`restore_all` and :func:`restore_one` do."""
+    """Restore from an undo file, or one session by its id; raises as the two below."""
     if what.exists() or not is_accepted_id(str(what)):
         return restore_all(store, what, run, dry_run=dry_run)
     return restore_one(store, str(what), dry_run=dry_run)
@@ -375,79 +313,66 @@ def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, 
 def restore_all(
     store: CheckoutStore, path: Path, run: BoundedRun | None = None, *, dry_run: bool = False
 ) -> Restoration:
-    """Put back what a deletion took, each session that nothing has happened to since, with the end that it had.
-
-    Raises:
-        InvalidInput: the file is no undo file, was cut off or changed, or is of another database.
-        DatabaseUnavailable: the database is away; the same command goes on where it stopped.
-    """
+    """Restore what a deletion took, with its old expiry; raises InvalidInput for a bad file, DatabaseUnavailable."""
     header, sessions = read_undo(path)
     store.database.ping()
-    result = Restoration(path, header.deleted_at, header.database, dry_run)
+    result = Restoration(path, header.deleted_at, dry_run)
     run = run or BoundedRun(store.clock)
     run.expect(header.sessions)
     with run.bounds():
         for undo in run.pages(sessions, lambda _: 1):
-            result.fates[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
+            result.outcomes[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
     result.end(run)
     here = store.settings.database_place
-    if len(result.fates[Fate.CHANGED]) == header.sessions and header.database != here:
+    if len(result.outcomes[Outcome.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
             f"{path} was made on another database, {header.database}, and none of its sessions was deleted in {here}",
             hint="set DATABASE_URL and CHECKOUT_DATABASE_SCHEMA to where the sessions were deleted",
         )
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
 def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
-    """Put back a session that an external writer deleted, with the end that it had.
-
-    Raises:
-        SessionNotFound: the database keeps no such deletion.
-        DatabaseUnavailable: the database is away.
-    """
+    """Restore a session that an external writer deleted. Raises SessionNotFound, DatabaseUnavailable."""
     kept = store.database.deleted_body(checkout_id)
     if kept is None:
         raise SessionNotFound(
             f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
         )
-    result = Restoration(None, store.clock.wall(), store.settings.database_place, dry_run)
+    result = Restoration(None, store.clock.wall(), dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)
-    result.fates[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
-    result.degraded = store.settings.enable_checkout_sessions and store.redis.breaker.is_open
+    result.outcomes[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
+    result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
 
 
-def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Fate:
+def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Outcome:
     record = _content(undo, header.deleted_at + int(store.settings.session_ttl * 1000))
     if record is None:
-        return Fate.NO_SESSION
+        return Outcome.NO_SESSION
     row = store.database.read(undo.checkout_id)
     if row is None or (row.body is None and row.version != undo.version + 1):
-        return Fate.CHANGED
+        return Outcome.CHANGED
     if row.body is not None:
-        return Fate.ALIVE
+        return Outcome.ALIVE
     return _put_back(store, record, header.deletion, dry_run=dry_run)
 
 
-def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Fate:
+def _put_back(store: CheckoutStore, record: Record, deletion: str, *, dry_run: bool) -> Outcome:
     if record.expires_at <= store.clock.wall():
-        return Fate.EXPIRED
+        return Outcome.EXPIRED
     if dry_run:
-        return Fate.RESTORED
+        return Outcome.RESTORED
     try:
         done = store.restore(record, deletion=deletion)
     except SessionExpired:
-        return Fate.EXPIRED
-    return Fate.RESTORED if done else Fate.CHANGED
+        return Outcome.EXPIRED
+    return Outcome.RESTORED if done else Outcome.CHANGED
 
 
 def _content(undo: Undo, endless: int) -> Record | None:
-    """The session as it is to come back, two versions on: the deletion has taken one. ``None`` where it was none.
-
-    ``endless`` is when one ends that had no end (ms).
-    """
+    """The session two versions on (the deletion took one), ``None`` if unreadable; ``endless`` ones end then (ms)."""
     if not is_accepted_id(undo.checkout_id):
         return None
     version, key_ends = undo.version + 2, 0

@@ -1,12 +1,13 @@
-"""How a deletion, a restore and an extension look: before they are agreed to, and afterwards."""
+"""Deletions, restores and extensions: the preview and the outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Fate, Plan, Restoration
-from checkout_cli.commands.sessions.extend import Extension
+from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Outcome, Plan, Restoration
+from checkout_cli.commands.sessions.sessions import Extension
 from checkout_cli.commands.sessions.view import describe
+from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
@@ -15,38 +16,32 @@ from checkout_cli.units import span
 
 MOST_NAMED = 20
 """Ids in one line of narration."""
+_STOPPED = {Stopped.INTERRUPTED: "interrupted", Stopped.TIME: "stopped"}
 _NOT_RESTORED = {
-    Fate.ALIVE: "alive, so that there is nothing to restore",
-    Fate.EXPIRED: "would have expired meanwhile",
-    Fate.CHANGED: "left alone: something has happened to them since, or their tombstones are gone",
-    Fate.NO_SESSION: "were no sessions of ours, so that they cannot come back",
+    Outcome.ALIVE: "alive, so that there is nothing to restore",
+    Outcome.EXPIRED: "would have expired meanwhile",
+    Outcome.CHANGED: "left alone: something has happened to them since, or their tombstones are gone",
+    Outcome.NO_SESSION: "were no sessions of ours, so that they cannot come back",
 }
 
 
 def question(plan: Plan) -> str:
-    """What somebody agrees to."""
     return "Delete it for good?" if plan.number == 1 else f"Delete these {plan.number:,} sessions for good?"
 
 
 def preview(plan: Plan, *, dry_run: bool) -> Iterator[str]:
-    """What is about to be deleted, and where it can be had back from."""
     yield from (describe(sighting, plan.now) for sighting in plan.shown)
     if plan.number > SHOWN:
         yield f"… and {plan.number - SHOWN:,} more"
     if plan.number > 1:
-        yield _sum(plan)
+        statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
+        tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
+        yield f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
     if not dry_run:
         yield f"undo file: {plan.undo_file}"
 
 
-def _sum(plan: Plan) -> str:
-    statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
-    tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
-    return f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
-
-
 def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
-    """The ids of what was deleted, or would be, on stdout; what is not as it should be on stderr."""
     plan = deletion.plan
     if as_json:
         write_json({"dryRun": dry_run, **document(deletion)})
@@ -58,7 +53,7 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
     elif deletion.done:
         narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
         if not deletion.finished:
-            warn("interrupted before the end: the others are as they were")
+            warn(f"{_STOPPED[deletion.stopped]} before the end: the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -68,20 +63,19 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
 
 
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
-    """The ids of what was restored on stdout; what was not, and why, on stderr."""
-    fates = restoration.fates
+    outcomes = restoration.outcomes
     if as_json:
         write_json(restoration)
     else:
-        for checkout_id in fates[Fate.RESTORED]:
+        for checkout_id in outcomes[Outcome.RESTORED]:
             write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(checkout_id)}")
-    for fate, reason in _NOT_RESTORED.items():
-        if fates[fate]:
-            tell = warn if fate in {Fate.CHANGED, Fate.NO_SESSION} else narrate
-            tell(f"{len(fates[fate]):,} {reason}: {_named(fates[fate])}")
+    for outcome, reason in _NOT_RESTORED.items():
+        if outcomes[outcome]:
+            tell = warn if outcome in {Outcome.CHANGED, Outcome.NO_SESSION} else narrate
+            tell(f"{len(outcomes[outcome]):,} {reason}: {_named(outcomes[outcome])}")
     if not restoration.finished:
-        warn("interrupted before the end: the same command goes on")
-    if restoration.degraded and fates[Fate.RESTORED]:
+        warn(f"{_STOPPED[restoration.stopped]} before the end: the same command goes on")
+    if restoration.degraded and outcomes[Outcome.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 
 
@@ -91,7 +85,7 @@ def _named(ids: list[str]) -> str:
 
 
 def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
-    """When the session ends, and where it could not be told; ``now`` is in milliseconds."""
+    """``now`` is in milliseconds."""
     if as_json:
         write_json(extension)
     else:

@@ -1,4 +1,4 @@
-"""The sessions that end next: those whose shoppers are about to lose them."""
+"""The sessions that end next, whose shoppers are about to lose them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ _EVER = 2**53
 
 @dataclass(frozen=True)
 class EndingSoon:
-    """The next to end, soonest first; ``exact`` is false where others may end before them."""
+    """Soonest first; not ``exact`` where others may end before them."""
 
     sightings: tuple[Sighting, ...] = ()
     exact: bool = True
 
 
 def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingSoon:
-    """Ask Redis, in a bounded number of questions, or the database.
-
-    Raises:
-        TierUnavailable, AccessDenied: it cannot be asked.
-        WrongKeyType: other programs' keys are where the index could be.
-    """
+    """Ask Redis a bounded number of questions, or the database; raises TierUnavailable, WrongKeyType."""
     now = store.clock.wall()
     layout = store.index.layout() if use_redis else None
     if layout is None or layout.is_empty:
@@ -55,13 +50,11 @@ def ending_soon(store: CheckoutStore, limit: int, *, use_redis: bool) -> EndingS
 
 
 def _ends(store: CheckoutStore, page: list[Entry], now: int) -> dict[str, int]:
-    """When each living session really ends (ms)."""
     lifetimes = store.redis.remaining([entry.checkout_id for entry in page])
     return {entry.checkout_id: now + ttl for entry, ttl in zip(page, lifetimes, strict=True) if ttl >= 0}
 
 
 def _unlisted_ends(store: CheckoutStore, layout: Layout, now: int) -> tuple[dict[str, int], bool]:
-    """The same of what only an older program's SET names, and whether that is all of it."""
     ends: dict[str, int] = {}
     looked_at = 0
     for number, lacking in store.index.unlisted(layout):
@@ -73,7 +66,6 @@ def _unlisted_ends(store: CheckoutStore, layout: Layout, now: int) -> tuple[dict
 
 
 def _none_before(ends: dict[str, int], limit: int, last: Entry) -> bool:
-    """Whether no session that was not looked at can end before those that were found."""
     found = heapq.nsmallest(limit, ends.values())
     return len(found) == limit and found[-1] <= last.score
 

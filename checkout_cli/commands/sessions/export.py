@@ -1,15 +1,15 @@
-"""``sessions export``: all living sessions, each once, as a stream that can be taken up again where it stopped.
+"""``sessions export``: each living session once, as a stream that can be resumed.
 
-The index is read in the order in which sessions end: one that is written meanwhile moves ahead of the reader, so that
-none is missed. Which ones have gone out is remembered by eight bytes each. What the database has besides follows.
-Redis' copies are believed as everywhere: where one may be old, the database is asked.
+The index is read in order of expiry: a session that is written meanwhile moves ahead of the reader, so none is missed.
+Eight bytes of each are kept to send none twice. What only the database has follows. Copies in Redis that may be old are
+compared with the database, as everywhere.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,8 +31,9 @@ MOST_PENDING = 100_000
 
 
 class Exported(NamedTuple):
-    """One session. ``body`` is its JSON object without what the store adds; ``ends_at`` is the earliest moment at which
-    it can end (ms; reads move it), ``None`` where nobody has said. ``version`` is 0 for another program's."""
+    """A session: ``body`` is its JSON without our header, ``ends_at`` its earliest end (ms; ``None``: unknown),
+    ``version`` 0 for an external writer's.
+    """
 
     checkout_id: str
     tier: TierName
@@ -42,7 +43,7 @@ class Exported(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some sessions, how many values were no sessions, and the cursor with which the next run goes on after them."""
+    """Sessions, the number of unreadable values, and the cursor after them."""
 
     sessions: list[Exported]
     unreadable: int
@@ -51,23 +52,18 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where an export is, in the index or in the database: after the session of an id, which ends at a moment (ms)."""
+    """After this session, which ends at ``moment`` (ms), in the index or in the database."""
 
     in_index: bool
     moment: int
     checkout_id: str
 
     def __str__(self) -> str:
-        """What ``--cursor`` takes."""
         return f"{'r' if self.in_index else 'd'}{self.moment}-{self.checkout_id}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
-        """The reverse of ``str``.
-
-        Raises:
-            InvalidInput: it is no cursor of ours.
-        """
+        """Parse ``--cursor``; raises InvalidInput."""
         known = _CURSOR.fullmatch(text)
         if known is None:
             raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
@@ -78,22 +74,17 @@ _CURSOR = re.compile(r"(?s)([rd])([0-9]{1,15})-(.*)")
 
 
 def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = PAGE, tell: Tell) -> Iterator[Page]:
-    """All living sessions, page by page of at most so many.
+    """Yield all living sessions in pages.
 
-    After a cursor, one that was written since it was told may come a second time, and so may one that only an older
-    program's SET lists. Where a tier is away from the beginning, the other's are exported, and ``tell`` is told.
-
-    Raises:
-        InvalidInput: the cursor is none of ours, or there is no index to go on in.
-        RedisUnavailable, DatabaseUnavailable: no tier can be asked, or one has gone meanwhile.
+    After a cursor, sessions that were written since may come again, and those that only an older program's SET lists. A
+    tier that is unavailable at first is left out, and ``tell`` says so. Raises InvalidInput for a bad cursor or no
+    index, and TierUnavailable.
     """
     begin = None if cursor is None else Position.parse(cursor)
     yield from _Export(store, begin, page_size, tell).pages()
 
 
 class _Export:
-    """One run."""
-
     def __init__(self, store: CheckoutStore, begin: Position | None, page_size: int, tell: Tell) -> None:
         self._store = store
         self._begin = begin
@@ -103,7 +94,6 @@ class _Export:
         self._database_away = False
 
     def pages(self) -> Iterator[Page]:
-        """The index, and then what only the database has."""
         layout = self._layout()
         if layout is not None and (self._begin is None or self._begin.in_index):
             yield from self._in_redis(layout)
@@ -111,7 +101,6 @@ class _Export:
             yield from self._in_database(listed=layout is not None)
 
     def _layout(self) -> Layout | None:
-        """Where the index lies; ``None`` where Redis is not to be asked."""
         if not self._store.settings.enable_checkout_sessions:
             return None
         try:
@@ -146,7 +135,7 @@ class _Export:
             yield Page(sessions, unreadable, str(Position(True, int(moment), decoded(member))))
 
     def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
-        """Sessions of which the index does not say when they can end: what goes on after them begins where we began."""
+        """Sessions without a known expiry; the cursor after them is the one before them."""
         cursor = str(self._begin or Position(True, 0, ""))
         for names in pages:
             for start in range(0, len(names), self._page_size):
@@ -156,14 +145,13 @@ class _Export:
                 yield Page(sessions, unreadable, cursor)
 
     def _unsent(self, members: Iterable[bytes]) -> set[bytes]:
-        """Those that have not gone out yet: one pass over the hashes, whatever their number."""
+        """One pass over the hashes, whatever the number of members."""
         wanted = {hash(member): member for member in members}
         for sent in self._sent:
             wanted.pop(sent, None)
         return set(wanted.values())
 
     def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
-        """All entries in pages, those that can end first come first."""
         moment: float = 0
         seen: set[bytes] = set()
         if self._begin is not None:
@@ -182,12 +170,11 @@ class _Export:
             moment = last_moment
 
     def _read(self, entries: Sequence[tuple[bytes, float]], pending: set[str] | None) -> tuple[list[Exported], int]:
-        """The sessions of some entries, as the tier that is to be believed has them."""
-        ids = [decoded(member) for member, _ in entries]
-        identity_of = self._identity_of(ids)
+        ids, redis = [decoded(member) for member, _ in entries], self._store.redis
+        of_all = None if redis.is_cluster or not ids else redis.last_identity(ids[0])
         found: dict[str, Exported] = {}
         doubtful: list[str] = []
-        values = self._store.redis.sessions_values(ids)
+        values = redis.sessions_values(ids)
         for checkout_id, (_, moment), value in zip(ids, entries, values, strict=True):
             copy = decode_value(value) if isinstance(value, bytes) else None
             if (
@@ -195,7 +182,7 @@ class _Export:
                 and not (copy.is_external or copy.is_dirty or copy.questionable)
                 and pending is not None
                 and checkout_id not in pending
-                and copy.identity == identity_of(checkout_id)
+                and copy.identity == (redis.last_identity(checkout_id) if redis.is_cluster else of_all)
             ):
                 ends_at = int(moment) if 0 < moment < float("inf") else None
                 found[checkout_id] = Exported(checkout_id, TierName.REDIS, copy.version, ends_at, copy.body)
@@ -204,15 +191,7 @@ class _Export:
         unreadable = self._judge(doubtful, found) if doubtful else 0
         return [found[name] for name in ids if name in found], unreadable
 
-    def _identity_of(self, ids: Sequence[str]) -> Callable[[str], bytes | None]:
-        """Who the server of each is, as it was when it answered last."""
-        if self._store.redis.is_cluster or not ids:
-            return self._store.redis.last_identity
-        identity = self._store.redis.last_identity(ids[0])
-        return lambda _: identity
-
     def _judge(self, ids: Sequence[str], found: dict[str, Exported]) -> int:
-        """Those that cannot simply be believed, as an operator's look has them; returns how many are no sessions."""
         unreadable = 0
         for seen in self._store.admin.inspect_all(ids):
             if seen.session is None:
@@ -223,7 +202,7 @@ class _Export:
         return unreadable
 
     def _pending(self) -> set[str] | None:
-        """Those of which Redis may lack the last version; ``None`` where they are too many to remember."""
+        """Ids of which Redis may lack the last version; ``None`` for too many to remember."""
         names: set[str] = set()
         backlog = Backlog(self._store.redis, self._store.database, session_ttl=self._store.settings.session_ttl)
         try:
@@ -239,18 +218,17 @@ class _Export:
     # The database
 
     def _in_database(self, *, listed: bool) -> Iterator[Page]:
-        """What it has and the index does not; all that it has, where Redis is away."""
         begin = self._begin
         after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
-            unsent = self._unlisted([name for _, name in rows]) if listed else None
-            wanted = [row for row in rows if unsent is None or row[1] in unsent]
+            unsent = self._unlisted([name for _, name in rows]) if listed else {name for _, name in rows}
+            wanted = [row for row in rows if row[1] in unsent]
             for start in range(0, len(wanted), self._page_size):
                 part = wanted[start : start + self._page_size]
                 yield Page(self._rows([name for _, name in part]), 0, str(Position(False, *part[-1])))
 
     def _unlisted(self, ids: Sequence[str]) -> set[str]:
-        """Those that have not gone out; what went out before this run began, only the index can tell."""
+        """What went out before this run began, only the index can tell."""
         if self._begin is None:
             return {decoded(member) for member in self._unsent(map(encoded, ids))}
         parts = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))

@@ -1,4 +1,4 @@
-"""How exported sessions look: NDJSON or CSV, written page by page, masked unless revealed."""
+"""Exported sessions as NDJSON or CSV, page by page, masked unless revealed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from checkout_cli import lone_surrogates
 from checkout_cli.commands.sessions.export import Exported, Page
 from checkout_cli.commands.sessions.export_masking_view import body_shown
 from checkout_cli.commands.sessions.view import CSV_COLUMNS, summary
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import ExitCode
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
@@ -25,78 +26,64 @@ _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUM
 def write_export(
     pages: Iterable[Page],
     output: str,
+    run: BoundedRun,
     *,
     now: int,
     reveal: bool,
     limit: int | None = None,
     missing: Callable[[], Sequence[str]] = tuple,
-) -> None:
-    """All pages; whatever ends it early, the cursor to go on with is told. ``now`` is in milliseconds.
+) -> ExitCode:
+    """Write all pages; whatever ends it early, the cursor is on stderr. ``now`` is in milliseconds."""
+    number = unreadable = 0
+    cursor = ""
 
-    ``missing`` tells afterwards which servers of a cluster did not answer, so that it may be only a part.
-    """
-    told = _Told()
-    try:
-        rows = told.rows(pages, limit)
-        if output == "csv":
-            columns = (*_COLUMNS, "fields") if reveal else _COLUMNS
-            write_csv(columns, (_cells(row, now, columns) for page in rows for row in page))
-        else:
-            for page in rows:
-                write("".join([_line(row, reveal) for row in page]))
-    except (CheckoutError, KeyboardInterrupt, SystemExit):
-        told.where_to_go_on()
-        raise
-    if told.unreadable:
-        hint = "checkoutctl sessions list --status unreadable"
-        warn(f"{told.unreadable:,} values were no sessions and are left out: {hint}")
-    narrate(f"{told.number:,} sessions")
-    warn_if_partial(missing())
-    if told.stopped:
-        told.where_to_go_on()
-
-
-class _Told:
-    """What has been written so far."""
-
-    def __init__(self) -> None:
-        self.number = self.unreadable = 0
-        self.cursor = ""
-        self.stopped = False
-
-    def rows(self, pages: Iterable[Page], limit: int | None) -> Iterator[list[Exported]]:
-        """The sessions of each page; its cursor holds when the next one is asked for."""
-        for page in pages:
+    def rows() -> Iterator[list[Exported]]:
+        nonlocal number, unreadable, cursor
+        for page in run.pages(pages, lambda page: len(page.sessions)):
             yield page.sessions
-            self.number += len(page.sessions)
-            self.unreadable += page.unreadable
-            self.cursor = page.cursor
-            if limit is not None and self.number >= limit:
-                self.stopped = True
+            number, unreadable, cursor = number + len(page.sessions), unreadable + page.unreadable, page.cursor
+            if limit is not None and number >= limit:
+                run.stopped = Stopped.ENOUGH
                 return
 
-    def where_to_go_on(self) -> None:
-        if self.cursor:
-            narrate(f"to go on: checkoutctl sessions export --cursor {self.cursor}")
+    is_complete = False
+    try:
+        with run.bounds():
+            _write(rows(), output, now=now, reveal=reveal)
+        is_complete = run.finished
+        if unreadable:
+            hint = "checkoutctl sessions list --status unreadable"
+            warn(f"{unreadable:,} values were no sessions and are left out: {hint}")
+        narrate(f"{number:,} sessions")
+        warn_if_partial(missing())
+    finally:
+        if cursor and not is_complete:
+            narrate(f"to go on: checkoutctl sessions export --cursor {cursor}")
+    if run.stopped is Stopped.INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    return ExitCode.FINDING if missing() else ExitCode.OK
+
+
+def _write(pages: Iterable[list[Exported]], output: str, *, now: int, reveal: bool) -> None:
+    if output == "csv":
+        columns = (*_COLUMNS, "fields") if reveal else _COLUMNS
+        write_csv(columns, (_cells(row, now, columns) for page in pages for row in page))
+    else:
+        for page in pages:
+            write("".join([_line(row, reveal) for row in page]))
 
 
 def _line(row: Exported, reveal: bool) -> str:
     checkout_id, tier, version, ends_at, body = row
+    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json.dumps(checkout_id)
+    moment = "null"
+    if ends_at is not None:
+        seconds, rest = divmod(ends_at, 1000)
+        moment = f'"{_second(seconds)}.{rest:03}Z"'
     return (
-        f'{{"schemaVersion":{SCHEMA_VERSION},"checkoutId":{_name(checkout_id)},"tier":"{tier}","version":{version},'
-        f'"endsAt":{_moment(ends_at)},"session":{_in_one_line(body if reveal else body_shown(body))}}}\n'
+        f'{{"schemaVersion":{SCHEMA_VERSION},"checkoutId":{name},"tier":"{tier}","version":{version},'
+        f'"endsAt":{moment},"session":{_in_one_line(body if reveal else body_shown(body))}}}\n'
     )
-
-
-def _name(checkout_id: str) -> str:
-    return f'"{checkout_id}"' if is_accepted_id(checkout_id) else json.dumps(checkout_id)
-
-
-def _moment(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return "null"
-    seconds, rest = divmod(milliseconds, 1000)
-    return f'"{_second(seconds)}.{rest:03}Z"'
 
 
 @lru_cache  # they come in their order, so that many share a second
@@ -105,10 +92,7 @@ def _second(seconds: int) -> str:
 
 
 def _in_one_line(body: bytes) -> str:
-    """A body as it is, unless another program has put it on several lines, or there is more than ASCII in it.
-
-    Lone surrogates are replaced: few other JSON readers than JavaScript's take them.
-    """
+    """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
     if body.isascii() and b"\n" not in body and b"\r" not in body:

@@ -1,8 +1,7 @@
 """``sessions index check`` and ``repair``: the index against the keys, both ways.
 
-Whatever seems wrong is looked at a second time before it is told or mended, because sessions come and go while we
-look; and each repair is refused by Redis itself where somebody has written the session since. No session's content is
-read, and none is changed.
+Every fault is checked twice before it is reported or repaired, because sessions come and go; Redis refuses a repair of
+a session that was written since. No session's content is read or changed.
 """
 
 from __future__ import annotations
@@ -10,23 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from checkout_cli.errors import (
-    CheckoutError,
-    DatabaseUnavailable,
-    RedisUnavailable,
-    WrongKeyType,
-)
+from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
-from checkout_cli.keys import INDEX, is_accepted_id, session_key
+from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
-from checkout_cli.store.redis.index_place import Layout, Place
+from checkout_cli.store.redis.index_place import Place
 
 EXAMPLES = 10
 """Sessions that are named of each kind."""
@@ -42,15 +36,12 @@ PHASES = 3
 
 @dataclass
 class Found:
-    """How many sessions of one kind, and the first of them."""
-
     JSON_KEYS = "count=number examples"
 
     number: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, checkout_ids: Iterable[str]) -> None:
-        """Some more."""
         for checkout_id in checkout_ids:
             self.number += 1
             if len(self.examples) < EXAMPLES:
@@ -59,17 +50,15 @@ class Found:
 
 @dataclass
 class IndexReport(Ended):
-    """What was found, and with ``repaired`` mended.
+    """What was found, and with ``repaired`` what was repaired.
 
-    ``missing``: sessions without an entry. ``dangling``: entries of which no tier has a session; ``due`` of them have
-    ended in the ordinary way. ``late``: entries that say of a session that it lives longer than its key does.
-    ``endless``: sessions that never end. ``wrong_type``: keys that hold no string. ``unknown``: entries of which nobody
-    can tell, because the tier that would know is away.
+    ``missing``: sessions without an entry. ``dangling``: entries without a session, of which ``due`` have expired
+    normally. ``late``: entries later than the key's end. ``endless``: keys without TTL. ``wrong_type``: keys that hold
+    no string. ``unknown``: entries that an unavailable tier would have to judge.
 
-    ``members`` is the size of an older program's SET; ``unlisted`` are those of which ours has no entry (they are
-    listed and counted all the same, until a clean-up takes them in), ``unfilled`` sessions of ours that the SET lacks.
-    ``unfinished`` is how many entries and members an interrupted move of the index has left where they were. ``cursor``
-    is where to go on, if not ``finished``; ``resumed`` says that what came before another one is not in the numbers.
+    ``members`` is the size of an older program's SET; ``unlisted`` are in it alone (listed and counted all the same),
+    ``unfilled`` are missing in it. ``unfinished`` entries were left by an interrupted adoption. ``resumed``: keys
+    before the cursor are not counted.
     """
 
     JSON_KEYS = (
@@ -101,31 +90,23 @@ class IndexReport(Ended):
 
     @property
     def partial(self) -> bool:
-        """Whether something could not be looked at."""
         return bool(self.away)
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing needs to be mended; what has just ended waits for a clean-up, and is no fault."""
+        """Expired entries are no fault: they are left to the clean-up."""
         faults = (self.missing, self.late, self.endless, self.wrong_type, self.unfilled)
         early = self.dangling.number - self.due
         return not (any(found.number for found in faults) or early or self.unfinished)
 
     @property
     def has_finding(self) -> bool:
-        """Whether something is wrong, or still is."""
         left = self.wrong_type.number or self.endless.number > self.endowed if self.repaired else not self.is_sound
         return bool(left or self.away or not self.finished)
 
 
 def check_index(store: CheckoutStore, run: BoundedRun | None = None, *, cursor: str = FIRST_CURSOR) -> IndexReport:
-    """Compare, and change nothing.
-
-    Raises:
-        InvalidInput: the cursor is none of ours.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: another program's keys are where our index would have to lie.
-    """
+    """Compare, and change nothing; raises RedisUnavailable, and WrongKeyType where there is no place for an index."""
     return _Check(store, run or BoundedRun(store.clock)).run(checked_cursor(cursor, PHASES))
 
 
@@ -135,18 +116,14 @@ def repair_index(
     *,
     agreed: Callable[[IndexReport], bool] | None = None,
     fix_ttl: bool = False,
-    owner: str | None = None,
 ) -> IndexReport:
-    """Enter what is missing, take out what dangles, and bring forward what is late; finish an interrupted adoption.
+    """Add missing entries, remove dangling ones, bring late ones forward; finish an interrupted adoption.
 
-    An older program's SET stays, and is brought in line as well. With ``fix_ttl``, sessions that never end get the full
-    time to live. With ``agreed``, the index is checked first, and repaired only where something is wrong and
-    ``agreed``, which is shown what. It begins where the last repair has stopped.
+    An older program's SET stays, and gets what it lacks. ``fix_ttl`` gives endless sessions the full TTL. With
+    ``agreed``, the index is checked first, and repaired only if something is wrong and ``agreed``. Continues where the
+    last repair stopped.
 
-    Raises:
-        Locked: a clean-up or another repair runs now.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: another program's keys are where our index would have to lie.
+    Raises Locked while a clean-up or repair runs, RedisUnavailable, AccessDenied, WrongKeyType.
     """
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, PHASES).cursor
     report = None
@@ -156,7 +133,7 @@ def repair_index(
         if run.stopped is Stopped.INTERRUPTED or not (report.is_sound or run.untimed(agreed, report)):
             return report
     if report is None or not report.is_sound:
-        with run.locked(store, CLEANUP, owner):
+        with run.locked(store, CLEANUP):
             report = _Check(store, run, repair=True, fix_ttl=fix_ttl).run(begin)
     cursor = report.cursor or FIRST_CURSOR
     beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.keys, cursor=cursor)
@@ -164,8 +141,6 @@ def repair_index(
 
 
 class _Check:
-    """One run over all keys, and then over all entries."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun, *, repair: bool = False, fix_ttl: bool = False) -> None:
         self._store = store
         self._redis = store.redis
@@ -176,11 +151,13 @@ class _Check:
         self._report = IndexReport(repaired=repair)
 
     def run(self, cursor: str) -> IndexReport:
-        """Everything from a cursor on; stops early when its time is up."""
         report, run = self._report, self._run
         layout = self._index.layout()
         report.place, report.kind, report.resumed = layout.place, layout.kind, cursor != FIRST_CURSOR
-        self._measure(layout)
+        sizes = self._index.sizes(layout)
+        entries, report.members = sizes.pop(layout.key), sizes.pop(INDEX, 0)
+        report.unfinished = sum(sizes.values())  # what an interrupted move has left
+        run.expect(2 * entries + report.members)
         with run.bounds():
             run.cursor = cursor
             if report.repaired:
@@ -190,14 +167,6 @@ class _Check:
         report.end(run)
         report.away += [f"no answer from {place}" for place in self._redis.missing_servers()]
         return report
-
-    def _measure(self, layout: Layout) -> None:
-        """How much there is to look at, and what an interrupted move has left."""
-        number = self._index.sizes(layout)
-        self._run.expect(2 * number.pop(layout.key))
-        self._report.members = number.pop(INDEX, 0)
-        self._report.unfinished = sum(number.values())
-        self._run.expect(self._report.members)
 
     # Keys without an entry, without an end, with an entry that is late
 
@@ -210,7 +179,7 @@ class _Check:
         self._report.keys += len(present)
         unlisted = [name for name in present if name not in listed]
         endless = [name for name in present if ttls[name] == -1]
-        sizes = self._sizes(dict.fromkeys([*unlisted, *endless]))
+        sizes = self._sizes(list(dict.fromkeys([*unlisted, *endless])))
         missing = self._index.missing([name for name in unlisted if name in sizes])
         only_in_set = [name for name in present if listed.get(name) == _NO_MOMENT]
         endless = [name for name in endless if name in sizes]
@@ -224,16 +193,20 @@ class _Check:
         self._report.endless.add(endless)
         self._report.late.add(entry.checkout_id for entry in late)
         if self._report.repaired:
-            self._mend([*missing, *only_in_set], endless, late, ttls, now)
+            if self._fix_ttl:
+                self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
+            lives = ((name, ttls[name]) for name in [*missing, *only_in_set])
+            self._index.add([Entry(name, now + (ttl if ttl >= 0 else self._full_life)) for name, ttl in lives])
+            self._index.bring_forward(late)
         return Step(len(checkout_ids), following)
 
     def _lifetimes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        """Each key's time to live (ms; -1: no end, -2: gone); without those whose server is away."""
-        replies = self._redis.ttls([encoded(session_key(name)) for name in checkout_ids])
+        """Each key's TTL (ms; -1: no end, -2: gone), without those of an unavailable server."""
+        replies = self._redis.ttls(_keys(checkout_ids))
         return {name: ttl for name, ttl in zip(checkout_ids, replies, strict=True) if isinstance(_sure(ttl), int)}
 
     def _listed(self, checkout_ids: Sequence[str]) -> dict[str, float]:
-        """Those that have an entry, and its moment (ms); infinite where only an older program's SET has them."""
+        """Each listed id's moment (ms); infinite where only an older program's SET has it."""
         scores = dict(zip(checkout_ids, self._index.scores(checkout_ids), strict=True))
         unlisted = [name for name, score in scores.items() if score is None]
         elsewhere = set(unlisted) - set(self._index.missing(unlisted))
@@ -243,27 +216,17 @@ class _Check:
             if score is not None or name in elsewhere
         }
 
-    def _sizes(self, checkout_ids: Iterable[str]) -> dict[str, int]:
-        """The sizes in bytes of those that are strings; the others are told."""
-        names = list(checkout_ids)
-        if not names:
+    def _sizes(self, checkout_ids: Sequence[str]) -> dict[str, int]:
+        """Sizes in bytes of those that are strings; the others are reported."""
+        if not checkout_ids:
             return {}
-        replies = self._redis.lengths([encoded(session_key(name)) for name in names])
-        sizes = dict(zip(names, replies, strict=True))
-        for size in replies:
-            if not isinstance(size, WrongKeyType):
+        sizes = dict(zip(checkout_ids, self._redis.lengths(_keys(checkout_ids)), strict=True))
+        for name, size in sizes.items():
+            if isinstance(size, WrongKeyType):
+                self._report.wrong_type.add([name])
+            else:
                 _sure(size)
-        self._report.wrong_type.add(name for name, size in sizes.items() if isinstance(size, WrongKeyType))
         return {name: size for name, size in sizes.items() if isinstance(size, int) and size}
-
-    def _mend(
-        self, missing: Sequence[str], endless: Sequence[str], late: Sequence[Entry], ttls: dict[str, int], now: int
-    ) -> None:
-        if self._fix_ttl:
-            self._report.endowed += sum(self._redis.set_missing_ttl(name, self._full_life) for name in endless)
-        lives = ((name, ttls[name] if ttls[name] >= 0 else self._full_life) for name in missing)
-        self._index.add([Entry(name, now + ttl) for name, ttl in lives])
-        self._index.bring_forward(late)
 
     # Entries without a session
 
@@ -277,11 +240,12 @@ class _Check:
         self._look_for_members(entries)
         if self._report.repaired and dangling:
             self._index.remove_entries(dangling)
-            self._revive(dangling)
+            ttls = self._lifetimes([entry.checkout_id for entry in dangling])
+            # An external writer, which does not know of the index, may have written one in this very moment.
+            self._index.add([entry for entry in dangling if ttls.get(entry.checkout_id, -2) != -2])
         return Step(len(entries), following)
 
     def _look_for_members(self, entries: Sequence[Entry]) -> None:
-        """Which of them an older program's SET lacks, though their sessions are there; filled in by a repair."""
         names = [entry.checkout_id for entry in entries]
         if self._report.kind != "set" or not (lacking := self._index.not_in_set(names)):
             return
@@ -292,9 +256,11 @@ class _Check:
             self._index.fill_set(lacking)
 
     def _look_at_members(self, cursor: str) -> Step:
-        """Members of the SET without a session and without an entry: what an older program leaks."""
+        """Members of the SET without a session: an older program leaks them."""
         page = self._index.member_page(cursor)
-        dangling = self._really_dangling_members(page.lacking)
+        nowhere = self._nowhere(page.lacking)
+        gone = [name for name in page.lacking if name in nowhere]
+        dangling = [name for name, score in zip(gone, self._index.scores(gone), strict=True) if score is None]
         self._report.dangling.add(dangling)
         self._report.due += len(dangling)
         if self._report.repaired:
@@ -302,49 +268,35 @@ class _Check:
         return Step(page.number, page.cursor)
 
     def _really_dangling(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Entries of which neither Redis nor the database has a session, and that are still there."""
         if not entries:
             return []
-        keys = [encoded(session_key(entry.checkout_id)) for entry in entries]
-        if self._redis.are_all_there(keys):
+        names = [entry.checkout_id for entry in entries]
+        if self._redis.are_all_there(_keys(names)):
             return []  # the usual case, told by one command
-        names = self._nowhere([entry.checkout_id for entry in entries])
-        gone = [entry for entry in entries if entry.checkout_id in names]
+        nowhere = self._nowhere(names)
+        gone = [entry for entry in entries if entry.checkout_id in nowhere]
         scores = self._index.scores([entry.checkout_id for entry in gone])
         return [entry for entry, score in zip(gone, scores, strict=True) if score == entry.score]
 
-    def _really_dangling_members(self, names: Sequence[str]) -> list[str]:
-        """The same of members of an older program's SET; they have no moment, and still none of ours."""
-        gone = self._nowhere(names)
-        names = [name for name in names if name in gone]
-        return [name for name, score in zip(names, self._index.scores(names), strict=True) if score is None]
-
     def _nowhere(self, names: Sequence[str]) -> set[str]:
-        """Those of which neither Redis nor the database has a session; of others it is noted that nobody can tell."""
         ttls = self._lifetimes(names)
         self._report.unknown += len(names) - len(ttls)
         gone = [name for name in names if ttls.get(name) == -2]
         try:
-            return set(gone) - set(self._living_rows(gone))
+            return set(gone) - set(self._store.database.expiries(gone, self._store.clock.wall()))
         except DatabaseUnavailable as away:
             self._report.unknown += len(gone)
             if str(away) not in self._report.away:
                 self._report.away.append(str(away))
             return set()
 
-    def _living_rows(self, checkout_ids: Sequence[str]) -> dict[str, int]:
-        ours = [name for name in checkout_ids if is_accepted_id(name)]
-        return self._store.database.expiries(ours, self._store.clock.wall()) if ours else {}
 
-    def _revive(self, entries: Sequence[Entry]) -> None:
-        """Enter again what another program, which does not know of the index, has written in this very moment."""
-        ttls = self._lifetimes([entry.checkout_id for entry in entries])
-        alive = [entry for entry in entries if ttls.get(entry.checkout_id, -2) != -2]
-        self._index.add(alive)
+def _keys(checkout_ids: Sequence[str]) -> list[bytes]:
+    return [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
 
 
 def _sure(reply: object) -> object:
-    """A reply, unless the command itself is refused: then nothing can be judged by what is left."""
+    """The reply, unless the command itself is refused: then nothing can be judged."""
     if isinstance(reply, CheckoutError) and not isinstance(reply, RedisUnavailable):
         raise reply
     return reply

@@ -1,8 +1,8 @@
-"""``sessions index adopt``: our index at ``checkout:index``, once no older program needs its SET there.
+"""``sessions index adopt``: put our index at ``checkout:index``, once no older program needs its SET there.
 
-First whatever only the SET names is taken into ours, page by page; then both change places in one short step; then
-what has been added in between is brought over, and the SET goes. Wherever that is interrupted, no session is without
-an entry, and running it again finishes it.
+First the members that only the SET has go into ours, page by page; then both change places in one short step; then what
+was added in between is brought over, and the SET goes. Wherever that is interrupted, every session has an entry, and
+running it again finishes it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from checkout_cli.store.redis.index_place import Layout, Place
 
 
 class StillInUse(CheckoutError):
-    """Another program has written sessions within a day, and would lose its index."""
-
     default_hint = "retire it first; or the same command with --force"
 
 
@@ -30,9 +28,8 @@ class StillInUse(CheckoutError):
 class AdoptionReport(Ended):
     """What was found, and with ``done`` changed.
 
-    ``members`` is the size of an older program's SET and ``entries`` that of our index beside it, before anything was
-    changed. ``taken`` is what became of members that ours lacked. ``seen_at`` is when another program was last seen
-    (ms; ``None``: not within a day).
+    ``members`` and ``entries`` are the sizes of the SET and of our index before. ``taken`` counts members that ours
+    lacked. ``seen_at`` (ms) is when an external writer was last seen, ``None``: not within a day.
     """
 
     JSON_KEYS = (
@@ -50,22 +47,18 @@ class AdoptionReport(Ended):
 
     @property
     def finished(self) -> bool:
-        """Whether our index is at its place, or nothing is to be done."""
         return super().finished and not self.is_waiting
 
     @property
     def is_adopted(self) -> bool:
-        """Whether it was done to the end."""
         return self.done and self.finished
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is something to adopt, or to finish."""
         return self.layout.place is Place.BESIDE_SET or bool(self.layout.others)
 
     @property
     def has_finding(self) -> bool:
-        """Whether our index cannot go to its place, or is not there yet."""
         return self.layout.place is Place.BESIDE_OTHER or not self.finished
 
 
@@ -75,37 +68,23 @@ def adopt_index(
     *,
     agreed: Callable[[AdoptionReport], bool],
     force: bool = False,
-    owner: str | None = None,
 ) -> AdoptionReport:
-    """Put our index at ``checkout:index``, if ``agreed``, which is shown what there is.
-
-    Raises:
-        StillInUse: another program was seen within a day, and ``force`` is off.
-        Locked: a clean-up runs now.
-        RedisUnavailable, AccessDenied: Redis cannot be asked.
-        WrongKeyType: another program's key is where our index would have to lie meanwhile.
-    """
-    run, report = run or BoundedRun(store.clock), _looked(store)
+    """Put our index at ``checkout:index``, if ``agreed``; raises StillInUse without ``force``, Locked."""
+    run, layout = run or BoundedRun(store.clock), store.index.layout()
+    sizes, seen_at = store.index.sizes(layout), store.external.seen_lately(store.clock.wall())
+    members = sizes[INDEX] if layout.kind == "set" else 0
+    report = AdoptionReport(layout, members=members, entries=sizes[layout.key], seen_at=seen_at)
     if not report.is_needed or not run.untimed(agreed, report):
         return report
     if report.seen_at is not None and report.layout.place is Place.BESIDE_SET and not force:
         raise StillInUse(f"another program was seen within a day, and uses the SET at {INDEX}")
-    with run.locked(store, CLEANUP, owner):
+    with run.locked(store, CLEANUP):
         store.external.forget_seen()  # else whoever knows of it would make room for it again
         _adopt(store, run, report)
     return report
 
 
-def _looked(store: CheckoutStore) -> AdoptionReport:
-    layout = store.index.layout()
-    sizes = store.index.sizes(layout)
-    seen_at = store.external.seen_lately(store.clock.wall())
-    members = sizes[INDEX] if layout.kind == "set" else 0
-    return AdoptionReport(layout, members=members, entries=sizes[layout.key], seen_at=seen_at)
-
-
 def _adopt(store: CheckoutStore, run: BoundedRun, report: AdoptionReport) -> None:
-    """What an interrupted adoption has left, then this one."""
     moves = IndexMoves(store.redis, store.index)
 
     def take_members_in(cursor: str) -> Step:

@@ -1,4 +1,4 @@
-"""How a comparison of the index with the sessions looks and its repair look."""
+"""The reports of ``sessions index check``, ``repair`` and ``adopt``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from checkout_cli.terminal.short_ids import shortened
 
 
 def repair_preview(report: IndexReport, *, fix_ttl: bool) -> Iterator[str]:
-    """What is wrong, before it is mended."""
     yield from _lines(report)
     if report.endless.number and not fix_ttl:
         yield "sessions that never end are left as they are without --fix-ttl"
 
 
 def show_index(report: IndexReport, *, as_json: bool) -> None:
-    """What was found, or mended, on stdout; what could not be looked at on stderr."""
+    """Data on stdout, what could not be checked on stderr."""
     for reason in report.away:
         warn(f"not all could be looked at: {reason}")
     if as_json:
@@ -40,6 +39,15 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
         narrate(f"stopped before the end: {go_on}")
 
 
+_FAULTS = {
+    "missing": ("is", "are", "not in the index", "entered", ""),
+    "late": ("ends", "end", "earlier than the index says", "mended", ""),
+    "unlisted": ("is", "are", "in the older program's SET alone", "entered", "left to the next clean-up"),
+    "unfilled": ("is", "are", "missing in the older program's SET", "added", ""),
+}
+"""Of each: the verb for one and for several, what is wrong, what a repair did, and what happens without one."""
+
+
 def _lines(report: IndexReport) -> Iterator[str]:
     done = report.repaired
     early = report.dangling.number - report.due
@@ -48,34 +56,34 @@ def _lines(report: IndexReport) -> Iterator[str]:
     if report.unfinished:
         left = counted(report.unfinished, "entry", "entries")
         yield f"{left} waiting for the end of an interrupted adoption{': brought over' if done else ''}"
-    if report.missing.number:
-        yield found_line(report.missing, "is not in the index", "are not in the index", "entered" if done else "")
+    yield from _faults(report, "missing")
     if early:
-        fate = ": taken out" if done else ""
+        removed = ": taken out" if done else ""
         entries = counted(early, "entry has", "entries have")
-        yield f"{entries} no session, and should have one for longer{fate} ({named(report.dangling)})"
+        yield f"{entries} no session, and should have one for longer{removed} ({named(report.dangling)})"
     if report.due:
-        fate = "taken out" if done else "left to the next clean-up"
-        yield f"{counted(report.due, 'entry', 'entries')} of sessions that have ended: {fate}"
-    if report.late.number:
-        says = "earlier than the index says"
-        yield found_line(report.late, f"ends {says}", f"end {says}", "mended" if done else "")
-    if report.unlisted.number:
-        says = "in the older program's SET alone"
-        yield found_line(
-            report.unlisted, f"is {says}", f"are {says}", "entered" if done else "left to the next clean-up"
-        )
-    if report.unfilled.number:
-        says = "missing in the older program's SET"
-        yield found_line(report.unfilled, f"is {says}", f"are {says}", "added" if done else "")
+        removed = "taken out" if done else "left to the next clean-up"
+        yield f"{counted(report.due, 'entry', 'entries')} of sessions that have ended: {removed}"
+    yield from _faults(report, "late", "unlisted", "unfilled")
     if report.endless.number:
-        fate = f"{report.endowed:,} given an end" if report.endowed else ""
-        yield found_line(report.endless, "never ends", "never end", fate)
+        endless = counted(report.endless.number, "session never ends", "sessions never end")
+        given = f": {report.endowed:,} given an end" if report.endowed else ""
+        yield f"{endless}{given} ({named(report.endless)})"
     if report.wrong_type.number:
         keys = counted(report.wrong_type.number, "key of a session holds", "keys of sessions hold")
         yield f"{keys} no string: another program's ({named(report.wrong_type)})"
     if report.unknown:
         yield f"{counted(report.unknown, 'entry', 'entries')} could not be judged"
+
+
+def _faults(report: IndexReport, *names: str) -> Iterator[str]:
+    for name in names:
+        one, many, what, repaired, left = _FAULTS[name]
+        found: Found = getattr(report, name)
+        if found.number:
+            became = repaired if report.repaired else left
+            sessions = counted(found.number, f"session {one}", f"sessions {many}")
+            yield f"{sessions} {what}{': ' if became else ''}{became} ({named(found)})"
 
 
 def _place_in_words(place: Place, kind: str, members: int) -> str:
@@ -86,19 +94,12 @@ def _place_in_words(place: Place, kind: str, members: int) -> str:
     )
 
 
-def found_line(found: Found, one: str, many: str, fate: str) -> str:
-    """One line about them."""
-    what = counted(found.number, f"session {one}", f"sessions {many}")
-    return f"{what}{': ' if fate else ''}{fate} ({named(found)})"
-
-
 def counted(number: int, one: str, many: str) -> str:
     """A number and its noun."""
     return f"{number:,} {one if number == 1 else many}"
 
 
 def named(found: Found) -> str:
-    """Some of them by name."""
     more = ", …" if found.number > len(found.examples) else ""
     return ", ".join(safe(name) for name in shortened(found.examples)) + more
 
@@ -107,14 +108,12 @@ def named(found: Found) -> str:
 
 
 def adoption_preview(report: AdoptionReport) -> Iterator[str]:
-    """What an adoption changes for an older program."""
     if report.layout.place is Place.BESIDE_SET:
         yield _place_in_words(report.layout.place, report.layout.kind, report.members)
         yield "adopting removes that SET; an older program cannot enter its sessions into the index any more"
 
 
 def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
-    """What was done, or would be, on stdout."""
     if as_json:
         write_json(report)
         return
@@ -140,6 +139,3 @@ def _adoption_lines(report: AdoptionReport) -> Iterator[str]:
         yield f"would put our index with {counted(report.entries, 'entry', 'entries')} at {INDEX}"
     else:
         yield "would finish an interrupted adoption"
-
-
-# What no session stands behind

@@ -1,14 +1,12 @@
-"""What an operator does with sessions: list, look at, create, change and delete them.
-
-Looking never extends a session's life. Writing insists on a durable tier: a command's memory ends with the command.
-"""
+"""List, show, create and change sessions; writes insist on a durable tier, as a command's memory ends with it."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,11 +18,14 @@ from checkout_cli.errors import (
     DatabaseUnavailable,
     InvalidInput,
     RedisUnavailable,
+    SessionCorrupt,
     SessionDeleted,
     SessionExpired,
     SessionNotFound,
     TierUnavailable,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.privacy.card_data import without_card_number
 from checkout_cli.session import (
     MAX_BODY_BYTES,
@@ -32,7 +33,6 @@ from checkout_cli.session import (
     Acknowledgement,
     Durability,
     PaymentStatus,
-    Session,
     TierName,
     at_least,
     parse_strict,
@@ -59,8 +59,6 @@ Tell = Callable[[str], None]
 
 
 class Order(StrEnum):
-    """In which order sessions are listed."""
-
     NEWEST = "newest"
     OLDEST = "oldest"
     EXPIRES = "expires"
@@ -70,13 +68,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which sessions to list; spans are in seconds.
-
-    ``status`` is a payment status, or ``unreadable`` for values that are no session. ``user`` is a whole user id.
-
-    Raises:
-        InvalidInput: it can match nothing.
-    """
+    """Which sessions to list; spans are in seconds, ``user`` is a whole id. Raises InvalidInput."""
 
     limit: int = 50
     status: str | None = None
@@ -96,35 +88,24 @@ class Selection:
             raise InvalidInput(f"not a user id: {self.user[:32]!r}", hint="the whole id, as in the session's userId")
 
     def matches(self, sighting: Sighting, now: int) -> bool:
-        """Whether a session is wanted; ``now`` is in milliseconds."""
+        """``now`` is in milliseconds."""
+        session = sighting.session
+        status = _UNREADABLE if session is None else session.status
+        user = None if session is None else session.user_id
+        left = math.inf if sighting.expires_at is None else sighting.expires_at - now
+        created_at = None if session is None else session.created_at
+        age = -math.inf if created_at is None else now - created_at
         return (
-            (self.status is None or self.status == _status(sighting))
-            and (self.user is None or self.user == _user(sighting.session))
-            and (self.expiring_within is None or _left(sighting, now) <= self.expiring_within * 1000)
-            and (self.older_than is None or _age(sighting.session, now) >= self.older_than * 1000)
+            self.status in {None, status}
+            and self.user in {None, user}
+            and (self.expiring_within is None or left <= self.expiring_within * 1000)
+            and (self.older_than is None or age >= self.older_than * 1000)
         )
-
-
-def _status(sighting: Sighting) -> object:
-    return _UNREADABLE if sighting.session is None else sighting.session.status
-
-
-def _user(session: Session | None) -> str | None:
-    return None if session is None else session.user_id
-
-
-def _left(sighting: Sighting, now: int) -> float:
-    return float("inf") if sighting.expires_at is None else sighting.expires_at - now
-
-
-def _age(session: Session | None, now: int) -> float:
-    created_at = None if session is None else session.created_at
-    return float("-inf") if created_at is None else now - created_at
 
 
 @dataclass(frozen=True)
 class Written:
-    """A write that the store accepted; ``degraded`` where Redis, or the database, should have it by now and has not."""
+    """An accepted write; ``degraded`` where a tier that should have it does not yet."""
 
     JSON_KEYS = (
         "checkoutId=acknowledgement.session.checkout_id version=acknowledgement.session.version "
@@ -139,26 +120,23 @@ class Written:
 # Looking
 
 
-def list_sessions(store: CheckoutStore, wanted: Selection, *, tell: Tell) -> Iterator[Sighting]:
-    """The wanted sessions, fetched as they are asked for; those that expire last come first unless sorted otherwise.
-
-    Any other order than ``newest`` looks at everything, but at no more than ``MOST_SORTED`` sessions.
-
-    Raises:
-        TierUnavailable: no tier can be asked.
-    """
-    tier = wanted.tier or _tier_to_ask(store, tell)
-    now = store.clock.wall()
+def list_sessions(
+    store: CheckoutStore, wanted: Selection, run: BoundedRun | None = None, *, tell: Tell
+) -> Iterator[Sighting]:
+    """The wanted sessions as they are read, the longest-living first; other orders read ``MOST_SORTED`` at most."""
+    run, now = run or BoundedRun(store.clock), store.clock.wall()
+    seen = store.admin.iterate(tier=wanted.tier or _tier_to_ask(store, tell))
     if wanted.order is Order.NEWEST:
-        found = (sighting for sighting in store.admin.iterate(tier=tier) if wanted.matches(sighting, now))
-        return itertools.islice(found, wanted.limit)
-    seen = _at_most(store.admin.iterate(tier=tier), MOST_SORTED, tell)
-    found = (sighting for sighting in seen if wanted.matches(sighting, now))
-    return iter(heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order)))
+        return itertools.islice((sighting for sighting in seen if wanted.matches(sighting, now)), wanted.limit)
+    found = (sighting for sighting in run.each(seen, most=MOST_SORTED) if wanted.matches(sighting, now))
+    first = heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order))
+    if not run.finished:
+        tell(f"only the {MOST_SORTED:,} sessions that expire last were looked at; narrow it down or use --sort newest")
+    return iter(first)
 
 
 def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
-    """Where to look: everywhere (``None``), or where we can, saying so."""
+    """The tier to list, ``None`` for all; says which one is unavailable."""
     if not store.settings.enable_checkout_sessions:
         return TierName.DATABASE
     try:
@@ -175,41 +153,26 @@ def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:
 
 
 def waiting(store: CheckoutStore) -> PendingCounts:
-    """How many sessions one tier has newer than the other, for whoever has just listed them; never raises."""
+    """What is pending in the tiers that just answered; never raises."""
     return pending_counts(store, redis=not store.redis.breaker.is_open, database=not store.database.breaker.is_open)
 
 
-def _at_most(sightings: Iterable[Sighting], number: int, tell: Tell) -> Iterator[Sighting]:
-    iterator = iter(sightings)
-    yield from itertools.islice(iterator, number)
-    if next(iterator, None) is not None:
-        tell(f"only the {number:,} sessions that expire last were looked at; narrow it down or use --sort newest")
-
-
 def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
-    """What to sort by, smallest first; whatever does not have it comes last."""
+    """The sort key; sessions without it come last."""
     session = sighting.session
     if order is Order.EXPIRES:
         return sighting.expires_at is None, sighting.expires_at or 0
+    if session is None:
+        return True, 0
     if order is Order.STATUS:
-        return session is None, "" if session is None else session.status
+        return False, session.status
     if order is Order.TOTAL:
-        total = None if session is None else session.total
-        return total is None, -(total or 0)
-    created_at = None if session is None else session.created_at
-    return created_at is None, created_at or 0
+        return session.total is None, -(session.total or 0)
+    return session.created_at is None, session.created_at or 0
 
 
 def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
-    """The session of an id, or of the beginning of one that no other session shares.
-
-    An exact id comes first, whatever characters another program has put into it.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: there is none; or, as its kinds, ``SessionExpired`` or ``SessionDeleted``.
-        TierUnavailable: it may exist, and the tiers that would know are away.
-    """
+    """The session of an id, or the only one that begins so; raises InvalidInput, SessionNotFound, TierUnavailable."""
     sighting = _exactly(store, given) or store.admin.inspect(only_match(store, given))
     if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
         tell("Redis is away; this is the database's copy")
@@ -230,12 +193,7 @@ def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
 
 
 def only_match(store: CheckoutStore, prefix: str) -> str:
-    """The one session whose id begins so.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: there is none.
-    """
+    """The only id that begins so; raises InvalidInput for several or a short one, else SessionNotFound."""
     if len(prefix) < SHORTEST_PREFIX:
         raise InvalidInput(
             f"no session {prefix!r}, and too short for the beginning of an id",
@@ -258,11 +216,7 @@ def only_match(store: CheckoutStore, prefix: str) -> str:
 
 
 def read_document(source: Path | BinaryIO) -> dict[str, Any]:
-    """The fields of a new session, from a file or an open stream; never reads more than a session may hold.
-
-    Raises:
-        InvalidInput: it cannot be read, or is no session.
-    """
+    """The fields of a new session; never reads more than a session may hold. Raises InvalidInput."""
     try:
         if isinstance(source, Path):
             with source.open("rb") as stream:
@@ -284,25 +238,12 @@ def read_document(source: Path | BinaryIO) -> dict[str, Any]:
 
 
 def create(store: CheckoutStore, fields: Mapping[str, Any], *, checkout_id: str | None = None) -> Written:
-    """Create a session, durably; an id is made where none is given.
-
-    Raises:
-        InvalidInput: the id or a field cannot be stored.
-        SessionExists, SessionDeleted: the id is taken, or was.
-        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
-    """
+    """Create a session durably; raises InvalidInput, SessionExists, SessionDeleted, DurabilityUnavailable."""
     return _written(store, store.create(fields, checkout_id=checkout_id, require=Durability.REDIS))
 
 
 def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -> Written:
-    """Set fields of a session, all in one version; each assignment is ``field=value`` or ``outer.inner=value``.
-
-    Raises:
-        InvalidInput: an assignment is none, or sets what cannot be set.
-        TransitionRefused: the payment may not go there from where it is.
-        SessionNotFound: there is none.
-        DurabilityUnavailable, DatabaseUnavailable: nothing durable would take it.
-    """
+    """Set ``field=value`` or ``outer.inner=value``, all in one version; raises TransitionRefused, SessionNotFound."""
     wanted = [parse_assignment(text) for text in assignments]
     if not wanted:
         raise InvalidInput("nothing to set", hint="--set field=value")
@@ -321,7 +262,7 @@ def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One field to set. ``is_json`` is false where the value was taken as it was typed."""
+    """A field to set; ``is_json`` is false where the value is text as typed."""
 
     path: tuple[str, ...]
     value: Any
@@ -329,17 +270,11 @@ class Assignment:
 
     @property
     def name(self) -> str:
-        """The path as it was typed."""
         return ".".join(self.path)
 
 
 def parse_assignment(text: str) -> Assignment:
-    """``field=value``: the value is JSON where it can be, else text.
-
-    Raises:
-        InvalidInput: there is no ``=``, a name is missing, or the field is not to be set.
-        CardDataRefused: the name holds a card's number, or there is no name and the text is one.
-    """
+    """Parse ``field=value``: JSON where valid, else text. Raises InvalidInput, CardDataRefused."""
     name, found, raw = text.partition("=")
     if without_card_number(name) != name:
         raise CardDataRefused("--set", "a card number as a field name")
@@ -363,11 +298,7 @@ def _not_json(name: str) -> None:
 
 
 def changed_fields(present: Mapping[str, Any], wanted: Sequence[Assignment]) -> dict[str, Any]:
-    """The top-level fields that change, whole; what a path does not name stays in them.
-
-    Raises:
-        InvalidInput: a path leads into something that is no object, or mistyped JSON would replace a structure.
-    """
+    """The top-level fields that change, whole; raises InvalidInput where a path or type does not fit."""
     changes: dict[str, Any] = {}
     for assignment in wanted:
         top, *inner = assignment.path
@@ -391,3 +322,71 @@ def _placed(present: Any, path: Sequence[str], assignment: Assignment) -> Any:
         raise InvalidInput(f"{outer} is not an object, so {assignment.name} cannot be set", hint=f"--set '{outer}=…'")
     first, *rest = path
     return {**present, first: _placed(present.get(first), rest, assignment)}
+
+
+# Extending
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A session's new end; moments in milliseconds. ``away`` says why a tier does not have it."""
+
+    JSON_KEYS = (
+        "checkoutId expiresAtBefore@=before expiresAt@=after capped redis=in_redis database=in_database external"
+    )
+
+    checkout_id: str
+    before: int
+    after: int
+    capped: bool
+    in_redis: bool
+    in_database: bool
+    away: tuple[str, ...] = ()
+    external: bool = False
+
+
+def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
+    """Extend a session by ``by`` seconds, at most to its maximum age; raises SessionNotFound, SessionCorrupt.
+
+    The shop's next read grants the full TTL as always, which can be less in Redis; the database keeps the later end.
+    """
+    if not 0 < by < float("inf"):
+        raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
+    seen = store.admin.inspect(checkout_id)
+    if seen.session is None:
+        raise SessionCorrupt(f"session {checkout_id} is no session: {seen.detail}")
+    now = store.clock.wall()
+    if seen.expires_at is None:
+        raise InvalidInput("the session has no end that could be moved", hint="checkoutctl sessions index check")
+    oldest = (seen.session.created_at or now) + int(store.settings.session_max_age * 1000)
+    wanted = seen.expires_at + int(by * 1000)
+    until = min(wanted, oldest)
+    if until <= seen.expires_at:
+        raise InvalidInput(
+            "the session has all the age that it may have",
+            hint="CHECKOUT_SESSION_MAX_AGE is the limit: checkoutctl config show",
+        )
+    in_database, database_away = _in_database(store, checkout_id, until)
+    in_redis, redis_away = False, ""
+    if store.settings.enable_checkout_sessions:
+        try:
+            in_redis = store.expiry.extend(checkout_id, until) != -2  # it has ended
+        except RedisUnavailable as error:
+            redis_away = str(error)
+    if not (in_database or in_redis):
+        raise SessionNotFound(f"session {checkout_id} has just ended")
+    away = tuple(reason for reason in (database_away, redis_away) if reason)
+    return Extension(
+        checkout_id, seen.expires_at, until, until < wanted, in_redis, in_database, away, seen.session.external
+    )
+
+
+def _in_database(store: CheckoutStore, checkout_id: str, until: int) -> tuple[bool, str]:
+    if not is_accepted_id(checkout_id):
+        return False, ""
+    try:
+        store.database.touch({checkout_id: until})
+        row = store.database.read(checkout_id)
+    except DatabaseUnavailable as away:
+        return False, str(away)
+    return row is not None and row.body is not None and row.expires_at >= until, ""

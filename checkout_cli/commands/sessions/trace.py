@@ -1,8 +1,7 @@
-"""``sessions trace``: one id in every tier side by side, and where they differ. Looking extends nothing."""
+"""``sessions trace``: one id in every tier side by side, and the differences. Nothing is extended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,13 +19,14 @@ from checkout_cli.store.protocol.value import Kind, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.inspection import KeyState, KeyView, view_key
+from checkout_cli.units import span
 
 MISSING = object()
 """Stands for a field that one of the tiers does not have."""
 
 
 class Trust(StrEnum):
-    """Whether the shop may serve Redis' copy without asking the database, and if not, why."""
+    """Whether the shop may serve Redis' copy without asking the database."""
 
     TRUSTED = "trusted"
     BEHIND = f"not trusted: {Doubt.BEHIND}"
@@ -39,7 +39,7 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One top-level field that differs between Redis and the database; ``MISSING`` where one does not have it."""
+    """A top-level field that differs; ``MISSING`` on the side that lacks it."""
 
     name: str
     in_redis: Any
@@ -50,10 +50,8 @@ class Difference:
 class Trace:
     """What every tier has of one id at ``now`` (ms).
 
-    ``key`` is ``None`` where Redis is away or switched off, and ``redis_away`` says which; the same of ``row`` and
-    ``database_away``, where ``None`` can also mean that there is none. ``trust`` is of Redis' copy, if there is one;
-    ``expected`` is what flushing it would do to the database, if that may lack something of it; what an external writer
-    has made, and no row stands behind, is left to the first write of ours.
+    ``key`` is ``None`` where Redis was not asked, and ``redis_away`` says why; ``row`` is also ``None`` where there is
+    none. ``trust`` judges Redis' copy. ``expected`` is what a flush would do to the row.
     """
 
     checkout_id: str
@@ -65,43 +63,62 @@ class Trace:
     conflicts: tuple[LoggedConflict, ...] = ()
     trust: Trust | None = None
     expected: Flush | None = None
-    differences: tuple[Difference, ...] = ()
 
     @property
     def row_fields(self) -> dict[str, Any] | None:
-        """The fields of the row, where it has a body that can be read."""
-        return _fields_of(self.row)
+        if self.row is None or self.row.body is None:
+            return None
+        try:
+            return decode(self.row.body)
+        except SessionCorrupt:
+            return None
 
     @property
     def is_anything_known(self) -> bool:
-        """Whether any tier has anything under this id."""
         key = self.key
         in_redis = key is not None and (key.state is not KeyState.MISSING or key.score is not None or key.waits)
         return in_redis or self.row is not None or bool(self.conflicts)
 
     @property
+    def differences(self) -> list[Difference] | None:
+        """The fields that differ; ``None`` where there are no two sides to compare."""
+        in_redis, in_database = None if self.key is None else self.key.fields, self.row_fields
+        if in_redis is None or in_database is None:
+            return None
+        names = dict.fromkeys([*in_database, *in_redis])
+        names.pop("expiresAt", None)  # no part of a version: reads move it
+        pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
+        return [pair for pair in pairs if pair.in_redis != pair.in_database]
+
+    @property
     def created_at(self) -> int | None:
-        """The moment of creation (ms), as the database knows it, else as the session itself says."""
+        """Creation (ms), from the database, else from the session itself."""
         if self.row is not None:
             return self.row.created_at
         fields = None if self.key is None else self.key.fields
         return None if fields is None else milliseconds_of(fields.get("createdAt"))
 
     def key_expires_at(self) -> int | None:
-        """When Redis ends the session (ms)."""
+        """In milliseconds."""
         return None if self.key is None or self.key.ttl is None else self.now + self.key.ttl
+
+    def when(self, moment: int) -> str:
+        """A moment (ms) as a span: ``in 5m`` or ``5m ago``."""
+        return f"in {span(moment - self.now)}" if moment > self.now else f"{span(self.now - moment)} ago"
+
+    def index_in_words(self) -> str:
+        """What the index says; empty where Redis was not asked."""
+        if self.key is None:
+            return ""
+        if self.key.score is None:
+            return "not listed"
+        if self.key.score == float("inf"):
+            return "listed by an older program alone"
+        return f"listed, to be looked at {self.when(int(self.key.score))}"
 
 
 def trace(store: CheckoutStore, given: str) -> Trace:
-    """What every tier has under an id, or under the one that begins so.
-
-    An exact id comes first, also one that was deleted or has ended.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several sessions share it.
-        SessionNotFound: no tier that can be asked knows anything of it.
-        RedisUnavailable, DatabaseUnavailable: both are away.
-    """
+    """Look up an id, or the only one that begins so; raises InvalidInput, SessionNotFound, TierUnavailable."""
     found = look_everywhere(store, given)
     if found.is_anything_known:
         return found
@@ -114,12 +131,13 @@ def trace(store: CheckoutStore, given: str) -> Trace:
 
 
 def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
-    """What every tier has under exactly this id.
-
-    Raises:
-        RedisUnavailable, DatabaseUnavailable: both are away.
-    """
-    key, redis_away = _in_redis(store, checkout_id)
+    """Look up exactly this id; raises TierUnavailable where neither tier answers."""
+    key, redis_away = None, "sessions are not kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
+    if store.settings.enable_checkout_sessions:
+        try:
+            key, redis_away = view_key(store.redis, checkout_id), ""
+        except RedisUnavailable as away:
+            redis_away = str(away)
     row, conflicts, expected, replaced, database_away = None, [], None, False, ""
     try:
         if is_accepted_id(checkout_id):  # else it was never written by us, and may be no text for a database
@@ -141,21 +159,11 @@ def look_everywhere(store: CheckoutStore, checkout_id: str) -> Trace:
         tuple(conflicts),
         None if key is None or not key.is_copy else _trust(key, row, replaced=replaced),
         expected,
-        _differences(None if key is None else key.fields, _fields_of(row)),
     )
 
 
-def _in_redis(store: CheckoutStore, checkout_id: str) -> tuple[KeyView | None, str]:
-    if not store.settings.enable_checkout_sessions:
-        return None, "sessions are not kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)"
-    try:
-        return view_key(store.redis, checkout_id), ""
-    except RedisUnavailable as away:
-        return None, str(away)
-
-
 def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: RowView | None) -> Flush | None:
-    """What flushing Redis' value would do, by the very rules of the flush; nothing is written."""
+    """By the very rules of the flush; nothing is written."""
     value = None if key is None else key.value
     if key is None or value is None or key.raw is None or (row is None and value.kind is Kind.UNSTAMPED):
         return None
@@ -163,11 +171,10 @@ def _expected(store: CheckoutStore, checkout_id: str, key: KeyView | None, row: 
         value = taken_in(value, digest_of(key.raw), key.identity, EXPECTED)
     elif not value.is_dirty:
         return None
-    return store.flush_log.expected(checkout_id, value, None if row is None else _record(checkout_id, row))
-
-
-def _record(checkout_id: str, row: RowView) -> Record:
-    return Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+    record = None
+    if row is not None:
+        record = Record(checkout_id, row.version, row.body, row.created_at, row.expires_at, row.write_id)
+    return store.flush_log.expected(checkout_id, value, record)
 
 
 def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
@@ -177,21 +184,3 @@ def _trust(key: KeyView, row: RowView | None, *, replaced: bool) -> Trust:
     if reason is not None:
         return Trust[reason.name]
     return Trust.REPLACED if replaced else Trust.TRUSTED
-
-
-def _fields_of(row: RowView | None) -> dict[str, Any] | None:
-    if row is None or row.body is None:
-        return None
-    try:
-        return decode(row.body)
-    except SessionCorrupt:
-        return None
-
-
-def _differences(in_redis: Mapping[str, Any] | None, in_database: Mapping[str, Any] | None) -> tuple[Difference, ...]:
-    if in_redis is None or in_database is None:
-        return ()
-    names = dict.fromkeys([*in_database, *in_redis])
-    names.pop("expiresAt", None)  # no part of a version: reads move it
-    pairs = (Difference(name, in_redis.get(name, MISSING), in_database.get(name, MISSING)) for name in names)
-    return tuple(pair for pair in pairs if pair.in_redis != pair.in_database)

@@ -1,13 +1,13 @@
-"""The undo file of a deletion: all that every tier had of the sessions, written before the first of them goes.
+"""The undo file of a deletion: all that every tier had of the sessions, written before the first goes.
 
-NDJSON, mode 0600, because it holds what shoppers told the shop: a line about the deletion, a line for each session,
-and a last line with a checksum of all before it. Without that line, or with another checksum, the file is refused.
+NDJSON, mode 0600, because it holds personal data: a header, a line for each session, and a checksum of all of it. A
+file without that last line, or with another checksum, is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +28,7 @@ _LONGEST_LINE = 8 << 20
 
 
 class Header(msgspec.Struct, frozen=True, rename="camel"):
-    """The first line: which deletion it was, when (ms), and where."""
+    """The first line; ``deleted_at`` is in milliseconds."""
 
     kind: str
     schema_version: int
@@ -40,8 +40,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class InRedis(msgspec.Struct, frozen=True, rename="camel"):
-    """What Redis had: the bytes, the time to live and when it would have run out (ms, ``None`` without an end), and the
-    moment in the index (ms)."""
+    """Redis' bytes, TTL and end (ms, ``None``: no end), and the index score (ms)."""
 
     value: bytes
     ttl_ms: int | None
@@ -59,7 +58,7 @@ class InDatabase(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Undo(msgspec.Struct, frozen=True, rename="camel"):
-    """One session. ``version`` is the one that was deleted, 0 for another program's session."""
+    """A session; ``version`` is the deleted one, 0 for an external writer's."""
 
     checkout_id: str
     version: int
@@ -68,61 +67,37 @@ class Undo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Footer(msgspec.Struct, frozen=True):
-    """The last line."""
-
     sha256: str
 
 
-def undo_directory() -> Path:
-    """Where undo files go unless somebody says otherwise: ``$XDG_STATE_HOME/checkoutctl/undo``."""
-    return state_directory() / "undo"
-
-
-def undo_path(deleted_at: int, deletion: str, directory: Path | None = None) -> Path:
-    """The name of a new undo file: its moment (ms) and the beginning of the deletion's own id."""
+def undo_path(deleted_at: int, deletion: str) -> Path:
+    """The default place, below ``$XDG_STATE_HOME/checkoutctl``; ``deleted_at`` is in milliseconds."""
     moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
-    return (directory or undo_directory()) / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    return state_directory() / "undo" / f"{moment}-{deletion[:8]}{_SUFFIX}"
 
 
-def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> int:
-    """Write the file completely, or not at all; returns its size in bytes.
-
-    Raises:
-        CheckoutError: it cannot be written, or there is such a file already.
-    """
-    size, digest = 0, hashlib.sha256()
+def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> None:
+    """Write the file whole or not at all; raises CheckoutError where it cannot be written or exists."""
+    digest = hashlib.sha256()
     try:
         with atomic_file(path, new=True) as stream:
-            for line in _lines(header, sessions):
-                size += stream.write(line)
+            for part in itertools.chain([header], sessions):
+                line = msgspec.json.encode(part) + b"\n"
+                stream.write(line)
                 digest.update(line)
-            size += stream.write(msgspec.json.encode(Footer(digest.hexdigest())) + b"\n")
+            stream.write(msgspec.json.encode(Footer(digest.hexdigest())) + b"\n")
+    except FileExistsError as error:
+        hint = "--undo-file with a new name"
+        raise InvalidInput(f"{path} is there already; nothing was deleted", hint=hint) from error
     except OSError as error:
-        raise _unwritable(path, error) from error
-    return size
-
-
-def _lines(header: Header, sessions: Iterable[Undo]) -> Iterator[bytes]:
-    yield msgspec.json.encode(header) + b"\n"
-    for session in sessions:
-        yield msgspec.json.encode(session) + b"\n"
-
-
-def _unwritable(path: Path, error: OSError) -> CheckoutError:
-    if isinstance(error, FileExistsError):
-        return InvalidInput(f"{path} is there already; nothing was deleted", hint="--undo-file with a new name")
-    return CheckoutError(
-        f"the undo file cannot be written, so nothing was deleted: {path}: {error.strerror or error}",
-        hint="--undo-file with a place that you can write to",
-    )
+        raise CheckoutError(
+            f"the undo file cannot be written, so nothing was deleted: {path}: {error.strerror or error}",
+            hint="--undo-file with a place that you can write to",
+        ) from error
 
 
 def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
-    """The header, and the sessions one by one; the whole file has been checked before the first is handed out.
-
-    Raises:
-        InvalidInput: it cannot be read, is no undo file, was cut off, or was changed.
-    """
+    """The header and the sessions, one by one; the whole file is checked first. Raises InvalidInput."""
     try:
         header = _checked(path)
     except OSError as error:
@@ -131,7 +106,7 @@ def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
 
 
 def _checked(path: Path) -> Header:
-    digest, number, header, footer = hashlib.sha256(), 0, None, None
+    digest, number, header, footer, is_whole = hashlib.sha256(), 0, None, None, False
     with path.open("rb") as stream:
         while line := stream.readline(_LONGEST_LINE):
             if header is None:
@@ -139,40 +114,31 @@ def _checked(path: Path) -> Header:
             elif footer is not None:
                 raise _broken(path, "goes on after its end")
             elif line.startswith(b'{"sha256":'):
-                footer = _decoded(path, line, Footer)
+                footer, is_whole = _decoded(path, line, Footer), line.endswith(b"\n")
                 continue
             else:
                 number += 1
             digest.update(line)
     if header is None:
         raise _broken(path, "is empty")
-    if footer is None or not _line_ends(path):
+    if footer is None or not is_whole:
         raise _broken(path, "is cut off: its last line is missing")
     if footer.sha256 != digest.hexdigest() or number != header.sessions:
         raise _broken(path, "was changed after it had been written: its checksum is another")
     return header
 
 
-def _line_ends(path: Path) -> bool:
-    """Whether a file ends with the end of a line."""
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"
-
-
 def _header(path: Path, line: bytes) -> Header:
-    try:
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
         header = msgspec.json.decode(line, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named") from error
-    if header.kind != KIND:
-        raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named")
-    if header.schema_version != VERSION:
-        raise InvalidInput(
-            f"{path} was written by another version of checkoutctl (its format is {header.schema_version})",
-            hint="use the version that wrote it",
-        )
-    return header
+        if header.kind == KIND and header.schema_version == VERSION:
+            return header
+        if header.kind == KIND:
+            raise InvalidInput(
+                f"{path} was written by another version of checkoutctl (its format is {header.schema_version})",
+                hint="use the version that wrote it",
+            )
+    raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named")
 
 
 def _sessions(path: Path) -> Iterator[Undo]:
@@ -193,12 +159,9 @@ def _broken(path: Path, what: str) -> InvalidInput:
     return InvalidInput(f"{path} {what}; nothing was restored", hint="use the whole file, as it was written")
 
 
-def sweep(before: int, directory: Path | None = None) -> None:
-    """Remove undo files of before a moment (ms), of which no session could be restored any more.
-
-    They hold personal data, which is kept no longer than it is of use.
-    """
+def sweep(before: int, directory: Path) -> None:
+    """Remove files older than ``before`` (ms): personal data of no more use, as nothing in them can be restored."""
     with suppress(OSError):
-        for path in (directory or undo_directory()).glob(f"*{_SUFFIX}"):
+        for path in directory.glob(f"*{_SUFFIX}"):
             if path.stat().st_mtime * 1000 < before:
                 path.unlink()

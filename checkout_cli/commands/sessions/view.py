@@ -1,4 +1,4 @@
-"""How sessions look: in a list, one by one, and what became of a write. Masked unless revealed, in every format."""
+"""Sessions in a list, one by one, and after a write. Masked unless revealed, in every format."""
 
 from __future__ import annotations
 
@@ -26,28 +26,12 @@ _ITEM_COLUMNS = {
     "unit_price": Column("unit price", number=True),
     "total_price": Column("total", number=True),
 }
-CSV_COLUMNS = (
-    "checkoutId",
-    "status",
-    "items",
-    "total",
-    "userId",
-    "createdAt",
-    "ageSeconds",
-    "expiresAt",
-    "expiresInSeconds",
-    "tier",
-    "version",
-    "external",
-    "size",
-    "problem",
-    "detail",
-    "dirty",
-)
+CSV_COLUMNS = ("checkoutId", "status", "items", "total", "userId", "createdAt", "ageSeconds", "expiresAt",
+               "expiresInSeconds", "tier", "version", "external", "size", "problem", "detail", "dirty")  # fmt: skip
 
 
 def expiry(sighting: Sighting, now: int) -> str:
-    """How long a session still has to live: a span, ``expired``, or ``never`` where its key has no end."""
+    """The time left: a span, ``expired``, or ``never`` for a key without an end."""
     if sighting.expires_at is None:
         return "never"
     return span(sighting.expires_at - now) if sighting.expires_at > now else "expired"
@@ -65,11 +49,7 @@ def show_list(
     missing: Callable[[], Sequence[str]] = tuple,
     reveal: bool = False,
 ) -> ExitCode:
-    """Sessions as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; ``now`` is in milliseconds.
-
-    The last three are written as they come. What is no session is a row that says so. ``missing`` tells afterwards
-    which servers of a cluster did not answer, so that the list is only a part.
-    """
+    """Sessions in one of the list formats; ``now`` is in milliseconds."""
     return Listing(
         "sessions",
         sightings,
@@ -86,7 +66,7 @@ def show_list(
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
-    """One session of a list, as JSON; ``now`` is in milliseconds."""
+    """A session of a list as JSON; ``now`` is in milliseconds."""
     session = sighting.session
     created_at = None if session is None else session.created_at
     return {
@@ -132,7 +112,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
 
 
 def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
-    """The whole session as JSON; ``fields`` is ``null`` where the value is no session."""
+    """A whole session as JSON; ``fields`` is ``null`` for an unreadable value."""
     session = sighting.session
     return {
         **summary(sighting, now, reveal=reveal),
@@ -142,14 +122,12 @@ def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str,
     }
 
 
-def write_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
-    """The whole session as one JSON document."""
-    write_json(document(sighting, now, reveal=reveal))
-
-
-def show_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
-    """The whole session: what the store knows of it, its fields, and its items as a table of their own."""
+def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = False) -> None:
+    """Facts of the store, fields, and items in a table of their own."""
     whole = document(sighting, now, reveal=reveal)
+    if as_json:
+        write_json(whole)
+        return
     fields = dict(whole["fields"] or {})
     items = fields.get("items")
     if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
@@ -164,7 +142,7 @@ def show_session(sighting: Sighting, now: int, *, reveal: bool = False) -> None:
 
 
 def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple[str, str]]:
-    """What the store knows, in upper case so that no field can be taken for it."""
+    """In upper case, so that no field can be taken for one of them."""
     facts = [
         ("ID", sighting.checkout_id),
         ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
@@ -180,12 +158,11 @@ def _version(whole: Mapping[str, Any]) -> str:
     if whole["external"]:
         return f"{whole['version']}, by an external writer" if whole["version"] else "none: an external writer's"
     version = as_text(whole["version"]) if whole["version"] != 0 else "none yet"
-    waiting = whole["dirty"]
-    return f"{version}, and {waiting} {'write' if waiting == 1 else 'writes'} for the database" if waiting else version
+    dirty = whole["dirty"]
+    return f"{version}, and {dirty} {'write' if dirty == 1 else 'writes'} for the database" if dirty else version
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """One row for each value; what is in an object has a dotted path."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else name)
@@ -194,7 +171,7 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def as_text(value: object) -> str:
-    """Text as it is, everything else as in JSON, so that an amount looks as the shop wrote it."""
+    """Text as it is, anything else as JSON, so that amounts look as the shop wrote them."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -221,7 +198,7 @@ _DEGRADED = {
 
 
 def show_written(written: Written, *, what: str, as_json: bool) -> None:
-    """The id on stdout, so that it can be captured; the rest, and what is not as it should be, on stderr."""
+    """The id on stdout, to be captured; everything else on stderr."""
     acknowledgement = written.acknowledgement
     session = acknowledgement.session
     if as_json:
@@ -238,7 +215,7 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
 
 
 def describe(sighting: Sighting, now: int) -> str:
-    """A session in one line, for somebody who is about to delete it."""
+    """One line about a session that is about to be deleted."""
     row = summary(sighting, now)
     parts = [row["problem"] or row["status"]]
     if sighting.session is not None:

@@ -28,12 +28,14 @@ def stats(
     Redis counts them. While it is away the database is asked, which does not know everything; --by status always asks
     the database. The answer says which of them knew. Exit code 69: neither can be reached.
     """
-    from checkout_cli.commands.stats.stats import StatisticsWatch
-    from checkout_cli.commands.stats.view import show_look, show_watch
+    from checkout_cli.commands.stats import stats as operations
+    from checkout_cli.commands.stats import view
 
+    seconds, by_minute, by_status = duration(since), by == "minute", by == "status"
     with current().store(timeout) as store:
-        statistics = StatisticsWatch(store, duration(since), by_status=by == "status")
         if watch is None:
-            show_look(statistics.look(), by_minute=by == "minute", as_json=as_json)
-            return
-        show_watch(statistics.watch(watch), by_minute=by == "minute", as_json=as_json)
+            look = operations.look_back(store, seconds, by_status=by_status)
+            view.show_look(look, by_minute=by_minute, as_json=as_json)
+        else:
+            looks = operations.watch(store, seconds, watch, by_status=by_status)
+            view.show_watch(looks, by_minute=by_minute, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Figures, rows and sentences of statistics that the plain text, the panel and ``top`` share."""
+"""Figures, rows and sentences that the plain text, the panel and ``top`` share."""
 
 from __future__ import annotations
 
@@ -23,45 +23,38 @@ MINUTE_COLUMNS = columns_of("minute", *(f"#{name}" for name in TRANSITIONS), "#c
 
 
 def number(value: int | None) -> str:
-    """A figure, or that nobody knows it."""
     return UNKNOWN if value is None else f"{value:,}"
 
 
 def percentage(rate: float | None) -> str:
-    """A rate for people; empty where there is none."""
     return "" if rate is None else f"{rate:.1%}"
 
 
-def share(value: int | None, whole: int | None) -> float | None:
-    """One number as a share of another; ``None`` where that says nothing."""
-    return value / whole if value is not None and whole else None
+def share(value: int | None, whole: int | None) -> str:
+    """One number as a percentage of another; empty where that says nothing."""
+    return percentage(value / whole) if value is not None and whole else ""
 
 
 def times_row(name: str, times: CallTimes) -> list[str]:
-    """How long one kind of call took."""
     values = (getattr(times, percentile) for percentile in PERCENTILES)
     return [name, f"{times.count:,}", *("" if value is None else milliseconds(value) for value in values)]
 
 
 def cache_row(name: str, counts: CacheCounts) -> list[str]:
-    """How reads of one cache went, as shares."""
     return [name, f"{counts.reads:,}", *(percentage(counts.rate(outcome)) for outcome in OUTCOMES)]
 
 
 def minute_row(minute: Minute, name: str) -> list[str]:
-    """One minute under its name, with its own conversion."""
-    rate = share(minute.completed, minute.created)
-    return [name, *(number(getattr(minute, transition)) for transition in TRANSITIONS), percentage(rate)]
+    numbers = (number(getattr(minute, transition)) for transition in TRANSITIONS)
+    return [name, *numbers, share(minute.completed, minute.created)]
 
 
 def call_times(report: StatisticsReport) -> list[tuple[str, CallTimes]]:
-    """The kinds of calls whose times are known."""
     both = (("create", report.create_times), ("update", report.update_times))
     return [(name, times) for name, times in both if times is not None]
 
 
 def origin(report: StatisticsReport) -> str:
-    """Where the figures come from, and what they are then."""
     if report.source is Source.REDIS:
         return "counted in Redis; writes while Redis was away are not counted"
     return (

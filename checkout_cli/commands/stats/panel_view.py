@@ -1,4 +1,4 @@
-"""Statistics on a terminal: what a person reads in five seconds, in 24 lines of 80 characters."""
+"""Statistics on a terminal: readable in five seconds, in 24 lines of 80 characters."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from checkout_cli.commands.stats.figures_view import (
-    MINUTE_COLUMNS,
-    PERCENTILES,
-    STATUS_ORIGIN,
-    UNKNOWN,
-    cache_row,
-    call_times,
-    minute_row,
-    number,
-    origin,
-    percentage,
-    share,
-    times_row,
-    warnings,
-)
-from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
+from checkout_cli.commands.stats import figures_view as figures
+from checkout_cli.commands.stats.stats import StatisticsLook
 from checkout_cli.domain.statistics import OUTCOMES, Source, StatisticsReport
 from checkout_cli.session import PaymentStatus, iso
 from checkout_cli.store.database.counts import DELETED
@@ -53,12 +39,13 @@ _AROUND_MINUTES = 9
 def panel(
     look: StatisticsLook, console: Console, *, by_minute: bool = False, height: int | None = None
 ) -> RenderableType:
-    """A look for this console; with ``height``, a table of minutes is cut to the newest that fit."""
+    """With ``height``, a table of minutes is cut to the newest that fit."""
     if look.problem is not None:
         facts = _facts([("unavailable", str(look.problem), "bold red"), ("next", look.problem.hint, "bold")])
         return Group(_title(look), Text(), facts)
     if look.statuses is not None:
-        return Group(_title(look), Text(), _by_status(look.statuses, console), Text(), Text(STATUS_ORIGIN, "dim"))
+        origin = Text(figures.STATUS_ORIGIN, "dim")
+        return Group(_title(look), Text(), _by_status(look.statuses, console), Text(), origin)
     assert look.report is not None  # noqa: S101  (a look has one of the three)
     parts = _by_minute(look.report, console, height) if by_minute else _summary(look.report, console)
     return Group(_title(look), *parts, _notes(look.report))
@@ -71,7 +58,8 @@ def _title(look: StatisticsLook) -> Text:
 
 def _notes(report: StatisticsReport) -> RenderableType:
     style = "dim" if report.source is Source.REDIS else "yellow"
-    return _facts([("source", origin(report), style), *(("warning", text, "yellow") for text in warnings(report))])
+    warnings = [("warning", text, "yellow") for text in figures.warnings(report)]
+    return _facts([("source", figures.origin(report), style), *warnings])
 
 
 def _facts(facts: Sequence[tuple[str, str, str]]) -> Table:
@@ -86,32 +74,32 @@ def _facts(facts: Sequence[tuple[str, str, str]]) -> Table:
 
 def _summary(report: StatisticsReport, console: Console) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(), _funnel(report, console), Text(), _series(report, console), Text()]
-    if times := call_times(report):
-        titles = ("calls", "count", *(f"{name} ms" for name in PERCENTILES))
-        parts += [_figures(titles, [times_row(name, taken) for name, taken in times]), Text()]
+    if times := figures.call_times(report):
+        titles = ("calls", "count", *(f"{name} ms" for name in figures.PERCENTILES))
+        parts += [_figures(titles, [figures.times_row(name, taken) for name, taken in times]), Text()]
     if report.caches is not None:
-        rows = [cache_row(f"{name} cache", counts) for name, counts in report.caches.items()]
+        rows = [figures.cache_row(f"{name} cache", counts) for name, counts in report.caches.items()]
         parts += [_figures(("caches", "reads", *OUTCOMES), rows), Text()]
     return parts
 
 
 def _funnel(report: StatisticsReport, console: Console) -> Table:
-    """Created, and what became of it; the bars have one scale."""
     totals = {name: report.total(name) for name in FUNNEL}
     widest = max((total for total in totals.values() if total), default=0)
     grid = _grid(number_columns=(1, 2))
     for name, style in FUNNEL.items():
-        rate = None if name == "created" else share(totals[name], totals["created"])
+        part = "" if name == "created" else figures.share(totals[name], totals["created"])
         bar = _bar(totals[name] or 0, widest, console)
-        grid.add_row(name, Text(number(totals[name]), style="bold"), percentage(rate), Text(bar, style=style))
-    conversion = percentage(report.conversion) or ("none created" if totals["created"] == 0 else UNKNOWN)
-    beside = Text(f"completed / created; {number(report.total('updated'))} updates", style="dim")
+        grid.add_row(name, Text(figures.number(totals[name]), style="bold"), part, Text(bar, style=style))
+    unknown = "none created" if totals["created"] == 0 else figures.UNKNOWN
+    conversion = figures.percentage(report.conversion) or unknown
+    beside = Text(f"completed / created; {figures.number(report.total('updated'))} updates", style="dim")
     grid.add_row(Text("conversion", style="bold"), "", Text(conversion, style="bold"), beside)
     return grid
 
 
 def _series(report: StatisticsReport, console: Console) -> Table:
-    """A bar for each minute; each line has its own scale, whose top is the number before it."""
+    """Each line has its own scale; the number before it is the top."""
     grid = Table.grid(padding=(0, 2))  # narrow, so that an hour fits into 80 characters
     grid.add_column()
     grid.add_column(justify="right")
@@ -126,12 +114,12 @@ def _series(report: StatisticsReport, console: Console) -> Table:
 
 
 def minute_width(report: StatisticsReport, room: int) -> int:
-    """How many characters a minute gets, where there is room for so many in all."""
+    """Characters for each minute, where there is ``room`` in all."""
     return max(1, min(_WIDEST_MINUTE, room // len(report.minutes)))
 
 
 def minutes_axis(report: StatisticsReport, width: int) -> str:
-    """The first and the last minute, above bars that are so wide."""
+    """The first and the last minute, above bars of this width."""
     first, last = (iso(report.minutes[place].start)[11:16] for place in (0, -1))
     whole = len(report.minutes) * width
     return first + last.rjust(whole - len(first)) if whole > 11 else last
@@ -157,14 +145,14 @@ def _grid(*, number_columns: Sequence[int]) -> Table:
 
 def _by_minute(report: StatisticsReport, console: Console, height: int | None) -> list[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in (*MINUTE_COLUMNS, Column("")):
+    for column in (*figures.MINUTE_COLUMNS, Column("")):
         table.add_column(column.title, justify="right" if column.number else "left", no_wrap=True)
     minutes = report.minutes
     if height is not None:
         minutes = minutes[-max(1, height - _AROUND_MINUTES) :]
     top = max((minute.created or 0 for minute in report.minutes), default=0)
     for minute in minutes:
-        row = minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
+        row = figures.minute_row(minute, f"{iso(minute.start)[11:16]} UTC")
         table.add_row(
             *row, Text(_bar(minute.created or 0, top, console, room=console.width - _BESIDE_BARS), style="cyan")
         )
@@ -176,10 +164,9 @@ def _by_status(statuses: dict[str, int], console: Console) -> Table:
     widest = max(statuses.values(), default=0)
     grid = _grid(number_columns=(1, 2))
     grid.add_row("created", Text(f"{created:,}", style="bold"))
-    for status in STATUSES:
-        count = statuses.get(status, 0)
+    for status, count in statuses.items():
         bar = Text(_bar(count, widest, console), style=_STATUS_STYLES.get(status, "cyan"))
-        grid.add_row(status, f"{count:,}", percentage(share(count, created)), bar)
+        grid.add_row(status, f"{count:,}", figures.share(count, created), bar)
     return grid
 
 
@@ -187,19 +174,15 @@ def _by_status(statuses: dict[str, int], console: Console) -> Table:
 
 
 def _bar(value: int, widest: int, console: Console, *, room: int | None = None) -> str:
-    """A bar in proportion; what is there at all is never without one."""
+    """Any value above zero gets at least one block."""
     most = max(0, min(_WIDEST_BAR, console.width - 44 if room is None else room))
     if value <= 0 or widest <= 0 or most == 0:
         return ""
-    return _block(console) * max(1, round(value / widest * most))
-
-
-def _block(console: Console) -> str:
-    return "#" if console.options.ascii_only else "█"
+    return ("#" if console.options.ascii_only else "█") * max(1, round(value / widest * most))
 
 
 def spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
-    """A bar for each count, so many characters wide, as high as its share of ``top``."""
+    """A bar for each count, as high as its share of ``top``."""
     levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
     return "".join(_level(count, top, levels) * width for count in counts)
 

@@ -7,24 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkout_cli.domain.statistics import Source, Statistics, StatisticsReport, whole_minutes
-from checkout_cli.errors import InvalidInput, TierUnavailable
+from checkout_cli.errors import TierUnavailable
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DELETED
 
 STATUSES = (*map(str, PaymentStatus), "other", DELETED)
 """All that a session created in the window can be now, in the order in which they are shown."""
-LONGEST_WAIT = 86_400.0
-"""Between two looks of a watch, in seconds."""
 
 
 @dataclass(frozen=True)
 class StatisticsLook:
-    """One look at the last ``minutes`` at the moment ``now`` (ms).
-
-    It has a ``report``; or ``statuses``, the sessions that were created in those minutes by how their payment stands
-    now; or, in a watch, the ``problem`` for which there is neither.
-    """
+    """The last ``minutes`` at ``now`` (ms): a ``report``, ``statuses`` by current payment, or a watch's ``problem``."""
 
     JSON_KEYS = "timestamp@=now minutes *answer"
 
@@ -36,53 +30,28 @@ class StatisticsLook:
 
     @property
     def answer(self) -> StatisticsReport | dict[str, Any]:
-        """Whichever of these there is."""
         if self.report is not None:
             return self.report
         if self.statuses is not None:
-            statuses = {status: self.statuses.get(status, 0) for status in STATUSES}
-            return {"source": Source.DATABASE, "created": sum(statuses.values()), "statuses": statuses}
+            return {"source": Source.DATABASE, "created": sum(self.statuses.values()), "statuses": self.statuses}
         error = self.problem
         return {"source": None, "error": error and str(error), "hint": error and error.hint}
 
 
-class StatisticsWatch:
-    """Looks at the statistics of a store's servers."""
+def look_back(store: CheckoutStore, since: float, *, by_status: bool = False) -> StatisticsLook:
+    """The last ``since`` seconds in whole minutes; raises InvalidInput below 1 and above 60, TierUnavailable."""
+    minutes, now, statistics = whole_minutes(since), store.clock.wall(), Statistics(store)
+    if not by_status:
+        return StatisticsLook(now, minutes, report=statistics.read(minutes, now))
+    counts = statistics.by_status(minutes, now)
+    return StatisticsLook(now, minutes, statuses={status: counts.get(status, 0) for status in STATUSES})
 
-    def __init__(self, store: CheckoutStore, since: float, *, by_status: bool = False) -> None:
-        """``since`` is how many seconds to look back; whole minutes are counted.
 
-        Raises:
-            InvalidInput: it is less than a minute, or more than an hour.
-        """
-        self._clock = store.clock
-        self._statistics = Statistics(store)
-        self._minutes = whole_minutes(since)
-        self._by_status = by_status
-
-    def look(self) -> StatisticsLook:
-        """Ask now.
-
-        Raises:
-            TierUnavailable: no tier that knows can be reached.
-            AccessDenied, ConfigurationError: Redis refuses us, or is no Redis.
-        """
-        now = self._clock.wall()
-        if self._by_status:
-            return StatisticsLook(now, self._minutes, statuses=self._statistics.by_status(self._minutes, now))
-        return StatisticsLook(now, self._minutes, report=self._statistics.read(self._minutes, now))
-
-    def watch(self, every: float) -> Iterator[StatisticsLook]:
-        """A look every so many seconds; tiers that go away and come back are part of what is seen.
-
-        Raises:
-            InvalidInput: nobody can wait so long.
-        """
-        if not 0 < every <= LONGEST_WAIT:  # NaN is neither
-            raise InvalidInput(f"cannot wait for {every:g} s between looks", hint="--watch 5")
-        while True:
-            try:
-                yield self.look()
-            except TierUnavailable as away:
-                yield StatisticsLook(self._clock.wall(), self._minutes, problem=away)
-            self._clock.pause(every)
+def watch(store: CheckoutStore, since: float, every: float, *, by_status: bool = False) -> Iterator[StatisticsLook]:
+    """A look every so many seconds; an unavailable tier is an answer, not an error."""
+    while True:
+        try:
+            yield look_back(store, since, by_status=by_status)
+        except TierUnavailable as away:
+            yield StatisticsLook(store.clock.wall(), whole_minutes(since), problem=away)
+        store.clock.pause(every)

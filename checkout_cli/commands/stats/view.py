@@ -1,34 +1,14 @@
-"""How statistics look: a JSON document, plain text for a pipe, and on a terminal a panel."""
+"""Statistics as JSON, as plain text for a pipe, and as a panel on a terminal."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
-from checkout_cli.commands.stats.figures_view import (
-    MINUTE_COLUMNS,
-    PERCENTILES,
-    STATUS_ORIGIN,
-    UNKNOWN,
-    cache_row,
-    call_times,
-    minute_row,
-    number,
-    origin,
-    percentage,
-    share,
-    times_row,
-    warnings,
-)
-from checkout_cli.commands.stats.stats import STATUSES, StatisticsLook
-from checkout_cli.domain.statistics import (
-    OUTCOMES,
-    TRANSITIONS,
-    Source,
-    StatisticsReport,
-)
+from checkout_cli.commands.stats import figures_view as figures
+from checkout_cli.commands.stats.stats import StatisticsLook
+from checkout_cli.domain.statistics import OUTCOMES, TRANSITIONS, Source, StatisticsReport
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import (
     columns_of,
@@ -44,17 +24,13 @@ from checkout_cli.terminal.output import (
 )
 from checkout_cli.terminal.safe import safe
 
-if TYPE_CHECKING:
-    from rich.live import Live
-
 _EVENTS = columns_of("event", "#number", "#of created")
-_TIMES = columns_of("call", "#count", *(f"#{name} ms" for name in PERCENTILES))
+_TIMES = columns_of("call", "#count", *(f"#{name} ms" for name in figures.PERCENTILES))
 _CACHES = columns_of("cache", "#reads", *(f"#{name}" for name in OUTCOMES))
 _STATUS_COLUMNS = columns_of("status", "#sessions", "#share")
 
 
 def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = False) -> None:
-    """One look on stdout; what is missing or strange about it is said on stderr, and in the JSON."""
     if as_json:
         write_json(look)
     elif is_terminal(sys.stdout):
@@ -66,10 +42,7 @@ def show_look(look: StatisticsLook, *, by_minute: bool = False, as_json: bool = 
 
 
 def show_watch(looks: Iterable[StatisticsLook], *, by_minute: bool = False, as_json: bool = False) -> None:
-    """Every look as it comes: in place on a terminal, a line each anywhere else.
-
-    On a terminal it takes the whole window while it runs, and leaves the last look behind, whatever ends it.
-    """
+    """Each look as a line, or on a terminal in the whole window, which leaves the last behind."""
     if as_json or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
         for look in looks:
             if as_json:
@@ -91,14 +64,10 @@ def _watch_on_terminal(looks: Iterable[StatisticsLook], by_minute: bool) -> None
         with Live(console=terminal, screen=True, auto_refresh=False) as live:
             for look in looks:
                 last = look
-                _refresh(live, panel(look, terminal, by_minute=by_minute, height=terminal.height))
+                live.update(panel(look, terminal, by_minute=by_minute, height=terminal.height), refresh=True)
     finally:
         if last is not None:
             show(panel(last, terminal, by_minute=by_minute))
-
-
-def _refresh(live: Live, renderable: Any) -> None:
-    live.update(renderable, refresh=True)
 
 
 # Plain text
@@ -107,20 +76,18 @@ def _refresh(live: Live, renderable: Any) -> None:
 def _write_plain(look: StatisticsLook, by_minute: bool) -> None:
     if look.statuses is not None:
         created = sum(look.statuses.values())
-        counts = [(status, look.statuses.get(status, 0)) for status in STATUSES]
-        write_table(
-            _STATUS_COLUMNS, [(name, f"{count:,}", percentage(share(count, created))) for name, count in counts]
-        )
-        narrate(STATUS_ORIGIN)
+        rows = [[name, f"{count:,}", figures.share(count, created)] for name, count in look.statuses.items()]
+        write_table(_STATUS_COLUMNS, rows)
+        narrate(figures.STATUS_ORIGIN)
     elif look.report is not None:
         if by_minute:
-            rows = [minute_row(minute, iso(minute.start)) for minute in look.report.minutes]
-            write_table(MINUTE_COLUMNS, rows)
+            rows = [figures.minute_row(minute, iso(minute.start)) for minute in look.report.minutes]
+            write_table(figures.MINUTE_COLUMNS, rows)
         else:
             _write_summary(look.report)
         if by_minute or look.report.source is Source.DATABASE:
-            narrate(origin(look.report))
-        for warning in warnings(look.report):
+            narrate(figures.origin(look.report))
+        for warning in figures.warnings(look.report):
             warn(warning)
 
 
@@ -128,32 +95,31 @@ def _write_summary(report: StatisticsReport) -> None:
     created = report.total("created")
     write_line(f"from {iso(report.since)} to {iso(report.now)} ({len(report.minutes)} minutes)")
     write_line(f"source: {report.source}")
-    write_line(f"conversion: {percentage(report.conversion) or UNKNOWN}")
+    write_line(f"conversion: {figures.percentage(report.conversion) or figures.UNKNOWN}")
     write_line()
     totals = [(name, report.total(name)) for name in TRANSITIONS]
     rows = [
-        (name, number(total), "" if name in {"created", "updated"} else percentage(share(total, created)))
+        (name, figures.number(total), "" if name in {"created", "updated"} else figures.share(total, created))
         for name, total in totals
     ]
     write_table(_EVENTS, rows)
-    if times := call_times(report):
+    if times := figures.call_times(report):
         write_line()
-        write_table(_TIMES, [times_row(name, taken) for name, taken in times])
+        write_table(_TIMES, [figures.times_row(name, taken) for name, taken in times])
     if report.caches is not None:
         write_line()
-        write_table(_CACHES, [cache_row(name, counts) for name, counts in report.caches.items()])
+        write_table(_CACHES, [figures.cache_row(name, counts) for name, counts in report.caches.items()])
 
 
 def _line(look: StatisticsLook) -> str:
-    """One look in one line, for a log."""
     words = [iso(look.now)]
     if look.report is not None:
         words.append(f"source={look.report.source}")
-        words += [f"{name}={number(look.report.total(name))}" for name in TRANSITIONS]
-        words.append(f"conversion={percentage(look.report.conversion) or UNKNOWN}")
-        words += [f"({text})" for text in (look.report.why, *warnings(look.report)) if text]
+        words += [f"{name}={figures.number(look.report.total(name))}" for name in TRANSITIONS]
+        words.append(f"conversion={figures.percentage(look.report.conversion) or figures.UNKNOWN}")
+        words += [f"({text})" for text in (look.report.why, *figures.warnings(look.report)) if text]
     elif look.statuses is not None:
-        words += [f"source={Source.DATABASE}", *(f"{name}={look.statuses.get(name, 0):,}" for name in STATUSES)]
+        words += [f"source={Source.DATABASE}", *(f"{name}={count:,}" for name, count in look.statuses.items())]
     else:
         words.append(f"unavailable ({look.problem})")
     return safe(" ".join(words))

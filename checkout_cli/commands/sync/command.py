@@ -9,6 +9,7 @@ import typer
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current, only_with
 from checkout_cli.arguments.options import WithTransitions
+from checkout_cli.errors import InvalidInput
 
 COMMAND_CLASS = WithTransitions
 Side = Literal["database", "written"]
@@ -20,6 +21,7 @@ def sync(
     max_seconds: options.MaxSeconds = None,
     conflicts: Annotated[bool, typer.Option("--conflicts", help="Show conflicts, both sides of each.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many conflicts.")] = 50,
+    output: options.Output = None,
     reveal: options.Reveal = False,
     write: Annotated[
         str | None, typer.Option("--resolve", metavar="WRITE", help="Settle this conflict; the beginning is enough.")
@@ -40,35 +42,39 @@ def sync(
     not follow. Both contents are kept: --conflicts shows them; --resolve with --keep written writes the written fields
     as one more version, and with --keep database forgets them.
     """
-    from checkout_cli.commands.sync import sync as operations
+    from checkout_cli.commands.sync import conflicts as logged
     from checkout_cli.commands.sync import view
+    from checkout_cli.commands.sync.sync import synchronize
     from checkout_cli.terminal.prompt import confirm
 
     context, resolving = current(), write is not None or keep is not None
-    only_with(typer_context, "limit", "reveal", what="--conflicts", given=conflicts)
+    only_with(typer_context, "limit", "output", "reveal", what="--conflicts", given=conflicts)
     only_with(typer_context, "yes", what="--resolve", given=resolving)
     only_with(typer_context, "max_seconds", "quiet", what="a sync", given=not (conflicts or resolving))
     if resolving:
-        named, side = operations.to_settle(write, keep, conflicts=conflicts)
+        if write is None or keep is None or conflicts:
+            hint = "checkoutctl sync --conflicts"
+            raise InvalidInput("to settle a conflict, name it and the side to keep", hint=hint)
         with context.store(timeout) as store:
-            settled = operations.resolve(
+            resolved = logged.resolve(
                 store,
-                named,
-                side,
+                write,
+                logged.Keep(keep),
                 agreed=lambda conflict, now: confirm(
                     view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
                 ),
             )
-        view.show_settled(settled, as_json=as_json)
+        view.show_resolution(resolved, as_json=as_json)
         return None
     if conflicts:
+        shape = options.shape_of(output, as_json=as_json)
         with context.store(timeout) as store:
-            found = operations.list_conflicts(store, limit=limit)
+            found = logged.list_conflicts(store, limit=limit)
         if reveal:
             audit("sync --conflicts", f"{len(found.conflicts)} conflicts")
-        view.show_conflicts(found, as_json=as_json, reveal=reveal)
+        view.show_conflicts(found, shape, reveal=reveal)
         return found
     with context.store(timeout) as store, bounded("Syncing", max_seconds, quiet=quiet or as_json) as run:
-        report = operations.synchronize(store, run, dry_run=dry_run)
+        report = synchronize(store, run, dry_run=dry_run)
     view.show_sync(report, as_json=as_json, quiet=quiet)
     return report

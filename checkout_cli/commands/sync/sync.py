@@ -1,16 +1,15 @@
-"""``sync``: bring to each tier what it lacks of the other, and to both what external writers have written to Redis.
+"""``sync``: bring each tier what it lacks of the other, and take in external writes.
 
-Whoever uses the store does this on the way, a few sessions at a time; this does all of it now. Each step can be done
-twice, or by two machines at once, without harm, so there is no lock: a version is published only over an older one,
-and a write is flushed only if the flush log does not know it.
+Programs that use the store do this on the way, a few sessions at a time; this does all of it now. Each step is safe to
+repeat and to run on several machines, so there is no lock: a version is published only over an older one, and a write
+is flushed only if the flush log does not know it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +17,6 @@ from checkout_cli.errors import (
     CheckoutError,
     DatabaseUnavailable,
     ExitCode,
-    InvalidInput,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoving,
@@ -27,11 +25,8 @@ from checkout_cli.errors import (
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
-from checkout_cli.keys import is_accepted_id
-from checkout_cli.session import Durability
 from checkout_cli.store.backlog import MOST_COUNTED, PAGE, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
@@ -40,18 +35,19 @@ from checkout_cli.store.redis.opened import Look, Opened
 
 MOST_NAMED = 20
 """Sessions that are named, of those that cannot be synced."""
-SHORTEST_BEGINNING = 4
-
 JOB = "sync"
 """The name of what remembers where a run has stopped to look for external writes."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class PendingCounts:
-    """How many sessions wait for Redis and for the database, and how many conflicts for a person.
+    """Sessions pending for Redis and dirty for the database, and conflicts.
 
-    ``None`` where the tier that would know is away; ``exact`` is false where there are more than were counted.
-    ``redis_since`` and ``database_since`` are since when (ms) the oldest of them waits, where that is known.
+    ``None`` where the tier that knows is unavailable; minimums where not ``exact``. ``redis_since`` and
+    ``database_since`` (ms) are the oldest of each.
     """
 
     JSON_KEYS = "toRedis toDatabase conflicts oldestSince@=oldest"
@@ -65,12 +61,16 @@ class PendingCounts:
 
     @property
     def any(self) -> bool:
-        """Whether anything is known to wait."""
         return bool(self.to_redis or self.to_database or self.conflicts)
 
     @property
+    def hint(self) -> str:
+        """What brings it there; conflicts alone are for a person."""
+        return "checkoutctl sync" if self.to_redis or self.to_database else "checkoutctl sync --conflicts"
+
+    @property
     def oldest(self) -> int | None:
-        """Since when (ms) the oldest of all waits."""
+        """In milliseconds."""
         return min(filter(None, (self.redis_since, self.database_since)), default=None)
 
 
@@ -78,31 +78,31 @@ UNKNOWN = PendingCounts(None, None, None)
 
 
 def pending_counts(store: CheckoutStore, *, redis: bool = True, database: bool = True) -> PendingCounts:
-    """What waits, in a few short questions; a tier that is not to be asked, or does not answer, leaves ``None``.
-
-    A row that was written a moment ago does not count: its own writer is about to publish it.
-    """
+    """Count in a few questions, ``None`` for a tier that is not asked; rows of a moment ago do not count yet."""
     backlog = _backlog(store)
     now = store.clock.wall()
     conflicts = _known(store.flush_log.conflict_count) if database else None
     if not store.settings.enable_checkout_sessions:
         return PendingCounts(0, 0, conflicts)
-    alone = _known(backlog.for_database) if redis else None
-    to_database, database_since = (None, None) if alone is None else (alone.number, alone.since)
-    if conflicts is None:
-        return PendingCounts(None, to_database, None, database_since=database_since)
-    answers = to_database is not None
-    rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
-    if rows is None:
-        return PendingCounts(None, to_database, conflicts, database_since=database_since)
-    return PendingCounts(rows.number, to_database, conflicts, rows.exact, rows.since, database_since)
+    dirty, rows = _known(backlog.for_database) if redis else None, None
+    if conflicts is not None:
+        answers = dirty is not None
+        rows = _known(lambda: backlog.for_redis(now, grace=GRACE, limit=MOST_COUNTED, redis_answers=answers))
+    return PendingCounts(
+        to_redis=None if rows is None else rows.number,
+        to_database=None if dirty is None else dirty.number,
+        conflicts=conflicts,
+        exact=rows is None or rows.exact,
+        redis_since=None if rows is None else rows.since,
+        database_since=None if dirty is None else dirty.since,
+    )
 
 
 def _backlog(store: CheckoutStore) -> Backlog:
     return Backlog(store.redis, store.database, session_ttl=store.settings.session_ttl)
 
 
-def _known(question: Callable[[], Any]) -> Any:
+def _known(question: Callable[[], T]) -> T | None:
     try:
         return question()
     except CheckoutError:
@@ -114,7 +114,7 @@ def _known(question: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Stuck:
-    """A session that cannot be synced, and why."""
+    """A session that cannot be synced."""
 
     checkout_id: str
     reason: str
@@ -124,12 +124,10 @@ class Stuck:
 class SyncReport(Ended):
     """What was pending, and what became of it; numbers of sessions, moments in milliseconds.
 
-    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where the tier that would
-    know was away. ``published``: Redis has it now. ``already``: it had it. ``not_needed``: Redis has no copy that could
-    be old. ``expired``: the session had ended. ``flushed``: the database has it now, or had it. ``external``: writes of
-    external writers that were taken in. ``disputed``: of both, those that went to the conflict log. ``lost``: gone from
-    Redis, or overwritten there by an external writer, before the database had it. ``stuck_number`` are those in
-    ``stuck``, and more that are not named.
+    ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where a tier was unavailable.
+    ``already``: Redis had it. ``not_needed``: Redis has no copy that could be old. ``external`` writes were taken in.
+    ``disputed`` went to the conflict log. ``lost``: gone from Redis, or overwritten there, before the database had it.
+    ``stuck`` names some of the ``stuck_number``.
     """
 
     JSON_KEYS = (
@@ -157,25 +155,21 @@ class SyncReport(Ended):
     unreachable: list[TierUnavailable] = field(default_factory=list)
 
     def redis_waits(self) -> dict[str, Any] | None:
-        """What waits for Redis, and for how long."""
         return _aged(self.to_redis, self.now)
 
     def database_waits(self) -> dict[str, Any] | None:
-        """What waits for the database, and for how long."""
         return _aged(self.to_database, self.now)
 
     @property
-    def handed_over(self) -> int:
-        """Sessions that no longer wait."""
+    def synced(self) -> int:
         to_redis = self.published + self.already + self.not_needed + self.expired
         return to_redis + self.flushed + self.external + self.lost
 
     @property
     def exit_code(self) -> ExitCode:
-        """What cron should see."""
         if self.stopped is Stopped.INTERRUPTED:
             return ExitCode.INTERRUPTED
-        if self.unreachable and not self.handed_over:
+        if self.unreachable and not self.synced:
             return ExitCode.UNAVAILABLE
         waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
         left = self.unreachable or self.stuck_number or not self.finished or waiting
@@ -190,21 +184,11 @@ def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
 
 
 def synchronize(store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False) -> SyncReport:
-    """Look at what is pending, and unless ``dry_run``, sync it: first to the database, then to Redis.
-
-    Last come external writes, which nothing names: the beginning of each session's value tells them. That begins where
-    the last run has stopped.
-
-    Raises:
-        TierUnavailable: neither Redis nor the database can be reached.
-        AccessDenied: Redis refuses a command that this needs.
-    """
+    """Sync dirty writes, pending rows, and external writes, which no list names; raises TierUnavailable."""
     return _Sync(store, run or BoundedRun(store.clock)).run(dry_run=dry_run)
 
 
 class _Sync:
-    """One run, and what it has done so far."""
-
     def __init__(self, store: CheckoutStore, run: BoundedRun) -> None:
         self._store = store
         self._backlog = _backlog(store)
@@ -226,14 +210,12 @@ class _Sync:
             except (RedisUnavailable, DatabaseUnavailable) as away:
                 report.unreachable.append(away)
             report.end(self._run)
-            done, finished = report.handed_over, report.finished and not report.unreachable
-            seconds = self._run.seconds
-            beat(self._store, JOB, seconds=seconds, finished=finished, sessions=done, cursor=self._cursor)
+            done, finished = report.synced, report.finished and not report.unreachable
+            beat(self._store, JOB, seconds=self._run.seconds, finished=finished, sessions=done, cursor=self._cursor)
         self._store.notes.write_down()
         return report
 
     def _look(self) -> None:
-        """What is pending, as far as the tiers that know can be reached."""
         report = self._report
         used = self._store.settings.enable_checkout_sessions
         try:
@@ -265,30 +247,26 @@ class _Sync:
             page = [checkout_id for checkout_id in dict.fromkeys(ids) if checkout_id not in self._flushed]
             self._flushed.update(page)
             for checkout_id, look in zip(page, self._store.redis.look(page), strict=True):
-                self._flush_one(checkout_id, look)
+                self._bring(checkout_id, look, is_dirty=True)
         part.expect(self._report.flushed)  # what has just come to the database is news to Redis
 
-    def _flush_one(self, checkout_id: str, look: Look) -> None:
+    def _bring(self, checkout_id: str, look: Look, *, is_dirty: bool) -> None:
+        flush = self._store.publisher.flush_seen if is_dirty else self._store.publisher.settle_seen
         try:
-            flushed = self._store.publisher.flush_seen(checkout_id, look)
+            flushed = flush(checkout_id, look)
         except (SessionCorrupt, SlotMoving) as error:
             self._cannot(checkout_id, error)
             return
-        if flushed is None:
-            is_external = look.copy is not None and look.copy.is_external
-            self._report.lost += look.problem is None and (look.value is None or is_external)
-            return
-        self._report.disputed += flushed.conflict
-        if flushed.external:
-            self._report.external += 1
-        else:
-            self._report.flushed += 1
+        if flushed is not None:
+            self._report.disputed += flushed.conflict
+            self._report.external += flushed.external
+            self._report.flushed += not flushed.external
+        elif is_dirty and look.problem is None:
+            self._report.lost += look.value is None or (look.copy is not None and look.copy.is_external)
 
     # External writers → database
 
     def _sweep(self, part: BoundedRun) -> None:
-        """Look at the beginning of each session's value, and take in what an external writer has written."""
-
         def take_in(cursor: str) -> Step:
             names, following = self._store.index.session_ids_step(cursor)
             self._take_in_page(names)
@@ -303,17 +281,7 @@ class _Sync:
     def _take_in_page(self, checkout_ids: Sequence[str]) -> None:
         suspects = self._store.redis.not_ours(checkout_ids)
         for checkout_id, look in zip(suspects, self._store.redis.look(suspects), strict=True):
-            self._take_in_one(checkout_id, look)
-
-    def _take_in_one(self, checkout_id: str, look: Look) -> None:
-        try:
-            flushed = self._store.publisher.settle_seen(checkout_id, look)
-        except (SessionCorrupt, SlotMoving) as error:
-            self._cannot(checkout_id, error)
-            return
-        if flushed is not None:
-            self._report.external += 1
-            self._report.disputed += flushed.conflict
+            self._bring(checkout_id, look, is_dirty=False)
 
     # Database → Redis
 
@@ -332,26 +300,18 @@ class _Sync:
         rows = self._store.database.read_many(list(identities))
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
-                opened = Opened(None, identities[record.checkout_id])
-                outcome = self._store.publisher.bring(record, opened)
-            except (
-                SessionCorrupt,
-                SlotMoving,
-            ) as error:  # another program keeps something else there, or its slot moves
+                outcome = self._store.publisher.bring(record, Opened(None, identities[record.checkout_id]))
+            except (SessionCorrupt, SlotMoving) as error:
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)
 
     def _as_long_as_redis_has_it(self, rows: Sequence[Record], now: int) -> list[Record]:
-        """The rows; one that seems expired lives as long as its key, which reads extend before they are noted."""
+        """A row that seems expired lives as long as its key: reads are noted late."""
         ended = [row.checkout_id for row in rows if row.expires_at <= now]
         ttls = dict(zip(ended, self._store.redis.remaining(ended), strict=True))
-        return [
-            msgspec.structs.replace(row, expires_at=now + ttls[row.checkout_id])
-            if ttls.get(row.checkout_id, 0) > 0
-            else row
-            for row in rows
-        ]
+        ends = {name: now + ttl for name, ttl in ttls.items() if ttl > 0}
+        return [msgspec.structs.replace(row, expires_at=ends.get(row.checkout_id, row.expires_at)) for row in rows]
 
     def _note(self, record: Record, outcome: Outcome, now: int) -> None:
         if not outcome.is_published:
@@ -364,121 +324,3 @@ class _Sync:
             self._report.already += 1
         else:
             self._report.not_needed += 1
-
-
-# Conflicts
-
-
-class Keep(StrEnum):
-    """Which side of a conflict a person decides for."""
-
-    DATABASE = "database"
-    WRITTEN = "written"
-
-
-@dataclass(frozen=True)
-class Conflicts:
-    """The newest conflicts, and how many there are; ``now`` is in milliseconds."""
-
-    now: int
-    conflicts: list[Conflict]
-    number: int
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """A finding where there are any."""
-        return ExitCode.FINDING if self.number else ExitCode.OK
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What became of a conflict: ``version`` is the one that the written side became, if it did."""
-
-    JSON_KEYS = "writeId=conflict.write_id checkoutId=conflict.checkout_id keep dryRun!=done settled=done version"
-
-    conflict: Conflict
-    keep: Keep
-    done: bool
-    version: int | None = None
-
-
-def to_settle(write: str | None, keep: str | None, *, conflicts: bool) -> tuple[str, Keep]:
-    """The write whose conflict is to be settled, and the side to keep.
-
-    Raises:
-        InvalidInput: one of them is not named, or conflicts are to be shown as well.
-    """
-    if write is None or keep is None or conflicts:
-        raise InvalidInput("to settle a conflict, name it and the side to keep", hint="checkoutctl sync --conflicts")
-    return write, Keep(keep)
-
-
-def list_conflicts(store: CheckoutStore, *, limit: int) -> Conflicts:
-    """Conflicts with both their contents, the newest first.
-
-    Raises:
-        DatabaseUnavailable: the database cannot be asked.
-    """
-    log = store.flush_log
-    return Conflicts(store.clock.wall(), log.conflicts(limit), log.conflict_count())
-
-
-def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable[[Conflict, int], bool]) -> Settled:
-    """Settle a conflict; ``agreed`` is shown it and the time (ms), and decides.
-
-    ``Keep.DATABASE`` only forgets the conflict. ``Keep.WRITTEN`` first writes the written fields over those that the
-    session has now, as one more version: a field that only the database has stays.
-
-    Raises:
-        InvalidInput: no conflict, or several, are named so; or what was written is no session.
-        TransitionRefused: the payment may not go from where it is by now to where the written side had it.
-        SessionNotFound: the session is no more, so there is nothing to write to.
-        DatabaseUnavailable: nothing was settled.
-    """
-    conflict = _named(store, write_id)
-    if not agreed(conflict, store.clock.wall()):
-        return Settled(conflict, keep, done=False)
-    version = None
-    if keep is Keep.WRITTEN:
-        wanted = conflict.fields
-        if wanted is None:
-            raise InvalidInput(
-                f"what was written is no session: {len(conflict.written):,} bytes",
-                hint=f"checkoutctl sync --resolve {conflict.write_id} --keep database",
-            )
-        written = store.update(
-            conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE
-        )
-        version = written.session.version
-    store.flush_log.resolve(conflict.write_id)
-    return Settled(conflict, keep, done=True, version=version)
-
-
-def _named(store: CheckoutStore, write_id: str) -> Conflict:
-    hint = "checkoutctl sync --conflicts"
-    if len(write_id) < SHORTEST_BEGINNING or not is_accepted_id(write_id.ljust(8, "0")):
-        raise InvalidInput(f"not the id of a write: {write_id[:64]!r}", hint=hint)
-    named = store.flush_log.conflicts_named(write_id)
-    if len(named) != 1:
-        raise InvalidInput(
-            f"{'several conflicts begin' if named else 'no conflict begins'} with {write_id!r}", hint=hint
-        )
-    return named[0]
-
-
-_THE_STORES = frozenset({"checkoutId", "createdAt", "expiresAt"})
-"""Fields that the store itself sets; they are no part of what a person decides."""
-
-
-def changed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``wanted`` that are not so in ``present``, so that every other one keeps its very digits."""
-    return {
-        name: value
-        for name, value in wanted.items()
-        if name not in _THE_STORES and not (name in present and same(present[name], value))
-    }
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same text, so that ``true`` is not 1."""
-    return msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")

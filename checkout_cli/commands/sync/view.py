@@ -1,4 +1,4 @@
-"""How a sync looks, and conflicts: both sides of each, field by field."""
+"""Syncs and conflicts: both sides of each, field by field."""
 
 from __future__ import annotations
 
@@ -7,73 +7,73 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from checkout_cli.commands.sync.sync import PendingCounts, same
+from checkout_cli.commands.sync.conflicts import Conflicts, Resolution, same
+from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.session import decode
+from checkout_cli.store.backlog import Waiting
+from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
-from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import (
+    columns_of,
+    narrate,
+    warn,
+    write,
+    write_csv,
+    write_json,
+    write_line,
+    write_ndjson,
+    write_table,
+)
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 from checkout_cli.units import span
 
-if TYPE_CHECKING:
-    from checkout_cli.commands.sync.sync import Conflicts, Settled, Stuck, SyncReport
-    from checkout_cli.store.backlog import Waiting
-    from checkout_cli.store.database.flush_log import Conflict
-
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
+_CSV = ("writeId", "checkoutId", "source", "result", "detectedAt", "baseVersion", "foundVersion", "deleted",
+        "writtenBytes")  # fmt: skip
 _SIDES = columns_of("field", "database", "written")
 _MISSING: Any = object()
-_ALWAYS_DIFFERENT = frozenset({"expiresAt"})
-"""The store moves it with every use, so it says nothing about what the two sides wanted."""
 
 
 # What waits, for other commands
 
 
 def pending_text(pending: PendingCounts, now: int | None = None) -> str:
-    """What waits, in one line; at ``now`` (ms) also for how long. Empty where nothing is known to."""
+    """Pending work in one line, with its age at ``now`` (ms); empty where there is none."""
     parts = []
     if pending.to_redis:
-        number = f"{_sessions(pending.to_redis)}{'' if pending.exact else ' or more'}"
-        parts.append(f"{number} {_wait(pending.to_redis)} for Redis")
+        parts.append(f"{_waits(pending.to_redis, more='' if pending.exact else ' or more')} for Redis")
     if pending.to_database:
-        number = (
-            f"{pending.to_database:,}" if parts else f"{_sessions(pending.to_database)} {_wait(pending.to_database)}"
-        )
+        number = f"{pending.to_database:,}" if parts else _waits(pending.to_database)
         parts.append(f"{number} for the database")
     if pending.conflicts:
-        parts.append(f"{_counted(pending.conflicts, 'conflict')} {_wait(pending.conflicts)} for a person")
+        parts.append(f"{_waits(pending.conflicts, 'conflict')} for a person")
     if now is not None and pending.oldest is not None:
         parts.append(f"the oldest for {span(now - pending.oldest)}")
     return ", ".join(parts)
 
 
 def narrate_pending(pending: PendingCounts) -> None:
-    """Say on stderr that something waits, and what brings it there."""
     if pending.any:
-        narrate(f"{pending_text(pending)}; checkoutctl sync")
+        narrate(f"{pending_text(pending)}; {pending.hint}")
 
 
-def _sessions(number: int) -> str:
-    return _counted(number, "session")
-
-
-def _counted(number: int, what: str) -> str:
+def _counted(number: int, what: str = "session") -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _wait(number: int) -> str:
-    return "waits" if number == 1 else "wait"
+def _waits(number: int, what: str = "session", *, more: str = "") -> str:
+    return f"{_counted(number, what)}{more} {'waits' if number == 1 else 'wait'}"
 
 
 # A sync
 
 
 def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
-    """What waits and what became of it on stdout, what is wrong on stderr; nothing on success with ``quiet``."""
+    """Nothing on success with ``quiet``."""
     if as_json:
         stuck = {"count": report.stuck_number, "sessions": [document(one) for one in _named_stuck(report)]}
         write_json({**document(report), "stuck": stuck})
@@ -82,6 +82,8 @@ def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
             write_line(line)
     for problem in _problems(report):
         warn(problem)
+    if hints := [away.hint for away in report.unreachable if away.hint]:
+        narrate(f"  next: {hints[0]}")
 
 
 def _lines(report: SyncReport) -> Iterator[str]:
@@ -89,21 +91,20 @@ def _lines(report: SyncReport) -> Iterator[str]:
     yield f"Redis to database: {_waiting(report.to_database, report.now)}"
     conflicts = report.conflicts
     yield f"conflicts: {'unknown' if conflicts is None else f'{conflicts:,}' if conflicts else 'none'}"
-    if report.flushed:
-        yield f"flushed to the database: {report.flushed:,}"
-    if report.external:
-        yield f"external writes taken in: {report.external:,}"
-    if report.disputed:
-        yield f"kept as conflicts: {report.disputed:,}"
-    kinds = (
+    done = (
+        ("flushed to the database", report.flushed),
+        ("external writes taken in", report.external),
+        ("kept as conflicts", report.disputed),
+    )
+    yield from (f"{what}: {number:,}" for what, number in done if number)
+    published = (
         (report.published, "published"),
         (report.already, "there already"),
         (report.not_needed, "without a copy there"),
         (report.expired, "expired"),
     )
-    details = [f"{number:,} {kind}" for number, kind in kinds if number]
-    if details:
-        yield f"synced to Redis: {', '.join(details)}"
+    if details := ", ".join(f"{number:,} {kind}" for number, kind in published if number):
+        yield f"synced to Redis: {details}"
     if not report.finished:
         yield "stopped before the end: the next run goes on"
 
@@ -114,7 +115,7 @@ def _waiting(side: Waiting | None, now: int) -> str:
     if not side.number:
         return "nothing waits"
     since = "" if side.since is None else f", the oldest for {span(now - side.since)}"
-    return f"{_sessions(side.number)} {_wait(side.number)}{since}{'' if side.exact else ' or longer'}"
+    return f"{_waits(side.number)}{since}{'' if side.exact else ' or longer'}"
 
 
 def _problems(report: SyncReport) -> Iterator[str]:
@@ -123,95 +124,97 @@ def _problems(report: SyncReport) -> Iterator[str]:
     if report.lost:
         gone = "is" if report.lost == 1 else "are"
         yield (
-            f"{_sessions(report.lost)} {gone} gone from Redis (expired, evicted, or overwritten by an external writer) "
+            f"{_counted(report.lost)} {gone} gone from Redis (expired, evicted, or overwritten by an external writer) "
             "before the database had all of it"
         )
     if report.stuck_number:
-        named = ", ".join(f"{stuck.checkout_id} ({_reason(stuck.reason)})" for stuck in _named_stuck(report))
+        reasons = [f"{stuck.reason[:120]}{'…' if len(stuck.reason) > 120 else ''}" for stuck in report.stuck]
+        stuck = zip(_named_stuck(report), reasons, strict=True)
+        named = ", ".join(f"{one.checkout_id} ({reason})" for one, reason in stuck)
         more = report.stuck_number - len(report.stuck)
         rest = f", and {more:,} more" if more else ""
-        yield f"{_sessions(report.stuck_number)} cannot be synced: {named}{rest}"
+        yield f"{_counted(report.stuck_number)} cannot be synced: {named}{rest}"
     conflicts = (report.conflicts or 0) + report.disputed
     if conflicts:
-        yield f"{_counted(conflicts, 'conflict')} {_wait(conflicts)} for a person; checkoutctl sync --conflicts"
+        yield f"{_waits(conflicts, 'conflict')} for a person; checkoutctl sync --conflicts"
 
 
 def _named_stuck(report: SyncReport) -> list[Stuck]:
-    """With the beginnings of the ids: enough for ``sessions show``, and too little to use a session."""
-    names = shortened([stuck.checkout_id for stuck in report.stuck]) if report.stuck else []
+    """With short ids: enough for ``sessions show``, too little to use a session."""
+    names = shortened([stuck.checkout_id for stuck in report.stuck])
     return [replace(stuck, checkout_id=safe(name)) for name, stuck in zip(names, report.stuck, strict=True)]
-
-
-def _reason(text: str) -> str:
-    return text if len(text) <= 120 else text[:120] + "…"
 
 
 # Conflicts
 
 
-def show_conflicts(found: Conflicts, *, as_json: bool, reveal: bool) -> None:
-    """Each conflict with both its sides; personal data masked unless ``reveal``."""
-    if as_json:
-        conflicts = [_conflict_document(conflict, reveal) for conflict in found.conflicts]
-        write_json({"count": found.number, "revealed": reveal, "conflicts": conflicts})
+def show_conflicts(found: Conflicts, output: str, *, reveal: bool) -> None:
+    """Both sides of each as a ``table`` of its own, or in one of the other list formats."""
+    documents = (_conflict_document(conflict, reveal) for conflict in found.conflicts)
+    if output == "json":
+        write_json({"count": found.number, "revealed": reveal, "conflicts": list(documents)})
         return
+    if output == "ndjson":
+        write_ndjson(documents)
+    elif output == "csv":
+        write_csv(_CSV, ([conflict[name] for name in _CSV] for conflict in documents))
+    elif output == "ids":
+        write("".join(f"{safe(conflict.write_id)}\n" for conflict in found.conflicts))
+    else:
+        _show_tables(found, reveal)
+    if not found.conflicts:
+        narrate("no conflicts")
+        return
+    if found.number > len(found.conflicts):
+        narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
+    narrate(f"  next: checkoutctl sync --resolve {found.conflicts[0].write_id} --keep {found.keep} --dry-run")
+
+
+def _show_tables(found: Conflicts, reveal: bool) -> None:
     for place, conflict in enumerate(found.conflicts):
         if place:
             write_line()
         write_line(safe(_title(conflict, found.now)))
         rows = [(field, _text(one), _text(other)) for field, one, other in differences(conflict, reveal=reveal)]
         write_table(_SIDES, rows or [("(no field differs)", "", "")])
-    if not found.conflicts:
-        narrate("no conflicts")
-        return
-    if found.number > len(found.conflicts):
-        narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    first = found.conflicts[0]
-    keep = "database" if first.fields is None else "written"
-    narrate(f"  next: checkoutctl sync --resolve {first.write_id} --keep {keep} --dry-run")
 
 
 def _title(conflict: Conflict, now: int) -> str:
+    base = f"version {conflict.base_version:,}" if conflict.base_version else "nothing"
+    if conflict.found_version is None:
+        found = "the database had no such session"
+    elif conflict.found_body is None:
+        found = f"the session was deleted in version {conflict.found_version:,}"
+    else:
+        found = f"the database had version {conflict.found_version:,}"
+    result = "" if conflict.result == "conflict" else f"; {conflict.result}"
     return (
         f"write {conflict.write_id} of session {conflict.checkout_id}, from {_SOURCES[conflict.source]}, "
-        f"{span(now - conflict.detected_at)} ago: it grew from {_version(conflict.base_version)}, {_found(conflict)}"
-        f"{'' if conflict.result == 'conflict' else f'; {conflict.result}'}"
+        f"{span(now - conflict.detected_at)} ago: it grew from {base}, and {found}{result}"
     )
 
 
 _SOURCES = {"redis": "Redis", "memory": "memory", "external": "an external writer"}
 
 
-def _version(version: int) -> str:
-    return f"version {version:,}" if version else "nothing"
-
-
-def _found(conflict: Conflict) -> str:
-    if conflict.found_version is None:
-        return "and the database had no such session"
-    if conflict.found_body is None:
-        return f"and the session was deleted in version {conflict.found_version:,}"
-    return f"and the database had version {conflict.found_version:,}"
-
-
 def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
-    found = _database_fields(conflict)
+    found, written = _database_fields(conflict), conflict.fields
     return {
         **document(conflict, _CONFLICT),
         "deleted": conflict.found_version is not None and conflict.found_body is None,
         "differences": [
-            {
-                "field": field,
-                "database": None if one is _MISSING else one,
-                "written": None if other is _MISSING else other,
-            }
+            {"field": field, "database": _or_null(one), "written": _or_null(other)}
             for field, one, other in differences(conflict, reveal=reveal)
         ],
         "database": None if conflict.found_body is None else fields_shown(found, reveal=reveal),
-        "written": None if conflict.fields is None else fields_shown(conflict.fields, reveal=reveal),
+        "written": None if written is None else fields_shown(written, reveal=reveal),
         "writtenBytes": len(conflict.written),
-        "writtenBase64": base64.b64encode(conflict.written).decode() if reveal and conflict.fields is None else None,
+        "writtenBase64": base64.b64encode(conflict.written).decode() if reveal and written is None else None,
     }
+
+
+def _or_null(value: Any) -> Any:
+    return None if value is _MISSING else value
 
 
 def _database_fields(conflict: Conflict) -> dict[str, Any]:
@@ -219,22 +222,13 @@ def _database_fields(conflict: Conflict) -> dict[str, Any]:
 
 
 def differences(conflict: Conflict, *, reveal: bool = False) -> list[tuple[str, Any, Any]]:
-    """Where the two sides differ: a dotted path, and each side's value as it may be shown.
-
-    Found on the values themselves, so that two different values are told apart also where both are masked.
-    """
+    """Path and shown values of each difference; compared before masking, so that masked ones are told apart."""
     found, written = _database_fields(conflict), conflict.fields
     if written is None:
-        return [
-            (
-                "",
-                _MISSING if conflict.found_body is None else "a session",
-                f"{len(conflict.written):,} bytes, no session",
-            )
-        ]
-    for name in _ALWAYS_DIFFERENT:
-        found.pop(name, None)
-        written.pop(name, None)
+        database = _MISSING if conflict.found_body is None else "a session"
+        return [("", database, f"{len(conflict.written):,} bytes, no session")]
+    for side in (found, written):
+        side.pop("expiresAt", None)  # it moves with every use, so it says nothing about what the two sides wanted
     shown = fields_shown(found, reveal=reveal), fields_shown(written, reveal=reveal)
     return list(_different("", (found, written), shown))
 
@@ -258,7 +252,7 @@ def _different(path: str, values: tuple[Any, Any], shown: tuple[Any, Any]) -> It
 
 
 def _named(value: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
-    """Each field by its own name: the name as it may be shown, the value, and the value as it may be shown."""
+    """By its own name: the name to show, the value, and the value to show."""
     return {
         name: (label, inner, shown_inner)
         for (name, inner), (label, shown_inner) in zip(value.items(), shown.items(), strict=True)
@@ -272,7 +266,7 @@ def _text(value: Any) -> str:
 
 
 def describe_conflict(conflict: Conflict, now: int) -> list[str]:
-    """A conflict in a few lines, for somebody who is about to settle it; personal data masked."""
+    """Masked lines for the question whether to settle it."""
     sides = [
         f"  {field}: the database {_text(one) or 'nothing'}, written {_text(other) or 'nothing'}"
         for field, one, other in differences(conflict)
@@ -280,12 +274,11 @@ def describe_conflict(conflict: Conflict, now: int) -> list[str]:
     return [_title(conflict, now), *sides]
 
 
-def show_settled(settled: Settled, *, as_json: bool) -> None:
-    """What became of a conflict, or would."""
-    conflict = settled.conflict
+def show_resolution(resolution: Resolution, *, as_json: bool) -> None:
+    conflict = resolution.conflict
     if as_json:
-        write_json(settled)
+        write_json(resolution)
     else:
-        verb = "settled" if settled.done else "would settle"
-        became = "" if settled.version is None else f", version {settled.version:,}"
-        write_line(f"{verb} {conflict.write_id}: {settled.keep} kept{became}")
+        verb = "settled" if resolution.done else "would settle"
+        became = "" if resolution.version is None else f", version {resolution.version:,}"
+        write_line(f"{verb} {conflict.write_id}: {resolution.keep} kept{became}")

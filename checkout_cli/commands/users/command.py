@@ -7,23 +7,20 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import Report, audit, current
-from checkout_cli.errors import ExitCode
+from checkout_cli.arguments.context import Report, audit, bounded, current
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_(
-    limit: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
-    ] = 50,
-    cursor: Annotated[str, typer.Option(help="Go on where another list stopped; it says where.")] = "0",
+    limit: options.ScanLimit = 50,
+    cursor: options.ListCursor = "0",
     output: options.Output = None,
     as_json: options.Json = False,
     reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> ExitCode:
+) -> Report:
     """List users who have checked out of late, in no order: their checkouts, the last status, when they were seen.
 
     Ids are shown shortened unless --reveal. One call looks at about 100,000 keys at most. Where there may be more, it
@@ -33,11 +30,12 @@ def list_(
     from checkout_cli.commands.users.view import show_list
 
     shape = options.shape_of(output, as_json=as_json)
-    with current().store(timeout) as store:
-        found = list_users(store, limit=limit, cursor=cursor)
+    with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
+        users = list_users(store, run, limit=limit, cursor=cursor)
     if reveal:
-        audit("users list", f"{len(found.users)} users")
-    return show_list(found, shape, reveal=reveal)
+        audit("users list", f"{len(users.found)} users")
+    show_list(users, shape, reveal=reveal)
+    return users
 
 
 @app.command()
@@ -52,12 +50,11 @@ def show(
     The beginning of an id is enough where no other user has it. Exit code 3 where nothing is tracked, and 1 where
     another program keeps something else there.
     """
-    from checkout_cli.commands.users.users import show_user as find
-    from checkout_cli.commands.users.view import show_user
+    from checkout_cli.commands.users import users, view
 
     with current().store(timeout) as store:
-        found = find(store, user)
+        found = users.show_user(store, user)
     if reveal:
         audit("users show", "one user")
-    show_user(found, as_json=as_json, reveal=reveal)
+    view.show_user(found, as_json=as_json, reveal=reveal)
     return found

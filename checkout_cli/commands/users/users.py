@@ -1,7 +1,4 @@
-"""What an operator asks about users: who was seen of late, and how one user's checkouts went.
-
-Only Redis knows it. Nothing here writes, and looking extends nothing.
-"""
+"""Tracked users, which only Redis has: who was seen lately, and one user's checkouts. Nothing is extended."""
 
 from __future__ import annotations
 
@@ -10,43 +7,21 @@ from typing import NoReturn
 
 from checkout_cli.domain.users import LARGEST_STEP, User, Users
 from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
-from checkout_cli.jobs.cursors import checked_cursor
-from checkout_cli.servers.per_server import Partial
+from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.store.bookkeeping import tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 
-MOST_KEYS = 100_000
-"""How many keys a list looks at, so that it is bounded however much else is in Redis."""
 MOST_STEPS = 1000
 """How many thousand keys are looked at for the beginning of an id."""
 SHORTEST_BEGINNING = 4
 LONGEST_GIVEN = 512
 
-_SMALLEST_STEP = 10
-
-
-@dataclass(frozen=True)
-class UserList(Partial):
-    """Some users as they were seen at ``now`` (ms); ``cursor`` is where to go on, ``None`` where these were the last.
-
-    ``looked_at`` is about how many keys; ``enabled`` is whether users are tracked by these settings; ``missing`` are
-    the servers of a cluster that did not answer.
-    """
-
-    JSON_KEYS = "nextCursor=cursor lookedAt partial missingServers=missing"
-
-    users: tuple[User, ...]
-    cursor: str | None
-    looked_at: int
-    now: int
-    enabled: bool
-    missing: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True)
 class FoundUser:
-    """One user as seen at ``now`` (ms)."""
+    """``now`` is in milliseconds."""
 
     user: User
     now: int
@@ -54,45 +29,28 @@ class FoundUser:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where another program keeps something else there."""
         return ExitCode.OK if self.user.problem is None else ExitCode.FINDING
 
 
-def list_users(store: CheckoutStore, *, limit: int = 50, cursor: str = FIRST_CURSOR) -> UserList:
-    """Users in no order, at least ``limit`` where there are so many; the last step of the scan may bring some more.
-
-    Raises:
-        InvalidInput: the cursor is none of ours.
-        RedisUnavailable: users are not known now.
-    """
-    if limit < 1:
-        raise InvalidInput("a list of no users", hint="--limit 50")
-    users, following, looked_at = {}, checked_cursor(cursor), 0
-    step = min(max(limit, _SMALLEST_STEP), LARGEST_STEP)
+def list_users(
+    store: CheckoutStore, run: BoundedRun | None = None, *, limit: int = 50, cursor: str = FIRST_CURSOR
+) -> KeyScan[User]:
+    """Users by id, in no order; raises as :func:`scan` does, and RedisUnavailable."""
     reader = Users(store)
+
+    def page(position: str, step: int) -> tuple[dict[str, User], str | None]:
+        found = reader.page(position, step)
+        return {user.user_id: user for user in found.users}, found.cursor
+
+    users = KeyScan[User](enabled=_is_enabled(store))
     try:
-        while looked_at < MOST_KEYS:
-            page = reader.page(following, step)
-            looked_at += step
-            users.update({user.user_id: user for user in page.users})
-            if page.cursor is None or len(users) >= limit:
-                break
-            following = page.cursor
-            step = LARGEST_STEP if not page.users else step  # among a million sessions, users are far between
+        return scan(store, run or BoundedRun(store.clock), users, page, limit=limit, cursor=cursor)
     except RedisUnavailable as away:
         _not_known(away)
-    now, missing = store.clock.wall(), tuple(store.redis.missing_servers())
-    return UserList(tuple(users.values()), page.cursor, looked_at, now, _is_enabled(store), missing)
 
 
 def show_user(store: CheckoutStore, given: str) -> FoundUser:
-    """The user of an id, or of the beginning of one that no other user shares; a final ``…`` is left out.
-
-    Raises:
-        InvalidInput: the beginning is too short, or several users share it.
-        UserNotFound: nothing is tracked of such a user.
-        RedisUnavailable: users are not known now.
-    """
+    """The user with this id, or the only one that begins so; raises InvalidInput, UserNotFound, RedisUnavailable."""
     if not 0 < len(given) <= LONGEST_GIVEN:
         raise InvalidInput("not a user id", hint="the id, or its beginning")
     reader = Users(store)
@@ -119,14 +77,10 @@ def _by_beginning(reader: Users, beginning: str) -> User:
         )
     user = reader.get(ids[0]) if ids else None
     if user is None:
-        raise UserNotFound("nothing is tracked of such a user", hint=_why_not(beginning))
+        never = "an id that may itself be personal data, such as an e-mail address or a phone number, is never tracked"
+        hint = never if tracked_id(beginning) is None else None
+        raise UserNotFound("nothing is tracked of such a user", hint=hint)
     return user
-
-
-def _why_not(given: str) -> str | None:
-    if tracked_id(given) is None:
-        return "an id that may itself be personal data, such as an e-mail address or a phone number, is never tracked"
-    return None
 
 
 def _not_known(away: RedisUnavailable) -> NoReturn:

@@ -1,12 +1,12 @@
-"""How users look: in a list, and one by one. Their ids are shortened unless revealed, in every format."""
+"""Users in a list and one by one. Ids are shortened unless revealed, in every format."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from checkout_cli.commands.users.users import FoundUser, UserList
+from checkout_cli.commands.users.users import FoundUser
 from checkout_cli.domain.users import User
-from checkout_cli.errors import ExitCode
+from checkout_cli.jobs.key_scan import KeyScan
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.listing import Listing, going_on
@@ -18,60 +18,41 @@ _LIST = columns_of(
     "user", "#started", "#completed", "#failed", "last status", "#last seen", "#first seen", "#expires in", "?note"
 )
 _FACTS = columns_of("field", "value")
-_CSV = (
-    "userId",
-    "checkoutsStarted",
-    "checkoutsCompleted",
-    "checkoutsFailed",
-    "lastStatus",
-    "firstSeen",
-    "lastSeen",
-    "expiresAt",
-    "expiresInSeconds",
-    "problem",
-    "detail",
-)
+_CSV = ("userId", "checkoutsStarted", "checkoutsCompleted", "checkoutsFailed", "lastStatus", "firstSeen", "lastSeen",
+        "expiresAt", "expiresInSeconds", "problem", "detail")  # fmt: skip
 
 
 def id_shown(user: User, *, reveal: bool) -> str:
-    """The id as it may be shown: its beginning, as sessions show it."""
     return str(value_shown("userId", {"userId": user.user_id}, reveal=reveal))
 
 
 def document(user: User, now: int, *, reveal: bool = False) -> dict[str, Any]:
-    """One user as JSON; ``now`` is in milliseconds."""
+    """A user as JSON; ``now`` is in milliseconds."""
+    left = user.expires_in
     return {
         "userId": id_shown(user, reveal=reveal),
-        "checkoutsStarted": user.checkouts_started,
-        "checkoutsCompleted": user.checkouts_completed,
-        "checkoutsFailed": user.checkouts_failed,
-        "lastStatus": None if user.last_status is None else str(user.last_status),
-        "firstSeen": user.first_seen,
-        "lastSeen": user.last_seen,
-        "expiresAt": None if user.expires_in is None else iso(now + user.expires_in),
-        "expiresInSeconds": None if user.expires_in is None else user.expires_in // 1000,
-        "problem": None if user.problem is None else str(user.problem),
-        "detail": user.detail or None,
+        **document_of(user, "checkoutsStarted checkoutsCompleted checkoutsFailed lastStatus firstSeen lastSeen"),
+        "expiresAt": None if left is None else iso(now + left),
+        "expiresInSeconds": None if left is None else left // 1000,
+        **document_of(user, "problem detail?"),
     }
 
 
-def show_list(found: UserList, output: str, *, reveal: bool = False) -> ExitCode:
-    """Users as a ``table``, ``json``, ``ndjson``, ``csv`` or ``ids``; where to go on is on stderr, and in the JSON."""
-    cursor = found.cursor
-    exit_code = Listing(
+def show_list(found: KeyScan[User], output: str, *, reveal: bool = False) -> None:
+    """Users in one of the list formats; the cursor goes to stderr and into the JSON."""
+    Listing(
         "users",
-        found.users,
+        found.found.values(),
         _LIST,
         row=lambda user: _row(user, found.now, reveal),
         document=lambda user: document(user, found.now, reveal=reveal),
         id_of=lambda user: id_shown(user, reveal=reveal),
         csv=_CSV,
-        nothing=f"no users are tracked{'' if cursor is None else ' as far as was looked'}",
+        nothing=f"no users are tracked{'' if found.cursor is None else ' as far as was looked'}",
         more=lambda: {**document_of(found), "revealed": reveal},
         missing=lambda: found.missing,
-    ).show(output, lambda _: going_on(cursor, f"about {found.looked_at:,}"))
+    ).show(output, lambda _: going_on(found.cursor, f"about {found.looked_at:,}"))
     _warn_if_off(found.enabled)
-    return exit_code
 
 
 def _row(user: User, now: int, reveal: bool) -> list[str]:
@@ -97,21 +78,17 @@ def _expiry(user: User) -> str:
 
 
 def show_user(found: FoundUser, *, as_json: bool, reveal: bool = False) -> None:
-    """One user, as one JSON document or a table of fields."""
     user = found.user
     row = document(user, found.now, reveal=reveal)
     if as_json:
         write_json({**row, "revealed": reveal})
     else:
-        kept = [name for name in _CSV[1:7] if row[name] is not None]
         facts = [("USER", row["userId"]), *([("PROBLEM", f"{user.problem}: {user.detail}")] if user.problem else [])]
-        facts += [(name, _with_ago(name, row[name], found.now)) for name in kept]
+        for name in _CSV[1:7]:
+            ago = f" ({_ago(row[name], found.now)})" if name in {"firstSeen", "lastSeen"} else ""
+            facts += [] if row[name] is None else [(name, f"{row[name]}{ago}")]
         write_table(_FACTS, [*facts, ("EXPIRES IN", _expiry(user))])
     _warn_if_off(found.enabled)
-
-
-def _with_ago(name: str, value: Any, now: int) -> str:
-    return f"{value} ({_ago(value, now)})" if name in {"firstSeen", "lastSeen"} else str(value)
 
 
 def _warn_if_off(enabled: bool) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.errors import SchemaOutdated
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
 from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of
@@ -155,8 +156,9 @@ class DatabaseAdmin(DatabaseTier):
 
     def expiries(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
         """The expiry (ms) of those of the ids whose row is alive at ``now`` (ms)."""
-        chosen = _LIVING.where(sessions.c.checkout_id.in_(checkout_ids), sessions.c.expires_at > now)
-        return {row.checkout_id: row.expires_at for row in self.rows(chosen)}
+        ours = list(filter(is_accepted_id, checkout_ids))  # others may be no text for a database
+        chosen = _LIVING.where(sessions.c.checkout_id.in_(ours), sessions.c.expires_at > now)
+        return {row.checkout_id: row.expires_at for row in self.rows(chosen)} if ours else {}
 
     def ending_after(self, moment: int, checkout_id: str = "") -> Iterator[list[tuple[int, str]]]:
         """Expiry (ms) and id of the rows after ``(moment, checkout_id)``, in pages; tombstones are among them."""

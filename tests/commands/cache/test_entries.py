@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from checkout_cli.commands.cache import entries as caches
 from checkout_cli.commands.cache.entries import (
     LARGEST_DOCUMENT,
     Invalidation,
     Replacement,
     invalidate_coupons,
     invalidate_delivery,
-    list_coupons,
-    list_delivery,
+    list_entries,
     look_at_coupon,
     look_at_delivery,
     parse_document,
@@ -26,6 +24,7 @@ from checkout_cli.commands.cache.entries import (
 )
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CacheEntryNotFound, InvalidInput, RedisUnavailable
+from checkout_cli.jobs import key_scan
 from checkout_cli.keys import DELIVERY_GENERATION, coupon_key, delivery_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -123,7 +122,7 @@ def test_another_type_at_a_key_is_shown_as_not_served(store: CheckoutStore, clie
     found = look_at_delivery(store, "5", "20")
 
     assert (found.served, str(found.entry.problem)) == (False, "wrong type")
-    assert list_delivery(store, limit=10, cursor="0").entries == (found.entry,)
+    assert list_entries(store, "delivery", limit=10, cursor="0").found == {found.entry.key: found.entry}
 
 
 def test_a_cache_that_is_switched_off_serves_nothing(settings: Settings, store: CheckoutStore) -> None:
@@ -205,9 +204,9 @@ def test_pages_by_the_cursor_bring_every_entry_and_each_page_is_about_as_long_as
     found: set[str] = set()
     cursor: str | None = "0"
     while cursor is not None:
-        listing = list_delivery(store, limit=10, cursor=cursor)
-        assert len(listing.entries) <= 60
-        found.update(entry.key for entry in listing.entries)
+        listing = list_entries(store, "delivery", limit=10, cursor=cursor)
+        assert len(listing.found) <= 60
+        found.update(entry.key for entry in listing.found.values())
         cursor = listing.cursor
 
     assert found == {delivery_key(str(distance), "20") for distance in range(60)}
@@ -216,19 +215,19 @@ def test_pages_by_the_cursor_bring_every_entry_and_each_page_is_about_as_long_as
 def test_a_list_stops_near_its_limit_and_says_where_to_go_on(store: CheckoutStore) -> None:
     put_charges(store, *range(200))
 
-    listing = list_delivery(store, limit=20, cursor="0")
+    listing = list_entries(store, "delivery", limit=20, cursor="0")
 
-    assert 20 <= len(listing.entries) < 60
+    assert 20 <= len(listing.found) < 60
     assert listing.cursor is not None
 
 
 def test_a_list_looks_at_a_bounded_number_of_keys(
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "MOST_KEYS", 2000)
+    monkeypatch.setattr(key_scan, "MOST_KEYS", 2000)
     client.mset({f"checkout:session:{number}": "{}" for number in range(9000)})
 
-    listing = list_coupons(store, limit=50, cursor="0")
+    listing = list_entries(store, "coupon", limit=50, cursor="0")
 
     assert listing.looked_at <= 3000
     assert listing.cursor is not None
@@ -239,7 +238,7 @@ def test_a_list_says_which_are_stale_and_leaves_the_generation_out(store: Checko
     invalidate_delivery(store, "5", None, agreed=always)
     assert client.exists(DELIVERY_GENERATION)
 
-    entries = list_delivery(store, limit=50, cursor="0").entries
+    entries = tuple(list_entries(store, "delivery", limit=50, cursor="0").found.values())
 
     problems = {entry.names[0]: entry.answers[0].problem for entry in entries}
     assert problems.keys() == {"3", "7"}
@@ -250,7 +249,7 @@ def test_a_list_says_which_are_stale_and_leaves_the_generation_out(store: Checko
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "18446744073709551616", "9" * 100, "٣"])
 def test_what_is_no_cursor_is_refused(cursor: str, store: CheckoutStore) -> None:
     with pytest.raises(InvalidInput):
-        list_delivery(store, limit=10, cursor=cursor)
+        list_entries(store, "delivery", limit=10, cursor=cursor)
 
 
 # Invalidating
@@ -274,7 +273,7 @@ def test_a_preview_counts_changes_nothing_and_names_examples(store: CheckoutStor
 def test_a_preview_of_very_many_keys_is_bounded_and_says_that_it_is_not_exact(
     store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "MOST_KEYS", 1000)
+    monkeypatch.setattr(key_scan, "MOST_KEYS", 1000)
     client.mset({delivery_key(str(number), "20"): "{}" for number in range(5000)})
 
     preview = preview_of(lambda agreed: invalidate_delivery(store, None, None, agreed=agreed))
@@ -345,7 +344,7 @@ def test_a_user_who_may_not_scan_can_still_invalidate(
         assert (done.done, done.count, done.exact) == (True, None, False)
         assert not look_at_delivery(opened, "5", "20").served
         with pytest.raises(AccessDenied):  # the control
-            list_delivery(opened, limit=5, cursor="0")
+            list_entries(opened, "delivery", limit=5, cursor="0")
 
 
 # A cluster
@@ -362,8 +361,8 @@ def test_a_cluster_is_listed_by_the_cursor_and_invalidated_as_one(tmp_path: Path
             found: set[str] = set()
             cursor: str | None = "0"
             while cursor is not None:
-                listing = list_delivery(store, limit=1, cursor=cursor)
-                found.update(entry.names[0] for entry in listing.entries)
+                listing = list_entries(store, "delivery", limit=1, cursor=cursor)
+                found.update(entry.names[0] for entry in listing.found.values())
                 cursor = listing.cursor
             done = invalidate_delivery(store, "6", None, agreed=always)
 
@@ -384,8 +383,8 @@ def test_without_redis_every_command_says_so(away: CheckoutStore) -> None:
     for call in (
         lambda: look_at_delivery(away, "5", "20"),
         lambda: look_at_coupon(away, "X"),
-        lambda: list_delivery(away, limit=5, cursor="0"),
-        lambda: list_coupons(away, limit=5, cursor="0"),
+        lambda: list_entries(away, "delivery", limit=5, cursor="0"),
+        lambda: list_entries(away, "coupon", limit=5, cursor="0"),
         lambda: replace_delivery(away, "5", "20", b"1", agreed=agreed),
         lambda: replace_coupon(away, "X", b"{}", b'{"valid": true}', agreed=agreed),
         lambda: invalidate_delivery(away, None, None, agreed=agreed),

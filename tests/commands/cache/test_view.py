@@ -45,7 +45,9 @@ def coupon(*answers: Any, problem: Problem | None = None, code: str = "WELCOME10
 
 
 def listing(*entries: CacheEntry, cursor: str | None = None, enabled: bool = True) -> EntryList:
-    return EntryList(entries[0].cache if entries else "delivery", entries, cursor, 1000, NOW, enabled)
+    cache = entries[0].cache if entries else "delivery"
+    found = {entry.key: entry for entry in entries}
+    return EntryList(cache=cache, found=found, cursor=cursor, looked_at=1000, now=NOW, enabled=enabled)
 
 
 def test_a_charge_that_would_be_served_says_so_with_its_age_and_its_time_to_live(capsys: Captured) -> None:

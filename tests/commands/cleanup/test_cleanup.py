@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.cleanup.cleanup import Tidied, Tidying, tidy
+from checkout_cli.commands.cleanup.cleanup import Cleanup, run_cleanup
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
@@ -17,7 +17,7 @@ from checkout_cli.store.redis import index as redis_index
 from tests.support.stores import ManualClock, make_store
 
 NUMBER = 40
-ALL = Tidying(expired=True, index=True, orphans=True, batch=2)
+ALL = ("expired", "index", "orphans")
 
 
 @pytest.fixture
@@ -38,13 +38,14 @@ def store(settings: Settings, time: ManualClock, monkeypatch: pytest.MonkeyPatch
         yield opened
 
 
-def tidied(store: CheckoutStore, wanted: Tidying, **bounds: Any) -> Tidied:
-    return tidy(store, wanted, BoundedRun(store.clock, **bounds), agreed=lambda _: True)
+def cleanup(store: CheckoutStore, *, dry_run: bool = False, **bounds: Any) -> Cleanup:
+    run = BoundedRun(store.clock, **bounds)
+    return run_cleanup(store, run, ALL, agreed=lambda _: True, dry_run=dry_run, batch=500 if dry_run else 2)
 
 
 def test_the_limit_is_for_the_whole_and_each_has_its_turn(store: CheckoutStore, time: ManualClock) -> None:
     begun = time.seconds
-    done = tidied(store, ALL, max_seconds=60, progress=lambda *_: time.advance(5))
+    done = cleanup(store, max_seconds=60, progress=lambda *_: time.advance(5))
     assert done.expired is not None
     assert done.index is not None
     assert done.orphans is not None
@@ -56,7 +57,7 @@ def test_the_limit_is_for_the_whole_and_each_has_its_turn(store: CheckoutStore, 
 def test_short_runs_together_do_all_of_it(store: CheckoutStore, time: ManualClock) -> None:
     runs = 0
     while store.redis.ask(("SCARD", PENDING)) or store.redis.ask(("ZCARD", INDEX)) < NUMBER:
-        tidied(store, ALL, max_seconds=20, progress=lambda *_: time.advance(5))
+        cleanup(store, max_seconds=20, progress=lambda *_: time.advance(5))
         runs += 1
         assert runs < 100, "one of them starves"
     assert runs > 1
@@ -66,13 +67,12 @@ def test_after_ctrl_c_nothing_more_is_begun(store: CheckoutStore) -> None:
     def interrupt(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
-    done = tidied(store, ALL, progress=interrupt)
+    done = cleanup(store, progress=interrupt)
     assert (done.expired, done.index, done.stopped) == (None, None, Stopped.INTERRUPTED)
     assert (done.finished, done.exit_code) == (False, ExitCode.INTERRUPTED)
 
 
 def test_a_look_alone_remembers_nothing(store: CheckoutStore, time: ManualClock) -> None:
-    look = Tidying(expired=True, index=True, orphans=True, dry_run=True)
-    done = tidied(store, look, max_seconds=20, progress=lambda *_: time.advance(5))
+    done = cleanup(store, dry_run=True, max_seconds=20, progress=lambda *_: time.advance(5))
     assert not done.finished
     assert store.redis.ask(("EXISTS", "checkout:job:index", "checkout:job:orphans", "checkout:job:cleanup")) == 0

@@ -15,6 +15,7 @@ from checkout_cli.commands.health.health import (
     TierHealth,
 )
 from checkout_cli.commands.health.view import show_health, show_watch
+from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.errors import ConfigurationError, RedisUnavailable
 from checkout_cli.jobs.heartbeat import Heartbeat
 from checkout_cli.servers.memory import Memory
@@ -108,6 +109,21 @@ def test_what_cannot_be_known_of_them_is_null() -> None:
     assert document(AWAY)["sessions"]["stats"]["lastCleanup"] is None
     assert set(document(UNCONFIGURED)["sessions"]["stats"].values()) == {None}
     assert document(SessionsHealth(cleanup=Heartbeat("yesterday", 0.1, True, 0)).stats)["lastCleanup"] is None
+
+
+@pytest.mark.parametrize(
+    ("pending", "step"),
+    [
+        (PendingCounts(1, 0, 1), "checkoutctl sync"),
+        (PendingCounts(0, 2, 0), "checkoutctl sync"),
+        (PendingCounts(0, 0, 1), "checkoutctl sync --conflicts"),
+    ],
+)
+def test_what_only_a_person_can_decide_is_shown_and_the_rest_synced(
+    pending: PendingCounts, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_health(replace(HEALTHY, pending=pending), as_json=False)
+    assert capsys.readouterr().out.endswith(f"next: {step}\n")
 
 
 def test_external_writers_are_told_while_they_are_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,7 @@ from checkout_cli.commands.migrate import copy as server_move
 from checkout_cli.commands.migrate.checkpoint import CheckpointFile
 from checkout_cli.commands.migrate.copy import DIRECTION, move_to, target_settings
 from checkout_cli.commands.migrate.run import MigrationReport, migrate
-from checkout_cli.commands.migrate.verify import Difference
-from checkout_cli.commands.migrate.verify_copy import verify_at
+from checkout_cli.commands.migrate.verify import Difference, verify_at
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import DeliveryCharges
 from checkout_cli.errors import InvalidInput, SessionDeleted

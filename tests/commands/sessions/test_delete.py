@@ -15,14 +15,13 @@ import redis
 from checkout_cli.commands.sessions import delete as module
 from checkout_cli.commands.sessions.delete import (
     Deletion,
-    Fate,
+    Outcome,
     Plan,
     Restoration,
     delete_all,
-    plan_ids,
-    plan_selection,
     restore_all,
 )
+from checkout_cli.commands.sessions.delete import plan as make_plan
 from checkout_cli.commands.sessions.sessions import Selection
 from checkout_cli.commands.sessions.undo_file import read_undo
 from checkout_cli.errors import (
@@ -33,12 +32,12 @@ from checkout_cli.errors import (
     SessionDeleted,
     SessionNotFound,
 )
-from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.divergence import create_in_redis_alone, set_columns, write_externally
 from tests.support.servers import ValkeyServer
-from tests.support.stores import make_store, put_raw
+from tests.support.stores import ManualClock, make_store, put_raw
 
 ID = "deleted-01"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -56,7 +55,7 @@ def client(valkey: ValkeyServer) -> Any:
 
 
 def delete(store: CheckoutStore, undo: Path, *checkout_ids: str) -> Deletion:
-    return delete_all(store, plan_ids(store, checkout_ids or [ID], undo_file=undo), agreed=lambda _: True)
+    return delete_all(store, make_plan(store, checkout_ids or [ID], undo_file=undo), agreed=lambda _: True)
 
 
 def restore(store: CheckoutStore, undo: Path, **options: Any) -> Restoration:
@@ -74,7 +73,7 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
         asked.append(plan)
         return False
 
-    refused = delete_all(store, plan_ids(store, [ID], undo_file=undo), agreed=refuse)
+    refused = delete_all(store, make_plan(store, [ID], undo_file=undo), agreed=refuse)
     assert (refused.done, [plan.number for plan in asked]) == (False, [1])
     assert client.exists(session_key(ID))
     assert not undo.exists()
@@ -83,7 +82,7 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
     assert (agreed.done, agreed.deleted, agreed.degraded, agreed.exit_code) == (True, [ID], False, ExitCode.OK)
     assert not client.exists(session_key(ID))
     assert client.zscore(INDEX, ID) is None
-    for again in (lambda: plan_ids(store, [ID]), lambda: store.create({}, checkout_id=ID)):
+    for again in (lambda: make_plan(store, [ID]), lambda: store.create({}, checkout_id=ID)):
         with pytest.raises(SessionDeleted):
             again()
 
@@ -105,7 +104,7 @@ def test_what_is_no_session_can_be_deleted_and_cannot_come_back(
     gone = delete(store, undo, "broken-001")
     assert (gone.deleted, gone.irreversible) == (["broken-001"], 1)
     assert not client.exists(session_key("broken-001"))
-    assert restore(store, undo).fates[Fate.NO_SESSION] == ["broken-001"]
+    assert restore(store, undo).outcomes[Outcome.NO_SESSION] == ["broken-001"]
 
 
 def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Path) -> None:
@@ -113,11 +112,11 @@ def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Pat
         store.create({"totalAmount": 2.5, "userId": "user-1"}, checkout_id=f"deleted-{number:02}")
     store.set_payment_status("deleted-00", "failed")
     store.set_payment_status("deleted-01", "failed")
-    plan = plan_selection(store, Selection(user="user-1"), undo_file=undo)
+    plan = make_plan(store, wanted=Selection(user="user-1"), undo_file=undo)
     assert (plan.number, plan.value, plan.by_status) == (4, 10.0, {"failed": 2, "pending": 2})
-    failed = plan_selection(store, Selection(status="failed"), undo_file=undo)
+    failed = make_plan(store, wanted=Selection(status="failed"), undo_file=undo)
     assert set(failed.checkout_ids) == {"deleted-00", "deleted-01"}
-    assert plan_selection(store, Selection(status="failed", older_than=3600.0), undo_file=undo).number == 0
+    assert make_plan(store, wanted=Selection(status="failed", older_than=3600.0), undo_file=undo).number == 0
     done = delete_all(store, failed, agreed=lambda _: True)
     assert sorted(done.deleted) == ["deleted-00", "deleted-01"]
     assert {sighting.checkout_id for sighting in store.admin.iterate()} == {"deleted-02", "deleted-03"}
@@ -125,8 +124,8 @@ def test_a_selection_is_counted_with_its_baskets(store: CheckoutStore, undo: Pat
 
 def test_a_selection_of_everything_is_refused(store: CheckoutStore) -> None:
     for wanted in (Selection(), Selection(older_than=60.0)):
-        with pytest.raises(InvalidInput, match="say whose"):
-            plan_selection(store, wanted)
+        with pytest.raises(InvalidInput, match=r"say whose|either ids"):
+            make_plan(store, wanted=wanted)
 
 
 def test_more_than_anybody_means_is_refused(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,13 +133,13 @@ def test_more_than_anybody_means_is_refused(store: CheckoutStore, monkeypatch: p
     for number in range(2):
         store.create({}, checkout_id=f"deleted-{number:02}")
     with pytest.raises(InvalidInput, match="more than 1 session"):
-        plan_selection(store, Selection(status="pending"))
+        make_plan(store, wanted=Selection(status="pending"))
 
 
 def test_what_has_changed_since_it_was_looked_at_is_left_alone(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     store.create({}, checkout_id="deleted-02")
-    plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
+    plan = make_plan(store, [ID, "deleted-02"], undo_file=undo)
 
     def shop_writes(done: int, _total: int) -> None:
         if done == 1:
@@ -161,7 +160,7 @@ class TestWhatAnExternalWriterHasPaid:
         store.create({}, checkout_id=ID)
         store.create({}, checkout_id="deleted-02")
         pay(store)
-        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="pending"), undo_file=undo)
         assert plan.checkout_ids == ("deleted-02",)
         assert delete_all(store, plan, agreed=lambda _: True).deleted == ["deleted-02"]
         assert store.get(ID).fields["databaseOrderId"] == "ORD-1"
@@ -169,14 +168,14 @@ class TestWhatAnExternalWriterHasPaid:
     def test_is_deleted_and_restored_as_paid(self, store: CheckoutStore, undo: Path) -> None:
         store.create({}, checkout_id=ID)
         pay(store)
-        plan = plan_selection(store, Selection(status="paid"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="paid"), undo_file=undo)
         assert (plan.checkout_ids, plan.by_status) == ((ID,), {"paid": 1})
         assert delete_all(store, plan, agreed=lambda _: True).deleted == [ID]
         _, lines = read_undo(undo)
         (line,) = lines
         assert line.database is not None
         assert json.loads(line.database.body)["paymentStatus"] == "paid"
-        assert restore(store, undo).fates[Fate.RESTORED] == [ID]
+        assert restore(store, undo).outcomes[Outcome.RESTORED] == [ID]
         session = store.get(ID)
         assert (session.status, session.fields["databaseOrderId"]) == ("paid", "ORD-1")
 
@@ -188,7 +187,7 @@ class TestWhatAnExternalWriterHasPaid:
             store.create({}, checkout_id=name)
         store.database.erase("theirs-001")
         put_raw(store, "theirs-001", b'{"paymentStatus":"pending"}')
-        plan = plan_selection(store, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(store, wanted=Selection(status="pending"), undo_file=undo)
         assert sorted(plan.checkout_ids) == sorted(names)
 
         def think(_: Plan) -> bool:
@@ -216,7 +215,7 @@ class TestWhatAnExternalWriterHasPaid:
             if done == 1:
                 pay(store, "deleted-02")
 
-        plan = plan_ids(store, [ID, "deleted-02"], undo_file=undo)
+        plan = make_plan(store, [ID, "deleted-02"], undo_file=undo)
         result = delete_all(store, plan, BoundedRun(progress=pays), agreed=lambda _: True)
         assert (result.deleted, result.changed) == ([ID], ["deleted-02"])
         assert store.get("deleted-02").status == "paid"
@@ -227,7 +226,7 @@ def test_where_redis_is_away_the_selection_is_judged_by_the_database(store: Chec
     store.create({}, checkout_id="deleted-02")
 
     with make_store(replace(store.settings, redis_port=1)) as cut_off:
-        plan = plan_selection(cut_off, Selection(status="pending"), undo_file=undo)
+        plan = make_plan(cut_off, wanted=Selection(status="pending"), undo_file=undo)
 
         def think(_: Plan) -> bool:
             store.set_payment_status("deleted-02", "paid")
@@ -240,7 +239,7 @@ def test_where_redis_is_away_the_selection_is_judged_by_the_database(store: Chec
 def test_writes_that_only_redis_has_are_brought_to_the_database_first(store: CheckoutStore, undo: Path) -> None:
     create_in_redis_alone(store.settings, ID, notes="precious")
     assert delete(store, undo).deleted == [ID]
-    assert restore(store, undo).fates[Fate.RESTORED] == [ID]
+    assert restore(store, undo).outcomes[Outcome.RESTORED] == [ID]
     assert store.get(ID).fields["notes"] == "precious"
 
 
@@ -266,7 +265,7 @@ def test_a_disk_that_fills_up_leaves_neither_half_a_file_nor_a_deletion(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("checkout_cli.commands.sessions.undo_file.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckoutError, match="No space left"):
         delete(store, undo)
     assert not undo.exists()
@@ -299,7 +298,7 @@ def test_without_the_database_nothing_is_deleted(store: CheckoutStore, undo: Pat
         with pytest.raises(DatabaseUnavailable):
             delete(cut_off, undo)
         with pytest.raises(DatabaseUnavailable):
-            plan_selection(cut_off, Selection(status="pending"))
+            make_plan(cut_off, wanted=Selection(status="pending"))
     assert store.get(ID)
 
 
@@ -316,11 +315,11 @@ def test_what_was_deleted_comes_back_as_it_was(store: CheckoutStore, client: red
     delete(store, undo)
 
     looked = restore(store, undo, dry_run=True)
-    assert looked.fates[Fate.RESTORED] == [ID]
+    assert looked.outcomes[Outcome.RESTORED] == [ID]
     with pytest.raises(SessionDeleted):
         store.admin.inspect(ID)
 
-    assert restore(store, undo).fates[Fate.RESTORED] == [ID]
+    assert restore(store, undo).outcomes[Outcome.RESTORED] == [ID]
     after = store.admin.inspect(ID)
     assert after.session is not None
     assert after.session.fields == before.session.fields
@@ -328,14 +327,14 @@ def test_what_was_deleted_comes_back_as_it_was(store: CheckoutStore, client: red
     assert after.expires_at is not None
     assert abs(after.expires_at - (before.expires_at or 0)) < 2000
     assert client.zscore(INDEX, ID) is not None
-    assert restore(store, undo).fates[Fate.ALIVE] == [ID]  # once more changes nothing
+    assert restore(store, undo).outcomes[Outcome.ALIVE] == [ID]  # once more changes nothing
 
 
 def test_an_external_session_comes_back_as_ours(store: CheckoutStore, client: redis.Redis, undo: Path) -> None:
     client.set(session_key(ID), b'{"totalAmount":3,"odd":[1,2]}', px=600_000)
     delete(store, undo)
     assert not client.exists(session_key(ID))
-    assert restore(store, undo).fates[Fate.RESTORED] == [ID]
+    assert restore(store, undo).outcomes[Outcome.RESTORED] == [ID]
     session = store.get(ID)
     assert (session.version, session.fields["odd"], session.fields["totalAmount"]) == (2, [1, 2], 3)
 
@@ -353,24 +352,24 @@ def test_what_has_happened_since_is_left_alone(store: CheckoutStore, client: red
     store.create({"notes": "first"}, checkout_id=ID)
     delete(store, undo)
     client.set(session_key(ID), b'{"notes":"another program"}', px=600_000)
-    assert restore(store, undo).fates[Fate.CHANGED] == [ID]
+    assert restore(store, undo).outcomes[Outcome.CHANGED] == [ID]
     assert client.get(session_key(ID)) == b'{"notes":"another program"}'
 
     client.delete(session_key(ID))
     restore(store, undo)
     delete(store, undo.with_name("second"))
     again = restore(store, undo)  # the tombstone is of another deletion now
-    assert (again.fates[Fate.CHANGED], again.exit_code) == ([ID], ExitCode.FINDING)
+    assert (again.outcomes[Outcome.CHANGED], again.exit_code) == ([ID], ExitCode.FINDING)
     with pytest.raises(SessionDeleted):
         store.admin.inspect(ID)
-    assert restore(store, undo.with_name("second")).fates[Fate.RESTORED] == [ID]
+    assert restore(store, undo.with_name("second")).outcomes[Outcome.RESTORED] == [ID]
 
 
 def test_a_later_tombstone_is_never_taken_for_the_one_of_the_file(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     delete(store, undo)
     set_columns(store, ID, write_id="another-deletion")  # of the same version: only the name tells them apart
-    assert restore(store, undo).fates[Fate.CHANGED] == [ID]
+    assert restore(store, undo).outcomes[Outcome.CHANGED] == [ID]
     with pytest.raises(SessionDeleted):
         store.admin.inspect(ID)
 
@@ -383,7 +382,7 @@ def test_what_would_have_ended_meanwhile_stays_away(
     later = store.clock.wall() + 1_801_000
     monkeypatch.setattr(store, "clock", replace(store.clock, wall=lambda: later))
     result = restore(store, undo)
-    assert (result.fates[Fate.EXPIRED], result.exit_code) == ([ID], ExitCode.OK)
+    assert (result.outcomes[Outcome.EXPIRED], result.exit_code) == ([ID], ExitCode.OK)
     row = store.database.read(ID)
     assert row is not None
     assert row.body is None
@@ -394,7 +393,7 @@ def test_without_redis_they_come_back_in_the_database_and_are_published_later(st
     delete(store, undo)
     with make_store(replace(store.settings, redis_port=1)) as cut_off:
         result = restore(cut_off, undo)
-    assert (result.fates[Fate.RESTORED], result.degraded) == ([ID], True)
+    assert (result.outcomes[Outcome.RESTORED], result.degraded) == ([ID], True)
     assert [row.checkout_id for row in store.database.pending(10)] == [ID]
     assert store.get(ID).version == 3
 
@@ -410,9 +409,9 @@ def test_a_restore_that_was_interrupted_goes_on(store: CheckoutStore, undo: Path
             raise KeyboardInterrupt
 
     first = restore(store, undo, run=BoundedRun(progress=interrupt))
-    assert (len(first.fates[Fate.RESTORED]), first.finished, first.exit_code) == (3, False, ExitCode.INTERRUPTED)
+    assert (len(first.outcomes[Outcome.RESTORED]), first.finished, first.exit_code) == (3, False, ExitCode.INTERRUPTED)
     again = restore(store, undo)
-    assert (len(again.fates[Fate.ALIVE]), len(again.fates[Fate.RESTORED])) == (3, 3)
+    assert (len(again.outcomes[Outcome.ALIVE]), len(again.outcomes[Outcome.RESTORED])) == (3, 3)
 
 
 def test_a_deletion_that_was_interrupted_is_in_the_file_whole(store: CheckoutStore, undo: Path) -> None:
@@ -424,11 +423,30 @@ def test_a_deletion_that_was_interrupted_is_in_the_file_whole(store: CheckoutSto
         if done == 3:
             raise KeyboardInterrupt
 
-    plan = plan_ids(store, ids, undo_file=undo)
+    plan = make_plan(store, ids, undo_file=undo)
     deleted = delete_all(store, plan, BoundedRun(progress=interrupt), agreed=lambda _: True)
     assert (deleted.deleted, deleted.finished, deleted.exit_code) == (ids[:3], False, ExitCode.INTERRUPTED)
     result = restore(store, undo)
-    assert (len(result.fates[Fate.RESTORED]), len(result.fates[Fate.ALIVE])) == (3, 3)
+    assert (len(result.outcomes[Outcome.RESTORED]), len(result.outcomes[Outcome.ALIVE])) == (3, 3)
+
+
+def test_both_stop_when_their_time_is_up_and_a_persons_own_does_not_count(store: CheckoutStore, undo: Path) -> None:
+    ids = [f"deleted-{number:02}" for number in range(3)]
+    for checkout_id in ids:
+        store.create({}, checkout_id=checkout_id)
+    time = ManualClock()
+
+    def run() -> BoundedRun:
+        return BoundedRun(time.clock, max_seconds=2, progress=lambda *_: time.advance(1))
+
+    def think(_: Plan) -> bool:
+        time.advance(60)
+        return True
+
+    deleted = delete_all(store, make_plan(store, ids, undo_file=undo), run(), agreed=think)
+    assert (deleted.deleted, deleted.stopped, deleted.exit_code) == (ids[:2], Stopped.TIME, ExitCode.FINDING)
+    restored = restore(store, undo, run=run())
+    assert (restored.outcomes[Outcome.RESTORED], restored.exit_code) == (ids[:2], ExitCode.FINDING)
 
 
 # The file

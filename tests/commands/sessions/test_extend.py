@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.commands.sessions.extend import extend
+from checkout_cli.commands.sessions.sessions import extend
 from checkout_cli.commands.sync.sync import synchronize
 from checkout_cli.errors import InvalidInput, SessionCorrupt, SessionDeleted, SessionNotFound
 from checkout_cli.keys import claim_key, session_key

@@ -13,7 +13,8 @@ import redis
 from checkout_cli.arguments.options import duration
 from checkout_cli.clock import Clock
 from checkout_cli.commands.sessions import sessions
-from checkout_cli.commands.sessions.delete import Deletion, delete_all, plan_ids
+from checkout_cli.commands.sessions.delete import Deletion, delete_all
+from checkout_cli.commands.sessions.delete import plan as make_plan
 from checkout_cli.commands.sessions.sessions import (
     Order,
     Selection,
@@ -76,7 +77,7 @@ def foreign(client: redis.Redis, checkout_id: str, value: bytes | str, *, second
 
 
 def deleted(store: CheckoutStore, checkout_id: str, directory: Path) -> Deletion:
-    plan = plan_ids(store, [checkout_id], undo_file=directory / "undo")
+    plan = make_plan(store, [checkout_id], undo_file=directory / "undo")
     return delete_all(store, plan, agreed=lambda _: True)
 
 
@@ -133,7 +134,7 @@ def test_looking_never_extends_a_life(store: CheckoutStore, client: redis.Redis,
         assert set(listed(store, Selection(order=order))) == {"session-0", "foreign-1"}
     find(store, "session-0", tell=told.append)
     find(store, "forei", tell=told.append)
-    delete_all(store, plan_ids(store, ["session-0"]), agreed=lambda _: False)
+    delete_all(store, make_plan(store, ["session-0"]), agreed=lambda _: False)
 
     assert client.pttl(key) <= before[0] <= 60_000
     assert client.ttl(session_key("foreign-1")) <= 60

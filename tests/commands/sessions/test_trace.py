@@ -43,7 +43,7 @@ def test_a_session_that_is_well_is_trusted_and_the_same_in_both(store: CheckoutS
     assert (found.key.state, found.key.version, found.trust) == (KeyState.OURS, 1, Trust.TRUSTED)
     assert (found.row.version, found.row.published_version, found.row.is_pending) == (1, 1, False)
     assert found.key.score == found.row.expires_at
-    assert found.differences == ()
+    assert found.differences == []
     assert not found.key.waits
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from checkout_cli.commands.sessions import view as session_view
 from checkout_cli.commands.sessions.sessions import Written
-from checkout_cli.commands.sessions.view import expiry, show_list, show_session, write_session
+from checkout_cli.commands.sessions.view import expiry, show_list, show_session
 from checkout_cli.errors import CheckoutError
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName
 from checkout_cli.store.records import Problem, Sighting
@@ -70,7 +70,7 @@ def external(version: int, **fields: Any) -> Sighting:
 def test_what_an_external_writer_wrote_last_is_marked(capsys: Captured, version: int, told: str) -> None:
     show_list([external(version)], "table", now=NOW, limit=50)
     assert capsys.readouterr().out.splitlines()[1].endswith("redis  external")
-    show_session(external(version), NOW)
+    show_session(external(version), NOW, as_json=False)
     assert told in capsys.readouterr().out
     assert session_view.summary(external(version), NOW)["external"] is True
     show_list([seen(version=3)], "table", now=NOW, limit=50)
@@ -164,7 +164,7 @@ def test_nothing_that_a_stranger_wrote_reaches_the_terminal_raw(output: str, rev
     }
     sighting = seen(HOSTILE, **fields)
     if output.startswith("show"):
-        (write_session if output.endswith("json") else show_session)(sighting, NOW, reveal=reveal)
+        show_session(sighting, NOW, as_json=output.endswith("json"), reveal=reveal)
     else:
         show_list([sighting], output, now=NOW, limit=50, reveal=reveal)
 
@@ -219,7 +219,7 @@ def test_on_a_wide_terminal_ids_are_whole(monkeypatch: pytest.MonkeyPatch) -> No
 def test_markup_in_data_is_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch, 160)
 
-    show_session(seen(couponCode="[red]x[/red][/]"), NOW)
+    show_session(seen(couponCode="[red]x[/red][/]"), NOW, as_json=False)
 
     assert "[red]x[/red][/]" in terminal.getvalue()
 
@@ -233,7 +233,7 @@ def test_shortened_ids_have_at_least_eight_characters() -> None:
 
 def test_a_session_is_shown_whole_with_its_items_as_a_table(capsys: Captured) -> None:
     items = [{"product_id": "rye", "quantity": 2, "unit_price": 5.4, "customization_options": {"text": "For Noor"}}]
-    show_session(seen(items=items, contactInfo={"name": "Ada"}), NOW)
+    show_session(seen(items=items, contactInfo={"name": "Ada"}), NOW, as_json=False)
 
     facts, table = capsys.readouterr().out.split("\n\n")
     rows = [line.split(maxsplit=1) for line in facts.splitlines()]
@@ -249,13 +249,13 @@ def test_a_session_is_shown_whole_with_its_items_as_a_table(capsys: Captured) ->
 
 @pytest.mark.parametrize("items", ["none", [1, 2], {"a": 1}, [], None])
 def test_items_that_are_no_list_of_objects_are_no_table(items: object, capsys: Captured) -> None:
-    show_session(seen(items=items), NOW)
+    show_session(seen(items=items), NOW, as_json=False)
 
     assert "\n\n" not in capsys.readouterr().out
 
 
 def test_a_value_that_is_no_session_is_shown_as_far_as_it_can_be(capsys: Captured) -> None:
-    show_session(corrupt(), NOW)
+    show_session(corrupt(), NOW, as_json=False)
 
     printed = capsys.readouterr().out
     assert "corrupt: not a JSON object: 7 bytes" in printed
@@ -264,7 +264,7 @@ def test_a_value_that_is_no_session_is_shown_as_far_as_it_can_be(capsys: Capture
 
 def test_a_session_that_could_not_be_compared_with_the_database_says_so(capsys: Captured) -> None:
     session = Session(ID, {}, 3, TierName.REDIS, verified=False)
-    show_session(Sighting(ID, TierName.REDIS, session, None, 2), NOW)
+    show_session(Sighting(ID, TierName.REDIS, session, None, 2), NOW, as_json=False)
 
     assert "redis, not verified" in capsys.readouterr().out
 
@@ -324,7 +324,7 @@ def test_a_session_that_waits_for_the_database_is_told_from_an_external_one(caps
     assert not session_view.summary(waiting, NOW)["external"]
     show_list([waiting], "table", now=NOW, limit=50)
     assert capsys.readouterr().out.splitlines()[1].endswith("redis  waits for the database")
-    show_session(waiting, NOW)
+    show_session(waiting, NOW, as_json=False)
     assert "1, and 1 write for the database" in capsys.readouterr().out
     kept = Sighting(ID, TierName.MEMORY, Session(ID, {}, 0, TierName.MEMORY), None, 9)
     assert not session_view.summary(kept, NOW)["external"]

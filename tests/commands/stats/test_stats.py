@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from checkout_cli.clock import Clock
-from checkout_cli.commands.stats.stats import StatisticsWatch
+from checkout_cli.commands.stats.stats import STATUSES, look_back, watch
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain.statistics import Source
 from checkout_cli.errors import AccessDenied, DatabaseUnavailable, InvalidInput, TierUnavailable
@@ -32,7 +32,7 @@ def store(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
 
 def test_a_look_has_the_report_of_now(store: CheckoutStore, clock: ManualClock) -> None:
     store.create({})
-    look = StatisticsWatch(store, 900.0).look()
+    look = look_back(store, 900.0)
     assert (look.now, look.minutes, look.statuses, look.problem) == (clock.milliseconds, 15, None, None)
     assert look.report is not None
     assert look.report.total("created") == 1
@@ -40,27 +40,27 @@ def test_a_look_has_the_report_of_now(store: CheckoutStore, clock: ManualClock) 
 
 def test_by_status_it_has_the_statuses_instead(store: CheckoutStore) -> None:
     store.create({})
-    look = StatisticsWatch(store, 60.0, by_status=True).look()
-    assert (look.report, look.statuses) == (None, {"pending": 1})
+    look = look_back(store, 60.0, by_status=True)
+    assert (look.report, look.statuses) == (None, dict.fromkeys(STATUSES, 0) | {"pending": 1})
 
 
 def test_by_status_needs_the_database(settings: Settings) -> None:
     with make_store(without_database(settings)) as store, pytest.raises(DatabaseUnavailable):
-        StatisticsWatch(store, 60.0, by_status=True).look()
+        look_back(store, 60.0, by_status=True)
 
 
 def test_by_status_needs_no_redis(store: CheckoutStore, settings: Settings) -> None:
     with make_store(without_redis(settings)) as away:
-        assert StatisticsWatch(away, 60.0, by_status=True).look().statuses == {}
+        assert look_back(away, 60.0, by_status=True).statuses == dict.fromkeys(STATUSES, 0)
 
 
 def test_a_window_that_is_not_kept_is_refused_before_anything_is_asked(settings: Settings) -> None:
     with make_store(without_redis(settings)) as store, pytest.raises(InvalidInput):
-        StatisticsWatch(store, 7200.0)
+        look_back(store, 7200.0)
 
 
 def test_a_watch_looks_again_after_so_many_seconds(store: CheckoutStore) -> None:
-    first, second = islice(StatisticsWatch(store, 60.0).watch(5.0), 2)
+    first, second = islice(watch(store, 60.0, 5.0), 2)
     assert second.now - first.now == 5000
 
 
@@ -68,7 +68,7 @@ def test_a_watch_goes_on_while_redis_is_away_and_when_it_is_back(
     store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create({})
-    looks = StatisticsWatch(store, 900.0).watch(10.0)
+    looks = watch(store, 900.0, 10.0)
     sources = [next(looks).report]
     with monkeypatch.context() as outage:
         outage.setattr(store.redis, "ask_all", redis_away)
@@ -83,7 +83,7 @@ def test_a_watch_goes_on_while_redis_is_away_and_when_it_is_back(
 
 
 def test_a_watch_goes_on_while_nobody_knows_anything(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = StatisticsWatch(store, 900.0).watch(10.0)
+    looks = watch(store, 900.0, 10.0)
     with monkeypatch.context() as outage:
         outage.setattr(store.redis, "ask_all", redis_away)
         outage.setattr(store.database, "transaction", database_away)
@@ -95,6 +95,6 @@ def test_a_watch_goes_on_while_nobody_knows_anything(store: CheckoutStore, monke
 
 def test_a_watch_ends_where_waiting_does_not_help(settings: Settings) -> None:
     with make_store(replace(settings, redis_username="nobody", redis_password="wrong")) as store:
-        looks = StatisticsWatch(store, 900.0).watch(10.0)
+        looks = watch(store, 900.0, 10.0)
         with pytest.raises(AccessDenied):
             next(looks)

@@ -48,7 +48,7 @@ AWAY = StatisticsReport(
 )
 LOOK = StatisticsLook(NOW, 3, REPORT)
 AWAY_LOOK = StatisticsLook(NOW, 3, AWAY)
-STATUS_LOOK = StatisticsLook(NOW, 3, statuses={"paid": 3, "pending": 1})
+STATUS_LOOK = StatisticsLook(NOW, 3, statuses=dict.fromkeys(STATUSES, 0) | {"paid": 3, "pending": 1})
 DARK = StatisticsLook(NOW, 3, problem=TierUnavailable("all is dark\x1b[2J", hint="checkoutctl health"))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checkout_cli.commands.sync import command
-from checkout_cli.commands.sync.sync import Keep
+from checkout_cli.commands.sync.conflicts import Keep
 from checkout_cli.session import Durability
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.sync.test_sync import ID, OTHER, row_of
@@ -83,6 +83,7 @@ def test_where_a_tier_is_away_it_exits_69_and_shows_what_waits(store: CheckoutSt
     assert without_redis.returncode == 69
     assert "Redis to database: unknown" in without_redis.stdout
     assert "not synced" in without_redis.stderr
+    assert without_redis.stderr.endswith("  next: checkoutctl ping\n")
     without_database = checkoutctl("sync", env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"})
     assert without_database.returncode == 69
     assert "Redis to database: 1 session waits" in without_database.stdout
@@ -100,9 +101,9 @@ def test_two_at_once_hand_everything_over_exactly_once(store: CheckoutStore, che
     processes = [checkoutctl.start("sync", "--json", "--timeout", "10") for _ in range(2)]
     answers = [process.communicate(timeout=50) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], answers
-    handed_over = [json.loads(out)["handedOver"] for out, _ in answers]
-    assert sum(one["toDatabase"]["flushed"] for one in handed_over) >= len(ids)
-    assert all((one["toDatabase"]["lost"], one["conflicts"]) == (0, 0) for one in handed_over)
+    synced = [json.loads(out)["handedOver"] for out, _ in answers]
+    assert sum(one["toDatabase"]["flushed"] for one in synced) >= len(ids)
+    assert all((one["toDatabase"]["lost"], one["conflicts"]) == (0, 0) for one in synced)
     rows = store.database.read_many(ids)
     assert {row.version for row in rows.values()} == {1}
     assert len(rows) == len(ids)

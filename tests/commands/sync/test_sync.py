@@ -10,15 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from checkout_cli.commands.cleanup.expired import clean_up
-from checkout_cli.commands.sync.sync import (
-    MOST_NAMED,
-    Keep,
-    changed,
-    list_conflicts,
-    pending_counts,
-    resolve,
-    synchronize,
-)
+from checkout_cli.commands.sync.conflicts import Keep, changed, list_conflicts, resolve
+from checkout_cli.commands.sync.sync import MOST_NAMED, pending_counts, synchronize
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
@@ -91,7 +84,7 @@ class TestToTheDatabase:
         assert row_of(store, ID)["version"] == 1
         assert row_of(store, ID)["totalAmount"] == 3
         assert store.flusher.pending.count() == 0
-        assert synchronize(store).handed_over == 0
+        assert synchronize(store).synced == 0
 
     def test_without_it_the_database_lacks_them(self, store: CheckoutStore) -> None:
         create_in_redis_alone(store.settings, ID)
@@ -155,7 +148,7 @@ class TestExternalWriters:
         writes = store.external.writes()
         assert (writes.taken_in, writes.conflicts) == (1, 0)
         assert store.flusher.pending.count() == 0
-        assert synchronize(store).handed_over == 0
+        assert synchronize(store).synced == 0
 
     def test_without_it_the_database_has_the_older_version(self, store: CheckoutStore) -> None:
         store.create({}, checkout_id=ID)
@@ -334,7 +327,7 @@ class TestBounds:
         create_in_redis_alone(store.settings, ID)
         report = synchronize(store, dry_run=True)
         assert report.exit_code is ExitCode.FINDING
-        assert report.handed_over == 0
+        assert report.synced == 0
         assert store.database.read(ID) is None
         assert store.flusher.pending.count() == 1
 
@@ -348,10 +341,10 @@ class TestBounds:
             first = synchronize(store, BoundedRun(time.clock, max_seconds=10, progress=lambda *_: time.advance(30)))
             assert not first.finished
             assert first.exit_code is ExitCode.FINDING
-            assert 0 < first.handed_over <= PAGE
+            assert 0 < first.synced <= PAGE
             second = synchronize(store, BoundedRun(time.clock, max_seconds=10))
             assert second.finished
-            assert first.handed_over + second.handed_over == PAGE + 1
+            assert first.synced + second.synced == PAGE + 1
 
     def test_the_look_for_external_writes_goes_on_where_it_stopped(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -524,7 +517,9 @@ class TestConflicts:
         update_in_database_alone(store.settings, ID, paymentStatus="processing")
         synchronize(store)
         (conflict,) = store.flush_log.conflicts(2)
+        assert list_conflicts(store, limit=10).keep is Keep.WRITTEN
         store.set_payment_status(ID, "paid")
+        assert list_conflicts(store, limit=10).keep is Keep.DATABASE  # else what it proposes is refused
         with pytest.raises(TransitionRefused):
             resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert list_conflicts(store, limit=10).number == 1
@@ -533,6 +528,7 @@ class TestConflicts:
     def test_a_session_that_is_deleted_stays_so(self, store: CheckoutStore) -> None:
         conflict = make_conflict(store)
         store.delete(ID)
+        assert list_conflicts(store, limit=10).keep is Keep.DATABASE
         with pytest.raises(SessionNotFound):
             resolve(store, conflict.write_id, Keep.WRITTEN, agreed=agreed)
         assert resolve(store, conflict.write_id, Keep.DATABASE, agreed=agreed).done

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.sync.sync import Conflicts, Keep, PendingCounts, Settled, Stuck, SyncReport
+from checkout_cli.commands.sync.conflicts import Conflicts, Keep, Resolution
+from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.commands.sync.view import (
     describe_conflict,
     differences,
     narrate_pending,
     pending_text,
     show_conflicts,
-    show_settled,
+    show_resolution,
     show_sync,
 )
 from checkout_cli.errors import RedisUnavailable
@@ -126,6 +127,7 @@ def test_quiet_is_silent_on_success_and_not_otherwise(capsys: Captured) -> None:
         ),
         "warning: 3 sessions cannot be synced: \\x1b]0;owne (not a string), and 2 more",
         "warning: 2 conflicts wait for a person; checkoutctl sync --conflicts",
+        "  next: checkoutctl ping",
     ]
 
 
@@ -155,13 +157,13 @@ def test_only_fields_that_differ_are_shown_and_where_exactly() -> None:
 def test_personal_data_is_masked_and_still_told_apart(capsys: Captured) -> None:
     found = {"contactInfo": {"name": "Ada", "phone": "123"}, "notes": "ring"}
     written = {"contactInfo": {"name": "Ada", "phone": "456"}, "notes": "ring"}
-    for as_json in (False, True):
-        show_conflicts(Conflicts(NOW, [conflict(found, written)], 1), as_json=as_json, reveal=False)
+    for output in ("table", "json", "ndjson"):
+        show_conflicts(Conflicts(NOW, [conflict(found, written)], 1), output, reveal=False)
         shown = capsys.readouterr()
         assert "contactInfo.phone" in shown.out
         assert not any(secret in shown.out + shown.err for secret in ("Ada", "123", "456", "ring"))
     assert "contactInfo.name" not in [field for field, _, _ in differences(conflict(found, written))]
-    show_conflicts(Conflicts(NOW, [conflict(found, written)], 1), as_json=False, reveal=True)
+    show_conflicts(Conflicts(NOW, [conflict(found, written)], 1), "table", reveal=True)
     assert "456" in capsys.readouterr().out
     assert not any("456" in line for line in describe_conflict(conflict(found, written), NOW))
 
@@ -173,19 +175,32 @@ def test_a_conflict_says_when_from_where_and_what_it_grew_from(capsys: Captured)
         (conflict(None, {"a": 2}, found_version=None), "it grew from version 3, and the database had no such session"),
     ]
     for made, said in cases:
-        show_conflicts(Conflicts(NOW, [made], 9), as_json=False, reveal=False)
+        show_conflicts(Conflicts(NOW, [made], 9), "table", reveal=False)
         shown = capsys.readouterr()
         assert f"write {WRITE} of session {ID}, from Redis, 2m ago: {said}" in shown.out
         assert "the newest 1 of 9: --limit" in shown.err
 
 
+def test_conflicts_are_a_list_like_any_other(capsys: Captured) -> None:
+    made = conflict({"notes": "ring"}, {"notes": "knock"})
+    show_conflicts(Conflicts(NOW, [made], 1), "ids", reveal=False)
+    assert capsys.readouterr().out == f"{WRITE}\n"
+    show_conflicts(Conflicts(NOW, [made], 1), "csv", reveal=False)
+    titles, cells = (line.split(",") for line in capsys.readouterr().out.splitlines())
+    row = dict(zip(titles, cells, strict=True))
+    assert (row["writeId"], row["checkoutId"], row["foundVersion"], row["deleted"]) == (WRITE, ID, "5", "false")
+    for output in ("table", "csv", "ids"):
+        show_conflicts(Conflicts(NOW, [], 0), output, reveal=False)
+        assert capsys.readouterr().err == "no conflicts\n"
+
+
 def test_a_conflict_of_an_external_writer_says_what_became_of_it(capsys: Captured) -> None:
     made = conflict({"a": 1}, {"a": 2}, source="external", result="partly applied")
-    show_conflicts(Conflicts(NOW, [made], 1), as_json=False, reveal=False)
+    show_conflicts(Conflicts(NOW, [made], 1), "table", reveal=False)
     assert "from an external writer, 2m ago: it grew from version 3, and the database had version 5; partly app" in (
         capsys.readouterr().out
     )
-    show_conflicts(Conflicts(NOW, [made], 1), as_json=True, reveal=False)
+    show_conflicts(Conflicts(NOW, [made], 1), "json", reveal=False)
     (shown,) = json.loads(capsys.readouterr().out)["conflicts"]
     assert (shown["source"], shown["result"], shown["written"]) == ("external", "partly applied", {"a": "********"})
 
@@ -194,14 +209,14 @@ def test_bytes_that_are_no_json_are_told_by_their_number_and_shown_when_revealed
     made = conflict({"notes": "ring"}, b"\xff\x00canary" + HOSTILE.encode(), source="external")
     size = len(made.written)
     for reveal in (False, True):
-        show_conflicts(Conflicts(NOW, [made], 1), as_json=False, reveal=reveal)
+        show_conflicts(Conflicts(NOW, [made], 1), "table", reveal=reveal)
         shown = capsys.readouterr()
         assert f"{size} bytes, no session" in shown.out
         assert "canary" not in shown.out + shown.err
-    show_conflicts(Conflicts(NOW, [made], 1), as_json=True, reveal=False)
+    show_conflicts(Conflicts(NOW, [made], 1), "json", reveal=False)
     (masked,) = json.loads(capsys.readouterr().out)["conflicts"]
     assert (masked["written"], masked["writtenBytes"], masked["writtenBase64"]) == (None, size, None)
-    show_conflicts(Conflicts(NOW, [made], 1), as_json=True, reveal=True)
+    show_conflicts(Conflicts(NOW, [made], 1), "json", reveal=True)
     (revealed,) = json.loads(capsys.readouterr().out)["conflicts"]
     assert base64.b64decode(revealed["writtenBase64"]) == made.written
     assert f"{size} bytes, no session" in "\n".join(describe_conflict(made, NOW))
@@ -210,14 +225,14 @@ def test_bytes_that_are_no_json_are_told_by_their_number_and_shown_when_revealed
 def test_hostile_text_is_spelled_out(capsys: Captured) -> None:
     made = conflict({HOSTILE: 1, "couponCode": HOSTILE}, {HOSTILE: 2, "couponCode": "x"})
     for reveal in (False, True):
-        show_conflicts(Conflicts(NOW, [made], 1), as_json=False, reveal=reveal)
+        show_conflicts(Conflicts(NOW, [made], 1), "table", reveal=reveal)
         shown = capsys.readouterr()
         assert not any(character in shown.out + shown.err for character in "\x1b\x07\u202e")
 
 
 def test_a_settled_conflict(capsys: Captured) -> None:
     made = conflict({"a": 1}, {"a": 2})
-    show_settled(Settled(made, Keep.WRITTEN, done=True, version=6), as_json=False)
+    show_resolution(Resolution(made, Keep.WRITTEN, done=True, version=6), as_json=False)
     assert capsys.readouterr().out == f"settled {WRITE}: written kept, version 6\n"
-    show_settled(Settled(made, Keep.DATABASE, done=False), as_json=True)
+    show_resolution(Resolution(made, Keep.DATABASE, done=False), as_json=True)
     assert json.loads(capsys.readouterr().out)["settled"] is False

@@ -8,6 +8,7 @@ from checkout_cli.commands.users import users
 from checkout_cli.commands.users.users import list_users, show_user
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode, InvalidInput, RedisUnavailable, UserNotFound
+from checkout_cli.jobs import key_scan
 from checkout_cli.keys import user_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.stores import make_store
@@ -29,7 +30,7 @@ def test_a_list_goes_on_at_its_cursor_until_every_user_was_seen(store: CheckoutS
     pages = 0
     while cursor is not None:
         page = list_users(store, limit=10, cursor=cursor)
-        found |= {user.user_id for user in page.users}
+        found |= set(page.found)
         cursor = page.cursor
         pages += 1
     assert found == wanted
@@ -43,9 +44,9 @@ def test_users_are_found_among_many_other_keys_and_the_look_is_bounded(
     store.redis.ask(("MSET", *names))
     track(store, "user-1")
     found = list_users(store, limit=50)
-    assert [user.user_id for user in found.users] == ["user-1"]
+    assert list(found.found) == ["user-1"]
     assert found.cursor is None
-    monkeypatch.setattr(users, "MOST_KEYS", 500)
+    monkeypatch.setattr(key_scan, "MOST_KEYS", 500)
     bounded = list_users(store, limit=50)
     assert bounded.cursor is not None
     assert bounded.looked_at < 5000

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.commands.users.users import FoundUser, UserList
+from checkout_cli.commands.users.users import FoundUser
 from checkout_cli.commands.users.view import show_list, show_user
 from checkout_cli.domain.users import Oddity, User
+from checkout_cli.jobs.key_scan import KeyScan
 from checkout_cli.session import PaymentStatus, iso
 
 NOW = 1_700_000_000_000
@@ -32,8 +33,9 @@ def user(user_id: str = UUID, **changes: Any) -> User:
     return User(user_id, **(facts | changes))
 
 
-def listed(*users: User, cursor: str | None = None, enabled: bool = True) -> UserList:
-    return UserList(users, cursor, 1000, NOW, enabled)
+def listed(*users: User, cursor: str | None = None, enabled: bool = True) -> KeyScan[User]:
+    found = {user.user_id: user for user in users}
+    return KeyScan(found=found, cursor=cursor, looked_at=1000, now=NOW, enabled=enabled)
 
 
 def test_a_list_in_a_pipe_is_plain_and_says_what_matters(capsys: Captured) -> None:
