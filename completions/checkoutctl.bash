@@ -54,7 +54,7 @@ _checkoutctl_place() {
     'users show') options='--reveal --json --timeout -h --help' valued='--timeout' ;;
     'memory') commands='show families tune' options='-h --help' ;;
     'memory show') options='--json --timeout -h --help' valued='--timeout' ;;
-    'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest --timeout' ;;
+    'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal -o --output --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest -o --output --timeout' ;;
     'memory tune') options='--maxmemory --policy --samples --advise --persist --undo --force --dry-run -y --yes --json --timeout -h --help' valued='--maxmemory --policy --samples --timeout' ;;
     'info') options='--diff --json --timeout -h --help' valued='--diff --timeout' ;;
     'slowlog') options='-n --limit --reset -y --yes --dry-run --json --timeout -h --help' valued='-n --limit --timeout' ;;
@@ -102,6 +102,7 @@ _checkoutctl_values() {
     'cache coupon list -o' | 'cache coupon list --output') echo 'table json ndjson csv ids' ;;
     'stats --by') echo 'minute status' ;;
     'users list -o' | 'users list --output') echo 'table json ndjson csv ids' ;;
+    'memory families -o' | 'memory families --output') echo 'table json ndjson csv ids' ;;
     'monitor --family') echo 'sessions index delivery coupon users stats ours other' ;;
     'incident --out') echo '<files>' ;;
     'acl check --role') echo 'reader operator application' ;;

@@ -27,7 +27,6 @@ class Compared:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as fast as without Redis the median is."""
         return None if self.redis is None else self.database.p50 / self.redis.p50
 
 

@@ -28,7 +28,6 @@ class Claim:
 
     @property
     def holds(self) -> bool | None:
-        """Whether it does here; ``None`` where nobody knows."""
         return None if self.measured is None else self.measured >= self.bar
 
 

@@ -30,7 +30,6 @@ class Crew:
     """Processes of shoppers; use it in a ``with``, which ends them."""
 
     def __init__(self, shoppers: int, prefix: str, seed: int) -> None:
-        """For so many shoppers altogether, whose sessions' ids begin with ``prefix``; starts nothing yet."""
         self.shoppers = shoppers
         self._prefix = prefix
         self.processes = min(shoppers, MOST_PROCESSES, os.cpu_count() or 1)

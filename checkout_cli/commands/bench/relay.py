@@ -37,7 +37,6 @@ class KilledServer:
     """A server of our own, killed with SIGKILL and started again on its files."""
 
     def __init__(self, server: EmbeddedServer, settings: Settings) -> None:
-        """``settings`` lead to the server."""
         self.how = "killed (SIGKILL) and started again"
         self.settings = settings
         self._server = server
@@ -143,7 +142,6 @@ def _bound(port: int) -> socket.socket:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry what comes until it ends, and then end the other side too."""
     while chunk := await reader.read(_CHUNK):
         writer.write(chunk)
         await writer.drain()

@@ -54,12 +54,10 @@ class Traffic:
 
     @property
     def per_second(self) -> float:
-        """Steps that were served, a second."""
         return (self.steps - self.failed) / self.seconds
 
     @property
     def queries_per_step(self) -> float:
-        """Statements that the database was sent for each step."""
         return self.queries / self.steps
 
     @classmethod
@@ -111,7 +109,6 @@ class Availability:
 
     @property
     def served(self) -> float:
-        """The share of the steps that did not fail."""
         return 1 - self.failed / self.steps
 
 
@@ -140,7 +137,6 @@ class BenchReport:
 
     @property
     def traffic(self) -> dict[str, Traffic | None]:
-        """Without Redis and with it."""
         return {"databaseOnly": self.without, "withRedis": self.with_redis}
 
     @property
@@ -287,7 +283,6 @@ def _created(store: CheckoutStore, prefix: str, seed: str) -> Side:
 
 
 def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -> Availability:
-    """Let the shoppers shop while Redis goes away and comes back, and look for what they were promised."""
     away: list[float] = []
 
     def cut_and_mend() -> None:
@@ -315,7 +310,6 @@ def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -
 
 
 def _kept(store: CheckoutStore, checkout_id: str, version: int) -> bool:
-    """Whether a session is at least at the version that a shopper was promised last."""
     try:
         return store.get(checkout_id).version >= version
     except SessionNotFound:

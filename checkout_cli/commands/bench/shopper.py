@@ -76,7 +76,6 @@ class Shopper:
     """One shopper after the other, as fast as the store serves them."""
 
     def __init__(self, store: CheckoutStore, order: Order, number: int, stopped: Event) -> None:
-        """The one of this number; takes no step yet."""
         self._store = store
         self._chance = random.Random(f"{order.seed}:{number}")  # noqa: S311  (no secret)
         self._new = checkouts(order.prefix, self._chance, store.clock.wall())
@@ -101,7 +100,6 @@ class Shopper:
             self.tally.times.append(ended - begun)
 
     def _steps(self) -> Iterator[TierName]:
-        """Step after step, each taken when it is asked for; says which tier served it."""
         while True:
             checkout = next(self._new)
             for step in VISIT:

@@ -48,7 +48,6 @@ class Target:
 
     @property
     def is_full(self) -> bool:
-        """Whether Redis has too little room left for a benchmark."""
         return self.headroom is not None and self.headroom < NEEDED
 
 

@@ -62,7 +62,6 @@ class Invented:
 
     @property
     def status(self) -> PaymentStatus | None:
-        """The payment status that it is to reach, or ``None`` where it stays as it was created."""
         return PaymentStatus(self.fate) if self.fate in _REACHED else None
 
 

@@ -129,7 +129,6 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether all is as it should be."""
         return not (self.lost or self.risen or self.unexpected)
 
 
@@ -161,7 +160,6 @@ class _Promise:
 
     @property
     def is_open(self) -> bool:
-        """Whether the shop can go on with it while Redis is away."""
         return self.version is not None and self.fields.get("paymentStatus") == PaymentStatus.PENDING
 
     def kept_by(self, session: Session) -> bool:
@@ -186,7 +184,6 @@ class Demonstration:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``fast`` leaves out the pauses, ``keep`` leaves all running after the end; starts nothing yet."""
         self._fast = fast
         self._keep = keep
         self._chance = chance or random.Random()  # noqa: S311  (of a demonstration, not of a key)
@@ -276,7 +273,6 @@ class Demonstration:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where not all is as it should be."""
         return ExitCode.OK if self.verdict is not None and self.verdict.passed else ExitCode.FINDING
 
     @property
@@ -338,7 +334,6 @@ class Demonstration:
         self._promises[whole] = _Promise(None, fields)
 
     def _chosen(self) -> str:
-        """The session that the story follows: the last one written that is still to be paid."""
         return [checkout_id for checkout_id, promise in self._promises.items() if promise.is_open][-1]
 
     def _update(self, checkout_id: str, field: str, value: str) -> Iterator[Event]:
@@ -361,7 +356,6 @@ class Demonstration:
         return ChangedMeanwhile(changed)
 
     def _compare(self, settings: Settings) -> Verdict:
-        """Ask the store, as the shop would, for everything that it has ever acknowledged."""
         lost, risen = [], []
         with CheckoutStore.open(settings) as store:
             for checkout_id, promise in self._promises.items():
@@ -385,7 +379,6 @@ class Demonstration:
         )
 
     def _run(self, *arguments: str, expected: ExitCode = ExitCode.OK) -> Iterator[Event]:
-        """Run one command of this installation, its output going where ours goes."""
         yield CommandStarted(arguments)
         with uninterrupted():
             self._child = subprocess.Popen(

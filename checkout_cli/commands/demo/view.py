@@ -87,7 +87,6 @@ def _keep(event: demo.ServersKept) -> None:
 
 
 def _turn(*lines: str) -> None:
-    """Narration that does not belong to the output above it."""
     write_line()
     _say(*lines)
 

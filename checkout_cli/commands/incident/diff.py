@@ -34,7 +34,6 @@ class Change:
 
     @property
     def growth(self) -> float | None:
-        """By how much a number has changed."""
         numbers = (self.before, self.after)
         if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
             return None

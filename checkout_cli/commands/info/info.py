@@ -35,7 +35,6 @@ class ServerInfo:
 
     @property
     def values(self) -> dict[str, dict[str, Any]]:
-        """The same with what the fields mean: numbers, and objects."""
         return {
             title: {name: _value(value) for name, value in fields.items()} for title, fields in self.sections.items()
         }
@@ -59,7 +58,6 @@ class Change:
 
     @property
     def growth(self) -> float | None:
-        """By how much a number has changed."""
         try:
             return float(self.after or "") - float(self.before or "")
         except ValueError:
@@ -73,12 +71,10 @@ class Change:
 
     @property
     def value_before(self) -> Any:
-        """A number, an object, or text."""
         return None if self.before is None else _value(self.before)
 
     @property
     def value_after(self) -> Any:
-        """The same of now."""
         return None if self.after is None else _value(self.after)
 
 

@@ -64,7 +64,6 @@ class CommandTimes:
 
     @property
     def mean(self) -> float:
-        """Seconds for one call."""
         return self.total / self.calls if self.calls else 0.0
 
 
@@ -93,7 +92,6 @@ class ServerLatency:
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """Of the round trips, in seconds."""
         return {f"{name}Ms": percentile(self.samples, percent) for name, percent in PERCENTILES}
 
 
@@ -164,7 +162,6 @@ def _events(server: Inspector) -> tuple[Event, ...]:
 
 
 def _commands(info: Info) -> tuple[CommandTimes, ...]:
-    """Those that took most of the server's time first."""
     found = []
     for field in info.names("cmdstat_"):
         name, parts = field.removeprefix("cmdstat_"), info.parts(field)

@@ -1,4 +1,4 @@
-"""What is told of families of keys: counted, or estimated with bounds."""
+"""The memory of families of keys: counted, or estimated with bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from checkout_cli.keys import Family
 
 @dataclass(frozen=True)
 class Bound:
-    """Between which numbers the true one lies, with 95 % certainty; ``high`` is ``None`` where nothing tells."""
+    """The bounds of a number, with 95 % certainty; ``high`` is ``None`` where it is unknown."""
 
     low: int
     high: int | None
@@ -21,10 +21,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class FamilyMemory:
-    """One family: keys, their bytes, those that never end, the others by time to live (``TTL_STEPS``).
+    """One family: its keys, their bytes, keys without expiry, the others by time to live (``TTL_STEPS``).
 
-    The bounds are those of an estimate; ``None`` of what was counted. ``size`` and ``without_ttl`` are ``None`` where
-    this server does not tell; ``unmeasured`` are keys that are not in ``size``, and ``share`` is its part of all.
+    ``size`` and ``without_ttl`` are ``None`` where the server does not tell, and the bounds where keys were counted.
+    ``unmeasured`` keys are not in ``size``; ``share`` is the family's part of all bytes, 0 to 1.
     """
 
     SHOWN = (
@@ -43,7 +43,6 @@ class FamilyMemory:
     share: float | None = None
 
     def by_ttl(self) -> dict[str, int] | None:
-        """How many keys live for how long."""
         steps = [*(f"under{step // 1000}Seconds" for step in TTL_STEPS), "longer"]
         return None if self.without_ttl is None else dict(zip(steps, self.ttls, strict=True))
 
@@ -52,9 +51,9 @@ class FamilyMemory:
 class FamiliesReport(Ended):
     """All families; ``timestamp`` in ms since the epoch, ``took`` in seconds.
 
-    ``looked_at`` are keys that were measured, ``total`` what DBSIZE said at the beginning. ``sample`` is whether the
-    numbers are estimates. ``cursor`` is where to go on, if ``stopped``, and ``resumed`` says that this was itself the
-    going on: nothing of the part before is in the numbers. ``missing`` are servers of a cluster that did not answer.
+    ``looked_at`` keys were measured, ``total`` is DBSIZE at the beginning, ``sample`` says that the numbers are
+    estimates. A ``resumed`` run began at a cursor: its numbers lack the part before. ``missing`` are servers of a
+    cluster that did not answer.
     """
 
     SHOWN = (
@@ -76,29 +75,24 @@ class FamiliesReport(Ended):
     missing: tuple[str, ...] = ()
 
     def stopped_by(self) -> Stopped | None:
-        """Why not all was looked at."""
         return None if self.finished else self.stopped
 
     def by_family(self) -> dict[str, Any]:
-        """Each by its name, with its part of all that was measured (0 to 1)."""
         return {str(family.family): replace(family, share=self.share(family)) for family in self.families}
 
     @property
     def whole(self) -> int | None:
-        """All that was measured."""
         sizes = [family.size for family in self.families if family.size is not None]
         return sum(sizes) if sizes else None
 
     def share(self, family: FamilyMemory) -> float | None:
-        """What part of that a family is, 0 to 1."""
+        """A family's part of all bytes, 0 to 1."""
         return family.size / self.whole if family.size is not None and self.whole else None
 
     @property
     def partial(self) -> bool:
-        """Whether keys are missing from the numbers."""
         return not self.finished or self.resumed or bool(self.missing)
 
     @property
     def has_finding(self) -> bool:
-        """Whether a server was not looked at."""
         return bool(self.missing)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkout_cli.commands.memory.measure import NO_TTL, Page
 from checkout_cli.keys import Family, family_of
 
 TTL_STEPS = (60_000, 300_000, 600_000, 1_800_000, 3_600_000, 86_400_000)
-"""Where one bar of the histogram ends and the next begins, in milliseconds; the last has all that live longer."""
+"""Where one bar of the histogram ends and the next begins, in milliseconds; the last one is open."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,11 @@ class BigKey:
 
     @property
     def family(self) -> Family:
-        """Of the key."""
         return family_of(self.key)
 
 
 class FamilyTally:
-    """What was counted of one family: keys, bytes, keys that never end, and the others by their time to live.
-
-    ``unmeasured`` keys are without a size, for one of the reasons in the ways of the server that has them.
-    """
+    """The count of one family: keys, bytes, keys without a known size or without expiry, the others by time to live."""
 
     __slots__ = ("keys", "size", "ttls", "unmeasured", "without_ttl")
 
@@ -43,7 +39,6 @@ class FamilyTally:
         self.ttls = [0] * (len(TTL_STEPS) + 1)
 
     def add(self, sizes: Sequence[int | None], ttls: Sequence[int | None]) -> None:
-        """Count keys of these sizes and times to live."""
         known = [size for size in sizes if size is not None]
         ends = sorted(ttl for ttl in ttls if ttl is not None)
         self.keys += len(sizes)
@@ -57,17 +52,15 @@ class FamilyTally:
 
 
 class Tally:
-    """All families, and the biggest keys."""
+    """The count of all families, with the ``biggest`` keys, largest first."""
 
     def __init__(self, biggest: int) -> None:
-        """``biggest`` is how many of the biggest keys to keep."""
         self.families = {family: FamilyTally() for family in Family}
         self.looked_at = 0
         self._most = biggest
-        self._heap: list[tuple[int, bytes]] = []
+        self._biggest: list[tuple[int, bytes]] = []
 
     def add(self, page: Page) -> None:
-        """Count the keys of a page."""
         members: dict[Family, tuple[list[int | None], list[int | None]]] = {}
         for key, size, ttl in zip(page.keys, page.sizes, page.ttls, strict=True):
             sizes, ttls = members.setdefault(family_of(key), ([], []))
@@ -76,15 +69,12 @@ class Tally:
         for family, (sizes, ttls) in members.items():
             self.families[family].add(sizes, ttls)
         self.looked_at += len(page.keys)
-        self._keep(zip(page.sizes, page.keys, strict=True))
-
-    def _keep(self, measured: Iterable[tuple[int | None, bytes]]) -> None:
-        least = self._heap[0][0] if len(self._heap) == self._most and self._heap else -1
+        least = self._biggest[-1][0] if len(self._biggest) == self._most and self._biggest else -1
+        measured = zip(page.sizes, page.keys, strict=True)
         bigger = {(size, key) for size, key in measured if size is not None and size > least}
-        if bigger and self._most:
-            self._heap = heapq.nlargest(self._most, bigger.union(self._heap))[::-1]  # a set: SCAN repeats keys
+        if bigger:
+            self._biggest = heapq.nlargest(self._most, bigger.union(self._biggest))  # a set: SCAN repeats keys
 
     @property
     def biggest(self) -> tuple[BigKey, ...]:
-        """The biggest keys, the biggest first."""
-        return tuple(BigKey(key, size) for size, key in reversed(self._heap))
+        return tuple(BigKey(key, size) for size, key in self._biggest)

@@ -1,4 +1,4 @@
-"""What ``memory tune`` changed last at each server, so that it can be taken back: a file of the user's own."""
+"""The last change of ``memory tune`` at each server, in a file of the user's own, so that it can be undone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from checkout_cli.commands.memory.limits import Limits
 from checkout_cli.errors import CheckoutError
 from checkout_cli.files.state_file import StateFile
 
@@ -14,9 +13,9 @@ FILE = "tune-undo.json"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A change at ``changed_at`` (ms since the epoch); ``run`` is the server's ``run_id`` then, empty if not known.
+    """A change at ``changed_at`` (ms since the epoch); ``run`` is the server's ``run_id`` then, empty if unknown.
 
-    ``before`` and ``after`` are the settings that were changed, and no others.
+    ``before`` and ``after`` are the changed settings, and no others.
     """
 
     changed_at: int
@@ -24,26 +23,15 @@ class Change(msgspec.Struct, frozen=True):
     before: dict[str, str]
     after: dict[str, str]
 
-    @property
-    def limits_before(self) -> Limits:
-        """What it was."""
-        return Limits.of(self.before)
-
-    @property
-    def limits_after(self) -> Limits:
-        """What we set."""
-        return Limits.of(self.after)
-
 
 class UndoFile(StateFile[Change]):
     """The last change of each server, by its place."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """``directory`` defaults to the user's state directory (``$XDG_STATE_HOME/checkoutctl``)."""
         super().__init__(FILE, Change, lambda change: change.changed_at, directory)
 
     def put(self, name: str, entry: Change | None) -> None:
-        """Remember a change, or, with ``None``, that there is nothing to take back.
+        """Store a change, or, with ``None``, that there is nothing to undo.
 
         Raises:
             CheckoutError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""How memory settings look: today's and the proposed side by side, and in words what they mean for the checkouts."""
+"""Memory settings as tables: present and proposed side by side, with their effect on the checkouts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import Evicts, Limits, as_written
-from checkout_cli.commands.memory.outlook import Looked, Outlook, outlook
-from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
-from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
+from checkout_cli.commands.memory.outlook import SOME_FILE, Looked, Outlook, outlook
+from checkout_cli.commands.memory.tune import Step, Tuning, lines_for_file
 from checkout_cli.errors import CommandDenied
 from checkout_cli.servers.per_server import MISSING
 from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
+    by_server,
     columns_of,
     is_terminal,
     narrate,
@@ -30,15 +30,11 @@ from checkout_cli.terminal.safe import safe
 
 
 def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None:
-    """What is, what would be, or what was done."""
+    """The present settings, the proposed ones, or the outcome of a change."""
     if as_json:
         write_json(document(tuning, dry_run=dry_run))
     else:
-        for number, step in enumerate(tuning.steps):
-            if number:
-                write_line()
-            if len(tuning.steps) > 1:
-                write_line(safe(step.looked.place))
+        for step in by_server(tuning.steps):
             _show_step(step, tuning)
     warn_if_partial(tuning.missing)
     if tuning.asked:
@@ -49,7 +45,7 @@ def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None
 
 
 def show_advice(advice: Advice, *, as_json: bool) -> None:
-    """The recommendation, its reasons, and what to type."""
+    """The recommendation, its reasons, and the command for it."""
     if as_json:
         write_json(
             {
@@ -62,16 +58,15 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
         )
     else:
         limit = "none fits" if advice.maxmemory is None else _limit(advice.maxmemory)
-        columns = columns_of("setting", "now", "recommended")
         for step in advice.now.steps:
             if len(advice.now.steps) > 1:
-                write_line(safe(step.looked.place))
+                write_line(safe(step.place))
             today = step.looked.limits
             rows = [
                 ("maxmemory", _limit(today.maxmemory), limit),
                 ("maxmemory-policy", today.policy or "unknown", advice.policy),
             ]
-            write_table(columns, rows)
+            write_table(columns_of("setting", "now", "recommended"), rows)
         _list(advice.reasons)
         locked = [line for step in advice.now.steps for line in _elsewhere(step.looked)]
         _list(list(dict.fromkeys(locked)))
@@ -80,11 +75,8 @@ def show_advice(advice: Advice, *, as_json: bool) -> None:
     warn_if_partial(advice.now.missing)
 
 
-# JSON
-
-
 def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
-    """All of it; sizes are in bytes, ``maxBytes`` 0 is no limit."""
+    """The settings as JSON; sizes are in bytes, ``maxBytes`` 0 is no limit."""
     return {
         "servers": [_server(step, tuning) for step in tuning.steps],
         "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
@@ -96,9 +88,6 @@ def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
 
 def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
     return document_of(step, Step.ASKED if tuning.asked else Step.SHOWN)
-
-
-# For people
 
 
 def _show_step(step: Step, tuning: Tuning) -> None:
@@ -118,7 +107,7 @@ def _show_step(step: Step, tuning: Tuning) -> None:
 
 
 def _list(lines: Sequence[str]) -> None:
-    """A point for each line; on a terminal, longer ones go on under their own beginning."""
+    """A bullet for each line; a terminal indents the rest of a long one."""
     if not is_terminal(sys.stdout):
         for line in lines:
             write_line(f"- {safe(line)}")
@@ -133,7 +122,7 @@ def _list(lines: Sequence[str]) -> None:
 
 
 def proposal(tuning: Tuning) -> Iterator[str]:
-    """What would change on each server, and what that means."""
+    """The changes on each server, and their effect."""
     for step in tuning.steps:
         today, changes = step.looked.limits, step.changes
         for name in changes.settings():
@@ -163,13 +152,12 @@ def _meaning(step: Step, tuning: Tuning) -> list[str]:
 
 
 def _elsewhere(looked: Looked) -> list[str]:
-    """Why it cannot be changed from here, and where it can."""
     if looked.no_config is None:
         return []
     lines = [f"it cannot be changed from here: {looked.no_config_in_words}"]
     if looked.provider is not None:
-        return [*lines, f"this is {looked.provider.name}; {elsewhere(looked)}"]
-    return lines if isinstance(looked.no_config, CommandDenied) else [*lines, elsewhere(looked)]
+        return [*lines, f"this is {looked.provider.name}; {looked.elsewhere}"]
+    return lines if isinstance(looked.no_config, CommandDenied) else [*lines, looked.elsewhere]
 
 
 def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
@@ -179,7 +167,8 @@ def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
         return f"{size(looked.counted)} are in use; the limit is unknown"
     if not limits.maxmemory:
         return f"{size(looked.counted)} are in use, with no limit but the machine's"
-    share = f"{size(looked.counted)} of {size(limits.maxmemory)} are in use ({_per_cent(ahead.share)})"
+    percentage = "unknown" if ahead.share is None else f"{ahead.share:.{0 if ahead.share >= 0.1 else 1}%}"
+    share = f"{size(looked.counted)} of {size(limits.maxmemory)} are in use ({percentage})"
     if not ahead.excess:
         return f"the data fits: {share}"
     if ahead.evicts is Evicts.NOTHING:
@@ -222,14 +211,8 @@ def _conclusion(tuning: Tuning) -> str:
         return "nothing to change: it is so already"
     if not tuning.agreed:
         return "nothing was changed (--dry-run)"
-    if not any(not step.changes.is_empty for step in tuning.steps):
+    if all(step.changes.is_empty for step in tuning.steps):
         return "no setting was changed" + (", and all are in the server's file now" if tuning.all_persisted else "")
     if tuning.undone:
         return "undone, and read back"
     return "changed, and read back; checkoutctl memory tune --undo takes it back"
-
-
-def _per_cent(share: float | None) -> str:
-    if share is None:
-        return "unknown"
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

@@ -60,7 +60,6 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """How often in a second."""
         return self.count / self.seconds if self.seconds > 0 else None
 
 
@@ -99,11 +98,6 @@ class Monitor:
         commands: Collection[str] = (),
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``families`` and ``commands`` are what to show, all where there are none; ``count`` ends it sooner.
-
-        Raises:
-            InvalidInput: there is no such family, or the time is no time to watch for.
-        """
         if not 0 < seconds <= MOST_SECONDS:  # NaN is neither
             raise InvalidInput(f"--seconds is from 0 to {MOST_SECONDS:g}", hint="checkoutctl monitor --seconds 10")
         unknown = set(families) - {str(family) for family in Family}
@@ -143,7 +137,6 @@ class Monitor:
                 self._ended = self._elapsed()
 
     def _begun(self, stack: ExitStack) -> list[MonitorStream]:
-        """The streams of all servers that answer."""
         streams: list[MonitorStream] = []
         away: RedisUnavailable | None = None
         for stream in self._streams():

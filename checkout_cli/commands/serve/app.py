@@ -172,11 +172,6 @@ _HANDLERS: dict[str, Callable[[Service, Mapping[str, Any]], Awaitable[Response]]
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    """The request's JSON object.
-
-    Raises:
-        HTTPException: there is none.
-    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":  # what a foreign web page cannot send without asking first
         raise HTTPException(415, "the body must be application/json")

@@ -35,12 +35,10 @@ class Guard:
     """ASGI middleware that answers for the application where a request does not pass."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        """``app`` sees only what passes."""
         self._app = app
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -96,7 +94,6 @@ def host_of(text: str) -> str:
 
 
 def _origin_host(origin: str) -> str:
-    """The host of a web page; empty where there is none, as of ``null``."""
     try:
         return host_of(urlsplit(origin).netloc)
     except ValueError:

@@ -34,7 +34,6 @@ class Shared(Generic[T]):
     def __init__(
         self, fetch: Callable[[], Awaitable[T]], fresh_for: float, elapsed: Callable[[], float] = time.monotonic
     ) -> None:
-        """``fresh_for`` is in seconds."""
         self._fetch = fetch
         self._fresh_for = fresh_for
         self._elapsed = elapsed
@@ -63,7 +62,6 @@ class Service:
     """One server's; close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects when first asked."""
         self.settings = settings
         self.store = CheckoutStore.open(settings)
         self._slots = anyio.CapacityLimiter(AT_ONCE)

@@ -49,7 +49,6 @@ class ShapeTotal:
 
     @property
     def shape(self) -> str:
-        """Both in one."""
         return f"{self.name} {self.family}".strip()
 
 
@@ -71,7 +70,6 @@ class ServerSlowLog:
 
     @property
     def totals(self) -> list[ShapeTotal]:
-        """By command and family of keys, those that took most time first."""
         groups: dict[tuple[str, str], list[float]] = {}
         for entry in self.entries:
             family = entry.shape.family
@@ -95,7 +93,6 @@ class Emptied(Partial):
 
     @property
     def entries(self) -> int:
-        """Of all servers together."""
         return sum(self.lengths.values())
 
 

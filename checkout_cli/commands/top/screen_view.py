@@ -73,7 +73,6 @@ class Screen:
     """The state of a view, and when the next look is due."""
 
     def __init__(self, look: Callable[[], TopLook], every: float, clock: Clock | None = None) -> None:
-        """``every`` is in seconds."""
         self._clock = clock or Clock()
         self.last: TopLook | None = None
         self._look = look

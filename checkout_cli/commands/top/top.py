@@ -46,7 +46,6 @@ class Top:
     def __init__(
         self, store: CheckoutStore, health: Callable[[], HealthReport], *, last_look: LastLook | None = None
     ) -> None:
-        """``health`` is a look at the tiers, each time it is called."""
         self._store = store
         self._health = health
         self._last_look = last_look or LastLook()

@@ -8,8 +8,7 @@ import pytest
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import MEBIBYTE, Limits
 from checkout_cli.commands.memory.outlook import Looked, look_at
-from checkout_cli.commands.memory.persist import Persisted
-from checkout_cli.commands.memory.tune import Step, Tuning
+from checkout_cli.commands.memory.tune import Persisted, Step, Tuning
 from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
 from checkout_cli.errors import CommandUnknown
 from checkout_cli.servers.memory import Memory
