@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -62,27 +62,34 @@ def valkey_binary() -> Path:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[Callable[[], None]]:
     """Keep SIGINT, SIGTERM and SIGHUP waiting while the block runs, then deliver them.
 
-    Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. Only the
+    Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. A long
+    block calls what it is given wherever it may end: that raises ``KeyboardInterrupt`` once a signal waits. Only the
     main thread gets signals, so in any other thread there is nothing to do.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     waiting: list[int] = []
     previous: dict[int, Any] = {}
+
+    def check() -> None:
+        if waiting:
+            waiting.clear()
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
 
     def note(number: int, _frame: FrameType | None) -> None:
         waiting.append(number)
 
     try:
-        with _blocked():
+        with blocked():
             previous.update({number: signal.signal(number, note) for number in STOP_SIGNALS})
-        yield
+        yield check
     finally:
-        with _blocked():
+        with blocked():
             for number, handler in previous.items():
                 signal.signal(number, handler)
         if waiting:
@@ -90,8 +97,8 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _blocked() -> Iterator[None]:
-    """No signal may come between the handlers; not for longer, because a child would inherit the block."""
+def blocked() -> Iterator[None]:
+    """No signal comes inside the block, and none to a child that is started in it: it inherits that for good."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

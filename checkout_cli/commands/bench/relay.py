@@ -1,7 +1,7 @@
 """The way to Redis for one measurement, which can be cut and mended half-way.
 
-The user's own server is never stopped for it: a relay of this process carries every byte, and cutting it does to the
-store what the death of the server would do. A server of our own is really killed.
+The user's own server is never stopped: a relay in this process carries every byte, and cutting it does to the store
+what the death of the server would do. A server of our own is really killed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST, EmbeddedServer
@@ -20,21 +20,8 @@ from checkout_cli.servers.embedded import HOST, EmbeddedServer
 _CHUNK = 65_536
 
 
-class Outage(Protocol):
-    """A Redis that goes away and comes back; ``settings`` lead to it, ``how`` says in words what happens to it."""
-
-    how: str
-    settings: Settings
-
-    def cut(self) -> None:
-        """From now on it cannot be reached; returns when that is so."""
-
-    def mend(self) -> None:
-        """It can be reached again."""
-
-
 class KilledServer:
-    """A server of our own, killed with SIGKILL and started again on its files."""
+    """A server of our own, killed with SIGKILL and started again on its files; ``settings`` lead to it."""
 
     def __init__(self, server: EmbeddedServer, settings: Settings) -> None:
         self.how = "killed (SIGKILL) and started again"
@@ -42,16 +29,16 @@ class KilledServer:
         self._server = server
 
     def cut(self) -> None:
-        """Kill it."""
+        """Make it unavailable; returns when it is."""
         self._server.kill()
 
     def mend(self) -> None:
-        """Start it."""
+        """Make it available again."""
         self._server.start()
 
 
 class Relay:
-    """A port of ours that leads to the user's Redis, until it is cut; a context manager."""
+    """A local port that leads to the user's Redis until it is cut; a context manager."""
 
     def __init__(self, settings: Settings) -> None:
         """``settings`` lead to one server, not to a cluster or to Sentinels, which tell clients other addresses."""
@@ -84,7 +71,6 @@ class Relay:
         self._door.close()
 
     def mend(self) -> None:
-        """Take connections."""
         self._ask(self._listen())
 
     def cut(self) -> None:
@@ -134,7 +120,7 @@ class Relay:
 
 
 def _bound(port: int) -> socket.socket:
-    """A port that is ours, at which nobody is let in before somebody listens."""
+    """A port that is ours; it refuses connections until somebody listens."""
     door = socket.socket()
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     door.bind((HOST, port))
