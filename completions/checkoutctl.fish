@@ -100,7 +100,7 @@ function __checkoutctl_options
         case 'setup'
             printf '%s\t%s\n' '--check' 'Only look; change nothing' '-y' 'Do not ask' '--yes' 'Do not ask' '--timeout' 'Longest wait for one answer, in seconds' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'demo'
-            printf '%s\t%s\n' '--fast' 'No pauses' '--keep' 'Leave the servers up at the end, until Ctrl-C' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--fast' 'No pauses' '--keep' 'Leave the servers up at the end, until Ctrl-C' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'doctor'
             printf '%s\t%s\n' '--only' 'Only these checks or groups of checks' '--skip' 'All but these checks or groups' '--explain' 'Say what a check, a group or all of them look for, and stop' '--fail-on' 'From which status on to exit with 1' '--json' 'Answer with one JSON document on stdout' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'ping'

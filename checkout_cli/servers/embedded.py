@@ -29,6 +29,8 @@ VOLATILE = ("--save", "", "--appendonly", "no")
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a process to end; Windows has no SIGHUP."""
 _POLL = 0.01
+_LATENCY = 0.1
+"""The longest that a signal waits in a pause, in seconds."""
 _PATIENCE = 3.0
 """How long a server may take to stop by itself before it is killed, in seconds."""
 
@@ -62,23 +64,27 @@ def valkey_binary() -> Path:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[Callable[[], None]]:
+def uninterrupted() -> Iterator[Callable[[float], None]]:
     """Keep SIGINT, SIGTERM and SIGHUP waiting while the block runs, then deliver them.
 
     Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. A long
-    block calls what it is given wherever it may end: that raises ``KeyboardInterrupt`` once a signal waits. Only the
-    main thread gets signals, so in any other thread there is nothing to do.
+    block calls what it is given wherever it may end: that pauses for some seconds, or none, and raises
+    ``KeyboardInterrupt`` as soon as a signal waits. Signals that are ignored (``nohup``) stay so. Only the main thread
+    gets signals, so in any other thread none is kept.
     """
     waiting: list[int] = []
     previous: dict[int, Any] = {}
 
-    def check() -> None:
+    def pause(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not waiting and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _LATENCY))
         if waiting:
             waiting.clear()
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield pause
         return
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -86,8 +92,9 @@ def uninterrupted() -> Iterator[Callable[[], None]]:
 
     try:
         with blocked():
-            previous.update({number: signal.signal(number, note) for number in STOP_SIGNALS})
-        yield check
+            taken = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            previous.update({number: signal.signal(number, note) for number in taken})
+        yield pause
     finally:
         with blocked():
             for number, handler in previous.items():

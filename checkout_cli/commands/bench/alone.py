@@ -64,7 +64,7 @@ def change(store: CheckoutStore, checkout_id: str, number: int) -> object:
     return store.update(checkout_id, {"step": number})
 
 
-def compare(call: Call, sides: Sequence[Side], seconds: float, check: Callable[[], None]) -> Compared:
+def compare(call: Call, sides: Sequence[Side], seconds: float, check: Callable[[float], None]) -> Compared:
     """Make a call on both sides in turn for so many seconds, with a ``check`` between turns; without Redis first."""
     times: list[list[float]] = [[] for _ in sides]
     for store, checkouts in sides:  # connections are made, scripts loaded, and Redis is trusted
@@ -72,7 +72,7 @@ def compare(call: Call, sides: Sequence[Side], seconds: float, check: Callable[[
             call(store, checkout.checkout_id, -1)
     number, end = 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
-        check()
+        check(0)
         for found, (store, checkouts) in zip(times, sides, strict=True):
             for step in range(number, number + TURN):
                 checkout_id = checkouts[step % len(checkouts)].checkout_id

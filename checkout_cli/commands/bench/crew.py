@@ -32,13 +32,13 @@ class ShopperLost(CheckoutError):
 class Crew:
     """Processes of shoppers, whose sessions' ids begin with ``prefix``; use it in a ``with``, which ends them."""
 
-    def __init__(self, shoppers: int, prefix: str, seed: int, check: Callable[[], None] = lambda: None) -> None:
-        """``check`` is called while answers are waited for, and raises where the benchmark is to end."""
+    def __init__(self, shoppers: int, prefix: str, seed: int, pause: Callable[[float], None]) -> None:
+        """``pause`` waits so many seconds, and raises where the benchmark is to end."""
         self.shoppers = shoppers
         self.processes = min(shoppers, MOST_PROCESSES, os.cpu_count() or 1)
         self._prefix = prefix
         self._seed = seed
-        self.check = check
+        self.pause = pause
         self._connections: list[Connection] = []
         self._processes: list[multiprocessing.process.BaseProcess] = []
 
@@ -98,7 +98,7 @@ class Crew:
             end = time.monotonic() + patience
             try:
                 while not connection.poll(_POLL):
-                    self.check()
+                    self.pause(0)
                     if time.monotonic() > end:
                         raise ShopperLost(f"a process of shoppers has not come back after {patience:.0f} s")
                 answers.append(connection.recv())

@@ -30,7 +30,6 @@ _ALONE, _TRAFFIC, _OUTAGE = 0.125, 0.2, 0.35
 _AWAY = (1 / 3, 2 / 3)
 """The beginning and the end of the outage, as shares of its part."""
 _STEPS = 6
-_POLL = 0.1
 _ATTEMPTS, _PAUSE = 3, 1.0
 """How often we try to remove our sessions where the database does not answer, and the seconds between."""
 
@@ -222,7 +221,7 @@ def bench(
     report = BenchReport(target, seconds, shoppers)
     run = run or BoundedRun()
     run.expect(_STEPS)
-    with uninterrupted() as check, contextlib.ExitStack() as stack:
+    with uninterrupted() as pause, contextlib.ExitStack() as stack:
         stores = [stack.enter_context(CheckoutStore.open(own(settings, use_redis=False)))]
         if target.redis is not None:
             stores.append(stack.enter_context(CheckoutStore.open(own(settings))))
@@ -230,9 +229,9 @@ def bench(
             if target.redis is not None:
                 remove_all(stores[-1])
             try:
-                with Crew(shoppers, prefix, seed, check) as crew:
+                with Crew(shoppers, prefix, seed, pause) as crew:
                     report.processes = crew.processes
-                    sides = [_created(store, prefix, f"{seed}:{number}", check) for number, store in enumerate(stores)]
+                    sides = [_created(store, prefix, f"{seed}:{number}", pause) for number, store in enumerate(stores)]
                     _measure(report, sides, crew, settings, server, run)
             except BaseException as error:
                 _clear(report, stores[-1], prefix)
@@ -269,9 +268,9 @@ def _measure(
 ) -> None:
     seconds = report.seconds
     run.done(1)
-    report.retrieval = compare(read, sides, seconds * _ALONE, crew.check)
+    report.retrieval = compare(read, sides, seconds * _ALONE, crew.pause)
     run.done(1)
-    report.updates = compare(change, sides, seconds * _ALONE, crew.check)
+    report.updates = compare(change, sides, seconds * _ALONE, crew.pause)
     run.done(1)
     report.without = Traffic.of(crew.shop(own(settings, use_redis=False), seconds * _TRAFFIC), crew.processes)
     if report.target.redis is None:
@@ -289,11 +288,11 @@ def _measure(
     run.done(1)
 
 
-def _created(store: CheckoutStore, prefix: str, seed: str, check: Callable[[], None]) -> Side:
+def _created(store: CheckoutStore, prefix: str, seed: str, pause: Callable[[float], None]) -> Side:
     new = checkouts(prefix, random.Random(seed), store.clock.wall())  # noqa: S311  (no secret)
     found = [next(new) for _ in range(SESSIONS)]
     for checkout in found:
-        check()
+        pause(0)
         store.create(checkout.fields, checkout_id=checkout.checkout_id)
     return store, found
 
@@ -304,16 +303,14 @@ def _through(outage: KilledServer | Relay, crew: Crew, store: CheckoutStore, sec
     def cut_and_mend() -> None:
         begun = time.perf_counter()
         for share, act in zip(_AWAY, (outage.cut, outage.mend), strict=True):
-            while (left := begun + share * seconds - time.perf_counter()) > 0:
-                crew.check()
-                time.sleep(min(left, _POLL))
+            crew.pause(begun + share * seconds - time.perf_counter())
             away.append(time.perf_counter() - begun)
             act()
 
     tally = crew.shop(own(outage.settings), seconds, cut_and_mend)
     lost = []
     for name, version in tally.promises.items():
-        crew.check()
+        crew.pause(0)
         if not _kept(store, name, version):
             lost.append(name)
     return Availability(

@@ -14,7 +14,7 @@ from checkout_cli.session import PaymentStatus, iso
 LIFE = 1800
 """The time to live of a session that was read just now, in seconds."""
 EXPIRED_LIFE = 1.0
-"""The time to live of a session that has expired by the time it is looked at, in seconds."""
+"""The time to live of a session that expires during the demonstration, in seconds."""
 
 _MENU = (
     ("sourdough-loaf", "Sourdough loaf", "bread", 620),
@@ -40,7 +40,7 @@ _NOTES = ("Please ring twice", "Leave it with the neighbour", "No plastic bag, t
 
 
 class Fate(StrEnum):
-    """What is to become of an invented session."""
+    """The fate of an invented session."""
 
     BROWSING = "pending"
     PAYING = "processing"
@@ -53,7 +53,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Invented:
-    """A session to be written, and what is to happen to it afterwards; ``life`` is in seconds from now."""
+    """A session to be written, and its fate; ``life`` is in seconds from now."""
 
     checkout_id: str
     fields: dict[str, Any]
@@ -62,10 +62,9 @@ class Invented:
 
     @property
     def status(self) -> PaymentStatus | None:
-        return PaymentStatus(self.fate) if self.fate in _REACHED else None
-
-
-_REACHED = {Fate.PAYING, Fate.PAID, Fate.FAILED, Fate.CANCELLED}
+        """The payment status that it is to reach; ``None`` where it stays as created."""
+        reached = self.fate in {Fate.PAYING, Fate.PAID, Fate.FAILED, Fate.CANCELLED}
+        return PaymentStatus(self.fate) if reached else None
 
 
 def invented_sessions(numbers: Mapping[Fate, int], chance: random.Random, now: int) -> list[Invented]:
@@ -73,13 +72,10 @@ def invented_sessions(numbers: Mapping[Fate, int], chance: random.Random, now: i
 
     A session that was begun ten minutes ago has ten minutes less to live, as if nobody had read it since.
     """
-    aged = [(fate, _age(fate, chance)) for fate, number in numbers.items() for _ in range(number)]
+    minutes = {Fate.ENDING: range(26, 29), Fate.EXPIRED: range(31, 90)}
+    fates = (fate for fate, number in numbers.items() for _ in range(number))
+    aged = [(fate, chance.choice(minutes.get(fate, range(25))) * 60) for fate in fates]
     return [_invented(fate, age, chance, now) for fate, age in sorted(aged, key=lambda pair: -pair[1])]
-
-
-def _age(fate: Fate, chance: random.Random) -> int:
-    minutes = {Fate.ENDING: range(26, 29), Fate.EXPIRED: range(31, 90)}.get(fate, range(25))
-    return chance.choice(minutes) * 60
 
 
 def _invented(fate: Fate, age: int, chance: random.Random, now: int) -> Invented:

@@ -8,7 +8,6 @@ from checkout_cli.commands.demo.data import Fate
 from checkout_cli.commands.demo.demo import (
     CommandEnded,
     CommandStarted,
-    ServersKept,
     ServerStarted,
     SessionsWritten,
     Verdict,
@@ -60,5 +59,6 @@ def test_narration_is_wrapped_and_every_line_is_a_comment(capsys: pytest.Capture
 
 
 def test_kept_servers_come_with_a_line_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
-    show_event(ServersKept({"REDIS_PORT": "1", "DATABASE_URL": "sqlite:////a b/c.db"}))
+    environment = {"REDIS_PORT": "1", "DATABASE_URL": "sqlite:////a b/c.db"}
+    show_event(Verdict(1, 1, (), 0, (), (), environment))
     assert "\nexport REDIS_PORT=1 DATABASE_URL='sqlite:////a b/c.db'\n" in shown(capsys)
