@@ -57,7 +57,7 @@ _checkoutctl_place() {
     'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal -o --output --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest -o --output --timeout' ;;
     'memory tune') options='--maxmemory --policy --samples --advise --persist --undo --force --dry-run -y --yes --json --timeout -h --help' valued='--maxmemory --policy --samples --timeout' ;;
     'info') options='--diff --json --timeout -h --help' valued='--diff --timeout' ;;
-    'slowlog') options='-n --limit --reset -y --yes --dry-run --json --timeout -h --help' valued='-n --limit --timeout' ;;
+    'slowlog') options='-n --limit --reset -y --yes --dry-run -o --output --json --timeout -h --help' valued='-n --limit -o --output --timeout' ;;
     'latency') options='-n --samples --json --timeout -h --help' valued='-n --samples --timeout' ;;
     'monitor') options='--seconds --count --family --command --json --timeout -h --help' valued='--seconds --count --family --command --timeout' ;;
     'incident') commands='diff' options='--out --timeout -h --help' valued='--out --timeout' ;;
@@ -103,6 +103,7 @@ _checkoutctl_values() {
     'stats --by') echo 'minute status' ;;
     'users list -o' | 'users list --output') echo 'table json ndjson csv ids' ;;
     'memory families -o' | 'memory families --output') echo 'table json ndjson csv ids' ;;
+    'slowlog -o' | 'slowlog --output') echo 'table json ndjson csv ids' ;;
     'monitor --family') echo 'sessions index delivery coupon users stats ours other' ;;
     'incident --out') echo '<files>' ;;
     'acl check --role') echo 'reader operator application' ;;

@@ -1,4 +1,4 @@
-"""``latency``: how long an answer takes, seen from here and by the server itself."""
+"""``latency``: response times, seen from here and by the server itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERCENTILES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100
 
 @dataclass(frozen=True)
 class Pause:
-    """How long a pause was, and when: both in milliseconds."""
+    """The moment and the length of a pause, in milliseconds."""
 
     SHOWN = "at@ ms"
 
@@ -34,10 +34,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Event:
-    """A kind of pause that the server has measured (Redis documentation, "Latency monitoring").
-
-    ``latest_at`` is in milliseconds since the epoch, lengths are in milliseconds.
-    """
+    """A kind of pause (Redis documentation, "Latency monitoring"); moments and lengths are in milliseconds."""
 
     SHOWN = "event=name latestAt@ latestMs=latest longestMs=longest history"
 
@@ -50,7 +47,7 @@ class Event:
 
 @dataclass(frozen=True)
 class CommandTimes:
-    """What the server has counted of one command: times in seconds, percentiles ``None`` where it gives none."""
+    """The server's statistics of one command: times in seconds, ``None`` where it has no percentiles."""
 
     SHOWN = "command=name calls totalMs=total meanMs=mean p50Ms=p50 p99Ms=p99 rejected failed"
 
@@ -69,10 +66,10 @@ class CommandTimes:
 
 @dataclass(frozen=True)
 class ServerLatency:
-    """One server. Each part that it does not tell has its reason in ``unknown``, by the part's name.
+    """One server; ``unknown`` has the reason for each part that it does not tell.
 
-    ``samples`` are round trips in seconds; ``threshold`` is in milliseconds, 0 where its monitor is off; ``fork`` is
-    the seconds that the last fork took, ``fork_per_gibibyte`` for each GiB in use now.
+    ``samples`` are round trips in seconds; ``threshold`` is in milliseconds, 0 where its monitor is off; the last fork
+    took ``fork`` seconds, ``fork_per_gibibyte`` for each GiB in use now.
     """
 
     SHOWN = (
@@ -102,7 +99,7 @@ def measure_latency(
     elapsed: Callable[[], float] = time.perf_counter,
     clock: Clock | None = None,
 ) -> PerServer[ServerLatency]:
-    """Measure round trips, and ask every server for what it has measured itself.
+    """Measure round trips, and ask every server for its own measurements.
 
     Raises:
         AccessDenied: the password is wrong.
@@ -114,7 +111,7 @@ def measure_latency(
 def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:
     unknown: dict[str, str] = {}
 
-    def told(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
+    def tried(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
         try:
             return ask()
         except CheckoutError as error:
@@ -130,15 +127,15 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
         started = elapsed()
         server.ping()
         trips.append(elapsed() - started)
-    info: Info = told("commands", server.info, Info({}))
-    config: dict[str, str] = told("threshold", server.config, {})
+    info: Info = tried("commands", server.info, Info({}))
+    config: dict[str, str] = tried("threshold", server.config, {})
     fork, used = info.integer("latest_fork_usec"), info.integer("used_memory")
     return ServerLatency(
         server.place,
         tuple(trips),
         int(config["latency-monitor-threshold"]) if "latency-monitor-threshold" in config else None,
-        told("events", lambda: _events(server), ()),
-        told("advice", lambda: _text(server.latency_advice()), ""),
+        tried("events", lambda: _events(server), ()),
+        tried("advice", lambda: _text(server.latency_advice()), ""),
         None if fork is None else fork / 1_000_000,
         None if fork is None or not used else fork / 1_000_000 / (used / GIBIBYTE),
         _commands(info),
@@ -155,7 +152,7 @@ def _events(server: Inspector) -> tuple[Event, ...]:
     histories = server.latency_histories([event.name for event in latest])
     events = []
     for event, history in zip(latest, histories, strict=True):
-        past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
+        past = () if isinstance(history, CheckoutError) else history  # HISTORY may be denied, and LATEST not
         moments = tuple(Pause(int(at) * 1000, int(length)) for at, length in past)
         events.append(Event(decoded(event.name), event.at, event.latest, event.longest, moments))
     return tuple(events)

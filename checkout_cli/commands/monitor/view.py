@@ -1,4 +1,4 @@
-"""How MONITOR looks: a live table of rates on a terminal, a line for each command anywhere else."""
+"""MONITOR as a live table of rates on a terminal, and as a line for each command anywhere else."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 _RATES = columns_of("command", "keys", "#count", "#per second", "#share")
 _MOST_ROWS = 16
-"""Of the live table: it fits into 24 lines."""
+"""Rows of the live table, which fits into 24 lines."""
 _REFRESH = 0.25
 
 
 def warn_of_cost(seconds: float) -> None:
-    """Before it begins."""
+    """Say that MONITOR costs the server something."""
     warn(f"MONITOR slows the server down while it runs; it ends by itself after {seconds:g} s, or by Ctrl-C")
 
 
@@ -46,7 +46,7 @@ def show_monitor(
     as_json: bool,
     elapsed: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Everything as it comes."""
+    """The commands as they come."""
     if as_json:
         write_ndjson(seen for seen in events if seen is not None)
     elif is_terminal(sys.stdout):
@@ -88,7 +88,7 @@ def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
 
 
 def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
-    """What it came to, and why it ended."""
+    """The result, and why it ended."""
     if as_json:
         write_ndjson([{"summary": document(summary)}])
     else:

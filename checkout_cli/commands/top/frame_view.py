@@ -1,4 +1,4 @@
-"""One frame of ``top``: lines in the order of their importance, so that a small terminal shows the first of them."""
+"""One frame of ``top``: the most important lines first, so that a small terminal shows those."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 
 NOMINAL_WIDTH = 80
-"""For which bars are made where nothing limits the width."""
+"""The width of bars where nothing limits it."""
 _NAME = 11
 _BAR = 20
 _NUMBER = 7
@@ -41,14 +41,14 @@ Lines = list[Text]
 
 @dataclass(frozen=True)
 class Room:
-    """How much there is to write on; ``None`` is a pipe, for which nothing is cut."""
+    """The size of the terminal; ``None`` is a pipe, for which nothing is cut."""
 
     width: int | None = None
     height: int | None = None
 
 
 def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | None = None) -> Lines:
-    """All lines that there is room for. ``notes`` stand beside the title, ``foot`` in the last line."""
+    """All lines that fit, with ``notes`` beside the title and ``foot`` in the last line."""
     blocks = [
         _head(look.snapshot.health, notes),
         [*_memory(look.memory, room), *_sessions(look)],
@@ -66,7 +66,7 @@ def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | Non
 
 
 def _fitted(blocks: list[Lines], lists: list[Lines], height: int | None) -> Lines:
-    """Blocks with a line between them and as much of the lists as fits; a list is a title and what is under it."""
+    """Blocks with a line between them, and as much of the lists as fits; a list is a title and its items."""
     if height is None:
         return _joined([*blocks, *lists], gap=True)
     blocks = [block for block in blocks if block]
@@ -167,7 +167,7 @@ def _all_known(pending: PendingCounts) -> bool:
 
 
 def _minutes(report: StatisticsReport | None, room: Room) -> Lines:
-    """A bar for each minute; each line has its own scale, whose top is the number before it."""
+    """A bar for each minute; each line has its own scale, up to the number before it."""
     if report is None:
         return []
     width = minute_width(report, (room.width or NOMINAL_WIDTH) - _BEFORE_MINUTES)
