@@ -1,4 +1,4 @@
-"""What the endpoints share: one store, and looks that many clients share instead of asking Redis once each."""
+"""What the endpoints share: one store, and answers that many clients get instead of asking Redis once each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 SNAPSHOT_EVERY = 15.0
-"""Seconds between two looks for the metrics: how often Prometheus usually asks."""
+"""Seconds between two snapshots for the metrics: the usual interval of Prometheus."""
 FRESH_FOR = 1.0
-"""Seconds for which a look at the tiers answers everybody who asks."""
+"""Seconds for which a health report answers all requests."""
 AT_ONCE = 4
 """Management actions that run at the same time; the others wait."""
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("checkout_cli.commands.serve")
 
 
 class Shared(Generic[T]):
-    """A value that is fetched when somebody asks and it is not fresh, once for all who ask meanwhile."""
+    """A value that is fetched where it is older than ``fresh_for`` seconds, once for all who ask meanwhile."""
 
     def __init__(
         self, fetch: Callable[[], Awaitable[T]], fresh_for: float, elapsed: Callable[[], float] = time.monotonic
@@ -59,7 +59,7 @@ class Shared(Generic[T]):
 
 
 class Service:
-    """One server's; close it at the end."""
+    """The store and the shared answers of one HTTP server; close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -98,12 +98,12 @@ class Service:
         return self._snapshot
 
     async def health(self) -> HealthReport:
-        """A look at all tiers, at most a second old."""
+        """A health report, at most a second old."""
         return await self._health.get()
 
     async def _look(self) -> HealthReport:
         return await anyio.to_thread.run_sync(HealthCheck(lambda: self.settings).look)
 
     async def run(self, action: Callable[[CheckoutStore], T]) -> T:
-        """Do something with the store, which may wait for a server."""
+        """Do something with the store in a thread, since it may wait for a server."""
         return await anyio.to_thread.run_sync(action, self.store, limiter=self._slots)
