@@ -73,11 +73,7 @@ class Crew:
                 process.join()
 
     def shop(self, settings: Settings, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Tally:
-        """Let all shoppers shop for so many seconds; ``meanwhile`` runs here, from the moment at which they begin.
-
-        Raises:
-            ShopperLost: a process has ended, or does not come back.
-        """
+        """Let all shoppers shop for so many seconds; ``meanwhile`` runs here, from the moment at which they begin."""
         self._seed += 1  # else the same ids again
         for number, connection in enumerate(self._connections):
             share = self.shoppers // self.processes + (number < self.shoppers % self.processes)

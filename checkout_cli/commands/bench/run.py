@@ -157,12 +157,7 @@ class BenchReport:
 
 @contextlib.contextmanager
 def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:
-    """A server and a database of our own, removed afterwards, with the time-outs of the settings.
-
-    Raises:
-        EmbeddedUnavailable: it is not installed.
-        RedisUnavailable: it does not start.
-    """
+    """A server and a database of our own, removed afterwards; time-outs are those of the settings."""
     with tempfile.TemporaryDirectory(prefix="checkoutctl-bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         with EmbeddedServer(directory, "--save", "", "--appendonly", "yes") as server:
@@ -246,16 +241,12 @@ def bench(
 def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
     for _ in range(_ATTEMPTS):
         try:
-            report.removed += remove_all(store, prefix)
-        except DatabaseUnavailable as error:  # shoppers that were killed may still hold its lock
-            report.not_removed = error
-            store.clock.pause(_PAUSE)
+            report.removed, report.not_removed = remove_all(store, prefix), None
         except CheckoutError as error:
             report.not_removed = error
+        if not isinstance(report.not_removed, DatabaseUnavailable):
             return
-        else:
-            report.not_removed = None
-            return
+        store.clock.pause(_PAUSE)  # shoppers that were killed may still hold its lock
 
 
 def _measure(

@@ -65,12 +65,7 @@ def own(settings: Settings, *, use_redis: bool = True) -> Settings:
 
 
 def look(store: CheckoutStore) -> Target:
-    """Ask the servers.
-
-    Raises:
-        DatabaseUnavailable: without the database there is nothing to compare with.
-        AccessDenied: Redis does not know the user or the password.
-    """
+    """Ask the servers; raises :class:`DatabaseUnavailable`, and :class:`AccessDenied` where Redis refuses us."""
     settings, database = store.settings, store.database
     database.ping()
     place, away, headroom = None, "", None

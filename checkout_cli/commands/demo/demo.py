@@ -167,10 +167,7 @@ class Demonstration:
         chance: random.Random | None = None,
         numbers: Mapping[Fate, int] = NUMBERS,
     ) -> None:
-        """``fast`` leaves out the pauses, ``keep`` leaves all running at the end, ``quiet`` hides the commands' output.
-
-        Starts nothing yet.
-        """
+        """Starts nothing yet; ``keep`` leaves all running at the end, ``quiet`` hides the commands' output."""
         self._fast = fast
         self._keep = keep
         self._output = subprocess.DEVNULL if quiet else None

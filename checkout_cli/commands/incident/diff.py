@@ -50,11 +50,7 @@ class IncidentDiff:
 
 
 def compare(before: Path, after: Path) -> IncidentDiff:
-    """Compare two files.
-
-    Raises:
-        InvalidInput: one of them cannot be read, or is no incident file.
-    """
+    """Compare two files; raises :class:`InvalidInput` where one is unreadable or no incident file."""
     old, new = _read(before), _read(after)
     parts = [*PARTS, *sorted((set(old) | set(new)) - {*PARTS, *_NOISE, "kind"})]
     changes = [change for part in parts for change in _changes(part, old.get(part), new.get(part))]

@@ -57,19 +57,14 @@ def gather(
     *,
     directory: Path,
     flags: Mapping[str, Any] | None = None,
-    clock: Clock | None = None,
     last_look: LastLook | None = None,
     run: BoundedRun | None = None,
 ) -> Incident:
-    """Ask for all parts, one after the other; without Redis, that costs a few time-outs in all.
-
-    Raises:
-        ConfigurationError: an environment file cannot be read.
-    """
+    """Ask for all parts, one after the other; without Redis, that costs a few time-outs in all."""
     settings = tuple(configuration(directory, flags=flags).values())
-    incident = Incident((clock or Clock()).wall(), settings, versions())
+    incident = Incident(Clock().wall(), settings, versions())
     questions = _questions(load, directory, last_look)
-    run = run or BoundedRun(clock)
+    run = run or BoundedRun()
     run.expect(len(questions))
     for name, ask in run.pages(questions.items(), lambda _: 1):
         incident.parts[name] = _asked(name, ask, incident.parts)
@@ -129,11 +124,7 @@ def default_path(now: int) -> Path:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write the file, for its owner alone.
-
-    Raises:
-        InvalidInput: it cannot be written.
-    """
+    """Write the file, for its owner alone; raises :class:`InvalidInput` where that is impossible."""
     try:
         write_private(path, content)
     except OSError as error:

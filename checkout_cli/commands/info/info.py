@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from checkout_cli.clock import Clock
 from checkout_cli.errors import InvalidInput
 from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -81,17 +80,14 @@ class InfoDiff:
     changes: tuple[Change, ...]
 
 
-def server_info(
-    redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock | None = None
-) -> PerServer[ServerInfo]:
+def server_info(redis: RedisAdmin, sections: Sequence[str] = ()) -> PerServer[ServerInfo]:
     """Ask every server; without ``sections`` all but those that have a line for each command.
 
     Raises:
         InvalidInput: no server has such a section.
-        CommandDenied, CommandUnknown: INFO is refused.
-        RedisUnavailable: no server answers.
+        CheckoutError: as :func:`of_each_server`.
     """
-    found = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections), clock=clock)
+    found = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections))
     wanted = _wanted(sections, {title for server in found.servers for title in server.sections})
     chosen = tuple(
         replace(server, sections={title: fields for title, fields in server.sections.items() if title in wanted})

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import percentile
 from checkout_cli.errors import CheckoutError
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
@@ -93,19 +92,10 @@ class ServerLatency:
 
 
 def measure_latency(
-    redis: RedisAdmin,
-    samples: int = 100,
-    *,
-    elapsed: Callable[[], float] = time.perf_counter,
-    clock: Clock | None = None,
+    redis: RedisAdmin, samples: int = 100, *, elapsed: Callable[[], float] = time.perf_counter
 ) -> PerServer[ServerLatency]:
-    """Measure round trips, and ask every server for its own measurements.
-
-    Raises:
-        AccessDenied: the password is wrong.
-        RedisUnavailable: no server answers.
-    """
-    return of_each_server(redis, lambda server: _measured(server, samples, elapsed), clock=clock)
+    """Measure round trips, and ask for the servers' own measurements; raises as :func:`of_each_server` does."""
+    return of_each_server(redis, lambda server: _measured(server, samples, elapsed))
 
 
 def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:

@@ -82,12 +82,7 @@ def order_of(policy: str) -> str:
 
 
 def eviction_risk(server: RedisServer, policy: str, limit: int | None, random: Random, *, now: int) -> EvictionRisk:
-    """Judge a sample of a server's keys; ``limit`` is its ``maxmemory`` in bytes, ``now`` is in milliseconds.
-
-    Raises:
-        CommandDenied, CommandUnknown: SCAN or DBSIZE is refused.
-        RedisUnavailable: the server does not answer.
-    """
+    """Judge a sample of keys; ``limit`` is ``maxmemory``, ``now`` is in ms. Raises as :func:`sample_of` does."""
     sample = sample_of(server, SAMPLE, random, now=now, few=2 * SAMPLE)
     keys = sample.rows()
     with measuring(server) as (talk, ways):

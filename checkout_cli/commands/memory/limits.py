@@ -92,11 +92,7 @@ def size_in_bytes(text: str) -> int:
 
 
 def limits_wanted(maxmemory: str | None, policy: str | None, samples: int | None) -> Limits:
-    """Limits as people type them.
-
-    Raises:
-        InvalidInput: not a size, or not a policy of Redis.
-    """
+    """Limits as people type them; raises :class:`InvalidInput` where one is not a size, or not a policy of Redis."""
     size = None if maxmemory is None else size_in_bytes(maxmemory)
     return Limits(size, None if policy is None else known_policy(policy), samples)
 

@@ -112,12 +112,7 @@ class Outlook:
 
 
 def look_at(server: RedisServer) -> Looked:
-    """Ask a server.
-
-    Raises:
-        CommandDenied, CommandUnknown: both INFO and CONFIG GET are refused.
-        RedisUnavailable: it does not answer.
-    """
+    """Ask a server; raises where both INFO and CONFIG GET are refused, or where it does not answer."""
     inspector = Inspector(server)
     try:
         info = inspector.info()

@@ -124,12 +124,7 @@ class MemoryReport(PerServer[MemoryLook]):
 def look_at_memory(
     redis: RedisAdmin, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
 ) -> MemoryReport:
-    """Ask every server, compare with the last run, and store the readings for the next one.
-
-    Raises:
-        CommandDenied, CommandUnknown: neither INFO nor MEMORY STATS works here.
-        RedisUnavailable: no server answers.
-    """
+    """Ask every server, compare with the last run, and store the readings; raises as :func:`of_each_server` does."""
     clock, last_look, random = clock or Clock(), last_look or LastLook(), random or SystemRandom()
     found = of_each_server(redis, lambda server: _inspected(server, last_look, clock.wall(), random), clock=clock)
     memory, unwritten = zip(*found.servers, strict=True)

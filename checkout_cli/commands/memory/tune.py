@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
 
 from checkout_cli.commands.memory.limits import MAXMEMORY, SAMPLES, Evicts, Limits
 from checkout_cli.commands.memory.outlook import SOME_FILE, Looked, Outlook, limits_now, look_at, outlook
-from checkout_cli.commands.memory.tune_undo import Change, UndoFile
 from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
@@ -21,6 +23,7 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
 )
+from checkout_cli.files.state_file import StateFile
 from checkout_cli.servers.per_server import Partial, of_each_server
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.server import RedisServer
@@ -49,6 +52,35 @@ class TuneFailed(CheckoutError):
     def __init__(self, message: str, cause: CheckoutError) -> None:
         super().__init__(message, hint=f"{LOOK} --undo")
         self.exit_code = cause.exit_code
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change at ``changed_at`` (ms since the epoch); ``run`` is the server's ``run_id`` then, empty if unknown.
+
+    ``before`` and ``after`` are the changed settings, and no others.
+    """
+
+    changed_at: int
+    run: str
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class UndoFile(StateFile[Change]):
+    """The last change of each server, by its place."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        super().__init__("tune-undo.json", Change, lambda change: change.changed_at, directory)
+
+    def put(self, name: str, entry: Change | None) -> None:
+        """Store a change, or, with ``None``, that there is nothing to undo."""
+        try:
+            super().put(name, entry)
+        except OSError as error:
+            raise CheckoutError(
+                f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",
+                hint="set XDG_STATE_HOME to a directory that you can write to",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -138,12 +170,7 @@ Agreed = Callable[[Tuning], bool]
 
 
 def look(store: CheckoutStore) -> Tuning:
-    """The settings of all servers.
-
-    Raises:
-        CommandDenied, CommandUnknown: a server refuses both INFO and CONFIG.
-        RedisUnavailable: none answers.
-    """
+    """The settings of all servers; raises as :func:`of_each_server` does."""
     found = of_each_server(store.redis, lambda server: look_at(server.server))
     return Tuning(tuple(Step(looked, looked.limits) for looked in found.servers), asked=False, missing=found.missing)
 
@@ -351,11 +378,7 @@ def _persisted(looked: Looked, limits: Limits) -> Persisted:
 
 
 def checked(wanted: Limits, *, advise: bool, undo: bool, persist: bool) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        InvalidInput: they do.
-    """
+    """Raise :class:`InvalidInput` where options contradict each other."""
     if advise and (undo or persist):
         raise InvalidInput("--advise changes nothing", hint=f"{LOOK} --advise")
     if (advise or undo) and not wanted.is_empty:

@@ -91,18 +91,14 @@ def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
 
 
 def _show_step(step: Step, tuning: Tuning) -> None:
-    today, proposed, now = step.looked.limits, step.proposed, step.now
-    rows = [
-        [name, *(_setting(limits, name) for limits in (today, proposed, now) if limits is not None)]
-        for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples")
-    ]
-    titles = ["setting", "now"]
+    columns = {"now": step.looked.limits}
     if tuning.asked:
-        titles = ["setting", "before" if now is not None else "now", "proposed"]
-        titles += ["now"] if now is not None else []
-    else:
-        rows = [row[:2] for row in rows]
-    write_table(columns_of(*titles), rows)
+        columns["proposed"] = step.proposed
+    if step.now is not None:
+        columns = {"before": step.looked.limits, "proposed": step.proposed, "now": step.now}
+    names = ("maxmemory", "maxmemory-policy", "maxmemory-samples")
+    rows = [[name, *(_setting(limits, name) for limits in columns.values())] for name in names]
+    write_table(columns_of("setting", *columns), rows)
     _list(_meaning(step, tuning))
 
 

@@ -39,32 +39,26 @@ def warn_of_cost(seconds: float) -> None:
     warn(f"MONITOR slows the server down while it runs; it ends by itself after {seconds:g} s, or by Ctrl-C")
 
 
-def show_monitor(
-    events: Iterable[Seen | None],
-    summary: Callable[[], MonitorSummary],
-    *,
-    as_json: bool,
-    elapsed: Callable[[], float] = time.monotonic,
-) -> None:
+def show_monitor(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], *, as_json: bool) -> None:
     """The commands as they come."""
     if as_json:
         write_ndjson(seen for seen in events if seen is not None)
     elif is_terminal(sys.stdout):
-        _live(events, summary, elapsed)
+        _live(events, summary)
     else:
         for seen in events:
             if seen is not None:
                 write_line(_line(seen))
 
 
-def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], elapsed: Callable[[], float]) -> None:
+def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary]) -> None:
     from rich.live import Live
 
-    drawn = elapsed()
+    drawn = time.monotonic()
     with Live(_table(summary()), console=console(), auto_refresh=False, transient=True) as live:
         for _ in events:
-            if elapsed() - drawn >= _REFRESH:
-                drawn = elapsed()
+            if time.monotonic() - drawn >= _REFRESH:
+                drawn = time.monotonic()
                 live.update(_table(summary()), refresh=True)
 
 

@@ -153,8 +153,9 @@ async def _cleanup_expired(service: Service, _: Mapping[str, Any]) -> Response:
 async def _get_stats(service: Service, _: Mapping[str, Any]) -> Response:
     found = await service.run(management.statistics)
     stats = document(found)
-    answer = {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
-    return JSONResponse(answer)
+    return JSONResponse(
+        {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
+    )
 
 
 async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Response:
@@ -163,16 +164,10 @@ async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Resp
         return refused(400, f"limit must be a number from 1 to {management.MOST_SESSIONS}")
     if cursor is not None and not isinstance(cursor, str):
         return refused(400, "cursor must be what another answer has said")
-    page = await service.run(lambda store: management.sessions_page(store, limit=limit, cursor=cursor))
-    sessions = [msgspec.Raw(body_shown(session.body)) for session in page.sessions]
-    answer = {
-        "success": True,
-        "action": "get_all_sessions",
-        "sessions": sessions,
-        "count": len(sessions),
-        "cursor": page.cursor,
-    }
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    page, following = await service.run(lambda store: management.sessions_page(store, limit=limit, cursor=cursor))
+    sessions = [msgspec.Raw(body_shown(session.body)) for session in page]
+    answer = {"success": True, "action": "get_all_sessions", "sessions": sessions, "count": len(sessions)}
+    return Response(msgspec.json.encode(answer | {"cursor": following}), media_type="application/json")
 
 
 _HANDLERS: dict[str, Callable[[Service, Mapping[str, Any]], Awaitable[Response]]] = {

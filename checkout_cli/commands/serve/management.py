@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
 from checkout_cli.commands.health.health import SessionStatistics
 from checkout_cli.commands.sessions.export import Exported, export
@@ -17,14 +15,6 @@ LONGEST_CLEANUP = 20.0
 """Seconds after which a clean-up ends, since a client waits, and leaves the rest to the next one."""
 MOST_SESSIONS = 500
 """Sessions in one answer."""
-
-
-@dataclass(frozen=True)
-class SessionsPage:
-    """Some sessions, and the cursor of the next page; ``None`` at the end."""
-
-    sessions: list[Exported]
-    cursor: str | None
 
 
 def cleanup_expired(store: CheckoutStore) -> CleanupReport:
@@ -41,14 +31,12 @@ def statistics(store: CheckoutStore) -> SessionStatistics:
     return SessionStatistics(store.database.totals(), store.admin.count(), beat)
 
 
-def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:
-    """At most ``limit`` live sessions, the first to end first; fewer where some have ended.
+def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> tuple[list[Exported], str | None]:
+    """At most ``limit`` live sessions, fewer where some have ended, and the cursor of the next page.
 
     Raises:
         InvalidInput: not a cursor of ours.
         TierUnavailable: no tier answers.
     """
-    for page in export(store, cursor=cursor, page_size=limit, tell=lambda _: None):
-        if page.sessions:
-            return SessionsPage(page.sessions, page.cursor)
-    return SessionsPage([], None)
+    pages = export(store, cursor=cursor, page_size=limit, tell=lambda _: None)
+    return next(((page.sessions, page.cursor) for page in pages if page.sessions), ([], None))

@@ -31,19 +31,16 @@ _log = logging.getLogger("checkout_cli.commands.serve")
 class Shared(Generic[T]):
     """A value that is fetched where it is older than ``fresh_for`` seconds, once for all who ask meanwhile."""
 
-    def __init__(
-        self, fetch: Callable[[], Awaitable[T]], fresh_for: float, elapsed: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fetch: Callable[[], Awaitable[T]], fresh_for: float) -> None:
         self._fetch = fetch
         self._fresh_for = fresh_for
-        self._elapsed = elapsed
         self._fetched_at = float("-inf")
         self._value: T | None = None
         self._running: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         """The value; raises as fetching does."""
-        if self._value is not None and self._elapsed() - self._fetched_at < self._fresh_for:
+        if self._value is not None and time.monotonic() - self._fetched_at < self._fresh_for:
             return self._value
         if self._running is None:
             self._running = asyncio.create_task(self._refresh())
@@ -52,7 +49,7 @@ class Shared(Generic[T]):
     async def _refresh(self) -> T:
         try:
             self._value = value = await self._fetch()
-            self._fetched_at = self._elapsed()
+            self._fetched_at = time.monotonic()
             return value
         finally:
             self._running = None

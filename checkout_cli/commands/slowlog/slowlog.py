@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
@@ -96,18 +95,13 @@ class Emptied(Partial):
         return sum(self.lengths.values())
 
 
-def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> PerServer[ServerSlowLog]:
-    """The newest entries of every server, the newest first.
-
-    Raises:
-        CommandDenied, CommandUnknown: SLOWLOG is refused.
-        RedisUnavailable: no server answers.
-    """
-    return of_each_server(redis, lambda server: _read(server, limit), clock=clock)
+def slow_log(redis: RedisAdmin, limit: int = 25) -> PerServer[ServerSlowLog]:
+    """The entries of every server, the newest first; raises as :func:`of_each_server` does."""
+    return of_each_server(redis, lambda server: _read(server, limit))
 
 
 def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
-    """Drop all entries of every server, once ``agreed``; raises as :func:`slow_log` does."""
+    """Drop all entries of every server, once ``agreed``; raises as :func:`of_each_server` does."""
     found = of_each_server(redis, lambda server: (server, server.slow_log_length()))
     lengths = {server.place: length for server, length in found.servers}
     if not agreed(lengths):

@@ -31,10 +31,7 @@ _ENABLE = "redis-cli CONFIG SET slowlog-log-slower-than 10000"
 
 
 def show_slow_log(report: PerServer[ServerSlowLog], output: str) -> None:
-    """The logs in the shape ``output``: totals too as ``json`` or as tables, otherwise one entry a line.
-
-    Problems of the log itself are on stderr.
-    """
+    """Totals and entries as ``json`` or as tables, otherwise one entry a line; problems of the log on stderr."""
     if output == "json":
         write_json(report)
     elif output == "table":

@@ -43,11 +43,7 @@ HELP = (
 
 
 def needs_terminal(*, logs_to_stderr: bool) -> None:
-    """Refuse to start without a terminal, or where the log would be written over it.
-
-    Raises:
-        InvalidInput: so it is.
-    """
+    """Raise :class:`InvalidInput` without a terminal, or where the log would be written over the view."""
     if not is_terminal(sys.stdout) or os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
         raise InvalidInput("a live view needs a terminal", hint="checkoutctl top --once")
     if logs_to_stderr and is_terminal(sys.stderr):

@@ -16,12 +16,12 @@ from checkout_cli.commands.memory.tune import (
     TuneFailed,
     TuneRefused,
     Tuning,
+    UndoFile,
     look,
     set_limits,
     tune,
     undo_last,
 )
-from checkout_cli.commands.memory.tune_undo import UndoFile
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.servers.embedded import HOST, valkey_binary
