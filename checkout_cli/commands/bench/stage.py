@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,13 +93,11 @@ def _headroom(store: CheckoutStore) -> int | None:
     """The bytes that the fullest server has left under its limit; ``None`` without a limit, or where it is unknown."""
     rooms = []
     for server in store.redis.servers():
-        try:
+        with suppress(CommandDenied, CommandUnknown):
             info = Inspector(server).info()
-        except (CommandDenied, CommandUnknown):
-            continue
-        limit, used = info.integer("maxmemory"), info.integer("used_memory")
-        if limit and used is not None:
-            rooms.append(max(limit - used, 0))
+            limit, used = info.integer("maxmemory"), info.integer("used_memory")
+            if limit and used is not None:
+                rooms.append(max(limit - used, 0))
     return min(rooms, default=None)
 
 

@@ -12,10 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from checkout_cli.commands.memory.groups_report import Bound, FamilyMemory
 from checkout_cli.commands.memory.measure import Method, Page
 from checkout_cli.commands.memory.sample import Sample
-from checkout_cli.commands.memory.tally import FamilyTally, Tally
+from checkout_cli.commands.memory.tally import Bound, FamilyMemory, FamilyTally, Tally
 from checkout_cli.keys import Family
 
 CERTAINTY = 2.81

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from random import Random, SystemRandom
 
 from checkout_cli.commands.memory.estimates import estimated_families
-from checkout_cli.commands.memory.groups_report import FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method, Ways, all_pages, measuring, throttled_pages
 from checkout_cli.commands.memory.sample import sample_of
-from checkout_cli.commands.memory.tally import Tally
+from checkout_cli.commands.memory.tally import FamiliesReport, FamilyMemory, Tally
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.jobs.cursors import checked_cursor

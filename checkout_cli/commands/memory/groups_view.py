@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method
+from checkout_cli.commands.memory.tally import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.sizes import size
 from checkout_cli.terminal.document import document as document_of

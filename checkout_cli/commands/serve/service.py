@@ -63,7 +63,8 @@ class Service:
         self.store = CheckoutStore.open(settings)
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._health = Shared(self._look, FRESH_FOR)
-        self._snapshot: asyncio.Future[Snapshot] | None = None
+        self._snapshot: Snapshot | None = None
+        self._has_snapshot = asyncio.Event()
 
     def close(self) -> None:
         """Close all connections."""
@@ -74,24 +75,16 @@ class Service:
         check = HealthCheck(lambda: self.settings)
         while True:
             try:
-                self._keep(await anyio.to_thread.run_sync(snapshot, self.store, check.look))
+                self._snapshot = await anyio.to_thread.run_sync(snapshot, self.store, check.look)
+                self._has_snapshot.set()
             except Exception as error:  # noqa: BLE001  (whatever it was, this look must not be the last one)
                 _log.error("a look for the metrics has failed: %s: %s", type(error).__name__, error)
             await asyncio.sleep(SNAPSHOT_EVERY)
 
-    def _keep(self, found: Snapshot) -> None:
-        ready = self._awaited()
-        if ready.done():
-            self._snapshot = ready = asyncio.get_running_loop().create_future()
-        ready.set_result(found)
-
     async def snapshot(self) -> Snapshot:
         """The last snapshot; only the first one is waited for."""
-        return await asyncio.shield(self._awaited())
-
-    def _awaited(self) -> asyncio.Future[Snapshot]:
-        if self._snapshot is None:
-            self._snapshot = asyncio.get_running_loop().create_future()
+        await self._has_snapshot.wait()
+        assert self._snapshot is not None  # noqa: S101  (set before the event)
         return self._snapshot
 
     async def health(self) -> HealthReport:

@@ -17,7 +17,6 @@ from checkout_cli.commands.sessions.view import expiry, summary
 from checkout_cli.commands.stats.figures_view import number, percentage
 from checkout_cli.commands.stats.panel_view import FUNNEL, minute_width, minutes_axis, spark
 from checkout_cli.commands.stats.stats import STATUSES
-from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.domain.statistics import Source, StatisticsReport
@@ -123,14 +122,11 @@ def _memory(servers: Sequence[MemoryLook], room: Room) -> Lines:
         if memory.fullness is not None:
             words = f"{memory.fullness:.1%}, {words}"
             width = max(0, min(_BAR, (room.width or NOMINAL_WIDTH) - line.cell_len - len(words) - 1))
-            line.append(f"{bar(memory.fullness, width)} " if width else "", style=_fullness_style(memory.fullness))
+            style = "red" if memory.fullness >= 0.9 else "yellow" if memory.fullness >= 0.75 else "green"
+            line.append(f"{bar(memory.fullness, width)} " if width else "", style=style)
         line.append(words)
         lines.append(line)
     return lines
-
-
-def _fullness_style(fullness: float) -> str:
-    return "red" if fullness >= 0.9 else "yellow" if fullness >= 0.75 else "green"
 
 
 def _memory_words(memory: MemoryLook) -> list[str]:
@@ -151,19 +147,16 @@ def _sessions(look: TopLook) -> Lines:
     if health.configuration is not None:
         return []
     pending = health.pending
-    waiting = pending_text(pending, look.snapshot.taken_at) or (
-        "nothing waits" if _all_known(pending) else "what waits is unknown"
-    )
+    waiting = pending_text(pending, look.snapshot.taken_at)
+    if not waiting:
+        known = None not in {pending.to_redis, pending.to_database, pending.conflicts}
+        waiting = "nothing waits" if known else "what waits is unknown"
     lines = [_line("sessions", sessions_text(health), "  ", (waiting, "bold yellow" if pending.any else "dim"))]
     statuses = look.snapshot.statuses
     if statuses is not None:
         shown = [f"{name} {statuses[name]:,}" for name in STATUSES if statuses.get(name)] or ["none"]
         lines.append(_line("by status", ", ".join(shown)))
     return lines
-
-
-def _all_known(pending: PendingCounts) -> bool:
-    return None not in {pending.to_redis, pending.to_database, pending.conflicts}
 
 
 def _minutes(report: StatisticsReport | None, room: Room) -> Lines:

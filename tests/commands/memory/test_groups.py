@@ -7,10 +7,9 @@ import pytest
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.groups import look_at_families, measure_families, sample_families
-from checkout_cli.commands.memory.groups_report import FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import NO_TTL, Method, Page, measuring, throttled_pages
 from checkout_cli.commands.memory.sample import sample_of
-from checkout_cli.commands.memory.tally import TTL_STEPS, Tally
+from checkout_cli.commands.memory.tally import TTL_STEPS, FamiliesReport, FamilyMemory, Tally
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory, Stopped
 from checkout_cli.commands.memory.groups_view import show_families, spark
 from checkout_cli.commands.memory.measure import Method
-from checkout_cli.commands.memory.tally import BigKey
+from checkout_cli.commands.memory.tally import BigKey, Bound, FamiliesReport, FamilyMemory, Stopped
 from checkout_cli.keys import Family
 from checkout_cli.sizes import size
 
