@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from checkout_cli.config.settings import Settings
@@ -20,21 +20,21 @@ from checkout_cli.servers.embedded import HOST, EmbeddedServer
 _CHUNK = 65_536
 
 
+@dataclass(frozen=True)
 class KilledServer:
     """A server of our own, killed with SIGKILL and started again on its files; ``settings`` lead to it."""
 
-    def __init__(self, server: EmbeddedServer, settings: Settings) -> None:
-        self.how = "killed (SIGKILL) and started again"
-        self.settings = settings
-        self._server = server
+    server: EmbeddedServer
+    settings: Settings
+    how: str = "killed (SIGKILL) and started again"
 
     def cut(self) -> None:
         """Make it unavailable; returns when it is."""
-        self._server.kill()
+        self.server.kill()
 
     def mend(self) -> None:
         """Make it available again."""
-        self._server.start()
+        self.server.start()
 
 
 class Relay:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from checkout_cli.commands.demo.data import Fate, invented_sessions
+from checkout_cli.commands.demo.data import Outcome, invented_sessions
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
@@ -130,6 +130,6 @@ class Checkout:
 def checkouts(prefix: str, chance: random.Random, now: int) -> Iterator[Checkout]:
     """Invented sessions without end, of no real person; ``now`` is in milliseconds."""
     while True:
-        for session in invented_sessions({Fate.BROWSING: 50}, chance, now):
+        for session in invented_sessions({Outcome.BROWSING: 50}, chance, now):
             fields = {name: value for name, value in session.fields.items() if name != "createdAt"}
             yield Checkout(f"{prefix}{session.checkout_id}", fields)

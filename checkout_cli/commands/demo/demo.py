@@ -24,8 +24,8 @@ from typing import Any, Self
 from checkout_cli.commands.demo.data import (
     EXPIRED_LIFE,
     LIFE,
-    Fate,
     Invented,
+    Outcome,
     invented_sessions,
     legacy_session,
     order_id,
@@ -38,15 +38,15 @@ from checkout_cli.session import Acknowledgement, PaymentStatus, Session
 from checkout_cli.store.checkout_store import CheckoutStore
 
 NUMBERS = {
-    Fate.BROWSING: 150,
-    Fate.PAYING: 15,
-    Fate.PAID: 60,
-    Fate.FAILED: 15,
-    Fate.CANCELLED: 8,
-    Fate.ENDING: 12,
-    Fate.EXPIRED: 40,
+    Outcome.BROWSING: 150,
+    Outcome.PAYING: 15,
+    Outcome.PAID: 60,
+    Outcome.FAILED: 15,
+    Outcome.CANCELLED: 8,
+    Outcome.ENDING: 12,
+    Outcome.EXPIRED: 40,
 }
-"""How many sessions of each fate are written."""
+"""How many sessions of each outcome are written."""
 TAKEN_IN = 1
 """The version that an external writer's session gets before our first write becomes the next one."""
 SHOW_TIME = 15.0
@@ -70,9 +70,9 @@ class ServerStarted:
 
 @dataclass(frozen=True)
 class SessionsWritten:
-    """The shop has sessions now: so many of each fate, and those that older programs and accidents have left."""
+    """The shop has sessions now: so many of each outcome, and those that older programs and accidents have left."""
 
-    numbers: Mapping[Fate, int]
+    numbers: Mapping[Outcome, int]
     corrupt: int
     legacy: int
     seconds: float
@@ -110,7 +110,7 @@ class ChangedMeanwhile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The fate of every acknowledged write, and of the commands.
+    """The outcome of every acknowledged write, and of the commands.
 
     ``lost`` names the sessions that are gone or not as acknowledged, ``risen`` those that had expired and are back,
     ``unexpected`` the commands with a wrong exit code. Where everything stays up, ``environment`` is what other
@@ -165,7 +165,7 @@ class Demonstration:
         keep: bool = False,
         quiet: bool = False,
         chance: random.Random | None = None,
-        numbers: Mapping[Fate, int] = NUMBERS,
+        numbers: Mapping[Outcome, int] = NUMBERS,
     ) -> None:
         """Starts nothing yet; ``keep`` leaves all running at the end, ``quiet`` hides the commands' output."""
         self._fast = fast
@@ -253,7 +253,7 @@ class Demonstration:
 
     def _write(self, store: CheckoutStore, session: Invented) -> None:
         acknowledgement = store.create(session.fields, checkout_id=session.checkout_id)
-        if session.fate is Fate.EXPIRED:
+        if session.outcome is Outcome.EXPIRED:
             self._expired.append(session.checkout_id)
             return
         self._promise(acknowledgement)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 
 from checkout_cli.commands.demo import demo
-from checkout_cli.commands.demo.data import Fate
+from checkout_cli.commands.demo.data import Outcome
 from checkout_cli.terminal.output import console, is_terminal, show, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
@@ -68,7 +68,7 @@ def cursor_restored() -> Iterator[None]:
 
 def _written(event: demo.SessionsWritten) -> str:
     total = sum(event.numbers.values()) + event.legacy + event.corrupt
-    parts = [f"{event.numbers[fate]} {fate}" for fate in Fate if event.numbers.get(fate)]
+    parts = [f"{event.numbers[outcome]} {outcome}" for outcome in Outcome if event.numbers.get(outcome)]
     parts += [f"{event.legacy} as an older program writes it", f"{event.corrupt} cut off in the middle"]
     return f"{total} sessions were written in {event.seconds:.1f} s: {', '.join(parts)}."
 

@@ -73,7 +73,7 @@ def _estimated(
     size_bound = _bound(known.size, sizes.value - below, sizes.value + _upper_margin(sizes))
     if not seen:
         size_bound = Bound(known.size, None if keys_bound.high != known.keys else known.size)
-    with_size = all(sample.ways.method is not Method.NONE for sample in samples)
+    with_size = all(sample.allowed.method is not Method.NONE for sample in samples)
     without_ttl = _over_servers(samples, drawn, lambda counted: counted.without_ttl).value + known.without_ttl
     ttls = [
         _over_servers(samples, drawn, lambda counted, step=step: counted.ttls[step]).value  # type: ignore[misc]
@@ -83,7 +83,7 @@ def _estimated(
         family,
         round(keys.value) + known.keys,
         round(sizes.value) + known.size if with_size else None,
-        round(without_ttl) if all(sample.ways.ttl for sample in samples) else None,
+        round(without_ttl) if all(sample.allowed.ttl for sample in samples) else None,
         tuple(round(value) + exact for value, exact in zip(ttls, known.ttls, strict=True)),
         round(_over_servers(samples, drawn, lambda counted: counted.unmeasured).value) + known.unmeasured,
         keys_bound,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from checkout_cli.commands.memory.measure import NO_TTL, Method, Ways, measuring
+from checkout_cli.commands.memory.measure import NO_TTL, Allowed, Method, measuring
 from checkout_cli.commands.memory.sample import SampledKey, sample_of
 from checkout_cli.errors import CommandDenied, CommandUnknown, SessionCorrupt
 from checkout_cli.keys import Family, family_of
@@ -85,9 +85,9 @@ def eviction_risk(server: RedisServer, policy: str, limit: int | None, random: R
     """Judge a sample of keys; ``limit`` is ``maxmemory``, ``now`` is in ms. Raises as :func:`sample_of` does."""
     sample = sample_of(server, SAMPLE, random, now=now, few=2 * SAMPLE)
     keys = sample.rows()
-    with measuring(server) as (talk, ways):
-        notes = list(ways.notes)
-        baskets = _baskets(talk, ways, [item.key for item in keys], notes)
+    with measuring(server) as (talk, allowed):
+        notes = list(allowed.notes)
+        baskets = _baskets(talk, allowed, [item.key for item in keys], notes)
         ordered = _in_order(talk, policy, keys, notes)
     risk = EvictionRisk(
         order_of(policy),
@@ -96,7 +96,7 @@ def eviction_risk(server: RedisServer, policy: str, limit: int | None, random: R
         open=None if baskets is None else _checkouts(keys, baskets),
         notes=tuple(dict.fromkeys(notes)),
     )
-    if policy == NO_EVICTION or limit is None or ordered is None or ways.method is Method.NONE:
+    if policy == NO_EVICTION or limit is None or ordered is None or allowed.method is Method.NONE:
         return risk
     evicted, freed = [], 0.0
     families: defaultdict[Family, float] = defaultdict(float)
@@ -143,11 +143,13 @@ def _in_order(talk: Conversation, policy: str, keys: Sequence[SampledKey], notes
     return [candidates[place] for _, place in sorted(known)]
 
 
-def _baskets(talk: Conversation, ways: Ways, keys: Sequence[bytes], notes: list[str]) -> dict[bytes, float] | None:
+def _baskets(
+    talk: Conversation, allowed: Allowed, keys: Sequence[bytes], notes: list[str]
+) -> dict[bytes, float] | None:
     """The totals of the open checkouts among some keys; ``None`` where their values may not be read."""
     sessions = [key for key in keys if family_of(key) is Family.SESSIONS]
     found: dict[bytes, float] = {}
-    if sessions and not ways.no_touch:
+    if sessions and not allowed.no_touch:
         notes.append("the sampled sessions count as used now: this server or user has no CLIENT NO-TOUCH")
     for start in range(0, len(sessions), _VALUES_AT_ONCE):
         some = sessions[start : start + _VALUES_AT_ONCE]

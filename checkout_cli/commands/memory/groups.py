@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from random import Random, SystemRandom
 
 from checkout_cli.commands.memory.estimates import estimated_families
-from checkout_cli.commands.memory.measure import Method, Ways, all_pages, measuring, throttled_pages
+from checkout_cli.commands.memory.measure import Allowed, Method, all_pages, measuring, throttled_pages
 from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.commands.memory.tally import FamiliesReport, FamilyMemory, Tally
 from checkout_cli.errors import InvalidInput, RedisUnavailable
@@ -35,7 +35,7 @@ def look_at_families(
     """A sample of so many keys where one is asked for, otherwise every key.
 
     Raises:
-        InvalidInput: a number or the cursor makes no sense, or belongs to the other of the two ways.
+        InvalidInput: a number or the cursor makes no sense, or belongs to the other of the two allowed.
         CommandDenied, CommandUnknown: SCAN is refused, or DBSIZE for a sample.
         RedisUnavailable: no server answers.
     """
@@ -73,9 +73,9 @@ def sample_families(
         tally.biggest,
         tally.looked_at,
         sum(sample.total + len(sample.known.keys) for sample in samples),
-        _worst(sample.ways.method for sample in samples),
+        _worst(sample.allowed.method for sample in samples),
         sample=True,
-        notes=tuple(dict.fromkeys(note for sample in samples for note in sample.ways.notes)),
+        notes=tuple(dict.fromkeys(note for sample in samples for note in sample.allowed.notes)),
         missing=found.missing,
     )
 
@@ -116,7 +116,7 @@ class _Count:
             raise InvalidInput(f"there is no server number {self._at}", hint="begin without --cursor")
         self._load = load
         self._tally = Tally(biggest)
-        self._ways: list[Ways] = []
+        self._ways: list[Allowed] = []
 
     def run(self) -> FamiliesReport:
         missing: dict[str, RedisUnavailable] = {}
@@ -133,22 +133,22 @@ class _Count:
         return self._report(tuple(missing))
 
     def _count(self, server: RedisServer) -> None:
-        with measuring(server) as (talk, ways):
-            self._ways.append(ways)
-            self._run.expect(ways.total or 0)
+        with measuring(server) as (talk, allowed):
+            self._ways.append(allowed)
+            self._run.expect(allowed.total or 0)
             if self._load == 1:
-                pages = all_pages(talk, ways, self._position)
+                pages = all_pages(talk, allowed, self._position)
             else:
-                pages = throttled_pages(talk, ways, self._position, self._load, self._run.clock)
+                pages = throttled_pages(talk, allowed, self._position, self._load, self._run.clock)
             for page in self._run.pages(pages, lambda page: len(page.keys)):
                 self._tally.add(page)
                 self._position = page.following
 
     def _report(self, missing: tuple[str, ...]) -> FamiliesReport:
         run, tally = self._run, self._tally
-        method = _worst(ways.method for ways in self._ways)
-        with_ttl = all(ways.ttl for ways in self._ways)
-        totals = [ways.total for ways in self._ways]
+        method = _worst(allowed.method for allowed in self._ways)
+        with_ttl = all(allowed.ttl for allowed in self._ways)
+        totals = [allowed.total for allowed in self._ways]
         cursor = None
         if not run.finished:
             cursor = f"{self._at}-{self._position}" if self._is_cluster else f"{self._position}"
@@ -175,6 +175,6 @@ class _Count:
             stopped=run.stopped,
             cursor=cursor,
             resumed=self._resumed,
-            notes=tuple(dict.fromkeys(note for ways in self._ways for note in ways.notes)),
+            notes=tuple(dict.fromkeys(note for allowed in self._ways for note in allowed.notes)),
             missing=missing,
         )

@@ -43,7 +43,7 @@ _SIZE = {Method.MEMORY_USAGE: one_key(b"MEMORY", b"USAGE"), Method.STRLEN: one_k
 
 
 @dataclass(frozen=True)
-class Ways:
+class Allowed:
     """The commands that a server allows; ``notes`` say what is missing and why. ``total`` is DBSIZE."""
 
     method: Method
@@ -77,7 +77,7 @@ class Page:
         return zip(self.keys, self.sizes, self.ttls, strict=True)
 
 
-def ways_of(talk: Conversation) -> Ways:
+def allowed_on(talk: Conversation) -> Allowed:
     """Try each command once, and leave NO-TOUCH on where possible."""
     no_touch, memory, length, ttl, total = talk.ask(
         ("CLIENT", "NO-TOUCH", "ON"), ("MEMORY", "USAGE", INDEX), ("STRLEN", INDEX), ("PTTL", INDEX), ("DBSIZE",)
@@ -94,7 +94,7 @@ def ways_of(talk: Conversation) -> Ways:
     if touched and method is Method.STRLEN:
         notes.append("looking at a string counts as a use of it: this server or user has no CLIENT NO-TOUCH")
     count = total if isinstance(total, int) else None
-    return Ways(method, _refusal(ttl) is None, not touched, count, tuple(notes))
+    return Allowed(method, _refusal(ttl) is None, not touched, count, tuple(notes))
 
 
 def _refusal(reply: Any) -> str | None:
@@ -107,16 +107,16 @@ def _refusal(reply: Any) -> str | None:
 
 
 @contextmanager
-def measuring(server: RedisServer, *, sizes: bool = True) -> Iterator[tuple[Conversation, Ways]]:
+def measuring(server: RedisServer, *, sizes: bool = True) -> Iterator[tuple[Conversation, Allowed]]:
     """A pipeline that measures keys, or without ``sizes`` only lists them; NO-TOUCH is off again afterwards."""
     with server.conversation() as talk:
-        ways = ways_of(talk) if sizes else Ways(Method.NONE, ttl=False, no_touch=False, total=None)
-        yield talk, ways
-        if ways.no_touch and not talk.outstanding:  # a connection with replies to come is closed anyway
+        allowed = allowed_on(talk) if sizes else Allowed(Method.NONE, ttl=False, no_touch=False, total=None)
+        yield talk, allowed
+        if allowed.no_touch and not talk.outstanding:  # a connection with replies to come is closed anyway
             talk.ask(("CLIENT", "NO-TOUCH", "OFF"))
 
 
-def all_pages(talk: Conversation, ways: Ways, cursor: int = 0) -> Iterator[Page]:
+def all_pages(talk: Conversation, allowed: Allowed, cursor: int = 0) -> Iterator[Page]:
     """Every key from a cursor on, measured; ``following`` is 0 in the last page.
 
     The server measures the next page while this process counts one. SCAN may return a key twice while Redis resizes its
@@ -127,29 +127,29 @@ def all_pages(talk: Conversation, ways: Ways, cursor: int = 0) -> Iterator[Page]
     """
     talk.say(scan_command(cursor))
     following, keys = scanned(talk.replies(1)[0])
-    _ask_page(talk, ways, following, keys)
+    _ask_page(talk, allowed, following, keys)
     while following:
         upcoming = scanned(talk.replies(1)[0])
-        _ask_page(talk, ways, *upcoming)
-        yield measured(talk, ways, keys, following)
+        _ask_page(talk, allowed, *upcoming)
+        yield measured(talk, allowed, keys, following)
         following, keys = upcoming
-    yield measured(talk, ways, keys, following)
+    yield measured(talk, allowed, keys, following)
 
 
-def _ask_page(talk: Conversation, ways: Ways, following: int, keys: list[bytes]) -> None:
+def _ask_page(talk: Conversation, allowed: Allowed, following: int, keys: list[bytes]) -> None:
     if following:
         talk.say(scan_command(following))
-    ask_sizes(talk, ways, keys)
+    ask_sizes(talk, allowed, keys)
 
 
-def throttled_pages(talk: Conversation, ways: Ways, cursor: int, load: float, clock: Clock) -> Iterator[Page]:
+def throttled_pages(talk: Conversation, allowed: Allowed, cursor: int, load: float, clock: Clock) -> Iterator[Page]:
     """As :func:`all_pages`, one page at a time, with rests so that Redis is busy for ``load`` (0 to 1) of the time."""
     while True:
         begun = clock.elapsed()
         talk.say(scan_command(cursor))
         cursor, keys = scanned(talk.replies(1)[0])
-        ask_sizes(talk, ways, keys)
-        page = measured(talk, ways, keys, cursor)
+        ask_sizes(talk, allowed, keys)
+        page = measured(talk, allowed, keys, cursor)
         clock.pause((clock.elapsed() - begun) * (1 / load - 1))
         yield page
         if not cursor:
@@ -169,29 +169,29 @@ def scanned(reply: Any) -> tuple[int, list[bytes]]:
     return int(following), keys
 
 
-def ask_sizes(talk: Conversation, ways: Ways, keys: list[bytes]) -> None:
+def ask_sizes(talk: Conversation, allowed: Allowed, keys: list[bytes]) -> None:
     """Send the questions about keys that :func:`measured` reads the replies to."""
-    template = ways.template
-    if ways.per_key == 2:
+    template = allowed.template
+    if allowed.per_key == 2:
         talk.send(b"".join([template % (len(key), key, len(key), key) for key in keys]), 2 * len(keys))
-    elif ways.per_key == 1:
+    elif allowed.per_key == 1:
         talk.send(b"".join([template % (len(key), key) for key in keys]), len(keys))
 
 
-def measured(talk: Conversation, ways: Ways, keys: list[bytes], following: int) -> Page:
+def measured(talk: Conversation, allowed: Allowed, keys: list[bytes], following: int) -> Page:
     """The page of keys that :func:`ask_sizes` has asked about."""
-    replies = talk.replies(ways.per_key * len(keys))
+    replies = talk.replies(allowed.per_key * len(keys))
     nothing: list[Any] = [None] * len(keys)
-    sizes = replies[:: ways.per_key] if ways.method is not Method.NONE else nothing
-    ttls = replies[ways.per_key - 1 :: ways.per_key] if ways.ttl else nothing
-    if ways.method is Method.MEMORY_USAGE and ways.ttl and set(map(type, replies)) <= {int} and GONE not in ttls:
+    sizes = replies[:: allowed.per_key] if allowed.method is not Method.NONE else nothing
+    ttls = replies[allowed.per_key - 1 :: allowed.per_key] if allowed.ttl else nothing
+    if allowed.method is Method.MEMORY_USAGE and allowed.ttl and set(map(type, replies)) <= {int} and GONE not in ttls:
         return Page(keys, sizes, ttls, following)  # the usual case, which a million keys are hurried through
     page = Page([], [], [], following)
     for key, size, ttl in zip(keys, sizes, ttls, strict=True):
         elsewhere = isinstance(size, ConfigurationError) or isinstance(ttl, ConfigurationError)  # MOVED, in a cluster
-        if ttl != GONE and not elsewhere and not (size is None and ways.method is Method.MEMORY_USAGE):
+        if ttl != GONE and not elsewhere and not (size is None and allowed.method is Method.MEMORY_USAGE):
             page.keys.append(key)
-            page.sizes.append(_size(ways.method, key, size))
+            page.sizes.append(_size(allowed.method, key, size))
             page.ttls.append(ttl if isinstance(ttl, int) else None)
     return page
 

@@ -46,7 +46,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Looked:
+class State:
     """One server. Sizes are in bytes; ``None`` is unknown.
 
     ``config_file`` is empty where the server was started without one. ``forks`` is whether the server copies itself now
@@ -111,7 +111,7 @@ class Outlook:
     sessions: int | None
 
 
-def look_at(server: RedisServer) -> Looked:
+def state_of(server: RedisServer) -> State:
     """Ask a server; raises where both INFO and CONFIG GET are refused, or where it does not answer."""
     inspector = Inspector(server)
     try:
@@ -125,7 +125,7 @@ def look_at(server: RedisServer) -> Looked:
         if not info.sections:
             raise
         no_config = refusal
-    return Looked(
+    return State(
         server,
         info.text("run_id") or "",
         limits,
@@ -153,18 +153,18 @@ def _forks(server: RedisServer, info: Info) -> bool:
         return False
 
 
-def outlook(looked: Looked, limits: Limits) -> Outlook:
+def outlook(state: State, limits: Limits) -> Outlook:
     """The immediate effect of limits."""
     what = evicts(limits.policy or "")
     if limits.maxmemory == 0:
         return Outlook(what, 0, None, 0)
-    if limits.maxmemory is None or looked.counted is None:
+    if limits.maxmemory is None or state.counted is None:
         return Outlook(what, None, None, None)
-    excess = max(looked.counted - limits.maxmemory, 0)
+    excess = max(state.counted - limits.maxmemory, 0)
     sessions: int | None = 0
     if excess and what is not Evicts.NOTHING:
-        sessions = None if looked.sample is None else looked.sample.sessions_in(excess)
-    return Outlook(what, excess, looked.counted / limits.maxmemory, sessions)
+        sessions = None if state.sample is None else state.sample.sessions_in(excess)
+    return Outlook(what, excess, state.counted / limits.maxmemory, sessions)
 
 
 def _sample(server: RedisServer) -> Sample | None:

@@ -15,8 +15,8 @@ from random import Random
 
 from checkout_cli.commands.memory.measure import (
     PAGE,
+    Allowed,
     Page,
-    Ways,
     all_pages,
     ask_sizes,
     measured,
@@ -71,7 +71,7 @@ class Sample:
     drawn: tuple[Drawn, ...]
     known: Page
     total: int
-    ways: Ways
+    allowed: Allowed
 
     def rows(self) -> list[SampledKey]:
         scale = self.total / max(sum(drawn.stands_for for drawn in self.drawn), 1)
@@ -98,25 +98,26 @@ def sample_of(
         CommandDenied, CommandUnknown: SCAN or DBSIZE is refused.
         RedisUnavailable: the server does not answer.
     """
-    with measuring(server, sizes=sizes) as (talk, ways):
+    with measuring(server, sizes=sizes) as (talk, allowed):
         total = talk.ask(("DBSIZE",))[0]
         if isinstance(total, CheckoutError):
             raise total
         if total <= few:
-            rows = {row[0]: row for page in all_pages(talk, ways) for row in page.rows()}.values()  # SCAN repeats keys
+            # SCAN repeats keys
+            rows = {row[0]: row for page in all_pages(talk, allowed) for row in page.rows()}.values()
             page = Page([key for key, _, _ in rows], [size for _, size, _ in rows], [ttl for *_, ttl in rows])
-            return Sample((), page, 0, ways)
+            return Sample((), page, 0, allowed)
         apart = known_keys(now) if sizes else []
-        ask_sizes(talk, ways, apart)
-        known = measured(talk, ways, apart, 0)
+        ask_sizes(talk, allowed, apart)
+        known = measured(talk, allowed, apart, 0)
         left_out = frozenset(known.keys)
         others = max(total - len(known.keys), 0)
         drawn: list[Drawn] = []
         for cursors in _cursors(talk, random, number, server.is_cluster):
-            drawn += _drawn(talk, ways, cursors, left_out, others)
+            drawn += _drawn(talk, allowed, cursors, left_out, others)
             if sum(len(one.page.keys) for one in drawn) >= number:
                 break
-        return Sample(tuple(drawn), known, others, ways)
+        return Sample(tuple(drawn), known, others, allowed)
 
 
 def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) -> Iterator[list[int]]:
@@ -138,7 +139,7 @@ def _cursors(talk: Conversation, random: Random, number: int, is_cluster: bool) 
 
 
 def _drawn(
-    talk: Conversation, ways: Ways, cursors: Sequence[int], left_out: frozenset[bytes], others: int
+    talk: Conversation, allowed: Allowed, cursors: Sequence[int], left_out: frozenset[bytes], others: int
 ) -> Iterator[Drawn]:
     """The pages at some cursors, measured; ``others`` is how many keys there were to draw from at the beginning.
 
@@ -157,6 +158,6 @@ def _drawn(
     for start in range(0, len(found), PAGES_AT_ONCE):
         some = found[start : start + PAGES_AT_ONCE]
         for keys, _ in some:
-            ask_sizes(talk, ways, keys)
+            ask_sizes(talk, allowed, keys)
         for keys, stands_for in some:
-            yield Drawn(measured(talk, ways, keys, 0), stands_for)
+            yield Drawn(measured(talk, allowed, keys, 0), stands_for)

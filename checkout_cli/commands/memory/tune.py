@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from checkout_cli.commands.memory.limits import MAXMEMORY, SAMPLES, Evicts, Limits
-from checkout_cli.commands.memory.outlook import SOME_FILE, Looked, Outlook, limits_now, look_at, outlook
+from checkout_cli.commands.memory.outlook import SOME_FILE, Outlook, State, limits_now, outlook, state_of
 from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
@@ -108,34 +108,34 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Step:
-    """One server: its state, the proposed limits, and those read back after the change."""
+    """One server, the proposed limits, and those read back after the change."""
 
     SHOWN = (
-        "place usedBytes=looked.used countedBytes=looked.counted today configFile=looked.config_file "
-        "replicaOf=looked.primary configUnavailable=looked.no_config_in_words provider=looked.provider"
+        "place usedBytes=state.used countedBytes=state.counted today configFile=state.config_file "
+        "replicaOf=state.primary configUnavailable=state.no_config_in_words provider=state.provider"
     )
     ASKED = f"{SHOWN} proposed=then now persisted"
 
-    looked: Looked
+    state: State
     proposed: Limits
     now: Limits | None = None
     persisted: Persisted | None = None
 
     @property
     def place(self) -> str:
-        return self.looked.place
+        return self.state.place
 
     def today(self) -> Meaning:
         """The present limits."""
-        return Meaning(self.looked.limits, outlook(self.looked, self.looked.limits))
+        return Meaning(self.state.limits, outlook(self.state, self.state.limits))
 
     def then(self) -> Meaning:
         """The proposed limits."""
-        return Meaning(self.proposed, outlook(self.looked, self.proposed))
+        return Meaning(self.proposed, outlook(self.state, self.proposed))
 
     @property
     def changes(self) -> Limits:
-        return Limits.of(dict(self.proposed.settings().items() - self.looked.limits.settings().items()))
+        return Limits.of(dict(self.proposed.settings().items() - self.state.limits.settings().items()))
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ Agreed = Callable[[Tuning], bool]
 
 def look(store: CheckoutStore) -> Tuning:
     """The settings of all servers; raises as :func:`of_each_server` does."""
-    found = of_each_server(store.redis, lambda server: look_at(server.server))
-    return Tuning(tuple(Step(looked, looked.limits) for looked in found.servers), asked=False, missing=found.missing)
+    found = of_each_server(store.redis, lambda server: state_of(server.server))
+    return Tuning(tuple(Step(state, state.limits) for state in found.servers), asked=False, missing=found.missing)
 
 
 def tune(
@@ -193,7 +193,7 @@ def tune(
         TuneFailed: a cluster was changed in part.
         RedisUnavailable: a server does not answer.
     """
-    steps = tuple(Step(looked, looked.limits.with_(wanted)) for looked in _all_looks(store))
+    steps = tuple(Step(state, state.limits.with_(wanted)) for state in _all_states(store))
     return _carry_out(store, Tuning(steps, asked=True, persist=persist), agreed, force, undo or UndoFile())
 
 
@@ -214,20 +214,20 @@ def undo_last(
     """
     record = undo or UndoFile()
     steps = []
-    for looked in _all_looks(store):
-        change = record.last(looked.place)
+    for state in _all_states(store):
+        change = record.last(state.place)
         if change is None:
             continue
         before, after = Limits.of(change.before), Limits.of(change.after)
         # The settings before the change are fine too: something else has undone it, as a restart does.
-        if not (force or looked.limits.agrees_with(after) or looked.limits.agrees_with(before)):
-            restarted = ", and it has been restarted since" if looked.run != change.run else ""
+        if not (force or state.limits.agrees_with(after) or state.limits.agrees_with(before)):
+            restarted = ", and it has been restarted since" if state.run != change.run else ""
             raise TuneRefused(
-                f"{looked.place} is no longer as we left it{restarted}: we set {_in_words(after)}, and it has "
-                f"{_in_words(looked.limits.only(after))}; undoing would set {_in_words(before)}",
+                f"{state.place} is no longer as we left it{restarted}: we set {_in_words(after)}, and it has "
+                f"{_in_words(state.limits.only(after))}; undoing would set {_in_words(before)}",
                 hint=f"{LOOK} --undo --force",
             )
-        steps.append(Step(looked, looked.limits.with_(before)))
+        steps.append(Step(state, state.limits.with_(before)))
     if not steps:
         raise NothingToUndo(f"no change of memory settings is on record for {store.settings.redis_place}")
     tuning = Tuning(tuple(steps), asked=True, persist=persist, undone=True)
@@ -238,33 +238,33 @@ def _in_words(limits: Limits) -> str:
     return ", ".join(f"{name} {value}" for name, value in limits.settings().items())
 
 
-def _all_looks(store: CheckoutStore) -> list[Looked]:
+def _all_states(store: CheckoutStore) -> list[State]:
     """All servers, each of which we may configure: checked before anything is changed on any of them."""
     tuning = look(store)
     if tuning.missing:
         raise RedisUnavailable(f"no answer from {', '.join(tuning.missing)}: nothing was changed on any server")
-    looks = [step.looked for step in tuning.steps]
-    for looked in looks:
-        if looked.no_config is not None:
-            raise _explained(looked.no_config, looked)
-    return looks
+    states = [step.state for step in tuning.steps]
+    for state in states:
+        if state.no_config is not None:
+            raise _explained(state.no_config, state)
+    return states
 
 
-def _explained(refusal: CheckoutError, looked: Looked) -> CheckoutError:
+def _explained(refusal: CheckoutError, state: State) -> CheckoutError:
     """A refusal of CONFIG, with the place where the settings can be changed instead."""
-    provider = looked.provider
+    provider = state.provider
     if isinstance(refusal, CommandDenied):
         grant = " ".join(dict.fromkeys([refusal.grant or "+config|get", "+config|set"]))
         return CommandDenied(
-            f"{looked.place}: this user may not change settings (needs {grant}); nothing was changed",
+            f"{state.place}: this user may not change settings (needs {grant}); nothing was changed",
             grant=grant,
-            hint=looked.elsewhere if provider else f"as an administrator: ACL SETUSER … {grant}",
+            hint=state.elsewhere if provider else f"as an administrator: ACL SETUSER … {grant}",
         )
     if not isinstance(refusal, CommandUnknown):
-        return RedisRefusing(f"{refusal}; nothing was changed", hint=looked.elsewhere)
+        return RedisRefusing(f"{refusal}; nothing was changed", hint=state.elsewhere)
     where = f"; this is {provider.name}" if provider else ": renamed away, or removed by its provider"
     return CommandUnknown(
-        f"{looked.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=looked.elsewhere
+        f"{state.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=state.elsewhere
     )
 
 
@@ -284,7 +284,7 @@ def _carry_out(store: CheckoutStore, tuning: Tuning, agreed: Agreed, force: bool
         except CheckoutError as error:
             if not done:
                 raise
-            places = [step.looked.place for step in tuning.steps]
+            places = [step.state.place for step in tuning.steps]
             changed, others = ", ".join(places[: len(done)]), ", ".join(places[len(done) :])
             raise TuneFailed(f"changed: {changed}; not changed: {others}: {error}", error) from error
     return replace(tuning, steps=tuple(done), agreed=True)
@@ -294,9 +294,9 @@ def _check_that_it_fits(step: Step) -> None:
     limit, policy = step.changes.maxmemory, step.changes.policy
     if not step.proposed.maxmemory or (limit is None and policy is None):
         return
-    looked, ahead = step.looked, step.then().outlook
+    state, ahead = step.state, step.then().outlook
     if ahead.excess is None:
-        raise TuneRefused(f"{looked.place} does not tell how much memory is in use, so the data may not fit")
+        raise TuneRefused(f"{state.place} does not tell how much memory is in use, so the data may not fit")
     today = step.today().outlook
     if not ahead.excess or (limit is None and today.excess and ahead.evicts is today.evicts):
         return
@@ -305,35 +305,35 @@ def _check_that_it_fits(step: Step) -> None:
         sessions = "" if ahead.sessions is None else f", about {ahead.sessions:,} sessions among it"
         loss = f"Redis would evict the rest at once{sessions}"
     raise TuneRefused(
-        f"{looked.place} uses {looked.counted:,} bytes, {ahead.excess:,} more than {step.proposed.maxmemory:,}: {loss}"
+        f"{state.place} uses {state.counted:,} bytes, {ahead.excess:,} more than {step.proposed.maxmemory:,}: {loss}"
     )
 
 
 def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
-    looked, changes = step.looked, step.changes
-    after = looked.limits
+    state, changes = step.state, step.changes
+    after = state.limits
     if not changes.is_empty:
-        earlier = undo.last(looked.place)
-        change = Change(now, looked.run, looked.limits.only(changes).settings(), changes.settings())
-        undo.put(looked.place, change)  # before the change: nothing is changed that cannot be undone
+        earlier = undo.last(state.place)
+        change = Change(now, state.run, state.limits.only(changes).settings(), changes.settings())
+        undo.put(state.place, change)  # before the change: nothing is changed that cannot be undone
         try:
-            set_limits(looked.server, looked.limits, changes)
+            set_limits(state.server, state.limits, changes)
         except (CommandDenied, RedisRefusing) as refusal:
-            if not looked.limits.with_(limits_now(looked.server)).agrees_with(looked.limits):
+            if not state.limits.with_(limits_now(state.server)).agrees_with(state.limits):
                 raise
-            undo.put(looked.place, earlier)  # nothing has changed, so the earlier change can still be undone
-            raise _explained(refusal, looked) from refusal
+            undo.put(state.place, earlier)  # nothing has changed, so the earlier change can still be undone
+            raise _explained(refusal, state) from refusal
         except RedisUnavailable as error:
             raise RedisUnavailable(f"{error}; whether it was changed is not known", hint=LOOK) from error
-        after = limits_now(looked.server)
+        after = limits_now(state.server)
         if not after.agrees_with(changes):
             raise CheckoutError(
-                f"{looked.place} accepted {_in_words(changes)} and now says {_in_words(after.only(changes))}",
+                f"{state.place} accepted {_in_words(changes)} and now says {_in_words(after.only(changes))}",
                 hint=f"{LOOK}; another program, or the provider, sets it too",
             )
     if tuning.undone:
-        undo.put(looked.place, None)
-    return Step(looked, step.proposed, after, _persisted(looked, after) if tuning.persist else None)
+        undo.put(state.place, None)
+    return Step(state, step.proposed, after, _persisted(state, after) if tuning.persist else None)
 
 
 def set_limits(server: RedisServer, today: Limits, changes: Limits) -> None:
@@ -357,21 +357,21 @@ def lines_for_file(limits: Limits) -> tuple[str, ...]:
     return tuple(f"{name} {value}" for name, value in limits.settings().items() if name != SAMPLES)
 
 
-def _persisted(looked: Looked, limits: Limits) -> Persisted:
+def _persisted(state: State, limits: Limits) -> Persisted:
     """CONFIG REWRITE: it writes everything that was changed at run time, not these settings alone."""
     reason = ""
-    if looked.config_file == "":
+    if state.config_file == "":
         reason = "the server was started without a configuration file"
     else:
         try:
-            looked.server.rewrite_config()
+            state.server.rewrite_config()
         except CommandDenied as refusal:
             reason = f"this user may not write it: needs {refusal.grant}"
         except CommandUnknown:
             reason = "this server has no CONFIG REWRITE"
         except RedisUnavailable as refusal:
-            reason = str(refusal).removeprefix(f"Redis at {looked.place}: ")
-    return Persisted(not reason, looked.config_file or SOME_FILE, reason, lines_for_file(limits))
+            reason = str(refusal).removeprefix(f"Redis at {state.place}: ")
+    return Persisted(not reason, state.config_file or SOME_FILE, reason, lines_for_file(limits))
 
 
 # What was asked for

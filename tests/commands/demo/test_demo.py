@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.commands.demo import demo
-from checkout_cli.commands.demo.data import Fate, invented_sessions, legacy_session
+from checkout_cli.commands.demo.data import Outcome, invented_sessions, legacy_session
 from checkout_cli.commands.demo.demo import (
     CommandEnded,
     CommandStarted,
@@ -26,7 +26,7 @@ from checkout_cli.errors import ExitCode
 from checkout_cli.session import check_fields
 from checkout_cli.store.checkout_store import CheckoutStore
 
-FEW = {Fate.BROWSING: 6, Fate.PAID: 3, Fate.FAILED: 1, Fate.ENDING: 1, Fate.EXPIRED: 2}
+FEW = {Outcome.BROWSING: 6, Outcome.PAID: 3, Outcome.FAILED: 1, Outcome.ENDING: 1, Outcome.EXPIRED: 2}
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_invented_sessions_are_the_same_for_the_same_seed() -> None:
 
 def test_invented_sessions_add_up_and_can_be_stored() -> None:
     now = 1_700_000_000_000
-    sessions = invented_sessions(dict.fromkeys(Fate, 20), random.Random(1), now)
+    sessions = invented_sessions(dict.fromkeys(Outcome, 20), random.Random(1), now)
     for session in sessions:
         fields = session.fields
         check_fields(fields)

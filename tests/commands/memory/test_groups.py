@@ -109,9 +109,9 @@ def test_a_throttle_rests_in_proportion_to_what_each_page_took(valkey: ValkeySer
     rests: list[float] = []
     ticks = iter(range(10_000))
     redis = redis_at(valkey)
-    with measuring(redis.servers()[0]) as (talk, ways):
+    with measuring(redis.servers()[0]) as (talk, allowed):
         clock = Clock(elapsed=lambda: float(next(ticks)), pause=rests.append)
-        pages = list(throttled_pages(talk, ways, 0, 0.25, clock))
+        pages = list(throttled_pages(talk, allowed, 0, 0.25, clock))
     redis.close()
     assert sum(len(page.keys) for page in pages) == 2001
     assert rests == [3.0] * len(pages)  # a second of work, three of rest
