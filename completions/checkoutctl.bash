@@ -6,7 +6,7 @@ _checkoutctl_place() {
     case $1 in
     '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check -y --yes --timeout --json -h --help' valued='--timeout' ;;
-    'demo') options='--fast --keep -h --help' ;;
+    'demo') options='--fast --keep --json -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
     'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
     'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;
@@ -54,10 +54,10 @@ _checkoutctl_place() {
     'users show') options='--reveal --json --timeout -h --help' valued='--timeout' ;;
     'memory') commands='show families tune' options='-h --help' ;;
     'memory show') options='--json --timeout -h --help' valued='--timeout' ;;
-    'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest --timeout' ;;
+    'memory families') options='--sample --cursor --max-load --max-seconds --biggest --reveal -o --output --json --timeout -h --help' valued='--sample --cursor --max-load --max-seconds --biggest -o --output --timeout' ;;
     'memory tune') options='--maxmemory --policy --samples --advise --persist --undo --force --dry-run -y --yes --json --timeout -h --help' valued='--maxmemory --policy --samples --timeout' ;;
     'info') options='--diff --json --timeout -h --help' valued='--diff --timeout' ;;
-    'slowlog') options='-n --limit --reset -y --yes --dry-run --json --timeout -h --help' valued='-n --limit --timeout' ;;
+    'slowlog') options='-n --limit --reset -y --yes --dry-run -o --output --json --timeout -h --help' valued='-n --limit -o --output --timeout' ;;
     'latency') options='-n --samples --json --timeout -h --help' valued='-n --samples --timeout' ;;
     'monitor') options='--seconds --count --family --command --json --timeout -h --help' valued='--seconds --count --family --command --timeout' ;;
     'incident') commands='diff' options='--out --timeout -h --help' valued='--out --timeout' ;;
@@ -103,6 +103,8 @@ _checkoutctl_values() {
     'cache coupon list -o' | 'cache coupon list --output') echo 'table json ndjson csv ids' ;;
     'stats --by') echo 'minute status' ;;
     'users list -o' | 'users list --output') echo 'table json ndjson csv ids' ;;
+    'memory families -o' | 'memory families --output') echo 'table json ndjson csv ids' ;;
+    'slowlog -o' | 'slowlog --output') echo 'table json ndjson csv ids' ;;
     'monitor --family') echo 'sessions index delivery coupon users stats ours other' ;;
     'incident --out') echo '<files>' ;;
     'acl check --role') echo 'reader operator application' ;;

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pexpect
 
-from checkout_cli.commands.demo.data import EXPIRED_LIFE, Fate, invented_sessions, order_id
+from checkout_cli.commands.demo.data import EXPIRED_LIFE, Outcome, invented_sessions, order_id
 from checkout_cli.config.settings import Settings
 from checkout_cli.domain import DeliveryCharges
 from checkout_cli.servers.embedded import HOST
@@ -32,11 +32,18 @@ from tests.support.servers import ValkeyServer
 SEED = 5
 SIZE = (40, 80)
 """Of the terminal, in lines and columns."""
-NUMBERS = {Fate.BROWSING: 60, Fate.PAYING: 6, Fate.PAID: 40, Fate.FAILED: 4, Fate.ENDING: 3, Fate.EXPIRED: 12}
+NUMBERS = {
+    Outcome.BROWSING: 60,
+    Outcome.PAYING: 6,
+    Outcome.PAID: 40,
+    Outcome.FAILED: 4,
+    Outcome.ENDING: 3,
+    Outcome.EXPIRED: 12,
+}
 
 
 class Shop:
-    """A shop with sessions of every fate, whose Redis can be killed."""
+    """A shop with sessions of every outcome, whose Redis can be killed."""
 
     def __init__(self, directory: Path) -> None:
         """``directory`` is where everything lives."""
@@ -60,7 +67,7 @@ class Shop:
                     if session.status is not None:
                         order = order_id(chance) if session.status is PaymentStatus.PAID else None
                         store.set_payment_status(session.checkout_id, session.status, order_id=order)
-                    if session.fate is Fate.BROWSING:
+                    if session.outcome is Outcome.BROWSING:
                         self.open = session.checkout_id
         with CheckoutStore.open(self.settings) as store:
             charges = DeliveryCharges(store)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that ask a process to end; Windows has no SIGHUP."""
 _POLL = 0.01
+_LATENCY = 0.1
+"""The longest that a signal waits in a pause, in seconds."""
 _PATIENCE = 3.0
 """Seconds for a server to stop before it is killed."""
 
@@ -55,24 +57,39 @@ def valkey_binary() -> Path:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold SIGINT, SIGTERM and SIGHUP back while the block runs, then deliver them.
+def uninterrupted() -> Iterator[Callable[[float], None]]:
+    """Keep SIGINT, SIGTERM and SIGHUP waiting while the block runs, then deliver them.
 
-    An interrupt between the start of a process and the moment at which we know of it would orphan it. Only the main
-    thread gets signals, so in any other there is nothing to do.
+    Between the start of a process and the moment at which somebody knows of it, an interrupt would orphan it. A long
+    block calls what it is given wherever it may end: that pauses for some seconds, or none, and raises
+    ``KeyboardInterrupt`` as soon as a signal waits. Signals that are ignored (``nohup``) stay so. Only the main thread
+    gets signals, so in any other thread none is kept.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     waiting: list[int] = []
     previous: dict[int, Any] = {}
+
+    def pause(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not waiting and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _LATENCY))
+        if waiting:
+            waiting.clear()
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pause
+        return
+
+    def note(number: int, _frame: object) -> None:
+        waiting.append(number)
+
     try:
-        with _blocked():
-            for number in STOP_SIGNALS:
-                previous[number] = signal.signal(number, lambda received, _frame: waiting.append(received))
-        yield
+        with blocked():
+            taken = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            previous.update({number: signal.signal(number, note) for number in taken})
+        yield pause
     finally:
-        with _blocked():
+        with blocked():
             for number, handler in previous.items():
                 signal.signal(number, handler)
         if waiting:
@@ -80,8 +97,8 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _blocked() -> Iterator[None]:
-    """Let no signal come between the handlers; only for a moment, because a child would inherit the block."""
+def blocked() -> Iterator[None]:
+    """No signal comes inside the block, and none to a child that is started in it: it inherits that for good."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from checkout_cli.commands.memory.groups import measure_families, sample_families
-from checkout_cli.commands.memory.groups_report import FamiliesReport
+from checkout_cli.commands.memory.tally import FamiliesReport
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import Family
 from checkout_cli.servers.embedded import HOST

@@ -1,4 +1,4 @@
-"""What the specification promises of Redis, beside what was measured here (spec, "Performance Improvements")."""
+"""The specification's claims about Redis, beside the measurements (spec, "Performance Improvements")."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from checkout_cli.commands.bench.shopper import VISIT, WRITES_OF_A_VISIT
 
 FASTER, USERS, LOAD, UPTIME = 10.0, 5.0, 0.5, 0.999
-"""From where on each claim holds: times as fast, times as many shoppers, share of the queries saved, share served."""
+"""The bar of each claim: times as fast, times as many shoppers, share of the queries saved, share served."""
 SPECIFIED_READ = 0.05
-"""What a read of the specification's database takes at least, in seconds ("Before Redis": 50-100 ms)."""
+"""The shortest read of the specification's database, in seconds ("Before Redis": 50-100 ms)."""
 _NO_CORE_LEFT = 0.85
-"""From this share of their cores' time on, it was our own processes that could do no more."""
+"""From this share of their cores' time on, our own processes were the limit."""
+_NO_REDIS = "there is no Redis"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the specification. ``measured`` is ``None`` where it could not be; ``why`` says what is behind it."""
+    """One line of the specification. ``measured`` is ``None`` where it could not be measured; ``why`` explains it."""
 
     JSON_KEYS = "id claim=text atLeast=bar measured:5 holds why?"
 
@@ -28,15 +29,14 @@ class Claim:
 
     @property
     def holds(self) -> bool | None:
-        """Whether it does here; ``None`` where nobody knows."""
         return None if self.measured is None else self.measured >= self.bar
 
 
 def faster_retrieval(database: float, redis: float | None, served_by_redis: float | None) -> Claim:
-    """From the medians of a read, in seconds, and the share of the reads that Redis served."""
+    """From the medians of a read in seconds, and the share of the reads that Redis served."""
     text = "10-20x faster session retrieval"
     if redis is None:
-        return Claim("retrieval", text, FASTER, None, "there is no Redis")
+        return Claim("retrieval", text, FASTER, None, _NO_REDIS)
     why = ""
     if database / redis < FASTER:
         why = (
@@ -52,7 +52,7 @@ def more_users(without: float, with_redis: float | None, busy: float) -> Claim:
     """From the steps a second, and how busy our own processes were with Redis (0 to 1)."""
     text = "5x more concurrent users"
     if with_redis is None:
-        return Claim("users", text, USERS, None, "there is no Redis")
+        return Claim("users", text, USERS, None, _NO_REDIS)
     ratio = with_redis / without
     why = ""
     if ratio < USERS:
@@ -66,12 +66,11 @@ def less_load(without: float, with_redis: float | None) -> Claim:
     """From the database's queries for each step."""
     text = "50% less database load"
     if with_redis is None:
-        return Claim("load", text, LOAD, None, "there is no Redis")
-    saved = 1 - with_redis / without
+        return Claim("load", text, LOAD, None, _NO_REDIS)
     why = f"a step took {without:.2f} queries without Redis and {with_redis:.2f} with it"
-    return Claim("load", text, LOAD, saved, why)
+    return Claim("load", text, LOAD, 1 - with_redis / without, why)
 
 
 def uptime(served: float | None, why: str) -> Claim:
-    """From the share of steps that were served while Redis was away for a third of the time."""
+    """From the share of steps that were served with Redis unavailable for a third of the time."""
     return Claim("uptime", "99.9% uptime with fallbacks", UPTIME, served, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -12,11 +13,13 @@ from typing import Self
 from checkout_cli.commands.bench.shopper import Order, Tally, serve
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.servers.embedded import blocked
 
 MOST_PROCESSES = 4
 _PATIENCE = 10.0
-"""How long a process may take beyond its time before it is given up, in seconds; time-outs of servers are in it."""
+"""How long a process may take beyond its time before it counts as lost, in seconds; servers' time-outs are in it."""
 _START = 60.0
+_POLL = 0.1
 
 
 class ShopperLost(CheckoutError):
@@ -27,14 +30,15 @@ class ShopperLost(CheckoutError):
 
 
 class Crew:
-    """Processes of shoppers; use it in a ``with``, which ends them."""
+    """Processes of shoppers, whose sessions' ids begin with ``prefix``; use it in a ``with``, which ends them."""
 
-    def __init__(self, shoppers: int, prefix: str, seed: int) -> None:
-        """For so many shoppers altogether, whose sessions' ids begin with ``prefix``; starts nothing yet."""
+    def __init__(self, shoppers: int, prefix: str, seed: int, pause: Callable[[float], None]) -> None:
+        """``pause`` waits so many seconds, and raises where the benchmark is to end."""
         self.shoppers = shoppers
-        self._prefix = prefix
         self.processes = min(shoppers, MOST_PROCESSES, os.cpu_count() or 1)
+        self._prefix = prefix
         self._seed = seed
+        self.pause = pause
         self._connections: list[Connection] = []
         self._processes: list[multiprocessing.process.BaseProcess] = []
 
@@ -44,10 +48,10 @@ class Crew:
         try:
             for number in range(self.processes):
                 ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=serve, args=(theirs, self._stopped), name=f"shoppers-{number}", daemon=True
-                )
-                process.start()
+                name = f"shoppers-{number}"
+                process = context.Process(target=serve, args=(theirs, self._stopped), name=name, daemon=True)
+                with blocked():  # Ctrl-C and SIGTERM are the parent's to answer: it has to clear up
+                    process.start()
                 theirs.close()
                 self._connections.append(ours)
                 self._processes.append(process)
@@ -69,11 +73,7 @@ class Crew:
                 process.join()
 
     def shop(self, settings: Settings, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Tally:
-        """Let all shoppers shop for so many seconds; ``meanwhile`` runs here, from the moment at which they begin.
-
-        Raises:
-            ShopperLost: a process has ended, or does not come back.
-        """
+        """Let all shoppers shop for so many seconds; ``meanwhile`` runs here, from the moment at which they begin."""
         self._seed += 1  # else the same ids again
         for number, connection in enumerate(self._connections):
             share = self.shoppers // self.processes + (number < self.shoppers % self.processes)
@@ -91,9 +91,12 @@ class Crew:
     def _answers(self, patience: float) -> list[Tally | None]:
         answers = []
         for connection in self._connections:
+            end = time.monotonic() + patience
             try:
-                if not connection.poll(patience):
-                    raise ShopperLost(f"a process of shoppers has not come back after {patience:.0f} s")
+                while not connection.poll(_POLL):
+                    self.pause(0)
+                    if time.monotonic() > end:
+                        raise ShopperLost(f"a process of shoppers has not come back after {patience:.0f} s")
                 answers.append(connection.recv())
             except (EOFError, OSError) as error:
                 raise ShopperLost("a process of shoppers has ended") from error

@@ -1,7 +1,7 @@
 """The way to Redis for one measurement, which can be cut and mended half-way.
 
-The user's own server is never stopped for it: a relay of this process carries every byte, and cutting it does to the
-store what the death of the server would do. A server of our own is really killed.
+The user's own server is never stopped: a relay in this process carries every byte, and cutting it does to the store
+what the death of the server would do. A server of our own is really killed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import contextlib
 import socket
 import threading
 from collections.abc import Coroutine
-from dataclasses import replace
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST, EmbeddedServer
@@ -20,39 +20,25 @@ from checkout_cli.servers.embedded import HOST, EmbeddedServer
 _CHUNK = 65_536
 
 
-class Outage(Protocol):
-    """A Redis that goes away and comes back; ``settings`` lead to it, ``how`` says in words what happens to it."""
-
-    how: str
-    settings: Settings
-
-    def cut(self) -> None:
-        """From now on it cannot be reached; returns when that is so."""
-
-    def mend(self) -> None:
-        """It can be reached again."""
-
-
+@dataclass(frozen=True)
 class KilledServer:
-    """A server of our own, killed with SIGKILL and started again on its files."""
+    """A server of our own, killed with SIGKILL and started again on its files; ``settings`` lead to it."""
 
-    def __init__(self, server: EmbeddedServer, settings: Settings) -> None:
-        """``settings`` lead to the server."""
-        self.how = "killed (SIGKILL) and started again"
-        self.settings = settings
-        self._server = server
+    server: EmbeddedServer
+    settings: Settings
+    how: str = "killed (SIGKILL) and started again"
 
     def cut(self) -> None:
-        """Kill it."""
-        self._server.kill()
+        """Make it unavailable; returns when it is."""
+        self.server.kill()
 
     def mend(self) -> None:
-        """Start it."""
-        self._server.start()
+        """Make it available again."""
+        self.server.start()
 
 
 class Relay:
-    """A port of ours that leads to the user's Redis, until it is cut; a context manager."""
+    """A local port that leads to the user's Redis until it is cut; a context manager."""
 
     def __init__(self, settings: Settings) -> None:
         """``settings`` lead to one server, not to a cluster or to Sentinels, which tell clients other addresses."""
@@ -85,7 +71,6 @@ class Relay:
         self._door.close()
 
     def mend(self) -> None:
-        """Take connections."""
         self._ask(self._listen())
 
     def cut(self) -> None:
@@ -135,7 +120,7 @@ class Relay:
 
 
 def _bound(port: int) -> socket.socket:
-    """A port that is ours, at which nobody is let in before somebody listens."""
+    """A port that is ours; it refuses connections until somebody listens."""
     door = socket.socket()
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     door.bind((HOST, port))
@@ -143,7 +128,6 @@ def _bound(port: int) -> socket.socket:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry what comes until it ends, and then end the other side too."""
     while chunk := await reader.read(_CHUNK):
         writer.write(chunk)
         await writer.drain()

@@ -1,4 +1,4 @@
-"""One run: look, clear what an earlier one left, measure with Redis and without, cut Redis off, and clear up."""
+"""One run: clear what an earlier one left, measure with Redis and without, cut Redis off, and clear up."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from checkout_cli.commands.bench.alone import SESSIONS, Compared, Side, change, compare, read
+from checkout_cli.commands.bench.alone import SESSIONS, Compared, Pace, Side, change, compare, read
 from checkout_cli.commands.bench.claims import Claim, faster_retrieval, less_load, more_users, uptime
 from checkout_cli.commands.bench.crew import Crew
-from checkout_cli.commands.bench.pace import Pace
-from checkout_cli.commands.bench.relay import KilledServer, Outage, Relay
+from checkout_cli.commands.bench.relay import KilledServer, Relay
 from checkout_cli.commands.bench.shopper import Tally
 from checkout_cli.commands.bench.stage import PREFIX, Target, checkouts, look, own, remove_all
 from checkout_cli.config.settings import Settings
@@ -29,15 +28,26 @@ JOB = "bench"
 _ALONE, _TRAFFIC, _OUTAGE = 0.125, 0.2, 0.35
 """The shares of the time: of reading and of changing alone, of the shoppers without and with Redis, of the outage."""
 _AWAY = (1 / 3, 2 / 3)
-"""From when to when Redis is away, as shares of that part."""
+"""The beginning and the end of the outage, as shares of its part."""
 _STEPS = 6
 _ATTEMPTS, _PAUSE = 3, 1.0
-"""How often sessions of ours are removed where the database does not answer, and seconds between."""
+"""How often we try to remove our sessions where the database does not answer, and the seconds between."""
+
+
+class SessionsLeft(CheckoutError):
+    """The benchmark ended early, and sessions of it are still there."""
+
+    default_hint = "checkoutctl bench --seconds 2"
+
+    def __init__(self, not_removed: CheckoutError, cause: BaseException) -> None:
+        reason = str(cause) or "interrupted"
+        super().__init__(f"{reason}; not all sessions of the benchmark could be removed: {not_removed}")
+        self.exit_code = getattr(cause, "exit_code", ExitCode.INTERRUPTED)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What many shoppers did at once, and what it cost; ``busy`` is our own processes' share of their cores."""
+    """The steps of many shoppers at once, and their cost; ``busy`` is our own processes' share of their cores."""
 
     JSON_KEYS = (
         "steps failed stepsPerSecond=per_second:1 queries queriesPerStep:4 servedBy=served ownProcessesBusy=busy:3 "
@@ -54,17 +64,14 @@ class Traffic:
 
     @property
     def per_second(self) -> float:
-        """Steps that were served, a second."""
         return (self.steps - self.failed) / self.seconds
 
     @property
     def queries_per_step(self) -> float:
-        """Statements that the database was sent for each step."""
         return self.queries / self.steps
 
     @classmethod
     def of(cls, tally: Tally, processes: int) -> Traffic:
-        """The sums of all processes."""
         served = sum(tally.parts, start=type(tally.parts[0])())
         return cls(
             served.total(),
@@ -78,7 +85,7 @@ class Traffic:
 
 
 class Slice(NamedTuple):
-    """How many steps of a part of the time each tier served, and how many failed."""
+    """The steps in a part of the time: those that each tier served, and the failed ones."""
 
     by_redis: int
     by_database: int
@@ -87,9 +94,9 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True)
 class Availability:
-    """What shoppers saw of an outage; times are in seconds from its beginning.
+    """An outage as shoppers saw it; times are in seconds from its beginning.
 
-    ``parts`` are the steps over time; ``lost`` the sessions that are not as they were acknowledged.
+    ``parts`` are the steps over time, ``lost`` the sessions that are not as they were acknowledged.
     """
 
     JSON_KEYS = (
@@ -111,13 +118,12 @@ class Availability:
 
     @property
     def served(self) -> float:
-        """The share of the steps that did not fail."""
         return 1 - self.failed / self.steps
 
 
 @dataclass
 class BenchReport:
-    """All that was measured. What needs Redis is ``None`` where it cannot be reached."""
+    """All measurements. Those that need Redis are ``None`` where it is unavailable."""
 
     JSON_KEYS = (
         "redis=target.redis database=target.database seconds shoppers processes retrieval updates traffic outage "
@@ -140,24 +146,18 @@ class BenchReport:
 
     @property
     def traffic(self) -> dict[str, Traffic | None]:
-        """Without Redis and with it."""
         return {"databaseOnly": self.without, "withRedis": self.with_redis}
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 where a session was lost, Redis was not there to be measured, or something of ours is left."""
+        """A finding where a session was lost, Redis was unavailable, or sessions of ours are left."""
         lost = self.outage is not None and bool(self.outage.lost)
         return ExitCode.FINDING if lost or self.target.redis is None or self.not_removed else ExitCode.OK
 
 
 @contextlib.contextmanager
 def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:
-    """A server and a database of our own, which are gone afterwards; what else the settings say stays.
-
-    Raises:
-        EmbeddedUnavailable: it is not installed.
-        RedisUnavailable: it does not start.
-    """
+    """A server and a database of our own, removed afterwards; time-outs are those of the settings."""
     with tempfile.TemporaryDirectory(prefix="checkoutctl-bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         with EmbeddedServer(directory, "--save", "", "--appendonly", "yes") as server:
@@ -174,7 +174,7 @@ def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:
 
 
 def examine(settings: Settings) -> Target:
-    """What is about to be measured; changes nothing.
+    """The servers to measure; changes nothing.
 
     Raises:
         InvalidInput: Redis is at its limit, and a benchmark would make it evict sessions or refuse writes.
@@ -202,19 +202,21 @@ def bench(
 ) -> BenchReport:
     """Measure for about so many seconds; every session of ours is removed afterwards, however it ends.
 
-    ``server`` is a server of our own, which may be killed.
+    ``server`` is a server of our own, which may be killed. Signals end the run between two calls to a store, never in
+    one: an interrupted call could keep a lock in the database, and then nothing could be removed.
 
     Raises:
         Locked: another benchmark runs on these servers.
-        TierUnavailable: one of the two went away under it.
-        ShopperLost: a process of ours did.
+        TierUnavailable: one of the two became unavailable.
+        ShopperLost: a process of ours ended.
+        SessionsLeft: it ended early, and not all sessions could be removed.
     """
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = f"{PREFIX}{seed:08x}-"
     report = BenchReport(target, seconds, shoppers)
     run = run or BoundedRun()
     run.expect(_STEPS)
-    with contextlib.ExitStack() as stack:
+    with uninterrupted() as pause, contextlib.ExitStack() as stack:
         stores = [stack.enter_context(CheckoutStore.open(own(settings, use_redis=False)))]
         if target.redis is not None:
             stores.append(stack.enter_context(CheckoutStore.open(own(settings))))
@@ -222,30 +224,29 @@ def bench(
             if target.redis is not None:
                 remove_all(stores[-1])
             try:
-                with Crew(shoppers, prefix, seed) as crew:
+                with Crew(shoppers, prefix, seed, pause) as crew:
                     report.processes = crew.processes
-                    sides = [_created(store, prefix, f"{seed}:{number}") for number, store in enumerate(stores)]
+                    sides = [_created(store, prefix, f"{seed}:{number}", pause) for number, store in enumerate(stores)]
                     _measure(report, sides, crew, settings, server, run)
-            finally:
+            except BaseException as error:
                 _clear(report, stores[-1], prefix)
+                if report.not_removed is not None:
+                    raise SessionsLeft(report.not_removed, error) from error
+                raise
+            _clear(report, stores[-1], prefix)
     report.claims = _claims(report)
     return report
 
 
 def _clear(report: BenchReport, store: CheckoutStore, prefix: str) -> None:
-    with uninterrupted():  # an impatient second Ctrl-C would leave sessions of ours
-        for _ in range(_ATTEMPTS):
-            try:
-                report.removed += remove_all(store, prefix)
-            except DatabaseUnavailable as error:  # shoppers that were ended may still hold its lock
-                report.not_removed = error
-                store.clock.pause(_PAUSE)
-            except CheckoutError as error:
-                report.not_removed = error
-                break
-            else:
-                report.not_removed = None
-                break
+    for _ in range(_ATTEMPTS):
+        try:
+            report.removed, report.not_removed = remove_all(store, prefix), None
+        except CheckoutError as error:
+            report.not_removed = error
+        if not isinstance(report.not_removed, DatabaseUnavailable):
+            return
+        store.clock.pause(_PAUSE)  # shoppers that were killed may still hold its lock
 
 
 def _measure(
@@ -258,9 +259,9 @@ def _measure(
 ) -> None:
     seconds = report.seconds
     run.done(1)
-    report.retrieval = compare(read, sides, seconds * _ALONE)
+    report.retrieval = compare(read, sides, seconds * _ALONE, crew.pause)
     run.done(1)
-    report.updates = compare(change, sides, seconds * _ALONE)
+    report.updates = compare(change, sides, seconds * _ALONE, crew.pause)
     run.done(1)
     report.without = Traffic.of(crew.shop(own(settings, use_redis=False), seconds * _TRAFFIC), crew.processes)
     if report.target.redis is None:
@@ -273,49 +274,52 @@ def _measure(
         report.no_outage = "in a cluster or behind Sentinels there is no one way to Redis that could be cut"
         return
     with contextlib.ExitStack() as stack:
-        outage: Outage = server or stack.enter_context(Relay(settings))
+        outage = server or stack.enter_context(Relay(settings))
         report.outage = _through(outage, crew, sides[-1][0], seconds * _OUTAGE)
     run.done(1)
 
 
-def _created(store: CheckoutStore, prefix: str, seed: str) -> Side:
+def _created(store: CheckoutStore, prefix: str, seed: str, pause: Callable[[float], None]) -> Side:
     new = checkouts(prefix, random.Random(seed), store.clock.wall())  # noqa: S311  (no secret)
     found = [next(new) for _ in range(SESSIONS)]
     for checkout in found:
+        pause(0)
         store.create(checkout.fields, checkout_id=checkout.checkout_id)
     return store, found
 
 
-def _through(outage: Outage, crew: Crew, store: CheckoutStore, seconds: float) -> Availability:
-    """Let the shoppers shop while Redis goes away and comes back, and look for what they were promised."""
+def _through(outage: KilledServer | Relay, crew: Crew, store: CheckoutStore, seconds: float) -> Availability:
     away: list[float] = []
 
     def cut_and_mend() -> None:
         begun = time.perf_counter()
         for share, act in zip(_AWAY, (outage.cut, outage.mend), strict=True):
-            time.sleep(max(begun + share * seconds - time.perf_counter(), 0))
+            crew.pause(begun + share * seconds - time.perf_counter())
             away.append(time.perf_counter() - begun)
             act()
 
     tally = crew.shop(own(outage.settings), seconds, cut_and_mend)
-    steps = sum(part.total() for part in tally.parts)
+    lost = []
+    for name, version in tally.promises.items():
+        crew.pause(0)
+        if not _kept(store, name, version):
+            lost.append(name)
     return Availability(
         outage.how,
         seconds,
-        away[0],
-        away[1],
-        steps,
-        sum(part[None] for part in tally.parts),
-        dict(tally.reasons),
-        max(tally.times),
-        [Slice(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
-        len(tally.promises),
-        [name for name, version in tally.promises.items() if not _kept(store, name, version)],
+        away_from=away[0],
+        away_to=away[1],
+        steps=sum(part.total() for part in tally.parts),
+        failed=sum(part[None] for part in tally.parts),
+        reasons=dict(tally.reasons),
+        longest=max(tally.times),
+        parts=[Slice(part[TierName.REDIS], part[TierName.DATABASE], part[None]) for part in tally.parts],
+        checked=len(tally.promises),
+        lost=lost,
     )
 
 
 def _kept(store: CheckoutStore, checkout_id: str, version: int) -> bool:
-    """Whether a session is at least at the version that a shopper was promised last."""
     try:
         return store.get(checkout_id).version >= version
     except SessionNotFound:
@@ -323,22 +327,22 @@ def _kept(store: CheckoutStore, checkout_id: str, version: int) -> bool:
 
 
 def _claims(report: BenchReport) -> list[Claim]:
-    retrieval, without, with_redis = report.retrieval, report.without, report.with_redis
+    retrieval, without, with_redis, outage = report.retrieval, report.without, report.with_redis, report.outage
     assert retrieval is not None  # noqa: S101  (measured first)
     assert without is not None  # noqa: S101
-    share = None if with_redis is None else with_redis.served[TierName.REDIS] / max(with_redis.steps, 1)
-    outage = report.outage
     why = report.no_outage
     if outage is not None:
         gone = (outage.away_to - outage.away_from) / outage.seconds
         why = f"Redis was away for {gone:.0%} of the time; the longest step took {outage.longest:.2f} s"
+    read_with_redis = None if retrieval.redis is None else retrieval.redis.p50
+    served = rate = queries = None
+    busy = 0.0
+    if with_redis is not None:
+        served = with_redis.served[TierName.REDIS] / max(with_redis.steps, 1)
+        rate, queries, busy = with_redis.per_second, with_redis.queries_per_step, with_redis.busy
     return [
-        faster_retrieval(retrieval.database.p50, None if retrieval.redis is None else retrieval.redis.p50, share),
-        more_users(
-            without.per_second,
-            None if with_redis is None else with_redis.per_second,
-            0.0 if with_redis is None else with_redis.busy,
-        ),
-        less_load(without.queries_per_step, None if with_redis is None else with_redis.queries_per_step),
+        faster_retrieval(retrieval.database.p50, read_with_redis, served),
+        more_users(without.per_second, rate, busy),
+        less_load(without.queries_per_step, queries),
         uptime(None if outage is None else outage.served, why),
     ]

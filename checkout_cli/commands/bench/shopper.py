@@ -1,4 +1,4 @@
-"""Shoppers: threads that go through one checkout after the other, and note how long each step took and who served it.
+"""Shoppers: threads that go through one checkout after the other, and note the time and the tier of each step.
 
 They live in processes of their own, several to a process, since the threads of one process share one core.
 """
@@ -6,7 +6,6 @@ They live in processes of their own, several to a process, since the threads of 
 from __future__ import annotations
 
 import random
-import signal
 import threading
 import time
 from array import array
@@ -27,15 +26,15 @@ VISIT = (
     *("create", READ, READ, "address", READ, READ, "slot", READ, READ),
     *("pay", READ, "paid", READ),
 )
-"""One checkout, step by step: the shop reads the session at each of its pages, and changes it four times."""
+"""The steps of one checkout: the shop reads the session at each page, and changes it four times."""
 WRITES_OF_A_VISIT = sum(step != READ for step in VISIT)
 SLICES = 40
-"""Into so many parts the time is cut, so that one sees when what happened."""
+"""The parts that the time is cut into, for a chart over time."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do: so many shoppers for so many seconds."""
+    """The order to a process: so many shoppers for so many seconds."""
 
     settings: Settings
     prefix: str
@@ -46,10 +45,10 @@ class Order:
 
 @dataclass
 class Tally:
-    """What became of the steps; times in seconds. Tallies of threads and processes are added up.
+    """The outcome of the steps; times in seconds. Tallies of threads and processes are added up.
 
-    ``parts`` are, for each part of the time, how many steps each tier served and how many failed (``None``).
-    ``promises`` are the versions that were acknowledged last, ``busy`` the processor's time.
+    ``parts`` count, for each part of the time, the steps that each tier served, and under ``None`` the failed ones.
+    ``promises`` are the versions acknowledged last, ``busy`` is the processor's time.
     """
 
     times: array[float] = field(default_factory=lambda: array("d"))
@@ -76,7 +75,6 @@ class Shopper:
     """One shopper after the other, as fast as the store serves them."""
 
     def __init__(self, store: CheckoutStore, order: Order, number: int, stopped: Event) -> None:
-        """The one of this number; takes no step yet."""
         self._store = store
         self._chance = random.Random(f"{order.seed}:{number}")  # noqa: S311  (no secret)
         self._new = checkouts(order.prefix, self._chance, store.clock.wall())
@@ -85,7 +83,6 @@ class Shopper:
         self.tally = Tally()
 
     def shop(self) -> None:
-        """Go on until the time is over."""
         started = time.perf_counter()
         steps = self._steps()
         while (begun := time.perf_counter()) - started < self._seconds and not self._stopped.is_set():
@@ -94,21 +91,20 @@ class Shopper:
             except CheckoutError as error:
                 tier = None
                 self.tally.reasons[type(error).__name__] += 1
-                steps = self._steps()  # this shopper has given up; here comes another
+                steps = self._steps()  # this shopper has given up, and the next one comes
             ended = time.perf_counter()
             part = int((ended - started) / self._seconds * SLICES)
             self.tally.parts[min(part, SLICES - 1)][tier] += 1
             self.tally.times.append(ended - begun)
 
     def _steps(self) -> Iterator[TierName]:
-        """Step after step, each taken when it is asked for; says which tier served it."""
         while True:
             checkout = next(self._new)
             for step in VISIT:
-                yield self._read(checkout.checkout_id) if step == READ else self._write(checkout, step)
-
-    def _read(self, checkout_id: str) -> TierName:
-        return self._store.get(checkout_id).tier
+                if step == READ:
+                    yield self._store.get(checkout.checkout_id).tier
+                else:
+                    yield self._write(checkout, step)
 
     def _write(self, checkout: Checkout, step: str) -> TierName:
         store, checkout_id = self._store, checkout.checkout_id
@@ -126,9 +122,7 @@ class Shopper:
 
 
 def serve(connection: Connection, stopped: Event) -> None:
-    """The main function of a process of shoppers: get ready for each :class:`Order`, wait for the word, and report."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it has to clear up
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """The main function of a process of shoppers: prepare for each :class:`Order`, wait for the start, and report."""
     try:
         while True:
             order: Order = connection.recv()
@@ -137,7 +131,7 @@ def serve(connection: Connection, stopped: Event) -> None:
                 connection.recv()
                 found = _shop(store, order, stopped)
             connection.send(found)
-    except EOFError:  # the parent is gone, or needs no more
+    except (EOFError, OSError):  # the parent is gone, or needs no more
         return
 
 

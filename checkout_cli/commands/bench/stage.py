@@ -1,13 +1,14 @@
-"""What a benchmark may touch: sessions of its own name on the user's servers, and all of them are removed again."""
+"""A benchmark's sessions on the user's servers: they have a prefix of their own, and all of them are removed again."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from checkout_cli.commands.demo.data import Fate, invented_sessions
+from checkout_cli.commands.demo.data import Outcome, invented_sessions
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
@@ -17,20 +18,19 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import number_starting_with, starting_with
 
 PREFIX = "checkoutctl-bench-"
-"""How the id of every session of ours begins."""
 LIFE = 300.0
-"""The time to live of our sessions, in seconds: what a killed run leaves in Redis ends by itself."""
+"""The time to live of our sessions, in seconds: those of a killed run end by themselves in Redis."""
 NEEDED = 64 * 1024 * 1024
-"""Bytes that Redis must have free: far more than a run fills, so that nothing of the shop's is evicted for it."""
+"""Bytes that Redis must have free: far more than a run fills, so that no key of the shop is evicted for it."""
 _PAGE = 500
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is about to be measured. ``redis`` is ``None`` where it cannot be reached, and ``no_redis`` says why.
+    """The servers to measure. ``redis`` is ``None`` where it is unavailable, and ``no_redis`` says why.
 
-    ``sessions`` is how many live checkouts are there that are not ours, and ``leftovers`` how many rows a killed run
-    has left.
+    ``sessions`` counts live checkouts of others, ``leftovers`` the rows that a killed run has left; ``headroom`` is in
+    bytes.
     """
 
     redis: str | None
@@ -43,17 +43,16 @@ class Target:
 
     @property
     def is_production(self) -> bool:
-        """Whether it may be a shop's: on another machine, or with checkouts in it."""
+        """Whether it may be a shop's: on another machine, or with checkouts."""
         return not self.is_local or self.sessions > 0
 
     @property
     def is_full(self) -> bool:
-        """Whether Redis has too little room left for a benchmark."""
         return self.headroom is not None and self.headroom < NEEDED
 
 
 def own(settings: Settings, *, use_redis: bool = True) -> Settings:
-    """The user's settings for our sessions: no statistics and no tracked users, which would outlast the run."""
+    """The user's settings without statistics and tracked users, which would outlast the run."""
     return replace(
         settings,
         enable_checkout_sessions=use_redis,
@@ -67,15 +66,9 @@ def own(settings: Settings, *, use_redis: bool = True) -> Settings:
 
 
 def look(store: CheckoutStore) -> Target:
-    """Ask the servers what they are and what they have.
-
-    Raises:
-        DatabaseUnavailable: without the database there is nothing to compare with.
-        AccessDenied: Redis does not know the user or the password.
-    """
-    settings = store.settings
-    store.database.ping()
-    leftovers = number_starting_with(store.database, PREFIX)
+    """Ask the servers; raises :class:`DatabaseUnavailable`, and :class:`AccessDenied` where Redis refuses us."""
+    settings, database = store.settings, store.database
+    database.ping()
     place, away, headroom = None, "", None
     try:
         store.redis.ping()
@@ -84,40 +77,37 @@ def look(store: CheckoutStore) -> Target:
     except RedisUnavailable as error:
         away = str(error)
     hosts = [] if settings.redis_socket else [settings.redis_host, *(host for host, _ in settings.sentinels())]
+    ours = number_starting_with(database, PREFIX, alive_at=store.clock.wall())
     return Target(
         place,
         away,
-        store.database.place,
-        store.database.is_local and all(map(is_loopback, hosts)),
-        max(store.admin.count().number - number_starting_with(store.database, PREFIX, alive_at=store.clock.wall()), 0),
-        leftovers,
-        headroom,
+        database.place,
+        is_local=database.is_local and all(map(is_loopback, hosts)),
+        sessions=max(store.admin.count().number - ours, 0),
+        leftovers=number_starting_with(database, PREFIX),
+        headroom=headroom,
     )
 
 
 def _headroom(store: CheckoutStore) -> int | None:
-    """The bytes that the fullest server has left under its limit; ``None`` without a limit, or where nobody tells."""
+    """The bytes that the fullest server has left under its limit; ``None`` without a limit, or where it is unknown."""
     rooms = []
     for server in store.redis.servers():
-        try:
+        with suppress(CommandDenied, CommandUnknown):
             info = Inspector(server).info()
-        except (CommandDenied, CommandUnknown):
-            continue
-        limit, used = info.integer("maxmemory"), info.integer("used_memory")
-        if limit and used is not None:
-            rooms.append(max(limit - used, 0))
+            limit, used = info.integer("maxmemory"), info.integer("used_memory")
+            if limit and used is not None:
+                rooms.append(max(limit - used, 0))
     return min(rooms, default=None)
 
 
 def remove_all(store: CheckoutStore, prefix: str = PREFIX) -> int:
-    """Remove every session of ours from both tiers, those of a killed run too; returns how many there were.
+    """Remove every session of ours, or of the run of a ``prefix``, from both tiers; returns how many there were.
 
-    ``prefix`` can be that of one run: without Redis, nobody knows what others have left there.
-
-    The row goes last: it is what tells a later run that there is something to remove.
+    The row goes last: it tells a later run that there is something to remove.
 
     Raises:
-        TierUnavailable: one of the two is away; what is left ends by itself, or with the next run.
+        TierUnavailable: one of the two is unavailable; the rest ends by itself, or with the next run.
     """
     removed = 0
     while names := starting_with(store.database, prefix, _PAGE):
@@ -131,15 +121,15 @@ def remove_all(store: CheckoutStore, prefix: str = PREFIX) -> int:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A session that is to be created."""
+    """A session to create."""
 
     checkout_id: str
     fields: dict[str, Any]
 
 
 def checkouts(prefix: str, chance: random.Random, now: int) -> Iterator[Checkout]:
-    """New sessions without end, as a shop has them, and no real person in them; ``now`` is in milliseconds."""
+    """Invented sessions without end, of no real person; ``now`` is in milliseconds."""
     while True:
-        for session in invented_sessions({Fate.BROWSING: 50}, chance, now):
+        for session in invented_sessions({Outcome.BROWSING: 50}, chance, now):
             fields = {name: value for name, value in session.fields.items() if name != "createdAt"}
             yield Checkout(f"{prefix}{session.checkout_id}", fields)

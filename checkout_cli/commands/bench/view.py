@@ -1,8 +1,8 @@
-"""How a benchmark looks: bars side by side, the outage over time, and what the documentation claims."""
+"""A benchmark as bars side by side, the outage over time, and the documentation's claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from checkout_cli.commands.memory.groups_view import spark
@@ -21,7 +21,7 @@ _VERDICTS = {True: "holds here", False: "does not hold here", None: "not measure
 
 
 def describe(target: Target) -> list[str]:
-    """What would be loaded."""
+    """The servers that would be loaded."""
     return [
         f"Redis:    {target.redis or 'cannot be reached: ' + target.no_redis}",
         f"database: {target.database}",
@@ -30,7 +30,6 @@ def describe(target: Target) -> list[str]:
 
 
 def question(seconds: float, shoppers: int) -> str:
-    """What somebody agrees to."""
     return (
         f"For {seconds:g} s, create and remove checkouts there as {shoppers:,} busy shoppers, "
         f"over up to {shoppers:,} connections to each?"
@@ -38,7 +37,7 @@ def question(seconds: float, shoppers: int) -> str:
 
 
 def show_report(report: BenchReport, *, as_json: bool) -> None:
-    """Everything that was measured; warnings where something is wrong."""
+    """All measurements, and warnings where something is wrong."""
     if as_json:
         write_json(report)
     else:
@@ -52,9 +51,6 @@ def show_report(report: BenchReport, *, as_json: bool) -> None:
         warn(f"{len(lost):,} acknowledged sessions are not as they were acknowledged: {safe(', '.join(lost[:3]))}")
     if report.not_removed is not None:
         warn(f"not all sessions of the benchmark could be removed: {report.not_removed}; the next run does it")
-
-
-# For people
 
 
 def _lines(report: BenchReport) -> Iterator[str]:
@@ -79,10 +75,14 @@ def _compared(title: str, compared: Compared) -> Iterator[str]:
     paces = [pace for pace in (compared.database, compared.redis) if pace is not None]
     ratio = "" if compared.ratio is None else f", {_times(compared.ratio)} as fast with Redis"
     yield f"\n{title}, one after the other{ratio}:"
-    slowest = max(pace.p50 for pace in paces)
-    for side, pace in zip(_SIDES, paces, strict=False):
-        figures = f"p50 {_ms(pace.p50)} ms, p99 {_ms(pace.p99)} ms"
-        yield f"  {side:<14}{bar(pace.p50 / slowest)} {figures}, {pace.calls:,} calls"
+    figures = [f"p50 {_ms(pace.p50)} ms, p99 {_ms(pace.p99)} ms, {pace.calls:,} calls" for pace in paces]
+    yield from _bars([pace.p50 for pace in paces], figures)
+
+
+def _bars(values: Sequence[float], figures: Sequence[str]) -> Iterator[str]:
+    most = max(values) or 1
+    for side, value, text in zip(_SIDES, values, figures, strict=False):
+        yield f"  {side:<14}{bar(value / most)} {text}"
 
 
 def _traffic(report: BenchReport) -> Iterator[str]:
@@ -90,15 +90,15 @@ def _traffic(report: BenchReport) -> Iterator[str]:
     if not sides:
         return
     yield "\nmany shoppers at once, steps a second:"
-    most = max(traffic.per_second for traffic in sides) or 1
-    for side, traffic in zip(_SIDES, sides, strict=False):
-        failed = f", {traffic.failed:,} failed" if traffic.failed else ""
-        figures = f"{traffic.per_second:,.0f}/s, p50 {_ms(traffic.pace.p50)} ms, p99 {_ms(traffic.pace.p99)} ms{failed}"
-        yield f"  {side:<14}{bar(traffic.per_second / most)} {figures}"
+    figures = [
+        f"{traffic.per_second:,.0f}/s, p50 {_ms(traffic.pace.p50)} ms, p99 {_ms(traffic.pace.p99)} ms"
+        + (f", {traffic.failed:,} failed" if traffic.failed else "")
+        for traffic in sides
+    ]
+    yield from _bars([traffic.per_second for traffic in sides], figures)
     yield "the database's queries for each step:"
-    most = max(traffic.queries_per_step for traffic in sides) or 1
-    for side, traffic in zip(_SIDES, sides, strict=False):
-        yield f"  {side:<14}{bar(traffic.queries_per_step / most)} {traffic.queries_per_step:.2f}"
+    queries = [traffic.queries_per_step for traffic in sides]
+    yield from _bars(queries, [f"{number:.2f}" for number in queries])
 
 
 def _outage(outage: Availability) -> Iterator[str]:

@@ -14,7 +14,7 @@ from checkout_cli.session import PaymentStatus, iso
 LIFE = 1800
 """The time to live of a session that was read just now, in seconds."""
 EXPIRED_LIFE = 1.0
-"""The time to live of a session that has expired by the time it is looked at, in seconds."""
+"""The time to live of a session that expires during the demonstration, in seconds."""
 
 _MENU = (
     ("sourdough-loaf", "Sourdough loaf", "bread", 620),
@@ -39,8 +39,8 @@ _SLOTS = ("08:00-10:00", "10:00-12:00", "14:00-16:00", "16:00-18:00")
 _NOTES = ("Please ring twice", "Leave it with the neighbour", "No plastic bag, thank you", "Happy birthday, Noor!")
 
 
-class Fate(StrEnum):
-    """What is to become of an invented session."""
+class Outcome(StrEnum):
+    """The outcome of an invented session."""
 
     BROWSING = "pending"
     PAYING = "processing"
@@ -53,39 +53,34 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Invented:
-    """A session to be written, and what is to happen to it afterwards; ``life`` is in seconds from now."""
+    """A session to be written, and its outcome; ``life`` is in seconds from now."""
 
     checkout_id: str
     fields: dict[str, Any]
-    fate: Fate
+    outcome: Outcome
     life: float
 
     @property
     def status(self) -> PaymentStatus | None:
-        """The payment status that it is to reach, or ``None`` where it stays as it was created."""
-        return PaymentStatus(self.fate) if self.fate in _REACHED else None
+        """The payment status that it is to reach; ``None`` where it stays as created."""
+        reached = self.outcome in {Outcome.PAYING, Outcome.PAID, Outcome.FAILED, Outcome.CANCELLED}
+        return PaymentStatus(self.outcome) if reached else None
 
 
-_REACHED = {Fate.PAYING, Fate.PAID, Fate.FAILED, Fate.CANCELLED}
-
-
-def invented_sessions(numbers: Mapping[Fate, int], chance: random.Random, now: int) -> list[Invented]:
-    """As many sessions of each fate as asked for, the oldest first; ``now`` is in milliseconds.
+def invented_sessions(numbers: Mapping[Outcome, int], chance: random.Random, now: int) -> list[Invented]:
+    """As many sessions of each outcome as asked for, the oldest first; ``now`` is in milliseconds.
 
     A session that was begun ten minutes ago has ten minutes less to live, as if nobody had read it since.
     """
-    aged = [(fate, _age(fate, chance)) for fate, number in numbers.items() for _ in range(number)]
-    return [_invented(fate, age, chance, now) for fate, age in sorted(aged, key=lambda pair: -pair[1])]
+    minutes = {Outcome.ENDING: range(26, 29), Outcome.EXPIRED: range(31, 90)}
+    outcomes = (outcome for outcome, number in numbers.items() for _ in range(number))
+    aged = [(outcome, chance.choice(minutes.get(outcome, range(25))) * 60) for outcome in outcomes]
+    return [_invented(outcome, age, chance, now) for outcome, age in sorted(aged, key=lambda pair: -pair[1])]
 
 
-def _age(fate: Fate, chance: random.Random) -> int:
-    minutes = {Fate.ENDING: range(26, 29), Fate.EXPIRED: range(31, 90)}.get(fate, range(25))
-    return chance.choice(minutes) * 60
-
-
-def _invented(fate: Fate, age: int, chance: random.Random, now: int) -> Invented:
+def _invented(outcome: Outcome, age: int, chance: random.Random, now: int) -> Invented:
     created = {"createdAt": iso(now - age * 1000 - chance.randrange(60_000))}
-    return Invented(new_id(chance), _fields(chance) | created, fate, max(EXPIRED_LIFE, LIFE - age))
+    return Invented(new_id(chance), _fields(chance) | created, outcome, max(EXPIRED_LIFE, LIFE - age))
 
 
 def new_id(chance: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""The demonstration: the real commands on a real server that is then killed, and a count of what that has cost.
+"""The demonstration: the real commands on a real server that is then killed, and a count of the damage.
 
 Everything lives in one temporary directory and in processes of our own, and all of it goes away with the
 :class:`Demonstration`, whatever ends it.
@@ -6,31 +6,26 @@ Everything lives in one temporary directory and in processes of our own, and all
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import dataclasses
 import itertools
-import logging
+import math
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Self
 
 from checkout_cli.commands.demo.data import (
     EXPIRED_LIFE,
     LIFE,
-    Fate,
     Invented,
+    Outcome,
     invented_sessions,
     legacy_session,
     order_id,
@@ -38,26 +33,27 @@ from checkout_cli.commands.demo.data import (
 from checkout_cli.config.settings import VARIABLES, Settings
 from checkout_cli.errors import ExitCode, SessionNotFound
 from checkout_cli.keys import INDEX, session_key
-from checkout_cli.servers.embedded import DURABLE, HOST, STOP_SIGNALS, EmbeddedServer, uninterrupted
+from checkout_cli.servers.embedded import DURABLE, HOST, EmbeddedServer, uninterrupted
 from checkout_cli.session import Acknowledgement, PaymentStatus, Session
 from checkout_cli.store.checkout_store import CheckoutStore
 
 NUMBERS = {
-    Fate.BROWSING: 150,
-    Fate.PAYING: 15,
-    Fate.PAID: 60,
-    Fate.FAILED: 15,
-    Fate.CANCELLED: 8,
-    Fate.ENDING: 12,
-    Fate.EXPIRED: 40,
+    Outcome.BROWSING: 150,
+    Outcome.PAYING: 15,
+    Outcome.PAID: 60,
+    Outcome.FAILED: 15,
+    Outcome.CANCELLED: 8,
+    Outcome.ENDING: 12,
+    Outcome.EXPIRED: 40,
 }
-"""How many sessions of each fate are written."""
+"""How many sessions of each outcome are written."""
 TAKEN_IN = 1
 """The version that an external writer's session gets before our first write becomes the next one."""
 SHOW_TIME = 15.0
-"""After so many seconds pauses are left out, so that a slow machine is not made slower."""
+"""After so many seconds there are no more pauses, so that a slow machine is not made slower."""
 COMMAND_TIMEOUT = 20.0
 """How long one command may take before it is killed, in seconds."""
+_POLL = 0.02
 WRITTEN_MEANWHILE = 25
 """How many sessions the library changes while the server is down."""
 
@@ -74,9 +70,9 @@ class ServerStarted:
 
 @dataclass(frozen=True)
 class SessionsWritten:
-    """The shop has sessions now: how many of each fate, and of what older programs and accidents have left."""
+    """The shop has sessions now: so many of each outcome, and those that older programs and accidents have left."""
 
-    numbers: Mapping[Fate, int]
+    numbers: Mapping[Outcome, int]
     corrupt: int
     legacy: int
     seconds: float
@@ -91,7 +87,7 @@ class CommandStarted:
 
 @dataclass(frozen=True)
 class CommandEnded:
-    """How it ended, and how it should have."""
+    """A command has ended."""
 
     arguments: tuple[str, ...]
     exit_code: int
@@ -107,18 +103,21 @@ class ServerKilled:
 
 @dataclass(frozen=True)
 class ChangedMeanwhile:
-    """The library changed so many sessions with the server away."""
+    """The library changed so many sessions without the server."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of every write that was acknowledged, and of the commands.
+    """The outcome of every acknowledged write, and of the commands.
 
-    ``lost`` names the sessions that are gone, or not what was acknowledged; ``risen`` those that had expired and are
-    back; ``unexpected`` the commands with another exit code than they should have.
+    ``lost`` names the sessions that are gone or not as acknowledged, ``risen`` those that had expired and are back,
+    ``unexpected`` the commands with a wrong exit code. Where everything stays up, ``environment`` is what other
+    commands need.
     """
+
+    JSON_KEYS = "passed acknowledged sessions lost expired risen unexpected environment"
 
     acknowledged: int
     sessions: int
@@ -126,42 +125,25 @@ class Verdict:
     expired: int
     risen: tuple[str, ...]
     unexpected: tuple[CommandEnded, ...]
+    environment: Mapping[str, str] | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether all is as it should be."""
         return not (self.lost or self.risen or self.unexpected)
 
 
-@dataclass(frozen=True)
-class ServersKept:
-    """Everything stays up until the process is interrupted; ``environment`` is what other commands need."""
-
-    environment: Mapping[str, str]
-
-
-Event = (
-    ServerStarted
-    | SessionsWritten
-    | CommandStarted
-    | CommandEnded
-    | ServerKilled
-    | ChangedMeanwhile
-    | Verdict
-    | ServersKept
-)
+Event = ServerStarted | SessionsWritten | CommandStarted | CommandEnded | ServerKilled | ChangedMeanwhile | Verdict
 
 
 @dataclass
 class _Promise:
-    """What the store has acknowledged of one session; ``version`` is ``None`` where a foreign program wrote it."""
+    """The acknowledged state of one session; ``version`` is ``None`` where an external writer wrote it."""
 
     version: int | None
     fields: dict[str, Any]
 
     @property
     def is_open(self) -> bool:
-        """Whether the shop can go on with it while Redis is away."""
         return self.version is not None and self.fields.get("paymentStatus") == PaymentStatus.PENDING
 
     def kept_by(self, session: Session) -> bool:
@@ -172,8 +154,8 @@ class _Promise:
 class Demonstration:
     """One run of ``checkoutctl demo``; use it in a ``with`` and iterate over :meth:`events`.
 
-    Leaving the ``with``, also by SIGINT, SIGTERM or SIGHUP (which all raise ``KeyboardInterrupt`` inside it), ends
-    every process and removes every file.
+    Leaving the ``with`` ends every process and removes every file. SIGINT, SIGTERM and SIGHUP raise
+    ``KeyboardInterrupt`` between two steps, and never in the middle of clearing up.
     """
 
     def __init__(
@@ -181,23 +163,17 @@ class Demonstration:
         *,
         fast: bool = False,
         keep: bool = False,
+        quiet: bool = False,
         chance: random.Random | None = None,
-        numbers: Mapping[Fate, int] = NUMBERS,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.time,
+        numbers: Mapping[Outcome, int] = NUMBERS,
     ) -> None:
-        """``fast`` leaves out the pauses, ``keep`` leaves all running after the end; starts nothing yet."""
+        """Starts nothing yet; ``keep`` leaves all running at the end, ``quiet`` hides the commands' output."""
         self._fast = fast
         self._keep = keep
+        self._output = subprocess.DEVNULL if quiet else None
         self._chance = chance or random.Random()  # noqa: S311  (of a demonstration, not of a key)
         self._numbers = dict(numbers)
-        self._sleep = sleep
-        self._clock = clock
-        self._started = clock()
-        self._directory: Path | None = None
-        self._server: EmbeddedServer | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._handlers: dict[int, Any] = {}
+        self._started = time.monotonic()
         self._environment: dict[str, str] = {}
         self._promises: dict[str, _Promise] = {}
         self._acknowledged = 0
@@ -206,51 +182,27 @@ class Demonstration:
         self.verdict: Verdict | None = None
 
     def __enter__(self) -> Self:
-        atexit.register(self.close)  # should an interrupt come before __exit__ has begun
-        # Interrupted in the middle of closing a connection, SQLAlchemy would log that with a traceback.
-        logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
-        try:
-            self._handlers = _interrupt_once()
-            with uninterrupted():
-                self._directory = Path(tempfile.mkdtemp(prefix="checkoutctl-demo-"))
-                server_directory = self._directory / "server"
-                server_directory.mkdir()
-                self._server = EmbeddedServer(server_directory, *DURABLE)
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as stack:
+            self._pause = stack.enter_context(uninterrupted())
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="checkoutctl-demo-"))
+            self._directory = Path(name)
+            server_directory = self._directory / "server"
+            server_directory.mkdir()
+            self._server = EmbeddedServer(server_directory, *DURABLE)
+            stack.callback(self._server.kill)
+            self._ending = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End every process and remove every file; an interrupt waits until that is done."""
-        try:
-            with uninterrupted():
-                if self._child is not None:
-                    _end(self._child)
-                    self._child = None
-                if self._server is not None:
-                    self._server.kill()
-                    self._server = None
-                if self._directory is not None:
-                    shutil.rmtree(self._directory)
-                    self._directory = None
-                atexit.unregister(self.close)
-        finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
-            self._handlers = {}
+        self._ending.close()
 
     def events(self) -> Iterator[Event]:
         """The demonstration, step by step; each event is yielded when it has happened, or is about to."""
         server = self._server
-        assert server is not None, "use it in a with"  # noqa: S101  (a mistake of the caller)
         server.start()
         settings = self._settings(server.port)
         self._environment = _environment(settings)
-        yield ServerStarted(server.pid or 0, server.port, self._place)
+        yield ServerStarted(server.pid or 0, server.port, self._directory)
         yield self._write_sessions(settings)
         yield from self._run("health")
         yield from self._run("sessions", "list", "--limit", "8")
@@ -259,56 +211,49 @@ class Demonstration:
         killed = server.pid or 0
         server.kill()
         yield ServerKilled(killed)
-        chosen = self._chosen()
+        # The story follows the last session that is still to be paid.
+        chosen = [checkout_id for checkout_id, promise in self._promises.items() if promise.is_open][-1]
         yield from self._run("sessions", "show", chosen[:8])
         yield from self._update(chosen, "notes", "Ring the bell, please")
         yield self._change_meanwhile(settings)
         yield from self._run("health", expected=ExitCode.FINDING)
 
         server.start()
-        yield ServerStarted(server.pid or 0, server.port, self._place, again=True)
+        yield ServerStarted(server.pid or 0, server.port, self._directory, again=True)
         yield from self._run("health")
         self.verdict = self._compare(settings)
         yield self.verdict
         if self._keep:
-            yield ServersKept(_addresses(settings))
-            _until_interrupted()
+            with suppress(KeyboardInterrupt):
+                self._pause(math.inf)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where not all is as it should be."""
         return ExitCode.OK if self.verdict is not None and self.verdict.passed else ExitCode.FINDING
 
-    @property
-    def _place(self) -> Path:
-        assert self._directory is not None, "use it in a with"  # noqa: S101  (a mistake of the caller)
-        return self._directory
-
     def _settings(self, port: int) -> Settings:
-        return Settings(
-            redis_host=HOST,
-            redis_port=port,
-            database_url=f"sqlite:///{self._place / 'checkout.db'}",
-            timeout=2.0,
-        )
+        url = f"sqlite:///{self._directory / 'checkout.db'}"
+        return Settings(redis_host=HOST, redis_port=port, database_url=url, timeout=2.0)
 
     def _write_sessions(self, settings: Settings) -> SessionsWritten:
-        over = started = self._clock()
+        started = time.time()
+        over = started
         invented = invented_sessions(self._numbers, self._chance, int(started * 1000))
         for life, sessions in itertools.groupby(invented, key=lambda session: session.life):
             with CheckoutStore.open(dataclasses.replace(settings, session_ttl=life)) as store:
                 store.database.create_schema()
                 for session in sessions:
+                    self._pause(0)
                     self._write(store, session)
             if life == EXPIRED_LIFE:  # they are the oldest, and so the first
-                over = self._clock() + EXPIRED_LIFE
+                over = time.time() + EXPIRED_LIFE
         self._write_foreign(settings)
-        time.sleep(max(0.0, over - self._clock()))
-        return SessionsWritten(self._numbers, corrupt=1, legacy=1, seconds=self._clock() - started)
+        self._pause(over - time.time())
+        return SessionsWritten(self._numbers, corrupt=1, legacy=1, seconds=time.time() - started)
 
     def _write(self, store: CheckoutStore, session: Invented) -> None:
         acknowledgement = store.create(session.fields, checkout_id=session.checkout_id)
-        if session.fate is Fate.EXPIRED:
+        if session.outcome is Outcome.EXPIRED:
             self._expired.append(session.checkout_id)
             return
         self._promise(acknowledgement)
@@ -322,11 +267,11 @@ class Demonstration:
         self._promises[session.checkout_id] = _Promise(session.version, dict(session.fields))
 
     def _write_foreign(self, settings: Settings) -> None:
-        """What the shop's older programs leave: a value without our header, and half of one."""
+        """Write as the shop's older programs do: a value without our header, and half of one."""
         import msgspec
         import redis
 
-        now = int(self._clock() * 1000)
+        now = time.time_ns() // 1_000_000
         whole, fields = legacy_session(self._chance, now)
         half, broken = legacy_session(self._chance, now)
         body = msgspec.json.encode(broken)
@@ -336,10 +281,6 @@ class Demonstration:
             client.zadd(INDEX, dict.fromkeys((whole, half), now + LIFE * 1000))
         self._acknowledged += 1
         self._promises[whole] = _Promise(None, fields)
-
-    def _chosen(self) -> str:
-        """The session that the story follows: the last one written that is still to be paid."""
-        return [checkout_id for checkout_id, promise in self._promises.items() if promise.is_open][-1]
 
     def _update(self, checkout_id: str, field: str, value: str) -> Iterator[Event]:
         for event in self._run("sessions", "update", checkout_id, "--set", f"{field}={value}"):
@@ -352,19 +293,19 @@ class Demonstration:
                 self._promises[checkout_id] = _Promise((promise.version or TAKEN_IN) + 1, fields)
 
     def _change_meanwhile(self, settings: Settings) -> ChangedMeanwhile:
-        changed = 0
+        open_ones = [checkout_id for checkout_id, promise in self._promises.items() if promise.is_open]
+        changed = open_ones[:WRITTEN_MEANWHILE]
         with CheckoutStore.open(settings) as store:
-            for checkout_id, promise in list(self._promises.items()):
-                if changed < WRITTEN_MEANWHILE and promise.is_open:
-                    self._promise(store.update(checkout_id, {"notes": f"changed while Redis was away ({changed})"}))
-                    changed += 1
-        return ChangedMeanwhile(changed)
+            for number, checkout_id in enumerate(changed):
+                self._promise(store.update(checkout_id, {"notes": f"changed while Redis was away ({number})"}))
+        return ChangedMeanwhile(len(changed))
 
     def _compare(self, settings: Settings) -> Verdict:
         """Ask the store, as the shop would, for everything that it has ever acknowledged."""
         lost, risen = [], []
         with CheckoutStore.open(settings) as store:
             for checkout_id, promise in self._promises.items():
+                self._pause(0)
                 try:
                     kept = promise.kept_by(store.get(checkout_id))
                 except SessionNotFound:
@@ -372,7 +313,7 @@ class Demonstration:
                 if not kept:
                     lost.append(checkout_id)
             for checkout_id in self._expired:
-                with contextlib.suppress(SessionNotFound):
+                with suppress(SessionNotFound):
                     store.get(checkout_id)
                     risen.append(checkout_id)
         return Verdict(
@@ -382,31 +323,34 @@ class Demonstration:
             len(self._expired),
             tuple(risen),
             tuple(self._unexpected),
+            _addresses(settings) if self._keep else None,
         )
 
     def _run(self, *arguments: str, expected: ExitCode = ExitCode.OK) -> Iterator[Event]:
-        """Run one command of this installation, its output going where ours goes."""
+        """Run one command of this installation."""
         yield CommandStarted(arguments)
-        with uninterrupted():
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "checkout_cli", *arguments],
-                cwd=self._place,  # where no .env.local of the user's is
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end the command in our own order
-            )
+        child = subprocess.Popen(
+            [sys.executable, "-m", "checkout_cli", *arguments],
+            cwd=self._directory,  # where no .env.local of the user's is
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end the command in our own order
+        )
+        latest = time.monotonic() + COMMAND_TIMEOUT
         try:
-            exit_code = self._child.wait(COMMAND_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            _end(self._child)
-            exit_code = self._child.returncode
-        self._child = None
-        ended = CommandEnded(arguments, exit_code, expected)
-        if exit_code != expected:
+            while child.poll() is None and time.monotonic() < latest:
+                self._pause(_POLL)
+        finally:
+            if child.poll() is None:
+                _end(child)
+        ended = CommandEnded(arguments, child.returncode, expected)
+        if child.returncode != expected:
             self._unexpected.append(ended)
         yield ended
-        if not self._fast and self._clock() - self._started < SHOW_TIME:
-            self._sleep(1.0)
+        if not self._fast and time.monotonic() - self._started < SHOW_TIME:
+            self._pause(1.0)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -423,28 +367,6 @@ def _addresses(settings: Settings) -> dict[str, str]:
     }
 
 
-def _interrupt_once() -> dict[int, Any]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does, and nothing interrupt twice: the first one is clearing up.
-
-    A signal that is ignored (``nohup``) stays so. Returns the handlers to restore.
-    """
-    interrupted = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {
-        number: signal.signal(number, interrupt)
-        for number in STOP_SIGNALS
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
@@ -452,8 +374,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _until_interrupted() -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait()

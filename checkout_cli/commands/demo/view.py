@@ -1,4 +1,4 @@
-"""The demonstration as a person reads it: what happens, and each command line before its own output."""
+"""The demonstration for a reader: narration, and each command line before its own output."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import textwrap
 from collections.abc import Iterator
 
 from checkout_cli.commands.demo import demo
-from checkout_cli.commands.demo.data import Fate
-from checkout_cli.terminal.output import console, is_terminal, show, write_line
+from checkout_cli.commands.demo.data import Outcome
+from checkout_cli.terminal.output import console, is_terminal, show, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
 WIDTH = 110
-"""Of narration, in columns; it is prose, so it is wrapped everywhere."""
+"""Of narration, in columns; it is prose, so it is wrapped in a pipe too."""
 
 
 def show_event(event: demo.Event) -> None:
@@ -30,17 +30,29 @@ def show_event(event: demo.Event) -> None:
         case demo.SessionsWritten():
             _say(_written(event))
         case demo.CommandStarted():
-            _prompt(event.arguments)
-        case demo.CommandEnded():
-            _end(event)
+            write_line()
+            _write(f"$ {shlex.join(('checkoutctl', *event.arguments))}", style="bold")
+        case demo.CommandEnded() if event.exit_code != event.expected:
+            _say(f"That ended with exit code {event.exit_code}; it should have been {event.expected.value}.")
+        case demo.CommandEnded() if event.exit_code:
+            _say(f"Exit code {event.exit_code}, so that scripts notice.")
         case demo.ServerKilled():
             _turn(f"Now the server is killed: SIGKILL to process {event.pid}. The shop goes on from the database.")
         case demo.ChangedMeanwhile():
             _turn(f"Meanwhile the shop's own code changed {event.number} more sessions through the library.")
         case demo.Verdict():
             _turn(*_judged(event))
-        case demo.ServersKept():
-            _keep(event)
+            if event.environment is not None:
+                _turn("Everything stays up. To play with it, in another terminal:")
+                variables = (f"{name}={shlex.quote(value)}" for name, value in event.environment.items())
+                write_line("export " + " ".join(variables))
+                _say("Ctrl-C here stops the server and removes the directory.")
+
+
+def show_result(event: demo.Event) -> None:
+    """The verdict as JSON, and nothing of the other events."""
+    if isinstance(event, demo.Verdict):
+        write_json(event)
 
 
 @contextlib.contextmanager
@@ -56,16 +68,9 @@ def cursor_restored() -> Iterator[None]:
 
 def _written(event: demo.SessionsWritten) -> str:
     total = sum(event.numbers.values()) + event.legacy + event.corrupt
-    parts = [f"{event.numbers[fate]} {fate}" for fate in Fate if event.numbers.get(fate)]
+    parts = [f"{event.numbers[outcome]} {outcome}" for outcome in Outcome if event.numbers.get(outcome)]
     parts += [f"{event.legacy} as an older program writes it", f"{event.corrupt} cut off in the middle"]
     return f"{total} sessions were written in {event.seconds:.1f} s: {', '.join(parts)}."
-
-
-def _end(event: demo.CommandEnded) -> None:
-    if event.exit_code != event.expected:
-        _say(f"That ended with exit code {event.exit_code}; it should have been {event.expected.value}.")
-    elif event.exit_code:
-        _say(f"Exit code {event.exit_code}, so that scripts notice.")
 
 
 def _judged(verdict: demo.Verdict) -> Iterator[str]:
@@ -80,14 +85,7 @@ def _judged(verdict: demo.Verdict) -> Iterator[str]:
     yield "Nothing acknowledged was lost." if verdict.passed else "The demonstration failed its own check."
 
 
-def _keep(event: demo.ServersKept) -> None:
-    _turn("Everything stays up. To play with it, in another terminal:")
-    write_line("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in event.environment.items()))
-    _say("Ctrl-C here stops the server and removes the directory.")
-
-
 def _turn(*lines: str) -> None:
-    """Narration that does not belong to the output above it."""
     write_line()
     _say(*lines)
 
@@ -96,11 +94,6 @@ def _say(*lines: str) -> None:
     for line in lines:
         for part in textwrap.wrap(safe(line), WIDTH, initial_indent="# ", subsequent_indent="# "):
             _write(part, style="cyan")
-
-
-def _prompt(arguments: tuple[str, ...]) -> None:
-    write_line()
-    _write(f"$ {shlex.join(('checkoutctl', *arguments))}", style="bold")
 
 
 def _write(line: str, *, style: str) -> None:

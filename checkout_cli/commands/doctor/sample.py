@@ -49,12 +49,12 @@ class SampledEntry:
 
 def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
     """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
-    return patient.kept(f"keys of {server.place}", lambda: _by_family(patient, server))
+    return patient.kept(f"keys of {server.place}", lambda: _by_family(server))
 
 
-def _by_family(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
     chance = random.Random(random.getrandbits(64))  # noqa: S311  (no secret)
-    found = sample_of(server.server, KEYS, chance, is_cluster=patient.settings.is_cluster, few=KEYS, sizes=False)
+    found = sample_of(server.server, KEYS, chance, few=KEYS, sizes=False)
     keys = sorted({item.key for item in found.rows()})
     families: dict[Family, list[bytes]] = {}
     for key in chance.sample(keys, len(keys)):  # in their own order, the first would always be the same kind

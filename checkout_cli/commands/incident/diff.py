@@ -1,4 +1,4 @@
-"""What changed between two incident files: a healthy one and the one of tonight, mostly."""
+"""The changes between two incident files, such as a healthy one and the one of tonight."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from checkout_cli.errors import InvalidInput
 
 KIND = "checkoutctl incident"
-"""What an incident file says that it is, under ``kind``."""
+"""The ``kind`` of an incident file."""
 LARGEST_FILE = 64 << 20
 """In bytes; ours are far smaller."""
 PARTS = ("doctor", "health", "configuration", "versions", "memory", "slowLog", "latency", "info")
 """In the order in which a change matters."""
 
 _NAMES = ("id", "variable", "shape", "event", "command", "server", "place")
-"""What an item of a list is known by, where it has one of these."""
+"""The keys that name an item of a list."""
 _NOISE = frozenset({"timestamp", "latencyMs", "evidence", "takenAt", "ageSeconds", "samplesMs", "schemaVersion"})
-"""What differs between any two looks, and says nothing."""
+"""Keys that always differ, and say nothing."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One value that is not the same; ``None`` where one of the files has no such value."""
+    """A value that differs; ``None`` where one of the files lacks it."""
 
     part: str
     path: str
@@ -34,7 +34,6 @@ class Change:
 
     @property
     def growth(self) -> float | None:
-        """By how much a number has changed."""
         numbers = (self.before, self.after)
         if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
             return None
@@ -43,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class IncidentDiff:
-    """Everything that differs, what matters first; the moments are those of the two files, as they say them."""
+    """All changes, the most important first; ``before`` and ``after`` are the moments in the files."""
 
     before: str
     after: str
@@ -51,11 +50,7 @@ class IncidentDiff:
 
 
 def compare(before: Path, after: Path) -> IncidentDiff:
-    """Compare two files.
-
-    Raises:
-        InvalidInput: one of them cannot be read, or is no incident file.
-    """
+    """Compare two files; raises :class:`InvalidInput` where one is unreadable or no incident file."""
     old, new = _read(before), _read(after)
     parts = [*PARTS, *sorted((set(old) | set(new)) - {*PARTS, *_NOISE, "kind"})]
     changes = [change for part in parts for change in _changes(part, old.get(part), new.get(part))]
@@ -85,7 +80,7 @@ def _changes(part: str, old: Any, new: Any) -> Iterator[Change]:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf by its path; the items of a list by their names, and of one without names only how many there are."""
+    """Every leaf by its path; list items by their names, or only their number where they have none."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name not in _NOISE:
@@ -97,9 +92,9 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _flat_list(items: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
-    named = [(_name(item), item) for item in items]
-    if items and all(name is not None for name, _ in named) and len({name for name, _ in named}) == len(items):
-        for name, item in named:
+    named = {_name(item): item for item in items}
+    if items and None not in named and len(named) == len(items):
+        for name, item in named.items():
             yield from _flat(item, f"{path}[{name}]")
     elif all(not isinstance(item, (Mapping, list)) for item in items):
         yield path, ", ".join(map(str, items))

@@ -1,7 +1,7 @@
-"""One snapshot of everything that an incident may turn on, to be looked at tomorrow or by somebody else.
+"""One snapshot of everything that may matter to an incident, for tomorrow or for somebody else.
 
-Each part is what its own command answers; one that cannot be had says why, and the others are still there. Nothing of
-it is a session's value, a password, or a whole id.
+Each part is the answer of its own command, or says why there is none. None has a session's value, a password, or a
+whole id.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIBRARIES = ("redis", "hiredis", "sqlalchemy", "psycopg", "typer", "rich", "msg
 
 @dataclass(frozen=True)
 class Part:
-    """One command's answer, or why there is none."""
+    """One command's answer, or the problem."""
 
     answer: Any = None
     problem: CheckoutError | None = None
@@ -58,19 +58,14 @@ def gather(
     *,
     directory: Path,
     flags: Mapping[str, Any] | None = None,
-    clock: Clock | None = None,
     last_look: LastLook | None = None,
     run: BoundedRun | None = None,
 ) -> Incident:
-    """Ask everything, one after the other; with Redis away, that costs a few time-outs in all.
-
-    Raises:
-        ConfigurationError: an environment file cannot be read.
-    """
+    """Ask for all parts, one after the other; without Redis, that costs a few time-outs in all."""
     settings = tuple(configuration(directory, flags=flags).values())
-    incident = Incident((clock or Clock()).wall(), settings, versions())
+    incident = Incident(Clock().wall(), settings, versions())
     questions = _questions(load, directory, last_look)
-    run = run or BoundedRun(clock)
+    run = run or BoundedRun()
     run.expect(len(questions))
     for name, ask in run.pages(questions.items(), lambda _: 1):
         incident.parts[name] = _asked(name, ask, incident.parts)
@@ -81,7 +76,7 @@ Question = Callable[[], Any]
 
 
 def _questions(load: Callable[[], Settings], directory: Path, last_look: LastLook | None) -> dict[str, Question]:
-    """What is asked, in this order: whether Redis answers at all comes before what only it can tell."""
+    """The questions in their order: health comes before the parts that need Redis."""
 
     def of_redis(ask: Callable[[RedisAdmin], Any]) -> Question:
         def asked() -> Any:
@@ -114,7 +109,7 @@ def _asked(name: str, ask: Question, before: Mapping[str, Part]) -> Part:
 
 
 def versions() -> dict[str, str]:
-    """Of ourselves, of Python, of what we stand on, and of this system."""
+    """The versions of this program, Python, the libraries and this system."""
     found = {"checkoutctl": __version__, "python": platform.python_version(), "system": platform.platform()}
     for library in _LIBRARIES:
         try:
@@ -125,16 +120,12 @@ def versions() -> dict[str, str]:
 
 
 def default_path(now: int) -> Path:
-    """Where a snapshot of this moment (ms) goes when nothing else is said."""
+    """The default file of a snapshot at this moment (ms)."""
     return Path(datetime.fromtimestamp(now / 1000, UTC).strftime("incident-%Y%m%dT%H%M%SZ.json"))
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write the file, for its owner alone.
-
-    Raises:
-        InvalidInput: it cannot be written.
-    """
+    """Write the file, for its owner alone; raises :class:`InvalidInput` where that is impossible."""
     try:
         write_atomically(path, content)
     except OSError as error:

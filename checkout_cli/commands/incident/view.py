@@ -1,4 +1,4 @@
-"""How an incident looks: as the JSON of its file, and as a list of what changed between two."""
+"""An incident as the JSON of its file, and the changes between two as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
-from checkout_cli.commands.incident.incident import Incident, Part
+from checkout_cli.commands.incident.incident import Incident
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
@@ -26,21 +26,18 @@ _CHANGES = columns_of("what", "#before", "#after", "#change")
 
 
 def document(incident: Incident) -> dict[str, Any]:
-    """The whole snapshot."""
+    """The whole snapshot as JSON."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "kind": KIND,
         "timestamp": iso(incident.timestamp),
         "versions": dict(incident.versions),
         "configuration": [document_of(item) for item in incident.configuration],
-        **{name: _part(part) for name, part in incident.parts.items()},
+        **{
+            name: {"error": str(part.problem), "hint": part.problem.hint} if part.problem else document_of(part.answer)
+            for name, part in incident.parts.items()
+        },
     }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    if part.problem is not None:
-        return {"error": str(part.problem), "hint": part.problem.hint}
-    return document_of(part.answer)
 
 
 def content(incident: Incident) -> bytes:
@@ -49,7 +46,7 @@ def content(incident: Incident) -> bytes:
 
 
 def show_incident(incident: Incident, path: str) -> None:
-    """Where the file is, on stdout; what it lacks, on stderr."""
+    """The path of the file on stdout, its missing parts on stderr."""
     for name, part in incident.parts.items():
         if part.problem is not None:
             narrate(f"without {name}: {part.problem}")
@@ -57,7 +54,7 @@ def show_incident(incident: Incident, path: str) -> None:
 
 
 def show_diff(diff: IncidentDiff, *, as_json: bool) -> None:
-    """What changed, what matters first."""
+    """The changes, the most important first."""
     if as_json:
         write_json(diff)
         return

@@ -1,4 +1,4 @@
-"""``info``: what each Redis server says of itself, and what changes of it in a while."""
+"""``info``: INFO of each server, and its changes over a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from checkout_cli.clock import Clock
 from checkout_cli.errors import InvalidInput
 from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
@@ -16,17 +15,15 @@ from checkout_cli.store.redis.admin import RedisAdmin
 EVERYTHING = "all"
 BY_COMMAND = frozenset({"commandstats", "latencystats", "errorstats", "commands", "modules", "debug"})
 """Sections with a line for each command or error: left out unless they are asked for."""
-
-
 _COUNTERS = frozenset({"stats", "cpu", "commandstats", "errorstats"})
 """Sections that count since the server's start."""
 _NOISE = frozenset({"uptime_in_seconds", "lru_clock", "server_time_usec"})
-"""What changes between any two looks, and says nothing."""
+"""Fields that always change, and say nothing."""
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """One server's sections of INFO: by title in lower case, each field as the server has it."""
+    """One server's sections of INFO, by title in lower case; fields as the server writes them."""
 
     JSON_KEYS = "server=place sections=values"
 
@@ -35,7 +32,6 @@ class ServerInfo:
 
     @property
     def values(self) -> dict[str, dict[str, Any]]:
-        """The same with what the fields mean: numbers, and objects."""
         return {
             title: {name: _value(value) for name, value in fields.items()} for title, fields in self.sections.items()
         }
@@ -43,10 +39,7 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class Change:
-    """A field that is not what it was; ``None`` where it was not there, or is no more.
-
-    ``seconds`` are between the two looks.
-    """
+    """A field that has changed in ``seconds``; ``None`` where it is missing."""
 
     JSON_KEYS = "server=place section field=name before=value_before after=value_after perSecond:3"
 
@@ -59,7 +52,6 @@ class Change:
 
     @property
     def growth(self) -> float | None:
-        """By how much a number has changed."""
         try:
             return float(self.after or "") - float(self.before or "")
         except ValueError:
@@ -73,57 +65,52 @@ class Change:
 
     @property
     def value_before(self) -> Any:
-        """A number, an object, or text."""
         return None if self.before is None else _value(self.before)
 
     @property
     def value_after(self) -> Any:
-        """The same of now."""
         return None if self.after is None else _value(self.after)
 
 
 @dataclass(frozen=True)
 class InfoDiff:
-    """What has changed in ``seconds``, without what changes between any two looks and says nothing."""
+    """The changes in ``seconds``, without the noise."""
 
     seconds: float
     changes: tuple[Change, ...]
 
 
-def server_info(
-    redis: RedisAdmin, sections: Sequence[str] = (), *, clock: Clock | None = None
-) -> PerServer[ServerInfo]:
+def server_info(redis: RedisAdmin, sections: Sequence[str] = ()) -> PerServer[ServerInfo]:
     """Ask every server; without ``sections`` all but those that have a line for each command.
 
     Raises:
         InvalidInput: no server has such a section.
-        CommandDenied, CommandUnknown: INFO is.
-        RedisUnavailable: no server answers.
+        CheckoutError: as :func:`of_each_server`.
     """
-    found = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections), clock=clock)
+    found = of_each_server(redis, lambda server: ServerInfo(server.place, server.info().sections))
     wanted = _wanted(sections, {title for server in found.servers for title in server.sections})
     chosen = tuple(
-        ServerInfo(server.place, {title: server.sections[title] for title in server.sections if wanted(title)})
+        replace(server, sections={title: fields for title, fields in server.sections.items() if title in wanted})
         for server in found.servers
     )
     return replace(found, servers=chosen)
 
 
-def _wanted(sections: Sequence[str], known: set[str]) -> Callable[[str], bool]:
+def _wanted(sections: Sequence[str], known: set[str]) -> set[str]:
     names = {name.lower() for name in sections}
     if EVERYTHING in names:
-        return lambda _: True
+        return known
     for name in names - known:
         similar = get_close_matches(name, known, n=1)
         meant = f"did you mean {similar[0]}? " if similar else ""
         raise InvalidInput(f"no section is called {name[:32]!r}", hint=f"{meant}{', '.join(sorted(known))}, or all")
-    return (lambda title: title in names) if names else (lambda title: title not in BY_COMMAND)
+    return names or known - BY_COMMAND
 
 
 def info_diff(
     redis: RedisAdmin, seconds: float, sections: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep
 ) -> InfoDiff:
-    """Two looks, ``seconds`` apart, and what differs; raises as :func:`server_info` does."""
+    """The difference of two INFOs, ``seconds`` apart; raises as :func:`server_info` does."""
     before = server_info(redis, sections)
     sleep(seconds)
     after = server_info(redis, sections)
@@ -142,7 +129,7 @@ def _changes(before: PerServer[ServerInfo], after: PerServer[ServerInfo]) -> Ite
 
 
 def _value(value: str) -> Any:
-    """A number as a number, ``keys=3,expires=2`` as an object, and anything else as text."""
+    """A number as a number, ``keys=3,expires=2`` as an object, anything else as text."""
     parts = [part.partition("=") for part in value.split(",")]
     if all(equals and name for name, equals, _ in parts):
         return {name: _number(inner) for name, _, inner in parts}

@@ -1,4 +1,4 @@
-"""How INFO looks: a table for each section, with what the fields mean; numbers as numbers in JSON."""
+"""INFO as a table for each section, with the meanings of the fields."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def is_bytes(name: str) -> bool:
 
 
 def show_diff(diff: InfoDiff, *, as_json: bool) -> None:
-    """What has changed on stdout, counters with their rate."""
+    """The changes, counters with their rate."""
     if as_json:
         write_json(diff)
         return

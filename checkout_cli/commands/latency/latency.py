@@ -1,4 +1,4 @@
-"""``latency``: how long an answer takes, seen from here and by the server itself."""
+"""``latency``: response times, seen from here and by the server itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import percentile
 from checkout_cli.errors import CheckoutError
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
@@ -24,7 +23,7 @@ PERCENTILES = (("min", 0), ("median", 50), ("p95", 95), ("p99", 99), ("max", 100
 
 @dataclass(frozen=True)
 class Pause:
-    """How long a pause was, and when: both in milliseconds."""
+    """The moment and the length of a pause, in milliseconds."""
 
     JSON_KEYS = "at@ ms"
 
@@ -34,10 +33,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Event:
-    """A kind of pause that the server has measured (Redis documentation, "Latency monitoring").
-
-    ``latest_at`` is in milliseconds since the epoch, lengths are in milliseconds.
-    """
+    """A kind of pause (Redis documentation, "Latency monitoring"); moments and lengths are in milliseconds."""
 
     JSON_KEYS = "event=name latestAt@ latestMs=latest longestMs=longest history"
 
@@ -50,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True)
 class CommandTimes:
-    """What the server has counted of one command: times in seconds, percentiles ``None`` where it gives none."""
+    """The server's statistics of one command: times in seconds, ``None`` where it has no percentiles."""
 
     JSON_KEYS = "command=name calls totalMs=total meanMs=mean p50Ms=p50 p99Ms=p99 rejected failed"
 
@@ -64,16 +60,15 @@ class CommandTimes:
 
     @property
     def mean(self) -> float:
-        """Seconds for one call."""
         return self.total / self.calls if self.calls else 0.0
 
 
 @dataclass(frozen=True)
 class ServerLatency:
-    """One server. Each part that it does not tell has its reason in ``unknown``, by the part's name.
+    """One server; ``unknown`` has the reason for each part that it does not tell.
 
-    ``samples`` are round trips in seconds; ``threshold`` is in milliseconds, 0 where its monitor is off; ``fork`` is
-    the seconds that the last fork took, ``fork_per_gibibyte`` for each GiB in use now.
+    ``samples`` are round trips in seconds; ``threshold`` is in milliseconds, 0 where its monitor is off; the last fork
+    took ``fork`` seconds, ``fork_per_gibibyte`` for each GiB in use now.
     """
 
     JSON_KEYS = (
@@ -93,30 +88,20 @@ class ServerLatency:
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """Of the round trips, in seconds."""
         return {f"{name}Ms": percentile(self.samples, percent) for name, percent in PERCENTILES}
 
 
 def measure_latency(
-    redis: RedisAdmin,
-    samples: int = 100,
-    *,
-    elapsed: Callable[[], float] = time.perf_counter,
-    clock: Clock | None = None,
+    redis: RedisAdmin, samples: int = 100, *, elapsed: Callable[[], float] = time.perf_counter
 ) -> PerServer[ServerLatency]:
-    """Measure round trips, and ask every server for what it has measured itself.
-
-    Raises:
-        AccessDenied: the password is wrong.
-        RedisUnavailable: no server answers.
-    """
-    return of_each_server(redis, lambda server: _measured(server, samples, elapsed), clock=clock)
+    """Measure round trips, and ask for the servers' own measurements; raises as :func:`of_each_server` does."""
+    return of_each_server(redis, lambda server: _measured(server, samples, elapsed))
 
 
 def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> ServerLatency:
     unknown: dict[str, str] = {}
 
-    def told(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
+    def tried(part: str, ask: Callable[[], Any], otherwise: Any) -> Any:
         try:
             return ask()
         except CheckoutError as error:
@@ -132,15 +117,15 @@ def _measured(server: Inspector, samples: int, elapsed: Callable[[], float]) -> 
         started = elapsed()
         server.ping()
         trips.append(elapsed() - started)
-    info: Info = told("commands", server.info, Info({}))
-    config: dict[str, str] = told("threshold", server.config, {})
+    info: Info = tried("commands", server.info, Info({}))
+    config: dict[str, str] = tried("threshold", server.config, {})
     fork, used = info.integer("latest_fork_usec"), info.integer("used_memory")
     return ServerLatency(
         server.place,
         tuple(trips),
         int(config["latency-monitor-threshold"]) if "latency-monitor-threshold" in config else None,
-        told("events", lambda: _events(server), ()),
-        told("advice", lambda: _text(server.latency_advice()), ""),
+        tried("events", lambda: _events(server), ()),
+        tried("advice", lambda: _text(server.latency_advice()), ""),
         None if fork is None else fork / 1_000_000,
         None if fork is None or not used else fork / 1_000_000 / (used / GIBIBYTE),
         _commands(info),
@@ -157,14 +142,13 @@ def _events(server: Inspector) -> tuple[Event, ...]:
     histories = server.latency_histories([event.name for event in latest])
     events = []
     for event, history in zip(latest, histories, strict=True):
-        past = () if isinstance(history, CheckoutError) else history  # denied apart from LATEST: the latest remains
+        past = () if isinstance(history, CheckoutError) else history  # HISTORY may be denied, and LATEST not
         moments = tuple(Pause(int(at) * 1000, int(length)) for at, length in past)
         events.append(Event(decoded(event.name), event.at, event.latest, event.longest, moments))
     return tuple(events)
 
 
 def _commands(info: Info) -> tuple[CommandTimes, ...]:
-    """Those that took most of the server's time first."""
     found = []
     for field in info.names("cmdstat_"):
         name, parts = field.removeprefix("cmdstat_"), info.parts(field)

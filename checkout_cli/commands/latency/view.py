@@ -1,8 +1,10 @@
-"""How latency looks: round trips as a distribution, then what the server has measured itself."""
+"""Latency as text: round trips as a distribution, then the server's own measurements."""
 
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 
 from checkout_cli.commands.latency.latency import CommandTimes, ServerLatency
@@ -78,20 +80,17 @@ def _facts(server: ServerLatency) -> list[tuple[str, str]]:
 
 
 def _histogram(samples: Sequence[float]) -> list[str]:
-    """Bars over equal steps of the logarithm, from the fastest to the slowest."""
+    """Bars over equal logarithmic steps, from the fastest to the slowest."""
     low, high = min(samples, default=0.0), max(samples, default=0.0)
     if len(samples) < _BARS or low <= 0 or high <= low:
         return []
     step = (high / low) ** (1 / _BARS)
-    edges = [low * step**number for number in range(_BARS + 1)]
-    counts = [0] * _BARS
-    for sample in samples:
-        place = next((number for number in range(_BARS) if sample < edges[number + 1]), _BARS - 1)
-        counts[place] += 1
-    most = max(counts)
+    edges = [low * step ** (number + 1) for number in range(_BARS)]
+    counts = Counter(bisect_right(edges[:-1], sample) for sample in samples)
+    most = max(counts.values())
     return [
-        f"  to {milliseconds(edges[number + 1]):>8} ms  {'█' * round(count / most * _WIDEST)} {count}"
-        for number, count in enumerate(counts)
+        f"  to {milliseconds(edge):>8} ms  {'█' * round(counts[number] / most * _WIDEST)} {counts[number]}"
+        for number, edge in enumerate(edges)
     ]
 
 

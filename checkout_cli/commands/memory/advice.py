@@ -1,7 +1,7 @@
-"""Which limit and policy fit the data: a recommendation with its reasons, in numbers.
+"""A limit and a policy that fit the data, recommended with reasons in numbers.
 
-Never less than what is in use, never more than :data:`MOST_OF_RAM`, and never a policy that evicts keys whether they
-have a time to live or not.
+Never less than what is in use, never more than :data:`MOST_OF_RAM`, and never a policy that evicts keys without a time
+to live.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 
 from checkout_cli.commands.memory.limits import MEBIBYTE, as_written
-from checkout_cli.commands.memory.outlook import Looked
+from checkout_cli.commands.memory.outlook import State
+from checkout_cli.commands.memory.show import growth_between, reading_of
 from checkout_cli.commands.memory.tune import LOOK, Tuning, look
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.keys import Family
@@ -18,24 +19,24 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 MOST_OF_RAM = 0.8
 MOST_WITH_FORK = 0.6
-"""While a snapshot is written, what changes meanwhile is in memory twice."""
+"""While a snapshot is written, changed pages are in memory twice."""
 HEADROOM = 1.5
-"""Times what was in use at most."""
+"""Times the peak."""
 SMALLEST = 256 * MEBIBYTE
 HOURS_AHEAD = 24
-SHORTEST_LOOK = 600.0
-"""Growth over a shorter time than this is no trend, in seconds."""
+SHORTEST_TREND = 600.0
+"""Growth over less time than this is no trend, in seconds."""
 MANY_CACHED = 0.25
 """From this share of the bytes on, caches are worth evicting before writes are refused."""
-LOOSE = 100 * MEBIBYTE
-"""Less lost to fragmentation than this says nothing about a server."""
+LEAST_FRAGMENTATION = 100 * MEBIBYTE
+"""Less fragmentation than this says nothing about a server."""
 
 _CACHES = (Family.DELIVERY, Family.COUPON)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What fits all servers. ``maxmemory`` is ``None`` where no limit does: ``reasons`` say why."""
+    """A recommendation for all servers. ``maxmemory`` is ``None`` where no limit fits: ``reasons`` say why."""
 
     maxmemory: int | None
     policy: str
@@ -44,53 +45,40 @@ class Advice:
 
     @property
     def command(self) -> str:
-        """What to type for it."""
         limit = "" if self.maxmemory is None else f" --maxmemory {as_written(self.maxmemory)}"
         return f"{LOOK}{limit} --policy {self.policy}"
 
 
 def advise(store: CheckoutStore, last_look: LastLook | None = None) -> Advice:
-    """Look at all servers, and recommend one limit and one policy for them.
-
-    Raises:
-        CommandDenied: a server tells nothing at all.
-        RedisUnavailable: none answers.
-    """
+    """Recommend one limit and one policy for all servers; raises as :func:`look` does."""
     now = look(store)
     memory = last_look or LastLook()
-    looks = [step.looked for step in now.steps]
+    states = [step.state for step in now.steps]
     wanted = 0
     reasons: list[str] = []
-    for looked in looks:
-        need, why = _needed(looked, memory.previous("memory", looked.place), store.clock.wall())
+    for state in states:
+        need, why = _needed(state, memory.previous("memory", state.place), store.clock.wall())
         wanted, reasons = max(wanted, need), [*reasons, *why]
-    caps = [(cap, why) for cap, why in map(_cap, looks) if cap is not None]
+    caps = [(cap, why) for cap, why in map(_cap, states) if cap is not None]
     cap, why_cap = min(caps, default=(None, "it does not tell how much RAM the machine has, so check that it fits"))
-    policy, why_policy = _policy(looks)
-    in_use = max((looked.counted or 0 for looked in looks), default=0)
-    limit = _limit(wanted, cap, in_use)
-    if limit is None and wanted:
-        reasons.append(f"no limit fits: {in_use:,} bytes are in use, and at most {cap:,} should be; a larger machine")
-    return Advice(limit, policy, (*reasons, why_cap, *why_policy), now)
-
-
-def _limit(wanted: int, cap: int | None, in_use: int) -> int | None:
-    if not wanted:
-        return None
+    policy, why_policy = _policy(states)
+    in_use = max((state.counted or 0 for state in states), default=0)
     limit = math.ceil(wanted / MEBIBYTE) * MEBIBYTE
     if cap is not None:
         limit = min(limit, cap // MEBIBYTE * MEBIBYTE)
-    return limit if limit > in_use else None
+    fits = limit > in_use
+    if wanted and not fits:
+        reasons.append(f"no limit fits: {in_use:,} bytes are in use, and at most {cap:,} should be; a larger machine")
+    return Advice(limit if fits else None, policy, (*reasons, why_cap, *why_policy), now)
 
 
-def _needed(looked: Looked, earlier: Reading | None, now: int) -> tuple[int, list[str]]:
-    """The bytes that a server should be allowed, and why."""
-    if looked.memory is None:
-        return 0, [f"{looked.place} does not tell how much memory is in use, so no limit can be recommended"]
-    used, peak = looked.memory.counted, looked.memory.peak or 0
+def _needed(state: State, earlier: Reading | None, now: int) -> tuple[int, list[str]]:
+    if state.memory is None:
+        return 0, [f"{state.place} does not tell how much memory is in use, so no limit can be recommended"]
+    used, peak = state.memory.counted, state.memory.peak or 0
     most = max(used, peak)
-    reasons = [f"{looked.place}: {used:,} bytes are in use, {peak:,} were at most; {HEADROOM:g} times the larger"]
-    growth = _growth(looked, earlier, now)
+    reasons = [f"{state.place}: {used:,} bytes are in use, {peak:,} were at most; {HEADROOM:g} times the larger"]
+    growth = _growth(state, earlier, now)
     if growth > 0:
         reasons.append(f"it grows by {growth:,.0f} bytes an hour: {HOURS_AHEAD} hours more")
     needed = int(most * HEADROOM + max(growth, 0) * HOURS_AHEAD)
@@ -99,32 +87,27 @@ def _needed(looked: Looked, earlier: Reading | None, now: int) -> tuple[int, lis
     return max(needed, SMALLEST), reasons
 
 
-def _growth(looked: Looked, earlier: Reading | None, now: int) -> float:
-    """Bytes an hour since the last look of ``memory show``; 0 where it was of another run, or too short ago."""
-    before = None if earlier is None else earlier.counters.get("used_memory")
-    if earlier is None or before is None or looked.used is None or earlier.run != looked.run:
-        return 0.0
-    seconds = (now - earlier.taken_at) / 1000
-    return (looked.used - before) / seconds * 3600 if seconds >= SHORTEST_LOOK else 0.0
+def _growth(state: State, earlier: Reading | None, now: int) -> float:
+    growth, _ = growth_between(earlier, reading_of(state.info, now))
+    return growth.size_per_minute * 60 if growth is not None and growth.seconds >= SHORTEST_TREND else 0.0
 
 
-def _cap(looked: Looked) -> tuple[int | None, str]:
-    """The most that a server should be allowed, and why."""
-    memory = looked.info.integer("total_system_memory")
+def _cap(state: State) -> tuple[int | None, str]:
+    memory = state.info.integer("total_system_memory")
     if not memory:
         return None, ""
-    share = MOST_WITH_FORK if looked.forks else MOST_OF_RAM
+    share = MOST_WITH_FORK if state.forks else MOST_OF_RAM
     cap, why = memory * share, f"at most {share:.0%} of the machine's {memory:,} bytes of RAM"
-    if looked.forks:
+    if state.forks:
         why += ", since a fork for snapshots, the append-only file or a replica needs the rest"
-    lost, ratio = looked.info.integer("mem_fragmentation_bytes") or 0, looked.info.number("mem_fragmentation_ratio")
-    if lost > LOOSE and ratio is not None and ratio > 1:
+    lost, ratio = state.info.integer("mem_fragmentation_bytes") or 0, state.info.number("mem_fragmentation_ratio")
+    if lost > LEAST_FRAGMENTATION and ratio is not None and ratio > 1:
         cap, why = cap / ratio, f"{why}, and fragmentation takes {ratio:g} times what is stored"
     return int(cap), f"{why} (a container may have less)"
 
 
-def _policy(looks: list[Looked]) -> tuple[str, list[str]]:
-    samples = [looked.sample for looked in looks if looked.sample is not None and any(looked.sample.keys.values())]
+def _policy(states: list[State]) -> tuple[str, list[str]]:
+    samples = [state.sample for state in states if state.sample is not None and any(state.sample.keys.values())]
     if not samples:
         return "noeviction", ["no keys could be looked at; under noeviction no checkout is ever evicted"]
     keys = sum(sum(sample.keys.values()) for sample in samples)

@@ -1,21 +1,20 @@
-"""What a sample says of all keys, and how far off that can be.
+"""Estimates of all keys from a sample, with bounds.
 
-The pages of a sample are its units (cluster sampling; W. G. Cochran, Sampling Techniques): whatever makes the keys of a
-page alike widens the bounds. Sizes are skewed, and then the mean of a sample is more often too low than too high; the
-upper bound is moved up for it (N. J. Johnson, Modified t tests, 1978). For few keys, the bounds of a proportion are
-those of E. B. Wilson, which hold down to none. All are on the safe side: computed for 99.5 %, stated for 95 %.
+The pages of a sample are its units (cluster sampling; W. G. Cochran, Sampling Techniques): keys of a page that are
+alike widen the bounds. Sizes are skewed, so the mean of a sample is more often too low than too high, and the upper
+bound is moved up (N. J. Johnson, Modified t tests, 1978). For few keys, the bounds of a proportion are those of
+E. B. Wilson, which hold down to none. All are on the safe side: computed for 99.5 %, stated for 95 %.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from checkout_cli.commands.memory.groups_report import Bound, FamilyMemory
 from checkout_cli.commands.memory.measure import Method, Page
 from checkout_cli.commands.memory.sample import Sample
-from checkout_cli.commands.memory.tally import FamilyTally, Tally
+from checkout_cli.commands.memory.tally import Bound, FamilyMemory, FamilyTally, Tally
 from checkout_cli.keys import Family
 
 CERTAINTY = 2.81
@@ -32,7 +31,7 @@ class _Sum:
 
     @classmethod
     def of(cls, parts: Sequence[float], lengths: Sequence[float], total: int) -> _Sum:
-        """From the sums over each page, the pages' lengths, and the number of all keys."""
+        """From the sum and the length of each page, and the number of all keys."""
         units, drawn = len(parts), sum(lengths)
         if units < 2 or not drawn:
             return cls(0.0, 0.0, 0.0)
@@ -44,7 +43,7 @@ class _Sum:
 
 
 def estimated_families(samples: Sequence[Sample]) -> tuple[FamilyMemory, ...]:
-    """Every family, from a sample of each server."""
+    """All families, from a sample of each server."""
     tallies = [[_tally(drawn.page) for drawn in sample.drawn] for sample in samples]
     known = Tally(0)
     for sample in samples:
@@ -61,26 +60,30 @@ def _tally(page: Page) -> Tally:
 def _estimated(
     family: Family, samples: Sequence[Sample], tallies: Sequence[Sequence[Tally]], known: FamilyTally
 ) -> FamilyMemory:
-    """One family; of each server its known keys as they are, and the others estimated."""
+    """One family: known keys counted, the others estimated."""
     drawn = [[tally.families[family] for tally in pages] for pages in tallies]
     keys = _over_servers(samples, drawn, lambda counted: counted.keys)
     sizes = _over_servers(samples, drawn, lambda counted: counted.size)
     seen = sum(counted.keys for pages in drawn for counted in pages)
-    low, high = _proportion(seen, sum(_lengths(samples)), sum(sample.total for sample in samples))
+    length = sum(page.stands_for for sample in samples for page in sample.drawn)
+    low, high = _proportion(seen, length, sum(sample.total for sample in samples))
     margin = CERTAINTY * math.sqrt(keys.variance)
     keys_bound = _bound(known.keys, min(low, keys.value - margin), max(high, keys.value + margin))
     below = CERTAINTY * math.sqrt(sizes.variance)
     size_bound = _bound(known.size, sizes.value - below, sizes.value + _upper_margin(sizes))
     if not seen:
         size_bound = Bound(known.size, None if keys_bound.high != known.keys else known.size)
-    with_size = all(sample.ways.method is not Method.NONE for sample in samples)
+    with_size = all(sample.allowed.method is not Method.NONE for sample in samples)
     without_ttl = _over_servers(samples, drawn, lambda counted: counted.without_ttl).value + known.without_ttl
-    ttls = [_over_servers(samples, drawn, _living(step)).value for step in range(len(known.ttls))]
+    ttls = [
+        _over_servers(samples, drawn, lambda counted, step=step: counted.ttls[step]).value  # type: ignore[misc]
+        for step in range(len(known.ttls))
+    ]
     return FamilyMemory(
         family,
         round(keys.value) + known.keys,
         round(sizes.value) + known.size if with_size else None,
-        round(without_ttl) if all(sample.ways.ttl for sample in samples) else None,
+        round(without_ttl) if all(sample.allowed.ttl for sample in samples) else None,
         tuple(round(value) + exact for value, exact in zip(ttls, known.ttls, strict=True)),
         round(_over_servers(samples, drawn, lambda counted: counted.unmeasured).value) + known.unmeasured,
         keys_bound,
@@ -88,14 +91,9 @@ def _estimated(
     )
 
 
-def _living(step: int) -> Callable[[FamilyTally], float]:
-    return lambda counted: counted.ttls[step]
-
-
 def _over_servers(
     samples: Sequence[Sample], drawn: Sequence[Sequence[FamilyTally]], what: Callable[[FamilyTally], float]
 ) -> _Sum:
-    """The sum over all servers, each estimated from its own sample."""
     parts = [
         _Sum.of([what(counted) for counted in pages], [drawn.stands_for for drawn in sample.drawn], sample.total)
         for sample, pages in zip(samples, drawn, strict=True)
@@ -105,12 +103,8 @@ def _over_servers(
     )
 
 
-def _lengths(samples: Sequence[Sample]) -> Iterator[float]:
-    return (drawn.stands_for for sample in samples for drawn in sample.drawn)
-
-
 def _upper_margin(estimate: _Sum) -> float:
-    """How far above an estimate the true value can be, wider where few large values make up much of it."""
+    """How far above an estimate the true value can be: wider where few large values make up much of it."""
     if not estimate.variance:
         return 0.0
     deviation = math.sqrt(estimate.variance)
@@ -119,7 +113,7 @@ def _upper_margin(estimate: _Sum) -> float:
 
 
 def _proportion(seen: int, drawn: float, total: int) -> tuple[float, float]:
-    """Between how many of all keys are such, when so many of those drawn are."""
+    """The bounds of how many of all keys are of a kind, when ``seen`` of those drawn are."""
     if not drawn:
         return 0.0, float(total)
     part, square = seen / drawn, CERTAINTY**2

@@ -1,6 +1,6 @@
-"""Whom a full Redis would hurt first: the checkouts, and the value of their baskets, that its policy evicts next.
+"""The checkouts, and the value of their baskets, that a full Redis would evict first.
 
-Judged from a sample, as Redis itself does it. Of each session no more than the status and the total is looked at.
+Judged from a sample, as Redis itself does it. Of a session only the status and the total are read.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from checkout_cli.commands.memory.measure import NO_TTL, Method, Ways, measuring
+from checkout_cli.commands.memory.measure import NO_TTL, Allowed, Method, measuring
 from checkout_cli.commands.memory.sample import SampledKey, sample_of
 from checkout_cli.errors import CommandDenied, CommandUnknown, SessionCorrupt
 from checkout_cli.keys import Family, family_of
@@ -22,11 +22,11 @@ from checkout_cli.store.redis.pipeline import Conversation
 from checkout_cli.store.redis.server import RedisServer
 
 SAMPLE = 1000
-"""Keys that are looked at; with no more than twice as many, all are."""
+"""Keys that are sampled; where there are no more than twice as many, all are read."""
 LARGEST_VALUE = 256 * 1024
 """The largest value that is fetched, in bytes: no session of ours is larger."""
 PART = 0.01
-"""What is freed by the evictions that are told of, as a part of the limit."""
+"""How much the reported evictions free, as a part of the limit."""
 NO_EVICTION = "noeviction"
 _OPEN = frozenset({PaymentStatus.PENDING, PaymentStatus.PROCESSING})
 _VALUES_AT_ONCE, _QUESTIONS_AT_ONCE = 20, 500
@@ -34,7 +34,7 @@ _VALUES_AT_ONCE, _QUESTIONS_AT_ONCE = 20, 500
 
 @dataclass(frozen=True)
 class Checkouts:
-    """Checkouts that are not over (pending or processing), and the sum of their totals in the shop's currency."""
+    """Open checkouts (pending or processing), and the sum of their totals in the shop's currency."""
 
     JSON_KEYS = "number basketValue=value"
 
@@ -44,12 +44,11 @@ class Checkouts:
 
 @dataclass(frozen=True)
 class EvictionRisk:
-    """What of one server's keys goes first when it is full.
+    """The keys of one server that are evicted first when it is full.
 
-    ``order`` says in words what is evicted first. ``open`` are all open checkouts, and ``first`` those that are evicted
-    to free ``freed`` bytes, together with ``keys`` keys of ``families``. All but ``looked_at`` are scaled up from the
-    keys looked at, unless ``exact``. ``open`` and ``first`` are ``None`` where ``notes`` say why. ``none`` says why
-    nothing is evicted at all, where that is so.
+    ``order`` is that order in words. ``open`` are all open checkouts; ``first`` are those that are evicted to free
+    ``freed`` bytes, among ``keys`` keys of ``families``. All are scaled up from ``looked_at`` keys, unless ``exact``.
+    Where ``open`` and ``first`` are ``None``, ``notes`` say why. ``none`` is why nothing is evicted at all, if so.
     """
 
     JSON_KEYS = (
@@ -70,12 +69,11 @@ class EvictionRisk:
 
     @property
     def evicted_keys(self) -> int | None:
-        """How many go first, where that is known."""
         return None if self.families is None else self.keys
 
 
 def order_of(policy: str) -> str:
-    """What a policy evicts first, in words (Redis documentation, "Key eviction")."""
+    """The order in which a policy evicts, in words (Redis documentation, "Key eviction")."""
     if policy == NO_EVICTION:
         return "nothing is evicted: writes are refused when it is full"
     which = "keys with a TTL" if policy.startswith("volatile-") else "all keys"
@@ -83,57 +81,37 @@ def order_of(policy: str) -> str:
     return f"of {which}, {how.get(policy.rpartition('-')[2], 'in an order that we do not know')} first"
 
 
-def eviction_risk(
-    server: RedisServer, policy: str, limit: int | None, random: Random, *, now: int, is_cluster: bool = False
-) -> EvictionRisk:
-    """Look at a sample of a server's keys; ``limit`` is its ``maxmemory`` in bytes, ``now`` is in milliseconds.
-
-    Raises:
-        CommandDenied, CommandUnknown: SCAN or DBSIZE is.
-        RedisUnavailable: the server does not answer.
-    """
-    sample = sample_of(server, SAMPLE, random, now=now, is_cluster=is_cluster, few=2 * SAMPLE)
+def eviction_risk(server: RedisServer, policy: str, limit: int | None, random: Random, *, now: int) -> EvictionRisk:
+    """Judge a sample of keys; ``limit`` is ``maxmemory``, ``now`` is in ms. Raises as :func:`sample_of` does."""
+    sample = sample_of(server, SAMPLE, random, now=now, few=2 * SAMPLE)
     keys = sample.rows()
-    with measuring(server) as (talk, ways):
-        notes = list(ways.notes)
-        baskets = _baskets(talk, ways, [item.key for item in keys], notes)
+    with measuring(server) as (talk, allowed):
+        notes = list(allowed.notes)
+        baskets = _baskets(talk, allowed, [item.key for item in keys], notes)
         ordered = _in_order(talk, policy, keys, notes)
-    return _risk(policy, limit, keys, ordered, baskets, sample.is_exact, ways, notes)
-
-
-def _risk(
-    policy: str,
-    limit: int | None,
-    keys: Sequence[SampledKey],
-    ordered: Sequence[SampledKey] | None,
-    baskets: Mapping[bytes, float] | None,
-    exact: bool,
-    ways: Ways,
-    notes: list[str],
-) -> EvictionRisk:
-    opened = None if baskets is None else _checkouts(keys, baskets)
-    order = order_of(policy)
-    if policy == NO_EVICTION or limit is None or ordered is None or ways.method is Method.NONE:
-        return EvictionRisk(order, len(keys), exact, opened, notes=tuple(dict.fromkeys(notes)))
-    evicted, freed, wanted = [], 0.0, limit * PART
+    risk = EvictionRisk(
+        order_of(policy),
+        len(keys),
+        exact=not sample.total,
+        open=None if baskets is None else _checkouts(keys, baskets),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    if policy == NO_EVICTION or limit is None or ordered is None or allowed.method is Method.NONE:
+        return risk
+    evicted, freed = [], 0.0
+    families: defaultdict[Family, float] = defaultdict(float)
     for item in ordered:
-        if freed >= wanted:
+        if freed >= limit * PART:
             break
         evicted.append(item)
         freed += item.size * item.stands_for
-    families: defaultdict[Family, float] = defaultdict(float)
-    for item in evicted:
         families[family_of(item.key)] += item.stands_for
-    return EvictionRisk(
-        order,
-        len(keys),
-        exact,
-        opened,
-        None if baskets is None else _checkouts(evicted, baskets),
-        round(freed),
-        round(sum(families.values())),
-        {family: round(number) for family, number in families.items()},
-        tuple(dict.fromkeys(notes)),
+    return replace(
+        risk,
+        first=None if baskets is None else _checkouts(evicted, baskets),
+        freed=round(freed),
+        keys=round(sum(families.values())),
+        families={family: round(number) for family, number in families.items()},
     )
 
 
@@ -144,7 +122,7 @@ def _checkouts(keys: Sequence[SampledKey], baskets: Mapping[bytes, float]) -> Ch
 
 
 def _in_order(talk: Conversation, policy: str, keys: Sequence[SampledKey], notes: list[str]) -> list[SampledKey] | None:
-    """The keys that a policy may evict, what goes first first; ``None`` where that cannot be told."""
+    """The keys that a policy may evict, in its order; ``None`` where that is unknown."""
     candidates = [item for item in keys if item.ttl != NO_TTL] if policy.startswith("volatile-") else list(keys)
     kind = policy.rpartition("-")[2]
     if kind == "ttl":
@@ -165,16 +143,19 @@ def _in_order(talk: Conversation, policy: str, keys: Sequence[SampledKey], notes
     return [candidates[place] for _, place in sorted(known)]
 
 
-def _baskets(talk: Conversation, ways: Ways, keys: Sequence[bytes], notes: list[str]) -> dict[bytes, float] | None:
+def _baskets(
+    talk: Conversation, allowed: Allowed, keys: Sequence[bytes], notes: list[str]
+) -> dict[bytes, float] | None:
     """The totals of the open checkouts among some keys; ``None`` where their values may not be read."""
     sessions = [key for key in keys if family_of(key) is Family.SESSIONS]
     found: dict[bytes, float] = {}
-    if sessions and not ways.no_touch:
+    if sessions and not allowed.no_touch:
         notes.append("the sampled sessions count as used now: this server or user has no CLIENT NO-TOUCH")
     for start in range(0, len(sessions), _VALUES_AT_ONCE):
         some = sessions[start : start + _VALUES_AT_ONCE]
         lengths = talk.ask(*(("STRLEN", key) for key in some))
-        small = [key for key, size in zip(some, lengths, strict=True) if _is_small(size)]
+        sizes = zip(some, lengths, strict=True)
+        small = [key for key, size in sizes if isinstance(size, int) and 0 < size <= LARGEST_VALUE]
         values = talk.ask(*(("GET", key) for key in small)) if small else lengths
         for reply in (*lengths, *values):
             if isinstance(reply, (CommandDenied, CommandUnknown)):
@@ -187,12 +168,7 @@ def _baskets(talk: Conversation, ways: Ways, keys: Sequence[bytes], notes: list[
     return found
 
 
-def _is_small(size: Any) -> bool:
-    return isinstance(size, int) and 0 < size <= LARGEST_VALUE
-
-
 def _total_if_open(value: Any) -> float | None:
-    """The total of a checkout that is not over; 0 where it has none."""
     if not isinstance(value, bytes):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Families of keys as a table: what they take, for how long they live, and which keys are the biggest."""
+"""Families of keys as tables: their sizes, their times to live, and the biggest keys."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checkout_cli.commands.memory.groups_report import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.commands.memory.measure import Method
+from checkout_cli.commands.memory.tally import Bound, FamiliesReport, FamilyMemory
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.key_names import key_shown
+from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.output import (
     Column,
     columns_of,
@@ -30,26 +31,31 @@ UNKNOWN = "?"
 _TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")
 _TTLS = columns_of("TTL", *(f"#{name}" for name in _TTL_NAMES))
 _BIGGEST = columns_of("biggest keys", "#size")
-_STOPPED = {
-    Stopped.INTERRUPTED: "interrupted",
-    Stopped.TIME: "the time was up",
-}
-_SIZES = {
-    Method.MEMORY_USAGE: "",
-    Method.STRLEN: "; sizes estimated",
-    Method.NONE: "; sizes unknown",
-}
+_CSV = ("family", "keys", "bytes", "share", "keysWithoutTtl", "unmeasuredKeys")
+_STOPPED = {Stopped.INTERRUPTED: "interrupted", Stopped.TIME: "the time was up"}
+_SIZES = {Method.MEMORY_USAGE: "", Method.STRLEN: "; sizes estimated", Method.NONE: "; sizes unknown"}
 
 
-def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False) -> None:
-    """The report on stdout, as one document or as tables; what is missing from it on stderr as well."""
-    if as_json:
+def show_families(report: FamiliesReport, output: str, *, reveal: bool = False) -> None:
+    """The report in the shape ``output``: all of it as ``json`` or as tables, otherwise one family a line."""
+    if output == "json":
         write_json(document(report, reveal=reveal))
-    else:
+    elif output == "table":
         _tables(report, reveal=reveal)
+    else:
+        Listing(
+            "families",
+            report.by_family().values(),
+            columns=(),
+            row=lambda _: (),
+            document=lambda family: {"family": str(family.family), **document_of(family)},
+            id_of=lambda family: str(family.family),
+            csv=_CSV,
+            nothing="there are no families",
+        ).show(output)
     for note in report.notes:
         warn(note)
-    if not as_json and (none := _not_drawn(report)):
+    if output != "json" and (none := _not_drawn(report)):
         narrate(none)
     warn_if_partial(report.missing)
     if not report.finished:
@@ -59,7 +65,7 @@ def show_families(report: FamiliesReport, *, as_json: bool, reveal: bool = False
 
 
 def document(report: FamiliesReport, *, reveal: bool = False) -> dict[str, Any]:
-    """The report as JSON; bounds are those of 95 %, and absent from what was counted."""
+    """The report as JSON; only estimates have bounds, of 95 %."""
     return {
         **document_of(report),
         "biggest": [
@@ -70,9 +76,6 @@ def document(report: FamiliesReport, *, reveal: bool = False) -> dict[str, Any]:
         "missingServers": list(report.missing),
         "revealed": reveal,
     }
-
-
-# For people
 
 
 def _tables(report: FamiliesReport, *, reveal: bool) -> None:
@@ -111,7 +114,7 @@ def _row(family: FamilyMemory, report: FamiliesReport, *, terminal: bool) -> lis
 
 
 def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]) -> str:
-    """How far off an estimate may be: in per cent, or what more there may be where none was drawn at all."""
+    """The error of an estimate: in per cent, or in numbers where none was drawn."""
     if bound is None or value is None:
         return ""
     if bound.high is None:
@@ -122,7 +125,6 @@ def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]
 
 
 def _not_drawn(report: FamiliesReport) -> str:
-    """What a sample says of the families that it has none of."""
     bounds = {family.family: family.keys_bound for family in report.families if not family.keys}
     most = max((bound.high or 0 for bound in bounds.values() if bound is not None), default=0)
     return f"none drawn of {', '.join(bounds)}: at most {most:,} keys of each, of unknown size" if most else ""
@@ -133,7 +135,7 @@ def _size(number: int | None) -> str:
 
 
 def spark(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
-    """Numbers as a row of marks, each as high as its number is beside the largest."""
+    """Numbers as a row of marks, each as high as its part of the largest."""
     levels = ".:-=+*#@" if ascii_only else "▁▂▃▄▅▆▇█"
     top, gap = max(numbers, default=0), " " if ascii_only else "·"
     return "".join(levels[-(-number * len(levels) // top) - 1] if number else gap for number in numbers)

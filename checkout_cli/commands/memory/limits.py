@@ -10,35 +10,20 @@ from checkout_cli.errors import InvalidInput
 
 MAXMEMORY, POLICY, SAMPLES = "maxmemory", "maxmemory-policy", "maxmemory-samples"
 POLICIES = (
-    "noeviction",
-    "volatile-ttl",
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
+    *("noeviction", "volatile-ttl", "volatile-lru", "volatile-lfu", "volatile-random"),
+    *("allkeys-lru", "allkeys-lfu", "allkeys-random"),
 )
 """Redis documentation, "Key eviction"."""
 
 MEBIBYTE = 1 << 20
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "k": 1000,
-    "kb": 1 << 10,
-    "m": 1000**2,
-    "mb": MEBIBYTE,
-    "g": 1000**3,
-    "gb": 1 << 30,
-}
-"""As the head of redis.conf has them."""
+_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": MEBIBYTE, "g": 1000**3, "gb": 1 << 30}
+"""The units of redis.conf."""
 _SIZE = re.compile(r"([0-9]{1,18})([a-z]{0,2})")
 _LARGEST = 1 << 62
 
 
 class Evicts(StrEnum):
-    """What a policy may throw away when the limit is reached. All sessions have a time to live."""
+    """The keys that a policy may evict at the limit. All sessions have a time to live."""
 
     NOTHING = "nothing"
     KEYS_WITH_TTL = "keys with a time to live"
@@ -46,7 +31,7 @@ class Evicts(StrEnum):
 
 
 def evicts(policy: str) -> Evicts:
-    """What a policy may throw away."""
+    """The keys that a policy may evict."""
     if policy.startswith("allkeys"):
         return Evicts.EVERY_KEY
     return Evicts.KEYS_WITH_TTL if policy.startswith("volatile") else Evicts.NOTHING
@@ -64,29 +49,28 @@ class Limits:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is said at all."""
         return not self.settings()
 
     def settings(self) -> dict[str, str]:
-        """What is said, as CONFIG SET and the configuration file take it."""
-        said = {MAXMEMORY: self.maxmemory, POLICY: self.policy, SAMPLES: self.samples}
-        return {name: str(value) for name, value in said.items() if value is not None}
+        """The known ones, as CONFIG SET and the configuration file take them."""
+        values = {MAXMEMORY: self.maxmemory, POLICY: self.policy, SAMPLES: self.samples}
+        return {name: str(value) for name, value in values.items() if value is not None}
 
     def with_(self, other: Limits) -> Limits:
-        """These, but where the other says something, that."""
+        """These, replaced by what is known of the other."""
         return Limits.of(self.settings() | other.settings())
 
     def only(self, names: Limits) -> Limits:
-        """These, of the settings that the other says something about."""
+        """These, without the settings that the other does not know."""
         return Limits.of({name: value for name, value in self.settings().items() if name in names.settings()})
 
     def agrees_with(self, other: Limits) -> bool:
-        """Whether all that the other says is so here."""
+        """Whether all settings that the other knows are the same here."""
         return self.only(other) == other
 
     @classmethod
     def of(cls, settings: dict[str, str]) -> Limits:
-        """Out of a reply to CONFIG GET, or of :meth:`settings`."""
+        """From a reply to CONFIG GET, or from :meth:`settings`."""
         return cls(_number(settings.get(MAXMEMORY)), settings.get(POLICY), _number(settings.get(SAMPLES)))
 
 
@@ -95,11 +79,7 @@ def _number(text: str | None) -> int | None:
 
 
 def size_in_bytes(text: str) -> int:
-    """A size as redis.conf has it: ``256mb`` (1024 squared), ``1g`` (1000 cubed), plain bytes, ``0`` for no limit.
-
-    Raises:
-        InvalidInput: it is none.
-    """
+    """A size as in redis.conf: ``256mb`` (1024 squared), ``1g`` (1000 cubed), plain bytes, ``0`` for no limit."""
     found = _SIZE.fullmatch(text.lower())
     factor = None if found is None else _UNITS.get(found[2])
     size = -1 if found is None or factor is None else int(found[1]) * factor
@@ -112,21 +92,13 @@ def size_in_bytes(text: str) -> int:
 
 
 def limits_wanted(maxmemory: str | None, policy: str | None, samples: int | None) -> Limits:
-    """Limits as people type them.
-
-    Raises:
-        InvalidInput: a size that is none, or a policy that Redis does not have.
-    """
+    """Limits as people type them; raises :class:`InvalidInput` where one is not a size, or not a policy of Redis."""
     size = None if maxmemory is None else size_in_bytes(maxmemory)
     return Limits(size, None if policy is None else known_policy(policy), samples)
 
 
 def known_policy(text: str) -> str:
-    """The policy of a name.
-
-    Raises:
-        InvalidInput: Redis has no such policy.
-    """
+    """The policy of a name, in any case."""
     policy = text.strip().lower()
     if policy not in POLICIES:
         raise InvalidInput(f"not a policy: {text[:32]!r}", hint=f"one of {', '.join(POLICIES)}")
@@ -134,7 +106,7 @@ def known_policy(text: str) -> str:
 
 
 def as_written(size: int) -> str:
-    """A size as short as it can be typed exactly, such as ``256mb``."""
+    """A size in the shortest exact form, such as ``256mb``."""
     for unit in ("gb", "mb", "kb"):
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"

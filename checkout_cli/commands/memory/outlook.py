@@ -1,14 +1,14 @@
-"""One server's memory as ``memory tune`` sees it: its settings today, what is in use, and what an eviction would hit.
+"""One server's memory for ``memory tune``: its settings, its use, and what an eviction would hit.
 
 Where CONFIG is denied or renamed away, INFO still tells the limit and the policy.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from random import SystemRandom
 
+from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.estimates import estimated_families
 from checkout_cli.commands.memory.limits import Evicts, Limits, evicts
 from checkout_cli.commands.memory.sample import sample_of
@@ -20,35 +20,37 @@ from checkout_cli.servers.providers import Provider, provider_of
 from checkout_cli.store.redis.server import RedisServer
 
 SAMPLE = 1000
-"""Keys that are looked at; with no more than twice as many, all are."""
+"""Keys that are sampled; where there are no more than twice as many, all are read."""
+SOME_FILE = "redis.conf or valkey.conf"
+"""Where a server does not tell which file it is."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """By family, how many keys there are and the bytes of all of them, estimated; no bytes where nobody tells."""
+    """The estimated number of keys and their bytes, by family; no bytes where the server does not tell."""
 
     keys: dict[Family, int]
     sizes: dict[Family, int]
 
     def share_of_bytes(self, *families: Family) -> float | None:
-        """How much of the bytes belongs to these families, from 0 to 1; ``None`` where none are known."""
+        """The part of all bytes that these families have, 0 to 1; ``None`` where no bytes are known."""
         total = sum(self.sizes.values())
         return sum(self.sizes.get(family, 0) for family in families) / total if total else None
 
-    @property
-    def session_bytes(self) -> float | None:
-        """The average session's bytes; ``None`` where there is none, or nobody tells."""
-        size, number = self.sizes.get(Family.SESSIONS), self.keys.get(Family.SESSIONS)
-        return size / number if size and number else None
+    def sessions_in(self, size: int) -> int | None:
+        """About how many sessions an eviction of so many bytes hits, if it hits all families alike."""
+        sessions, number = self.sizes.get(Family.SESSIONS), self.keys.get(Family.SESSIONS)
+        if not sessions or not number:
+            return None
+        return max(round(size * number / sum(self.sizes.values())), 1)
 
 
 @dataclass(frozen=True)
-class Looked:
-    """One server as it is. Bytes everywhere; ``None`` is what it does not tell.
+class State:
+    """One server. Sizes are in bytes; ``None`` is unknown.
 
-    ``memory`` is ``None`` where nobody tells what is in use. ``config_file`` is where its settings are read from at a
-    start, empty where there is no such file. ``forks`` is whether it copies itself now and then, for snapshots, its
-    append-only file or a replica. ``no_config`` is why CONFIG does not work, if it does not.
+    ``config_file`` is empty where the server was started without one. ``forks`` is whether the server copies itself now
+    and then, for snapshots, its append-only file or a replica. ``no_config`` is why CONFIG does not work, if so.
     """
 
     server: RedisServer
@@ -64,27 +66,30 @@ class Looked:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
         return self.server.place
 
     @property
     def no_config_in_words(self) -> str | None:
-        """What CONFIG would need to work, where it does not."""
         return None if self.no_config is None else missing_grant(self.no_config)
 
     @property
     def used(self) -> int | None:
-        """What is in use."""
         return None if self.memory is None else self.memory.used
 
     @property
     def counted(self) -> int | None:
-        """What counts against the limit."""
         return None if self.memory is None else self.memory.counted
 
     @property
+    def elsewhere(self) -> str:
+        """Where to change the settings, where CONFIG cannot."""
+        if self.provider is not None:
+            return f"the policy: {self.provider.policy}; the limit: {self.provider.limit}"
+        return f"set maxmemory and maxmemory-policy in {self.config_file or SOME_FILE} or at your provider, and restart"
+
+    @property
     def primary(self) -> str | None:
-        """Of a replica, whose; ``None`` for a primary."""
+        """The address of a replica's primary."""
         if self.info.text("role") != "slave":
             return None
         return f"{self.info.text('master_host')}:{self.info.text('master_port')}"
@@ -92,10 +97,10 @@ class Looked:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What limits would mean for the data that is there now.
+    """The effect of limits on the present data.
 
-    ``excess`` is how many bytes are over the limit, and ``sessions`` about how many of the sessions would be evicted
-    for them at once (``None``: nobody can tell). ``share`` is how much of the limit is in use, from 0.
+    ``excess`` bytes are over the limit, and an estimated number of ``sessions`` would be evicted for them at once.
+    ``share`` is the used part of the limit, from 0. ``None`` is unknown.
     """
 
     JSON_KEYS = "evicts excessBytes=excess usedShare=share:4 evictedSessionsEstimate=sessions"
@@ -106,14 +111,8 @@ class Outlook:
     sessions: int | None
 
 
-def look_at(server: RedisServer) -> Looked:
-    """Ask a server.
-
-    Raises:
-        CommandDenied: it tells nothing, since both INFO and CONFIG GET are denied.
-        CommandUnknown: the same, where they are renamed away.
-        RedisUnavailable: it does not answer.
-    """
+def state_of(server: RedisServer) -> State:
+    """Ask a server; raises where both INFO and CONFIG GET are refused, or where it does not answer."""
     inspector = Inspector(server)
     try:
         info = inspector.info()
@@ -126,7 +125,7 @@ def look_at(server: RedisServer) -> Looked:
         if not info.sections:
             raise
         no_config = refusal
-    return Looked(
+    return State(
         server,
         info.text("run_id") or "",
         limits,
@@ -136,20 +135,12 @@ def look_at(server: RedisServer) -> Looked:
         _forks(server, info),
         no_config,
         provider_of(server.host, info),
-        None
-        if info.integer("loading")
-        else _sample(server, info),  # a server that loads refuses, and would count as away
+        None if info.integer("loading") else _sample(server),  # a loading server would refuse
     )
 
 
 def limits_now(server: RedisServer) -> Limits:
-    """The settings as CONFIG GET tells them.
-
-    Raises:
-        CommandDenied: this user may not ask.
-        CommandUnknown: there is no CONFIG here.
-        RedisUnavailable: no answer.
-    """
+    """The settings as CONFIG GET tells them."""
     return Limits.of(server.config("maxmemory*"))
 
 
@@ -162,33 +153,24 @@ def _forks(server: RedisServer, info: Info) -> bool:
         return False
 
 
-def outlook(looked: Looked, limits: Limits) -> Outlook:
-    """What limits would mean at once."""
+def outlook(state: State, limits: Limits) -> Outlook:
+    """The immediate effect of limits."""
     what = evicts(limits.policy or "")
     if limits.maxmemory == 0:
         return Outlook(what, 0, None, 0)
-    if limits.maxmemory is None or looked.counted is None:
+    if limits.maxmemory is None or state.counted is None:
         return Outlook(what, None, None, None)
-    excess = max(looked.counted - limits.maxmemory, 0)
-    sessions = 0 if not excess or what is Evicts.NOTHING else _sessions_in(excess, looked.sample)
-    return Outlook(what, excess, looked.counted / limits.maxmemory, sessions)
+    excess = max(state.counted - limits.maxmemory, 0)
+    sessions: int | None = 0
+    if excess and what is not Evicts.NOTHING:
+        sessions = None if state.sample is None else state.sample.sessions_in(excess)
+    return Outlook(what, excess, state.counted / limits.maxmemory, sessions)
 
 
-def _sessions_in(size: int, sample: Sample | None) -> int | None:
-    """About how many sessions an eviction of so many bytes hits, if it hits all alike."""
-    if sample is None:
-        return None
-    share, one = sample.share_of_bytes(Family.SESSIONS), sample.session_bytes
-    return None if share is None or one is None else max(round(size * share / one), 1)
-
-
-def _sample(server: RedisServer, info: Info) -> Sample | None:
-    is_cluster = info.integer("cluster_enabled") == 1
+def _sample(server: RedisServer) -> Sample | None:
     try:
-        found = sample_of(
-            server, SAMPLE, SystemRandom(), now=time.time_ns() // 1_000_000, is_cluster=is_cluster, few=2 * SAMPLE
-        )
-    except CheckoutError:  # it is denied, or cannot be now; what was learnt until here is enough
+        found = sample_of(server, SAMPLE, SystemRandom(), now=Clock().wall(), few=2 * SAMPLE)
+    except CheckoutError:  # denied, or not possible now; INFO and CONFIG are enough
         return None
     families = estimated_families([found])
     return Sample(

@@ -1,4 +1,4 @@
-"""How full Redis is, how fast it fills, and what happens then."""
+"""How full Redis is, how fast it fills, and what it evicts when full."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk, order_of
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable
+from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.per_server import PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.store.redis.server import RedisServer
 
 COMMAND = "memory"
 SHORTEST_SPAN = 10.0
-"""Seconds between two looks that are compared; in less, what a single client does looks like a trend."""
+"""Seconds between two readings that are compared; in less, the work of one client looks like a trend."""
 _USED, _EVICTED = "used_memory", "evicted_keys"
 
 _OVERHEADS = {
@@ -31,12 +32,27 @@ _OVERHEADS = {
     "functions": "used_memory_functions",
     "startup": "used_memory_startup",
 }
-"""What memory is used for, and the field of INFO that tells; all but the data is also part of ``overhead``."""
+"""Uses of memory, and their fields of INFO; all but the data are also part of ``overhead``."""
+_FROM_MEMORY_STATS = {
+    _USED: "total.allocated",
+    "used_memory_peak": "peak.allocated",
+    "used_memory_rss": "allocator.resident",
+    "used_memory_dataset": "dataset.bytes",
+    "used_memory_overhead": "overhead.total",
+    "used_memory_startup": "startup.allocated",
+    "mem_clients_normal": "clients.normal",
+    "mem_clients_slaves": "clients.slaves",
+    "mem_replication_backlog": "replication.backlog",
+    "mem_aof_buffer": "aof.buffer",
+    "used_memory_scripts_eval": "lua.caches",
+    "used_memory_functions": "functions.caches",
+}
+"""Fields of INFO, and what MEMORY STATS calls them."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What has changed in ``seconds`` since an earlier look: bytes, and evicted keys (``None``: not known)."""
+    """The change in ``seconds`` since an earlier reading: bytes, and evicted keys (``None``: unknown)."""
 
     JSON_KEYS = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
 
@@ -46,18 +62,16 @@ class Growth:
 
     @property
     def size_per_minute(self) -> float:
-        """Bytes a minute; below zero where it shrinks."""
         return self.size / self.seconds * 60
 
     @property
     def evicted_per_minute(self) -> float | None:
-        """Keys a minute."""
         return None if self.evicted is None else self.evicted / self.seconds * 60
 
 
 @dataclass(frozen=True)
 class MemoryLook(Memory):
-    """One server's memory, beside the look before; ``no_growth`` and ``no_risk`` say why nobody knows."""
+    """One server's memory and its change; ``no_growth`` and ``no_risk`` say why growth and risk are unknown."""
 
     JSON_KEYS = (
         "server=place usedBytes=used countedBytes=counted limitBytes=limit systemBytes=system headroomBytes=headroom "
@@ -75,12 +89,11 @@ class MemoryLook(Memory):
 
     @property
     def evicted_first(self) -> EvictionRisk | dict[str, str]:
-        """What goes first when it is full, or why nobody knows."""
         return {"unknown": self.no_risk} if self.risk is None else replace(self.risk, none=self.no_risk)
 
     @property
     def minutes_until_full(self) -> float | None:
-        """Until the limit, if it goes on growing like this; ``None`` where it does not, or has none."""
+        """Until the limit, at this growth; ``None`` where it does not grow, or has no limit."""
         if self.limit is None or self.headroom is None:
             return None
         if not self.headroom:
@@ -91,7 +104,7 @@ class MemoryLook(Memory):
 
     @property
     def never_full(self) -> str:
-        """Why there are no minutes until it is full, in words; empty where there are."""
+        """Why there are no minutes until it is full; empty where there are."""
         if self.minutes_until_full is not None:
             return ""
         if not self.limit_known:
@@ -103,7 +116,7 @@ class MemoryLook(Memory):
 
 @dataclass(frozen=True)
 class MemoryReport(PerServer[MemoryLook]):
-    """What every server tells; ``unwritten`` is why that was not kept for the next look."""
+    """The memory of all servers; ``unwritten`` is why it could not be stored for the next run."""
 
     unwritten: str = ""
 
@@ -111,32 +124,70 @@ class MemoryReport(PerServer[MemoryLook]):
 def look_at_memory(
     redis: RedisAdmin, *, clock: Clock | None = None, last_look: LastLook | None = None, random: Random | None = None
 ) -> MemoryReport:
-    """Ask every server, compare with the last look, and remember this one.
-
-    Raises:
-        CommandDenied, CommandUnknown: neither INFO nor MEMORY STATS works here.
-        RedisUnavailable: no server answers.
-    """
-    clock, last_look = clock or Clock(), last_look or LastLook()
-
-    def ask(server: Inspector) -> tuple[MemoryLook, str]:
-        look = _Look(server, last_look, clock.wall())
-        return look.memory(random or SystemRandom(), is_cluster=redis.is_cluster), look.remember()
-
-    found = of_each_server(redis, ask, clock=clock)
+    """Ask every server, compare with the last run, and store the readings; raises as :func:`of_each_server` does."""
+    clock, last_look, random = clock or Clock(), last_look or LastLook(), random or SystemRandom()
+    found = of_each_server(redis, lambda server: _inspected(server, last_look, clock.wall(), random), clock=clock)
     memory, unwritten = zip(*found.servers, strict=True)
     return MemoryReport(found.timestamp, memory, found.missing, max(unwritten))
 
 
+def _inspected(inspector: Inspector, last_look: LastLook, now: int, random: Random) -> tuple[MemoryLook, str]:
+    """One server's memory, and why its reading could not be stored, if so."""
+    info, notes = _facts(inspector)
+    place = inspector.place
+    if info.integer(_USED) is None:
+        raise RedisUnavailable(f"Redis at {place} does not tell how much memory it uses")
+    earlier, reading = last_look.previous(COMMAND, place), reading_of(info, now)
+    growth, no_growth = growth_between(earlier, reading)
+    risk, no_risk = _risk(inspector.server, Memory.of(place, info), random, now)
+    overheads = {use: info.integer(name) for use, name in _OVERHEADS.items()}
+    memory = MemoryLook.of(
+        place,
+        info,
+        growth=growth,
+        no_growth=no_growth,
+        overheads={use: size for use, size in overheads.items() if size is not None},
+        risk=risk,
+        no_risk=no_risk,
+        notes=(*notes, *(() if risk is None else risk.notes)),
+    )
+    if not reading.run:
+        return memory, ""
+    if earlier is not None and earlier.run == reading.run and 0 <= reading.seconds_since(earlier) < SHORTEST_SPAN:
+        return memory, ""  # the next run compares with the earlier one again, until enough time has passed
+    try:
+        last_look.remember(COMMAND, place, reading)
+    except OSError as error:
+        return memory, f"{last_look.path}: {error.strerror or error}"
+    return memory, ""
+
+
+def _risk(server: RedisServer, memory: Memory, random: Random, now: int) -> tuple[EvictionRisk | None, str]:
+    policy, limit = memory.policy, memory.limit
+    if not policy:
+        return None, "the policy is unknown"
+    try:
+        risk = eviction_risk(server, policy, limit, random, now=now)
+    except (CommandDenied, CommandUnknown) as refusal:
+        return None, f"SCAN or DBSIZE {missing_grant(refusal)}"
+    except RedisUnavailable as error:  # loading, say; INFO is still worth showing
+        return None, str(error)
+    if memory.is_replica:
+        return risk, "a replica evicts nothing by itself: its primary does"
+    if policy == NO_EVICTION:
+        return risk, order_of(policy)
+    return risk, "" if limit is not None else "nothing is evicted without a limit"
+
+
 def reading_of(info: Info, now: int) -> Reading:
-    """What growth is judged by, at ``now`` (ms)."""
+    """The counters that growth is judged by, at ``now`` (ms)."""
     numbers = {name: info.number(name) for name in (_USED, _EVICTED)}
     known = {name: value for name, value in numbers.items() if value is not None}
     return Reading(now, info.text("run_id") or "", known)
 
 
 def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | None, str]:
-    """What has changed since an earlier reading of the same server, or why nobody knows."""
+    """The change since an earlier reading of the same server, or why it is unknown."""
     if not reading.run:
         return None, "growth is unknown: this server does not say since when it runs"
     if earlier is None or _USED not in earlier.counters:
@@ -151,103 +202,24 @@ def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | 
 
 
 def _facts(inspector: Inspector) -> tuple[Info, tuple[str, ...]]:
-    """INFO, or as much of it as MEMORY STATS and CONFIG know, and what is missing then."""
+    """INFO, or as much of it as MEMORY STATS and CONFIG know, and notes on what is missing then."""
     try:
         return inspector.info(), ()
-    except (CommandDenied, CommandUnknown) as refusal:
-        info, notes = _without_info(inspector, refusal)
-        return info, (f"INFO {missing_grant(refusal)}: no peak of the past, no evictions, no growth", *notes)
-
-
-def _without_info(inspector: Inspector, refusal: CheckoutError) -> tuple[Info, tuple[str, ...]]:
+    except (CommandDenied, CommandUnknown) as error:
+        refusal = error
     try:
         stats = inspector.memory_stats()
     except (CommandDenied, CommandUnknown):
         raise refusal from None
-    names = {
-        _USED: "total.allocated",
-        "used_memory_peak": "peak.allocated",
-        "used_memory_rss": "allocator.resident",
-        "used_memory_dataset": "dataset.bytes",
-        "used_memory_overhead": "overhead.total",
-        "used_memory_startup": "startup.allocated",
-        "mem_clients_normal": "clients.normal",
-        "mem_clients_slaves": "clients.slaves",
-        "mem_replication_backlog": "replication.backlog",
-        "mem_aof_buffer": "aof.buffer",
-        "used_memory_scripts_eval": "lua.caches",
-        "used_memory_functions": "functions.caches",
+    notes = [f"INFO {missing_grant(refusal)}: no peak of the past, no evictions, no growth"]
+    fields = {
+        name: str(stats[known]) for name, known in _FROM_MEMORY_STATS.items() if isinstance(stats.get(known), int)
     }
-    fields = {name: str(stats[known]) for name, known in names.items() if isinstance(stats.get(known), int)}
-    notes: tuple[str, ...] = ()
     try:
         config = inspector.config()
     except (CommandDenied, CommandUnknown) as also:
-        notes = (f"limit and policy are unknown: CONFIG {missing_grant(also)}",)
+        notes.append(f"limit and policy are unknown: CONFIG {missing_grant(also)}")
     else:
         settings = {"maxmemory": "maxmemory", "maxmemory_policy": "maxmemory-policy"}
         fields |= {name: config[known] for name, known in settings.items() if known in config}
-    return Info({"memory": fields}), notes
-
-
-class _Look:
-    """One server's facts beside those of the look before."""
-
-    def __init__(self, inspector: Inspector, last_look: LastLook, now: int) -> None:
-        self._inspector = inspector
-        self._info, self._notes = _facts(inspector)
-        self._last_look = last_look
-        self._now = now
-        self._earlier = last_look.previous(COMMAND, inspector.place)
-        self._reading = reading_of(self._info, now)
-
-    def memory(self, random: Random, *, is_cluster: bool) -> MemoryLook:
-        info, place = self._info, self._inspector.place
-        if info.integer(_USED) is None:
-            raise RedisUnavailable(f"Redis at {place} does not tell how much memory it uses")
-        growth, no_growth = growth_between(self._earlier, self._reading)
-        risk, no_risk = self._risk(Memory.of(place, info), random, is_cluster=is_cluster)
-        return MemoryLook.of(
-            place,
-            info,
-            growth=growth,
-            no_growth=no_growth,
-            overheads=self._overheads(),
-            risk=risk,
-            no_risk=no_risk,
-            notes=(*self._notes, *(() if risk is None else risk.notes)),
-        )
-
-    def _overheads(self) -> dict[str, int]:
-        known = {what: self._info.integer(name) for what, name in _OVERHEADS.items()}
-        return {what: size for what, size in known.items() if size is not None}
-
-    def remember(self) -> str:
-        """Keep this look for the next one; returns why that is not possible, if it is not."""
-        earlier, reading = self._earlier, self._reading
-        if not reading.run:
-            return ""
-        if earlier is not None and earlier.run == reading.run and 0 <= reading.seconds_since(earlier) < SHORTEST_SPAN:
-            return ""  # the earlier one goes on being compared with, until enough time has passed
-        try:
-            self._last_look.remember(COMMAND, self._inspector.place, reading)
-        except OSError as error:
-            return f"{self._last_look.path}: {error.strerror or error}"
-        return ""
-
-    def _risk(self, memory: Memory, random: Random, *, is_cluster: bool) -> tuple[EvictionRisk | None, str]:
-        """What would be evicted first, or why nobody knows."""
-        policy, limit = memory.policy, memory.limit
-        if not policy:
-            return None, "the policy is unknown"
-        try:
-            risk = eviction_risk(self._inspector.server, policy, limit, random, now=self._now, is_cluster=is_cluster)
-        except (CommandDenied, CommandUnknown) as refusal:
-            return None, f"SCAN or DBSIZE {missing_grant(refusal)}"
-        except RedisUnavailable as away:  # it is loading, say; what INFO has told is worth showing
-            return None, str(away)
-        if memory.is_replica:
-            return risk, "a replica evicts nothing by itself: its primary does"
-        if policy == NO_EVICTION:
-            return risk, order_of(policy)
-        return risk, "" if limit is not None else "nothing is evicted without a limit"
+    return Info({"memory": fields}), tuple(notes)

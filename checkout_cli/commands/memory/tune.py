@@ -1,4 +1,4 @@
-"""Change Redis' memory limit and eviction policy: seen beforehand, agreed to, read back, and taken back.
+"""Change Redis' memory limit and eviction policy: shown, agreed to, read back, persisted and undone.
 
 Nothing is evicted on the way: several settings go in one CONFIG SET, which Redis applies as a whole (from 7.0 on). An
 older server gets them one by one, a higher limit first and a lower one last.
@@ -6,13 +6,14 @@ older server gets them one by one, a higher limit first and a lower one last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from checkout_cli.commands.memory.limits import MAXMEMORY, Limits
-from checkout_cli.commands.memory.outlook import Looked, Outlook, limits_now, look_at, outlook
-from checkout_cli.commands.memory.persist import SOME_FILE, Persisted, persist_at
-from checkout_cli.commands.memory.tune_undo import Change, UndoFile
+import msgspec
+
+from checkout_cli.commands.memory.limits import MAXMEMORY, SAMPLES, Evicts, Limits
+from checkout_cli.commands.memory.outlook import SOME_FILE, Outlook, State, limits_now, outlook, state_of
 from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
@@ -22,7 +23,8 @@ from checkout_cli.errors import (
     RedisRefusing,
     RedisUnavailable,
 )
-from checkout_cli.servers.per_server import Partial
+from checkout_cli.files.state_file import StateFile
+from checkout_cli.servers.per_server import Partial, of_each_server
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.server import RedisServer
 
@@ -32,7 +34,7 @@ LOOK = "checkoutctl memory tune"
 
 
 class TuneRefused(CheckoutError):
-    """We do not do this unless we are forced to; nothing was changed."""
+    """This needs ``--force``; nothing was changed."""
 
     default_hint = "the same command with --force"
 
@@ -45,16 +47,58 @@ class NothingToUndo(CheckoutError):
 
 
 class TuneFailed(CheckoutError):
-    """It was changed on some servers and not on others; the message says on which."""
+    """Some servers of a cluster were changed and others not; the message says which."""
 
     def __init__(self, message: str, cause: CheckoutError) -> None:
         super().__init__(message, hint=f"{LOOK} --undo")
         self.exit_code = cause.exit_code
 
 
+class Change(msgspec.Struct, frozen=True):
+    """A change at ``changed_at`` (ms since the epoch); ``run`` is the server's ``run_id`` then, empty if unknown.
+
+    ``before`` and ``after`` are the changed settings, and no others.
+    """
+
+    changed_at: int
+    run: str
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class UndoFile(StateFile[Change]):
+    """The last change of each server, by its place."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        super().__init__("tune-undo.json", Change, lambda change: change.changed_at, directory)
+
+    def put(self, name: str, entry: Change | None) -> None:
+        """Store a change, or, with ``None``, that there is nothing to undo."""
+        try:
+            super().put(name, entry)
+        except OSError as error:
+            raise CheckoutError(
+                f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",
+                hint="set XDG_STATE_HOME to a directory that you can write to",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Persisted:
+    """Whether the settings were written to the server's file; if not, the ``reason``, and the lines that belong there.
+
+    ``file`` is a path on the server's machine, or says in words which file it would be.
+    """
+
+    done: bool
+    file: str
+    reason: str
+    lines: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Meaning:
-    """Limits, and what they mean for the data."""
+    """Limits, and their effect on the data."""
 
     JSON_KEYS = "*limits *outlook"
 
@@ -64,44 +108,41 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Step:
-    """One server: as it is, what is proposed, and, once it is done, what it says when asked again."""
+    """One server, the proposed limits, and those read back after the change."""
 
     JSON_KEYS = (
-        "place=looked.place usedBytes=looked.used countedBytes=looked.counted today configFile=looked.config_file "
-        "replicaOf=looked.primary configUnavailable=looked.no_config_in_words provider=looked.provider"
+        "place usedBytes=state.used countedBytes=state.counted today configFile=state.config_file "
+        "replicaOf=state.primary configUnavailable=state.no_config_in_words provider=state.provider"
     )
     ASKED = f"{JSON_KEYS} proposed=then now persisted"
 
-    looked: Looked
+    state: State
     proposed: Limits
     now: Limits | None = None
     persisted: Persisted | None = None
 
+    @property
+    def place(self) -> str:
+        return self.state.place
+
     def today(self) -> Meaning:
-        """What is set, and what that means."""
-        return Meaning(self.looked.limits, outlook(self.looked, self.looked.limits))
+        """The present limits."""
+        return Meaning(self.state.limits, outlook(self.state, self.state.limits))
 
     def then(self) -> Meaning:
-        """What would be set, and what that would mean."""
-        return Meaning(self.proposed, outlook(self.looked, self.proposed))
+        """The proposed limits."""
+        return Meaning(self.proposed, outlook(self.state, self.proposed))
 
     @property
     def changes(self) -> Limits:
-        """Those of the proposed settings that are otherwise today."""
-        return Limits.of(
-            {
-                name: value
-                for name, value in self.proposed.settings().items()
-                if self.looked.limits.settings().get(name) != value
-            }
-        )
+        return Limits.of(dict(self.proposed.settings().items() - self.state.limits.settings().items()))
 
 
 @dataclass(frozen=True)
 class Tuning(Partial):
-    """What was seen, and what came of it. ``asked`` is whether anything was to be changed or persisted at all.
+    """All servers. ``asked`` is whether anything was to be changed or persisted at all.
 
-    ``missing`` are the servers of a cluster that did not answer; nothing is changed while there are any.
+    ``missing`` are servers of a cluster that did not answer; nothing is changed while there are any.
     """
 
     steps: tuple[Step, ...]
@@ -113,17 +154,15 @@ class Tuning(Partial):
 
     @property
     def anything_to_do(self) -> bool:
-        """Whether any server is otherwise than proposed, or is to persist what it has."""
         return self.persist or any(not step.changes.is_empty for step in self.steps)
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where something was changed and could not be persisted."""
+        """A finding where a change could not be persisted."""
         return ExitCode.OK if self.all_persisted else ExitCode.FINDING
 
     @property
     def all_persisted(self) -> bool:
-        """Whether what was to be persisted has been."""
         return all(step.persisted is None or step.persisted.done for step in self.steps)
 
 
@@ -131,15 +170,9 @@ Agreed = Callable[[Tuning], bool]
 
 
 def look(store: CheckoutStore) -> Tuning:
-    """The settings of all servers today.
-
-    Raises:
-        CommandDenied: a server tells nothing at all, since INFO and CONFIG are denied.
-        CommandUnknown: the same, renamed away.
-        RedisUnavailable: none answers.
-    """
-    looks, missing = _looks(store)
-    return Tuning(tuple(Step(looked, looked.limits) for looked in looks), asked=False, missing=tuple(missing))
+    """The settings of all servers; raises as :func:`of_each_server` does."""
+    found = of_each_server(store.redis, lambda server: state_of(server.server))
+    return Tuning(tuple(Step(state, state.limits) for state in found.servers), asked=False, missing=found.missing)
 
 
 def tune(
@@ -151,17 +184,16 @@ def tune(
     force: bool = False,
     undo: UndoFile | None = None,
 ) -> Tuning:
-    """Change what ``wanted`` names on every server, once ``agreed``, and read it back.
+    """Change the settings that ``wanted`` names on every server, once ``agreed``, and read them back.
 
     Raises:
-        TuneRefused: the data does not fit under the limit, or nobody can tell, and ``force`` is not given.
+        TuneRefused: the data does not fit under the limit, or may not, and ``force`` is not given.
         CommandDenied: this user may not change settings.
         CommandUnknown: there is no CONFIG here, as in managed services.
         TuneFailed: a cluster was changed in part.
         RedisUnavailable: a server does not answer.
     """
-    looks = _all_looks(store)
-    steps = tuple(Step(looked, looked.limits.with_(wanted)) for looked in looks)
+    steps = tuple(Step(state, state.limits.with_(wanted)) for state in _all_states(store))
     return _carry_out(store, Tuning(steps, asked=True, persist=persist), agreed, force, undo or UndoFile())
 
 
@@ -173,95 +205,67 @@ def undo_last(
     force: bool = False,
     undo: UndoFile | None = None,
 ) -> Tuning:
-    """Return every server to what it was before our last change there, once ``agreed``.
+    """Return every server to its settings before our last change there, once ``agreed``.
 
     Raises:
-        NothingToUndo: nothing is on record.
-        TuneRefused: a server is no longer as we left it, or its data no longer fits, and ``force`` is not given.
+        NothingToUndo: no change is on record.
+        TuneRefused: a server has other settings than ours, or its data no longer fits, and ``force`` is not given.
+        CheckoutError: as :func:`tune`.
     """
     record = undo or UndoFile()
-    changes = [(looked, record.last(looked.place)) for looked in _all_looks(store)]
     steps = []
-    for looked, change in changes:
+    for state in _all_states(store):
+        change = record.last(state.place)
         if change is None:
             continue
-        known = (change.limits_after, change.limits_before)  # or it is undone already, as by a restart
-        if not (force or any(looked.limits.agrees_with(limits) for limits in known)):
-            raise _no_longer_ours(looked, change)
-        steps.append(Step(looked, looked.limits.with_(change.limits_before)))
+        before, after = Limits.of(change.before), Limits.of(change.after)
+        # The settings before the change are fine too: something else has undone it, as a restart does.
+        if not (force or state.limits.agrees_with(after) or state.limits.agrees_with(before)):
+            restarted = ", and it has been restarted since" if state.run != change.run else ""
+            raise TuneRefused(
+                f"{state.place} is no longer as we left it{restarted}: we set {_in_words(after)}, and it has "
+                f"{_in_words(state.limits.only(after))}; undoing would set {_in_words(before)}",
+                hint=f"{LOOK} --undo --force",
+            )
+        steps.append(Step(state, state.limits.with_(before)))
     if not steps:
         raise NothingToUndo(f"no change of memory settings is on record for {store.settings.redis_place}")
     tuning = Tuning(tuple(steps), asked=True, persist=persist, undone=True)
     return _carry_out(store, tuning, agreed, force, record)
 
 
-def _no_longer_ours(looked: Looked, change: Change) -> TuneRefused:
-    restarted = ", and it has been restarted since" if looked.run != change.run else ""
-    return TuneRefused(
-        f"{looked.place} is no longer as we left it{restarted}: we set {_in_words(change.limits_after)}, and it has "
-        f"{_in_words(looked.limits.only(change.limits_after))}; undoing would set {_in_words(change.limits_before)}",
-        hint=f"{LOOK} --undo --force",
-    )
-
-
 def _in_words(limits: Limits) -> str:
     return ", ".join(f"{name} {value}" for name, value in limits.settings().items())
 
 
-# Looking
+def _all_states(store: CheckoutStore) -> list[State]:
+    """All servers, each of which we may configure: checked before anything is changed on any of them."""
+    tuning = look(store)
+    if tuning.missing:
+        raise RedisUnavailable(f"no answer from {', '.join(tuning.missing)}: nothing was changed on any server")
+    states = [step.state for step in tuning.steps]
+    for state in states:
+        if state.no_config is not None:
+            raise _explained(state.no_config, state)
+    return states
 
 
-def _looks(store: CheckoutStore) -> tuple[list[Looked], list[str]]:
-    looks: list[Looked] = []
-    missing: list[str] = []
-    for server in store.redis.servers():
-        try:
-            looks.append(look_at(server))
-        except RedisRefusing:
-            raise
-        except RedisUnavailable:
-            if not store.redis.is_cluster:
-                raise
-            missing.append(server.place)
-    if not looks:
-        raise RedisUnavailable(f"no primary of the cluster at {store.settings.redis_place} answers")
-    return looks, missing
-
-
-def _all_looks(store: CheckoutStore) -> list[Looked]:
-    """All servers, each one that we may configure, before anything is changed on any of them."""
-    looks, missing = _looks(store)
-    if missing:
-        raise RedisUnavailable(f"no answer from {', '.join(missing)}: nothing was changed on any server")
-    for looked in looks:
-        if looked.no_config is not None:
-            raise _explained(looked.no_config, looked)
-    return looks
-
-
-def _explained(refusal: CheckoutError, looked: Looked) -> CheckoutError:
-    """A refusal of CONFIG, and where the setting lives instead."""
-    provider = looked.provider
+def _explained(refusal: CheckoutError, state: State) -> CheckoutError:
+    """A refusal of CONFIG, with the place where the settings can be changed instead."""
+    provider = state.provider
     if isinstance(refusal, CommandDenied):
         grant = " ".join(dict.fromkeys([refusal.grant or "+config|get", "+config|set"]))
         return CommandDenied(
-            f"{looked.place}: this user may not change settings (needs {grant}); nothing was changed",
+            f"{state.place}: this user may not change settings (needs {grant}); nothing was changed",
             grant=grant,
-            hint=elsewhere(looked) if provider else f"as an administrator: ACL SETUSER … {grant}",
+            hint=state.elsewhere if provider else f"as an administrator: ACL SETUSER … {grant}",
         )
     if not isinstance(refusal, CommandUnknown):
-        return RedisRefusing(f"{refusal}; nothing was changed", hint=elsewhere(looked))
+        return RedisRefusing(f"{refusal}; nothing was changed", hint=state.elsewhere)
     where = f"; this is {provider.name}" if provider else ": renamed away, or removed by its provider"
     return CommandUnknown(
-        f"{looked.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=elsewhere(looked)
+        f"{state.place} has no CONFIG{where}; nothing was changed", command="CONFIG", hint=state.elsewhere
     )
-
-
-def elsewhere(looked: Looked) -> str:
-    """Where the settings live, in words, where CONFIG cannot change them."""
-    if looked.provider is not None:
-        return f"the policy: {looked.provider.policy}; the limit: {looked.provider.limit}"
-    return f"set maxmemory and maxmemory-policy in {looked.config_file or SOME_FILE} or at your provider, and restart"
 
 
 # Changing
@@ -280,114 +284,101 @@ def _carry_out(store: CheckoutStore, tuning: Tuning, agreed: Agreed, force: bool
         except CheckoutError as error:
             if not done:
                 raise
-            raise _in_part(tuning.steps, len(done), error) from error
-    return Tuning(tuple(done), asked=True, persist=tuning.persist, agreed=True, undone=tuning.undone)
+            places = [step.state.place for step in tuning.steps]
+            changed, others = ", ".join(places[: len(done)]), ", ".join(places[len(done) :])
+            raise TuneFailed(f"changed: {changed}; not changed: {others}: {error}", error) from error
+    return replace(tuning, steps=tuple(done), agreed=True)
 
 
 def _check_that_it_fits(step: Step) -> None:
     limit, policy = step.changes.maxmemory, step.changes.policy
     if not step.proposed.maxmemory or (limit is None and policy is None):
         return
-    looked = step.looked
-    ahead = outlook(looked, step.proposed)
+    state, ahead = step.state, step.then().outlook
     if ahead.excess is None:
-        raise TuneRefused(f"{looked.place} does not tell how much memory is in use, so the data may not fit")
-    today = outlook(looked, looked.limits)
+        raise TuneRefused(f"{state.place} does not tell how much memory is in use, so the data may not fit")
+    today = step.today().outlook
     if not ahead.excess or (limit is None and today.excess and ahead.evicts is today.evicts):
         return
-    loss = _loss(ahead.sessions) if ahead.evicts != "nothing" else "Redis would refuse every write"
+    loss = "Redis would refuse every write"
+    if ahead.evicts is not Evicts.NOTHING:
+        sessions = "" if ahead.sessions is None else f", about {ahead.sessions:,} sessions among it"
+        loss = f"Redis would evict the rest at once{sessions}"
     raise TuneRefused(
-        f"{looked.place} uses {looked.counted:,} bytes, {ahead.excess:,} more than {step.proposed.maxmemory:,}: {loss}"
+        f"{state.place} uses {state.counted:,} bytes, {ahead.excess:,} more than {step.proposed.maxmemory:,}: {loss}"
     )
 
 
-def _loss(sessions: int | None) -> str:
-    if sessions is None:
-        return "Redis would evict the rest at once"
-    return f"Redis would evict the rest at once, about {sessions:,} sessions among it"
-
-
-def _in_part(steps: Sequence[Step], number: int, error: CheckoutError) -> TuneFailed:
-    changed = ", ".join(step.looked.place for step in steps[:number])
-    others = ", ".join(step.looked.place for step in steps[number:])
-    return TuneFailed(f"changed: {changed}; not changed: {others}: {error}", error)
-
-
 def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
-    looked, changes = step.looked, step.changes
-    after = looked.limits
+    state, changes = step.state, step.changes
+    after = state.limits
     if not changes.is_empty:
-        earlier = undo.last(looked.place)
-        change = Change(now, looked.run, looked.limits.only(changes).settings(), changes.settings())
-        undo.put(looked.place, change)  # before it happens: nothing is changed that cannot be taken back
+        earlier = undo.last(state.place)
+        change = Change(now, state.run, state.limits.only(changes).settings(), changes.settings())
+        undo.put(state.place, change)  # before the change: nothing is changed that cannot be undone
         try:
-            set_limits(looked.server, looked.limits, changes)
+            set_limits(state.server, state.limits, changes)
         except (CommandDenied, RedisRefusing) as refusal:
-            after = _after_refusal(looked, undo, earlier)
-            if after.agrees_with(looked.limits):
-                raise _explained(refusal, looked) from refusal
-            raise
-        except RedisUnavailable as away:
-            raise RedisUnavailable(f"{away}; whether it was changed is not known", hint=LOOK) from away
-        after = _verified(looked, changes)
+            if not state.limits.with_(limits_now(state.server)).agrees_with(state.limits):
+                raise
+            undo.put(state.place, earlier)  # nothing has changed, so the earlier change can still be undone
+            raise _explained(refusal, state) from refusal
+        except RedisUnavailable as error:
+            raise RedisUnavailable(f"{error}; whether it was changed is not known", hint=LOOK) from error
+        after = limits_now(state.server)
+        if not after.agrees_with(changes):
+            raise CheckoutError(
+                f"{state.place} accepted {_in_words(changes)} and now says {_in_words(after.only(changes))}",
+                hint=f"{LOOK}; another program, or the provider, sets it too",
+            )
     if tuning.undone:
-        undo.put(looked.place, None)
-    return Step(looked, step.proposed, after, persist_at(looked, after) if tuning.persist else None)
-
-
-def _after_refusal(looked: Looked, undo: UndoFile, earlier: Change | None) -> Limits:
-    """What it is now; where nothing has changed, what could be taken back before still can."""
-    after = looked.limits.with_(limits_now(looked.server))
-    if after.agrees_with(looked.limits):
-        undo.put(looked.place, earlier)
-    return after
-
-
-def _verified(looked: Looked, changes: Limits) -> Limits:
-    after = limits_now(looked.server)
-    if not after.agrees_with(changes):
-        raise CheckoutError(
-            f"{looked.place} accepted {_in_words(changes)} and now says {_in_words(after.only(changes))}",
-            hint=f"{LOOK}; another program, or the provider, sets it too",
-        )
-    return after
+        undo.put(state.place, None)
+    return Step(state, step.proposed, after, _persisted(state, after) if tuning.persist else None)
 
 
 def set_limits(server: RedisServer, today: Limits, changes: Limits) -> None:
-    """Set several settings at once, or, where a server cannot, in an order that evicts nothing on the way.
-
-    Raises:
-        CommandDenied: this user may not.
-        RedisUnavailable: it refuses, or does not answer: then nobody knows whether it was done.
-    """
-    settings = _in_safe_order(today, changes)
+    """Set several settings at once, or, before 7.0, one by one in an order that evicts nothing on the way."""
+    settings = changes.settings()
+    limit = settings.pop(MAXMEMORY, None)
+    if limit is not None:
+        rises = int(limit) == 0 or 0 < (today.maxmemory or 0) < int(limit)
+        settings = {MAXMEMORY: limit, **settings} if rises else {**settings, MAXMEMORY: limit}
     try:
         server.configure(settings)
     except RedisRefusing as refusal:
         if len(settings) == 1 or _TOO_MANY not in str(refusal).lower():
             raise
-        for name, value in settings.items():  # before 7.0, one at a time
+        for name, value in settings.items():
             server.configure({name: value})
 
 
-def _in_safe_order(today: Limits, changes: Limits) -> dict[str, str]:
-    settings = changes.settings()
-    limit = settings.pop(MAXMEMORY, None)
-    if limit is None:
-        return settings
-    rises = int(limit) == 0 or 0 < (today.maxmemory or 0) < int(limit)
-    return {MAXMEMORY: limit, **settings} if rises else {**settings, MAXMEMORY: limit}
+def lines_for_file(limits: Limits) -> tuple[str, ...]:
+    """The lines of a configuration file for these limits."""
+    return tuple(f"{name} {value}" for name, value in limits.settings().items() if name != SAMPLES)
+
+
+def _persisted(state: State, limits: Limits) -> Persisted:
+    """CONFIG REWRITE: it writes everything that was changed at run time, not these settings alone."""
+    reason = ""
+    if state.config_file == "":
+        reason = "the server was started without a configuration file"
+    else:
+        try:
+            state.server.rewrite_config()
+        except CommandDenied as refusal:
+            reason = f"this user may not write it: needs {refusal.grant}"
+        except CommandUnknown:
+            reason = "this server has no CONFIG REWRITE"
+        except RedisUnavailable as refusal:
+            reason = str(refusal).removeprefix(f"Redis at {state.place}: ")
+    return Persisted(not reason, state.config_file or SOME_FILE, reason, lines_for_file(limits))
 
 
 # What was asked for
 
 
 def checked(wanted: Limits, *, advise: bool, undo: bool, persist: bool) -> None:
-    """Say which options contradict each other.
-
-    Raises:
-        InvalidInput: they do.
-    """
+    """Raise :class:`InvalidInput` where options contradict each other."""
     if advise and (undo or persist):
         raise InvalidInput("--advise changes nothing", hint=f"{LOOK} --advise")
     if (advise or undo) and not wanted.is_empty:
@@ -396,11 +387,7 @@ def checked(wanted: Limits, *, advise: bool, undo: bool, persist: bool) -> None:
 
 
 def run(store: CheckoutStore, wanted: Limits, *, agreed: Agreed, persist: bool, force: bool, undo: bool) -> Tuning:
-    """Undo, change, persist what is, or only look: whatever was asked for.
-
-    Raises:
-        CheckoutError: as :func:`undo_last`, :func:`tune` and :func:`look` do.
-    """
+    """Undo, change, persist the present settings, or only look; raises as each of them does."""
     if undo:
         return undo_last(store, agreed=agreed, persist=persist, force=force)
     if persist or not wanted.is_empty:

@@ -1,4 +1,4 @@
-"""How memory settings look: today's and the proposed side by side, and in words what they mean for the checkouts."""
+"""Memory settings as tables: present and proposed side by side, with their effect on the checkouts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import Evicts, Limits, as_written
-from checkout_cli.commands.memory.outlook import Looked, Outlook, outlook
-from checkout_cli.commands.memory.persist import SOME_FILE, lines_for_file
-from checkout_cli.commands.memory.tune import Step, Tuning, elsewhere
+from checkout_cli.commands.memory.outlook import SOME_FILE, Outlook, State, outlook
+from checkout_cli.commands.memory.tune import Step, Tuning, lines_for_file
 from checkout_cli.errors import CommandDenied
 from checkout_cli.servers.per_server import MISSING
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
+    by_server,
     columns_of,
     is_terminal,
     narrate,
@@ -30,61 +30,53 @@ from checkout_cli.units import size
 
 
 def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None:
-    """What is, what would be, or what was done."""
+    """The present settings, the proposed ones, or the outcome of a change."""
     if as_json:
         write_json(document(tuning, dry_run=dry_run))
     else:
-        for number, step in enumerate(tuning.steps):
-            if number:
-                write_line()
-            if len(tuning.steps) > 1:
-                write_line(safe(step.looked.place))
+        for step in by_server(tuning.steps):
             _show_step(step, tuning)
     warn_if_partial(tuning.missing)
     if tuning.asked:
         narrate(_conclusion(tuning))
     for step in tuning.steps:
         if step.persisted is not None and not step.persisted.done:
-            warn(f"{step.looked.place}: lost at the next restart: {step.persisted.reason}")
+            warn(f"{step.state.place}: lost at the next restart: {step.persisted.reason}")
 
 
 def show_advice(advice: Advice, *, as_json: bool) -> None:
-    """The recommendation, its reasons, and what to type."""
+    """The recommendation, its reasons, and the command for it."""
     if as_json:
         write_json(
             {
                 "recommended": {"maxBytes": advice.maxmemory, "policy": advice.policy},
                 "reasons": list(advice.reasons),
                 **document_of(advice.now, MISSING),
-                "command": None if any(step.looked.no_config for step in advice.now.steps) else advice.command,
+                "command": None if any(step.state.no_config for step in advice.now.steps) else advice.command,
                 "servers": [_server(step, advice.now) for step in advice.now.steps],
             }
         )
     else:
         limit = "none fits" if advice.maxmemory is None else _limit(advice.maxmemory)
-        columns = columns_of("setting", "now", "recommended")
         for step in advice.now.steps:
             if len(advice.now.steps) > 1:
-                write_line(safe(step.looked.place))
-            today = step.looked.limits
+                write_line(safe(step.place))
+            today = step.state.limits
             rows = [
                 ("maxmemory", _limit(today.maxmemory), limit),
                 ("maxmemory-policy", today.policy or "unknown", advice.policy),
             ]
-            write_table(columns, rows)
+            write_table(columns_of("setting", "now", "recommended"), rows)
         _list(advice.reasons)
-        locked = [line for step in advice.now.steps for line in _elsewhere(step.looked)]
+        locked = [line for step in advice.now.steps for line in _elsewhere(step.state)]
         _list(list(dict.fromkeys(locked)))
         if not locked:
             write_line(f"next: {advice.command}")
     warn_if_partial(advice.now.missing)
 
 
-# JSON
-
-
 def document(tuning: Tuning, *, dry_run: bool = False) -> dict[str, Any]:
-    """All of it; sizes are in bytes, ``maxBytes`` 0 is no limit."""
+    """The settings as JSON; sizes are in bytes, ``maxBytes`` 0 is no limit."""
     return {
         "servers": [_server(step, tuning) for step in tuning.steps],
         "changed": tuning.agreed and any(not step.changes.is_empty for step in tuning.steps),
@@ -98,27 +90,20 @@ def _server(step: Step, tuning: Tuning) -> dict[str, Any]:
     return document_of(step, Step.ASKED if tuning.asked else Step.JSON_KEYS)
 
 
-# For people
-
-
 def _show_step(step: Step, tuning: Tuning) -> None:
-    today, proposed, now = step.looked.limits, step.proposed, step.now
-    rows = [
-        [name, *(_setting(limits, name) for limits in (today, proposed, now) if limits is not None)]
-        for name in ("maxmemory", "maxmemory-policy", "maxmemory-samples")
-    ]
-    titles = ["setting", "now"]
+    columns = {"now": step.state.limits}
     if tuning.asked:
-        titles = ["setting", "before" if now is not None else "now", "proposed"]
-        titles += ["now"] if now is not None else []
-    else:
-        rows = [row[:2] for row in rows]
-    write_table(columns_of(*titles), rows)
+        columns["proposed"] = step.proposed
+    if step.now is not None:
+        columns = {"before": step.state.limits, "proposed": step.proposed, "now": step.now}
+    names = ("maxmemory", "maxmemory-policy", "maxmemory-samples")
+    rows = [[name, *(_setting(limits, name) for limits in columns.values())] for name in names]
+    write_table(columns_of("setting", *columns), rows)
     _list(_meaning(step, tuning))
 
 
 def _list(lines: Sequence[str]) -> None:
-    """A point for each line; on a terminal, longer ones go on under their own beginning."""
+    """A bullet for each line; a terminal indents the rest of a long one."""
     if not is_terminal(sys.stdout):
         for line in lines:
             write_line(f"- {safe(line)}")
@@ -133,13 +118,13 @@ def _list(lines: Sequence[str]) -> None:
 
 
 def proposal(tuning: Tuning) -> Iterator[str]:
-    """What would change on each server, and what that means."""
+    """The changes on each server, and their effect."""
     for step in tuning.steps:
-        today, changes = step.looked.limits, step.changes
+        today, changes = step.state.limits, step.changes
         for name in changes.settings():
-            yield f"{step.looked.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
+            yield f"{step.state.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
         if tuning.persist:
-            yield f"{step.looked.place}: CONFIG REWRITE, which writes all that was changed while it runs"
+            yield f"{step.state.place}: CONFIG REWRITE, which writes all that was changed while it runs"
         yield from (f"  {line}" for line in _meaning(step, tuning))
 
 
@@ -154,32 +139,32 @@ def _limit(size: int | None) -> str:
 
 
 def _meaning(step: Step, tuning: Tuning) -> list[str]:
-    looked, limits = step.looked, step.now or step.proposed
-    ahead = outlook(looked, limits)
-    lines = [_fits(looked, limits, ahead), _full(limits, ahead)]
-    if looked.primary is not None:
-        lines.append(f"this is a replica: {looked.primary} evicts for it, so the settings that count are those there")
-    return lines + (_restart(step, tuning) if looked.no_config is None else _elsewhere(looked))
+    state, limits = step.state, step.now or step.proposed
+    ahead = outlook(state, limits)
+    lines = [_fits(state, limits, ahead), _full(limits, ahead)]
+    if state.primary is not None:
+        lines.append(f"this is a replica: {state.primary} evicts for it, so the settings that count are those there")
+    return lines + (_restart(step, tuning) if state.no_config is None else _elsewhere(state))
 
 
-def _elsewhere(looked: Looked) -> list[str]:
-    """Why it cannot be changed from here, and where it can."""
-    if looked.no_config is None:
+def _elsewhere(state: State) -> list[str]:
+    if state.no_config is None:
         return []
-    lines = [f"it cannot be changed from here: {looked.no_config_in_words}"]
-    if looked.provider is not None:
-        return [*lines, f"this is {looked.provider.name}; {elsewhere(looked)}"]
-    return lines if isinstance(looked.no_config, CommandDenied) else [*lines, elsewhere(looked)]
+    lines = [f"it cannot be changed from here: {state.no_config_in_words}"]
+    if state.provider is not None:
+        return [*lines, f"this is {state.provider.name}; {state.elsewhere}"]
+    return lines if isinstance(state.no_config, CommandDenied) else [*lines, state.elsewhere]
 
 
-def _fits(looked: Looked, limits: Limits, ahead: Outlook) -> str:
-    if looked.counted is None:
+def _fits(state: State, limits: Limits, ahead: Outlook) -> str:
+    if state.counted is None:
         return "how much memory is in use is unknown: needs +info"
     if limits.maxmemory is None:
-        return f"{size(looked.counted)} are in use; the limit is unknown"
+        return f"{size(state.counted)} are in use; the limit is unknown"
     if not limits.maxmemory:
-        return f"{size(looked.counted)} are in use, with no limit but the machine's"
-    share = f"{size(looked.counted)} of {size(limits.maxmemory)} are in use ({_per_cent(ahead.share)})"
+        return f"{size(state.counted)} are in use, with no limit but the machine's"
+    percentage = "unknown" if ahead.share is None else f"{ahead.share:.{0 if ahead.share >= 0.1 else 1}%}"
+    share = f"{size(state.counted)} of {size(limits.maxmemory)} are in use ({percentage})"
     if not ahead.excess:
         return f"the data fits: {share}"
     if ahead.evicts is Evicts.NOTHING:
@@ -201,19 +186,19 @@ def _full(limits: Limits, ahead: Outlook) -> str:
 
 
 def _restart(step: Step, tuning: Tuning) -> list[str]:
-    looked, kept, limits = step.looked, step.persisted, step.now or step.proposed
+    state, kept, limits = step.state, step.persisted, step.now or step.proposed
     if kept is not None and kept.done:
         return [f"written to {kept.file}: it survives a restart"]
     if kept is not None:
         return [f"it does not survive a restart: {kept.reason}", f"into {kept.file} belongs: {'; '.join(kept.lines)}"]
     if not tuning.asked or (step.changes.is_empty and not tuning.persist):
-        if looked.config_file == "":
+        if state.config_file == "":
             return ["it was started without a configuration file: what was set since is lost at a restart"]
-        return [f"its configuration file is {looked.config_file}"] if looked.config_file else []
+        return [f"its configuration file is {state.config_file}"] if state.config_file else []
     if tuning.persist:
         return ["CONFIG REWRITE writes this, and all else that was changed while it runs, to its file"]
-    if looked.config_file:
-        return [f"a restart brings back what {looked.config_file} has; --persist writes this there"]
+    if state.config_file:
+        return [f"a restart brings back what {state.config_file} has; --persist writes this there"]
     return [f"lost at the next restart, unless {SOME_FILE} has: {'; '.join(lines_for_file(limits))}"]
 
 
@@ -222,14 +207,8 @@ def _conclusion(tuning: Tuning) -> str:
         return "nothing to change: it is so already"
     if not tuning.agreed:
         return "nothing was changed (--dry-run)"
-    if not any(not step.changes.is_empty for step in tuning.steps):
+    if all(step.changes.is_empty for step in tuning.steps):
         return "no setting was changed" + (", and all are in the server's file now" if tuning.all_persisted else "")
     if tuning.undone:
         return "undone, and read back"
     return "changed, and read back; checkoutctl memory tune --undo takes it back"
-
-
-def _per_cent(share: float | None) -> str:
-    if share is None:
-        return "unknown"
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

@@ -1,4 +1,4 @@
-"""How memory looks: how full it is, as a bar, and what that means for shoppers."""
+"""Memory as a table: fullness as a bar, and its effect on shoppers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,15 @@ from checkout_cli.terminal.output import (
 from checkout_cli.units import size, span
 
 UNKNOWN = "unknown"
-_OVERHEADS = {
-    "data": "data",
-    "overhead": "overhead",
-    "clients": "clients",
-    "replicas": "replicas",
-    "replicationBacklog": "replication backlog",
-    "aofBuffer": "AOF buffer",
-    "scripts": "scripts",
-    "functions": "functions",
-    "startup": "at start",
-}
+_OVERHEADS = {"replicationBacklog": "replication backlog", "aofBuffer": "AOF buffer", "startup": "at start"}
+"""In words, where they are not their names."""
 BAR = 24
 _LONG = 60 * 24 * 365
-"""Minutes; a forecast for longer than a year is none."""
+"""Minutes: a forecast for more than a year says nothing."""
 
 
 def show_memory(report: MemoryReport, *, as_json: bool) -> None:
-    """The report on stdout."""
+    """The report on stdout, notes on stderr."""
     if as_json:
         write_json(report)
     else:
@@ -45,9 +36,6 @@ def show_memory(report: MemoryReport, *, as_json: bool) -> None:
     if report.unwritten:
         warn(f"the next look will have nothing to compare with: {report.unwritten}")
     warn_if_partial(report.missing)
-
-
-# For people
 
 
 def _rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
@@ -65,7 +53,7 @@ def _rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
 
 
 def bar(part: float, width: int = BAR) -> str:
-    """A part of a whole, 0 to 1, as a bar."""
+    """A share, 0 to 1, as a bar."""
     full, empty = ("#", ".") if console().options.ascii_only else ("█", "░")
     filled = min(max(round(part * width), 0), width)
     return full * filled + empty * (width - filled)
@@ -106,10 +94,10 @@ def signed_size(number: float) -> str:
 
 
 def full_in(memory: MemoryLook) -> str:
-    """When the limit is reached, or why nobody can say."""
+    """The time until the limit is reached, or why it is unknown."""
     minutes = memory.minutes_until_full
     if minutes is None:
-        return memory.never_full if not memory.no_growth or memory.never_full != memory.no_growth else UNKNOWN
+        return UNKNOWN if memory.never_full == memory.no_growth else memory.never_full
     if not minutes:
         return "it is full now"
     return "more than a year" if minutes > _LONG else f"{minutes:,.0f} minutes ({span(minutes * 60_000)})"
@@ -126,9 +114,7 @@ def _evicted(memory: MemoryLook) -> str:
 
 
 def _overheads(memory: MemoryLook) -> str:
-    parts = [
-        f"{words} {size(memory.overheads[name])}" for name, words in _OVERHEADS.items() if memory.overheads.get(name)
-    ]
+    parts = (f"{_OVERHEADS.get(name, name)} {size(number)}" for name, number in memory.overheads.items() if number)
     return ", ".join(parts) or UNKNOWN
 
 

@@ -31,13 +31,8 @@ def monitor(
     from checkout_cli.commands.monitor.monitor import Monitor
     from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost
 
-    watching = Monitor(
-        current().settings(timeout),
-        seconds=seconds,
-        count=count,
-        families=family or (),
-        commands=command or (),
-    )
+    settings = current().settings(timeout)
+    watching = Monitor(settings, seconds=seconds, count=count, families=family or (), commands=command or ())
     warn_of_cost(seconds)
     with suppress(KeyboardInterrupt):
         show_monitor(watching.events(), watching.summary, as_json=as_json)

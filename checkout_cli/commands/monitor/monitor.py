@@ -1,4 +1,4 @@
-"""``monitor``: what a Redis does at this moment, for a short while, without anybody's data."""
+"""``monitor``: the commands of a Redis for a short while, without anybody's data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,7 +21,7 @@ from checkout_cli.store.redis.monitor import Line, MonitorStream, is_script
 
 MOST_SECONDS = 300.0
 MOST_BEHIND = 1.0
-"""Seconds that we may lag: what we have not read yet, the server keeps in its memory."""
+"""Seconds that we may lag: the server keeps unread commands in its memory."""
 _POLL = 0.1
 
 
@@ -37,7 +37,7 @@ class Stopped(StrEnum):
 
 @dataclass(frozen=True)
 class Seen:
-    """One command without its values; ``at`` is in milliseconds since the epoch, by the server's clock."""
+    """One command without its values; ``at`` is in milliseconds, by the server's clock."""
 
     JSON_KEYS = (
         "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
@@ -51,7 +51,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rate:
-    """How often a command was seen on a family of keys (empty: without a key)."""
+    """The count of a command on a family of keys (empty: without a key)."""
 
     JSON_KEYS = "command family? count perSecond:3"
 
@@ -62,13 +62,12 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """How often in a second."""
         return self.count / self.seconds if self.seconds > 0 else None
 
 
 @dataclass(frozen=True)
 class MonitorSummary(Partial):
-    """All of it: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first.
+    """The result: ``seen`` commands in ``seconds``, of which ``matched`` were asked for; the most frequent first.
 
     ``missing`` are servers of a cluster that could not be watched, or not to the end.
     """
@@ -101,11 +100,6 @@ class Monitor:
         commands: Collection[str] = (),
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``families`` and ``commands`` are what to show, all where there are none; ``count`` ends it sooner.
-
-        Raises:
-            InvalidInput: there is no such family, or the time is no time to watch for.
-        """
         if not 0 < seconds <= MOST_SECONDS:  # NaN is neither
             raise InvalidInput(f"--seconds is from 0 to {MOST_SECONDS:g}", hint="checkoutctl monitor --seconds 10")
         unknown = set(families) - {str(family) for family in Family}
@@ -119,13 +113,15 @@ class Monitor:
         self._elapsed = elapsed
         self._rates: Counter[tuple[str, str]] = Counter()
         self._seen = self._matched = 0
-        self._started = self._ended = 0.0
+        self._started: float | None = None
+        self._ended: float | None = None
         self._stopped = Stopped.INTERRUPTED
         self._missing: list[str] = []
 
     def summary(self) -> MonitorSummary:
-        """What was seen so far."""
-        seconds = (self._ended or self._elapsed()) - self._started
+        """The result so far."""
+        now = self._ended or self._elapsed()
+        seconds = 0.0 if self._started is None else now - self._started
         rates = tuple(Rate(*names, number, seconds) for names, number in self._rates.most_common())
         return MonitorSummary(seconds, self._seen, self._matched, rates, self._stopped, tuple(self._missing))
 
@@ -133,47 +129,43 @@ class Monitor:
         """Each command that was asked for, and ``None`` now and then while there is none.
 
         Raises:
-            CommandDenied, CommandUnknown: MONITOR is.
+            CommandDenied, CommandUnknown: MONITOR is refused.
             RedisUnavailable: no server answers.
         """
         with ExitStack() as stack:
             streams = self._begun(stack)
             self._started = self._elapsed()
             try:
-                yield from self._watched(streams)
+                yield from self._watched(streams, self._started + self._seconds)
             finally:
                 self._ended = self._elapsed()
 
     def _begun(self, stack: ExitStack) -> list[MonitorStream]:
-        """The streams of all servers that answer."""
         streams: list[MonitorStream] = []
-        away: RedisUnavailable | None = None
+        refusal: RedisUnavailable | None = None
         for stream in self._streams():
             try:
                 streams.append(stack.enter_context(stream))
             except CommandUnknown:
                 raise
             except RedisUnavailable as error:
-                away = error
+                refusal = error
                 self._missing.append(stream.place)
-        if away is not None and not streams:
-            raise away
+        if refusal is not None and not streams:
+            raise refusal
         return streams
 
     def _streams(self) -> list[MonitorStream]:
         if not self._settings.is_cluster:
             return [MonitorStream(self._settings, None, self._settings.redis_place)]
-        tier = RedisAdmin(self._settings)
-        try:
-            places = [server.place for server in tier.servers()]
-        finally:
-            tier.close()
+        with closing(RedisAdmin(self._settings)) as redis:
+            places = [server.place for server in redis.servers()]
         return [MonitorStream(self._settings, split_address(place), place) for place in places]
 
-    def _watched(self, streams: list[MonitorStream]) -> Iterator[Seen | None]:
+    def _watched(self, streams: list[MonitorStream], end: float) -> Iterator[Seen | None]:
         first: dict[str, float] = {}
         while True:
-            left = self._started + self._seconds - self._elapsed()
+            left = end - self._elapsed()
             if left <= 0:
                 self._stopped = Stopped.TIME
                 return
@@ -212,12 +204,11 @@ class Monitor:
             return None
         self._seen += 1
         shape = shape_of(line.arguments)
-        family = "" if shape.family is None else str(shape.family)
-        if (self._families and family not in self._families) or not self._is_asked_for(shape.name):
+        family = str(shape.family or "")
+        if self._families and family not in self._families:
+            return None
+        if self._commands and self._commands.isdisjoint({shape.name, shape.name.partition(" ")[0]}):
             return None
         self._matched += 1
         self._rates[shape.name, family] += 1
         return Seen(line.at // 1000, place, line.client, shape)
-
-    def _is_asked_for(self, name: str) -> bool:
-        return not self._commands or name in self._commands or name.partition(" ")[0] in self._commands

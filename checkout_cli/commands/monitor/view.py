@@ -1,4 +1,4 @@
-"""How MONITOR looks: a live table of rates on a terminal, a line for each command anywhere else."""
+"""MONITOR as a live table of rates on a terminal, and as a line for each command anywhere else."""
 
 from __future__ import annotations
 
@@ -30,41 +30,35 @@ if TYPE_CHECKING:
 
 _RATES = columns_of("command", "keys", "#count", "#per second", "#share")
 _MOST_ROWS = 16
-"""Of the live table: it fits into 24 lines."""
+"""Rows of the live table, which fits into 24 lines."""
 _REFRESH = 0.25
 
 
 def warn_of_cost(seconds: float) -> None:
-    """Before it begins."""
+    """Say that MONITOR costs the server something."""
     warn(f"MONITOR slows the server down while it runs; it ends by itself after {seconds:g} s, or by Ctrl-C")
 
 
-def show_monitor(
-    events: Iterable[Seen | None],
-    summary: Callable[[], MonitorSummary],
-    *,
-    as_json: bool,
-    elapsed: Callable[[], float] = time.monotonic,
-) -> None:
-    """Everything as it comes."""
+def show_monitor(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], *, as_json: bool) -> None:
+    """The commands as they come."""
     if as_json:
         write_ndjson(seen for seen in events if seen is not None)
     elif is_terminal(sys.stdout):
-        _live(events, summary, elapsed)
+        _live(events, summary)
     else:
         for seen in events:
             if seen is not None:
                 write_line(_line(seen))
 
 
-def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary], elapsed: Callable[[], float]) -> None:
+def _live(events: Iterable[Seen | None], summary: Callable[[], MonitorSummary]) -> None:
     from rich.live import Live
 
-    drawn = elapsed()
+    drawn = time.monotonic()
     with Live(_table(summary()), console=console(), auto_refresh=False, transient=True) as live:
         for _ in events:
-            if elapsed() - drawn >= _REFRESH:
-                drawn = elapsed()
+            if time.monotonic() - drawn >= _REFRESH:
+                drawn = time.monotonic()
                 live.update(_table(summary()), refresh=True)
 
 
@@ -88,7 +82,7 @@ def _rows(summary: MonitorSummary) -> list[tuple[str, ...]]:
 
 
 def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
-    """What it came to, and why it ended."""
+    """The result, and why it ended."""
     if as_json:
         write_ndjson([{"summary": document(summary)}])
     else:

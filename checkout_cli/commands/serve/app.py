@@ -1,4 +1,4 @@
-"""The endpoints: health as the specification has it, management, and whether we live and are ready."""
+"""The endpoints: health as the specification has it, management, liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from starlette.routing import Route
 
 from checkout_cli.commands.health.health import HealthReport, Status
 from checkout_cli.commands.serve import management
-from checkout_cli.commands.serve.guard import Guard, Rules, refused
+from checkout_cli.commands.serve.guard import Guard, Rules, names, refused
 from checkout_cli.commands.serve.metrics import exposition
+from checkout_cli.commands.serve.server import listening, serve
 from checkout_cli.commands.serve.service import Service
+from checkout_cli.commands.serve.serving import Serving
 from checkout_cli.commands.sessions.export_masking_view import body_shown
+from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CheckoutError, ExitCode
 from checkout_cli.terminal.document import document
 
 LARGEST_BODY = 16 * 1024
-"""Bytes; the longest request that means something has about a hundred."""
+"""Bytes; the longest useful request has about a hundred."""
 BODY_TIMEOUT = 5.0
-"""Seconds within which a body must have come."""
+"""Seconds for the body of a request."""
 FIRST_LOOK = 10.0
-"""Seconds for which metrics wait for the first look."""
+"""Seconds for which metrics wait for the first snapshot."""
 _HTTP_OF = {
     ExitCode.USAGE: 400,
     ExitCode.NOT_FOUND: 404,
@@ -41,6 +44,18 @@ _HTTP_OF = {
 _ACTIONS = "cleanup_expired, get_stats, get_all_sessions"
 
 _log = logging.getLogger("checkout_cli.commands.serve")
+
+
+def run(serving: Serving, tell: Callable[[str], None]) -> None:
+    """Serve until a signal ends it; the socket comes first, so that its problems are told before anything starts.
+
+    Raises:
+        PortTaken, AccessDenied, ConfigurationError: it cannot listen there.
+    """
+    with listening(serving.host, serving.port) as found:
+        rules = Rules(names(serving.host, serving.names), serving.token, serving.always)
+        tell(f"serving http://{address_text(serving.host, serving.port)}; Ctrl-C ends it")
+        serve(make_app(Service(serving.settings), rules), found)
 
 
 def make_app(service: Service, rules: Rules) -> Starlette:
@@ -76,22 +91,18 @@ def _service(request: Request) -> Service:
     return service
 
 
-# Looks
-
-
 async def live(_: Request) -> Response:
-    """We run. Redis is not asked: a restart of this process would not bring it back."""
+    """Whether this process runs. Redis is not asked: a restart of this process would not bring it back."""
     return JSONResponse({"status": "live"})
 
 
 async def ready(request: Request) -> Response:
-    """Whether sessions are served."""
     report = await _service(request).health()
     return JSONResponse({"status": report.status}, _status_code(request, report))
 
 
 async def health(request: Request) -> Response:
-    """The specification's health document."""
+    """The health document of the specification."""
     report = await _service(request).health()
     return JSONResponse(document(report), _status_code(request, report))
 
@@ -108,7 +119,7 @@ async def metrics(request: Request) -> Response:
 
 
 def _status_code(request: Request, report: HealthReport) -> int:
-    """503 where nothing serves sessions durably; with ``strict``, also where one of the tiers is away."""
+    """503 where nothing serves sessions durably; with ``strict``, also where a tier is unavailable."""
     strict = request.query_params.get("strict", "") in {"1", "true"}
     well = report.status is Status.HEALTHY or (report.status is Status.DEGRADED and not strict)
     return 200 if well and report.exit_code is not ExitCode.CONFIGURATION else 503
@@ -118,7 +129,7 @@ def _status_code(request: Request, report: HealthReport) -> int:
 
 
 async def manage(request: Request) -> Response:
-    """One of the specification's three actions."""
+    """One of the three actions of the specification."""
     wanted = await _object(request)
     action = wanted.get("action")
     handler = _HANDLERS.get(action) if isinstance(action, str) else None
@@ -142,8 +153,9 @@ async def _cleanup_expired(service: Service, _: Mapping[str, Any]) -> Response:
 async def _get_stats(service: Service, _: Mapping[str, Any]) -> Response:
     found = await service.run(management.statistics)
     stats = document(found)
-    answer = {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
-    return JSONResponse(answer)
+    return JSONResponse(
+        {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
+    )
 
 
 async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Response:
@@ -152,16 +164,10 @@ async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Resp
         return refused(400, f"limit must be a number from 1 to {management.MOST_SESSIONS}")
     if cursor is not None and not isinstance(cursor, str):
         return refused(400, "cursor must be what another answer has said")
-    page = await service.run(lambda store: management.sessions_page(store, limit=limit, cursor=cursor))
-    sessions = [msgspec.Raw(body_shown(session.body)) for session in page.sessions]
-    answer = {
-        "success": True,
-        "action": "get_all_sessions",
-        "sessions": sessions,
-        "count": len(sessions),
-        "cursor": page.cursor,
-    }
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    page, following = await service.run(lambda store: management.sessions_page(store, limit=limit, cursor=cursor))
+    sessions = [msgspec.Raw(body_shown(session.body)) for session in page]
+    answer = {"success": True, "action": "get_all_sessions", "sessions": sessions, "count": len(sessions)}
+    return Response(msgspec.json.encode(answer | {"cursor": following}), media_type="application/json")
 
 
 _HANDLERS: dict[str, Callable[[Service, Mapping[str, Any]], Awaitable[Response]]] = {
@@ -172,11 +178,6 @@ _HANDLERS: dict[str, Callable[[Service, Mapping[str, Any]], Awaitable[Response]]
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    """The request's JSON object.
-
-    Raises:
-        HTTPException: there is none.
-    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":  # what a foreign web page cannot send without asking first
         raise HTTPException(415, "the body must be application/json")

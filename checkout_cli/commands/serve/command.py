@@ -31,15 +31,13 @@ def serve(
     /ready answers 200 while sessions are served, by the database alone too. For monitors that expect 503 while Redis is
     unavailable: /ready?strict=1, or /api/redis/health?strict=1.
     """
-    from checkout_cli.commands.serve.rules import alert_rules
-    from checkout_cli.commands.serve.serving import needs_extra, plan
+    from checkout_cli.commands.serve.serving import alert_rules, needs_extra, plan
     from checkout_cli.terminal.output import narrate, write
 
     if print_rules:
         write(alert_rules())
         return
     needs_extra()
-    from checkout_cli.commands.serve.running import run
+    from checkout_cli.commands.serve.app import run
 
-    planned = plan(current().settings(timeout), host, port, allow_host or ())
-    run(planned, narrate)
+    run(plan(current().settings(timeout), host, port, allow_host or ()), narrate)

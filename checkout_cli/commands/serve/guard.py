@@ -1,4 +1,4 @@
-"""What every request must pass: a host that is ours, no foreign web page behind it, and the token where one is due.
+"""The checks of every request: one of our host names, no foreign web page behind it, and the token where needed.
 
 A browser on the same machine can be made to send requests to the loopback interface (DNS rebinding, cross-site
 requests): the first two checks are against that, and hold without a token too.
@@ -16,15 +16,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/live"})
-"""What anybody may ask: it says nothing."""
+"""Paths for anybody: they tell nothing."""
 _QUIET = ("GET", "HEAD")
 _HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``hosts`` are the names by which we may be called. ``token`` is wanted for what changes something; with
-    ``always``, for everything."""
+    """``hosts`` are our names. Changes need the ``token``; with ``always``, everything does."""
 
     hosts: frozenset[str]
     token: str | None
@@ -35,12 +34,10 @@ class Guard:
     """ASGI middleware that answers for the application where a request does not pass."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        """``app`` sees only what passes."""
         self._app = app
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -79,7 +76,7 @@ class Guard:
 
 
 def _is_bearer(given: str, token: str) -> bool:
-    """In a time that does not tell how much of it is right."""
+    """Compare in constant time, which does not tell how much of it is right."""
     kind, _, value = given.partition(" ")
     right = hmac.compare_digest(value.strip().encode("latin-1"), token.encode())
     return right and kind.lower() == "bearer"
@@ -96,7 +93,6 @@ def host_of(text: str) -> str:
 
 
 def _origin_host(origin: str) -> str:
-    """The host of a web page; empty where there is none, as of ``null``."""
     try:
         return host_of(urlsplit(origin).netloc)
     except ValueError:
@@ -104,10 +100,10 @@ def _origin_host(origin: str) -> str:
 
 
 def names(host: str, more: Iterable[str]) -> frozenset[str]:
-    """By what a server on an address may be called."""
+    """The names of a server on an address."""
     return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(host_of(name) for name in more)}) - {""}
 
 
 def refused(status: int, error: str, *, hint: str = "") -> JSONResponse:
-    """An error as every one looks here."""
+    """An error as JSON."""
     return JSONResponse({"error": error} | ({"hint": hint} if hint else {}), status)

@@ -1,8 +1,6 @@
-"""What the management endpoint can do (spec, "Management Endpoints"): clean up, count, list sessions page by page."""
+"""The actions of the management endpoint (spec, "Management Endpoints"): clean up, count, list page by page."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
 from checkout_cli.commands.health.health import SessionStatistics
@@ -14,36 +12,18 @@ from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.store.checkout_store import CheckoutStore
 
 LONGEST_CLEANUP = 20.0
-"""Seconds after which a clean-up that somebody waits for ends, and leaves the rest to the next one."""
+"""Seconds after which a clean-up ends, since a client waits, and leaves the rest to the next one."""
 MOST_SESSIONS = 500
 """Sessions in one answer."""
 
 
-@dataclass(frozen=True)
-class SessionsPage:
-    """Some sessions, and the cursor of those after them; ``None`` where there are no more."""
-
-    sessions: list[Exported]
-    cursor: str | None
-
-
 def cleanup_expired(store: CheckoutStore) -> CleanupReport:
-    """Remove what has expired, for so long as somebody waits for an answer.
-
-    Raises:
-        Locked: another clean-up runs now.
-        TierUnavailable: neither Redis nor the database can be reached.
-        AccessDenied: Redis refuses a command that this needs.
-    """
+    """Remove expired sessions for a limited time; raises as :func:`clean_up` does."""
     return clean_up(store, BoundedRun(store.clock, max_seconds=LONGEST_CLEANUP))
 
 
 def statistics(store: CheckoutStore) -> SessionStatistics:
-    """Count.
-
-    Raises:
-        TierUnavailable: the database, which has the totals, cannot be reached.
-    """
+    """Totals and counts; raises :class:`TierUnavailable` without the database, which has the totals."""
     try:
         beat = last_beat(store, CLEANUP)
     except CheckoutError:  # it is in Redis alone, and the totals are not
@@ -51,14 +31,12 @@ def statistics(store: CheckoutStore) -> SessionStatistics:
     return SessionStatistics(store.database.totals(), store.admin.count(), beat)
 
 
-def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> SessionsPage:
-    """Living sessions, those that can end first come first; at most ``limit``, and fewer where some have ended.
+def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> tuple[list[Exported], str | None]:
+    """At most ``limit`` live sessions, fewer where some have ended, and the cursor of the next page.
 
     Raises:
-        InvalidInput: the cursor is none of ours.
-        TierUnavailable: no tier can be asked.
+        InvalidInput: not a cursor of ours.
+        TierUnavailable: no tier answers.
     """
-    for page in export(store, cursor=cursor, page_size=limit, tell=lambda _: None):
-        if page.sessions:
-            return SessionsPage(page.sessions, page.cursor)
-    return SessionsPage([], None)
+    pages = export(store, cursor=cursor, page_size=limit, tell=lambda _: None)
+    return next(((page.sessions, page.cursor) for page in pages if page.sessions), ([], None))

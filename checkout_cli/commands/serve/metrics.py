@@ -1,8 +1,8 @@
-"""``/metrics``: the last snapshot in Prometheus' words; names that redis_exporter has are the same here."""
+"""``/metrics``: the last snapshot for Prometheus; metrics that redis_exporter has too bear its names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -45,109 +45,96 @@ def exposition(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     return encode(registry), content_type
 
 
+def _gauge(name: str, meaning: str, value: float | None) -> Iterator[Metric]:
+    if value is not None:
+        yield GaugeMetricFamily(name, meaning, value)
+
+
+def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float | None]) -> Iterator[Metric]:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for key, value in values.items():
+        if value is not None:
+            family.add_metric([key], value)
+    yield family
+
+
 class _Snapshot(Collector):
-    """A snapshot as metrics; what nobody could tell is left out."""
+    """A snapshot as metrics; unknown values are left out."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """All of them."""
+        """All metrics."""
         yield from self._about_us()
         yield from self._tiers()
         yield from self._servers()
         yield from self._sessions()
+        yield from self._pending()
         yield from self._external_writers()
         yield from self._minutes()
         yield from self._cleanup()
 
     def _about_us(self) -> Iterator[Metric]:
-        info = GaugeMetricFamily("checkoutctl_build_info", "Which checkoutctl tells this.", labels=["version"])
-        info.add_metric([__version__], 1)
-        yield info
-        taken = self._snapshot.taken_at / 1000
-        yield GaugeMetricFamily("checkoutctl_snapshot_timestamp_seconds", "When all this was looked at.", taken)
-        yield GaugeMetricFamily("checkoutctl_snapshot_duration_seconds", "How long it took.", self._snapshot.seconds)
+        taken, seconds = self._snapshot.taken_at / 1000, self._snapshot.seconds
+        yield from _gauges("checkoutctl_build_info", "Which checkoutctl tells this.", "version", {__version__: 1})
+        yield from _gauge("checkoutctl_snapshot_timestamp_seconds", "When all this was looked at.", taken)
+        yield from _gauge("checkoutctl_snapshot_duration_seconds", "How long it took.", seconds)
 
     def _tiers(self) -> Iterator[Metric]:
         health = self._snapshot.health
-        yield GaugeMetricFamily("redis_up", "Whether Redis answers.", float(health.redis.connected))
-        status = GaugeMetricFamily("checkoutctl_status", "1 for the status that health has.", labels=["status"])
-        for each in Status:
-            status.add_metric([each], float(each is health.status))
-        yield status
+        yield from _gauge("redis_up", "Whether Redis answers.", float(health.redis.connected))
+        statuses = {str(status): float(status is health.status) for status in Status}
+        yield from _gauges("checkoutctl_status", "1 for the status that health has.", "status", statuses)
         tiers = {"redis": health.redis, "database": health.database, "memory": health.memory}
-        up = GaugeMetricFamily("checkoutctl_tier_up", "Whether a tier answers.", labels=["tier"])
-        latency = GaugeMetricFamily("checkoutctl_tier_latency_seconds", "One round trip to it.", labels=["tier"])
-        for name, tier in tiers.items():
-            up.add_metric([name], float(tier.connected))
-            if tier.latency is not None:
-                latency.add_metric([name], tier.latency)
-        yield up
-        yield latency
-        yield GaugeMetricFamily(
-            "checkoutctl_redis_servers_missing", "Servers of a cluster that do not answer.", len(health.redis.missing)
-        )
+        up = {name: float(tier.connected) for name, tier in tiers.items()}
+        latency = {name: tier.latency for name, tier in tiers.items()}
+        missing = len(health.redis.missing)
+        yield from _gauges("checkoutctl_tier_up", "Whether a tier answers.", "tier", up)
+        yield from _gauges("checkoutctl_tier_latency_seconds", "One round trip to it.", "tier", latency)
+        yield from _gauge("checkoutctl_redis_servers_missing", "Servers of a cluster that do not answer.", missing)
 
     def _servers(self) -> Iterator[Metric]:
+        servers = self._snapshot.servers
         for name, (field, meaning) in _GAUGES.items():
-            yield self._of_servers(GaugeMetricFamily(name, meaning, labels=["server"]), field)
+            yield from _gauges(name, meaning, "server", {place: info.number(field) for place, info in servers.items()})
         for name, (field, meaning) in _COUNTERS.items():
-            yield self._of_servers(CounterMetricFamily(name, meaning, labels=["server"]), field)
+            counter = CounterMetricFamily(name, meaning, labels=["server"])
+            for place, info in servers.items():
+                number = info.number(field)
+                if number is not None:
+                    counter.add_metric([place], number)
+            yield counter
         keys = GaugeMetricFamily("redis_db_keys", "Keys in a database.", labels=["server", "db"])
-        for place, info in self._snapshot.servers.items():
+        for place, info in servers.items():
             for name in info.names("db"):
-                number = info.parts(name).get("keys", "")
-                if number.isdigit():
-                    keys.add_metric([place, name], float(number))
+                digits = info.parts(name).get("keys", "")
+                if digits.isdigit():
+                    keys.add_metric([place, name], float(digits))
         yield keys
 
-    def _of_servers(self, family: GaugeMetricFamily | CounterMetricFamily, field: str) -> Metric:
-        for place, info in self._snapshot.servers.items():
-            number = info.number(field)
-            if number is not None:
-                family.add_metric([place], number)
-        return family
-
     def _sessions(self) -> Iterator[Metric]:
-        health = self._snapshot.health
-        if health.sessions.count is not None:
-            yield GaugeMetricFamily("checkoutctl_sessions", "Sessions that live.", health.sessions.count.number)
-        if health.sessions.totals is not None:
-            for name in _ENDS:
-                meaning = f"Sessions that were ever {name}, according to the database."
-                number = getattr(health.sessions.totals, name)
-                yield CounterMetricFamily(f"checkoutctl_sessions_{name}_total", meaning, number)
-        if self._snapshot.statuses is not None:
-            recent = GaugeMetricFamily(
-                "checkoutctl_sessions_by_status",
-                "Sessions that live, by how their payment stands, according to the database.",
-                labels=["status"],
-            )
-            for status, number in sorted(self._snapshot.statuses.items()):
-                recent.add_metric([status], number)
-            yield recent
-        pending = GaugeMetricFamily(
-            "checkoutctl_pending_sessions", "Sessions that one tier has newer than the other.", labels=["waits_for"]
-        )
-        for name, waiting in (("redis", health.pending.to_redis), ("database", health.pending.to_database)):
-            if waiting is not None:
-                pending.add_metric([name], waiting)
-        yield pending
-        oldest = GaugeMetricFamily(
-            "checkoutctl_pending_oldest_seconds", "For how long the oldest of them waits.", labels=["waits_for"]
-        )
-        for name, number, since in (
-            ("redis", health.pending.to_redis, health.pending.redis_since),
-            ("database", health.pending.to_database, health.pending.database_since),
-        ):
-            if number is not None:
-                oldest.add_metric([name], 0 if since is None else max(0, self._snapshot.taken_at - since) / 1000)
-        yield oldest
-        if health.pending.conflicts is not None:
-            yield GaugeMetricFamily(
-                "checkoutctl_conflicts", "Changes that a person has to settle.", health.pending.conflicts
-            )
+        sessions, statuses = self._snapshot.health.sessions, self._snapshot.statuses
+        living = None if sessions.count is None else sessions.count.number
+        yield from _gauge("checkoutctl_sessions", "Sessions that live.", living)
+        for name in _ENDS if sessions.totals is not None else ():
+            meaning = f"Sessions that were ever {name}, according to the database."
+            yield CounterMetricFamily(f"checkoutctl_sessions_{name}_total", meaning, getattr(sessions.totals, name))
+        if statuses is not None:
+            meaning = "Sessions that live, by how their payment stands, according to the database."
+            yield from _gauges("checkoutctl_sessions_by_status", meaning, "status", dict(sorted(statuses.items())))
+
+    def _pending(self) -> Iterator[Metric]:
+        pending, now = self._snapshot.health.pending, self._snapshot.taken_at
+        numbers = {"redis": pending.to_redis, "database": pending.to_database}
+        since = {"redis": pending.redis_since, "database": pending.database_since}
+        ages = {name: 0 if at is None else max(0, now - at) / 1000 for name, at in since.items()}
+        oldest = {name: ages[name] for name, number in numbers.items() if number is not None}
+        meaning = "Sessions that one tier has newer than the other."
+        yield from _gauges("checkoutctl_pending_sessions", meaning, "waits_for", numbers)
+        meaning = "For how long the oldest of them waits."
+        yield from _gauges("checkoutctl_pending_oldest_seconds", meaning, "waits_for", oldest)
+        yield from _gauge("checkoutctl_conflicts", "Changes that a person has to settle.", pending.conflicts)
 
     def _external_writers(self) -> Iterator[Metric]:
         writes = self._snapshot.health.external
@@ -171,15 +158,11 @@ class _Snapshot(Collector):
             return
         window = f"in the last {MINUTES} minutes"
         for name in _ENDS:
-            number = report.total(name)
-            if number is not None:
-                yield GaugeMetricFamily(f"checkoutctl_{name}_recent", f"Sessions {name} {window}.", number)
-        if report.conversion is not None:
-            meaning = f"Completions for each creation {window}."
-            yield GaugeMetricFamily("checkoutctl_conversion_ratio", meaning, report.conversion)
-        reads = GaugeMetricFamily(
-            "checkoutctl_cache_reads_recent", f"Reads of a cache {window}.", labels=["cache", "outcome"]
-        )
+            yield from _gauge(f"checkoutctl_{name}_recent", f"Sessions {name} {window}.", report.total(name))
+        meaning = f"Completions for each creation {window}."
+        yield from _gauge("checkoutctl_conversion_ratio", meaning, report.conversion)
+        meaning = f"Reads of a cache {window}."
+        reads = GaugeMetricFamily("checkoutctl_cache_reads_recent", meaning, labels=["cache", "outcome"])
         for cache, counts in (report.caches or {}).items():
             for outcome in OUTCOMES:
                 reads.add_metric([cache, outcome], getattr(counts, outcome))
@@ -190,6 +173,6 @@ class _Snapshot(Collector):
         if beat is None:
             return
         moment = beat.moment / 1000
-        yield GaugeMetricFamily("checkoutctl_cleanup_last_run_timestamp_seconds", "When the last one ended.", moment)
-        yield GaugeMetricFamily("checkoutctl_cleanup_last_duration_seconds", "How long it took.", beat.seconds)
-        yield GaugeMetricFamily("checkoutctl_cleanup_last_sessions", "Sessions that it removed.", beat.sessions)
+        yield from _gauge("checkoutctl_cleanup_last_run_timestamp_seconds", "When the last one ended.", moment)
+        yield from _gauge("checkoutctl_cleanup_last_duration_seconds", "How long it took.", beat.seconds)
+        yield from _gauge("checkoutctl_cleanup_last_sessions", "Sessions that it removed.", beat.sessions)

@@ -1,4 +1,4 @@
-"""Serving: the socket, slow and idle connections cut off, and an orderly end."""
+"""Serving: the socket, time-outs for slow and idle connections, and an orderly end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds within which a request's headers must have come, on a new connection as on one that is kept."""
+"""Seconds for a request's headers, on a new connection as on one that is kept."""
 KEEP_ALIVE = 5
 """Seconds for which a connection without a request is kept."""
 GRACE = 25
-"""Seconds that requests have to end after SIGTERM; more than the longest clean-up takes."""
+"""Seconds for requests to end after SIGTERM; more than the longest clean-up takes."""
 MOST_CONNECTIONS = 1000
 LARGEST_HEADERS = 16 * 1024
 """Bytes."""
 
 
 class PortTaken(CheckoutError):
-    """Another program listens there."""
+    """Another program listens at this address."""
 
     exit_code = ExitCode.UNAVAILABLE
     default_hint = "checkoutctl serve --port 8643"
@@ -40,9 +40,9 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket that takes connections.
 
     Raises:
-        PortTaken: somebody else has the port.
+        PortTaken: another program has the port.
         AccessDenied: the port is for root alone.
-        ConfigurationError: the address is none of this machine.
+        ConfigurationError: the address does not belong to this machine.
     """
     place = address_text(host, port)
     try:
@@ -66,7 +66,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's own, but a request that does not come to the end of its headers in time ends the connection."""
+    """uvicorn's protocol, with a time-out for the headers of a request, which ends the connection."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -101,7 +101,7 @@ class BoundedProtocol(H11Protocol):
 
 
 class Answered:
-    """An application whose errors end with it: it has answered them and told the log, and Starlette raises them on."""
+    """An application that raises nothing: it has answered and logged its errors, and Starlette raises them again."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -115,7 +115,7 @@ class Answered:
 
 
 def serve(app: Starlette, found: socket.socket) -> None:
-    """Serve until SIGTERM, which ends it in an orderly way; SIGINT does too, and raises ``KeyboardInterrupt`` then."""
+    """Serve until SIGTERM or SIGINT, which end it in order; SIGINT then raises ``KeyboardInterrupt``."""
     silence = logging.getLogger("uvicorn")  # its tracebacks would go past LOG_FILE, and may hold what a client sent
     silence.addHandler(logging.NullHandler())
     silence.propagate = False

@@ -1,4 +1,4 @@
-"""What the endpoints share: one store, and looks that many clients share instead of asking Redis once each."""
+"""What the endpoints share: one store, and answers that many clients get instead of asking Redis once each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 
 SNAPSHOT_EVERY = 15.0
-"""Seconds between two looks for the metrics: how often Prometheus usually asks."""
+"""Seconds between two snapshots for the metrics: the usual interval of Prometheus."""
 FRESH_FOR = 1.0
-"""Seconds for which a look at the tiers answers everybody who asks."""
+"""Seconds for which a health report answers all requests."""
 AT_ONCE = 4
 """Management actions that run at the same time; the others wait."""
 
@@ -29,22 +29,18 @@ _log = logging.getLogger("checkout_cli.commands.serve")
 
 
 class Shared(Generic[T]):
-    """A value that is fetched when somebody asks and it is not fresh, once for all who ask meanwhile."""
+    """A value that is fetched where it is older than ``fresh_for`` seconds, once for all who ask meanwhile."""
 
-    def __init__(
-        self, fetch: Callable[[], Awaitable[T]], fresh_for: float, elapsed: Callable[[], float] = time.monotonic
-    ) -> None:
-        """``fresh_for`` is in seconds."""
+    def __init__(self, fetch: Callable[[], Awaitable[T]], fresh_for: float) -> None:
         self._fetch = fetch
         self._fresh_for = fresh_for
-        self._elapsed = elapsed
         self._fetched_at = float("-inf")
         self._value: T | None = None
         self._running: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         """The value; raises as fetching does."""
-        if self._value is not None and self._elapsed() - self._fetched_at < self._fresh_for:
+        if self._value is not None and time.monotonic() - self._fetched_at < self._fresh_for:
             return self._value
         if self._running is None:
             self._running = asyncio.create_task(self._refresh())
@@ -53,22 +49,22 @@ class Shared(Generic[T]):
     async def _refresh(self) -> T:
         try:
             self._value = value = await self._fetch()
-            self._fetched_at = self._elapsed()
+            self._fetched_at = time.monotonic()
             return value
         finally:
             self._running = None
 
 
 class Service:
-    """One server's; close it at the end."""
+    """The store and the shared answers of one HTTP server; close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects when first asked."""
         self.settings = settings
         self.store = CheckoutStore.open(settings)
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._health = Shared(self._look, FRESH_FOR)
-        self._snapshot: asyncio.Future[Snapshot] | None = None
+        self._snapshot: Snapshot | None = None
+        self._has_snapshot = asyncio.Event()
 
     def close(self) -> None:
         """Close all connections."""
@@ -79,33 +75,25 @@ class Service:
         check = HealthCheck(lambda: self.settings)
         while True:
             try:
-                self._keep(await anyio.to_thread.run_sync(snapshot, self.store, check.look))
+                self._snapshot = await anyio.to_thread.run_sync(snapshot, self.store, check.look)
+                self._has_snapshot.set()
             except Exception as error:  # noqa: BLE001  (whatever it was, this look must not be the last one)
                 _log.error("a look for the metrics has failed: %s: %s", type(error).__name__, error)
             await asyncio.sleep(SNAPSHOT_EVERY)
 
-    def _keep(self, found: Snapshot) -> None:
-        ready = self._awaited()
-        if ready.done():
-            self._snapshot = ready = asyncio.get_running_loop().create_future()
-        ready.set_result(found)
-
     async def snapshot(self) -> Snapshot:
         """The last snapshot; only the first one is waited for."""
-        return await asyncio.shield(self._awaited())
-
-    def _awaited(self) -> asyncio.Future[Snapshot]:
-        if self._snapshot is None:
-            self._snapshot = asyncio.get_running_loop().create_future()
+        await self._has_snapshot.wait()
+        assert self._snapshot is not None  # noqa: S101  (set before the event)
         return self._snapshot
 
     async def health(self) -> HealthReport:
-        """A look at all tiers, at most a second old."""
+        """A health report, at most a second old."""
         return await self._health.get()
 
     async def _look(self) -> HealthReport:
         return await anyio.to_thread.run_sync(HealthCheck(lambda: self.settings).look)
 
     async def run(self, action: Callable[[CheckoutStore], T]) -> T:
-        """Do something with the store, which may wait for a server."""
+        """Do something with the store in a thread, since it may wait for a server."""
         return await anyio.to_thread.run_sync(action, self.store, limiter=self._slots)

@@ -1,10 +1,11 @@
-"""``checkoutctl serve``: what must be so before anything listens."""
+"""``checkoutctl serve``: the checks before anything listens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from importlib.util import find_spec
 
 from checkout_cli.config.addresses import checked_host, checked_number, is_loopback
@@ -12,7 +13,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, InvalidInput
 
 SHORTEST_TOKEN = 16
-"""Characters; what ``openssl rand -hex 32`` makes has 64."""
+"""Characters; a token of ``openssl rand -hex 32`` has 64."""
 _PLAIN = re.compile(r"[!-~]+")
 _MAKE_ONE = "openssl rand -hex 32 > token; chmod 600 token; export CHECKOUT_SERVE_TOKEN_FILE=$PWD/token"
 
@@ -26,7 +27,7 @@ class ExtraMissing(CheckoutError):
 
 @dataclass(frozen=True)
 class Serving:
-    """Where to listen, by which names besides, and with which token; ``always``: it is wanted for every request."""
+    """Where to listen, other ``names`` of the server, and the token, which is ``always`` needed or only for changes."""
 
     settings: Settings
     host: str
@@ -36,12 +37,13 @@ class Serving:
     always: bool
 
 
-def needs_extra() -> None:
-    """The extra ``[serve]``.
+def alert_rules() -> str:
+    """Alert rules for Prometheus, as YAML."""
+    return files(__package__ or "").joinpath("rules.yml").read_text(encoding="utf-8")
 
-    Raises:
-        ExtraMissing: it is not installed.
-    """
+
+def needs_extra() -> None:
+    """Raise :class:`ExtraMissing` where the packages of the extra ``[serve]`` are not installed."""
     missing = [name for name in ("starlette", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         raise ExtraMissing(f"serve needs {', '.join(missing)}, which is not installed")
@@ -59,12 +61,12 @@ def _check_name(name: str) -> None:
 
 
 def plan(settings: Settings, host: str, port: int, names: Sequence[str]) -> Serving:
-    """How to serve.
+    """Check how to serve.
 
     Raises:
-        InvalidInput: a name is none.
-        ConfigurationError: the token is empty or too short, its file cannot be read, or there is none and not only
-            this machine could ask.
+        InvalidInput: not a name.
+        ConfigurationError: the token is empty or too short, its file cannot be read, or there is none and other
+            machines could ask.
     """
     token = settings.serve_token()
     if token is not None and (len(token) < SHORTEST_TOKEN or not _PLAIN.fullmatch(token)):

@@ -15,6 +15,7 @@ def slowlog(
     reset: Annotated[bool, typer.Option("--reset", help="Drop all entries, after a question.")] = False,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
+    output: options.Output = None,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
@@ -30,13 +31,19 @@ def slowlog(
 
     if (yes or dry_run) and not reset:
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
+    shape = options.shape_of(output, as_json=as_json)
+    if reset and shape not in {"table", "json"}:
+        raise InvalidInput(
+            f"--output {shape} is about the entries, and --reset drops them",
+            hint=f"checkoutctl slowlog --output {shape}",
+        )
     with current().redis(timeout) as redis:
         if not reset:
             report = slow_log(redis, limit)
-            show_slow_log(report, as_json=as_json)
+            show_slow_log(report, shape)
             return report
         emptied = empty_slow_log(
             redis, agreed=lambda lengths: confirm([describe_reset(lengths)], "Drop them?", yes=yes, dry_run=dry_run)
         )
-    show_emptied(emptied, as_json=as_json)
+    show_emptied(emptied, as_json=shape == "json")
     return emptied

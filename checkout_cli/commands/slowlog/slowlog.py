@@ -1,4 +1,4 @@
-"""``slowlog``: which commands took long, by their shape; their arguments are somebody's data."""
+"""``slowlog``: slow commands by their shape; their arguments are somebody's data."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
 from checkout_cli.servers.per_server import Partial, PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 
-MOST_ENTRIES = 1000
 _MOST_ARGUMENTS = 32
-"""Of a command that the server keeps; the last of them then says how many more there were."""
+"""The arguments that a server keeps of a command; the last of them then counts the others."""
 _MORE = re.compile(rb"\.\.\. \(([0-9]{1,7}) more arguments\)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One slow command; ``at`` is its moment in milliseconds, ``seconds`` how long the server worked on it."""
+    """One slow command of the server at ``place``, at a moment in milliseconds."""
 
     JSON_KEYS = (
         "number at@ durationMs=seconds command=shape.name key=shape.key family=shape.family "
         "otherArguments=shape.others client?"
     )
 
+    place: str
     number: int
     at: int
     seconds: float
@@ -49,15 +48,14 @@ class ShapeTotal:
 
     @property
     def shape(self) -> str:
-        """Both in one."""
         return f"{self.name} {self.family}".strip()
 
 
 @dataclass(frozen=True)
 class ServerSlowLog:
-    """One server's. ``length`` is how many entries it has; ``threshold`` is in seconds, below 0 where the log is off.
+    """One server's log of ``length`` entries; ``threshold`` is in seconds, below 0 where the log is off.
 
-    ``unknown`` says why threshold and size are not known, where they are not.
+    ``unknown`` is why threshold and size are unknown, if so.
     """
 
     JSON_KEYS = "server=place length thresholdMs=threshold maxLength=size unknown? totals entries"
@@ -71,18 +69,17 @@ class ServerSlowLog:
 
     @property
     def totals(self) -> list[ShapeTotal]:
-        """By command and family of keys, those that took most time first."""
+        """By command and family of keys, the longest total first."""
         groups: dict[tuple[str, str], list[float]] = {}
         for entry in self.entries:
-            family = entry.shape.family
-            groups.setdefault((entry.shape.name, "" if family is None else str(family)), []).append(entry.seconds)
+            groups.setdefault((entry.shape.name, str(entry.shape.family or "")), []).append(entry.seconds)
         found = [ShapeTotal(*group, len(times), sum(times), max(times)) for group, times in groups.items()]
         return sorted(found, key=lambda total: -total.total)
 
 
 @dataclass(frozen=True)
 class Emptied(Partial):
-    """What became of a reset: how many entries each server had, and whether they were dropped.
+    """The outcome of a reset: the number of entries of each server, and whether they were dropped.
 
     ``missing`` are servers of a cluster that did not answer, and keep theirs.
     """
@@ -95,27 +92,16 @@ class Emptied(Partial):
 
     @property
     def entries(self) -> int:
-        """Of all servers together."""
         return sum(self.lengths.values())
 
 
-def slow_log(redis: RedisAdmin, limit: int = 25, *, clock: Clock | None = None) -> PerServer[ServerSlowLog]:
-    """The newest entries of every server, the newest first.
-
-    Raises:
-        CommandDenied, CommandUnknown: SLOWLOG is.
-        RedisUnavailable: no server answers.
-    """
-    return of_each_server(redis, lambda server: _read(server, limit), clock=clock)
+def slow_log(redis: RedisAdmin, limit: int = 25) -> PerServer[ServerSlowLog]:
+    """The entries of every server, the newest first; raises as :func:`of_each_server` does."""
+    return of_each_server(redis, lambda server: _read(server, limit))
 
 
 def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool]) -> Emptied:
-    """Drop all entries of every server; ``agreed`` is shown how many of each, and decides.
-
-    Raises:
-        CommandDenied, CommandUnknown: SLOWLOG is.
-        RedisUnavailable: no server answers, or one went away meanwhile; others may have dropped theirs.
-    """
+    """Drop all entries of every server, once ``agreed``; raises as :func:`of_each_server` does."""
     found = of_each_server(redis, lambda server: (server, server.slow_log_length()))
     lengths = {server.place: length for server, length in found.servers}
     if not agreed(lengths):
@@ -126,7 +112,7 @@ def empty_slow_log(redis: RedisAdmin, *, agreed: Callable[[dict[str, int]], bool
 
 
 def _read(server: Inspector, limit: int) -> ServerSlowLog:
-    entries = server.slow_commands(min(limit, MOST_ENTRIES))
+    entries = tuple(_entry(server.place, command) for command in server.slow_commands(limit))
     threshold, size, unknown = None, None, ""
     try:
         config = server.config()
@@ -140,13 +126,13 @@ def _read(server: Inspector, limit: int) -> ServerSlowLog:
         length = server.slow_log_length()
     except CheckoutError:  # denied apart from GET
         length = len(entries)
-    return ServerSlowLog(server.place, tuple(map(_entry, entries)), length, threshold, size, unknown)
+    return ServerSlowLog(server.place, entries, length, threshold, size, unknown)
 
 
-def _entry(command: SlowCommand) -> Entry:
+def _entry(place: str, command: SlowCommand) -> Entry:
     words = command.arguments
     shape = shape_of(words)
     more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
     if more is not None:
         shape = replace(shape, others=shape.others - 1 + int(more[1]))
-    return Entry(command.number, command.at, command.microseconds / 1_000_000, shape, command.client)
+    return Entry(place, command.number, command.at, command.microseconds / 1_000_000, shape, command.client)

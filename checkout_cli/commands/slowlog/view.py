@@ -1,4 +1,4 @@
-"""How the slow log looks: what took the time, then the entries; keys are shortened and values never shown."""
+"""The slow log as tables: totals, then the entries; keys are shortened and values never shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.key_names import key_shown
+from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.output import (
     by_server,
     columns_of,
@@ -22,17 +24,30 @@ from checkout_cli.units import span
 
 _TOTALS = columns_of("command", "keys", "#calls", "#total ms", "#longest ms", "#share")
 _ENTRIES = columns_of("#age", "#ms", "command", "key", "others")
+_CSV = ("server", "number", "at", "durationMs", "command", "key", "family", "otherArguments", "client")
 _HIGH = 1.0
-"""Seconds: a threshold from which on hardly anything is ever logged."""
+"""Seconds: with such a threshold hardly anything is ever logged."""
+_ENABLE = "redis-cli CONFIG SET slowlog-log-slower-than 10000"
 
 
-def show_slow_log(report: PerServer[ServerSlowLog], *, as_json: bool) -> None:
-    """Every server on stdout; what is wrong with the log itself, on stderr."""
-    if as_json:
+def show_slow_log(report: PerServer[ServerSlowLog], output: str) -> None:
+    """Totals and entries as ``json`` or as tables, otherwise one entry a line; problems of the log on stderr."""
+    if output == "json":
         write_json(report)
-    else:
+    elif output == "table":
         for server in by_server(report.servers):
             _show(server, report.timestamp)
+    else:
+        Listing(
+            "entries",
+            [entry for server in report.servers for entry in server.entries],
+            columns=(),
+            row=lambda _: (),
+            document=lambda entry: {"server": entry.place, **document(entry)},
+            id_of=lambda entry: f"{entry.number}",
+            csv=_CSV,
+            nothing="the slow log is empty",
+        ).show(output)
     for server in report.servers:
         _warn(server)
     warn_if_partial(report.missing)
@@ -76,9 +91,6 @@ def _row(entry: Entry, now: int) -> tuple[str, ...]:
     return span(now - entry.at), milliseconds(entry.seconds), shape.name, key, f"+{shape.others}"
 
 
-_ENABLE = "redis-cli CONFIG SET slowlog-log-slower-than 10000"
-
-
 def _warn(server: ServerSlowLog) -> None:
     if server.threshold is not None and server.threshold < 0:
         warn(f"the slow log is off; next: {_ENABLE}")
@@ -89,13 +101,12 @@ def _warn(server: ServerSlowLog) -> None:
 
 
 def describe_reset(lengths: Mapping[str, int]) -> str:
-    """What is about to be dropped."""
     several = f" of {len(lengths)} servers" if len(lengths) > 1 else ""
     return f"the slow log{several} has {sum(lengths.values()):,} entries; they cannot be brought back"
 
 
 def show_emptied(emptied: Emptied, *, as_json: bool) -> None:
-    """What became of it."""
+    """The outcome of a reset."""
     if as_json:
         write_json(emptied)
     elif emptied.done:

@@ -1,4 +1,4 @@
-"""One frame of ``top``: lines in the order of their importance, so that a small terminal shows the first of them."""
+"""One frame of ``top``: the most important lines first, so that a small terminal shows those."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from checkout_cli.commands.sessions.view import expiry, summary
 from checkout_cli.commands.stats.figures_view import number, percentage
 from checkout_cli.commands.stats.panel_view import FUNNEL, minute_width, minutes_axis, spark
 from checkout_cli.commands.stats.stats import STATUSES
-from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.domain.statistics import Source, StatisticsReport
@@ -28,7 +27,7 @@ from checkout_cli.terminal.short_ids import shortened
 from checkout_cli.units import size
 
 NOMINAL_WIDTH = 80
-"""For which bars are made where nothing limits the width."""
+"""The width of bars where nothing limits it."""
 _NAME = 11
 _BAR = 20
 _NUMBER = 7
@@ -41,14 +40,14 @@ Lines = list[Text]
 
 @dataclass(frozen=True)
 class Room:
-    """How much there is to write on; ``None`` is a pipe, for which nothing is cut."""
+    """The size of the terminal; ``None`` is a pipe, for which nothing is cut."""
 
     width: int | None = None
     height: int | None = None
 
 
 def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | None = None) -> Lines:
-    """All lines that there is room for. ``notes`` stand beside the title, ``foot`` in the last line."""
+    """All lines that fit, with ``notes`` beside the title and ``foot`` in the last line."""
     blocks = [
         _head(look.snapshot.health, notes),
         [*_memory(look.memory, room), *_sessions(look)],
@@ -66,7 +65,7 @@ def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | Non
 
 
 def _fitted(blocks: list[Lines], lists: list[Lines], height: int | None) -> Lines:
-    """Blocks with a line between them and as much of the lists as fits; a list is a title and what is under it."""
+    """Blocks with a line between them, and as much of the lists as fits; a list is a title and its items."""
     if height is None:
         return _joined([*blocks, *lists], gap=True)
     blocks = [block for block in blocks if block]
@@ -123,14 +122,11 @@ def _memory(servers: Sequence[MemoryLook], room: Room) -> Lines:
         if memory.fullness is not None:
             words = f"{memory.fullness:.1%}, {words}"
             width = max(0, min(_BAR, (room.width or NOMINAL_WIDTH) - line.cell_len - len(words) - 1))
-            line.append(f"{bar(memory.fullness, width)} " if width else "", style=_fullness_style(memory.fullness))
+            style = "red" if memory.fullness >= 0.9 else "yellow" if memory.fullness >= 0.75 else "green"
+            line.append(f"{bar(memory.fullness, width)} " if width else "", style=style)
         line.append(words)
         lines.append(line)
     return lines
-
-
-def _fullness_style(fullness: float) -> str:
-    return "red" if fullness >= 0.9 else "yellow" if fullness >= 0.75 else "green"
 
 
 def _memory_words(memory: MemoryLook) -> list[str]:
@@ -151,9 +147,10 @@ def _sessions(look: TopLook) -> Lines:
     if health.configuration is not None:
         return []
     pending = health.pending
-    waiting = pending_text(pending, look.snapshot.taken_at) or (
-        "nothing waits" if _all_known(pending) else "what waits is unknown"
-    )
+    waiting = pending_text(pending, look.snapshot.taken_at)
+    if not waiting:
+        known = None not in {pending.to_redis, pending.to_database, pending.conflicts}
+        waiting = "nothing waits" if known else "what waits is unknown"
     lines = [_line("sessions", sessions_text(health), "  ", (waiting, "bold yellow" if pending.any else "dim"))]
     statuses = look.snapshot.statuses
     if statuses is not None:
@@ -162,12 +159,8 @@ def _sessions(look: TopLook) -> Lines:
     return lines
 
 
-def _all_known(pending: PendingCounts) -> bool:
-    return None not in {pending.to_redis, pending.to_database, pending.conflicts}
-
-
 def _minutes(report: StatisticsReport | None, room: Room) -> Lines:
-    """A bar for each minute; each line has its own scale, whose top is the number before it."""
+    """A bar for each minute; each line has its own scale, up to the number before it."""
     if report is None:
         return []
     width = minute_width(report, (room.width or NOMINAL_WIDTH) - _BEFORE_MINUTES)

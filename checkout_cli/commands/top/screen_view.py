@@ -1,7 +1,6 @@
 """The live view of ``top``: the newest frame on the whole screen, until a key ends it.
 
-Looks are taken in the background, so that keys and a new size of the window are answered at once, also while Redis
-hangs.
+Servers are asked in the background, so that keys and a new window size work at once, also while Redis hangs.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from checkout_cli.terminal.keyboard import ESCAPE, GONE, Keyboard
 from checkout_cli.terminal.output import console, is_terminal
 
 TICK = 0.1
-"""Seconds after which we look at least for a result and the size of the window."""
+"""Seconds between two checks for a result and the size of the window."""
 SHARE = 0.2
-"""The part of the time that looks take at most: where a look takes long, there are fewer of them."""
+"""The part of the time that questions take at most: where they take long, they are asked less often."""
 SLOW_LOOK = 1.0
-"""Seconds after which it is said that a look takes long."""
+"""Seconds after which a slow answer is mentioned."""
 KEYS = "q quit   space pause   r look now   h help"
 HELP = (
     "q, Esc, Ctrl-C  leave; the last frame stays",
@@ -44,11 +43,7 @@ HELP = (
 
 
 def needs_terminal(*, logs_to_stderr: bool) -> None:
-    """A screen to write on, and nothing else that writes there.
-
-    Raises:
-        InvalidInput: there is none, or the log would be written over it.
-    """
+    """Raise :class:`InvalidInput` without a terminal, or where the log would be written over the view."""
     if not is_terminal(sys.stdout) or os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
         raise InvalidInput("a live view needs a terminal", hint="checkoutctl top --once")
     if logs_to_stderr and is_terminal(sys.stderr):
@@ -56,10 +51,7 @@ def needs_terminal(*, logs_to_stderr: bool) -> None:
 
 
 def run(look: Callable[[], TopLook], every: float) -> None:
-    """Show a look every so many seconds until a key ends it.
-
-    The last frame stays on the terminal, whatever ends it.
-    """
+    """Ask every so many seconds until a key ends it; the last frame stays on the terminal, whatever ends it."""
     screen = Screen(look, every)
     try:
         with Keyboard() as keyboard:
@@ -70,10 +62,9 @@ def run(look: Callable[[], TopLook], every: float) -> None:
 
 
 class Screen:
-    """The state of a view, and when the next look is due."""
+    """The state of the view, and when the next questions are due."""
 
     def __init__(self, look: Callable[[], TopLook], every: float, clock: Clock | None = None) -> None:
-        """``every`` is in seconds."""
         self._clock = clock or Clock()
         self.last: TopLook | None = None
         self._look = look
@@ -84,7 +75,6 @@ class Screen:
         self._paused = self._help = self._asked = self._stopped = False
 
     def run(self, keyboard: Keyboard) -> None:
-        """Draw and listen until a key ends it."""
         shown: object = None
         with _noting_stop(self._stop), Live(console=self._console, screen=True, auto_refresh=False) as live:
             while True:
@@ -102,7 +92,7 @@ class Screen:
                     shown = None
 
     def press(self, key: str) -> None:
-        """A key that does not end it."""
+        """Obey a key that does not end it."""
         if key == " ":
             self._paused = not self._paused
         elif key in {"r", "R"}:
@@ -111,7 +101,7 @@ class Screen:
             self._help = not self._help
 
     def advance(self) -> None:
-        """Take the result of a look that is ready, and begin the next one when it is time."""
+        """Take a result that is ready, and begin to ask anew when it is time."""
         if self._running is not None:
             found = self._running.result(0)
             if found is not None:
@@ -125,7 +115,7 @@ class Screen:
 
     @staticmethod
     def _load(look: TopLook) -> float:
-        """For how long (seconds) a look kept the servers busy; waiting for one that does not answer is no load."""
+        """The seconds that the servers were busy; waiting for one that does not answer is no load."""
         health = look.snapshot.health
         return look.snapshot.seconds if health.redis.connected and health.database.connected else 0.0
 
@@ -153,7 +143,7 @@ class Screen:
         self._stopped = True
 
     def _suspend(self, keyboard: Keyboard, live: Live) -> None:
-        """Ctrl-Z: the shell gets its terminal back as it was, and we take it again afterwards."""
+        """Ctrl-Z: give the shell its terminal back, and take it again afterwards."""
         self._stopped = False
         live.stop()
         keyboard.__exit__(None, None, None)

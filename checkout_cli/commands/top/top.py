@@ -1,4 +1,4 @@
-"""``checkoutctl top``: everything that moves, looked at again and again, in a bounded number of questions each time."""
+"""``checkoutctl top``: all that changes, asked again and again with a bounded number of questions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from checkout_cli.servers.per_server import PerServer
 from checkout_cli.store.checkout_store import CheckoutStore
 
 SHOWN = 10
-"""Sessions that end soon, and kinds of slow commands."""
+"""The number of sessions that end soon, and of kinds of slow commands."""
 SLOW_ENTRIES = 128
-"""The newest entries of each server's slow log that are looked at."""
+"""The newest entries of each server's slow log that are read."""
 GROWTH_WINDOW = 300_000
-"""Over how long growth is taken, in milliseconds."""
+"""The time over which growth is taken, in milliseconds."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TopLook:
-    """One look. Where there is no ``slow`` or no ``ending``, ``why_…`` says why; both are empty with Redis away."""
+    """One set of answers. ``why_…`` says why ``slow`` or ``ending`` is missing, unless Redis is unavailable."""
 
     snapshot: Snapshot
     memory: tuple[MemoryLook, ...] = ()
@@ -41,19 +41,18 @@ class TopLook:
 
 
 class Top:
-    """Looks at one store's servers, and remembers enough to say how memory grows."""
+    """Asks one store's servers, and remembers readings of their memory to tell its growth."""
 
     def __init__(
         self, store: CheckoutStore, health: Callable[[], HealthReport], *, last_look: LastLook | None = None
     ) -> None:
-        """``health`` is a look at the tiers, each time it is called."""
         self._store = store
         self._health = health
         self._last_look = last_look or LastLook()
         self._readings: dict[str, deque[Reading]] = {}
 
     def look(self) -> TopLook:
-        """Ask now; what is away or denied leaves its part out. Not for two threads at a time."""
+        """Ask now, without the parts that are unavailable or denied. Not for two threads at a time."""
         seen = snapshot(self._store, self._health)
         redis, database = seen.health.redis.connected, seen.health.database.connected
         memory = tuple(self._memory(place, info, seen.taken_at) for place, info in seen.servers.items())

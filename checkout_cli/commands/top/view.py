@@ -23,7 +23,7 @@ _SLOW = "command=name family? calls totalMs=total longestMs=longest"
 
 
 def show_top(look: TopLook, *, as_json: bool = False) -> None:
-    """One look on stdout: all of it, in lines that only a terminal cuts."""
+    """One frame on stdout, in lines that only a terminal cuts."""
     if as_json:
         write_json(document(look))
     elif is_terminal(sys.stdout):
@@ -34,22 +34,20 @@ def show_top(look: TopLook, *, as_json: bool = False) -> None:
 
 
 def document(look: TopLook) -> dict[str, Any]:
-    """A look as JSON: what ``health --json`` says, and what else moves; ``null`` is what nobody knows."""
-    seen = look.snapshot
-    ending = look.ending
-    statistics = StatisticsLook(seen.taken_at, MINUTES, seen.report) if seen.report is not None else None
+    """A frame as JSON: ``health --json``, and all else; ``null`` is unknown."""
+    seen, ending, statistics = look.snapshot, None, None
+    if seen.report is not None:
+        statistics = document_of(StatisticsLook(seen.taken_at, MINUTES, seen.report))
+    if look.ending is not None:
+        sessions = [summary(sighting, seen.taken_at) for sighting in look.ending.sightings]
+        ending = {"exact": look.ending.exact, "sessions": sessions}
     return {
         **document_of(seen.health),
         "secondsTaken": round(seen.seconds, 3),
         "servers": [document_of(memory, _MEMORY) for memory in look.memory],
         "livingByStatus": seen.statuses,
-        "statistics": None if statistics is None else document_of(statistics),
-        "endingSoon": None
-        if ending is None
-        else {
-            "exact": ending.exact,
-            "sessions": [summary(sighting, seen.taken_at) for sighting in ending.sightings],
-        },
+        "statistics": statistics,
+        "endingSoon": ending,
         "endingSoonUnknown": look.why_no_ending or None,
         "slowCommands": None if look.slow is None else [document_of(total, _SLOW) for total in look.slow],
         "slowCommandsUnknown": look.why_no_slow or None,

@@ -36,6 +36,7 @@ class RedisServer:
         address: tuple[str, int] | None = None,
     ) -> None:
         self._settings = settings
+        self.is_cluster = settings.is_cluster
         self._pool = connection_pool(settings, address=address)
         self.host = settings.redis_host if address is None else address[0]
         self.place = settings.redis_place if address is None else address_text(*address)

@@ -83,12 +83,20 @@ def test_the_answer_as_json(store: CheckoutStore, checkoutctl: Checkoutctl) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("seconds", "sessions"), [("60", 50), ("5", 150)], ids=["while creating", "while shopping"])
 def test_interrupted_it_ends_at_once_and_leaves_nothing(
-    store: CheckoutStore, checkoutctl: Checkoutctl, valkey: ValkeyServer, number: signal.Signals
+    store: CheckoutStore,
+    checkoutctl: Checkoutctl,
+    valkey: ValkeyServer,
+    number: signal.Signals,
+    seconds: str,
+    sessions: int,
 ) -> None:
-    process = checkoutctl.start("bench", "--seconds", "60", "--shoppers", "3")
-    wait_until(lambda: remains(store, valkey)[1] > 50, 20)
-    process.send_signal(number)
+    process = checkoutctl.start("bench", "--seconds", seconds, "--shoppers", "3")
+    wait_until(lambda: remains(store, valkey)[1] > sessions, 20)
+    for _ in range(3):  # an impatient user, or a supervisor that tells the whole group of processes
+        process.send_signal(number)
+        time.sleep(0.02)
     begun = time.monotonic()
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -204,9 +205,8 @@ def test_a_failure_half_way_leaves_nothing_and_is_not_hidden(
     assert left_in(store, valkey) == (0, [])
 
 
-def test_what_cannot_be_removed_is_said(
-    store: CheckoutStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     removals = iter([0])
 
     def away(*_: object) -> int:
@@ -215,6 +215,20 @@ def test_what_cannot_be_removed_is_said(
         raise RedisUnavailable("gone at the end")
 
     monkeypatch.setattr(run, "remove_all", away)
+
+
+@pytest.mark.usefixtures("gone_at_the_end")
+def test_what_cannot_be_removed_is_said(store: CheckoutStore, settings: Settings) -> None:
     report = measured(settings)
     assert str(report.not_removed) == "gone at the end"
     assert report.exit_code is ExitCode.FINDING
+
+
+@pytest.mark.usefixtures("gone_at_the_end")
+def test_what_cannot_be_removed_is_said_of_an_interrupted_run_too(
+    store: CheckoutStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "compare", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(run.SessionsLeft, match=r"interrupted; not all .* gone at the end") as left:
+        measured(settings)
+    assert left.value.exit_code is ExitCode.INTERRUPTED

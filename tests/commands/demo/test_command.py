@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -61,6 +62,16 @@ def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temp
     ]
     assert "Traceback" not in done.stderr
     assert_nothing_left(temporary)
+
+
+def test_its_result_as_json(checkoutctl: Checkoutctl, temporary: Path) -> None:
+    done = checkoutctl.process("demo", "--json", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert document["passed"] is True
+    assert document["acknowledged"] > document["sessions"] > 200
+    assert document["lost"] == document["risen"] == document["unexpected"] == []
+    assert document["environment"] is None
 
 
 def test_it_does_not_touch_the_redis_of_the_settings(checkoutctl: Checkoutctl, temporary: Path, valkey: object) -> None:

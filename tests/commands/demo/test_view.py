@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.demo.data import Fate
+from checkout_cli.commands.demo.data import Outcome
 from checkout_cli.commands.demo.demo import (
     CommandEnded,
     CommandStarted,
-    ServersKept,
     ServerStarted,
     SessionsWritten,
     Verdict,
@@ -27,7 +26,9 @@ def test_a_command_line_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixture
 
 
 def test_the_numbers_of_sessions_add_up(capsys: pytest.CaptureFixture[str]) -> None:
-    show_event(SessionsWritten({Fate.PAID: 2, Fate.EXPIRED: 3, Fate.FAILED: 0}, corrupt=1, legacy=1, seconds=0.25))
+    show_event(
+        SessionsWritten({Outcome.PAID: 2, Outcome.EXPIRED: 3, Outcome.FAILED: 0}, corrupt=1, legacy=1, seconds=0.25)
+    )
     assert shown(capsys) == (
         "# 7 sessions were written in 0.2 s: 2 paid, 3 expired, 1 as an older program writes it, 1 cut off in the\n"
         "# middle.\n"
@@ -60,5 +61,6 @@ def test_narration_is_wrapped_and_every_line_is_a_comment(capsys: pytest.Capture
 
 
 def test_kept_servers_come_with_a_line_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
-    show_event(ServersKept({"REDIS_PORT": "1", "DATABASE_URL": "sqlite:////a b/c.db"}))
+    environment = {"REDIS_PORT": "1", "DATABASE_URL": "sqlite:////a b/c.db"}
+    show_event(Verdict(1, 1, (), 0, (), (), environment))
     assert "\nexport REDIS_PORT=1 DATABASE_URL='sqlite:////a b/c.db'\n" in shown(capsys)

@@ -9,7 +9,7 @@ import pytest
 from checkout_cli.commands.memory import advice as memory_advice
 from checkout_cli.commands.memory.advice import Advice, advise
 from checkout_cli.commands.memory.limits import MEBIBYTE, known_policy, size_in_bytes
-from checkout_cli.commands.memory.outlook import Looked, Sample, look_at
+from checkout_cli.commands.memory.outlook import Sample, State, state_of
 from checkout_cli.commands.memory.tune import Step, Tuning
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook, Reading
@@ -27,7 +27,7 @@ GIBIBYTE = 1 << 30
 @pytest.fixture
 def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pretend:
     """Advice for a server like the real one, but with other numbers in its INFO."""
-    real = look_at(store.redis.servers()[0])
+    real = state_of(store.redis.servers()[0])
 
     def advice(
         *,
@@ -42,8 +42,8 @@ def pretend(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         plain |= {"used_memory": str(used), "mem_not_counted_for_evict": "0"}
         info = Info({"all": plain})
         memory = None if used is None else Memory.of(real.place, info)
-        looked: Looked = replace(real, info=info, memory=memory, forks=forks, sample=sample)
-        monkeypatch.setattr(memory_advice, "look", lambda _: Tuning((Step(looked, looked.limits),), asked=False))
+        state: State = replace(real, info=info, memory=memory, forks=forks, sample=sample)
+        monkeypatch.setattr(memory_advice, "look", lambda _: Tuning((Step(state, state.limits),), asked=False))
         return advise(store, last or LastLook(tmp_path))
 
     return advice
@@ -69,14 +69,14 @@ def test_the_peak_and_the_growth_since_the_last_look_are_part_of_it(pretend: Pre
     by_peak = pretend(used=GIBIBYTE, **numbers)
     assert by_peak.maxmemory == 6 * GIBIBYTE
     last = LastLook(tmp_path)
-    looked = by_peak.now.steps[0].looked
+    state = by_peak.now.steps[0].state
     now = 1_800_000_000_000
-    last.remember("memory", looked.place, Reading(now, looked.run, {"used_memory": GIBIBYTE - 100 * MEBIBYTE}))
-    grown = memory_advice._growth(looked, last.previous("memory", looked.place), now + 3_600_000)
-    assert grown == 100 * MEBIBYTE
-    assert memory_advice._growth(looked, last.previous("memory", looked.place), now + 60_000) == 0  # too short
+    last.remember("memory", state.place, Reading(now, state.run, {"used_memory": GIBIBYTE - 100 * MEBIBYTE}))
+    grown = memory_advice._growth(state, last.previous("memory", state.place), now + 3_600_000)
+    assert grown == pytest.approx(100 * MEBIBYTE)
+    assert memory_advice._growth(state, last.previous("memory", state.place), now + 60_000) == 0  # too short
     other = Reading(now, "another run", {"used_memory": 0})
-    assert memory_advice._growth(looked, other, now + 3_600_000) == 0
+    assert memory_advice._growth(state, other, now + 3_600_000) == 0
 
 
 def test_fragmentation_takes_its_part_of_the_machine(pretend: Pretend) -> None:
@@ -129,7 +129,7 @@ def test_a_server_that_writes_to_disk_needs_room_for_a_fork(
     server = valkey_server(*arguments)
     settings = Settings(redis_host=HOST, redis_port=server.port, database_url=f"sqlite:///{tmp_path / 'x.db'}")
     with CheckoutStore.open(settings) as store:
-        assert look_at(store.redis.servers()[0]).forks is forks
+        assert state_of(store.redis.servers()[0]).forks is forks
 
 
 def test_real_sessions_and_caches_are_told_apart(store: CheckoutStore) -> None:
@@ -138,7 +138,7 @@ def test_real_sessions_and_caches_are_told_apart(store: CheckoutStore) -> None:
         store.redis.ask(("SET", f"delivery:cache:{number}:1", "x" * 100_000, "PX", 60_000))
     found = advise(store)
     assert found.policy == "volatile-ttl"
-    sample = found.now.steps[0].looked.sample
+    sample = found.now.steps[0].state.sample
     assert sample is not None
     assert sample.keys[Family.SESSIONS] == 30
     assert sample.keys[Family.DELIVERY] == 30

@@ -7,10 +7,9 @@ import pytest
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.groups import look_at_families, measure_families, sample_families
-from checkout_cli.commands.memory.groups_report import FamiliesReport, FamilyMemory
-from checkout_cli.commands.memory.measure import NO_TTL, Method, Page, Throttle, all_pages, measuring
-from checkout_cli.commands.memory.sample import sample_keys
-from checkout_cli.commands.memory.tally import TTL_STEPS, Tally
+from checkout_cli.commands.memory.measure import NO_TTL, Method, Page, measuring, throttled_pages
+from checkout_cli.commands.memory.sample import sample_of
+from checkout_cli.commands.memory.tally import TTL_STEPS, FamiliesReport, FamilyMemory, Tally
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, RedisUnavailable
 from checkout_cli.jobs.bounded_run import BoundedRun
@@ -110,8 +109,9 @@ def test_a_throttle_rests_in_proportion_to_what_each_page_took(valkey: ValkeySer
     rests: list[float] = []
     ticks = iter(range(10_000))
     redis = redis_at(valkey)
-    with measuring(redis.servers()[0]) as (talk, ways):
-        pages = list(all_pages(talk, ways, 0, Throttle(0.25, lambda: float(next(ticks)), rests.append)))
+    with measuring(redis.servers()[0]) as (talk, allowed):
+        clock = Clock(elapsed=lambda: float(next(ticks)), pause=rests.append)
+        pages = list(throttled_pages(talk, allowed, 0, 0.25, clock))
     redis.close()
     assert sum(len(page.keys) for page in pages) == 2001
     assert rests == [3.0] * len(pages)  # a second of work, three of rest
@@ -168,7 +168,7 @@ def test_a_server_that_hangs_half_way_costs_one_time_out(store: CheckoutStore, v
 @pytest.mark.parametrize("options", [{"max_load": 0}, {"max_load": float("nan")}, {"cursor": "a"}])
 def test_what_makes_no_sense_is_refused(store: CheckoutStore, options: dict[str, float]) -> None:
     with pytest.raises(InvalidInput):
-        look_at_families(store.redis, **options)  # type: ignore[arg-type]
+        look_at_families(store.redis, BoundedRun(), **options)  # type: ignore[arg-type]
 
 
 # The tally
@@ -267,11 +267,7 @@ def test_the_same_random_numbers_draw_the_same_keys(valkey: ValkeyServer) -> Non
     fill(valkey, 10_000)
     redis = redis_at(valkey)
     one, two, other = (
-        [
-            key
-            for drawn in sample_keys(redis.servers(), 1000, Random(seed), now=0).servers[0].drawn
-            for key in drawn.page.keys
-        ]
+        [key for drawn in sample_of(redis.servers()[0], 1000, Random(seed)).drawn for key in drawn.page.keys]
         for seed in (1, 1, 2)
     )
     redis.close()

@@ -10,18 +10,18 @@ import pytest
 
 from checkout_cli.commands.memory import tune as memory_tune
 from checkout_cli.commands.memory.limits import MEBIBYTE, Limits
-from checkout_cli.commands.memory.outlook import look_at, outlook
+from checkout_cli.commands.memory.outlook import outlook, state_of
 from checkout_cli.commands.memory.tune import (
     NothingToUndo,
     TuneFailed,
     TuneRefused,
     Tuning,
+    UndoFile,
     look,
     set_limits,
     tune,
     undo_last,
 )
-from checkout_cli.commands.memory.tune_undo import UndoFile
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.servers.embedded import HOST, valkey_binary
@@ -193,7 +193,7 @@ def test_a_limit_under_what_is_in_use_is_refused_and_forced_it_evicts(
     with store_of(server, tmp_path) as store, server.client() as client:
         fill(store)
         before, keys = said_by(server), client.dbsize()
-        used = look(store).steps[0].looked.counted
+        used = look(store).steps[0].state.counted
         assert used is not None
         wanted = Limits(used - 200_000, "allkeys-lru")
         with pytest.raises(TuneRefused, match=r"about .* sessions") as refused:
@@ -211,10 +211,10 @@ def test_how_many_sessions_would_go_is_near_what_really_goes(valkey_server: Star
     server = valkey_server()
     with store_of(server, tmp_path) as store, server.client() as client:
         fill(store, 300)
-        looked = look_at(store.redis.servers()[0])
-        assert looked.counted is not None
-        limits = Limits(looked.counted - 600_000, "volatile-lru")
-        told = outlook(looked, limits).sessions
+        state = state_of(store.redis.servers()[0])
+        assert state.counted is not None
+        limits = Limits(state.counted - 600_000, "volatile-lru")
+        told = outlook(state, limits).sessions
         tune(store, limits, agreed=yes, force=True, undo=UndoFile(tmp_path / "state"))
         client.set("one-more", "x")  # Redis evicts before it runs a command
         gone = 300 - sum(client.exists(f"checkout:session:session-{number:04}") for number in range(300))
@@ -226,7 +226,7 @@ def test_a_policy_that_evicts_is_refused_on_a_full_server_too(tmp_path: Path, va
     server = valkey_server()
     with store_of(server, tmp_path) as store, server.client() as client:
         fill(store)
-        used = look(store).steps[0].looked.counted
+        used = look(store).steps[0].state.counted
         assert used is not None
         client.config_set("maxmemory", used - 100_000)
         with pytest.raises(TuneRefused):
@@ -307,8 +307,8 @@ def test_a_denied_part_of_config_is_told_and_changes_nothing(rule: str, valkey_s
 @pytest.mark.parametrize("odd", ["no CONFIG", "denied CONFIG"], indirect=True)
 def test_without_config_it_still_shows_and_says_where_the_setting_lives(odd: OddServer, tmp_path: Path) -> None:
     with CheckoutStore.open(odd.settings()) as store:
-        looked = look(store).steps[0].looked
-        assert (looked.limits.maxmemory, looked.limits.policy) == (0, "noeviction")
+        state = look(store).steps[0].state
+        assert (state.limits.maxmemory, state.limits.policy) == (0, "noeviction")
         expected = CommandUnknown if odd.name == "no CONFIG" else CommandDenied
         with pytest.raises(expected) as refused:
             tune(store, WANTED, agreed=yes, undo=UndoFile(tmp_path / "state"))

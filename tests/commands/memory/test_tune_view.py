@@ -7,9 +7,8 @@ import pytest
 
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import MEBIBYTE, Limits
-from checkout_cli.commands.memory.outlook import Looked, look_at
-from checkout_cli.commands.memory.persist import Persisted
-from checkout_cli.commands.memory.tune import Step, Tuning
+from checkout_cli.commands.memory.outlook import State, state_of
+from checkout_cli.commands.memory.tune import Persisted, Step, Tuning
 from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
 from checkout_cli.errors import CommandUnknown
 from checkout_cli.servers.memory import Memory
@@ -18,9 +17,9 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 
 @pytest.fixture
-def looked(store: CheckoutStore) -> Looked:
+def state(store: CheckoutStore) -> State:
     """A server with 3 MiB in use, of a limit of 4."""
-    found = look_at(store.redis.servers()[0])
+    found = state_of(store.redis.servers()[0])
     return replace(
         found, limits=Limits(4 * MEBIBYTE, "noeviction", 5), memory=Memory(found.place, 3 * MEBIBYTE), config_file=""
     )
@@ -31,11 +30,11 @@ def shown(step: Step, capsys: pytest.CaptureFixture[str], **options: bool) -> st
     return capsys.readouterr().out
 
 
-def test_what_does_not_fit_is_told_in_numbers(looked: Looked, capsys: pytest.CaptureFixture[str]) -> None:
-    text = shown(Step(looked, Limits(2 * MEBIBYTE, "noeviction", 5)), capsys)
+def test_what_does_not_fit_is_told_in_numbers(state: State, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(Step(state, Limits(2 * MEBIBYTE, "noeviction", 5)), capsys)
     assert "the data does not fit: 3.0 MiB of 2.0 MiB are in use (150%); 1.0 MiB too much" in text
     assert "every write is refused" in text
-    text = shown(Step(looked, Limits(2 * MEBIBYTE, "allkeys-lru", 5)), capsys)
+    text = shown(Step(state, Limits(2 * MEBIBYTE, "allkeys-lru", 5)), capsys)
     assert "1.0 MiB are evicted at once" in text
     assert "any key may be evicted: live checkouts, and the index" in text
 
@@ -49,27 +48,27 @@ def test_what_does_not_fit_is_told_in_numbers(looked: Looked, capsys: pytest.Cap
     ],
 )
 def test_each_policy_says_what_it_does_to_checkouts(
-    policy: str, told: str, looked: Looked, capsys: pytest.CaptureFixture[str]
+    policy: str, told: str, state: State, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told in shown(Step(looked, Limits(4 * MEBIBYTE, policy, 5)), capsys)
+    assert told in shown(Step(state, Limits(4 * MEBIBYTE, policy, 5)), capsys)
 
 
-def test_what_was_persisted_and_what_was_not(looked: Looked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_persisted_and_what_was_not(state: State, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = Limits(8 * MEBIBYTE, "noeviction", 5)
     kept = Persisted(True, "/etc/valkey.conf", "", ())
-    assert "it survives a restart" in shown(Step(looked, wanted, wanted, kept), capsys)
+    assert "it survives a restart" in shown(Step(state, wanted, wanted, kept), capsys)
     lost = Persisted(False, "/etc/valkey.conf", "read-only", ("maxmemory 8388608",))
-    show_tuning(Tuning((Step(looked, wanted, wanted, lost),), asked=True, agreed=True), as_json=False)
+    show_tuning(Tuning((Step(state, wanted, wanted, lost),), asked=True, agreed=True), as_json=False)
     out, err = capsys.readouterr()
     assert "into /etc/valkey.conf belongs: maxmemory 8388608" in out
     assert "survives" not in out
     assert "lost at the next restart: read-only" in err
-    assert "unless redis.conf or valkey.conf has: maxmemory 8388608" in shown(Step(looked, wanted, wanted), capsys)
+    assert "unless redis.conf or valkey.conf has: maxmemory 8388608" in shown(Step(state, wanted, wanted), capsys)
 
 
-def test_a_managed_service_is_named_and_its_setting_placed(looked: Looked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_managed_service_is_named_and_its_setting_placed(state: State, capsys: pytest.CaptureFixture[str]) -> None:
     managed = replace(
-        looked,
+        state,
         no_config=CommandUnknown("no CONFIG", command="CONFIG"),
         provider=provider_of("shop.abc.euc1.cache.amazonaws.com", None),
     )
@@ -85,24 +84,24 @@ def test_a_managed_service_is_named_and_its_setting_placed(looked: Looked, capsy
     assert "next: checkoutctl" not in text  # it would be refused
 
 
-def test_text_of_the_server_cannot_write_to_the_terminal(looked: Looked, capsys: pytest.CaptureFixture[str]) -> None:
-    evil = replace(looked, limits=Limits(0, "no\x1b]0;x\x07", 5), config_file="/etc/\x1b[2J.conf")
+def test_text_of_the_server_cannot_write_to_the_terminal(state: State, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = replace(state, limits=Limits(0, "no\x1b]0;x\x07", 5), config_file="/etc/\x1b[2J.conf")
     for as_json in (False, True):
         show_tuning(Tuning((Step(evil, evil.limits),), asked=False), as_json=as_json)
         assert "\x1b" not in capsys.readouterr().out
 
 
-def test_the_json_has_everything(looked: Looked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_has_everything(state: State, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = Limits(2 * MEBIBYTE, "noeviction", 5)
-    show_tuning(Tuning((Step(looked, wanted),), asked=True), as_json=True, dry_run=True)
+    show_tuning(Tuning((Step(state, wanted),), asked=True), as_json=True, dry_run=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["changed"], found["dryRun"]) == (False, True)
     assert found["servers"][0]["proposed"]["excessBytes"] == MEBIBYTE
     assert found["servers"][0]["now"] is None
 
 
-def test_the_proposal_names_each_server_and_what_changes_there(looked: Looked) -> None:
-    tuning = Tuning((Step(looked, Limits(8 * MEBIBYTE, "noeviction", 5)),), asked=True, persist=True)
+def test_the_proposal_names_each_server_and_what_changes_there(state: State) -> None:
+    tuning = Tuning((Step(state, Limits(8 * MEBIBYTE, "noeviction", 5)),), asked=True, persist=True)
     shown = "\n".join(proposal(tuning))
-    assert f"{looked.place}: maxmemory 4mb -> 8mb" in shown
+    assert f"{state.place}: maxmemory 4mb -> 8mb" in shown
     assert "CONFIG REWRITE, which writes all that was changed" in shown

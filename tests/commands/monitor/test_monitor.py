@@ -47,6 +47,10 @@ def watchers(server: ValkeyServer) -> int:
         return sum("O" in found["flags"] for found in client.client_list())
 
 
+def test_before_it_begins_it_has_watched_for_no_time() -> None:
+    assert Monitor(Settings(), seconds=5).summary().seconds == 0
+
+
 def test_commands_are_seen_without_their_values(server: ValkeyServer, mine: Settings) -> None:
     with server.client() as client:
         seen = watch(

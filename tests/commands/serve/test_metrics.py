@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from checkout_cli.commands.serve.rules import alert_rules
+from checkout_cli.commands.serve.serving import alert_rules
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.serve.conftest import Served
 from tests.support.command import Checkoutctl

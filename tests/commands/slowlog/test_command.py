@@ -46,6 +46,20 @@ def test_neither_card_numbers_nor_addresses_are_shown_where_they_are_keys(
         assert "jo@x" not in run.stdout
 
 
+def test_each_entry_is_a_line_in_the_shapes_of_lists(slow: ValkeyServer, checkoutctl: Checkoutctl) -> None:
+    def lines(output: str) -> list[str]:
+        run = checkoutctl("slowlog", "--limit", "5", "--output", output, env={"REDIS_PORT": str(slow.port)})
+        assert run.returncode == 0
+        return run.stdout.splitlines()
+
+    documents = [json.loads(line) for line in lines("ndjson")]
+    assert [document["server"] for document in documents] == [f"{HOST}:{slow.port}"] * 5
+    assert lines("csv")[0] == "server,number,at,durationMs,command,key,family,otherArguments,client"
+    assert all(number.isdigit() for number in lines("ids"))
+    refused = checkoutctl("slowlog", "--reset", "--output", "csv")
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_a_log_that_is_off_is_told(valkey_server: Callable[..., ValkeyServer], checkoutctl: Checkoutctl) -> None:
     server = valkey_server("--slowlog-log-slower-than", "-1")
     run = checkoutctl("slowlog", env={"REDIS_PORT": str(server.port)})
