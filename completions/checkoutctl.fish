@@ -98,7 +98,7 @@ function __checkoutctl_options
         case ''
             printf '%s\t%s\n' '--redis-host' 'Redis host (REDIS_HOST)' '--redis-port' 'Redis port (REDIS_PORT)' '--redis-db' 'Redis database number (REDIS_DB)' '-C' 'Where .env.local and .env are' '--directory' 'Where .env.local and .env are' '-v' 'Log every Redis operation to stderr' '--verbose' 'Log every Redis operation to stderr' '--no-color' 'No colour' '--version' 'Show the version and exit' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'setup'
-            printf '%s\t%s\n' '--check' 'Only look; change nothing' '-y' 'Do not ask' '--yes' 'Do not ask' '--timeout' 'Longest wait for one answer, in seconds' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--check' 'Only look; change nothing' '--explain' 'Say what a check, a group or all of them look for, and stop' '-y' 'Do not ask' '--yes' 'Do not ask' '--timeout' 'Longest wait for one answer, in seconds' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'demo'
             printf '%s\t%s\n' '--fast' 'No pauses' '--keep' 'Leave the servers up at the end, until Ctrl-C' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'doctor'
@@ -112,7 +112,7 @@ function __checkoutctl_options
         case 'config show'
             printf '%s\t%s\n' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'config check'
-            printf '%s\t%s\n' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--explain' 'Say what a check, a group or all of them look for, and stop' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'sessions'
             printf '%s\t%s\n' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'sessions list'
@@ -242,7 +242,7 @@ function __checkoutctl_options
         case 'completion show'
             printf '%s\t%s\n' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'completion install'
-            printf '%s\t%s\n' '--shell' 'Default: the one of $SHELL' '--dry-run' 'Show what would be done, and change nothing' '-y' 'Do not ask' '--yes' 'Do not ask' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--shell' 'Default: the one of $SHELL' '--dry-run' 'Show what would be done, and change nothing' '-y' 'Do not ask' '--yes' 'Do not ask' '--json' 'Answer with one JSON document on stdout' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
     end
 end
 
@@ -258,6 +258,8 @@ function __checkoutctl_values
             string split ' ' -- 'blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure external-writers fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write'
         case 'doctor --fail-on'
             string split ' ' -- 'warn crit'
+        case 'config check --explain'
+            string split ' ' -- 'env-files values password-files transport tls-files lifetimes database-url'
         case 'sessions list --status'
             string split ' ' -- 'pending processing paid failed cancelled unreadable'
         case 'sessions list --sort'

@@ -30,6 +30,10 @@ Rest = Annotated[
     typer.Option("--max-seconds", click_type=Finite(0.01), help="Stop after this long; --cursor goes on."),
 ]
 Cursor = Annotated[str, typer.Option(help="Go on where another run stopped; it says where.")]
+Explain = Annotated[
+    str | None,
+    typer.Option("--explain", metavar="CHECK", help="Say what a check, a group or all of them look for, and stop."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]

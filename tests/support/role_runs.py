@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from checkout_cli.commands.acl.roles import COMMANDS
-from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
+from checkout_cli.commands.doctor.run import run_checks  # noqa: F401  (it enters all checks)
 from checkout_cli.commands.record import records
 from checkout_cli.commands.sessions.delete import delete_all, plan_ids
 from checkout_cli.commands.sync.sync import pending_counts, synchronize

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from checkout_cli.commands.ping.ping import percentile
+from checkout_cli.commands.ping.summary import percentile
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
+from checkout_cli.commands.completion.scripts import Shell
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.private_file import write_private
-
-Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A file that a shell would read. ``hint`` is what else is needed, ``current`` whether it is there already."""
+    """A file that a shell would read; ``hint`` is what else is needed."""
+
+    SHOWN = "shell path current next?=hint"
 
     shell: Shell
     path: Path
@@ -32,10 +33,10 @@ class Installation:
 
 
 def usual_shell(environ: Mapping[str, str]) -> Shell:
-    """The user's own.
+    """The user's own shell.
 
     Raises:
-        InvalidInput: it is none that there are completions for.
+        InvalidInput: there are no completions for it.
     """
     name = Path(environ.get("SHELL", "")).name
     if name not in get_args(Shell):
@@ -44,7 +45,7 @@ def usual_shell(environ: Mapping[str, str]) -> Shell:
 
 
 def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
-    """Where it belongs, below the user's own directories (XDG Base Directory Specification)."""
+    """The file in its place, below the user's own directories (XDG Base Directory Specification)."""
     home = Path(environ.get("HOME") or Path.home())
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")

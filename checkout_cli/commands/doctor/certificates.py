@@ -12,7 +12,7 @@ from typing import Any
 
 from checkout_cli.checks import Finding, Skip, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.redis.tls import Tls, explained_tls, sentinel_place, tls_cause
@@ -36,16 +36,16 @@ class _Certificate:
 
 
 @check("certificate", Group.CONNECTION, Need.REDIS)
-def certificate(patient: Patient) -> Finding:
+def certificate(context: DoctorContext) -> Finding:
     """The TLS certificates of Redis, of every cluster node and of every Sentinel stay valid for a while.
 
     Each is looked at as a client does it: the CA, the host's name and the days that are left. What keeps us from Redis
     itself (an expired one, an unknown CA, another name) is what the connection check reports; of a Sentinel or another
     node, this one does.
     """
-    if not patient.settings.uses_tls:
+    if not context.settings.uses_tls:
         raise Skip("REDIS_TLS is off")
-    found = list(_certificates(patient))
+    found = list(_certificates(context))
     if not found:
         raise Skip("no server could be asked for its certificate")
     bad = [item for item in found if item.problem is not None]
@@ -54,13 +54,13 @@ def certificate(patient: Patient) -> Finding:
         assert problem is not None  # noqa: S101  (chosen for it)
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         return crit(f"{problem}{more}", problem.hint, servers=[item.address for item in bad])
-    return _judged(patient, found)
+    return _judged(context, found)
 
 
-def _judged(patient: Patient, found: list[_Certificate]) -> Finding:
+def _judged(context: DoctorContext, found: list[_Certificate]) -> Finding:
     """By the one that ends first."""
     first = min(found, key=lambda item: item.end)
-    days = (first.end - patient.now() / 1000) / 86_400
+    days = (first.end - context.now() / 1000) / 86_400
     until = f"valid for {days:.0f} more days, until {datetime.fromtimestamp(first.end, UTC):%Y-%m-%d %H:%M} UTC"
     names = ", ".join(first.names[:_MOST_NAMES]) + (", …" if len(first.names) > _MOST_NAMES else "")
     which = f"{first.who} is " if len(found) == 1 else f"of {len(found)} certificates, that of {first.who} ends first: "
@@ -73,32 +73,32 @@ def _judged(patient: Patient, found: list[_Certificate]) -> Finding:
     return (crit if days < RENEW_NOW else warn)(evidence, fix, **numbers)
 
 
-def _certificates(patient: Patient) -> Iterator[_Certificate]:
-    settings = patient.settings
+def _certificates(context: DoctorContext) -> Iterator[_Certificate]:
+    settings = context.settings
     tls = Tls(settings)
     targets: list[tuple[str, str, int]] = []
     if settings.redis_tls:
-        targets += [("the certificate", *address) for address in _redis_addresses(patient)]
+        targets += [("the certificate", *address) for address in _redis_addresses(context)]
     if settings.redis_sentinels and settings.sentinel_tls:
         targets += [(sentinel_place(host, port), host, port) for host, port in settings.sentinels()]
     for who, host, port in targets:
-        found = _seen(patient, tls, who, host, port)
+        found = _seen(context, tls, who, host, port)
         if found is not None:
             yield found
 
 
-def _redis_addresses(patient: Patient) -> list[tuple[str, int]]:
-    if patient.settings.is_cluster:
-        return [split_address(server.place) for server in patient.servers]
-    return [(patient.connection.host, patient.connection.port)]
+def _redis_addresses(context: DoctorContext) -> list[tuple[str, int]]:
+    if context.settings.is_cluster:
+        return [split_address(server.place) for server in context.servers]
+    return [(context.connection.host, context.connection.port)]
 
 
-def _seen(patient: Patient, tls: Tls, who: str, host: str, port: int) -> _Certificate | None:
+def _seen(context: DoctorContext, tls: Tls, who: str, host: str, port: int) -> _Certificate | None:
     """One server's; ``None`` where it does not answer, which other checks report."""
     address = address_text(host, port)
     try:
         with (
-            socket.create_connection((host, port), timeout=patient.settings.timeout) as plain,
+            socket.create_connection((host, port), timeout=context.settings.timeout) as plain,
             tls.wrap(plain, host) as secured,
         ):
             peer: dict[str, Any] = dict(secured.getpeercert() or {})
@@ -110,7 +110,7 @@ def _seen(patient: Patient, tls: Tls, who: str, host: str, port: int) -> _Certif
         if cause is None or isinstance(cause, ssl.SSLEOFError):
             return None
         place = who if who.startswith("the Sentinel") else f"Redis at {address}"
-        return _Certificate(who, address, problem=explained_tls(cause, patient.settings, place))
+        return _Certificate(who, address, problem=explained_tls(cause, context.settings, place))
     names = tuple(str(name) for _, name in peer.get("subjectAltName", ()))
     return _Certificate(
         who if who.startswith("the Sentinel") else address,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, check, server_check
-from checkout_cli.commands.doctor.patient import Patient
-from checkout_cli.commands.ping.explain import holders, is_here, timed_out
-from checkout_cli.commands.ping.ping import NotRedis
+from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.ping.explain import timed_out
+from checkout_cli.commands.ping.failures import NotRedis
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX
@@ -19,21 +19,21 @@ CLOCKS_APART = 2.0
 
 
 @check("connect", Group.CONNECTION)
-def connection(patient: Patient) -> Finding:
+def connection(context: DoctorContext) -> Finding:
     """Redis answers at the address of the settings.
 
     Stage by stage: the name, the TCP connection, TLS, the password, a PING. A failure names its stage and the trouble:
     not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
     cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
-    found = patient.attempt.finding()
-    return found if found.status is Status.CRIT else _away(patient) or found
+    found = context.attempt.finding()
+    return found if found.status is Status.CRIT else _away(context) or found
 
 
-def _away(patient: Patient) -> Finding | None:
+def _away(context: DoctorContext) -> Finding | None:
     """What to say of servers of a cluster that do not answer, while that of the settings does."""
-    answering = len(patient.servers)
-    places = patient.store.redis.missing_servers()
+    answering = len(context.servers)
+    places = context.store.redis.missing_servers()
     if not places:
         return None
     host, port = split_address(places[0])
@@ -42,18 +42,18 @@ def _away(patient: Patient) -> Finding | None:
 
 
 @check("port-in-use", Group.CONNECTION)
-def port_in_use(patient: Patient) -> Finding:
+def port_in_use(context: DoctorContext) -> Finding:
     """The port on this machine is held by Redis, and by nothing else.
 
     Looks up which process listens at the address of the settings. Only a process that you know to be left over
     should be ended; for any other, give Redis another port, and REDIS_PORT the same.
     """
-    summary = patient.connection
+    summary = context.connection
     if summary.socket:
         raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
-    if not is_here(patient.attempt):
+    if not context.attempt.is_here:
         raise Skip(f"{summary.host} is not this machine")
-    port, found = summary.port, holders(patient.attempt)
+    port, found = summary.port, context.attempt.holders()
     foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
     if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
         held = next((str(item.process) for item in found if item.process is not None), "Redis")
@@ -65,9 +65,9 @@ def port_in_use(patient: Patient) -> Finding:
         return ok(f"port {port} is held by {found[0].process}", port=port)
     if not silent:
         raise Skip(f"nothing is seen to hold port {port}: see the connection check")
-    owner = patient.machine.owner_of(port)
+    owner = context.machine.owner_of(port)
     if owner is None:
-        windows = patient.machine.platform == "win32"
+        windows = context.machine.platform == "win32"
         command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
         return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
     user = user_name(owner)
@@ -95,15 +95,15 @@ def _foreign(process: Process, port: int) -> Finding:
 
 
 @server_check("clock", Group.CONNECTION, "time")
-def clock(patient: Patient, server: Inspector) -> Finding:
+def clock(context: DoctorContext, server: Inspector) -> Finding:
     """The clocks of Redis and of this machine agree.
 
     Lifetimes are counted by Redis, and the expiry in a session is written by the shop: clocks that differ make sessions
     end before or after the time that is shown for them. Half of the round trip is allowed for.
     """
-    before = patient.now()
+    before = context.now()
     there = server.time() / 1000
-    after = patient.now()
+    after = context.now()
     half = (after - before) / 2000
     apart = max(abs(there - (before + after) / 2000) - half, 0.0)
     if apart <= CLOCKS_APART:
@@ -135,7 +135,7 @@ _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
     Group.CONNECTION,
     *("info", "config|get", "client|list", "index:memory|usage", "slowlog|get", "latency|latest"),
 )
-def capability(patient: Patient, server: Inspector) -> Finding:
+def capability(context: DoctorContext, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 
     Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
@@ -158,7 +158,7 @@ def capability(patient: Patient, server: Inspector) -> Finding:
     evidence = "; ".join(f"{name} {lacking[name]}: {cost}" for name, (_, cost) in _PROBES.items() if name in lacking)
     if not denied and "INFO" not in removed:
         return ok(evidence, removed=removed)  # its provider wants it so, and nothing is lost but a view
-    user = patient.settings.redis_username or "default"
+    user = context.settings.redis_username or "default"
     fix = (
         f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
         if grants
@@ -168,7 +168,7 @@ def capability(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("managed", Group.CONNECTION)
-def managed(patient: Patient, server: Inspector) -> Finding:
+def managed(context: DoctorContext, server: Inspector) -> Finding:
     """Which managed service this is, and where its settings are changed there.
 
     Told by the host's name and by INFO; a service removes CONFIG because it sets these things itself.
@@ -177,14 +177,14 @@ def managed(patient: Patient, server: Inspector) -> Finding:
         info = server.info()
     except (CommandDenied, CommandUnknown):
         info = None
-    provider = provider_of(patient.address(server)[0], info)
+    provider = provider_of(context.address(server)[0], info)
     if provider is None:
         return ok("nothing shows a managed service")
     return ok(f"{provider.name}: limit by {provider.limit}; policy by {provider.policy}", provider=provider.name)
 
 
 @check("install", Group.CONNECTION)
-def install(_: Patient) -> Finding:
+def install(_: DoctorContext) -> Finding:
     """This installation has the Python and the libraries that it needs.
 
     hiredis parses the answers of Redis; without it, redis-py does so in Python, several times slower.
@@ -208,7 +208,7 @@ OLDEST = {"Redis": (6, 2), "Valkey": (7, 2)}
 
 
 @server_check("server-version", Group.CONNECTION)
-def server_version(_: Patient, server: Inspector) -> Finding:
+def server_version(_: DoctorContext, server: Inspector) -> Finding:
     """The server is new enough: Redis 6.2 or Valkey 7.2.
 
     A Redis before 6.2 has no GETEX, with which a read grants a session its full lifetime again.

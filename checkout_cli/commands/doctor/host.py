@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from checkout_cli.checks import Finding, Skip, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name
@@ -29,12 +29,12 @@ _CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0"
 
 
 @server_check("kernel-overcommit", Group.HOST, Need.LOCAL_SERVER)
-def kernel_overcommit(patient: Patient, _: Inspector) -> Finding:
+def kernel_overcommit(context: DoctorContext, _: Inspector) -> Finding:
     """The kernel lets Redis fork: vm.overcommit_memory is 1.
 
     Otherwise a background save can fail for want of memory that the copy would never touch; Redis then refuses writes.
     """
-    value = _kernel(patient.machine, "proc/sys/vm/overcommit_memory")
+    value = _kernel(context.machine, "proc/sys/vm/overcommit_memory")
     if value == "1":
         return ok("vm.overcommit_memory is 1")
     return warn(
@@ -43,22 +43,22 @@ def kernel_overcommit(patient: Patient, _: Inspector) -> Finding:
 
 
 @server_check("transparent-huge-pages", Group.HOST, Need.LOCAL_SERVER)
-def transparent_huge_pages(patient: Patient, server: Inspector) -> Finding:
+def transparent_huge_pages(context: DoctorContext, server: Inspector) -> Finding:
     """Transparent huge pages are not forced upon Redis.
 
     With them, each write after a fork copies 2 MB instead of 4 kB: latency and memory jump during a save. Redis 6 and
     newer switch them off for themselves, which counts.
     """
-    value = _kernel(patient.machine, _THP)
+    value = _kernel(context.machine, _THP)
     if "[always]" not in value:
         return ok(f"transparent huge pages: {value}")
-    if patient.process(server).details.get("THP_enabled") == "0":
+    if context.process(server).details.get("THP_enabled") == "0":
         return ok("transparent huge pages are on, and the server has switched them off for itself")
     return warn("transparent huge pages are on for every process", f"echo madvise | sudo tee /{_THP}")
 
 
 @server_check("somaxconn", Group.HOST, Need.LOCAL_SERVER, "config|get")
-def somaxconn(patient: Patient, server: Inspector) -> Finding:
+def somaxconn(context: DoctorContext, server: Inspector) -> Finding:
     """The kernel queues as many new connections as Redis asks for (tcp-backlog).
 
     With a shorter queue, a burst of connections is dropped, and shoppers wait for a second try.
@@ -67,7 +67,7 @@ def somaxconn(patient: Patient, server: Inspector) -> Finding:
         backlog = int(server.config().get("tcp-backlog") or DEFAULT_BACKLOG)
     except (CommandDenied, CommandUnknown):
         backlog = DEFAULT_BACKLOG
-    value = int(_kernel(patient.machine, "proc/sys/net/core/somaxconn"))
+    value = int(_kernel(context.machine, "proc/sys/net/core/somaxconn"))
     if value >= backlog:
         return ok(f"net.core.somaxconn is {value}, tcp-backlog {backlog}", somaxconn=value, backlog=backlog)
     return warn(
@@ -79,12 +79,12 @@ def somaxconn(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("swap", Group.HOST, Need.LOCAL_SERVER)
-def swap(patient: Patient, server: Inspector) -> Finding:
+def swap(context: DoctorContext, server: Inspector) -> Finding:
     """No part of Redis lies in swap.
 
     What was swapped out is read from the disk when it is next asked for, while every other client waits.
     """
-    process = patient.process(server)
+    process = context.process(server)
     told = process.details.get("VmSwap", "").partition(" ")[0]
     if not told:
         raise Skip(f"/proc/{process.pid}/status has no VmSwap")
@@ -99,15 +99,15 @@ def swap(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("clocksource", Group.HOST, Need.LOCAL_SERVER)
-def clocksource(patient: Patient, _: Inspector) -> Finding:
+def clocksource(context: DoctorContext, _: Inspector) -> Finding:
     """The kernel's clock is quick to read.
 
     Redis reads the clock for every command; with the source ``xen`` each reading is a costly call.
     """
-    current = _kernel(patient.machine, f"{_CLOCKSOURCE}/current_clocksource")
+    current = _kernel(context.machine, f"{_CLOCKSOURCE}/current_clocksource")
     if current != "xen":
         return ok(f"the clock source is {current}")
-    better = (patient.machine.text(f"{_CLOCKSOURCE}/available_clocksource") or "").split()
+    better = (context.machine.text(f"{_CLOCKSOURCE}/available_clocksource") or "").split()
     if "tsc" not in better:
         return ok("the clock source is xen, and this machine has no tsc")
     return warn("the clock source is xen: slow", f"echo tsc | sudo tee /{_CLOCKSOURCE}/current_clocksource")
@@ -128,17 +128,17 @@ def _sysctl(name: str, value: int) -> str:
 
 
 @server_check("data-directory", Group.HOST, Need.LOCAL_SERVER, "config|get")
-def data_directory(patient: Patient, server: Inspector) -> Finding:
+def data_directory(context: DoctorContext, server: Inspector) -> Finding:
     """Redis may write its data directory, and there is room in it ("Permission denied").
 
     Compares owner and mode of the directory and of the dump and append-only files with the user that the server runs
     as. A save that fails makes Redis refuse every write; the files must also be readable for the next start.
     """
-    settings, info, process = server.config(), server.info(), patient.process(server)
+    settings, info, process = server.config(), server.info(), context.process(server)
     directory = settings.get("dir", "")
     if not directory:
         raise Skip("the server does not tell its data directory")
-    problems = list(_forbidden(patient.machine, process, settings))
+    problems = list(_forbidden(context.machine, process, settings))
     failed = [
         f"{field} is {info.text(field)}"
         for field in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
@@ -153,7 +153,7 @@ def data_directory(patient: Patient, server: Inspector) -> Finding:
             directory=directory,
         )
     keeps = bool(settings.get("save")) or settings.get("appendonly") == "yes"
-    return _room(patient.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
+    return _room(context.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
 
 
 def _forbidden(machine: Machine, process: Process, settings: dict[str, str]) -> Iterator[str]:

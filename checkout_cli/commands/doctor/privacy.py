@@ -12,7 +12,7 @@ import msgspec
 from checkout_cli import lone_surrogates
 from checkout_cli.checks import Finding, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
 from checkout_cli.keys import SESSION_PREFIX, USER_PREFIX, Family
@@ -56,9 +56,9 @@ class Drawn:
         return sum(map(len, self.keys.values()))
 
 
-def _drawn(patient: Patient, server: Inspector) -> Drawn:
+def _drawn(context: DoctorContext, server: Inspector) -> Drawn:
     """One sample of a server for all checks."""
-    return patient.kept(f"drawn from {server.place}", lambda: _draw(server, keys_of(patient, server)))
+    return context.once(f"drawn from {server.place}", lambda: _draw(server, keys_of(context, server)))
 
 
 def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
@@ -99,13 +99,13 @@ _SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strle
 
 
 @server_check("user-fields", Group.PRIVACY, *_SAMPLING)
-def user_fields(patient: Patient, server: Inspector) -> Finding:
+def user_fields(context: DoctorContext, server: Inspector) -> Finding:
     """What is tracked of users is on the list of harmless fields.
 
     user:session:* has counts, moments and a status. Any other field was put there by another program, and may be an
     e-mail address, a phone number or a name.
     """
-    drawn = _drawn(patient, server)
+    drawn = _drawn(context, server)
     foreign = {decoded(name) for names in drawn.user_fields for name in names} - set(USER_FIELDS)
     looked = f"{len(drawn.user_fields)} sampled users"
     if not foreign:
@@ -117,13 +117,13 @@ def user_fields(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("card-data", Group.PRIVACY, *_SAMPLING)
-def card_data(patient: Patient, server: Inspector) -> Finding:
+def card_data(context: DoctorContext, server: Inspector) -> Finding:
     """No card data is stored.
 
     Sampled sessions and cached answers go through the same test that refuses card data on every write through this
     program; other programs may not have one. Card numbers in the names of keys are looked for as well.
     """
-    drawn = _drawn(patient, server)
+    drawn = _drawn(context, server)
     paths = [path for values in drawn.values.values() for value in values if (path := _path_of_card_data(value))]
     names = sum(holds_card_number(decoded(key)) for keys in drawn.keys.values() for key in keys)
     looked = f"{sum(map(len, drawn.values.values()))} sampled values and {drawn.number} names of keys"
@@ -148,19 +148,18 @@ def _path_of_card_data(value: bytes) -> str:
 
 
 @server_check("key-names", Group.PRIVACY, *_SAMPLING)
-def key_names(patient: Patient, server: Inspector) -> Finding:
+def key_names(context: DoctorContext, server: Inspector) -> Finding:
     """The names of checkout keys hold no e-mail address and no phone number.
 
     Names stand in every log, MONITOR and slow log of the server.
     """
-    drawn = _drawn(patient, server)
+    drawn = _drawn(context, server)
     names = {family: [decoded(key) for key in drawn.keys.get(family, [])] for family in _OURS}
     telling = {family: sum(map(_is_telling, its)) for family, its in names.items()}
     number, found = sum(map(len, names.values())), sum(telling.values())
     if not found:
         return ok(f"none in {number:,} sampled names", sampled=number)
-    families = ", ".join(family for family, its in telling.items() if its)
-    evidence = f"{found:,} of {number:,} sampled names do, in: {families}"
+    evidence = f"{found:,} of {number:,} sampled names do, in: {', '.join(filter(telling.get, telling))}"
     return warn(evidence, "let the shop use ids that mean nothing", sampled=number, found=found)
 
 
@@ -174,7 +173,7 @@ def _is_personal(text: str) -> bool:
 
 
 @server_check("slow-log-data", Group.PRIVACY, "slowlog|get")
-def slow_log_data(_patient: Patient, server: Inspector) -> Finding:
+def slow_log_data(_context: DoctorContext, server: Inspector) -> Finding:
     """The slow log holds no personal data.
 
     It keeps the first arguments of slow commands as they were, whoever may read it.

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
 from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
@@ -47,14 +47,14 @@ class SampledEntry:
     ttl: int
 
 
-def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+def keys_of(context: DoctorContext, server: Inspector) -> dict[Family, list[bytes]]:
     """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
-    return patient.kept(f"keys of {server.place}", lambda: _by_family(patient, server))
+    return context.once(f"keys of {server.place}", lambda: _by_family(context, server))
 
 
-def _by_family(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
+def _by_family(context: DoctorContext, server: Inspector) -> dict[Family, list[bytes]]:
     chance = random.Random(random.getrandbits(64))  # noqa: S311  (no secret)
-    found = sample_of(server.server, KEYS, chance, is_cluster=patient.settings.is_cluster, few=KEYS, sizes=False)
+    found = sample_of(server.server, KEYS, chance, is_cluster=context.settings.is_cluster, few=KEYS, sizes=False)
     keys = sorted({item.key for item in found.rows()})
     families: dict[Family, list[bytes]] = {}
     for key in chance.sample(keys, len(keys)):  # in their own order, the first would always be the same kind
@@ -62,24 +62,24 @@ def _by_family(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]
     return families
 
 
-def index_layout(patient: Patient) -> Layout:
+def index_layout(context: DoctorContext) -> Layout:
     """Where the index lies."""
-    return patient.kept("index layout", patient.store.index.layout)
+    return context.once("index layout", context.store.index.layout)
 
 
-def sampled_sessions(patient: Patient) -> list[SampledSession]:
+def sampled_sessions(context: DoctorContext) -> list[SampledSession]:
     """Session keys from random places, with what can be known of them without reading them."""
-    return patient.kept("sessions", lambda: _sessions(patient))
+    return context.once("sessions", lambda: _sessions(context))
 
 
-def _sessions(patient: Patient) -> list[SampledSession]:
-    keys = [key for server in patient.servers for key in keys_of(patient, server).get(Family.SESSIONS, [])]
+def _sessions(context: DoctorContext) -> list[SampledSession]:
+    keys = [key for server in context.servers for key in keys_of(context, server).get(Family.SESSIONS, [])]
     random.shuffle(keys)  # so that the first of them are of all servers
     ids = [checkout_id_of(decoded(key)) for key in keys]
-    missing = set(_missing(patient, ids))
-    measures = dict(zip(ids, _measures(patient, keys), strict=True))
+    missing = set(_missing(context, ids))
+    measures = dict(zip(ids, _measures(context, keys), strict=True))
     # Again, because a session that was created or deleted meanwhile was, for a moment, a key without an entry.
-    missing = set(_missing(patient, sorted(missing)))
+    missing = set(_missing(context, sorted(missing)))
     return [
         SampledSession(name, ttl, size, name not in missing)
         for name, (ttl, size) in measures.items()
@@ -87,11 +87,11 @@ def _sessions(patient: Patient) -> list[SampledSession]:
     ]
 
 
-def to_read(patient: Patient, number: int) -> list[str]:
+def to_read(context: DoctorContext, number: int) -> list[str]:
     """At most so many of the sampled sessions, whose values are small enough to be read in one go."""
     ids: list[str] = []
     room = MOST_BYTES
-    for session in sampled_sessions(patient):
+    for session in sampled_sessions(context):
         if session.size is not None and session.size <= MAX_BODY_BYTES:
             room -= session.size
             if room < 0 or len(ids) == number:
@@ -100,17 +100,17 @@ def to_read(patient: Patient, number: int) -> list[str]:
     return ids
 
 
-def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
-    index = patient.store.index
-    if index_layout(patient).is_empty:
+def _missing(context: DoctorContext, ids: Sequence[str]) -> list[str]:
+    index = context.store.index
+    if index_layout(context).is_empty:
         return []
     return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
 
 
-def _measures(patient: Patient, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
+def _measures(context: DoctorContext, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for start in range(0, len(keys), AT_ONCE):
-        for ttl, size in patient.store.redis.measures(keys[start : start + AT_ONCE]):
+        for ttl, size in context.store.redis.measures(keys[start : start + AT_ONCE]):
             for reply in (ttl, size):
                 if isinstance(reply, (CommandDenied, CommandUnknown)):
                     raise reply
@@ -123,15 +123,15 @@ def _whole(size: object) -> int:
     return size if isinstance(size, int) else 0
 
 
-def sampled_entries(patient: Patient) -> list[SampledEntry]:
+def sampled_entries(context: DoctorContext) -> list[SampledEntry]:
     """Random entries of our index."""
-    return patient.kept("entries", lambda: _entries(patient))
+    return context.once("entries", lambda: _entries(context))
 
 
-def _entries(patient: Patient) -> list[SampledEntry]:
-    drawn = patient.store.index.some_entries(MEMBERS)
-    ttls = patient.store.redis.ttls([encoded(session_key(entry.checkout_id)) for entry in drawn])
-    if not patient.store.redis.is_cluster:
+def _entries(context: DoctorContext) -> list[SampledEntry]:
+    drawn = context.store.index.some_entries(MEMBERS)
+    ttls = context.store.redis.ttls([encoded(session_key(entry.checkout_id)) for entry in drawn])
+    if not context.store.redis.is_cluster:
         for refusal in ttls:
             if isinstance(refusal, CheckoutError):
                 raise refusal
@@ -140,5 +140,5 @@ def _entries(patient: Patient) -> list[SampledEntry]:
         for entry, ttl in zip(drawn, ttls, strict=True)
         if not isinstance(ttl, CheckoutError)  # of a cluster's server that is away
     ]
-    deleted = set(_missing(patient, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
+    deleted = set(_missing(context, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
     return [entry for entry in entries if entry.checkout_id not in deleted]

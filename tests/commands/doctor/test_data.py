@@ -14,7 +14,7 @@ from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.doctor import database as database_checks
 from checkout_cli.commands.doctor.check import Group
-from checkout_cli.commands.doctor.examination import all_checks
+from checkout_cli.commands.doctor.run import all_checks
 from checkout_cli.keys import INDEX, heartbeat_key, lock_key, minute_key
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore

@@ -10,7 +10,7 @@ import pytest
 
 from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.ping import explain
-from checkout_cli.commands.setup.setup import SetupReport, Sources, look, run
+from checkout_cli.commands.setup.setup import CHECKS, SetupReport, Sources, look, run
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode
 from checkout_cli.servers.installation import Installation, Program, system_of
@@ -247,3 +247,8 @@ def test_postgresql_is_set_up_and_proven(tmp_path: Path, settings: Settings, pos
     place = sources(tmp_path, settings, DATABASE_URL=postgres_url)
     assert {name: status for name, status in statuses(set_up(place)).items() if status == "crit"} == {}
     assert set_up(place).changed == ()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_explains_itself(name: str) -> None:
+    assert len(CHECKS[name].explanation.splitlines()) > 2
