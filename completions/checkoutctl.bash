@@ -70,11 +70,11 @@ _checkoutctl_place() {
     'bench') options='--seconds --shoppers --embedded -y --yes --json --timeout -h --help' valued='--seconds --shoppers --timeout' ;;
     'serve') options='--host --port --allow-host --print-rules --timeout -h --help' valued='--host --port --allow-host --timeout' ;;
     'cron') commands='print install remove status run' options='-h --help' ;;
-    'cron print') options='--format -h --help' valued='--format' ;;
-    'cron install') options='--dry-run -y --yes --force -h --help' ;;
-    'cron remove') options='--dry-run -y --yes --force -h --help' ;;
+    'cron print') options='--format --json -h --help' valued='--format' ;;
+    'cron install') options='--dry-run -y --yes --force --json -h --help' ;;
+    'cron remove') options='--dry-run -y --yes --force --json -h --help' ;;
     'cron status') options='--json -h --help' ;;
-    'cron run') options='--jitter -h --help' valued='--jitter' ;;
+    'cron run') options='--jitter --json -h --help' valued='--jitter' ;;
     'completion') commands='show install' options='-h --help' ;;
     'completion show') options='-h --help' ;;
     'completion install') options='--shell --dry-run -y --yes --json -h --help' valued='--shell' ;;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.acl.check import Capabilities, State, Way
+from checkout_cli.commands.acl.check import Capabilities, Source, State
 from checkout_cli.commands.acl.needs import Need
 from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
 from checkout_cli.terminal.document import document
@@ -20,7 +20,7 @@ _OLDER = {
 
 
 def show_roles(*, as_json: bool) -> None:
-    """All roles, what each may do, and what none may."""
+    """All roles and their commands, and the commands of none."""
     if as_json:
         write_json({"roles": [document(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
         return
@@ -31,12 +31,11 @@ def show_roles(*, as_json: bool) -> None:
 
 
 def _may(role: Role) -> str:
-    """What a role may run, in words; what another role may as well is not told again."""
+    """The commands of a role, in words; those of a smaller role are not repeated."""
     names = _names(role)
     for other in ROLES.values():
-        others = _names(other)
-        if other is not role and set(other.entries) < set(role.entries):
-            more = [name for name in names if name not in others]
+        if set(other.entries) < set(role.entries):
+            more = [name for name in names if name not in _names(other)]
             return f"all that {other.name} may, and {', '.join(more)}"
     return ", ".join(names)
 
@@ -88,7 +87,7 @@ def show_check(found: Capabilities, *, as_json: bool) -> None:
         write_json(found)
         return
     rows = [
-        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.untold))))
+        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.unknown))))
         for one in found.commands
     ]
     write_table(_CHECKED, rows)
@@ -105,9 +104,9 @@ def _narrate(found: Capabilities) -> None:
         warn("this server is older than Redis 6: it has no users, and everybody may run everything")
     if found.absent:
         narrate(f"this server has no {', '.join(name.replace('|', ' ').upper() for name in found.absent)}")
-    if found.way is Way.TRIAL:
+    if found.source is Source.TRIAL:
         warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
     for command, reason in found.role.withheld.items():
         narrate(f"not asked for +{command}: {reason}")
-    if found.away:
-        warn(f"no answer from {safe(', '.join(found.away))}: what is granted there is not known")
+    if found.missing:
+        warn(f"no answer from {safe(', '.join(found.missing))}: what is granted there is not known")

@@ -33,11 +33,7 @@ class Installation:
 
 
 def usual_shell(environ: Mapping[str, str]) -> Shell:
-    """The user's own shell.
-
-    Raises:
-        InvalidInput: there are no completions for it.
-    """
+    """The user's own shell; raises ``InvalidInput`` where there are no completions for it."""
     name = Path(environ.get("SHELL", "")).name
     if name not in get_args(Shell):
         raise InvalidInput(f"no completions for {name or 'a shell that is not named'}", hint="--shell bash")
@@ -59,11 +55,7 @@ def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Inst
 
 
 def install(wanted: Installation) -> None:
-    """Write the file, whole or not at all.
-
-    Raises:
-        CheckoutError: it cannot be written.
-    """
+    """Write the file, whole or not at all; raises ``CheckoutError`` where it cannot be written."""
     try:
         write_private(wanted.path, wanted.content.encode())
     except OSError as error:

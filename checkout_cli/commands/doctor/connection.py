@@ -214,15 +214,13 @@ def server_version(_: DoctorContext, server: Inspector) -> Finding:
     A Redis before 6.2 has no GETEX, with which a read grants a session its full lifetime again.
     """
     info = server.info()
-    name = "Valkey" if info.text("valkey_version") else "Redis"
-    text = info.text("valkey_version") or info.text("redis_version") or ""
-    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
-    if len(numbers) < 2:
+    name, field = ("Valkey", "valkey_version") if info.text("valkey_version") else ("Redis", "redis_version")
+    version, oldest = info.version(field), OLDEST[name]
+    if version is None:
         raise Skip("INFO does not tell the server's version")
-    oldest = OLDEST[name]
-    if numbers >= oldest:
+    text = info.text(field)
+    if version >= oldest:
         return ok(f"{name} {text}", version=text)
-    needed = ".".join(map(str, oldest))
-    return crit(
-        f"{name} {text} is older than {needed}, the oldest that works with this", f"upgrade to {name} {needed} or newer"
-    )
+    needed = f"{name} {'.'.join(map(str, oldest))}"
+    evidence = f"{name} {text} is older than {needed.removeprefix(f'{name} ')}, the oldest that works with this"
+    return crit(evidence, f"upgrade to {needed} or newer")

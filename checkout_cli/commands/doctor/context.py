@@ -76,8 +76,7 @@ class DoctorContext:
     def servers(self) -> list[Inspector]:
         """The Redis servers that answer: one, or a cluster's available primaries.
 
-        Raises:
-            Skip: Redis does not answer.
+        Raises ``Skip`` where Redis does not answer.
         """
         failure = self.connection.failure
         # One whose saves fail refuses PING too (MISCONF); one that is loading, or may not be pinged, answers INFO.
@@ -97,8 +96,7 @@ class DoctorContext:
     def reading(self, server: Inspector) -> Reading:
         """A server's counters now: every number of INFO's statistics, error statistics and memory.
 
-        Raises:
-            CommandDenied, CommandUnknown: INFO is.
+        Raises ``CommandDenied``, ``CommandUnknown`` where INFO is refused.
         """
         info = server.info()
         fields = {**info.sections.get("stats", {}), **info.sections.get("memory", {})}
@@ -110,9 +108,8 @@ class DoctorContext:
     def grown(self, server: Inspector, counter: str) -> tuple[float, str]:
         """How much a counter has grown, and since when in words: since the last run, or the server's start.
 
-        Raises:
-            Skip: this server does not count that.
-            CommandDenied, CommandUnknown: INFO is.
+        Raises ``Skip`` where this server does not count that; ``CommandDenied``, ``CommandUnknown`` where INFO
+        is refused.
         """
         reading = self.reading(server)
         if counter not in reading.counters:
@@ -145,8 +142,7 @@ class DoctorContext:
     def process(self, server: Inspector) -> Process:
         """The server's own process, where it provably runs on this machine.
 
-        Raises:
-            Skip: that cannot be proven.
+        Raises ``Skip`` where that cannot be proven.
         """
         return self.once(f"process of {server.place}", lambda: self._process(server))
 

@@ -159,7 +159,8 @@ def key_names(context: DoctorContext, server: Inspector) -> Finding:
     number, found = sum(map(len, names.values())), sum(telling.values())
     if not found:
         return ok(f"none in {number:,} sampled names", sampled=number)
-    evidence = f"{found:,} of {number:,} sampled names do, in: {', '.join(filter(telling.get, telling))}"
+    families = ", ".join(family for family in telling if telling[family])
+    evidence = f"{found:,} of {number:,} sampled names do, in: {families}"
     return warn(evidence, "let the shop use ids that mean nothing", sampled=number, found=found)
 
 

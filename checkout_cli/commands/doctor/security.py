@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.config.check import secret_files, secrets_in
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
@@ -48,22 +48,14 @@ def exposure(context: DoctorContext, server: Inspector) -> Finding:
         return ok("every user that is on has a password")
     users = " and ".join(open_users)
     reach = _reach(context, server)
+    evidence = f"user {users} needs no password, and {reach.where}"
     if not reach.beyond_loopback:
-        return ok(f"user {users} needs no password, and {reach.where}", openUsers=open_users)
-    close = (
-        f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD', then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
-    )
+        return ok(evidence, openUsers=open_users)
+    set_one = f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD'"
+    fix = f"{set_one}, then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
     if reach.guarded:
-        return warn(
-            f"user {users} needs no password, and {reach.where}: only protected mode keeps other machines out",
-            close,
-            openUsers=open_users,
-        )
-    return crit(
-        f"user {users} needs no password, and {reach.where}",
-        f"{close}; or bind 127.0.0.1 in the server's configuration",
-        openUsers=open_users,
-    )
+        return warn(f"{evidence}: only protected mode keeps other machines out", fix, openUsers=open_users)
+    return crit(evidence, f"{fix}; or bind 127.0.0.1 in the server's configuration", openUsers=open_users)
 
 
 def _open_users(context: DoctorContext, server: Inspector) -> list[str]:
@@ -97,16 +89,12 @@ def _reach(context: DoctorContext, server: Inspector) -> _Reach:
     if not bound and settings.get("bind") == "" and settings.get("port") == "0":
         return _Reach(False, False, "it listens on no port")
     where = f"it listens on {' '.join(others)}" if others else "it listens on every address"
-    protected = settings.get("protected-mode") == "yes" and (not bound or _version(server) >= _PROTECTED_ALONE)
-    return _Reach(True, protected, where)
-
-
-def _version(server: Inspector) -> tuple[int, ...]:
     try:
-        text = server.info().text("redis_version") or ""
+        counts_alone = (server.info().version() or (0,)) >= _PROTECTED_ALONE
     except (CommandDenied, CommandUnknown):
-        return (0,)
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
+        counts_alone = False
+    protected = settings.get("protected-mode") == "yes" and (counts_alone or not bound)
+    return _Reach(True, protected, where)
 
 
 @check("transport", Group.SECURITY, Need.REDIS)
@@ -121,9 +109,8 @@ def transport(context: DoctorContext) -> Finding:
         return ok(f"{summary.socket} is a Unix socket: nothing leaves this machine")
     remote = next((host for host, _ in settings.sentinels() if not context.machine.is_here(host)), None)
     if remote is not None and not settings.sentinel_tls:
-        return warn(
-            f"what the Sentinel {remote} says travels as plain text", "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
-        )
+        fix = "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
+        return warn(f"what the Sentinel {remote} says travels as plain text", fix)
     if settings.redis_tls:
         return ok("TLS is on, certificate and host name verified")
     address = summary.connected.address if summary.connected is not None else summary.host
@@ -131,10 +118,8 @@ def transport(context: DoctorContext) -> Finding:
     address = next((node for node in nodes if not context.machine.is_here(node)), address)
     if context.machine.owns(address):
         return ok(f"{address} is this machine: nothing leaves it")
-    return warn(
-        f"sessions and the password travel to {address} as plain text",
-        "set REDIS_TLS=true and REDIS_PORT to the server's TLS port; checkoutctl ping",
-    )
+    fix = "set REDIS_TLS=true and REDIS_PORT to the server's TLS port; checkoutctl ping"
+    return warn(f"sessions and the password travel to {address} as plain text", fix)
 
 
 @check("secrets", Group.SECURITY)
@@ -205,8 +190,8 @@ def shared(context: DoctorContext, server: Inspector) -> Finding:
         return warn(f"{len(counts)} databases share memory and eviction: {shown}", fix, databases=len(counts))
     keys = keys_of(context, server)
     sampled, foreign = sum(map(len, keys.values())), len(keys.get(Family.OTHER, []))
-    numbers = {"sampled": sampled, "foreign": foreign}
-    if sampled >= ENOUGH and foreign > FOREIGN_SHARE * sampled:
-        share = foreign / sampled
-        return warn(f"{share:.0%} of {sampled} sampled keys are no checkout's: they share memory", fix, **numbers)
-    return ok(f"one database; {foreign} of {sampled} sampled keys are other programs'", **numbers)
+    evidence = f"one database; {foreign} of {sampled} sampled keys are other programs'"
+    is_shared = sampled >= ENOUGH and foreign > FOREIGN_SHARE * sampled
+    if is_shared:
+        evidence = f"{foreign / sampled:.0%} of {sampled} sampled keys are no checkout's: they share memory"
+    return warn_if(is_shared, evidence, fix, sampled=sampled, foreign=foreign)

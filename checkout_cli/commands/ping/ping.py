@@ -56,8 +56,7 @@ class Ping:
     ) -> None:
         """``count`` 0 goes on until interrupted; ``interval`` is in seconds.
 
-        Raises:
-            ConfigurationError: the password file cannot be read.
+        Raises ``ConfigurationError`` where the password file cannot be read.
         """
         self._settings = settings
         self._password = settings.password()

@@ -27,11 +27,7 @@ class Deadline:
         self._end = self._clock() + self._seconds
 
     def remaining(self) -> float:
-        """Seconds that are left.
-
-        Raises:
-            TimeoutError: none are.
-        """
+        """Seconds that are left; raises ``TimeoutError`` where none are."""
         left = self._end - self._clock()
         if left <= 0:
             raise TimeoutError

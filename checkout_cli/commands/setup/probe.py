@@ -46,8 +46,7 @@ class Time:
 def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: float = 0.0) -> float:
     """Write, read, expire and delete a session in Redis; returns how long it lived, as ``round_trip`` in seconds.
 
-    Raises:
-        CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
+    Raises ``CheckoutError`` where Redis cannot be reached, denies something, or does it wrongly.
     """
     from checkout_cli.store.redis.admin import RedisAdmin
 
@@ -84,8 +83,7 @@ def _value(tier: RedisAdmin, probe_id: str) -> bytes | None:
 def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
     """Write, read, expire and delete a session in the database; returns how long it lived in seconds.
 
-    Raises:
-        CheckoutError: the database cannot be reached, refuses something, or does it wrongly.
+    Raises ``CheckoutError`` where the database cannot be reached, refuses something, or does it wrongly.
     """
     write_id = probe_id[-36:]  # as long as the column; a UUID
     with _removed_afterwards(lambda: tier.erase(probe_id)):
@@ -106,8 +104,7 @@ def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
 def probe_memory(probe_id: str, clock: Time) -> float:
     """Write, read, expire and delete a session in this process; returns how long it lived in seconds.
 
-    Raises:
-        ProbeFailed: it does something wrongly.
+    Raises ``ProbeFailed`` where it does something wrongly.
     """
     from checkout_cli.store.memory_tier import MemoryTier
 

@@ -80,10 +80,8 @@ def look(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None)
 def run(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
     """Carry the plan for the environment file out, create the database's tables, and prove every tier.
 
-    The settings are read when the file is written.
-
-    Raises:
-        ConfigurationError: the environment file cannot be written; nothing else was tried.
+    The settings are read when the file is written. Raises ``ConfigurationError`` where the environment file cannot
+    be written; nothing else was tried.
     """
     setup = Setup(plan, sources, machine or Machine(), looked_only=False)
     if env_file.write(plan):
