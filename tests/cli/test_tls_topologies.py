@@ -118,7 +118,7 @@ def pinged(settings: Settings) -> PingSummary:
     ping = Ping(settings, count=1)
     for _ in ping.events():
         pass
-    return ping.summary()
+    return ping.summary
 
 
 def failure_at_sentinel(settings: Settings) -> CheckoutError:

@@ -171,7 +171,7 @@ class _Answers:
 
 
 def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capabilities:
-    """Find out how far the commands of a role work for the user of the settings; nothing is changed.
+    """Find out which commands of a role work for the user of the settings; nothing is changed.
 
     The calls are queued in a transaction: the server refuses at once what is denied, by command and by key, and
     runs nothing, since the transaction is dropped. Where MULTI is denied itself, what only looks is tried on keys

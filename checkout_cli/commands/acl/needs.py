@@ -95,10 +95,7 @@ Needs = frozenset[Need]
 
 @dataclass(frozen=True)
 class Entry:
-    """What a command cannot do without, and what it only says less without.
-
-    It also needs ``fenced`` where a replica can be promoted: behind Sentinels, and in a cluster.
-    """
+    """A command fails without ``needs``, says less without ``helps``; ``fenced`` are needs where replicas promote."""
 
     needs: Needs = frozenset()
     helps: Needs = frozenset()
@@ -161,10 +158,7 @@ def needs_of(words: str) -> Needs:
 
 
 def table(records: Iterable[Command]) -> dict[str, Entry]:
-    """What each use of each command needs, by what is typed after ``checkoutctl``.
-
-    Raises ``ValueError`` where a record names a need, or another use, that does not exist.
-    """
+    """The needs of each use of each command; raises ``ValueError`` where a record names one that does not exist."""
     owners = {name: (record, use) for record in records for name, use in record.by_name().items()}
 
     def entry(name: str) -> Entry:

@@ -114,6 +114,8 @@ def for_settings(entry: Entry, settings: Settings) -> Entry:
 class Rule:
     """The least rule of a role for a user of a name; ``version`` is the oldest Redis that it is for."""
 
+    SHOWN = "*role user setuser=command aclFile=line olderServers"
+
     role: Role
     user: str
     needs: Needs
@@ -126,16 +128,19 @@ class Rule:
         """The line for the server's ``users.acl`` or ``redis.conf``."""
         return f"user {self.user} {self.text(version)}"
 
+    @property
+    def older_servers(self) -> dict[str, dict[str, str]]:
+        """Both lines for servers that are older than the newest, by their versions."""
+        versions = {"7.0": OLDER, "6.2": OLDEST}
+        return {name: {"setuser": self.command(at), "aclFile": self.line(at)} for name, at in versions.items()}
+
     def text(self, version: tuple[int, int] = NEWEST) -> str:
         """The rule of a new user, without its beginning."""
         return " ".join(("on", f">{PASSWORD}", "resetchannels", *grants(self.needs, version)))
 
 
 def rule_of(role: RoleName, settings: Settings, user: str | None = None) -> Rule:
-    """The least rule of a role, for a user of this name (default: ``checkout-ROLE``).
-
-    Raises ``InvalidInput`` where no user can have such a name.
-    """
+    """A role's least rule for a user, by default ``checkout-ROLE``; raises ``InvalidInput`` for an impossible name."""
     name = f"checkout-{role}" if user is None else user
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"not a name for a user: {name[:64]!r}", hint="1 to 64 letters, digits and - _ . @")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checkout_cli.commands.acl.check import Capabilities, Source, State
 from checkout_cli.commands.acl.needs import Need
-from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
+from checkout_cli.commands.acl.roles import NO_ROLE, PASSWORD, ROLES, Role, Rule
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
@@ -12,7 +12,6 @@ from checkout_cli.terminal.safe import safe
 _ROLES = columns_of("role", "whom it is for", "may run")
 _LOOKS = (" --check", " --dry-run", " --advise")
 _CHECKED = columns_of("command", "state", "not granted")
-_VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
 _OLDER = {
     "7.0": "Redis 7.0, which lacks some commands",
     "6.2": "Redis 6.2, whose key patterns do not tell reading from writing",
@@ -48,19 +47,7 @@ def _names(role: Role) -> list[str]:
 def show_rule(rule: Rule, *, as_json: bool) -> None:
     """The rule as lines that can be typed, the one for this day's servers first."""
     if as_json:
-        write_json(
-            {
-                **document(rule.role),
-                "user": rule.user,
-                "setuser": rule.command(),
-                "aclFile": rule.line(),
-                "olderServers": {
-                    name: {"setuser": rule.command(version), "aclFile": rule.line(version)}
-                    for name, version in _VERSIONS.items()
-                    if version != NEWEST
-                },
-            }
-        )
+        write_json(rule)
         return
     write_line(rule.command())
     write_line()
@@ -69,7 +56,7 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     for name, reason in _OLDER.items():
         write_line()
         write_line(f"# for {reason}:")
-        write_line(rule.command(_VERSIONS[name]))
+        write_line(rule.older_servers[name]["setuser"])
     narrate(f"{rule.role.name}: {rule.role.purpose}")
     for command, reason in rule.role.withheld.items():
         narrate(f"  without +{command}: {reason}")

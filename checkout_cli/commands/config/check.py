@@ -38,10 +38,7 @@ _FILES, _SETTINGS = "files", "settings"
 
 @dataclass(frozen=True)
 class ConfigReport:
-    """All that is wrong; nothing, if all is well.
-
-    A critical finding keeps commands from working or from doing what the setting says; a warning does not.
-    """
+    """All that is wrong: critical, if commands do not work or do not do what the setting says; else a warning."""
 
     findings: tuple[Finding, ...]
 

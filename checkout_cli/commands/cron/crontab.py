@@ -47,10 +47,7 @@ class Change:
 
 
 def read() -> str:
-    """The user's crontab; empty where there is none.
-
-    Raises ``CrontabUnavailable`` where there is no program ``crontab``, or it refuses this user.
-    """
+    """The user's crontab, or nothing; raises ``CrontabUnavailable`` where crontab is missing or refuses this user."""
     done = _crontab("-l")
     if done.returncode == 0:
         return done.stdout
@@ -98,10 +95,7 @@ def installed(wanted: str) -> str:
 
 
 def write(change: Change) -> Path | None:
-    """Install it; returns the copy of the one before (mode 0600), if there was one.
-
-    Raises ``CheckoutError`` where the crontab was changed by somebody else meanwhile, or is not accepted.
-    """
+    """Install it, unless it changed meanwhile; returns the copy of the one before (mode 0600), if there was one."""
     if read() != change.before:
         raise CheckoutError("the crontab was changed meanwhile; nothing was written", hint="checkoutctl cron install")
     kept = None

@@ -27,15 +27,12 @@ def connection(context: DoctorContext) -> Finding:
     cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
     found = context.attempt.finding()
-    return found if found.status is Status.CRIT else _away(context) or found
-
-
-def _away(context: DoctorContext) -> Finding | None:
-    """What to say of servers of a cluster that do not answer, while that of the settings does."""
+    if found.status is Status.CRIT:
+        return found
     answering = len(context.servers)
     places = context.store.redis.missing_servers()
     if not places:
-        return None
+        return found
     host, port = split_address(places[0])
     evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
     return crit(evidence, f"checkoutctl --redis-host {host} --redis-port {port} ping", missingServers=places)
@@ -53,17 +50,15 @@ def port_in_use(context: DoctorContext) -> Finding:
         raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
     if not context.attempt.is_here:
         raise Skip(f"{summary.host} is not this machine")
-    port, found = summary.port, context.attempt.holders()
-    foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
+    port, holders = summary.port, context.attempt.holders()
     if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
-        held = next((str(item.process) for item in found if item.process is not None), "Redis")
-        return ok(f"port {port} is held by {held}", port=port)
-    if foreign is not None and foreign.process is not None:
-        return _foreign(foreign.process, port)
-    silent = isinstance(summary.failure.error, NotRedis) or timed_out(summary.failure.error)
-    if any(item.process is not None for item in found):
-        return ok(f"port {port} is held by {found[0].process}", port=port)
-    if not silent:
+        return ok(f"port {port} is held by {holders[0] if holders else 'Redis'}", port=port)
+    foreign = next((process for process in holders if not process.is_server), None)
+    if foreign is not None:
+        return _foreign(foreign, port)
+    if holders:
+        return ok(f"port {port} is held by {holders[0]}", port=port)
+    if not isinstance(summary.failure.error, NotRedis) and not timed_out(summary.failure.error):
         raise Skip(f"nothing is seen to hold port {port}: see the connection check")
     owner = context.machine.owner_of(port)
     if owner is None:
@@ -71,22 +66,17 @@ def port_in_use(context: DoctorContext) -> Finding:
         command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
         return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
     user = user_name(owner)
-    return crit(
-        f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
-        f"sudo ss -ltnp 'sport = :{port}'",
-        port=port,
-        user=user,
-    )
+    evidence = f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which"
+    return crit(evidence, f"sudo ss -ltnp 'sport = :{port}'", port=port, user=user)
 
 
 def _foreign(process: Process, port: int) -> Finding:
     end = f"systemctl status {process.pid} names its service; stop that if it should not be there"
     if process.name == "docker-proxy":
         end = f"docker ps --filter publish={port} names the container"
-    free = port + 1
     return crit(
         f"port {port} is held by {process}, which is not Redis",
-        f"{end}, or give Redis another port: REDIS_PORT={free} checkoutctl ping",
+        f"{end}, or give Redis another port: REDIS_PORT={port + 1} checkoutctl ping",
         port=port,
         pid=process.pid,
         process=process.name,
@@ -108,12 +98,9 @@ def clock(context: DoctorContext, server: Inspector) -> Finding:
     apart = max(abs(there - (before + after) / 2000) - half, 0.0)
     if apart <= CLOCKS_APART:
         return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
-    ahead = "ahead of" if there > before / 1000 else "behind"
-    return warn(
-        f"Redis' clock is {apart:.1f} s {ahead} this machine's",
-        "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd",
-        apartS=round(apart, 3),
-    )
+    evidence = f"Redis' clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
+    fix = "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd"
+    return warn(evidence, fix, apartS=round(apart, 3))
 
 
 _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
@@ -158,12 +145,10 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     evidence = "; ".join(f"{name} {lacking[name]}: {cost}" for name, (_, cost) in _PROBES.items() if name in lacking)
     if not denied and "INFO" not in removed:
         return ok(evidence, removed=removed)  # its provider wants it so, and nothing is lost but a view
-    user = context.settings.redis_username or "default"
-    fix = (
-        f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
-        if grants
-        else ("allow INFO again: remove its rename-command line from the server's configuration")
-    )
+    fix = "allow INFO again: remove its rename-command line from the server's configuration"
+    if grants:
+        user = context.settings.redis_username or "default"
+        fix = f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
     return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
 
 

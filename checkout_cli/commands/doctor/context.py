@@ -74,10 +74,7 @@ class DoctorContext:
 
     @property
     def servers(self) -> list[Inspector]:
-        """The Redis servers that answer: one, or a cluster's available primaries.
-
-        Raises ``Skip`` where Redis does not answer.
-        """
+        """The Redis servers that answer: one, or a cluster's available primaries; raises ``Skip`` where none does."""
         failure = self.connection.failure
         # One whose saves fail refuses PING too (MISCONF); one that is loading, or may not be pinged, answers INFO.
         answers = failure is None or isinstance(failure.error, (RedisLoading, RedisRefusing, CommandDenied))
@@ -94,10 +91,7 @@ class DoctorContext:
         return [server for server in servers if server.place not in missing]
 
     def reading(self, server: Inspector) -> Reading:
-        """A server's counters now: every number of INFO's statistics, error statistics and memory.
-
-        Raises ``CommandDenied``, ``CommandUnknown`` where INFO is refused.
-        """
+        """A server's counters now: every number of INFO's statistics, error statistics and memory."""
         info = server.info()
         fields = {**info.sections.get("stats", {}), **info.sections.get("memory", {})}
         counters = {name: float(value) for name, value in fields.items() if value.isdigit()}
@@ -106,11 +100,7 @@ class DoctorContext:
         return Reading(self.now(), info.text("run_id") or "", counters)
 
     def grown(self, server: Inspector, counter: str) -> tuple[float, str]:
-        """How much a counter has grown, and since when in words: since the last run, or the server's start.
-
-        Raises ``Skip`` where this server does not count that; ``CommandDenied``, ``CommandUnknown`` where INFO
-        is refused.
-        """
+        """How much a counter has grown, and since when in words; raises ``Skip`` where the server has no such one."""
         reading = self.reading(server)
         if counter not in reading.counters:
             raise Skip(f"this server does not count {counter}")
@@ -140,17 +130,12 @@ class DoctorContext:
         return self.connection.host, self.connection.port  # the primary's, behind Sentinels
 
     def process(self, server: Inspector) -> Process:
-        """The server's own process, where it provably runs on this machine.
-
-        Raises ``Skip`` where that cannot be proven.
-        """
+        """The server's own process; raises ``Skip`` where it does not provably run on this machine."""
         return self.once(f"process of {server.place}", lambda: self._process(server))
 
     def _process(self, server: Inspector) -> Process:
-        """A host name alone proves nothing, for it may be forwarded.
-
-        A container or a tunnel has process ids of its own, so the process must be a Redis and hold the very port too.
-        """
+        # A host name alone proves nothing, for it may be forwarded. A container or a tunnel has process ids of its own,
+        # so the process must be a Redis and hold the very port too.
         machine, socket = self.machine, self.connection.socket
         host, port = self.address(server)
         if not socket and not machine.is_here(host):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.doctor.serving import failed_saves
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name
@@ -37,9 +39,8 @@ def kernel_overcommit(context: DoctorContext, _: Inspector) -> Finding:
     value = _kernel(context.machine, "proc/sys/vm/overcommit_memory")
     if value == "1":
         return ok("vm.overcommit_memory is 1")
-    return warn(
-        f"vm.overcommit_memory is {value}: a background save can fail under load", _sysctl("vm.overcommit_memory", 1)
-    )
+    evidence = f"vm.overcommit_memory is {value}: a background save can fail under load"
+    return warn(evidence, _sysctl("vm.overcommit_memory", 1))
 
 
 @server_check("transparent-huge-pages", Group.HOST, Need.LOCAL_SERVER)
@@ -70,12 +71,9 @@ def somaxconn(context: DoctorContext, server: Inspector) -> Finding:
     value = int(_kernel(context.machine, "proc/sys/net/core/somaxconn"))
     if value >= backlog:
         return ok(f"net.core.somaxconn is {value}, tcp-backlog {backlog}", somaxconn=value, backlog=backlog)
-    return warn(
-        f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}",
-        f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis",
-        somaxconn=value,
-        backlog=backlog,
-    )
+    fix = f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis"
+    evidence = f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}"
+    return warn(evidence, fix, somaxconn=value, backlog=backlog)
 
 
 @server_check("swap", Group.HOST, Need.LOCAL_SERVER)
@@ -91,11 +89,9 @@ def swap(context: DoctorContext, server: Inspector) -> Finding:
     swapped = int(told)
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
-    return warn(
-        f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk",
-        "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1),
-        swappedBytes=swapped * 1024,
-    )
+    evidence = f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk"
+    fix = "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1)
+    return warn(evidence, fix, swappedBytes=swapped * 1024)
 
 
 @server_check("clocksource", Group.HOST, Need.LOCAL_SERVER)
@@ -139,19 +135,13 @@ def data_directory(context: DoctorContext, server: Inspector) -> Finding:
     if not directory:
         raise Skip("the server does not tell its data directory")
     problems = list(_forbidden(context.machine, process, settings))
-    failed = [
-        f"{field} is {info.text(field)}"
-        for field in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-        if info.text(field) not in {None, "ok"}
-    ]
+    failed = [f"{field} is {text}" for field, text in failed_saves(info).items()]
     if problems:
         return crit("; ".join([*problems, *failed]), _ownership(directory, process), directory=directory)
     if failed:
-        return crit(
-            f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}",
-            f"df -h {shlex.quote(directory)}; tail {shlex.quote(settings.get('logfile') or '/var/log/redis/*.log')}",
-            directory=directory,
-        )
+        evidence = f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}"
+        log = settings.get("logfile") or "/var/log/redis/*.log"
+        return crit(evidence, f"df -h {shlex.quote(directory)}; tail {shlex.quote(log)}", directory=directory)
     keeps = bool(settings.get("save")) or settings.get("appendonly") == "yes"
     return _room(context.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
 
@@ -176,15 +166,12 @@ def _files(place: Path, settings: dict[str, str]) -> Iterator[tuple[Path, int]]:
     yield dump, stat.S_IROTH  # a new one is renamed over it
     if settings.get("appendonly") != "yes":
         return
-    yield place / (settings.get("appendfilename") or "appendonly.aof"), stat.S_IROTH | stat.S_IWOTH  # before Redis 7
     parts = place / (settings.get("appenddirname") or "appendonlydir")
     yield parts, stat.S_IWOTH | stat.S_IXOTH
-    try:
-        found = sorted(parts.iterdir())
-    except OSError:  # not there, or not ours to look at
-        return
-    for path in found:
-        yield path, stat.S_IROTH | stat.S_IWOTH
+    logs = [place / (settings.get("appendfilename") or "appendonly.aof")]  # before Redis 7
+    with suppress(OSError):  # not there, or not ours to look at
+        logs += sorted(parts.iterdir())
+    yield from ((log, stat.S_IROTH | stat.S_IWOTH) for log in logs)
 
 
 def _may(process: Process, path: Path, wanted: int) -> bool:
@@ -235,6 +222,5 @@ def _room(machine: Machine, directory: str, used: int, process: Process, *, keep
     fix = f"df -h {shlex.quote(directory)}; make room, or CONFIG SET dir to a larger disk"
     if room.free < DUMPS_TO_FIT * used:
         return warn(f"{free}, and two dumps of {used / 2**30:.1f} GiB must fit", fix, **numbers)
-    if share < LEAST_FREE:
-        return warn(f"{free}, less than {LEAST_FREE:.0%}", fix, **numbers)
-    return ok(f"{writable}; {free}", **numbers)
+    is_full = share < LEAST_FREE
+    return warn_if(is_full, f"{free}, less than {LEAST_FREE:.0%}" if is_full else f"{writable}; {free}", fix, **numbers)

@@ -20,8 +20,8 @@ from checkout_cli.servers.machine import Machine
 from checkout_cli.store.checkout_store import CheckoutStore
 
 _MODULES = (
-    *("run", "connection", "certificates", "serving", "sessions", "external", "memory", "database", "jobs"),
-    *("privacy", "security", "speed", "host"),
+    *("run", "connection", "certificates", "serving", "sessions", "memory", "database", "jobs", "privacy"),
+    *("security", "speed", "host"),
 )
 
 
@@ -45,10 +45,7 @@ class Result:
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """All results; ``timestamp`` is in milliseconds since the epoch.
-
-    ``place`` is the address of Redis; ``unwritten`` says why the next run will have nothing to compare with.
-    """
+    """All results, at ``timestamp`` (ms), and why the next run will have nothing to compare with (``unwritten``)."""
 
     SHOWN = "timestamp@ redis=place summary checks=in_order"
 

@@ -6,8 +6,9 @@ A million sessions cannot be looked at in a second; some thousands tell enough, 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.memory.sample import sample_of
@@ -26,6 +27,8 @@ AT_ONCE = 500
 """Keys in one pipeline."""
 MOST_BYTES = 2 << 20
 """Of values that are read in one go: other programs' sessions may be of any size."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,16 @@ class SampledEntry:
     ttl: int
 
 
+def granted(replies: Sequence[Any]) -> Sequence[Any]:
+    """The replies; raises the first refusal of the command itself, for the others then say nothing."""
+    for reply in replies:
+        if isinstance(reply, (CommandDenied, CommandUnknown)):
+            raise reply
+    return replies
+
+
 def keys_of(context: DoctorContext, server: Inspector) -> dict[Family, list[bytes]]:
-    """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
+    """Some 2,000 keys of a server in random order, by family; all of them where there are no more."""
     return context.once(f"keys of {server.place}", lambda: _by_family(context, server))
 
 
@@ -63,12 +74,12 @@ def _by_family(context: DoctorContext, server: Inspector) -> dict[Family, list[b
 
 
 def index_layout(context: DoctorContext) -> Layout:
-    """Where the index lies."""
+    """The places of the index."""
     return context.once("index layout", context.store.index.layout)
 
 
 def sampled_sessions(context: DoctorContext) -> list[SampledSession]:
-    """Session keys from random places, with what can be known of them without reading them."""
+    """Session keys from random places, measured without being read."""
     return context.once("sessions", lambda: _sessions(context))
 
 
@@ -77,14 +88,23 @@ def _sessions(context: DoctorContext) -> list[SampledSession]:
     random.shuffle(keys)  # so that the first of them are of all servers
     ids = [checkout_id_of(decoded(key)) for key in keys]
     missing = set(_missing(context, ids))
-    measures = dict(zip(ids, _measures(context, keys), strict=True))
+    measures = [measure for some in _in_pages(keys) for measure in context.store.redis.measures(some)]
+    granted([reply for measure in measures for reply in measure])
     # Again, because a session that was created or deleted meanwhile was, for a moment, a key without an entry.
     missing = set(_missing(context, sorted(missing)))
     return [
-        SampledSession(name, ttl, size, name not in missing)
-        for name, (ttl, size) in measures.items()
-        if ttl != -2  # -2: it has ended since it was found
+        SampledSession(name, int(ttl), None if isinstance(size, WrongKeyType) else _whole(size), name not in missing)
+        for name, (ttl, size) in zip(ids, measures, strict=True)
+        if not isinstance(ttl, CheckoutError) and ttl != -2  # of a cluster's server that is away; ended meanwhile
     ]
+
+
+def _whole(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def _in_pages(some: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (some[start : start + AT_ONCE] for start in range(0, len(some), AT_ONCE))
 
 
 def to_read(context: DoctorContext, number: int) -> list[str]:
@@ -101,26 +121,9 @@ def to_read(context: DoctorContext, number: int) -> list[str]:
 
 
 def _missing(context: DoctorContext, ids: Sequence[str]) -> list[str]:
-    index = context.store.index
     if index_layout(context).is_empty:
         return []
-    return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
-
-
-def _measures(context: DoctorContext, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
-    found: list[tuple[int, int | None]] = []
-    for start in range(0, len(keys), AT_ONCE):
-        for ttl, size in context.store.redis.measures(keys[start : start + AT_ONCE]):
-            for reply in (ttl, size):
-                if isinstance(reply, (CommandDenied, CommandUnknown)):
-                    raise reply
-            gone = isinstance(ttl, CheckoutError)  # of a cluster's server that is away
-            found.append((-2 if gone else int(ttl), None if isinstance(size, WrongKeyType) else _whole(size)))
-    return found
-
-
-def _whole(size: object) -> int:
-    return size if isinstance(size, int) else 0
+    return [name for some in _in_pages(ids) for name in context.store.index.missing(some)]
 
 
 def sampled_entries(context: DoctorContext) -> list[SampledEntry]:

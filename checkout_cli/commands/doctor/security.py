@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
+from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn, warn_if
 from checkout_cli.commands.config.check import secret_files, secrets_in
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
@@ -27,15 +26,6 @@ _PROTECTED_ALONE = (7, 0)
 """From this version on, protected mode counts also where ``bind`` is set."""
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """Who can connect. ``where`` says why; ``guarded``: only protected mode keeps the other machines out."""
-
-    beyond_loopback: bool
-    guarded: bool
-    where: str
-
-
 @server_check("exposure", Group.SECURITY, "acl|list", "config|get")
 def exposure(context: DoctorContext, server: Inspector) -> Finding:
     """Nobody on the network can use Redis without a password.
@@ -47,13 +37,13 @@ def exposure(context: DoctorContext, server: Inspector) -> Finding:
     if not open_users:
         return ok("every user that is on has a password")
     users = " and ".join(open_users)
-    reach = _reach(context, server)
-    evidence = f"user {users} needs no password, and {reach.where}"
-    if not reach.beyond_loopback:
+    status, where = _reach(context, server)
+    evidence = f"user {users} needs no password, and {where}"
+    if status is Status.OK:
         return ok(evidence, openUsers=open_users)
     set_one = f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD'"
     fix = f"{set_one}, then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
-    if reach.guarded:
+    if status is Status.WARN:
         return warn(f"{evidence}: only protected mode keeps other machines out", fix, openUsers=open_users)
     return crit(evidence, f"{fix}; or bind 127.0.0.1 in the server's configuration", openUsers=open_users)
 
@@ -73,11 +63,12 @@ def _open_users(context: DoctorContext, server: Inspector) -> list[str]:
     ]
 
 
-def _reach(context: DoctorContext, server: Inspector) -> _Reach:
+def _reach(context: DoctorContext, server: Inspector) -> tuple[Status, str]:
+    """Who can connect, in words: a warning where only protected mode keeps other machines out."""
     summary = context.connection
     came_in = summary.connected.address if summary.connected is not None and not summary.socket else ""
     if came_in and not context.settings.is_cluster and not is_loopback(came_in):
-        return _Reach(True, False, f"we came in over {came_in}")
+        return Status.CRIT, f"we came in over {came_in}"
     try:
         settings = server.config()
     except (CommandDenied, CommandUnknown) as refusal:
@@ -85,16 +76,16 @@ def _reach(context: DoctorContext, server: Inspector) -> _Reach:
     bound = [address.lstrip("-") for address in settings.get("bind", "").split()]
     others = [address for address in bound if not is_loopback(address)]
     if bound and not others:
-        return _Reach(False, False, f"only this machine reaches it (bind {' '.join(bound)})")
+        return Status.OK, f"only this machine reaches it (bind {' '.join(bound)})"
     if not bound and settings.get("bind") == "" and settings.get("port") == "0":
-        return _Reach(False, False, "it listens on no port")
+        return Status.OK, "it listens on no port"
     where = f"it listens on {' '.join(others)}" if others else "it listens on every address"
     try:
         counts_alone = (server.info().version() or (0,)) >= _PROTECTED_ALONE
     except (CommandDenied, CommandUnknown):
         counts_alone = False
     protected = settings.get("protected-mode") == "yes" and (counts_alone or not bound)
-    return _Reach(True, protected, where)
+    return (Status.WARN if protected else Status.CRIT), where
 
 
 @check("transport", Group.SECURITY, Need.REDIS)

@@ -10,7 +10,7 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
-from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.inspection import Info, Inspector
 from checkout_cli.session import Durability
 
 PROBE_LIFE = 5_000
@@ -93,6 +93,12 @@ def write(context: DoctorContext) -> Finding:
     return ok("a key was written, read and deleted")
 
 
+def failed_saves(info: Info) -> dict[str, str]:
+    """The fields of INFO that report a failed save, and what they say."""
+    names = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    return {name: text for name in names if (text := info.text(name)) not in {None, "ok"} and text is not None}
+
+
 @server_check("persistence", Group.SERVING, "info", "config|get")
 def persistence(context: DoctorContext, server: Inspector) -> Finding:
     """What the server saves to disk, it saves without errors.
@@ -102,10 +108,8 @@ def persistence(context: DoctorContext, server: Inspector) -> Finding:
     far as the append-only file goes.
     """
     info = server.info()
-    states = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-    broken = [name for name in states if info.text(name) not in {None, "ok"}]
-    if broken:
-        return crit(f"{', '.join(broken)}: not ok", "look at the server's log and its disk: df -h")
+    if failed := failed_saves(info):
+        return crit(f"{', '.join(failed)}: not ok", "look at the server's log and its disk: df -h")
     has_log = info.integer("aof_enabled") == 1
     if context.settings.durability == Durability.REDIS and not has_log:
         fix = "redis-cli CONFIG SET appendonly yes"

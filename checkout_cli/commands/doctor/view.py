@@ -50,19 +50,14 @@ def show_report(report: DoctorReport, *, as_json: bool) -> None:
 
 
 def _by_group(report: DoctorReport) -> Iterator[tuple[str, list[tuple[str, Finding]]]]:
-    """Each group's heading, and its findings with the names of their checks.
-
-    Checks that were skipped for the same reason share one.
-    """
+    """Each group's heading, and its findings with the names of their checks; equally skipped checks share one."""
     for group, results in groupby(report.in_order, key=lambda result: result.check.group):
         together: dict[str, list[Result]] = {}
         for result in results:
             key = result.finding.evidence if result.status is Status.SKIPPED else result.check.id
             together.setdefault(f"{result.status} {key}", []).append(result)
-        yield (
-            HEADINGS[group],
-            [(", ".join(result.check.id for result in alike), alike[0].finding) for alike in together.values()],
-        )
+        rows = [(", ".join(result.check.id for result in alike), alike[0].finding) for alike in together.values()]
+        yield HEADINGS[group], rows
 
 
 def _summary(report: DoctorReport) -> str:

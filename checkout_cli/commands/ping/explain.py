@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +14,7 @@ from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, RedisLoading, RedisRefusing, causes
 from checkout_cli.servers.installation import SERVERS
-from checkout_cli.servers.machine import Listener, Machine, Process
+from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.redis.tls import (
     CertificateOutOfTime,
     CertificateRefused,
@@ -81,12 +80,16 @@ class Attempt:
         """Whether the address is this very machine's."""
         return bool(self.summary.socket) or self.machine.is_here(self.summary.host)
 
-    def holders(self) -> list[Listener]:
-        """The listeners at the port and address of Redis, on this machine."""
-        if self.summary.socket:
-            return []
-        addresses = self.machine.addresses_of(self.summary.host)
-        return [found for found in self.machine.listeners(self.summary.port) if found.answers_for(addresses)]
+    def holders(self) -> list[Process]:
+        """The processes of this machine that listen at the address or socket of Redis, as far as we may see them."""
+        machine, summary = self.machine, self.summary
+        if summary.socket:
+            pid = machine.listener_of_socket(summary.socket, _PATIENCE)
+            found = [machine.process(pid) if pid is not None else None]
+        else:
+            addresses = machine.addresses_of(summary.host)
+            found = [each.process for each in machine.listeners(summary.port) if each.answers_for(addresses)]
+        return [process for process in found if process is not None]
 
     def finding(self) -> Finding:
         """Whether Redis answers, stage by stage; if it does not, why, and what to do."""
@@ -232,7 +235,7 @@ def _wrong_port(attempt: Attempt) -> Trouble:
 
 
 def _hung(attempt: Attempt) -> Trouble:
-    found = list(_candidates(attempt)) if attempt.is_here else []
+    found = attempt.holders() if attempt.is_here else []
     foreign = next((process for process in found if not process.is_server), None)
     if foreign is not None:
         detail = f"{foreign} listens there, and is not Redis"
@@ -245,15 +248,3 @@ def _hung(attempt: Attempt) -> Trouble:
     state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(server.state, "is asleep")
     fix = "look at its log for a slow command or a full disk, before any restart"
     return Trouble(Kind.HUNG, f"{server} {state}", fix)
-
-
-def _candidates(attempt: Attempt) -> Iterator[Process]:
-    """The processes that may be the one that does not answer."""
-    for listener in attempt.holders():
-        if listener.process is not None:
-            yield listener.process
-    if attempt.summary.socket:
-        pid = attempt.machine.listener_of_socket(attempt.summary.socket, _PATIENCE)
-        process = attempt.machine.process(pid) if pid is not None else None
-        if process is not None:
-            yield process

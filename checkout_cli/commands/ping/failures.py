@@ -72,10 +72,7 @@ _REFUSALS: dict[tuple[Stage, type[OSError]], tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Failed:
-    """A ping that failed: at which stage, on the way to ``place``, and what had come until then.
-
-    ``settings`` are those of the server itself: behind Sentinels, the primary's.
-    """
+    """A ping that failed on the way to ``place``; ``settings`` are, behind Sentinels, those of the primary."""
 
     settings: Settings
     place: str

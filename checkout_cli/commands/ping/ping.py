@@ -44,7 +44,7 @@ _log = logging.getLogger("checkout_cli.redis")
 
 
 class Ping:
-    """Pings a server as the settings name it: iterate over :meth:`events`, then take the :meth:`summary`."""
+    """Pings a server as the settings name it: iterate over :meth:`events`, then read ``summary``."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Ping:
 
         Raises ``ConfigurationError`` where the password file cannot be read.
         """
+        self.summary = PingSummary(settings.redis_host, settings.redis_port, settings.redis_socket, count)
         self._settings = settings
         self._password = settings.password()
         self._place = settings.redis_place
@@ -67,34 +68,17 @@ class Ping:
         self._stage = Stage.SENTINEL if settings.redis_sentinels else self._first_stage
         self._stage_began = 0.0
         self._stages: dict[Stage, float] = {}
-        self._connected: Connected | None = None
-        self._sent = 0
-        self._samples: list[float] = []
-        self._failure: Failure | None = None
         self._socket: BoundedSocket | None = None
 
     @property
     def _first_stage(self) -> Stage:
         return Stage.SOCKET if self._settings.redis_socket else Stage.DNS
 
-    def summary(self) -> PingSummary:
-        """The result so far."""
-        return PingSummary(
-            self._settings.redis_host,
-            self._settings.redis_port,
-            self._connected,
-            self._sent,
-            tuple(self._samples),
-            self._failure,
-            self._settings.redis_socket,
-            interrupted=self._failure is None and (self._count == 0 or len(self._samples) < self._count),
-        )
-
     def run(self) -> PingSummary:
         """Ping to the end, and return the result."""
         for _ in self.events():
             pass
-        return self.summary()
+        return self.summary
 
     def events(self) -> Iterator[Connected | RoundTrip]:
         """Connect and ping; ends early at the first failure, which the summary then has."""
@@ -109,16 +93,18 @@ class Ping:
                     self._sleep(self._interval)
                     self._deadline.restart()
                 trip = RoundTrip(sequence, self._round_trip(connection))
-                if self._connected is None:
-                    self._connected = Connected(address, self._stages)
-                    yield self._connected
-                self._samples.append(trip.seconds)
+                if self.summary.connected is None:
+                    self.summary.connected = Connected(address, self._stages)
+                    yield self.summary.connected
+                self.summary.samples.append(trip.seconds)
                 yield trip
         except CheckoutError as error:
-            self._failure = Failure(self._stage, error)
+            self.summary.failure = Failure(self._stage, error)
         except (redis.RedisError, OSError) as error:
             denied = isinstance(error, redis.AuthenticationError)  # also where the first to complain is the PING
-            self._failure = Failure(Stage.AUTHENTICATION if denied else self._stage, self._failed().explained(error))
+            self.summary.failure = Failure(
+                Stage.AUTHENTICATION if denied else self._stage, self._failed().explained(error)
+            )
         finally:
             connection.close()
 
@@ -130,7 +116,7 @@ class Ping:
             self._deadline,
             has_password=bool(self._password),
             first_bytes=self._socket.first_bytes if self._socket is not None else b"",
-            has_answered=bool(self._samples),
+            has_answered=bool(self.summary.samples),
         )
 
     # The stages
@@ -151,6 +137,7 @@ class Ping:
                         raise speaks_tls(sentinel_place(host, port), sentinel=True) from error
             raise
         self._settings = replace(self._settings, redis_sentinels="", redis_host=host, redis_port=port)
+        self.summary.host, self.summary.port = host, port
         self._place = f"{address_text(host, port)} (the primary, by the Sentinels)"
 
     def _connect(self, connection: Connection) -> BoundedSocket:
@@ -239,7 +226,7 @@ class Ping:
             raise
 
     def _round_trip(self, connection: Connection) -> float:
-        self._sent += 1
+        self.summary.sent += 1
         began = time.perf_counter()
         answer = connection.ask("PING")
         seconds = time.perf_counter() - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checkout_cli.config.addresses import address_text
@@ -51,9 +51,9 @@ class Failure:
     error: CheckoutError
 
 
-@dataclass(frozen=True)
+@dataclass
 class PingSummary:
-    """The result of a ping. Samples are in seconds, in the order in which they were taken.
+    """The result of a ping so far. ``samples`` are in seconds, in the order in which they were taken.
 
     ``socket`` is the path of the Unix socket where there is one; host and port then mean nothing.
     """
@@ -65,19 +65,19 @@ class PingSummary:
 
     host: str
     port: int
-    connected: Connected | None
-    sent: int
-    samples: tuple[float, ...]
-    failure: Failure | None
     socket: str = ""
-    interrupted: bool = False
+    count: int = 0
+    connected: Connected | None = None
+    sent: int = 0
+    samples: list[float] = field(default_factory=list)
+    failure: Failure | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """130 after Ctrl-C; else that of the failure, if there was one."""
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
-        return ExitCode.OK if self.failure is None else self.failure.error.exit_code
+        """That of the failure, if there was one; 130 if it ended before ``count`` answers (0: it never ends)."""
+        if self.failure is not None:
+            return self.failure.error.exit_code
+        return ExitCode.INTERRUPTED if self.count == 0 or self.answered < self.count else ExitCode.OK
 
     @property
     def place(self) -> str:

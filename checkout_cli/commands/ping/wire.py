@@ -35,10 +35,7 @@ class Deadline:
 
 
 class BoundedSocket:
-    """A socket whose reads and writes all end by one deadline, however slowly the other side drips its bytes.
-
-    It keeps the first bytes that came, for they tell what is listening in Redis' place.
-    """
+    """A socket whose reads and writes all end by one deadline; the first bytes show what listens in Redis' place."""
 
     def __init__(self, wrapped: socket.socket, deadline: Deadline) -> None:
         self._wrapped = wrapped

@@ -41,6 +41,6 @@ def setup(
         there = can_ask() and not plan.changes  # where nothing is to be written, being there is enough
         hint = "checkoutctl setup --yes, or checkoutctl setup --check to look only"
         confirm((), f"Write {plan.path}?", yes=yes or there, default=True, hint=hint)
-    report = operation.look(plan, sources) if check else operation.run(plan, sources)
+    report = operation.run(plan, sources, looked_only=check)
     show_report(report, plan, as_json=as_json)
     return report.exit_code

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from checkout_cli.checks import Check, Checks, Finding, Skip, Status, ok, skipped, warn
+from checkout_cli.clock import Clock
 from checkout_cli.commands.config.check import check as check_configuration
 from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.setup import probe
@@ -72,19 +73,16 @@ class Sources:
         return Settings.load(directory=self.directory, flags=self.flags, environ=self.environ)
 
 
-def look(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
-    """Check everything that can be checked without changing anything: no file, no table, no probe session."""
-    return Setup(plan, sources, machine or Machine(), looked_only=True).report()
-
-
-def run(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
+def run(
+    plan: EnvFilePlan, sources: Sources, *, looked_only: bool = False, machine: Machine | None = None
+) -> SetupReport:
     """Carry the plan for the environment file out, create the database's tables, and prove every tier.
 
-    The settings are read when the file is written. Raises ``ConfigurationError`` where the environment file cannot
-    be written; nothing else was tried.
+    Or check only what can be checked without changing anything. The settings are read when the file is written. Raises
+    ``ConfigurationError`` where that fails; nothing else was tried.
     """
-    setup = Setup(plan, sources, machine or Machine(), looked_only=False)
-    if env_file.write(plan):
+    setup = Setup(plan, sources, machine or Machine(), looked_only=looked_only)
+    if not looked_only and env_file.write(plan):
         setup.changed.append(str(plan.path))
     return setup.report()
 
@@ -271,7 +269,7 @@ def probe_redis(setup: Setup) -> Finding:
     if not setup.settings.enable_checkout_sessions:
         raise Skip("REDIS_ENABLE_CHECKOUT_SESSIONS is false")
     round_trip = setup.attempt.summary.percentile(50)
-    return _proven(probe.probe_redis(setup.settings, _probe_id(), probe.Time(), round_trip))
+    return _proven(probe.probe_redis(setup.settings, _probe_id(), Clock(), round_trip))
 
 
 @CHECKS.check("probe database", _PROOF, _SOUND_SETTINGS, _WRITING)
@@ -285,7 +283,7 @@ def probe_database(setup: Setup) -> Finding:
     if setup.finding("database").status is Status.CRIT:
         raise Skip("the database cannot be used")
     with closing(DatabaseAdmin(setup.settings)) as tier:
-        return _proven(probe.probe_database(tier, _probe_id(), probe.Time()))
+        return _proven(probe.probe_database(tier, _probe_id(), Clock()))
 
 
 @CHECKS.check("probe memory", _PROOF, _WRITING)
@@ -294,7 +292,7 @@ def probe_memory(_: Setup) -> Finding:
 
     Memory is the last resort, where neither Redis nor the database answers.
     """
-    return _proven(probe.probe_memory(_probe_id(), probe.Time()))
+    return _proven(probe.probe_memory(_probe_id(), Clock()))
 
 
 def _probe_id() -> str:

@@ -147,14 +147,14 @@ class TestExternalWriters:
         store.get("session-0001")
         found = look("external-writers")
         assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
-        assert found.evidence.startswith("1 new conflicts (first look); ")
+        assert found.evidence.startswith("1 new conflict (first look); ")
         assert look("external-writers").status is Status.OK
 
         write_externally(store, "session-0002", header=False, notes="theirs")
         store.get("session-0002")
         found = look("external-writers")
         assert found.status is Status.WARN
-        assert found.evidence.startswith("1 new conflicts since the last run ")
+        assert found.evidence.startswith("1 new conflict since the last run ")
         assert found.numbers["conflicts"] == 2
 
     def test_what_came_back_from_the_database_is_told(self, look: Look, store: CheckoutStore) -> None:

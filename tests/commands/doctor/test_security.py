@@ -21,7 +21,7 @@ NOWHERE = "-10.255.255.1"
 
 
 def came_from_afar(monkeypatch: pytest.MonkeyPatch, address: str = "192.0.2.77") -> None:
-    summary = PingSummary(address, 6379, Connected(address, ()), 1, (0.001,), None)
+    summary = PingSummary(address, 6379, connected=Connected(address, {}), sent=1, samples=[0.001])
     monkeypatch.setattr(DoctorContext, "connection", summary)
 
 

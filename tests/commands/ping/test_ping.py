@@ -37,7 +37,7 @@ def pinged(settings: Settings, **options: object) -> PingSummary:
     pinging = Ping(settings, **{"sleep": no_sleep, "count": 1, **options})  # type: ignore[arg-type]
     for _ in pinging.events():
         pass
-    return pinging.summary()
+    return pinging.summary
 
 
 def failure_of(settings: Settings) -> Failure:
@@ -88,8 +88,8 @@ def test_each_answer_is_handed_out_as_it_comes(settings: Settings) -> None:
     assert list(events[0].stages) == [Stage.DNS, Stage.TCP]
     assert [event.sequence for event in events[1:] if isinstance(event, RoundTrip)] == [1, 2, 3]
     assert waits == [0.7, 0.7]
-    assert pinging.summary().answered == pinging.summary().sent == 3
-    assert pinging.summary().failure is None
+    assert pinging.summary.answered == pinging.summary.sent == 3
+    assert pinging.summary.failure is None
 
 
 def test_count_zero_goes_on_until_the_caller_stops(settings: Settings) -> None:
@@ -98,7 +98,7 @@ def test_count_zero_goes_on_until_the_caller_stops(settings: Settings) -> None:
     for _ in range(20):
         next(events)
     events.close()  # type: ignore[attr-defined]
-    assert pinging.summary().answered == 19
+    assert pinging.summary.answered == 19
 
 
 def test_a_percentile_is_always_a_sample() -> None:

@@ -40,7 +40,7 @@ def pinged(settings: Settings) -> PingSummary:
     pinging = Ping(settings, count=1)
     for _ in pinging.events():
         pass
-    return pinging.summary()
+    return pinging.summary
 
 
 def test_a_ping_goes_to_the_primary_that_the_sentinels_name(replicated: Replicated, behind_sentinel: Settings) -> None:
