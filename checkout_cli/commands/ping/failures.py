@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 import redis
 
 from checkout_cli.commands.ping.summary import Stage
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    ConfigurationError,
+    RedisUnavailable,
+    causes,
+)
 from checkout_cli.store.redis.connection import translated
 from checkout_cli.store.redis.tls import explained_tls, refusal_after_handshake, speaks_tls, tls_cause, wants_tls
 
@@ -78,7 +85,6 @@ class Failed:
     place: str
     stage: Stage
     deadline: Deadline
-    has_password: bool
     first_bytes: bytes = b""
     has_answered: bool = False
 
@@ -122,17 +128,11 @@ class Failed:
                 f"{self.place} accepts connections and did not answer within {self.settings.timeout:g} s",
                 hint=f"the server hangs, or it is not Redis; {_LOOK_AND_RESTART}",
             )
-        text = str(error)
-        if text.startswith("DENIED"):
-            return AccessDenied(
-                f"Redis at {self.place} is in protected mode and lets only its own host in",
-                hint="set a password on the server (requirepass), and REDIS_PASSWORD to it",
-            )
         explained = translated(error, self.settings)
-        if isinstance(explained, AccessDenied):
-            explained.hint = self._credentials_hint(text)
+        if isinstance(explained, CommandDenied):
+            explained.hint = "grant it: ACL SETUSER NAME +ping +select"
         elif isinstance(explained, RedisUnavailable):
-            if "closed" in text.lower() or isinstance(error.__context__, OSError):
+            if "closed" in str(error).lower() or isinstance(error.__context__, OSError):
                 return self._closed()
             explained.hint = "look at the server's log, and ping again"
         return explained
@@ -150,15 +150,6 @@ class Failed:
             return self.deadline.remaining()
         except TimeoutError:
             return _LEAST
-
-    def _credentials_hint(self, text: str) -> str:
-        if "without any password configured" in text or "no password is set" in text:
-            return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
-        if "permission" in text.lower():
-            return "grant it: ACL SETUSER NAME +ping +select"
-        if not self.has_password:
-            return "set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it"
-        return "check REDIS_USERNAME and REDIS_PASSWORD: checkoutctl config show says where they are set"
 
     def _closed(self) -> CheckoutError:
         settings, place = self.settings, self.place

@@ -114,7 +114,6 @@ class Ping:
             self._place,
             self._stage,
             self._deadline,
-            has_password=bool(self._password),
             first_bytes=self._socket.first_bytes if self._socket is not None else b"",
             has_answered=bool(self.summary.samples),
         )

@@ -1,7 +1,6 @@
-"""Connections to Redis: bounded waits, no hidden retries, and every connection knows which server it talks to.
+"""Connections to Redis: bounded waits, no hidden retries, and the identity of each connection's server.
 
-redis-py's own defaults retry each command up to ten times and wait five seconds each; here one failure is one
-failure, after one time-out. A retried increment would count twice, and the store decides itself what to do next.
+redis-py would retry each command ten times: a retried increment counts twice, and the store decides what to do next.
 """
 
 from __future__ import annotations
@@ -51,34 +50,27 @@ _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
 
-def connection_pool(
-    settings: Settings, *, timeout: float | None = None, address: tuple[str, int] | None = None
-) -> redis.ConnectionPool:
-    """A pool of connections, each bounded by ``timeout`` seconds (default: the setting) per connect and per answer.
-
-    ``address`` is one server's among several; without it, they go to where the settings say.
-
-    Raises:
-        ConfigurationError: the password file or the CA file cannot be read.
-    """
-    wait = settings.timeout if timeout is None else timeout
+def connection_pool(settings: Settings, *, address: tuple[str, int] | None = None) -> redis.ConnectionPool:
+    """A pool of connections to ``address``, or else where the settings say; ``ConfigurationError`` for a wrong file."""
     options: dict[str, Any] = {
         "db": settings.redis_db,
         "username": settings.redis_username or None,
         "password": settings.password(),
         "redis_connect_func": _connected,
-        **_bounded(wait),
+        **_bounded(settings.timeout),
     }
+    uses_sentinels = bool(settings.redis_sentinels) and address is None
     if settings.redis_tls:
         options["tls"] = Tls(settings)
-    if settings.redis_sentinels and address is None:
-        return _sentinel_pool(settings, wait, options)
-    if settings.redis_socket and address is None:
-        return redis.ConnectionPool(
-            connection_class=redis.UnixDomainSocketConnection, path=settings.redis_socket, **options
+        options["connection_class"] = SentinelManagedTlsConnection if uses_sentinels else TlsConnection
+    if uses_sentinels:  # to the primary that they name at the moment of connecting
+        pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            settings.redis_sentinel_service, _sentinels(settings, settings.timeout), **options
         )
-    if settings.redis_tls:
-        options["connection_class"] = TlsConnection
+        return pool
+    if settings.redis_socket and address is None:
+        options["connection_class"] = redis.UnixDomainSocketConnection
+        return redis.ConnectionPool(path=settings.redis_socket, **options)
     host, port = address or (settings.redis_host, settings.redis_port)
     return redis.ConnectionPool(host=host, port=port, **options)
 
@@ -92,18 +84,8 @@ def _bounded(wait: float) -> dict[str, Any]:
     }
 
 
-def _sentinel_pool(settings: Settings, wait: float, options: dict[str, Any]) -> redis.ConnectionPool:
-    """Connections to whatever the Sentinels say is the primary at the moment of connecting."""
-    if settings.redis_tls:
-        options["connection_class"] = SentinelManagedTlsConnection
-    pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        settings.redis_sentinel_service, _sentinels(settings, wait), **options
-    )
-    return pool
-
-
 class _SentinelClient(redis.Redis):
-    """One Sentinel; it remembers why it could not be asked, which redis-py only writes into a text."""
+    """One Sentinel, and why it could not be asked, which redis-py only writes into a text."""
 
     def __init__(self, place: str, **options: Any) -> None:
         super().__init__(connection_pool=redis.ConnectionPool(**options))
@@ -121,7 +103,7 @@ class _SentinelClient(redis.Redis):
 
 
 class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
-    """No Sentinel told the primary, and with one of them TLS failed: its ``cause``, at ``place``."""
+    """No Sentinel named the primary, and TLS failed with one of them: its ``cause``, at ``place``."""
 
     def __init__(self, cause: ssl.SSLError | SpokenInPlain, place: str) -> None:
         super().__init__(str(cause))
@@ -160,21 +142,12 @@ def _sentinels(settings: Settings, wait: float) -> _Sentinels:
     }
     if settings.sentinel_tls:
         options |= {"connection_class": TlsConnection, "tls": Tls(settings)}
-    return _Sentinels(
-        [
-            _SentinelClient(sentinel_place(host, port), host=host, port=port, **options)
-            for host, port in settings.sentinels()
-        ]
-    )
+    addresses = settings.sentinels()
+    return _Sentinels([_SentinelClient(sentinel_place(*at), host=at[0], port=at[1], **options) for at in addresses])
 
 
 def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
-    """The host and port of the primary, by the first Sentinel that answers; each has ``wait`` seconds for it.
-
-    Raises:
-        RedisUnavailable: none of them answers, or none knows the primary.
-        AccessDenied: they refuse REDIS_SENTINEL_PASSWORD.
-    """
+    """The primary's host and port, by the first Sentinel that answers within ``wait`` seconds."""
     sentinels = _sentinels(settings, wait)
     try:
         host, port = sentinels.discover_master(settings.redis_sentinel_service)
@@ -187,7 +160,6 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
 
 
 def _connected(connection: Any) -> None:
-    """Finish redis-py's handshake and note who the server is, in one more round trip."""
     # redis-py would name itself to the server first: two more round trips, which many restricted users are denied.
     connection.lib_name = connection.lib_version = connection.driver_info = None
     connection.on_connect()
@@ -195,10 +167,9 @@ def _connected(connection: Any) -> None:
 
 
 def identity_over(connection: Any) -> bytes | None:
-    """Who the server behind a connection is: its ``run_id`` and ``master_replid``; ``None`` where it does not tell."""
-    connection.send_packed_command(
-        connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
-    )
+    """The identity of the server behind a connection, ``run_id:master_replid``; ``None`` where it does not tell."""
+    questions = connection.pack_commands([("INFO", "server"), ("INFO", "replication")])
+    connection.send_packed_command(questions, check_health=False)
     sections = []
     for _ in range(2):
         try:
@@ -208,9 +179,7 @@ def identity_over(connection: Any) -> bytes | None:
                 raise  # busy with a script: the connection would never be asked again, and never be trusted
             sections.append(b"")  # INFO is denied here: no identity, and so never any trust
     connection.is_replica = _info_value(sections[1], b"role") == b"slave"
-    run_id = _info_value(sections[0], b"run_id")
-    replication_id = _info_value(sections[1], b"master_replid")
-    identity = run_id + b":" + replication_id
+    identity = _info_value(sections[0], b"run_id") + b":" + _info_value(sections[1], b"master_replid")
     return identity if _IDENTITY.fullmatch(identity) else None
 
 
@@ -233,8 +202,11 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_DENIED_IN_SCRIPT):
         denied = _DENIED_COMMAND.search(text)
         return CommandDenied(f"Redis at {place} denies access: {text}", grant=f"+{denied[1]}" if denied else "")
+    if code == "DENIED":
+        problem = f"Redis at {place} is in protected mode and lets only its own host in"
+        return AccessDenied(problem, hint="set a password on the server (requirepass), and REDIS_PASSWORD to it")
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
-        return AccessDenied(f"Redis at {place} denies access: {text}", hint="set REDIS_USERNAME and REDIS_PASSWORD")
+        return AccessDenied(f"Redis at {place} denies access: {text}", hint=_credentials_hint(text.lower()))
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
@@ -248,7 +220,7 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, (redis.TimeoutError, redis.ConnectionError, OSError)):
         return _unreachable(error, settings, place, text)
     if isinstance(error, redis.InvalidResponse):
-        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+        return _not_redis(place)
     if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
         return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
     if code == "WRONGTYPE":
@@ -260,17 +232,27 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     return RedisRefusing(f"Redis at {place}: {text}")
 
 
+def _credentials_hint(text: str) -> str:
+    if "without any password configured" in text or "no password is set" in text:
+        return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
+    if "authentication required" in text:
+        return "set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it"
+    return "check REDIS_USERNAME and REDIS_PASSWORD: checkoutctl config show says where they are set"
+
+
 def _no_primary(settings: Settings, text: str) -> CheckoutError:
-    """What none of the Sentinels could tell; ``text`` has the errors of those that could not be asked."""
-    if "AuthenticationError" in text:
-        return AccessDenied(
-            f"the Sentinels {settings.redis_sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD"
-        )
+    sentinels = f"the Sentinels {settings.redis_sentinels}"
+    if "AuthenticationError" in text:  # redis-py joins the errors of those that could not be asked to one text
+        return AccessDenied(f"{sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD")
     silent = ", and not all could be asked" if " : " in text else ""
     return RedisUnavailable(
-        f"the Sentinels {settings.redis_sentinels} name no primary of {settings.redis_sentinel_service!r}{silent}",
+        f"{sentinels} name no primary of {settings.redis_sentinel_service!r}{silent}",
         hint="check REDIS_SENTINELS and REDIS_SENTINEL_SERVICE, and the Sentinels' logs",
     )
+
+
+def _not_redis(place: str) -> ConfigurationError:
+    return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
 
 
 def _unreachable(error: BaseException, settings: Settings, place: str, text: str) -> CheckoutError:
@@ -280,12 +262,11 @@ def _unreachable(error: BaseException, settings: Settings, place: str, text: str
     if isinstance(error, redis.TimeoutError):
         return RedisUnavailable(f"Redis at {place} did not answer in time")
     if "Protocol Error" in text or "InvalidResponse" in text:
-        return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+        return _not_redis(place)
     return RedisUnavailable(f"Redis at {place} cannot be reached: {_reason(error, text)}")
 
 
 def _reason(error: BaseException, text: str) -> str:
-    """The operating system's own words, without redis-py's address and error number around them."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()

@@ -1,8 +1,8 @@
-"""TLS with Redis and its Sentinels: the files it needs, connections that verify, and what each failure means.
+"""TLS with Redis and its Sentinels: the files it needs, connections that verify, and the meaning of each failure.
 
-What is set up wrongly here (a file, a CA, a name, one side without TLS) is a ``ConfigurationError``; that the server
-refuses us is an ``AccessDenied``; a certificate that is not valid yet, or no longer, makes a server that is away for
-now, so that the database serves.
+Wrong settings (a file, a CA, a name, one side without TLS) are a ``ConfigurationError``; a server that refuses us is an
+``AccessDenied``; a certificate that is not valid yet, or no longer, makes a server unavailable, so that the database
+serves.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _WANTED = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 
 
 class TlsFileError(ConfigurationError):
-    """One of the files that TLS needs is not what it should be; ``variable`` is the setting that names it."""
+    """A file that TLS needs is wrong; ``variable`` is the setting that names it."""
 
-    def __init__(self, variable: str, problem: str, *, hint: str | None = None) -> None:
+    def __init__(self, variable: str, problem: str, hint: str | None = None) -> None:
         super().__init__(f"{variable} {problem}", hint=hint)
         self.variable = variable
 
 
 class TlsMismatch(ConfigurationError):
-    """One side wants TLS, and the other does not speak it."""
+    """Only one side speaks TLS."""
 
 
 class CertificateRefused(ConfigurationError):
@@ -69,7 +69,7 @@ class CertificateOutOfTime(RedisUnavailable):
 
 
 class ClientCertificateRefused(AccessDenied):
-    """The server wants a certificate of ours, or refuses the one that it got."""
+    """The server wants a certificate of ours, or refuses ours."""
 
 
 class SpokenInPlain(OSError):
@@ -80,11 +80,7 @@ class SpokenInPlain(OSError):
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """How TLS is spoken: certificate and host name verified, by the settings' own CAs, or else the system's.
-
-    Raises:
-        TlsFileError: a file is missing, unreadable, or not what its setting says it is.
-    """
+    """A context that verifies certificate and name by the settings' CAs, or the system's; raises ``TlsFileError``."""
     ca_file = settings.redis_tls_ca_file
     if ca_file:
         _pem("REDIS_TLS_CA_FILE", ca_file, "CERTIFICATE")
@@ -100,21 +96,16 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
 
 def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
-    """Our own certificate and its key."""
     certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file
     if not certificate:
-        raise TlsFileError(
-            "REDIS_TLS_KEY_FILE", "is set, and there is no certificate for it", hint="set REDIS_TLS_CERT_FILE too"
-        )
+        problem = "is set, and there is no certificate for it"
+        raise TlsFileError("REDIS_TLS_KEY_FILE", problem, "set REDIS_TLS_CERT_FILE too")
     text = _pem("REDIS_TLS_CERT_FILE", certificate, "CERTIFICATE")
     if key:
         _pem("REDIS_TLS_KEY_FILE", key, "PRIVATE KEY")
     elif not any(label.endswith("PRIVATE KEY") for label in _LABEL.findall(text)):
-        raise TlsFileError(
-            "REDIS_TLS_CERT_FILE",
-            f"{certificate}: it has no private key in it",
-            hint="set REDIS_TLS_KEY_FILE to the key's file",
-        )
+        problem = f"{certificate}: it has no private key in it"
+        raise TlsFileError("REDIS_TLS_CERT_FILE", problem, "set REDIS_TLS_KEY_FILE to the key's file")
     asked: list[bool] = []
 
     def password() -> str:
@@ -135,20 +126,15 @@ def _unloadable(error: ssl.SSLError, settings: Settings, *, asked: bool) -> TlsF
     certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file or settings.redis_tls_cert_file
     variable = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
     if error.reason == "KEY_VALUES_MISMATCH":
-        return TlsFileError(
-            variable,
-            f"{key}: the key does not belong to the certificate {certificate}",
-            hint=f"compare: openssl x509 -noout -pubkey -in {shlex.quote(certificate)}; "
-            f"openssl pkey -pubout -in {shlex.quote(key)}",
-        )
-    if asked:
+        problem, public = f"the key does not belong to the certificate {certificate}", "openssl x509 -noout -pubkey -in"
+        hint = f"compare: {public} {shlex.quote(certificate)}; openssl pkey -pubout -in {shlex.quote(key)}"
+    elif asked:
         given = settings.redis_tls_key_password
-        return TlsFileError(
-            variable,
-            f"{key}: {'REDIS_TLS_KEY_PASSWORD does not open it' if given else 'the key has a password'}",
-            hint="set REDIS_TLS_KEY_PASSWORD to the key's password",
-        )
-    return _broken(variable, key)
+        problem = "REDIS_TLS_KEY_PASSWORD does not open it" if given else "the key has a password"
+        hint = "set REDIS_TLS_KEY_PASSWORD to the key's password"
+    else:
+        return _broken(variable, key)
+    return TlsFileError(variable, f"{key}: {problem}", hint)
 
 
 def _place(path: str) -> Path:
@@ -156,51 +142,44 @@ def _place(path: str) -> Path:
 
 
 def _pem(variable: str, path: str, wanted: str) -> str:
-    """A file's text, which has a block of the wanted kind."""
+    """The text of a file that has a block of the wanted kind."""
     look = f"ls -l {shlex.quote(path)}; it must be a file that you can read"
     try:
         with _place(path).open("rb") as stream:
             content = stream.read(_LARGEST_FILE)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
-        raise TlsFileError(variable, f"{path}: {getattr(error, 'strerror', None) or error}", hint=look) from error
+        raise TlsFileError(variable, f"{path}: {getattr(error, 'strerror', None) or error}", look) from error
     text = content.decode("ascii", errors="replace")
     labels = _LABEL.findall(text)
     if any(label.endswith(wanted) for label in labels):
         return text
-    is_key = wanted != "CERTIFICATE"
-    thing = "private key" if is_key else "certificate"
+    thing, command = ("certificate", "x509") if wanted == "CERTIFICATE" else ("private key", "pkey")
+    if not content:
+        raise TlsFileError(variable, f"{path}: the file is empty", look)
     if not labels:
-        what = "the file is empty" if not content else f"it is not a PEM file, and so no {thing}"
-        convert = f"openssl {'pkey' if is_key else 'x509'} -inform DER -in {shlex.quote(path)}; it converts a DER file"
-        raise TlsFileError(variable, f"{path}: {what}", hint=convert if content else look)
-    found = "a private key" if labels[0].endswith("PRIVATE KEY") else f"a {labels[0].lower()}"
-    article = "a private key" if is_key else "a certificate"
-    raise TlsFileError(variable, f"{path}: it is {found}, not {article}", hint=f"set {variable} to the {thing}'s file")
+        convert = f"openssl {command} -inform DER -in {shlex.quote(path)}; it converts a DER file"
+        raise TlsFileError(variable, f"{path}: it is not a PEM file, and so no {thing}", convert)
+    found = "private key" if labels[0].endswith("PRIVATE KEY") else labels[0].lower()
+    raise TlsFileError(variable, f"{path}: it is a {found}, not a {thing}", f"set {variable} to the {thing}'s file")
 
 
 def _broken(variable: str, path: str) -> TlsFileError:
-    return TlsFileError(
-        variable, f"{path}: what is in it is broken", hint=f"openssl asn1parse -in {shlex.quote(path)}; copy it anew"
-    )
+    hint = f"openssl asn1parse -in {shlex.quote(path)}; copy it anew"
+    return TlsFileError(variable, f"{path}: what is in it is broken", hint)
 
 
 # Connections
 
 
 class Tls:
-    """How TLS is spoken with each server of the settings; its files are read once."""
+    """TLS with each server of the settings; the files are read once, or raise ``TlsFileError``."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the files.
-
-        Raises:
-            TlsFileError: one of them is wrong.
-        """
         self._context = tls_context(settings)
         self._name = settings.redis_tls_server_name
 
     def wrap(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
-        """The handshake, by the time-out that the socket has."""
+        """The handshake, within the socket's time-out."""
         return self._context.wrap_socket(plain, server_hostname=self._name or host)
 
 
@@ -227,11 +206,11 @@ class TlsConnection(redis.Connection):
 
 
 class SentinelManagedTlsConnection(SentinelManagedConnection, TlsConnection):
-    """The same to whatever the Sentinels say is the primary."""
+    """The same to the primary that the Sentinels name."""
 
 
 def might_be_plain(error: BaseException) -> bool:
-    """Whether a handshake failed as it does with a server without TLS, which waits for more, or answers anything."""
+    """Whether a handshake failed as with a server without TLS, which waits for more, or answers anything."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     return isinstance(error, TimeoutError) or (isinstance(error, OSError) and not _alert(error))
@@ -248,7 +227,7 @@ def answers_in_plain(host: str, port: int, wait: float) -> bool:
 
 
 def wants_tls(host: str, port: int, wait: float) -> bool:
-    """Whether a handshake gets as far as a certificate or an alert, be it one to trust or not."""
+    """Whether a handshake gets as far as a certificate or an alert, trusted or not."""
     context = ssl.create_default_context()
     try:
         with (
@@ -263,22 +242,17 @@ def wants_tls(host: str, port: int, wait: float) -> bool:
 
 
 def refusal_after_handshake(settings: Settings, host: str, port: int, wait: float) -> ssl.SSLError | None:
-    """What a server has against our certificate, which in TLS 1.3 it says only after the handshake.
-
-    It must not be asked anything meanwhile: what it has not read when it hangs up can cost us its last words.
-    """
+    """The server's objection to our certificate, which TLS 1.3 tells only after the handshake, unasked."""
     try:
         with socket.create_connection((host, port), timeout=wait) as plain, Tls(settings).wrap(plain, host) as secured:
             secured.recv(1)
-    except ssl.SSLError as error:
-        return error if _alert(error) else None
-    except OSError:
-        return None
+    except OSError as error:
+        return error if isinstance(error, ssl.SSLError) and _alert(error) else None
     return None
 
 
 def _alert(error: BaseException) -> str:
-    """The alert that the other side sent, as OpenSSL calls it; empty where it sent none."""
+    """The alert that the other side sent, by OpenSSL's name; empty where it sent none."""
     reason = getattr(error, "reason", None) or ""
     return reason if isinstance(error, ssl.SSLError) and "_ALERT_" in reason else ""
 
@@ -297,29 +271,23 @@ def tls_cause(error: BaseException) -> ssl.SSLError | SpokenInPlain | None:
 def explained_tls(
     error: ssl.SSLError | SpokenInPlain, settings: Settings, place: str, *, sentinel: bool = False
 ) -> CheckoutError:
-    """What a failed handshake means, and what to type next. ``place`` is where, in words."""
+    """The meaning of a failed handshake, and what to type next. ``place`` is the address in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explained_certificate(error, settings, place)
     if isinstance(error, SpokenInPlain):
         return speaks_plain(place, sentinel=sentinel)
-    alert = _alert(error)
-    if alert in _WANTED and not settings.redis_tls_cert_file:
-        return ClientCertificateRefused(
-            f"{place} wants a certificate of ours, and there is none",
-            hint="set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE",
-        )
+    alert, own = _alert(error), settings.redis_tls_cert_file
+    hint = f"openssl x509 -noout -subject -issuer -dates -in {shlex.quote(own)}"
+    if not own:
+        hint = "set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE"
+    if alert in _WANTED and not own:
+        return ClientCertificateRefused(f"{place} wants a certificate of ours, and there is none", hint=hint)
     if alert in _WANTED or alert in _REFUSALS:
         why = _REFUSALS.get(alert, "it is not one that it accepts")
-        return ClientCertificateRefused(
-            f"{place} refuses our certificate: {why}",
-            hint=f"openssl x509 -noout -subject -issuer -dates -in {shlex.quote(settings.redis_tls_cert_file)}"
-            if settings.redis_tls_cert_file
-            else "set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE",
-        )
+        return ClientCertificateRefused(f"{place} refuses our certificate: {why}", hint=hint)
     if "PROTOCOL_VERSION" in (error.reason or ""):
-        return ConfigurationError(
-            f"{place} speaks no version of TLS that we accept (1.2 or 1.3)", hint="tls-protocols in its configuration"
-        )
+        problem = f"{place} speaks no version of TLS that we accept (1.2 or 1.3)"
+        return ConfigurationError(problem, hint="tls-protocols in its configuration")
     if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
         return speaks_plain(place, sentinel=sentinel)
     return RedisUnavailable(
@@ -330,59 +298,49 @@ def explained_tls(
 
 def _explained_certificate(error: ssl.SSLCertVerificationError, settings: Settings, place: str) -> CheckoutError:
     show = f"openssl s_client -connect {_connectable(place)} </dev/null 2>/dev/null | openssl x509 -noout"
-    if error.verify_code in {_NOT_YET_VALID, _EXPIRED}:
-        is_over = error.verify_code == _EXPIRED
-        return CertificateOutOfTime(
-            f"the certificate of {place} {'has expired' if is_over else 'is not valid yet'}",
-            hint=f"{'renew it on the server' if is_over else 'date; is this clock right?'}: {show} -dates",
-        )
-    if error.verify_code in {_OTHER_NAME, _OTHER_ADDRESS}:
+    code, certificate = error.verify_code, f"the certificate of {place}"
+    if code == _EXPIRED:
+        return CertificateOutOfTime(f"{certificate} has expired", hint=f"renew it on the server: {show} -dates")
+    if code == _NOT_YET_VALID:
+        hint = f"date; is this clock right?: {show} -dates"
+        return CertificateOutOfTime(f"{certificate} is not valid yet", hint=hint)
+    if code in {_OTHER_NAME, _OTHER_ADDRESS}:
         name = re.search(r"not valid for '([^']*)'", error.verify_message)
-        expected = f"{name[1]!r}" if name else "the host that is connected to"
-        return CertificateRefused(
-            f"the certificate of {place} is for another name than {expected}",
-            hint=f"set REDIS_HOST, or REDIS_TLS_SERVER_NAME, to a name in it: {show} -ext subjectAltName",
-        )
+        problem = f"is for another name than {repr(name[1]) if name else 'the host that is connected to'}"
+        hint = f"set REDIS_HOST, or REDIS_TLS_SERVER_NAME, to a name in it: {show} -ext subjectAltName"
+        return CertificateRefused(f"{certificate} {problem}", hint=hint)
     if settings.redis_tls_ca_file:
-        return CertificateRefused(
-            f"the certificate of {place} is not signed by a CA in REDIS_TLS_CA_FILE: {error.verify_message}",
-            hint=f"set REDIS_TLS_CA_FILE to the CA that signed it: {show} -issuer",
-        )
-    kind = "is self-signed" if error.verify_code == _SELF_SIGNED else "is of a CA that this system does not know"
-    return CertificateRefused(
-        f"the certificate of {place} is not to be trusted: it {kind}",
-        hint=f"set REDIS_TLS_CA_FILE to the CA that signed it: {show} -issuer",
-    )
+        problem = f"is not signed by a CA in REDIS_TLS_CA_FILE: {error.verify_message}"
+    elif code == _SELF_SIGNED:
+        problem = "is not to be trusted: it is self-signed"
+    else:
+        problem = "is not to be trusted: it is of a CA that this system does not know"
+    hint = f"set REDIS_TLS_CA_FILE to the CA that signed it: {show} -issuer"
+    return CertificateRefused(f"{certificate} {problem}", hint=hint)
 
 
 def _connectable(place: str) -> str:
-    """The address in a place's description, as a command takes it."""
     found = re.search(r"(\[[0-9a-fA-F:.%]+\]|[^\s:@,]+):[0-9]{1,5}\b", place)
     return shlex.quote(found[0]) if found else "HOST:PORT"
 
 
 def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
-    """TLS is on, and the server has none."""
+    """The error where TLS is on, and the server has none."""
+    wanted = "we want it" if sentinel else "REDIS_TLS is on"
+    hint = "set REDIS_TLS=false (in a REDIS_URL: redis://), or REDIS_PORT to the server's TLS port"
     if sentinel:
-        return TlsMismatch(
-            f"{place} does not speak TLS, and we want it", hint="set REDIS_SENTINEL_TLS=false, or its TLS port"
-        )
-    return TlsMismatch(
-        f"{place} does not speak TLS, and REDIS_TLS is on",
-        hint="set REDIS_TLS=false (in a REDIS_URL: redis://), or REDIS_PORT to the server's TLS port",
-    )
+        hint = "set REDIS_SENTINEL_TLS=false, or its TLS port"
+    return TlsMismatch(f"{place} does not speak TLS, and {wanted}", hint=hint)
 
 
 def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
-    """TLS is off, and the server wants it."""
+    """The error where TLS is off, and the server wants it."""
     if sentinel:
         return TlsMismatch(f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="set REDIS_SENTINEL_TLS=true")
-    return TlsMismatch(
-        f"{place} wants TLS, and REDIS_TLS is off",
-        hint="set REDIS_TLS=true (in a REDIS_URL: rediss://), or REDIS_PORT to a plain port",
-    )
+    hint = "set REDIS_TLS=true (in a REDIS_URL: rediss://), or REDIS_PORT to a plain port"
+    return TlsMismatch(f"{place} wants TLS, and REDIS_TLS is off", hint=hint)
 
 
 def sentinel_place(host: str, port: int) -> str:
-    """A Sentinel, in words."""
+    """A Sentinel's address in words."""
     return f"the Sentinel at {address_text(host, port)}"
