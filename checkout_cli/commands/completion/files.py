@@ -11,6 +11,12 @@ from checkout_cli.commands.completion.scripts import Shell
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.private_file import write_private
 
+_PLACES = {
+    "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/checkoutctl"),
+    "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/checkoutctl.fish"),
+}
+"""The variable of a directory, its place below the home directory, and the file in it."""
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -43,15 +49,12 @@ def usual_shell(environ: Mapping[str, str]) -> Shell:
 def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
     """The file in its place, below the user's own directories (XDG Base Directory Specification)."""
     home = Path(environ.get("HOME") or Path.home())
-    data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    if shell == "bash":
-        return Installation(shell, data / "bash-completion" / "completions" / "checkoutctl", content)
-    if shell == "fish":
-        return Installation(shell, config / "fish" / "completions" / "checkoutctl.fish", content)
-    directory = home / ".zfunc"
-    hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
-    return Installation(shell, directory / "_checkoutctl", content, hint)
+    if shell == "zsh":
+        directory = home / ".zfunc"
+        hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
+        return Installation(shell, directory / "_checkoutctl", content, hint)
+    variable, usual, place = _PLACES[shell]
+    return Installation(shell, Path(environ.get(variable) or home / usual) / place, content)
 
 
 def install(wanted: Installation) -> None:

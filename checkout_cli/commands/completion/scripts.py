@@ -72,8 +72,8 @@ def _zsh(tree: Sequence[Place]) -> dict[str, Iterable[str]]:
 
 def _fish(tree: Sequence[Place]) -> dict[str, Iterable[str]]:
     def described(pairs: Iterable[tuple[str, str]]) -> str:
-        told = " ".join(f"{_quoted(name)} {_quoted(text)}" for name, text in pairs)
-        return f"printf '%s\\t%s\\n' {told}"
+        words = " ".join(f"{_quoted(name)} {_quoted(text)}" for name, text in pairs)
+        return f"printf '%s\\t%s\\n' {words}"
 
     def offered(values: Sequence[str]) -> str:
         if tuple(values) == (FILES,):

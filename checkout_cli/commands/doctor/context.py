@@ -107,7 +107,7 @@ class DoctorContext:
         return self.compared(server.place, reading, counter, first="since the server started (first look)")
 
     def all_grown(self, server: Inspector, counters: Mapping[str, str]) -> tuple[dict[str, int], str]:
-        """The counters that have grown, by the names to show, and since when; as :meth:`grown`."""
+        """The counters that have grown, by their names, and since when (:meth:`grown`)."""
         grown, since = {}, ""
         for name, counter in counters.items():
             if server.info().text(counter) is not None:
@@ -116,7 +116,7 @@ class DoctorContext:
         return {name: number for name, number in grown.items() if number}, since
 
     def compared(self, place: str, reading: Reading, counter: str, *, first: str) -> tuple[float, str]:
-        """How much a counter has grown since the last run, in words; ``first`` is said where there was none."""
+        """How much a counter has grown since the last run, and since when in words: ``first``, if there was none."""
         earlier = self.last_look.previous(COMMAND, place)
         since = reading.since(earlier, counter)
         if earlier is None or since is None:

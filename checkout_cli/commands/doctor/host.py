@@ -83,10 +83,10 @@ def swap(context: DoctorContext, server: Inspector) -> Finding:
     What was swapped out is read from the disk when it is next asked for, while every other client waits.
     """
     process = context.process(server)
-    told = process.details.get("VmSwap", "").partition(" ")[0]
-    if not told:
+    kilobytes = process.details.get("VmSwap", "").partition(" ")[0]
+    if not kilobytes:
         raise Skip(f"/proc/{process.pid}/status has no VmSwap")
-    swapped = int(told)
+    swapped = int(kilobytes)
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
     evidence = f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk"
@@ -197,7 +197,7 @@ def _described(path: Path) -> str:
 
 
 def _ownership(directory: str, process: Process) -> str:
-    """How the directory becomes the server's own; never a directory that others live in too."""
+    """The commands that give the server its directory, or another one where others share it."""
     user = user_name(process.user)
     group = group_name(process.groups[0]) if process.groups else user
     place = PurePosixPath(directory)

@@ -21,7 +21,7 @@ LOOKED_BACK = 15
 """Minutes of a cache's reads."""
 HOUR = 3_600_000
 AMONG = 1000
-"""Rows that are looked at for new sessions."""
+"""Rows that are searched for new sessions."""
 
 
 @check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")

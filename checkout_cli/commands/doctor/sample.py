@@ -1,6 +1,6 @@
-"""What the checks of the data look at: keys from random places, and random entries of the index.
+"""The samples that checks of the data use: keys from random places, and random entries of the index.
 
-A million sessions cannot be looked at in a second; some thousands tell enough, and each check says how many it saw.
+A million sessions cannot be read in a second; some thousands are enough, and each check says how many it used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from checkout_cli.store.redis.commands import decoded, encoded
 from checkout_cli.store.redis.index_place import Layout
 
 KEYS = 2000
-"""Of each server; one that has no more is looked at whole."""
+"""Of each server; all of them where it has no more."""
 MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500

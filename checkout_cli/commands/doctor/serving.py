@@ -170,9 +170,9 @@ def refused_commands(context: DoctorContext, server: Inspector) -> Finding:
     """
     if not server.info().names("errorstat_"):
         return ok("the server has counted no errors")
-    told, since = context.all_grown(server, _HURTING)
-    if not told:
+    grown, since = context.all_grown(server, _HURTING)
+    if not grown:
         return ok(f"none {since}".rstrip())
-    evidence = ", ".join(f"{code} {number:,}" for code, number in told.items())
-    fix = "checkoutctl acl check" if set(told) <= {"NOPERM", "NOAUTH"} else "checkoutctl doctor --only memory,serving"
-    return warn(f"{evidence} {since}", fix, **told)
+    evidence = ", ".join(f"{code} {number:,}" for code, number in grown.items())
+    fix = "checkoutctl acl check" if set(grown) <= {"NOPERM", "NOAUTH"} else "checkoutctl doctor --only memory,serving"
+    return warn(f"{evidence} {since}", fix, **grown)

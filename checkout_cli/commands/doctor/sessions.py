@@ -21,7 +21,7 @@ from checkout_cli.store.redis.index_place import Layout, Place
 _PLACE = ("ours:type", "aside:type", "index:zrange")
 SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
 LATE = 1.05
-"""How much longer than its lifetime a session may live: ours are slid to it exactly."""
+"""A session may live so many times its lifetime; ours live exactly that long after each read."""
 MANY_DANGLING = 0.01
 LARGE = 100_000
 """Bytes."""
@@ -233,12 +233,12 @@ def external_writers(context: DoctorContext) -> Finding:
     if not writes.seen_at:
         return ok("none was seen", takenIn=0, conflicts=0, refilled=0, deleted=0, lastSeenSeconds=None)
     seconds = (context.now() - writes.seen_at) / 1000
-    told = [f"{writes.taken_in:,} writes taken in", f"{writes.conflicts:,} of them conflicts"]
+    parts = [f"{writes.taken_in:,} writes taken in", f"{writes.conflicts:,} of them conflicts"]
     if writes.refilled:
-        told.append(f"{writes.refilled:,} sessions with a missing key came back from the database")
+        parts.append(f"{writes.refilled:,} sessions with a missing key came back from the database")
     if writes.deleted:
-        told.append(f"{writes.deleted:,} of their deletions stand")
-    evidence = f"last seen {ago(seconds)} ago; {', '.join(told)}"
+        parts.append(f"{writes.deleted:,} of their deletions stand")
+    evidence = f"last seen {ago(seconds)} ago; {', '.join(parts)}"
     place = f"external writers, {without_password(context.settings.database_url)}"
     context.readings[place] = Reading(context.now(), "", {_CONFLICTS: float(writes.conflicts)})
     new, since = context.compared(place, context.readings[place], _CONFLICTS, first="(first look)")

@@ -43,11 +43,11 @@ def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     KEYS looks at every key while all shoppers wait, MONITOR copies every command to its client, and a flush deletes
     every checkout.
     """
-    told, since = context.all_grown(server, _BLOCKING)
-    if not told:
+    grown, since = context.all_grown(server, _BLOCKING)
+    if not grown:
         return ok(f"none {since}".rstrip())
-    evidence = ", ".join(f"{command} {number:,} times" for command, number in told.items())
-    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **told)
+    evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
+    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **grown)
 
 
 @server_check("slow-log", Group.SPEED, "slowlog|get", "slowlog|len", "config|get")

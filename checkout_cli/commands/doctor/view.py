@@ -1,4 +1,4 @@
-"""How a run of doctor looks: a table for each group, what hurts shoppers first, and the summary where the eye ends."""
+"""The answer of doctor: a table for each group, what hurts shoppers first, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def _renderable(report: DoctorReport) -> RenderableType:
         table.add_column(max_width=24, overflow="fold")
         table.add_column(ratio=1, overflow="fold")
         for names, finding in rows:
-            told = Text(safe(finding.evidence), style="dim" if finding.status is Status.SKIPPED else "")
+            text = Text(safe(finding.evidence), style="dim" if finding.status is Status.SKIPPED else "")
             if finding.fix:
-                told.append(f"\n→ {safe(finding.fix)}", style="bold")
-            table.add_row(Text(finding.status, style=_STYLES[finding.status]), Text(names), told)
+                text.append(f"\n→ {safe(finding.fix)}", style="bold")
+            table.add_row(Text(finding.status, style=_STYLES[finding.status]), Text(names), text)
         parts += [Text(heading, style="bold"), table, Text()]
     worst = next((status for status in WORST_FIRST if report.count(status)), Status.OK)
     parts.append(Text(_summary(report), style=_STYLES[worst]))

@@ -1,4 +1,4 @@
-"""How health looks: the document's JSON, and a view that is read in five seconds."""
+"""The answer of health: the document's JSON, and a view that is read in five seconds."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _redis_note(redis: RedisHealth) -> str:
 
 
 def _facts(report: HealthReport) -> list[tuple[str, str]]:
-    """What stands under the table."""
+    """The lines under the table."""
     if report.configuration is not None:
         facts = [("wrong", problem) for problem in report.configuration.problems]
     else:

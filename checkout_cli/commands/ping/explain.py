@@ -1,4 +1,4 @@
-"""Why Redis does not answer: the trouble, the evidence for it, and what to type; told by what runs on this machine."""
+"""Why Redis does not answer: the trouble, the evidence for it, and what to type."""
 
 from __future__ import annotations
 

@@ -107,11 +107,11 @@ class Failed:
         if self.stage is Stage.TCP and error.errno in _UNREACHABLE:
             hint = "checkoutctl config show; check REDIS_HOST"
             return RedisUnavailable(f"{self.place} cannot be reached: {reason}", hint=hint)
-        refusals = ((told, kind) for (stage, kind), told in _REFUSALS.items() if stage is self.stage)
+        refusals = ((texts, kind) for (stage, kind), texts in _REFUSALS.items() if stage is self.stage)
         (words, hint), kind = next(found for found in refusals if isinstance(error, found[1]))
         explained = AccessDenied if kind is PermissionError else RedisUnavailable
-        told = words.format(place=self.place, timeout=self.settings.timeout, reason=reason)
-        return explained(told, hint=hint.format(quoted=shlex.quote(self.place)))
+        problem = words.format(place=self.place, timeout=self.settings.timeout, reason=reason)
+        return explained(problem, hint=hint.format(quoted=shlex.quote(self.place)))
 
     def _answering(self, error: redis.RedisError | OSError) -> CheckoutError:
         failed = tls_cause(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,19 +39,18 @@ def probe_redis(settings: Settings, probe_id: str, clock: Clock, round_trip: flo
     from checkout_cli.store.redis.admin import RedisAdmin
 
     life = max(LIFE, LIFE_IN_ROUND_TRIPS * round_trip)
-    tier = RedisAdmin(replace(settings, session_ttl=life))
-    try:
-        with _removed_afterwards(lambda: tier.remove(probe_id)):
-            written = clock.elapsed()
-            _publish(tier, probe_id, clock, life)
-            if tier.open(probe_id).value is None:
-                raise ProbeFailed("Redis accepted a session and does not have it")
-            expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, written, life)
-            _publish(tier, probe_id, clock, life)
-            if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
-                raise ProbeFailed("Redis deleted a session and still has it")
-    finally:
-        tier.close()
+    with (
+        closing(RedisAdmin(replace(settings, session_ttl=life))) as tier,
+        _removed_afterwards(lambda: tier.remove(probe_id)),
+    ):
+        written = clock.elapsed()
+        _publish(tier, probe_id, clock, life)
+        if tier.open(probe_id).value is None:
+            raise ProbeFailed("Redis accepted a session and does not have it")
+        expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, written, life)
+        _publish(tier, probe_id, clock, life)
+        if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
+            raise ProbeFailed("Redis deleted a session and still has it")
     return expired_after
 
 
