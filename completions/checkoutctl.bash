@@ -5,14 +5,14 @@ _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
     '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
-    'setup') options='--check -y --yes --timeout --json -h --help' valued='--timeout' ;;
-    'demo') options='--fast --keep --json -h --help' ;;
+    'setup') options='--check --explain -y --yes --timeout --json -h --help' valued='--explain --timeout' ;;
+    'demo') options='--fast --keep -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
     'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
     'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;
     'config') commands='show check' options='-h --help' ;;
     'config show') options='--json -h --help' ;;
-    'config check') options='--json -h --help' ;;
+    'config check') options='--explain --json -h --help' valued='--explain' ;;
     'sessions') commands='list show trace why export create update delete restore extend index' options='-h --help' ;;
     'sessions list') options='--limit --status --user --expiring-within --older-than --sort --tier -o --output --json --reveal --timeout -h --help' valued='--limit --status --user --expiring-within --older-than --sort --tier -o --output --timeout' ;;
     'sessions show') options='--reveal --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
@@ -70,14 +70,14 @@ _checkoutctl_place() {
     'bench') options='--seconds --shoppers --embedded -y --yes --json --timeout -h --help' valued='--seconds --shoppers --timeout' ;;
     'serve') options='--host --port --allow-host --print-rules --timeout -h --help' valued='--host --port --allow-host --timeout' ;;
     'cron') commands='print install remove status run' options='-h --help' ;;
-    'cron print') options='--format -h --help' valued='--format' ;;
-    'cron install') options='--dry-run -y --yes --force -h --help' ;;
-    'cron remove') options='--dry-run -y --yes --force -h --help' ;;
+    'cron print') options='--format --json -h --help' valued='--format' ;;
+    'cron install') options='--dry-run -y --yes --force --json -h --help' ;;
+    'cron remove') options='--dry-run -y --yes --force --json -h --help' ;;
     'cron status') options='--json -h --help' ;;
-    'cron run') options='--jitter -h --help' valued='--jitter' ;;
+    'cron run') options='--jitter --json -h --help' valued='--jitter' ;;
     'completion') commands='show install' options='-h --help' ;;
     'completion show') options='-h --help' ;;
-    'completion install') options='--shell --dry-run -y --yes -h --help' valued='--shell' ;;
+    'completion install') options='--shell --dry-run -y --yes --json -h --help' valued='--shell' ;;
     esac
 }
 
@@ -88,6 +88,7 @@ _checkoutctl_values() {
     'doctor --skip') echo 'connection serving sessions memory database jobs privacy security speed host blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure external-writers fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write' ;;
     'doctor --explain') echo 'blocking-commands cache-hit-rate capability card-data certificate cleanup-overdue clients clock clocksource configuration conflicts connect data-directory database database-space drift eviction-policy evictions expired-rows expiry-index expiry-lag exposure external-writers fork fragmentation hit-rate index-dangling index-kind index-missing install job-locks kernel-overcommit key-names latency-events loading managed memory-headroom memory-limit memory-overheads payload pending persistence port-in-use refused-commands replication round-trip secrets server-version session-ttl shared slow-log slow-log-data somaxconn stampede statistics-gap swap topology transparent-huge-pages transport user-fields write' ;;
     'doctor --fail-on') echo 'warn crit' ;;
+    'config check --explain') echo 'env-files values password-files transport tls-files lifetimes database-url' ;;
     'sessions list --status') echo 'pending processing paid failed cancelled unreadable' ;;
     'sessions list --sort') echo 'newest oldest expires total status' ;;
     'sessions list --tier') echo 'redis database memory' ;;

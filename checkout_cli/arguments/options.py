@@ -50,6 +50,10 @@ ListCursor = Annotated[str, typer.Option(help="Go on where another list stopped;
 ScanLimit = Annotated[
     int, typer.Option(min=1, max=10_000, help="Stop after so many; the last step of the scan may bring some more.")
 ]
+Explain = Annotated[
+    str | None,
+    typer.Option("--explain", metavar="CHECK", help="Say what a check, a group or all of them look for, and stop."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal data unmasked.")]

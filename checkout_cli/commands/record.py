@@ -1,8 +1,7 @@
-"""What a command's record is, and how the records of all commands are found.
+"""The records of commands: each folder beside this file has a ``RECORD`` in its ``__init__.py``.
 
-Each folder beside this file has a ``RECORD`` in its ``__init__.py``. The tree and its help, the completions, the roles
-and their ACL rules, the table in the README and the runs that prove a role follow from these. The help reads them all,
-so they import nothing but this.
+The tree and its help, the completions, the roles and their ACL rules, the table in the README and the runs that prove a
+role are made of them. The help reads them all, so they import nothing but this.
 """
 
 from __future__ import annotations
@@ -20,13 +19,11 @@ from checkout_cli import commands
 class Use(NamedTuple):
     """One way to use a command, and what it needs of Redis, in the words of ``acl/needs.py``.
 
-    ``words`` are those below the command's name, with an option where a command that writes can also merely look.
-    ``role`` is the least that has it, reader or operator; ``no_role`` says why none has. It cannot do without its
-    ``needs``, says less without ``helps``, and needs ``fenced`` besides where a replica can be promoted. Whatever the
-    uses need that it ``does``, it needs too; those that it ``tries`` are a help.
-
-    The role is proven by a run with the arguments ``run`` (by default the option, if there is one), which reads
-    ``given``.
+    ``words`` follow the command's name; they have an option where a command that writes can also only read. ``role`` is
+    the least one that has it, reader or operator; ``no_role`` says why none has. It cannot do without its ``needs``,
+    says less without ``helps``, and needs ``fenced`` where a replica can be promoted. It also needs what the uses that
+    it ``does`` need; those that it ``tries`` are a help. A run with the arguments ``run`` (by default the option) and
+    the input ``given`` proves the role.
     """
 
     words: str
@@ -42,11 +39,7 @@ class Use(NamedTuple):
 
 
 class Command(NamedTuple):
-    """All that is said of a command in one place, its folder's.
-
-    ``place`` orders the help: a ten begins a group. ``example`` is what the help begins with; ``examples`` are the same
-    of the words below it, where it is more than these.
-    """
+    """One command. ``place`` orders the help: a ten begins a group. ``examples`` are of the words below it."""
 
     name: str
     place: int
@@ -74,8 +67,7 @@ def names() -> frozenset[str]:
 def record_of(name: str) -> Command:
     """The record of one command, without importing any other.
 
-    Raises:
-        ValueError: there is none in its folder, it is of another name, or names a role that does not exist.
+    Raises ``ValueError`` where its folder has none, it is of another name, or names a role that does not exist.
     """
     record: Command | None = getattr(import_module(f"checkout_cli.commands.{name}"), "RECORD", None)
     if record is None:
@@ -90,5 +82,5 @@ def record_of(name: str) -> Command:
 
 @cache
 def records() -> tuple[Command, ...]:
-    """All of them, in the order of the help."""
+    """All records, in the order of the help."""
     return tuple(sorted(map(record_of, names()), key=lambda record: (record.place, record.name)))

@@ -57,6 +57,11 @@ class Info:
             return None
         return number if math.isfinite(number) else None
 
+    def version(self, name: str = "redis_version") -> tuple[int, int] | None:
+        """The major and minor version; ``None`` where this server does not tell it."""
+        numbers = [int(part) for part in (self.text(name) or "").split(".")[:2] if part.isdecimal()]
+        return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+
     def parts(self, name: str) -> dict[str, str]:
         """The parts of a field such as ``cmdstat_get``: ``calls=21,usec=175``; empty where there is none."""
         pairs = (part.partition("=") for part in self._fields.get(name, "").split(","))

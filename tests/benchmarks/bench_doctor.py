@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checkout_cli.commands.doctor.examination import all_checks, examine
+from checkout_cli.commands.doctor.run import all_checks, run_checks
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.embedded import HOST
 from tests.benchmarks.harness import Place, Result, duration, fill, once, peak_memory, place, show
@@ -62,7 +62,7 @@ def main() -> None:
         for name, check in all_checks().items():
             look = LastLook(Path(directory) / "state")
             spent[name] = once(
-                lambda check=check, look=look: examine(
+                lambda check=check, look=look: run_checks(
                     lambda: where.settings, [check], directory=Path(directory), environ={}, last_look=look
                 )
             )

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.commands.health.health import HealthCheck
-from checkout_cli.commands.ping.ping import Ping, PingSummary, Stage
+from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.summary import PingSummary, Stage
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode, RedisUnavailable
 from checkout_cli.servers.embedded import HOST
@@ -117,7 +118,7 @@ def pinged(settings: Settings) -> PingSummary:
     ping = Ping(settings, count=1)
     for _ in ping.events():
         pass
-    return ping.summary()
+    return ping.summary
 
 
 def failure_at_sentinel(settings: Settings) -> CheckoutError:

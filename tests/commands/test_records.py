@@ -44,17 +44,17 @@ import json
 import typer
 from checkout_cli.cli.main import app
 from checkout_cli.commands.acl.roles import COMMANDS, ROLES
-from checkout_cli.commands.completion import bash, fish, words, zsh
+from checkout_cli.commands.completion import scripts, words
 from tests import readme
 from tests.support.role_runs import RUNS, name_of
 
 root = typer.main.get_command(app)
-places = words.places(root)
+places = list(words.places(root))
 print(json.dumps({
     "table": {name: sorted(need.command for need in entry.everything) for name, entry in COMMANDS.items()},
     "roles": {role: list(its.entries) for role, its in ROLES.items()},
     "runs": [[name_of(run), run.words] for run in RUNS],
-    "completions": {shell.__name__.rpartition(".")[2]: shell.script(places) for shell in (bash, fish, zsh)},
+    "completions": {shell: scripts.script(shell, places) for shell in ("bash", "fish", "zsh")},
     "readme": readme.commands(),
 }))
 """

@@ -334,7 +334,7 @@ class Place(Scene):
         ):
             text = text.replace(found, instead)
         text = _OWN_NAME.sub(lambda name: "#" * len(name[0]), text)
-        text = re.sub(r"\b[0-4](?=-59/5 )", "#", text)  # the minute of a job follows from its directory
+        text = re.sub(r"(?<![0-9])[0-4](?=-59/5 )", "#", text)  # the minute of a job follows from its directory
         text = re.sub(r"checkout\.db \(\d+:\d+\)", "checkout.db (#:#)", text)  # the file system's number of the file
         text = re.sub(r"(expired after 0\.)\d\d(?= s)", r"\1##", text)  # how long ``setup`` has waited
         return re.sub(r'("seconds": ?0\.2)\d+', r"\1", text)  # how long ``monitor`` has listened

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checkout_cli.checks import Finding
-from checkout_cli.commands.doctor.examination import DoctorReport, all_checks, chosen, examine
+from checkout_cli.commands.doctor.run import DoctorReport, all_checks, run_checks
 from checkout_cli.config.settings import Settings
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.inspection import Info
@@ -35,7 +35,7 @@ def finding(
     environ: Mapping[str, str] | None = None,
 ) -> Finding:
     """What one check finds; the counters of the run are kept in ``directory``."""
-    report = examine(
+    report = run_checks(
         lambda: settings,
         [all_checks()[name]],
         directory=directory,
@@ -49,8 +49,12 @@ def finding(
 
 def examined(settings: Settings, directory: Path, *names: str) -> DoctorReport:
     """A run of the checks or groups of these names, or of all."""
-    return examine(
-        lambda: settings, chosen(names, []), directory=directory, environ={}, last_look=LastLook(directory / "state")
+    return run_checks(
+        lambda: settings,
+        all_checks().chosen(names, []),
+        directory=directory,
+        environ={},
+        last_look=LastLook(directory / "state"),
     )
 
 

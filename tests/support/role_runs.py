@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from checkout_cli.commands.acl.roles import COMMANDS
-from checkout_cli.commands.doctor.examination import examine  # noqa: F401  (it enters all checks)
+from checkout_cli.commands.doctor.run import run_checks  # noqa: F401  (it enters all checks)
 from checkout_cli.commands.record import records
 from checkout_cli.commands.sessions.delete import delete_all
 from checkout_cli.commands.sessions.delete import plan as make_plan

@@ -4,72 +4,62 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
+from checkout_cli.commands.acl.needs import Access, Entry, Need
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode
 from checkout_cli.servers.inspection import Inspector
-from checkout_cli.servers.per_server import of_each_server
+from checkout_cli.servers.per_server import Partial, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command
-from checkout_cli.store.redis.pipeline import Conversation
 from checkout_cli.store.redis.server import RedisServer
 
 FIRST_WITH_USERS = (6, 0)
 
-_SAMPLES = {
-    "config|get": "CONFIG GET maxmemory",
-    "config|set": "CONFIG SET maxmemory-policy noeviction",
-    "evalsha": "EVALSHA 0000000000000000000000000000000000000000 1 {key}",  # the digest of no script
-    "info": "INFO server",
-    "scan": "SCAN 0 COUNT 1",
-    "script|load": "SCRIPT LOAD )",  # no Lua
-    "select": "SELECT {database}",
-    "slowlog|get": "SLOWLOG GET 1",
-    "client|no-touch": "CLIENT NO-TOUCH OFF",
-    "latency|history": "LATENCY HISTORY command",
-    "getrange": "GETRANGE {key} 0 0",
-    "hget": "HGET {key} x",
-    "hincrby": "HINCRBY {key} x none",
-    "hmget": "HMGET {key} x",
-    "hset": "HSET {key} x x",
-    "hsetnx": "HSETNX {key} x x",
-    "pexpire": "PEXPIRE {key} none",
-    "rename": "RENAME {key} {key}",
-    "sadd": "SADD {key} x",
-    "set": "SET {key} x XX",
-    "smismember": "SMISMEMBER {key} x",
-    "srem": "SREM {key} x",
-    "sscan": "SSCAN {key} 0 COUNT 1",
-    "zscan": "ZSCAN {key} 0 COUNT 1",
-    "zadd": "ZADD {key} XX none x",
-    "zcount": "ZCOUNT {key} 0 0",
-    "zmscore": "ZMSCORE {key} x",
-    "zrange": "ZRANGE {key} 0 0",
-    "zrem": "ZREM {key} x",
-    "zremrangebyrank": "ZREMRANGEBYRANK {key} 1 0",
-    "zrevrank": "ZREVRANK {key} x",
-    "zscore": "ZSCORE {key} x",
+_ARGUMENTS = {
+    "CONFIG GET": "maxmemory",
+    "CONFIG SET": "maxmemory-policy noeviction",
+    "EVALSHA": "0000000000000000000000000000000000000000 1 {key}",  # the digest of no script
+    "INFO": "server",
+    "SCAN": "0 COUNT 1",
+    "SCRIPT LOAD": ")",  # no Lua
+    "SELECT": "{database}",
+    "SLOWLOG GET": "1",
+    "CLIENT NO-TOUCH": "OFF",
+    "LATENCY HISTORY": "command",
+    "HINCRBY": "{key} x none",
+    "PEXPIRE": "{key} none",
+    "RENAME": "{key} {key}",
+    "SET": "{key} x XX",
+    "ZADD": "{key} XX none x",
+    "ZREMRANGEBYRANK": "{key} 1 0",
+    **dict.fromkeys(
+        ["HGET", "HMGET", "SADD", "SMISMEMBER", "SREM", "ZMSCORE", "ZREM", "ZREVRANK", "ZSCORE"], "{key} x"
+    ),
+    **dict.fromkeys(("HSET", "HSETNX"), "{key} x x"),
+    **dict.fromkeys(("GETRANGE", "ZCOUNT", "ZRANGE"), "{key} 0 0"),
+    **dict.fromkeys(("SSCAN", "ZSCAN"), "{key} 0 COUNT 1"),
 }
-"""How a command is called, where that is more than its name and a key."""
+"""Of a command that is called with more than a key."""
 _MULTI, _DISCARD = Need("multi"), Need("discard")
 _NEVER_RUN = frozenset({"monitor", "multi", "discard", "asking", "select", "script|load"})
 """Commands without a key that change something, if only in our own connection."""
 _ADMIN = ("acl|", "config|set", "config|rewrite", "slowlog|reset")
 
 
-class Way(StrEnum):
-    """How it was found out: by a transaction that is dropped, or by trying what only looks."""
+class Source(StrEnum):
+    """How the answers came: from a transaction that is dropped, or from trying harmless commands."""
 
     TRANSACTION = "transaction"
     TRIAL = "trial"
 
 
 class State(StrEnum):
-    """How far a command of ``checkoutctl`` works for this user."""
+    """Whether a command of ``checkoutctl`` works for this user."""
 
     WORKS = "works"
     PARTLY = "partly"
@@ -79,55 +69,54 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Capability:
-    """One command of ``checkoutctl``, and what it lacks, as parts of an ACL rule.
+    """One command of ``checkoutctl``, and the parts of an ACL rule that it lacks.
 
-    Without what is ``missing`` it fails, without what is ``reduced`` it says less. Of what is ``untold`` nobody knows.
+    Without the ``missing`` it fails, without the ``reduced`` it says less; the ``unknown`` may be granted.
     """
 
-    JSON_KEYS = "command=name state missing reduced unknown=untold"
+    JSON_KEYS = "command=name state missing reduced unknown"
 
     name: str
     missing: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
-    untold: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def state(self) -> State:
         """Whether it works."""
         if self.missing:
             return State.FAILS
-        if self.untold:
+        if self.unknown:
             return State.UNKNOWN
         return State.PARTLY if self.reduced else State.WORKS
 
 
 @dataclass(frozen=True)
-class Capabilities:
+class Capabilities(Partial):
     """What a user may do of what a role may.
 
-    ``missing`` are the parts of a rule that are not granted. ``absent`` are commands of Redis that the server does not
-    have, whoever asks. ``version`` is that of Redis, ``None`` where INFO is denied. ``away`` are servers of a cluster
-    that could not be asked.
+    ``lacking`` are the parts of a rule that are not granted, ``absent`` the commands that the server does not have.
+    ``version`` is that of Redis, ``None`` where INFO is denied. ``missing`` are servers of a cluster without an answer.
     """
 
     JSON_KEYS = (
-        "user role=role.name complete method=way commands missing setuser=repair absent usersSupported=has_users "
-        "partial missingServers=away"
+        "user role=role.name complete method=source commands missing=lacking setuser=repair absent "
+        "usersSupported=has_users partial missingServers=missing"
     )
 
     user: str
     role: Role
-    way: Way
+    source: Source
     commands: tuple[Capability, ...]
-    missing: tuple[str, ...]
+    lacking: tuple[str, ...]
     absent: tuple[str, ...] = ()
     version: tuple[int, int] | None = None
-    away: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether all commands of the role work in full, as far as the server has what they need."""
-        return not self.away and all(command.state is State.WORKS for command in self.commands)
+        return not self.missing and all(command.state is State.WORKS for command in self.commands)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -136,13 +125,8 @@ class Capabilities:
 
     @property
     def repair(self) -> str | None:
-        """The line that an administrator would type; ``None`` where nothing is missing."""
-        return " ".join(("ACL SETUSER", self.user, *self.missing)) if self.missing else None
-
-    @property
-    def partial(self) -> bool:
-        """Whether some servers could not be asked."""
-        return bool(self.away)
+        """The line that an administrator would type; ``None`` where nothing is lacking."""
+        return " ".join(("ACL SETUSER", self.user, *self.lacking)) if self.lacking else None
 
     @property
     def has_users(self) -> bool:
@@ -150,28 +134,28 @@ class Capabilities:
         return self.version is None or self.version >= FIRST_WITH_USERS
 
 
-@dataclass
-class _Told:
-    """What servers have answered: by command, by key, not at all, or that they have no such command."""
+class _Answers:
+    """The servers' answers: which commands are denied, denied for their keys, absent or allowed."""
 
-    denied: set[Need]
-    keys_denied: set[Need]
-    absent: set[Need]
-    allowed: set[Need]
+    def __init__(self) -> None:
+        self.denied: set[Need] = set()
+        self.keys_denied: set[Need] = set()
+        self.absent: set[Need] = set()
+        self.allowed: set[Need] = set()
 
     def note(self, need: Need, reply: object) -> None:
-        """Any other refusal than for want of permission comes after that was looked at."""
         if isinstance(reply, CommandDenied):
             (self.denied if reply.grant else self.keys_denied).add(need)
-        else:
+        else:  # permission is checked before anything else can be refused
             (self.absent if isinstance(reply, CommandUnknown) else self.allowed).add(need)
 
-    def untold(self, needs: Iterable[Need]) -> Needs:
-        """Of some needs, those of which nobody has said anything."""
-        return frozenset(needs) - self.denied - self.keys_denied - self.absent - self.allowed
+    def capability(self, name: str, entry: Entry, version: tuple[int, int]) -> Capability:
+        known = self.denied | self.keys_denied | self.absent | self.allowed
+        unknown = dict.fromkeys(f"+{need.command}" for need in sorted(entry.everything - known))
+        return Capability(name, self.lacking(entry.needs, version), self.lacking(entry.helps, version), tuple(unknown))
 
     def lacking(self, needs: Iterable[Need], version: tuple[int, int]) -> tuple[str, ...]:
-        """What is not granted of some needs. Where a command is denied, its keys may be granted all the same."""
+        """The grants that some needs lack. Where a command is denied, its keys may be granted all the same."""
         some = set(needs)
         keys = some & self.keys_denied | {need for need in some & self.denied if need.keys and not self._reaches(need)}
         patterns = [part for part in grants(keys, version) if not part.startswith("+")]
@@ -187,52 +171,42 @@ class _Told:
 
 
 def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capabilities:
-    """Find out how far the commands of a role work for the user of the settings; nothing is changed.
+    """Find out which commands of a role work for the user of the settings; nothing is changed.
 
-    The calls are queued in a transaction: the server refuses at once what is denied, by command and by key, and runs
-    nothing, since the transaction is dropped. Where MULTI is denied itself, what only looks is tried on keys that do
-    not exist, and the rest stays unknown. In a cluster, every primary has to grant it. The server counts what it
-    denies (``errorstat_NOPERM``, ACL LOG).
-
-    Raises:
-        RedisUnavailable, AccessDenied: no server can be asked.
+    The calls are queued in a transaction: the server refuses at once what is denied, by command and by key, and
+    runs nothing, since the transaction is dropped. Where MULTI is denied itself, what only looks is tried on keys
+    that do not exist, and the rest stays unknown. In a cluster, every primary has to grant it. The server counts
+    what it denies (``errorstat_NOPERM``, ACL LOG). Raises ``RedisUnavailable``, ``AccessDenied`` where no server
+    can be asked.
     """
     wanted = sorted(ROLES[role].needs(settings))
-    told, way, version = _Told(set(), set(), set(), set()), Way.TRANSACTION, None
+    answers, source, version = _Answers(), Source.TRANSACTION, None
 
     def ask(asked: Inspector) -> tuple[Mapping[Need, object], tuple[int, int] | None]:
-        answers = _queued(asked.server, wanted, settings)
-        if isinstance(answers[_MULTI], CheckoutError):
-            answers |= _tried(asked.server, wanted, settings)
-        return answers, _version(asked.server)
+        replies = _queued(asked.server, wanted, settings)
+        if isinstance(replies[_MULTI], CheckoutError):
+            replies |= _tried(asked.server, wanted, settings)
+        try:
+            return replies, asked.info().version()
+        except (CommandDenied, CommandUnknown):
+            return replies, None
 
     found = of_each_server(redis, ask)
-    for answers, known_version in found.servers:
-        way = Way.TRIAL if isinstance(answers[_MULTI], CheckoutError) else way
-        for need, reply in answers.items():
-            told.note(need, reply)
+    for replies, known_version in found.servers:
+        source = Source.TRIAL if isinstance(replies[_MULTI], CheckoutError) else source
+        for need, reply in replies.items():
+            answers.note(need, reply)
         version = version or known_version
-    user = settings.redis_username or "default"
     known = version or NEWEST
     return Capabilities(
-        user,
+        settings.redis_username or "default",
         ROLES[role],
-        way,
-        tuple(_capability(name, entry, told, known) for name, entry in ROLES[role].granted(settings).items()),
-        told.lacking(wanted, known),
-        tuple(sorted({need.command for need in told.absent})),
+        source,
+        tuple(answers.capability(name, entry, known) for name, entry in ROLES[role].granted(settings).items()),
+        answers.lacking(wanted, known),
+        tuple(sorted({need.command for need in answers.absent})),
         version,
         found.missing,
-    )
-
-
-def _capability(name: str, entry: Entry, told: _Told, version: tuple[int, int]) -> Capability:
-    untold = told.untold(entry.everything)
-    return Capability(
-        name,
-        told.lacking(entry.needs, version),
-        told.lacking(entry.helps, version),
-        tuple(dict.fromkeys(f"+{need.command}" for need in sorted(untold))),
     )
 
 
@@ -241,38 +215,25 @@ class _StillOpen(Exception):
 
 
 def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object]:
-    """The answers to calls in a transaction that is dropped; MULTI's alone where there are no transactions for us."""
+    """The replies in a transaction that is dropped; MULTI's alone where we may have none."""
     queued = [need for need in needs if need not in (_MULTI, _DISCARD)]  # these two would end it, and run the rest
-    answers: dict[Need, object] = {}
-    try:
-        with server.conversation() as talk:
-            begun = _begun(talk)
-            if isinstance(begun, CheckoutError):
-                return {_MULTI: begun}
-            answers.update(zip(queued, talk.ask(*(_call(need, settings) for need in queued)), strict=True))
-            (dropped,) = talk.ask(("DISCARD",))
-            answers |= {_MULTI: begun, _DISCARD: dropped}
-            _insist_on(dropped)
-    except _StillOpen:
-        pass  # the answers are as good as ever
-    return answers
-
-
-def _begun(talk: Conversation) -> object:
-    """The answer to MULTI; raises the error of a server that cannot answer anything now."""
-    (begun,) = talk.ask(("MULTI",))
-    if isinstance(begun, CheckoutError) and not isinstance(begun, (CommandDenied, CommandUnknown)):
-        raise begun
-    return begun
-
-
-def _insist_on(dropped: object) -> None:
-    if isinstance(dropped, CheckoutError):
-        raise _StillOpen
+    replies: dict[Need, object] = {}
+    with suppress(_StillOpen), server.conversation() as talk:
+        (begun,) = talk.ask(("MULTI",))
+        if isinstance(begun, (CommandDenied, CommandUnknown)):
+            return {_MULTI: begun}
+        if isinstance(begun, CheckoutError):
+            raise begun  # this server cannot answer anything now
+        replies |= zip(queued, talk.ask(*(_call(need, settings) for need in queued)), strict=True)
+        (dropped,) = talk.ask(("DISCARD",))
+        replies |= {_MULTI: begun, _DISCARD: dropped}
+        if isinstance(dropped, CheckoutError):
+            raise _StillOpen  # the replies are as good as ever
+    return replies
 
 
 def _tried(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object]:
-    """The answers to real calls of what only looks."""
+    """The replies to real calls of harmless commands."""
     harmless = [need for need in needs if _only_looks(need)]
     with server.conversation() as talk:
         return dict(zip(harmless, talk.ask(*(_call(need, settings) for need in harmless)), strict=True))
@@ -286,16 +247,7 @@ def _only_looks(need: Need) -> bool:
 
 def _call(need: Need, settings: Settings) -> Command:
     """A call of a command, on a key that does not exist where the pattern leaves that open."""
-    words = need.command.upper().split("|")
-    sample = _SAMPLES.get(need.command, " ".join([*words, "{key}"] if need.keys else words))
+    name = need.command.upper().replace("|", " ")
+    arguments = _ARGUMENTS.get(name, "{key}" if need.keys else "")
     key = need.keys.replace("*", f"acl-check-{secrets.token_hex(8)}")
-    return tuple(word.format(key=key, database=settings.redis_db) for word in sample.split())
-
-
-def _version(server: RedisServer) -> tuple[int, int] | None:
-    try:
-        text = Inspector(server).info().text("redis_version") or ""
-    except (CommandDenied, CommandUnknown):
-        return None
-    numbers = [int(part) for part in text.split(".")[:2] if part.isdecimal()]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+    return tuple(word.format(key=key, database=settings.redis_db) for word in f"{name} {arguments}".split())

@@ -9,22 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Flag
 
+from checkout_cli import keys as names
 from checkout_cli.commands.record import Command
-from checkout_cli.keys import (
-    CLAIM_PREFIX,
-    COUPON_PREFIX,
-    DELIVERY_PREFIX,
-    INDEX,
-    INDEX_ASIDE,
-    INDEX_BESIDE,
-    JOB_PREFIX,
-    LEGACY_STATS,
-    LOCK_PREFIX,
-    MINUTE_PREFIX,
-    PENDING,
-    SESSION_PREFIX,
-    USER_PREFIX,
-)
 
 
 class Access(Flag):
@@ -37,25 +23,25 @@ class Access(Flag):
 
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "sessions": (f"{SESSION_PREFIX}*",),
-    "claims": (f"{CLAIM_PREFIX}*",),
-    "index": (INDEX,),
-    "beside": (INDEX_BESIDE,),
-    "aside": (INDEX_ASIDE,),
-    "pending": (PENDING,),
-    "locks": (f"{LOCK_PREFIX}*",),
-    "jobs": (f"{JOB_PREFIX}*",),
-    "legacy": (LEGACY_STATS,),
-    "delivery": (f"{DELIVERY_PREFIX}*",),
-    "coupons": (f"{COUPON_PREFIX}*",),
-    "users": (f"{USER_PREFIX}*",),
-    "minutes": (f"{MINUTE_PREFIX}*",),
+    "sessions": (f"{names.SESSION_PREFIX}*",),
+    "claims": (f"{names.CLAIM_PREFIX}*",),
+    "index": (names.INDEX,),
+    "beside": (names.INDEX_BESIDE,),
+    "aside": (names.INDEX_ASIDE,),
+    "pending": (names.PENDING,),
+    "locks": (f"{names.LOCK_PREFIX}*",),
+    "jobs": (f"{names.JOB_PREFIX}*",),
+    "legacy": (names.LEGACY_STATS,),
+    "delivery": (f"{names.DELIVERY_PREFIX}*",),
+    "coupons": (f"{names.COUPON_PREFIX}*",),
+    "users": (f"{names.USER_PREFIX}*",),
+    "minutes": (f"{names.MINUTE_PREFIX}*",),
 }
 """Patterns of keys by the names that records use for them."""
 ALL = tuple(pattern for patterns in KEYS.values() for pattern in patterns)
 KEYS |= {
-    "ours": (INDEX, INDEX_BESIDE),  # where our index can lie
-    "sets": (INDEX, INDEX_ASIDE),  # where an older program's SET can lie
+    "ours": (names.INDEX, names.INDEX_BESIDE),  # where our index can lie
+    "sets": (names.INDEX, names.INDEX_ASIDE),  # where an older program's SET can lie
     "caches": KEYS["delivery"] + KEYS["coupons"],
     "figures": KEYS["users"] + KEYS["minutes"] + KEYS["legacy"],
     "all": ALL,
@@ -100,7 +86,7 @@ class Need:
 
     @property
     def access(self) -> Access:
-        """What it does to the keys."""
+        """The access that it takes to the keys."""
         return ACCESS[self.command] if self.keys else Access.NONE
 
 
@@ -109,23 +95,20 @@ Needs = frozenset[Need]
 
 @dataclass(frozen=True)
 class Entry:
-    """What a command cannot do without, and what it only says less without.
-
-    ``fenced`` is what it needs besides where a replica can be promoted: behind Sentinels, and in a cluster.
-    """
+    """A command fails without ``needs``, says less without ``helps``; ``fenced`` are needs where replicas promote."""
 
     needs: Needs = frozenset()
     helps: Needs = frozenset()
     fenced: Needs = frozenset()
 
     def __or__(self, other: Entry) -> Entry:
-        """What two of them need together."""
+        """The needs of two together."""
         needs = self.needs | other.needs
         return Entry(needs, (self.helps | other.helps) - needs, self.fenced | other.fenced)
 
     @property
     def everything(self) -> Needs:
-        """Both."""
+        """Its needs and helps."""
         return self.needs | self.helps
 
 
@@ -159,11 +142,7 @@ GROUPS = {
 
 
 def needs_of(words: str) -> Needs:
-    """The needs that words stand for.
-
-    Raises:
-        KeyError: there is no such word.
-    """
+    """The needs that words stand for; raises ``KeyError`` where there is no such word."""
     found: Needs = frozenset()
     for word in words.split():
         keys, _, commands = word.rpartition(":")
@@ -179,11 +158,7 @@ def needs_of(words: str) -> Needs:
 
 
 def table(records: Iterable[Command]) -> dict[str, Entry]:
-    """What each use of each command needs, by what is typed after ``checkoutctl``.
-
-    Raises:
-        ValueError: a record names a need, or another use, that does not exist.
-    """
+    """The needs of each use of each command; raises ``ValueError`` where a record names one that does not exist."""
     owners = {name: (record, use) for record in records for name, use in record.by_name().items()}
 
     def entry(name: str) -> Entry:
@@ -200,18 +175,17 @@ def table(records: Iterable[Command]) -> dict[str, Entry]:
     return {name: entry(name) for name in owners}
 
 
-LIBRARY: dict[str, Entry] = {
-    name: Entry(needs_of(needs), needs_of(helps))
-    for name, needs, helps in (
-        (
-            "CheckoutStore",
-            "PUBLISH FLUSH COUNT LOOK pending:scard,srandmember,sscan,sadd",
-            "IDENTITY ping NOTE legacy:type,hgetall",
-        ),
-        ("DeliveryCharges", "delivery:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
-        ("Coupons", "coupons:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
-        ("Users", "TRACKED", "IDENTITY"),
-        ("Statistics", "minutes:hgetall", "IDENTITY STATUSES"),
-    )
+def _library(needs: str, helps: str) -> Entry:
+    return Entry(needs_of(needs), needs_of(helps))
+
+
+LIBRARY = {
+    "CheckoutStore": _library(
+        "PUBLISH FLUSH COUNT LOOK pending:scard,srandmember,sscan,sadd", "IDENTITY ping NOTE legacy:type,hgetall"
+    ),
+    "DeliveryCharges": _library("delivery:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
+    "Coupons": _library("coupons:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
+    "Users": _library("TRACKED", "IDENTITY"),
+    "Statistics": _library("minutes:hgetall", "IDENTITY STATUSES"),
 }
-"""The same of the library's classes."""
+"""The needs of the library's classes."""

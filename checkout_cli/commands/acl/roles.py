@@ -30,7 +30,7 @@ class RoleName(StrEnum):
 
 @dataclass(frozen=True)
 class Role:
-    """Commands that belong together; ``withheld`` are grants that these would use, and why they do without."""
+    """Commands that belong together; ``withheld`` are commands of Redis that they do without, and why."""
 
     JSON_KEYS = "role=name purpose commands withheld=not_granted"
 
@@ -46,26 +46,21 @@ class Role:
 
     @property
     def not_granted(self) -> dict[str, str]:
-        """What is withheld, as parts of a rule."""
+        """The withheld commands as parts of a rule."""
         return {f"+{command}": reason for command, reason in self.withheld.items()}
 
     def granted(self, settings: Settings) -> dict[str, Entry]:
-        """What of each entry the role grants, with these settings."""
-        return {name: self._granted(for_settings(entry, settings)) for name, entry in self.entries.items()}
+        """The part of each entry that the role grants, with these settings."""
 
-    def _granted(self, entry: Entry) -> Entry:
-        needs, helps = (
-            frozenset(need for need in some if not self.withholds(need)) for some in (entry.needs, entry.helps)
-        )
-        return Entry(needs, helps)
+        def granted(needs: Needs) -> Needs:
+            return frozenset(need for need in needs if need.command not in self.withheld)
+
+        entries = {name: for_settings(entry, settings) for name, entry in self.entries.items()}
+        return {name: Entry(granted(entry.needs), granted(entry.helps)) for name, entry in entries.items()}
 
     def needs(self, settings: Settings) -> Needs:
         """All that its user is granted."""
         return frozenset(need for entry in self.granted(settings).values() for need in entry.everything)
-
-    def withholds(self, need: Need) -> bool:
-        """Whether its user does without."""
-        return need.command in self.withheld
 
 
 _PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
@@ -119,13 +114,11 @@ def for_settings(entry: Entry, settings: Settings) -> Entry:
 class Rule:
     """The least rule of a role for a user of a name; ``version`` is the oldest Redis that it is for."""
 
+    JSON_KEYS = "*role user setuser=command aclFile=line olderServers"
+
     role: Role
     user: str
     needs: Needs
-
-    def text(self, version: tuple[int, int] = NEWEST) -> str:
-        """The rule of a user that has had none, without its beginning: what ``user NAME`` is followed by."""
-        return " ".join(("on", f">{PASSWORD}", "resetchannels", *grants(self.needs, version)))
 
     def command(self, version: tuple[int, int] = NEWEST) -> str:
         """The line for ``redis-cli``. A user who exists keeps none of the passwords and grants he had (``reset``)."""
@@ -135,13 +128,19 @@ class Rule:
         """The line for the server's ``users.acl`` or ``redis.conf``."""
         return f"user {self.user} {self.text(version)}"
 
+    @property
+    def older_servers(self) -> dict[str, dict[str, str]]:
+        """Both lines for servers that are older than the newest, by their versions."""
+        versions = {"7.0": OLDER, "6.2": OLDEST}
+        return {name: {"setuser": self.command(at), "aclFile": self.line(at)} for name, at in versions.items()}
+
+    def text(self, version: tuple[int, int] = NEWEST) -> str:
+        """The rule of a new user, without its beginning."""
+        return " ".join(("on", f">{PASSWORD}", "resetchannels", *grants(self.needs, version)))
+
 
 def rule_of(role: RoleName, settings: Settings, user: str | None = None) -> Rule:
-    """The least rule of a role, for a user of this name (default: ``checkout-ROLE``).
-
-    Raises:
-        InvalidInput: no user can have such a name.
-    """
+    """A role's least rule for a user, by default ``checkout-ROLE``; raises ``InvalidInput`` for an impossible name."""
     name = f"checkout-{role}" if user is None else user
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"not a name for a user: {name[:64]!r}", hint="1 to 64 letters, digits and - _ . @")
@@ -155,9 +154,6 @@ def grants(needs: Iterable[Need], version: tuple[int, int] = NEWEST) -> list[str
     for need in known:
         if need.keys:
             accesses[need.keys] = accesses.get(need.keys, Access.NONE) | need.access
-    patterns = [_pattern(keys, accesses[keys] if version >= OLDER else Access.BOTH) for keys in sorted(accesses)]
+    signs = {Access.BOTH: "~", Access.WRITE: "%W~"}
+    patterns = [(signs.get(accesses[keys], "%R~") if version >= OLDER else "~") + keys for keys in sorted(accesses)]
     return patterns + [f"+{command}" for command in sorted({need.command for need in known})]
-
-
-def _pattern(keys: str, access: Access) -> str:
-    return {Access.BOTH: "~", Access.WRITE: "%W~"}.get(access, "%R~") + keys

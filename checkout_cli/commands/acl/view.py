@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.acl.check import Capabilities, State, Way
+from checkout_cli.commands.acl.check import Capabilities, Source, State
 from checkout_cli.commands.acl.needs import Need
-from checkout_cli.commands.acl.roles import NEWEST, NO_ROLE, OLDER, OLDEST, PASSWORD, ROLES, Role, Rule
+from checkout_cli.commands.acl.roles import NO_ROLE, PASSWORD, ROLES, Role, Rule
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
@@ -12,7 +12,6 @@ from checkout_cli.terminal.safe import safe
 _ROLES = columns_of("role", "whom it is for", "may run")
 _LOOKS = (" --check", " --dry-run", " --advise")
 _CHECKED = columns_of("command", "state", "not granted")
-_VERSIONS = {"7.2": NEWEST, "7.0": OLDER, "6.2": OLDEST}
 _OLDER = {
     "7.0": "Redis 7.0, which lacks some commands",
     "6.2": "Redis 6.2, whose key patterns do not tell reading from writing",
@@ -20,7 +19,7 @@ _OLDER = {
 
 
 def show_roles(*, as_json: bool) -> None:
-    """All roles, what each may do, and what none may."""
+    """All roles and their commands, and the commands of none."""
     if as_json:
         write_json({"roles": [document(role) for role in ROLES.values()], "inNoRole": NO_ROLE})
         return
@@ -31,12 +30,11 @@ def show_roles(*, as_json: bool) -> None:
 
 
 def _may(role: Role) -> str:
-    """What a role may run, in words; what another role may as well is not told again."""
+    """The commands of a role, in words; those of a smaller role are not repeated."""
     names = _names(role)
     for other in ROLES.values():
-        others = _names(other)
-        if other is not role and set(other.entries) < set(role.entries):
-            more = [name for name in names if name not in others]
+        if set(other.entries) < set(role.entries):
+            more = [name for name in names if name not in _names(other)]
             return f"all that {other.name} may, and {', '.join(more)}"
     return ", ".join(names)
 
@@ -49,19 +47,7 @@ def _names(role: Role) -> list[str]:
 def show_rule(rule: Rule, *, as_json: bool) -> None:
     """The rule as lines that can be typed, the one for this day's servers first."""
     if as_json:
-        write_json(
-            {
-                **document(rule.role),
-                "user": rule.user,
-                "setuser": rule.command(),
-                "aclFile": rule.line(),
-                "olderServers": {
-                    name: {"setuser": rule.command(version), "aclFile": rule.line(version)}
-                    for name, version in _VERSIONS.items()
-                    if version != NEWEST
-                },
-            }
-        )
+        write_json(rule)
         return
     write_line(rule.command())
     write_line()
@@ -70,7 +56,7 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     for name, reason in _OLDER.items():
         write_line()
         write_line(f"# for {reason}:")
-        write_line(rule.command(_VERSIONS[name]))
+        write_line(rule.older_servers[name]["setuser"])
     narrate(f"{rule.role.name}: {rule.role.purpose}")
     for command, reason in rule.role.withheld.items():
         narrate(f"  without +{command}: {reason}")
@@ -88,7 +74,7 @@ def show_check(found: Capabilities, *, as_json: bool) -> None:
         write_json(found)
         return
     rows = [
-        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.untold))))
+        (one.name, one.state, " ".join(dict.fromkeys((*one.missing, *one.reduced, *one.unknown))))
         for one in found.commands
     ]
     write_table(_CHECKED, rows)
@@ -105,9 +91,9 @@ def _narrate(found: Capabilities) -> None:
         warn("this server is older than Redis 6: it has no users, and everybody may run everything")
     if found.absent:
         narrate(f"this server has no {', '.join(name.replace('|', ' ').upper() for name in found.absent)}")
-    if found.way is Way.TRIAL:
+    if found.source is Source.TRIAL:
         warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
     for command, reason in found.role.withheld.items():
         narrate(f"not asked for +{command}: {reason}")
-    if found.away:
-        warn(f"no answer from {safe(', '.join(found.away))}: what is granted there is not known")
+    if found.missing:
+        warn(f"no answer from {safe(', '.join(found.missing))}: what is granted there is not known")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from checkout_cli.commands.bench.stage import Checkout
-from checkout_cli.commands.ping.ping import percentile
+from checkout_cli.commands.ping.summary import percentile
 from checkout_cli.store.checkout_store import CheckoutStore
 
 SESSIONS = 100

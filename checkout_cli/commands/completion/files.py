@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
+from checkout_cli.commands.completion.scripts import Shell
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import write_atomically
 
-Shell = Literal["bash", "zsh", "fish"]
+_PLACES = {
+    "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/checkoutctl"),
+    "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/checkoutctl.fish"),
+}
+"""The variable of a directory, its place below the home directory, and the file in it."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A file that a shell would read. ``hint`` is what else is needed, ``current`` whether it is there already."""
+    """A file that a shell would read; ``hint`` is what else is needed."""
+
+    JSON_KEYS = "shell path current next?=hint"
 
     shell: Shell
     path: Path
@@ -32,11 +39,7 @@ class Installation:
 
 
 def usual_shell(environ: Mapping[str, str]) -> Shell:
-    """The user's own.
-
-    Raises:
-        InvalidInput: it is none that there are completions for.
-    """
+    """The user's own shell; raises ``InvalidInput`` where there are no completions for it."""
     name = Path(environ.get("SHELL", "")).name
     if name not in get_args(Shell):
         raise InvalidInput(f"no completions for {name or 'a shell that is not named'}", hint="--shell bash")
@@ -44,25 +47,18 @@ def usual_shell(environ: Mapping[str, str]) -> Shell:
 
 
 def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
-    """Where it belongs, below the user's own directories (XDG Base Directory Specification)."""
+    """The file in its place, below the user's own directories (XDG Base Directory Specification)."""
     home = Path(environ.get("HOME") or Path.home())
-    data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    if shell == "bash":
-        return Installation(shell, data / "bash-completion" / "completions" / "checkoutctl", content)
-    if shell == "fish":
-        return Installation(shell, config / "fish" / "completions" / "checkoutctl.fish", content)
-    directory = home / ".zfunc"
-    hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
-    return Installation(shell, directory / "_checkoutctl", content, hint)
+    if shell == "zsh":
+        directory = home / ".zfunc"
+        hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
+        return Installation(shell, directory / "_checkoutctl", content, hint)
+    variable, usual, place = _PLACES[shell]
+    return Installation(shell, Path(environ.get(variable) or home / usual) / place, content)
 
 
 def install(wanted: Installation) -> None:
-    """Write the file, whole or not at all.
-
-    Raises:
-        CheckoutError: it cannot be written.
-    """
+    """Write the file, whole or not at all; raises ``CheckoutError`` where it cannot be written."""
     try:
         write_atomically(wanted.path, wanted.content.encode(), public=True)
     except OSError as error:

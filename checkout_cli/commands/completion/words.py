@@ -3,60 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 FILES, IDS = "<files>", "<ids>"
-"""Stand for values that are no fixed words: paths, and ids of sessions."""
+"""In place of fixed words: paths, and ids of sessions."""
 _ID_ARGUMENTS = frozenset({"checkout_id", "checkout_ids", "given"})
 
 
 @dataclass
 class Option:
-    """One option: how it is written, what it is for, and what it takes; nothing for a flag, ``None`` for any text."""
+    """An option: its names, its help, and the words that it takes; none for a flag, ``None`` for any text."""
 
     names: tuple[str, ...]
     help: str
     values: tuple[str, ...] | None = ()
 
-    @property
-    def takes_value(self) -> bool:
-        """Whether a value follows it."""
-        return self.values is None or bool(self.values)
-
 
 @dataclass
 class Place:
-    """One command: the words after ``checkoutctl``, what it is for, its commands with theirs, and its options.
+    """A command: the words after ``checkoutctl``, its commands with their help, its options and arguments.
 
-    ``operand`` is what its arguments are, as an option's ``values``.
+    ``operand`` are the words that its last argument takes, as an option's ``values``.
     """
 
     path: str
-    help: str
-    commands: dict[str, str] = field(default_factory=dict)
-    options: list[Option] = field(default_factory=list)
-    operand: tuple[str, ...] | None = ()
+    commands: dict[str, str]
+    options: list[Option]
+    operand: tuple[str, ...] | None
+
+    @property
+    def described_options(self) -> list[tuple[str, str]]:
+        """Each name of each option, and its help."""
+        return [(name, option.help) for option in self.options for name in option.names]
+
+    @property
+    def option_names(self) -> list[str]:
+        """Each name of each option."""
+        return [name for name, _ in self.described_options]
+
+    @property
+    def valued(self) -> list[str]:
+        """The names of options that a value follows."""
+        return [name for option in self.options if option.values != () for name in option.names]
+
+    @property
+    def special_operands(self) -> list[str]:
+        """``FILES`` or ``IDS``, where the argument is one."""
+        return [word for word in self.operand or () if word in {FILES, IDS}]
 
 
-def places(root: Any) -> list[Place]:
+def places(command: Any, path: str = "") -> Iterator[Place]:
     """Every command and group of the tree, the root first."""
-    return list(_walk(root, ""))
-
-
-def _walk(command: Any, path: str) -> Iterator[Place]:
-    place = Place(path, _first_sentence(command.short_help))
-    place.options = [_option(path, each) for each in command.params if each.param_type_name == "option"]
-    place.options.append(Option(("-h", "--help"), "Show this message and exit."))
-    for each in command.params:
-        if each.param_type_name == "argument":
-            place.operand = _operand(each)
     inner = getattr(command, "commands", {})
     names = command.list_commands(None) if inner else []
-    place.commands = {name: _first_sentence(inner[name].short_help) for name in names}
-    yield place
+    options = [_option(path, each) for each in command.params if each.param_type_name == "option"]
+    operands = [_operand(each) for each in command.params if each.param_type_name == "argument"]
+    yield Place(
+        path,
+        {name: _first_sentence(inner[name].short_help) for name in names},
+        [*options, Option(("-h", "--help"), "Show this message and exit.")],
+        operands[-1] if operands else (),
+    )
     for name in names:
-        yield from _walk(inner[name], f"{path} {name}".strip())
+        yield from places(inner[name], f"{path} {name}".strip())
 
 
 def _first_sentence(text: str) -> str:
@@ -85,15 +95,17 @@ def _values(parameter: Any) -> tuple[str, ...] | None:
 
 def known_values() -> dict[tuple[str, str], tuple[str, ...]]:
     """Fixed words that an option takes as text, so that more may be typed than one: ``--only memory,speed``."""
+    from checkout_cli.commands.config.check import CHECKS as CONFIG_CHECKS
     from checkout_cli.commands.doctor.check import Group
-    from checkout_cli.commands.doctor.examination import chosen
+    from checkout_cli.commands.doctor.run import all_checks
     from checkout_cli.keys import Family
 
-    checks = tuple(sorted(each.id for each in chosen((), ())))
+    checks = tuple(sorted(all_checks()))
     groups = tuple(map(str, Group))
     return {
         ("doctor", "--only"): (*groups, *checks),
         ("doctor", "--skip"): (*groups, *checks),
         ("doctor", "--explain"): checks,
+        ("config check", "--explain"): tuple(CONFIG_CHECKS),
         ("monitor", "--family"): tuple(map(str, Family)),
     }

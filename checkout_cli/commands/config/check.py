@@ -7,29 +7,30 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.checks import Finding, Status, ok, worst
+from checkout_cli.checks import Checks, Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import ENV_FILES, VARIABLES, Settings, exposed, read_env_file, resolve
 from checkout_cli.config.variables import Resolved, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
 
+_NAMES = {variable.name for variable in VARIABLES.values()}
 _OURS = re.compile(r"(?:REDIS|CHECKOUT)_", re.IGNORECASE)
 _SIMILAR = 0.8
 """How like one of our names an unknown one must be to count as a typing mistake, from 0 to 1."""
 _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
+_TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+_FILES, _SETTINGS = "files", "settings"
 
 
 @dataclass(frozen=True)
 class ConfigReport:
-    """All that is wrong; nothing, if all is well.
-
-    What is critical keeps commands from working or from doing what the setting says; a warning does not.
-    """
+    """All that is wrong: critical, if commands do not work or do not do what the setting says; else a warning."""
 
     findings: tuple[Finding, ...]
 
@@ -41,62 +42,54 @@ class ConfigReport:
             return ExitCode.OK
         return ExitCode.CONFIGURATION if found.status is Status.CRIT else ExitCode.FINDING
 
-
-def verdict(
-    directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
-) -> Finding:
-    """The worst of what is wrong, and how much more there is."""
-    findings = check(directory, flags=flags, environ=environ).findings
-    found = worst(findings)
-    if found is None:
-        return ok("every setting is valid")
-    more = f"; {len(findings) - 1} more: checkoutctl config check" if len(findings) > 1 else ""
-    return Finding(found.status, f"{found.subject}: {found.evidence}{more}", found.fix, {"findings": len(findings)})
+    @property
+    def verdict(self) -> Finding:
+        """The worst finding, and how many more there are."""
+        found, number = worst(self.findings), len(self.findings)
+        if found is None:
+            return ok("every setting is valid")
+        more = f"; {number - 1} more: checkoutctl config check" if number > 1 else ""
+        return Finding(found.status, f"{found.subject}: {found.evidence}{more}", found.fix, {"findings": number})
 
 
-def configuration(
-    directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
-) -> dict[str, Resolved]:
-    """Every setting with its origin, valid or not.
+@dataclass
+class Given:
+    """The flags, the environment and the files that settings come from."""
 
-    Raises:
-        ConfigurationError: an environment file cannot be read.
-    """
-    return resolve(flags=flags, environ=environ, directory=directory)
+    directory: Path
+    flags: Mapping[str, Any] | None
+    environ: Mapping[str, str] | None
+
+    @cached_property
+    def resolved(self) -> dict[str, Resolved]:
+        """Every setting with its origin, valid or not; raises ``ConfigurationError`` where a file cannot be read."""
+        return resolve(flags=self.flags, environ=self.environ, directory=self.directory)
+
+    @cached_property
+    def sound(self) -> Settings:
+        """The settings, with defaults in place of invalid values."""
+        return Settings(**{name: item.value for name, item in self.resolved.items()})
+
+
+CHECKS: Checks[Callable[[Given], Iterator[Finding]]] = Checks("config check")
 
 
 def check(
     directory: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> ConfigReport:
-    """Look for everything that is wrong; asks no server and changes nothing."""
+    """Run all checks; asks no server and changes nothing."""
+    given = Given(directory, flags, environ)
     with parser_warnings_off():
-        return ConfigReport(tuple(_findings(directory, flags, environ)))
+        findings = _found(given, _FILES)
+        try:
+            given.resolved  # noqa: B018  (raises where a file cannot be read)
+        except ConfigurationError:  # that file is among the findings
+            return ConfigReport(tuple(findings))
+        return ConfigReport((*findings, *_found(given, _SETTINGS)))
 
 
-def _findings(directory: Path, flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None) -> list[Finding]:
-    findings = [finding for name in ENV_FILES for finding in _file_findings(directory / name)]
-    try:
-        resolved = configuration(directory, flags=flags, environ=environ)
-    except ConfigurationError:  # the file that cannot be read is among the findings
-        return findings
-    findings += (
-        _error(item.variable.name, item.problem, _correction(item)) for item in resolved.values() if item.problem
-    )
-    sound = Settings(**{name: item.value for name, item in resolved.items()})  # defaults stand in for what is wrong
-    if contradiction := sound.contradiction():
-        findings.append(_error(*contradiction, "checkoutctl config show"))
-    findings += _password_findings("REDIS_PASSWORD", sound.redis_password, sound.redis_password_file, sound.password)
-    findings += _password_findings(
-        "REDIS_SENTINEL_PASSWORD",
-        sound.redis_sentinel_password,
-        sound.redis_sentinel_password_file,
-        sound.sentinel_password,
-    )
-    findings += _transport_findings(sound, resolved)
-    findings += _lifetime_findings(sound)
-    if not resolved["database_url"].problem:
-        findings += _database_findings(replace(sound, database_schema=""))  # whether it may be set is said above
-    return findings
+def _found(given: Given, group: str) -> list[Finding]:
+    return [finding for each in CHECKS.values() if each.group == group for finding in each.run(given)]
 
 
 def _error(subject: str, problem: str, fix: str) -> Finding:
@@ -107,11 +100,18 @@ def _warning(subject: str, problem: str, fix: str) -> Finding:
     return Finding(Status.WARN, problem, fix, subject=subject)
 
 
-def _correction(item: Resolved) -> str:
-    return f"correct or remove {item.variable.name} in: {item.origin}"
-
-
 # The files
+
+
+@CHECKS.check("env-files", _FILES)
+def env_files(given: Given) -> Iterator[Finding]:
+    """.env.local and .env can be read, by nobody else, and hold what they seem to hold.
+
+    The parser skips broken lines without a word, the last of two lines for one name counts, and a name that is almost
+    a setting's is none. A file with a secret in it must be its owner's alone.
+    """
+    for name in ENV_FILES:
+        yield from _file_findings(given.directory / name)
 
 
 def _file_findings(path: Path) -> Iterator[Finding]:
@@ -127,127 +127,135 @@ def _file_findings(path: Path) -> Iterator[Finding]:
     elif exposed(path) and path.name == ENV_FILES[0]:
         yield _warning(path.name, "it can be read by others than its owner", f"chmod 600 {path}")
     yield from _line_findings(path)
-    yield from _name_findings(path.name, variables)
+    for name in variables:
+        if name not in _NAMES and _OURS.match(name):
+            for similar in get_close_matches(name.upper(), _NAMES, n=1, cutoff=_SIMILAR):
+                yield _warning(name, f"in {path.name}; no setting has this name", f"did you mean {similar}?")
 
 
 def secrets_in(variables: Mapping[str, str]) -> list[str]:
     """The names of the variables that hold a secret."""
     secrets = [variable.name for variable in VARIABLES.values() if variable.secret and variables.get(variable.name)]
-    secrets += [name for name in ("REDIS_URL", "DATABASE_URL") if _has_password(variables.get(name, ""))]
-    return secrets
+    urls = {name: variables.get(name, "") for name in ("REDIS_URL", "DATABASE_URL")}
+    return secrets + [name for name, url in urls.items() if without_password(url) != url]
 
 
-def secret_files(settings: Settings) -> list[tuple[str, str]]:
-    """The files that the settings name for a secret, each with what is in it."""
+def secret_files(settings: Settings) -> dict[str, str]:
+    """The files that the settings name for a secret, and what each holds."""
     key = settings.redis_tls_key_file or settings.redis_tls_cert_file
-    named = [
-        (settings.redis_password_file, "the password of Redis"),
-        (settings.redis_sentinel_password_file, "the password of the Sentinels"),
-        (key, "the private key of our certificate"),
-    ]
-    return [(path, what) for path, what in named if path]
-
-
-def _has_password(url: str) -> bool:
-    return without_password(url) != url
+    named = {
+        settings.redis_password_file: "the password of Redis",
+        settings.redis_sentinel_password_file: "the password of the Sentinels",
+        key: "the private key of our certificate",
+    }
+    return {path: what for path, what in named.items() if path}
 
 
 def _line_findings(path: Path) -> Iterator[Finding]:
-    """What the parser skips in silence: broken lines, a name that is set twice."""
-    if not path.exists():  # whoever could not look has been told already
+    """Lines that the parser skips in silence: broken ones, a name that is set twice."""
+    if not path.exists():  # one that cannot be read was reported already
         return
     from dotenv.parser import parse_stream
 
     seen: dict[str, int] = {}
     with path.open(encoding="utf-8-sig") as stream:
         for binding in parse_stream(stream):
-            line = binding.original.line + _leading_line_ends(binding.original.string)
+            text, key = binding.original.string, binding.key
+            line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
             if binding.error:
-                yield _error(
-                    f"{path.name} line {line}", "it is not NAME=value, or a quote is not closed", f"edit {path}"
-                )
-            elif binding.key is not None and binding.key in VARIABLE_NAMES:
-                if binding.key in seen:
-                    yield _warning(
-                        binding.key,
-                        f"set twice in {path.name}, in lines {seen[binding.key]} and {line}; the last one counts",
-                        f"remove one of them from {path}",
-                    )
-                seen[binding.key] = line
+                problem = "it is not NAME=value, or a quote is not closed"
+                yield _error(f"{path.name} line {line}", problem, f"edit {path}")
+            elif key is not None and key in _NAMES:
+                if key in seen:
+                    problem = f"set twice in {path.name}, in lines {seen[key]} and {line}; the last one counts"
+                    yield _warning(key, problem, f"remove one of them from {path}")
+                seen[key] = line
 
 
-def _leading_line_ends(text: str) -> int:
-    return text[: len(text) - len(text.lstrip())].count("\n")
+# The settings
 
 
-VARIABLE_NAMES = {variable.name for variable in VARIABLES.values()}
+@CHECKS.check("values", _SETTINGS)
+def values(given: Given) -> Iterator[Finding]:
+    """Every setting has a value that it can have, and no two of them contradict each other.
+
+    The README's table of settings has the kind and the range of each; `checkoutctl config show` has its origin.
+    """
+    for item in given.resolved.values():
+        if item.problem:
+            name = item.variable.name
+            yield _error(name, item.problem, f"correct or remove {name} in: {item.origin}")
+    if contradiction := given.sound.contradiction():
+        yield _error(*contradiction, "checkoutctl config show")
 
 
-def _name_findings(file: str, variables: Mapping[str, str]) -> Iterator[Finding]:
-    for name in variables:
-        if name in VARIABLE_NAMES or not _OURS.match(name):
-            continue
-        similar = get_close_matches(name.upper(), VARIABLE_NAMES, n=1, cutoff=_SIMILAR)
-        if similar:
-            yield _warning(name, f"in {file}; no setting has this name", f"did you mean {similar[0]}?")
+@CHECKS.check("password-files", _SETTINGS)
+def password_files(given: Given) -> Iterator[Finding]:
+    """A file that is named for a password can be read, by nobody else, and is used.
+
+    REDIS_PASSWORD_FILE is ignored where REDIS_PASSWORD is set, and likewise for the Sentinels.
+    """
+    settings = given.sound
+    for variable, value, file, password in (
+        ("REDIS_PASSWORD", settings.redis_password, settings.redis_password_file, settings.password),
+        (
+            "REDIS_SENTINEL_PASSWORD",
+            settings.redis_sentinel_password,
+            settings.redis_sentinel_password_file,
+            settings.sentinel_password,
+        ),
+    ):
+        name, path = f"{variable}_FILE", Path(file).expanduser()
+        if file and value:
+            yield _warning(name, f"not used, because {variable} is set too", "remove one of the two settings")
+        elif file:
+            yield from _password_findings(name, path, password)
 
 
-# What the values say together
-
-
-def _password_findings(
-    variable: str, given: str, file: str, password_of: Callable[[], str | None]
-) -> Iterator[Finding]:
-    if not file:
-        return
-    name, path = f"{variable}_FILE", Path(file).expanduser()
-    if given:
-        yield _warning(name, f"not used, because {variable} is set too", "remove one of the two settings")
-        return
+def _password_findings(name: str, path: Path, password: Callable[[], str | None]) -> Iterator[Finding]:
     try:
-        password = password_of()
+        is_empty = not password()
     except CheckoutError as error:
         yield _error(name, str(error), f"ls -l {path}; it must be a file that you can read")
         return
-    if not password:
+    if is_empty:
         yield _error(name, f"{path} is empty", "write the password into it")
     if exposed(path):
         yield _warning(name, f"{path} can be read by others than its owner", f"chmod 600 {path}")
 
 
-_TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+@CHECKS.check("transport", _SETTINGS)
+def transport(given: Given) -> Iterator[Finding]:
+    """Traffic to another machine is encrypted, and every setting of TLS has an effect.
 
-
-def _transport_findings(settings: Settings, resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
-    yield from _plain_text_findings(settings, resolved)
+    Without TLS, sessions and the password can be read on the way. Behind Sentinels their answer counts, so REDIS_HOST
+    is not used, and their traffic needs TLS too.
+    """
+    settings, resolved = given.sound, given.resolved
+    yield from _plain_text_findings(settings, resolved["redis_tls"].via)
     if settings.redis_sentinels and not is_loopback(settings.redis_host):
         yield _warning(
             resolved["redis_host"].via or "REDIS_HOST",
             "its host is not used, because REDIS_SENTINELS is set too: the Sentinels say where Redis is",
             "remove one of the two settings",
         )
-    unused = [VARIABLES[name].name for name in (*_TLS_FILES, "redis_tls_server_name") if getattr(settings, name)]
     if not settings.uses_tls:
         fix = "remove it: a Unix socket has no TLS" if settings.redis_socket else "set REDIS_TLS=true"
-        for name in unused:
-            yield _warning(name, "not used, because REDIS_TLS is off", fix)
-        return
-    yield from _certificate_findings(settings)
+        for name in (*_TLS_FILES, "redis_tls_server_name"):
+            if getattr(settings, name):
+                yield _warning(VARIABLES[name].name, "not used, because REDIS_TLS is off", fix)
 
 
-def _plain_text_findings(settings: Settings, resolved: Mapping[str, Resolved]) -> Iterator[Finding]:
-    """What travels readably to another machine."""
-    if settings.redis_socket:
-        return
-    url = resolved["redis_tls"].via
-    fix = "make it rediss://, if the server offers TLS" if url else "set REDIS_TLS=true, if the server offers TLS"
+def _plain_text_findings(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Warnings of traffic that others can read; ``url`` is the variable that says so, if it is not REDIS_TLS."""
     hosts = settings.sentinels() if settings.redis_sentinels else settings.cluster_nodes()
     remote = next((host for host, _ in hosts if not is_loopback(host)), None)
-    if remote is None:
+    if remote is None or settings.redis_socket:
         return
     if not settings.redis_tls:
         readable = f"off, though {remote} is another machine: sessions and the password travel readably"
-        yield _warning(url or "REDIS_TLS", readable if not url else f"TLS is {readable}", fix)
+        fix = "make it rediss://, if the server offers TLS" if url else "set REDIS_TLS=true, if the server offers TLS"
+        yield _warning(url or "REDIS_TLS", f"TLS is {readable}" if url else readable, fix)
     elif settings.redis_sentinels and not settings.sentinel_tls:
         yield _warning(
             "REDIS_SENTINEL_TLS",
@@ -256,10 +264,18 @@ def _plain_text_findings(settings: Settings, resolved: Mapping[str, Resolved]) -
         )
 
 
-def _certificate_findings(settings: Settings) -> Iterator[Finding]:
-    """What is wrong with the files that TLS needs; the servers are not asked."""
+@CHECKS.check("tls-files", _SETTINGS)
+def tls_files(given: Given) -> Iterator[Finding]:
+    """The files that TLS needs are what their settings say they are.
+
+    The CA, our certificate and its key are loaded as for a connection. The servers are not asked: `checkoutctl doctor
+    --only certificate` does that.
+    """
     from checkout_cli.store.redis.tls import TlsFileError, tls_context
 
+    settings = given.sound
+    if not settings.uses_tls:
+        return
     try:
         tls_context(settings)
     except TlsFileError as error:
@@ -271,22 +287,33 @@ def _certificate_findings(settings: Settings) -> Iterator[Finding]:
         yield _warning(name, f"{key} holds a private key, and can be read by others", f"chmod 600 {key}")
 
 
-def _lifetime_findings(settings: Settings) -> Iterator[Finding]:
-    if settings.session_ttl > settings.session_max_age:
+@CHECKS.check("lifetimes", _SETTINGS)
+def lifetimes(given: Given) -> Iterator[Finding]:
+    """No session is to live longer than sessions may live.
+
+    CHECKOUT_SESSION_MAX_AGE ends every session, however often CHECKOUT_SESSION_TTL is granted anew.
+    """
+    ttl, age = given.sound.session_ttl, given.sound.session_max_age
+    if ttl > age:
         yield _error(
             "CHECKOUT_SESSION_TTL",
-            f"{settings.session_ttl:g} s is more than CHECKOUT_SESSION_MAX_AGE, {settings.session_max_age:g} s: "
-            "no session can live that long",
+            f"{ttl:g} s is more than CHECKOUT_SESSION_MAX_AGE, {age:g} s: no session can live that long",
             "lower CHECKOUT_SESSION_TTL, or raise CHECKOUT_SESSION_MAX_AGE",
         )
 
 
-def _database_findings(settings: Settings) -> Iterator[Finding]:
-    """What is wrong with the URL, its driver, or the place it names."""
+@CHECKS.check("database-url", _SETTINGS)
+def database_url(given: Given) -> Iterator[Finding]:
+    """DATABASE_URL names a database that there is a driver for, in a place that can be written to.
+
+    SQLite needs to write beside its file too. A database server is not asked.
+    """
     from checkout_cli.store.database.engine import make_engine
 
+    if given.resolved["database_url"].problem:
+        return
     try:
-        engine = make_engine(settings)
+        engine = make_engine(replace(given.sound, database_schema=""))  # whether that may be set is said above
     except CheckoutError as error:
         usual = "such as sqlite:////var/lib/shop/checkout.db or postgresql://user@host/name"
         yield _error("DATABASE_URL", str(error), usual if error.hint == ConfigurationError.default_hint else error.hint)
@@ -301,22 +328,17 @@ def _database_findings(settings: Settings) -> Iterator[Finding]:
         yield _error("DATABASE_URL", problem, "set DATABASE_URL to a file in a directory that you can write to")
 
 
-def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(_SQLITE)) in {_SQLITE, b""}
-
-
 def _place_problem(path: Path) -> str:
-    """Why a database cannot be kept in this file, or nothing. SQLite also needs to write beside it."""
-    if path.exists() and not path.is_file():
-        return f"{path} is no regular file"
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        return f"{path} is read-only"
-    if path.exists() and not _is_sqlite(path):
-        return f"{path} is not an SQLite database"
+    """Why a database cannot be kept in this file, or nothing."""
+    if path.exists():
+        if not path.is_file():
+            return f"{path} is no regular file"
+        if not os.access(path, os.R_OK | os.W_OK):
+            return f"{path} is read-only"
+        with path.open("rb") as stream:
+            if stream.read(len(_SQLITE)) not in {_SQLITE, b""}:
+                return f"{path} is not an SQLite database"
     nearest = next(parent for parent in path.parents if parent.exists())
     if not nearest.is_dir():
         return f"{nearest} is not a directory"
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"the directory {nearest} cannot be written to"
-    return ""
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"the directory {nearest} cannot be written to"

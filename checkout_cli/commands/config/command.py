@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import Report, current
+from checkout_cli.arguments.context import current
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -16,30 +16,28 @@ def show(as_json: options.Json = False) -> None:
 
     Strongest first: flag, environment, .env.local, .env, default.
     """
-    from checkout_cli.commands.config import view as config_view
-    from checkout_cli.commands.config.check import configuration
+    from checkout_cli.commands.config.view import show_settings
+    from checkout_cli.config.settings import resolve
 
     context = current()
-    settings = configuration(context.directory, flags=context.flags).values()
-    if as_json:
-        config_view.write_settings(settings)
-    else:
-        config_view.show_settings(settings)
+    settings = resolve(directory=context.directory, flags=context.flags)
+    show_settings(list(settings.values()), as_json=as_json)
 
 
 @app.command()
-def check(as_json: options.Json = False) -> Report:
+def check(explain: options.Explain = None, as_json: options.Json = False) -> int:
     """Name everything that is wrong with the settings, each with its fix. Asks no server.
 
     Exit code 78 where there is an error, 1 where there are only warnings.
     """
     from checkout_cli.commands.config import check as config_check
-    from checkout_cli.commands.config import view as config_view
+    from checkout_cli.commands.config.view import show_report
+    from checkout_cli.terminal.checks import show_explanations
 
+    if explain is not None:
+        show_explanations(config_check.CHECKS.explained(explain), as_json=as_json)
+        return 0
     context = current()
     report = config_check.check(context.directory, flags=context.flags)
-    if as_json:
-        config_view.write_report(report)
-    else:
-        config_view.show_report(report)
-    return report
+    show_report(report, as_json=as_json)
+    return report.exit_code

@@ -25,21 +25,29 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Also in a crontab th
 @app.command("print")
 def print_(
     how: Annotated[Literal["crontab", "systemd"], typer.Option("--format", help="For cron or systemd.")] = "crontab",
+    as_json: options.Json = False,
 ) -> None:
     """Write the lines for a crontab, or systemd's units, to stdout."""
     from checkout_cli.commands.cron.jobs import Setting, block, units
     from checkout_cli.commands.cron.view import show_units
-    from checkout_cli.terminal.output import write
+    from checkout_cli.terminal.output import write, write_json
 
     setting = Setting.here(current().directory)
-    if how == "systemd":
+    if as_json:
+        write_json({"units": units(setting)} if how == "systemd" else {"crontab": block(setting)})
+    elif how == "systemd":
         show_units(units(setting))
     else:
         write(block(setting))
 
 
 @app.command()
-def install(dry_run: options.DryRun = False, yes: options.Yes = False, force: ForceOption = False) -> None:
+def install(
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    force: ForceOption = False,
+    as_json: options.Json = False,
+) -> None:
     """Put the lines into your crontab, or bring them up to date; everything else in it stays as it is.
 
     The commands run in this directory (or -C), whose .env.local they read.
@@ -52,29 +60,40 @@ def install(dry_run: options.DryRun = False, yes: options.Yes = False, force: Fo
     for name in only_in_environment(directory):
         warn(f"{name} is set in this shell alone, and cron will not have it: put it into {directory / '.env.local'}")
     wanted = block(Setting.here(directory))
-    _apply(crontab.changed(crontab.read(), wanted, force=force), "installed", dry_run=dry_run, yes=yes)
+    change = crontab.changed(crontab.read(), wanted, force=force)
+    _apply(change, "installed", dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
-def remove(dry_run: options.DryRun = False, yes: options.Yes = False, force: ForceOption = False) -> None:
+def remove(
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    force: ForceOption = False,
+    as_json: options.Json = False,
+) -> None:
     """Take the lines out of your crontab; everything else in it stays as it is."""
     from checkout_cli.commands.cron import crontab
 
-    _apply(crontab.changed(crontab.read(), None, force=force), "removed", dry_run=dry_run, yes=yes)
+    change = crontab.changed(crontab.read(), None, force=force)
+    _apply(change, "removed", dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _apply(change: Change, done: str, *, dry_run: bool, yes: bool) -> None:
+def _apply(change: Change, done: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     from checkout_cli.commands.cron import crontab
-    from checkout_cli.terminal.output import narrate, write
+    from checkout_cli.terminal.output import narrate, write, write_json
     from checkout_cli.terminal.prompt import confirm
 
+    kept, written = None, False
     if not change.diff:
         narrate(f"nothing to do: they are {done} already")
-        return
-    write(change.diff)
-    if confirm((), "Change the crontab?", yes=yes, dry_run=dry_run):
-        kept = crontab.write(change)
-        narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
+    else:
+        if not as_json:
+            write(change.diff)
+        if confirm(change.diff.splitlines() if as_json else (), "Change the crontab?", yes=yes, dry_run=dry_run):
+            kept, written = crontab.write(change), True
+            narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
+    if as_json:
+        write_json(change, changed=written, keptAt=None if kept is None else str(kept))
 
 
 @app.command()
@@ -98,6 +117,7 @@ def run(
     jitter: Annotated[
         float, typer.Option("--jitter", click_type=Finite(0, 600), help="Wait at most so many seconds first.")
     ] = 30,
+    as_json: options.Json = False,
 ) -> Report:
     """Run one job as cron does: silent unless something is wrong, and noted for status."""
     from checkout_cli.commands.cron import runs
@@ -105,5 +125,5 @@ def run(
     from checkout_cli.commands.cron.view import show_outcome
 
     outcome = runs.run(runs.job_called(job), Setting.here(current().directory), jitter=jitter)
-    show_outcome(job, outcome)
+    show_outcome(job, outcome, as_json=as_json)
     return outcome

@@ -31,7 +31,9 @@ class CrontabUnavailable(CheckoutError):
 
 @dataclass(frozen=True)
 class Change:
-    """A crontab before and after; ``block`` is what stands there of ours now, ``None`` where nothing does."""
+    """A crontab before and after; ``block`` are our lines before, ``None`` where there are none."""
+
+    JSON_KEYS = "diff"
 
     before: str
     after: str
@@ -39,17 +41,13 @@ class Change:
 
     @property
     def diff(self) -> str:
-        """As ``diff -u`` shows it; empty where nothing changes."""
+        """The change as ``diff -u`` shows it; empty where there is none."""
         lines = difflib.unified_diff(_lines(self.before), _lines(self.after), "crontab", "crontab, new")
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def read() -> str:
-    """The user's crontab; empty where there is none.
-
-    Raises:
-        CrontabUnavailable: there is no program ``crontab``, or it refuses this user.
-    """
+    """The user's crontab, or nothing; raises ``CrontabUnavailable`` where crontab is missing or refuses this user."""
     done = _crontab("-l")
     if done.returncode == 0:
         return done.stdout
@@ -61,8 +59,7 @@ def read() -> str:
 def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
     """Put our block there, or in its old place, or with ``None`` take it out.
 
-    Raises:
-        CheckoutError: our marks are not a pair, or another tool writes this crontab (unless ``force``).
+    Raises ``CheckoutError`` where our marks are not a pair, or another tool writes this crontab (unless ``force``).
     """
     lines = _lines(before)
     begins = [number for number, line in enumerate(lines) if line.strip() == BEGIN]
@@ -78,8 +75,8 @@ def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
             hint="give it what checkoutctl cron print says, or checkoutctl cron install --force",
         )
     if wanted is None:
-        return Change(before, others, old)
-    if begins:
+        after = others
+    elif begins:
         after = "".join([*lines[: begins[0]], wanted, *lines[ends[0] + 1 :]])
     else:
         after = before + ("" if not before or before.endswith("\n") else "\n") + wanted
@@ -87,7 +84,7 @@ def changed(before: str, wanted: str | None, *, force: bool = False) -> Change:
 
 
 def installed(wanted: str) -> str:
-    """How our block stands in the user's crontab, in words; ``NOT_INSTALLED`` where there is none."""
+    """The state of our block in the user's crontab, in words; ``NOT_INSTALLED`` where there is none."""
     try:
         ours = changed(read(), None, force=True).block
     except CrontabUnavailable as error:
@@ -98,17 +95,13 @@ def installed(wanted: str) -> str:
 
 
 def write(change: Change) -> Path | None:
-    """Install it; returns where the one before is kept (mode 0600), if there was one.
-
-    Raises:
-        CheckoutError: the crontab was changed by somebody else meanwhile, or is not accepted.
-    """
+    """Install it, unless it changed meanwhile; returns the copy of the one before (mode 0600), if there was one."""
     if read() != change.before:
         raise CheckoutError("the crontab was changed meanwhile; nothing was written", hint="checkoutctl cron install")
     kept = None
     if change.before:
-        directory = state_directory() / "crontabs"
-        kept = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
+        name = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
+        kept = state_directory() / "crontabs" / name
         try:
             write_atomically(kept, _bytes(change.before))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What runs by itself, and how cron and systemd are told.
+"""The jobs, and their lines for cron and systemd.
 
 Each line runs ``checkoutctl cron run JOB``, which waits a little, says nothing unless something is wrong, and notes
 when it ran. So the lines need no shell of their own, hold no secret, and mail comes only with trouble.
@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +25,14 @@ JITTER = 30
 
 @dataclass(frozen=True)
 class Job:
-    """One command and how often it runs, in minutes; ``mild`` are exit codes that are no trouble besides 0."""
+    """A command, and the minutes from one run to the next.
+
+    Exit code 75 is no trouble: another run is under way, of any job on this machine, of a clean-up on any machine.
+    """
 
     name: str
     words: tuple[str, ...]
     every: int
-    mild: tuple[int, ...] = (75,)
 
     @property
     def overdue_after(self) -> float:
@@ -39,31 +40,24 @@ class Job:
         return max(3 * self.every * 60.0, 900.0)
 
 
-JOBS: Mapping[str, Job] = {
-    job.name: job
-    for job in (
-        Job("cleanup", ("cleanup", "--expired", "--max-seconds", "240", "--quiet"), 5),
-        Job("sync", ("sync", "--max-seconds", "240", "--quiet"), 5),
-        Job("health", ("health",), 5),
-    )
-}
-"""75 means that another run is under way: of any job on this machine, of a clean-up on any machine."""
+_ALL = (
+    Job("cleanup", ("cleanup", "--expired", "--max-seconds", "240", "--quiet"), 5),
+    Job("sync", ("sync", "--max-seconds", "240", "--quiet"), 5),
+    Job("health", ("health",), 5),
+)
+JOBS = {job.name: job for job in _ALL}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where this program is, and the directory whose .env.local it reads."""
+    """The command line of this program, and the directory whose .env.local it reads."""
 
     command: tuple[str, ...]
     directory: Path
 
     @classmethod
     def here(cls, directory: Path) -> Setting:
-        """This very installation.
-
-        Raises:
-            ConfigurationError: a path has characters that can stand in no crontab.
-        """
+        """This very installation; raises ``ConfigurationError`` where a path cannot stand in a crontab."""
         program = Path(sys.argv[0])
         found = str(program) if len(program.parts) > 1 else shutil.which(program.name)
         named = found is not None and Path(found).name.startswith("checkoutctl") and Path(found).is_file()
@@ -75,35 +69,28 @@ class Setting:
                 )
         return cls(command, directory.absolute())
 
-    def line(self, job: Job) -> str:
-        """The command line of a job."""
-        return shlex.join(self.words(job))
-
     def words(self, job: Job) -> tuple[str, ...]:
-        """The same, word by word."""
+        """The command line of a job."""
         return (*self.command, "--directory", str(self.directory), "cron", "run", job.name)
 
 
 def only_in_environment(directory: Path) -> list[str]:
-    """Variables that this shell has and cron will not, because no file of the directory has them."""
+    """Variables that only this shell has: cron will not, because no file of the directory has them."""
     return [item.variable.name for item in resolve(directory=directory).values() if item.origin is Origin.ENVIRONMENT]
 
 
 def block(setting: Setting) -> str:
     """The lines for a crontab, between their marks."""
-    lines = [BEGIN, "# written by: checkoutctl cron install; taken out by: checkoutctl cron remove"]
-    for job in JOBS.values():
-        command = setting.line(job).replace("%", "\\%")  # which cron takes for the end of the line
-        lines.append(f"{_offset(setting, job)}-59/{job.every} * * * * {command}")
-    return "\n".join([*lines, END, ""])
-
-
-def _offset(setting: Setting, job: Job) -> int:
-    """A minute that is always the same for one machine and directory, and another one for others."""
     import socket
 
-    text = f"{socket.gethostname()} {setting.directory} {job.name}"
-    return hashlib.sha256(text.encode()).digest()[0] % job.every
+    lines = [BEGIN, "# written by: checkoutctl cron install; taken out by: checkoutctl cron remove"]
+    for job in JOBS.values():
+        command = shlex.join(setting.words(job)).replace("%", "\\%")  # which cron takes for the end of the line
+        # A minute that is always the same for one machine and directory, and another one for others.
+        place = f"{socket.gethostname()} {setting.directory} {job.name}"
+        minute = hashlib.sha256(place.encode()).digest()[0] % job.every
+        lines.append(f"{minute}-59/{job.every} * * * * {command}")
+    return "\n".join([*lines, END, ""])
 
 
 def _for_systemd(word: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
@@ -23,7 +22,7 @@ LONGEST = 1800.0
 
 
 class Run(msgspec.Struct, frozen=True, rename="camel"):
-    """How a job ended last: when (ms), after how many seconds, with which exit code."""
+    """The end of a job's run: when (ms), after how many seconds, with which exit code."""
 
     finished_at: int
     seconds: float
@@ -32,7 +31,9 @@ class Run(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that has ended, and what it said; ``trouble`` is whether anybody should read that."""
+    """A run that has ended, and its output; ``trouble`` is whether anybody should read that."""
+
+    JSON_KEYS = "finishedAt@=run.finished_at seconds=run.seconds exitCode=run.exit_code trouble output=said"
 
     run: Run
     said: str
@@ -60,7 +61,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class CronStatus:
-    """How our lines stand in the crontab, in words, and each job at ``now`` (s since the epoch)."""
+    """The state of our lines in the crontab, in words, and of each job at ``now`` (s since the epoch)."""
 
     JSON_KEYS = "crontab=installed jobs"
 
@@ -76,11 +77,7 @@ class CronStatus:
 
 
 def job_called(name: str) -> Job:
-    """One of the jobs.
-
-    Raises:
-        InvalidInput: none is called so.
-    """
+    """One of the jobs by its name; raises ``InvalidInput`` where no job has that name."""
     if name not in JOBS:
         raise InvalidInput(f"no job is called {name[:64]!r}", hint=f"one of: {', '.join(JOBS)}")
     return JOBS[name]
@@ -93,33 +90,29 @@ def run(
     jitter: float = JITTER,
     directory: Path | None = None,
     sleep: Callable[[float], None] = time.sleep,
-    wall: Callable[[], float] = time.time,
 ) -> Outcome:
     """Wait a little, run the job's command, and note how it ended; nothing where this machine still runs it (75)."""
     sleep(random.uniform(0, jitter))  # noqa: S311  (no secret)
-    started = wall()
+    began = time.time()
     with _alone(job, directory) as alone:
         if not alone:
-            return Outcome(Run(int(started * 1000), 0.0, ExitCode.TRY_AGAIN), "", trouble=False)
-        return _run(job, setting, started, directory, wall)
-
-
-def _run(job: Job, setting: Setting, started: float, directory: Path | None, wall: Callable[[], float]) -> Outcome:
-    command = [*setting.command, "--directory", str(setting.directory), *job.words]
-    code, said = _ran(command)
-    found = Run(int(wall() * 1000), round(wall() - started, 3), code)
-    trouble = code not in {0, *job.mild}
-    try:
-        _file(job, directory).write({job.name: found})
-    except OSError as error:  # status would say for ever that it has never run
-        said += f"warning: when this ran cannot be noted: {error.strerror}\n"
-        trouble = True
-    return Outcome(found, said, trouble)
+            return Outcome(Run(int(began * 1000), 0.0, ExitCode.TRY_AGAIN), "", trouble=False)
+        code, said = _ran([*setting.command, "--directory", str(setting.directory), *job.words])
+        found = Run(int(time.time() * 1000), round(time.time() - began, 3), code)
+        trouble = code not in {ExitCode.OK, ExitCode.TRY_AGAIN}
+        try:
+            _file(job, directory).write({job.name: found})
+        except OSError as error:  # status would say for ever that it has never run
+            said += f"warning: when this ran cannot be noted: {error.strerror}\n"
+            trouble = True
+        return Outcome(found, said, trouble)
 
 
 @contextmanager
 def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
     """Whether no other run of this job is under way here; a run that dies, however it does, holds it no longer."""
+    import fcntl  # where there is cron
+
     path = _file(job, directory).path.with_suffix(".lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,20 +121,16 @@ def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
         yield True  # that nothing can be written there is told when the run is noted
         return
     with file:
-        yield _locked(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone = False
+        else:
+            alone = True
+        yield alone
 
 
-def _locked(file: TextIO) -> bool:
-    import fcntl  # where there is cron
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _ran(command: Sequence[str]) -> tuple[int, str]:
+def _ran(command: list[str]) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command,
@@ -154,20 +143,20 @@ def _ran(command: Sequence[str]) -> tuple[int, str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return 69, f"ended after {LONGEST:.0f} s\n"
+        return ExitCode.UNAVAILABLE, f"ended after {LONGEST:.0f} s\n"
     except OSError as error:
-        return 69, f"{command[0]}: {error.strerror}\n"
+        return ExitCode.UNAVAILABLE, f"{command[0]}: {error.strerror}\n"
     return done.returncode, done.stdout
 
 
 def status(setting: Setting) -> CronStatus:
-    """How it stands at this moment."""
+    """The state of the crontab and of every job now."""
     now = time.time()
     return CronStatus(installed(block(setting)), statuses(now), now)
 
 
 def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:
-    """Of every job; ``now`` is in seconds since the epoch."""
+    """The state of every job; ``now`` is in seconds since the epoch."""
     found = []
     for job in JOBS.values():
         last = _file(job, directory).read().get(job.name)

@@ -1,4 +1,4 @@
-"""How cron's jobs look: the lines to be installed, what would change, and when each ran."""
+"""How cron's jobs look: systemd's units, and when each job ran."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 from collections.abc import Mapping
 
 from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
+from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
 from checkout_cli.units import span
 
 
 def show_units(units: Mapping[str, str]) -> None:
-    """Each file after its name."""
+    """Each file after its name, and the commands that enable them."""
     for name, text in units.items():
         write_line(f"# ~/.config/systemd/user/{name}")
         write_line(text)
@@ -21,7 +22,7 @@ def show_units(units: Mapping[str, str]) -> None:
 
 
 def show_status(status: CronStatus, *, as_json: bool) -> None:
-    """How the crontab stands, and when each job ran."""
+    """The state of the crontab, and when each job ran."""
     if as_json:
         write_json(status)
         return
@@ -30,9 +31,11 @@ def show_status(status: CronStatus, *, as_json: bool) -> None:
     write_table(columns, [_row(each, status.now) for each in status.jobs])
 
 
-def show_outcome(job: str, outcome: Outcome) -> None:
-    """What a job that is trouble has said, as it said it, for cron to mail."""
-    if outcome.trouble:
+def show_outcome(job: str, outcome: Outcome, *, as_json: bool) -> None:
+    """The output of a job that is trouble, as it came, for cron to mail."""
+    if as_json:
+        write_json({"job": job, **document(outcome)})
+    elif outcome.trouble:
         sys.stderr.write(outcome.said or f"checkoutctl {job} ended with {outcome.exit_code}\n")
 
 

@@ -1,11 +1,11 @@
-"""``checkoutctl doctor``: every check is one small unit in one of the modules here that are named for their group."""
+"""``checkoutctl doctor``: the checks of each group are in the module of its name."""
 
 from checkout_cli.commands.record import Command, Use
 
 
 def _asked() -> str:
     from checkout_cli.commands.doctor.check import Need
-    from checkout_cli.commands.doctor.examination import all_checks
+    from checkout_cli.commands.doctor.run import all_checks
 
     return " ".join(need for check in all_checks().values() for need in check.needs if not isinstance(need, Need))
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.redis.tls import Tls, explained_tls, sentinel_place, tls_cause
@@ -26,7 +26,7 @@ _ANSWER = 64
 
 @dataclass(frozen=True)
 class _Certificate:
-    """A server's certificate, as far as we got: its end in seconds since the epoch, or what is wrong with it."""
+    """A server's certificate: its end in seconds since the epoch, or the problem with it."""
 
     who: str
     address: str
@@ -36,69 +36,59 @@ class _Certificate:
 
 
 @check("certificate", Group.CONNECTION, Need.REDIS)
-def certificate(patient: Patient) -> Finding:
+def certificate(context: DoctorContext) -> Finding:
     """The TLS certificates of Redis, of every cluster node and of every Sentinel stay valid for a while.
 
     Each is looked at as a client does it: the CA, the host's name and the days that are left. What keeps us from Redis
     itself (an expired one, an unknown CA, another name) is what the connection check reports; of a Sentinel or another
     node, this one does.
     """
-    if not patient.settings.uses_tls:
+    if not context.settings.uses_tls:
         raise Skip("REDIS_TLS is off")
-    found = list(_certificates(patient))
+    found = list(_certificates(context))
     if not found:
         raise Skip("no server could be asked for its certificate")
-    bad = [item for item in found if item.problem is not None]
-    if bad:
-        problem = bad[0].problem
-        assert problem is not None  # noqa: S101  (chosen for it)
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        return crit(f"{problem}{more}", problem.hint, servers=[item.address for item in bad])
-    return _judged(patient, found)
-
-
-def _judged(patient: Patient, found: list[_Certificate]) -> Finding:
-    """By the one that ends first."""
+    problems = {item.address: item.problem for item in found if item.problem is not None}
+    if problems:
+        problem = next(iter(problems.values()))
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return crit(f"{problem}{more}", problem.hint, servers=list(problems))
     first = min(found, key=lambda item: item.end)
-    days = (first.end - patient.now() / 1000) / 86_400
+    days = (first.end - context.now() / 1000) / 86_400
     until = f"valid for {days:.0f} more days, until {datetime.fromtimestamp(first.end, UTC):%Y-%m-%d %H:%M} UTC"
     names = ", ".join(first.names[:_MOST_NAMES]) + (", …" if len(first.names) > _MOST_NAMES else "")
     which = f"{first.who} is " if len(found) == 1 else f"of {len(found)} certificates, that of {first.who} ends first: "
     evidence = f"{which}{until}; for {names}"
     numbers: dict[str, Any] = {"days": int(days), "certificates": len(found), "names": list(first.names)}
-    if days >= RENEW_SOON:
-        return ok(evidence, **numbers)
     address = shlex.quote(first.address)
     fix = f"renew it: echo | openssl s_client -connect {address} | openssl x509 -noout -text"
-    return (crit if days < RENEW_NOW else warn)(evidence, fix, **numbers)
+    if days < RENEW_NOW:
+        return crit(evidence, fix, **numbers)
+    return warn_if(days < RENEW_SOON, evidence, fix, **numbers)
 
 
-def _certificates(patient: Patient) -> Iterator[_Certificate]:
-    settings = patient.settings
+def _certificates(context: DoctorContext) -> Iterator[_Certificate]:
+    settings = context.settings
     tls = Tls(settings)
     targets: list[tuple[str, str, int]] = []
-    if settings.redis_tls:
-        targets += [("the certificate", *address) for address in _redis_addresses(patient)]
+    if settings.redis_tls and settings.is_cluster:
+        targets += [("", *split_address(server.place)) for server in context.servers]
+    elif settings.redis_tls:
+        targets.append(("", context.connection.host, context.connection.port))
     if settings.redis_sentinels and settings.sentinel_tls:
         targets += [(sentinel_place(host, port), host, port) for host, port in settings.sentinels()]
-    for who, host, port in targets:
-        found = _seen(patient, tls, who, host, port)
+    for sentinel, host, port in targets:
+        found = _seen(context, tls, sentinel, host, port)
         if found is not None:
             yield found
 
 
-def _redis_addresses(patient: Patient) -> list[tuple[str, int]]:
-    if patient.settings.is_cluster:
-        return [split_address(server.place) for server in patient.servers]
-    return [(patient.connection.host, patient.connection.port)]
-
-
-def _seen(patient: Patient, tls: Tls, who: str, host: str, port: int) -> _Certificate | None:
-    """One server's; ``None`` where it does not answer, which other checks report."""
+def _seen(context: DoctorContext, tls: Tls, sentinel: str, host: str, port: int) -> _Certificate | None:
+    """The certificate of one server, or of a Sentinel; ``None`` without an answer, which other checks report."""
     address = address_text(host, port)
     try:
         with (
-            socket.create_connection((host, port), timeout=patient.settings.timeout) as plain,
+            socket.create_connection((host, port), timeout=context.settings.timeout) as plain,
             tls.wrap(plain, host) as secured,
         ):
             peer: dict[str, Any] = dict(secured.getpeercert() or {})
@@ -109,12 +99,7 @@ def _seen(patient: Patient, tls: Tls, who: str, host: str, port: int) -> _Certif
         cause = tls_cause(error)
         if cause is None or isinstance(cause, ssl.SSLEOFError):
             return None
-        place = who if who.startswith("the Sentinel") else f"Redis at {address}"
-        return _Certificate(who, address, problem=explained_tls(cause, patient.settings, place))
+        problem = explained_tls(cause, context.settings, sentinel or f"Redis at {address}")
+        return _Certificate(sentinel, address, problem=problem)
     names = tuple(str(name) for _, name in peer.get("subjectAltName", ()))
-    return _Certificate(
-        who if who.startswith("the Sentinel") else address,
-        address,
-        ssl.cert_time_to_seconds(str(peer["notAfter"])),
-        names,
-    )
+    return _Certificate(sentinel or address, address, ssl.cert_time_to_seconds(str(peer["notAfter"])), names)

@@ -1,22 +1,22 @@
-"""What a check of doctor is: what it needs, and the list of all of them.
+"""Doctor's checks: their groups, what they can need, and how one becomes a check.
 
 A new check is one decorated function: its id, its group and its needs are in the decorator; its docstring is what
-``doctor --explain`` says, the first line being its title.
+``doctor --explain`` says.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import wraps
 from typing import TYPE_CHECKING
 
-from checkout_cli.checks import Finding
+from checkout_cli.checks import Checks, Finding, Skip, crit, skipped, worst
+from checkout_cli.errors import CheckoutError, TierUnavailable
+from checkout_cli.servers.inspection import Inspector, missing_grant
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.doctor.patient import Patient
-    from checkout_cli.servers.inspection import Inspector
+    from checkout_cli.commands.doctor.context import DoctorContext
 
 
 class Group(StrEnum):
@@ -42,63 +42,51 @@ class Need(StrEnum):
     LOCAL_SERVER = "a Redis that provably runs on this machine"
 
 
-Examine = Callable[["Patient"], Finding]
-ExamineServer = Callable[["Patient", "Inspector"], Finding]
+Examine = Callable[["DoctorContext"], Finding]
+ExamineServer = Callable[["DoctorContext", Inspector], Finding]
+
+CHECKS: Checks[Examine] = Checks("doctor")
+check = CHECKS.check
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check. ``needs`` has what it asks for; of Redis in the words of ``acl/needs.py`` (``locks:pttl,get``)."""
-
-    JSON_KEYS = "id group title explanation needs=named_needs"
-
-    id: str
-    group: Group
-    needs: tuple[Need | str, ...]
-    explanation: str
-    examine: Examine | None = None
-    examine_server: ExamineServer | None = None
-
-    @property
-    def module(self) -> str:
-        """The module that it stands in."""
-        return (self.examine or self.examine_server).__module__
-
-    @property
-    def named_needs(self) -> list[str]:
-        """The same for people, who are told the commands and not on which keys."""
-        return list(dict.fromkeys(word for need in self.needs for word in need.rpartition(":")[2].split(",")))
-
-    @property
-    def title(self) -> str:
-        """The explanation's first line."""
-        return self.explanation.partition("\n")[0].rstrip(".")
-
-
-CHECKS: dict[str, Check] = {}
-"""All checks by their id; a module of checks enters its own when it is imported."""
-
-
-def check(name: str, group: Group, *needs: Need | str) -> Callable[[Examine], Examine]:
-    """Enter a function as a check."""
-
-    def enter(examine: Examine) -> Examine:
-        _enter(Check(name, group, needs, inspect.getdoc(examine) or "", examine=examine))
-        return examine
-
-    return enter
-
-
-def server_check(name: str, group: Group, *needs: Need | str) -> Callable[[ExamineServer], ExamineServer]:
-    """Enter a function as a check of each Redis server; it needs an answer of Redis without saying so."""
+def server_check(name: str, group: Group, *needs: str) -> Callable[[ExamineServer], ExamineServer]:
+    """Decorate a check of each Redis server; it needs an answer of Redis without saying so."""
 
     def enter(examine: ExamineServer) -> ExamineServer:
-        _enter(Check(name, group, (Need.REDIS, *needs), inspect.getdoc(examine) or "", examine_server=examine))
+        @wraps(examine)
+        def examine_all(context: DoctorContext) -> Finding:
+            return _worst_of_servers(context, examine, local=Need.LOCAL_SERVER in needs)
+
+        check(name, group, Need.REDIS, *needs)(examine_all)
         return examine
 
     return enter
 
 
-def _enter(entered: Check) -> None:
-    assert entered.id not in CHECKS, f"two checks are called {entered.id}"  # noqa: S101  (a mistake of ours)
-    CHECKS[entered.id] = entered
+def _worst_of_servers(context: DoctorContext, examine: ExamineServer, *, local: bool) -> Finding:
+    """One finding for all servers of a cluster; its evidence names the server."""
+    findings: dict[str, Finding] = {}
+    for server in context.servers:
+        try:
+            if local:
+                context.process(server)
+            findings[server.place] = examine(context, server)
+        except CheckoutError as error:
+            findings[server.place] = finding_of(error)
+    found = worst(findings.values())
+    if found is None:
+        raise Skip("Redis does not answer")
+    if len(findings) == 1:
+        return found
+    place = next(place for place, finding in findings.items() if finding is found)
+    alike = sum(finding.status is found.status for finding in findings.values())
+    where = f"{place}: {found.evidence} ({alike} of {len(findings)} servers are {found.status})"
+    return Finding(found.status, where, found.fix, {**found.numbers, "server": place, "servers": len(findings)})
+
+
+def finding_of(error: CheckoutError) -> Finding:
+    """What an error says of a check: skipped for want of a need, critical otherwise."""
+    grant = missing_grant(error)
+    if grant is not None or isinstance(error, (Skip, TierUnavailable)):
+        return skipped(grant or str(error))
+    return crit(str(error), error.hint)

@@ -17,9 +17,7 @@ def doctor(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="CHECK,…", help="All but these checks or groups.")
     ] = None,
-    explain: Annotated[
-        str | None, typer.Option(metavar="CHECK", help="Say what a check, a group or all of them look for, and stop.")
-    ] = None,
+    explain: options.Explain = None,
     fail_on: Annotated[Literal["warn", "crit"], typer.Option(help="From which status on to exit with 1.")] = "warn",
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
@@ -33,18 +31,19 @@ def doctor(
     Exit code 0: all is well. 1: a warning or worse (--fail-on crit: only for the worse).
     """
     from checkout_cli.checks import Status
-    from checkout_cli.commands.doctor.examination import chosen, examine
-    from checkout_cli.commands.doctor.view import show_examination, show_explanations
+    from checkout_cli.commands.doctor.run import all_checks, run_checks
+    from checkout_cli.commands.doctor.view import HEADINGS, show_report
+    from checkout_cli.terminal.checks import show_explanations
     from checkout_cli.terminal.progress import progress
 
     if explain is not None:
-        show_explanations(chosen([] if explain == "all" else [explain], []), as_json=as_json)
+        show_explanations(all_checks().explained(explain), HEADINGS, as_json=as_json)
         return 0
     context = current()
-    checks = chosen(_names(only), _names(skip))
+    checks = all_checks().chosen(_names(only), _names(skip))
     with progress("Examining", quiet=as_json) as advance:
-        report = examine(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)
-    show_examination(report, as_json=as_json)
+        report = run_checks(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)
+    show_report(report, as_json=as_json)
     return report.exit_code(Status(fail_on))
 
 

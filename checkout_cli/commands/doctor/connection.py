@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, check, server_check
-from checkout_cli.commands.doctor.patient import Patient
-from checkout_cli.commands.ping.explain import holders, is_here, timed_out
-from checkout_cli.commands.ping.ping import NotRedis
+from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.ping.explain import timed_out
+from checkout_cli.commands.ping.failures import NotRedis
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX
@@ -19,74 +19,64 @@ CLOCKS_APART = 2.0
 
 
 @check("connect", Group.CONNECTION)
-def connection(patient: Patient) -> Finding:
+def connection(context: DoctorContext) -> Finding:
     """Redis answers at the address of the settings.
 
     Stage by stage: the name, the TCP connection, TLS, the password, a PING. A failure names its stage and the trouble:
     not installed, not running, wrong port, firewalled, hung, TLS mismatch, certificate, password, unknown name. Of a
     cluster, every primary has to answer: the sessions of one that does not come from the database.
     """
-    found = patient.attempt.finding()
-    return found if found.status is Status.CRIT else _away(patient) or found
-
-
-def _away(patient: Patient) -> Finding | None:
-    """What to say of servers of a cluster that do not answer, while that of the settings does."""
-    answering = len(patient.servers)
-    places = patient.store.redis.missing_servers()
+    found = context.attempt.finding()
+    if found.status is Status.CRIT:
+        return found
+    answering = len(context.servers)
+    places = context.store.redis.missing_servers()
     if not places:
-        return None
+        return found
     host, port = split_address(places[0])
     evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
     return crit(evidence, f"checkoutctl --redis-host {host} --redis-port {port} ping", missingServers=places)
 
 
 @check("port-in-use", Group.CONNECTION)
-def port_in_use(patient: Patient) -> Finding:
+def port_in_use(context: DoctorContext) -> Finding:
     """The port on this machine is held by Redis, and by nothing else.
 
     Looks up which process listens at the address of the settings. Only a process that you know to be left over
     should be ended; for any other, give Redis another port, and REDIS_PORT the same.
     """
-    summary = patient.connection
+    summary = context.connection
     if summary.socket:
         raise Skip(f"Redis is reached over the socket {summary.socket}, and no port")
-    if not is_here(patient.attempt):
+    if not context.attempt.is_here:
         raise Skip(f"{summary.host} is not this machine")
-    port, found = summary.port, holders(patient.attempt)
-    foreign = next((item for item in found if item.process is not None and not item.process.is_server), None)
+    port, holders = summary.port, context.attempt.holders()
     if summary.failure is None:  # whatever holds it, as a container's proxy does, Redis is what answers
-        held = next((str(item.process) for item in found if item.process is not None), "Redis")
-        return ok(f"port {port} is held by {held}", port=port)
-    if foreign is not None and foreign.process is not None:
-        return _foreign(foreign.process, port)
-    silent = isinstance(summary.failure.error, NotRedis) or timed_out(summary.failure.error)
-    if any(item.process is not None for item in found):
-        return ok(f"port {port} is held by {found[0].process}", port=port)
-    if not silent:
+        return ok(f"port {port} is held by {holders[0] if holders else 'Redis'}", port=port)
+    foreign = next((process for process in holders if not process.is_server), None)
+    if foreign is not None:
+        return _foreign(foreign, port)
+    if holders:
+        return ok(f"port {port} is held by {holders[0]}", port=port)
+    if not isinstance(summary.failure.error, NotRedis) and not timed_out(summary.failure.error):
         raise Skip(f"nothing is seen to hold port {port}: see the connection check")
-    owner = patient.machine.owner_of(port)
+    owner = context.machine.owner_of(port)
     if owner is None:
-        windows = patient.machine.platform == "win32"
+        windows = context.machine.platform == "win32"
         command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
         return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
     user = user_name(owner)
-    return crit(
-        f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which",
-        f"sudo ss -ltnp 'sport = :{port}'",
-        port=port,
-        user=user,
-    )
+    evidence = f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which"
+    return crit(evidence, f"sudo ss -ltnp 'sport = :{port}'", port=port, user=user)
 
 
 def _foreign(process: Process, port: int) -> Finding:
     end = f"systemctl status {process.pid} names its service; stop that if it should not be there"
     if process.name == "docker-proxy":
         end = f"docker ps --filter publish={port} names the container"
-    free = port + 1
     return crit(
         f"port {port} is held by {process}, which is not Redis",
-        f"{end}, or give Redis another port: REDIS_PORT={free} checkoutctl ping",
+        f"{end}, or give Redis another port: REDIS_PORT={port + 1} checkoutctl ping",
         port=port,
         pid=process.pid,
         process=process.name,
@@ -95,25 +85,22 @@ def _foreign(process: Process, port: int) -> Finding:
 
 
 @server_check("clock", Group.CONNECTION, "time")
-def clock(patient: Patient, server: Inspector) -> Finding:
+def clock(context: DoctorContext, server: Inspector) -> Finding:
     """The clocks of Redis and of this machine agree.
 
     Lifetimes are counted by Redis, and the expiry in a session is written by the shop: clocks that differ make sessions
     end before or after the time that is shown for them. Half of the round trip is allowed for.
     """
-    before = patient.now()
+    before = context.now()
     there = server.time() / 1000
-    after = patient.now()
+    after = context.now()
     half = (after - before) / 2000
     apart = max(abs(there - (before + after) / 2000) - half, 0.0)
     if apart <= CLOCKS_APART:
         return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
-    ahead = "ahead of" if there > before / 1000 else "behind"
-    return warn(
-        f"Redis' clock is {apart:.1f} s {ahead} this machine's",
-        "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd",
-        apartS=round(apart, 3),
-    )
+    evidence = f"Redis' clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
+    fix = "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd"
+    return warn(evidence, fix, apartS=round(apart, 3))
 
 
 _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
@@ -135,7 +122,7 @@ _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
     Group.CONNECTION,
     *("info", "config|get", "client|list", "index:memory|usage", "slowlog|get", "latency|latest"),
 )
-def capability(patient: Patient, server: Inspector) -> Finding:
+def capability(context: DoctorContext, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 
     Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
@@ -158,17 +145,15 @@ def capability(patient: Patient, server: Inspector) -> Finding:
     evidence = "; ".join(f"{name} {lacking[name]}: {cost}" for name, (_, cost) in _PROBES.items() if name in lacking)
     if not denied and "INFO" not in removed:
         return ok(evidence, removed=removed)  # its provider wants it so, and nothing is lost but a view
-    user = patient.settings.redis_username or "default"
-    fix = (
-        f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
-        if grants
-        else ("allow INFO again: remove its rename-command line from the server's configuration")
-    )
+    fix = "allow INFO again: remove its rename-command line from the server's configuration"
+    if grants:
+        user = context.settings.redis_username or "default"
+        fix = f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
     return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
 
 
 @server_check("managed", Group.CONNECTION)
-def managed(patient: Patient, server: Inspector) -> Finding:
+def managed(context: DoctorContext, server: Inspector) -> Finding:
     """Which managed service this is, and where its settings are changed there.
 
     Told by the host's name and by INFO; a service removes CONFIG because it sets these things itself.
@@ -177,14 +162,14 @@ def managed(patient: Patient, server: Inspector) -> Finding:
         info = server.info()
     except (CommandDenied, CommandUnknown):
         info = None
-    provider = provider_of(patient.address(server)[0], info)
+    provider = provider_of(context.address(server)[0], info)
     if provider is None:
         return ok("nothing shows a managed service")
     return ok(f"{provider.name}: limit by {provider.limit}; policy by {provider.policy}", provider=provider.name)
 
 
 @check("install", Group.CONNECTION)
-def install(_: Patient) -> Finding:
+def install(_: DoctorContext) -> Finding:
     """This installation has the Python and the libraries that it needs.
 
     hiredis parses the answers of Redis; without it, redis-py does so in Python, several times slower.
@@ -208,21 +193,19 @@ OLDEST = {"Redis": (6, 2), "Valkey": (7, 2)}
 
 
 @server_check("server-version", Group.CONNECTION)
-def server_version(_: Patient, server: Inspector) -> Finding:
+def server_version(_: DoctorContext, server: Inspector) -> Finding:
     """The server is new enough: Redis 6.2 or Valkey 7.2.
 
     A Redis before 6.2 has no GETEX, with which a read grants a session its full lifetime again.
     """
     info = server.info()
-    name = "Valkey" if info.text("valkey_version") else "Redis"
-    text = info.text("valkey_version") or info.text("redis_version") or ""
-    numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
-    if len(numbers) < 2:
+    name, field = ("Valkey", "valkey_version") if info.text("valkey_version") else ("Redis", "redis_version")
+    version, oldest = info.version(field), OLDEST[name]
+    if version is None:
         raise Skip("INFO does not tell the server's version")
-    oldest = OLDEST[name]
-    if numbers >= oldest:
+    text = info.text(field)
+    if version >= oldest:
         return ok(f"{name} {text}", version=text)
-    needed = ".".join(map(str, oldest))
-    return crit(
-        f"{name} {text} is older than {needed}, the oldest that works with this", f"upgrade to {name} {needed} or newer"
-    )
+    needed = f"{name} {'.'.join(map(str, oldest))}"
+    evidence = f"{name} {text} is older than {needed.removeprefix(f'{name} ')}, the oldest that works with this"
+    return crit(evidence, f"upgrade to {needed} or newer")

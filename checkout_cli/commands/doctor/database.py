@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
 from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
 from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
-from checkout_cli.store.protocol.value import Value
-from checkout_cli.store.redis.opened import Look
 from checkout_cli.units import size
 
 SLOW = 0.1
@@ -27,53 +25,52 @@ MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
 
 
 @check("database", Group.DATABASE)
-def database(patient: Patient) -> Finding:
+def database(context: DoctorContext) -> Finding:
     """The database answers, and has all its tables.
 
     It issues the versions of sessions, and serves them alone while Redis is away.
     """
     try:
-        patient.store.database.ping()  # connects
-        latency = patient.store.database.ping()
-        outdated = patient.store.database.check_schema()
-        complete = patient.store.database.schema_present()
+        context.store.database.ping()  # connects
+        latency = context.store.database.ping()
+        outdated = context.store.database.check_schema()
+        complete = context.store.database.schema_present()
     except (DatabaseUnavailable, DatabaseDenied, TablesRefused) as away:
         return crit(str(away), away.hint)
     if outdated is not None:
         return warn(str(outdated), outdated.hint)
     if not complete:
         return crit("it lacks some of its tables", "checkoutctl setup")
-    evidence = f"answers in {latency * 1000:.2f} ms"
-    if latency > SLOW:
-        return warn(evidence, "look at what else it does now", latencyMs=round(latency * 1000, 3))
-    return ok(evidence, latencyMs=round(latency * 1000, 3))
+    spent = latency * 1000
+    fix = "look at what else it does now"
+    return warn_if(latency > SLOW, f"answers in {spent:.2f} ms", fix, latencyMs=round(spent, 3))
 
 
 @check("expiry-index", Group.DATABASE, Need.DATABASE)
-def expiry_index(patient: Patient) -> Finding:
+def expiry_index(context: DoctorContext) -> Finding:
     """Expired rows can be found without reading all of them.
 
     Without its index on expires_at every clean-up and every list reads the whole table.
     """
-    if statement := missing_expiry_index(patient.store.database):
+    if statement := missing_expiry_index(context.store.database):
         return warn("checkoutctl_sessions has no index on expires_at", statement)
     return ok("expires_at is indexed")
 
 
 @check("expired-rows", Group.DATABASE, Need.DATABASE)
-def expired_rows(patient: Patient) -> Finding:
+def expired_rows(context: DoctorContext) -> Finding:
     """Expired rows do not pile up.
 
     Rows that ended more than an hour ago. Counted up to ten thousand.
     """
-    number = len(patient.store.database.due(patient.now() - OLD, MANY + 1))
+    number = len(context.store.database.due(context.now() - OLD, MANY + 1))
     if number > MANY:
         return warn(f"more than {MANY:,} rows ended over an hour ago", "checkoutctl cleanup --expired", rows=number)
     return ok(f"{number:,} rows ended over an hour ago", rows=number)
 
 
 @check("drift", Group.DATABASE, Need.REDIS, Need.DATABASE, *SAMPLING)
-def drift(patient: Patient) -> Finding:
+def drift(context: DoctorContext) -> Finding:
     """Redis and the database have the same versions.
 
     A copy that is older than its row is served to shoppers if it was published to this very server and nobody waits
@@ -81,13 +78,13 @@ def drift(patient: Patient) -> Finding:
     server's. One that is newer than its row, without being marked as such, means that the database was set back, as by
     an old backup.
     """
-    ids = to_read(patient, COMPARED)
+    ids = to_read(context, COMPARED)
     if not ids:
         raise Skip("no session in Redis can be compared")
-    older, newer = _apart(patient, ids)
+    older, newer = _apart(context, ids)
     if older or newer:  # they may have been written while we looked
-        older, newer = _apart(patient, [*older, *newer])
-    waiting = {row.checkout_id for row in patient.store.database.pending(MANY)} if older else set()
+        older, newer = _apart(context, [*older, *newer])
+    waiting = {row.checkout_id for row in context.store.database.pending(MANY)} if older else set()
     forgotten = [name for name in older if name not in waiting]
     numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
     if newer:
@@ -101,16 +98,16 @@ def drift(patient: Patient) -> Finding:
     return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
 
 
-def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
+def _apart(context: DoctorContext, ids: list[str]) -> tuple[list[str], list[str]]:
     """Those whose copy in Redis is trusted and older than the row, and those whose copy is newer."""
-    redis = patient.store.redis
+    redis = context.store.redis
     looks = redis.look(ids)  # before the rows, which each write reaches first: so a row can only be newer
-    rows = patient.store.database.read_many(ids)
+    rows = context.store.database.read_many(ids)
     older, newer = [], []
     for name, look in zip(ids, looks, strict=True):
-        copy, row = _copy(look), rows.get(name)
-        if copy is None or row is None:
-            continue
+        copy, row = look.copy, rows.get(name)
+        if copy is None or row is None or copy.is_dirty or copy.is_external:
+            continue  # only our own clean copies have a version to compare
         if copy.version > row.version:
             newer.append(name)
         elif copy.version < row.version and copy.identity == redis.last_identity(name):
@@ -118,23 +115,17 @@ def _apart(patient: Patient, ids: list[str]) -> tuple[list[str], list[str]]:
     return older, newer
 
 
-def _copy(look: Look) -> Value | None:
-    """Our own clean copy; ``None`` for an external writer's, and for one that the database still lacks."""
-    copy = look.copy
-    return None if copy is None or copy.is_dirty or copy.is_external else copy
-
-
 @check("database-space", Group.DATABASE, Need.DATABASE)
-def database_space(patient: Patient) -> Finding:
+def database_space(context: DoctorContext) -> Finding:
     """The database has room, and no large holes.
 
     For a SQLite file only: the room on its disk, and the pages that a clean-up has left empty in it.
     """
-    space, path = sqlite_space(patient.store.database), patient.store.database.sqlite_path
+    space, path = sqlite_space(context.store.database), context.store.database.sqlite_path
     if space is None or path is None:
         raise Skip("no SQLite file")
     try:
-        disk = patient.machine.room(path.parent)
+        disk = context.machine.room(path.parent)
     except OSError as error:
         raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
     numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
@@ -144,6 +135,5 @@ def database_space(patient: Patient) -> Finding:
         return crit(evidence, make_room, **numbers)
     if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
         return warn(evidence, make_room, **numbers)
-    if space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD):
-        return warn(evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)
-    return ok(evidence, **numbers)
+    has_holes = space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD)
+    return warn_if(has_holes, evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.doctor.serving import failed_saves
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name
@@ -29,36 +31,35 @@ _CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0"
 
 
 @server_check("kernel-overcommit", Group.HOST, Need.LOCAL_SERVER)
-def kernel_overcommit(patient: Patient, _: Inspector) -> Finding:
+def kernel_overcommit(context: DoctorContext, _: Inspector) -> Finding:
     """The kernel lets Redis fork: vm.overcommit_memory is 1.
 
     Otherwise a background save can fail for want of memory that the copy would never touch; Redis then refuses writes.
     """
-    value = _kernel(patient.machine, "proc/sys/vm/overcommit_memory")
+    value = _kernel(context.machine, "proc/sys/vm/overcommit_memory")
     if value == "1":
         return ok("vm.overcommit_memory is 1")
-    return warn(
-        f"vm.overcommit_memory is {value}: a background save can fail under load", _sysctl("vm.overcommit_memory", 1)
-    )
+    evidence = f"vm.overcommit_memory is {value}: a background save can fail under load"
+    return warn(evidence, _sysctl("vm.overcommit_memory", 1))
 
 
 @server_check("transparent-huge-pages", Group.HOST, Need.LOCAL_SERVER)
-def transparent_huge_pages(patient: Patient, server: Inspector) -> Finding:
+def transparent_huge_pages(context: DoctorContext, server: Inspector) -> Finding:
     """Transparent huge pages are not forced upon Redis.
 
     With them, each write after a fork copies 2 MB instead of 4 kB: latency and memory jump during a save. Redis 6 and
     newer switch them off for themselves, which counts.
     """
-    value = _kernel(patient.machine, _THP)
+    value = _kernel(context.machine, _THP)
     if "[always]" not in value:
         return ok(f"transparent huge pages: {value}")
-    if patient.process(server).details.get("THP_enabled") == "0":
+    if context.process(server).details.get("THP_enabled") == "0":
         return ok("transparent huge pages are on, and the server has switched them off for itself")
     return warn("transparent huge pages are on for every process", f"echo madvise | sudo tee /{_THP}")
 
 
 @server_check("somaxconn", Group.HOST, Need.LOCAL_SERVER, "config|get")
-def somaxconn(patient: Patient, server: Inspector) -> Finding:
+def somaxconn(context: DoctorContext, server: Inspector) -> Finding:
     """The kernel queues as many new connections as Redis asks for (tcp-backlog).
 
     With a shorter queue, a burst of connections is dropped, and shoppers wait for a second try.
@@ -67,47 +68,42 @@ def somaxconn(patient: Patient, server: Inspector) -> Finding:
         backlog = int(server.config().get("tcp-backlog") or DEFAULT_BACKLOG)
     except (CommandDenied, CommandUnknown):
         backlog = DEFAULT_BACKLOG
-    value = int(_kernel(patient.machine, "proc/sys/net/core/somaxconn"))
+    value = int(_kernel(context.machine, "proc/sys/net/core/somaxconn"))
     if value >= backlog:
         return ok(f"net.core.somaxconn is {value}, tcp-backlog {backlog}", somaxconn=value, backlog=backlog)
-    return warn(
-        f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}",
-        f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis",
-        somaxconn=value,
-        backlog=backlog,
-    )
+    fix = f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis"
+    evidence = f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}"
+    return warn(evidence, fix, somaxconn=value, backlog=backlog)
 
 
 @server_check("swap", Group.HOST, Need.LOCAL_SERVER)
-def swap(patient: Patient, server: Inspector) -> Finding:
+def swap(context: DoctorContext, server: Inspector) -> Finding:
     """No part of Redis lies in swap.
 
     What was swapped out is read from the disk when it is next asked for, while every other client waits.
     """
-    process = patient.process(server)
-    told = process.details.get("VmSwap", "").partition(" ")[0]
-    if not told:
+    process = context.process(server)
+    kilobytes = process.details.get("VmSwap", "").partition(" ")[0]
+    if not kilobytes:
         raise Skip(f"/proc/{process.pid}/status has no VmSwap")
-    swapped = int(told)
+    swapped = int(kilobytes)
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
-    return warn(
-        f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk",
-        "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1),
-        swappedBytes=swapped * 1024,
-    )
+    evidence = f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk"
+    fix = "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1)
+    return warn(evidence, fix, swappedBytes=swapped * 1024)
 
 
 @server_check("clocksource", Group.HOST, Need.LOCAL_SERVER)
-def clocksource(patient: Patient, _: Inspector) -> Finding:
+def clocksource(context: DoctorContext, _: Inspector) -> Finding:
     """The kernel's clock is quick to read.
 
     Redis reads the clock for every command; with the source ``xen`` each reading is a costly call.
     """
-    current = _kernel(patient.machine, f"{_CLOCKSOURCE}/current_clocksource")
+    current = _kernel(context.machine, f"{_CLOCKSOURCE}/current_clocksource")
     if current != "xen":
         return ok(f"the clock source is {current}")
-    better = (patient.machine.text(f"{_CLOCKSOURCE}/available_clocksource") or "").split()
+    better = (context.machine.text(f"{_CLOCKSOURCE}/available_clocksource") or "").split()
     if "tsc" not in better:
         return ok("the clock source is xen, and this machine has no tsc")
     return warn("the clock source is xen: slow", f"echo tsc | sudo tee /{_CLOCKSOURCE}/current_clocksource")
@@ -128,32 +124,26 @@ def _sysctl(name: str, value: int) -> str:
 
 
 @server_check("data-directory", Group.HOST, Need.LOCAL_SERVER, "config|get")
-def data_directory(patient: Patient, server: Inspector) -> Finding:
+def data_directory(context: DoctorContext, server: Inspector) -> Finding:
     """Redis may write its data directory, and there is room in it ("Permission denied").
 
     Compares owner and mode of the directory and of the dump and append-only files with the user that the server runs
     as. A save that fails makes Redis refuse every write; the files must also be readable for the next start.
     """
-    settings, info, process = server.config(), server.info(), patient.process(server)
+    settings, info, process = server.config(), server.info(), context.process(server)
     directory = settings.get("dir", "")
     if not directory:
         raise Skip("the server does not tell its data directory")
-    problems = list(_forbidden(patient.machine, process, settings))
-    failed = [
-        f"{field} is {info.text(field)}"
-        for field in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-        if info.text(field) not in {None, "ok"}
-    ]
+    problems = list(_forbidden(context.machine, process, settings))
+    failed = [f"{field} is {text}" for field, text in failed_saves(info).items()]
     if problems:
         return crit("; ".join([*problems, *failed]), _ownership(directory, process), directory=directory)
     if failed:
-        return crit(
-            f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}",
-            f"df -h {shlex.quote(directory)}; tail {shlex.quote(settings.get('logfile') or '/var/log/redis/*.log')}",
-            directory=directory,
-        )
+        evidence = f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}"
+        log = settings.get("logfile") or "/var/log/redis/*.log"
+        return crit(evidence, f"df -h {shlex.quote(directory)}; tail {shlex.quote(log)}", directory=directory)
     keeps = bool(settings.get("save")) or settings.get("appendonly") == "yes"
-    return _room(patient.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
+    return _room(context.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
 
 
 def _forbidden(machine: Machine, process: Process, settings: dict[str, str]) -> Iterator[str]:
@@ -176,15 +166,12 @@ def _files(place: Path, settings: dict[str, str]) -> Iterator[tuple[Path, int]]:
     yield dump, stat.S_IROTH  # a new one is renamed over it
     if settings.get("appendonly") != "yes":
         return
-    yield place / (settings.get("appendfilename") or "appendonly.aof"), stat.S_IROTH | stat.S_IWOTH  # before Redis 7
     parts = place / (settings.get("appenddirname") or "appendonlydir")
     yield parts, stat.S_IWOTH | stat.S_IXOTH
-    try:
-        found = sorted(parts.iterdir())
-    except OSError:  # not there, or not ours to look at
-        return
-    for path in found:
-        yield path, stat.S_IROTH | stat.S_IWOTH
+    logs = [place / (settings.get("appendfilename") or "appendonly.aof")]  # before Redis 7
+    with suppress(OSError):  # not there, or not ours to look at
+        logs += sorted(parts.iterdir())
+    yield from ((log, stat.S_IROTH | stat.S_IWOTH) for log in logs)
 
 
 def _may(process: Process, path: Path, wanted: int) -> bool:
@@ -210,7 +197,7 @@ def _described(path: Path) -> str:
 
 
 def _ownership(directory: str, process: Process) -> str:
-    """How the directory becomes the server's own; never a directory that others live in too."""
+    """The commands that give the server its directory, or another one where others share it."""
     user = user_name(process.user)
     group = group_name(process.groups[0]) if process.groups else user
     place = PurePosixPath(directory)
@@ -235,6 +222,5 @@ def _room(machine: Machine, directory: str, used: int, process: Process, *, keep
     fix = f"df -h {shlex.quote(directory)}; make room, or CONFIG SET dir to a larger disk"
     if room.free < DUMPS_TO_FIT * used:
         return warn(f"{free}, and two dumps of {used / 2**30:.1f} GiB must fit", fix, **numbers)
-    if share < LEAST_FREE:
-        return warn(f"{free}, less than {LEAST_FREE:.0%}", fix, **numbers)
-    return ok(f"{writable}; {free}", **numbers)
+    is_full = share < LEAST_FREE
+    return warn_if(is_full, f"{free}, less than {LEAST_FREE:.0%}" if is_full else f"{writable}; {free}", fix, **numbers)

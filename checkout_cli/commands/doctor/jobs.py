@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
-from checkout_cli.commands.doctor.patient import Patient, ago
-from checkout_cli.domain.statistics import CacheCounts, Statistics
+from checkout_cli.commands.doctor.context import DoctorContext, ago
+from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import WrongKeyType
 from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE
@@ -21,25 +21,25 @@ LOOKED_BACK = 15
 """Minutes of a cache's reads."""
 HOUR = 3_600_000
 AMONG = 1000
-"""Rows that are looked at for new sessions."""
+"""Rows that are searched for new sessions."""
 
 
 @check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")
-def cleanup_overdue(patient: Patient) -> Finding:
+def cleanup_overdue(context: DoctorContext) -> Finding:
     """The clean-up runs.
 
     Redis ends sessions by itself; their index entries and rows stay until a clean-up removes them. Each run leaves
     the time of its end in checkout:job:cleanup, for 30 days.
     """
-    if not patient.settings.enable_checkout_sessions:
+    if not context.settings.enable_checkout_sessions:
         raise Skip("no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)")
     try:
-        last = last_beat(patient.store, CLEANUP)
+        last = last_beat(context.store, CLEANUP)
     except WrongKeyType:
         last = None
     if last is None:
         return warn("no run is remembered", CRON_LINE)
-    age = max((patient.now() - last.moment) / 1000, 0.0)
+    age = max((context.now() - last.moment) / 1000, 0.0)
     got = "" if last.finished else ", and did not get through"
     evidence = f"the last run ended {ago(age)} ago{got}"
     numbers = {"ageSeconds": int(age), "finished": last.finished}
@@ -47,13 +47,11 @@ def cleanup_overdue(patient: Patient) -> Finding:
         return crit(evidence, CRON_LINE, **numbers)
     if age > OVERDUE:
         return warn(evidence, CRON_LINE, **numbers)
-    if not last.finished:
-        return warn(evidence, "checkoutctl cleanup --expired", **numbers)
-    return ok(evidence, **numbers)
+    return warn_if(not last.finished, evidence, "checkoutctl cleanup --expired", **numbers)
 
 
 @check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,get")
-def job_locks(patient: Patient) -> Finding:
+def job_locks(context: DoctorContext) -> Finding:
     """No lock of a job is left over.
 
     A lock lives for 30 seconds after its holder's last sign of life. One without an end was not made by this program,
@@ -61,7 +59,7 @@ def job_locks(patient: Patient) -> Finding:
     """
     key = lock_key(CLEANUP)
     try:
-        ttl = patient.store.redis.lock_state(CLEANUP)[0]
+        ttl = context.store.redis.lock_state(CLEANUP)[0]
     except WrongKeyType:
         ttl = -1
     if ttl == -1:
@@ -74,20 +72,20 @@ def job_locks(patient: Patient) -> Finding:
 
 
 @check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hgetall")
-def statistics_gap(patient: Patient) -> Finding:
+def statistics_gap(context: DoctorContext) -> Finding:
     """What the database has of the last hour was also counted.
 
     Statistics are counted by the program that writes. Sessions that other programs created, or that were written while
     Redis was away, are in no minute of them.
     """
-    settings = patient.settings
+    settings = context.settings
     if not (settings.enable_statistics and settings.enable_checkout_sessions):
         raise Skip("statistics are switched off (REDIS_ENABLE_STATISTICS)")
-    now = patient.now()
-    counted = Statistics(patient.store).read(60, now).total("created") or 0
+    now = context.now()
+    counted = Statistics(context.store).read(60, now).total("created") or 0
     if counted:
         return ok(f"{counted:,} creations were counted in the last hour", counted=counted)
-    known = created_lately(patient.store.database, now - HOUR, AMONG)
+    known = created_lately(context.store.database, now - HOUR, AMONG)
     if not known:
         return ok(f"none of the {AMONG:,} sessions that end last was created in the last hour", counted=0, created=0)
     many = f"{known:,}{' or more' if known == AMONG else ''}"
@@ -96,22 +94,17 @@ def statistics_gap(patient: Patient) -> Finding:
 
 
 @check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hgetall")
-def cache_hit_rate(patient: Patient) -> Finding:
+def cache_hit_rate(context: DoctorContext) -> Finding:
     """Most reads of the delivery and coupon caches are hits.
 
     Over the last 15 minutes, where there were a hundred reads at least. Below 80 % a cache is cold, its lifetime too
     short, or it is invalidated too often.
     """
-    caches = Statistics(patient.store).caches(LOOKED_BACK, patient.now())
+    caches = Statistics(context.store).caches(LOOKED_BACK, context.now())
     asked = {name: counts for name, counts in caches.items() if counts.reads >= ENOUGH_READS}
     if not asked:
         raise Skip(f"no cache had {ENOUGH_READS} reads in the last {LOOKED_BACK} minutes")
-    evidence = ", ".join(f"{name} {_hits(counts):.1%} of {counts.reads:,}" for name, counts in asked.items())
-    numbers = {name: round(_hits(counts), 4) for name, counts in asked.items()}
-    if min(numbers.values()) < LOW_HIT_RATE:
-        return warn(evidence, "checkoutctl cache stats", **numbers)
-    return ok(evidence, **numbers)
-
-
-def _hits(counts: CacheCounts) -> float:
-    return counts.rate("hit") or 0.0
+    rates = {name: counts.rate("hit") or 0.0 for name, counts in asked.items()}
+    evidence = ", ".join(f"{name} {rate:.1%} of {asked[name].reads:,}" for name, rate in rates.items())
+    numbers = {name: round(rate, 4) for name, rate in rates.items()}
+    return warn_if(min(numbers.values()) < LOW_HIT_RATE, evidence, "checkoutctl cache stats", **numbers)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.memory import Memory
@@ -22,7 +22,7 @@ LAGGING = 10
 
 
 @server_check("memory-limit", Group.MEMORY, "info")
-def memory_limit(_patient: Patient, server: Inspector) -> Finding:
+def memory_limit(_context: DoctorContext, server: Inspector) -> Finding:
     """The server's memory has a limit.
 
     Without maxmemory Redis grows until the machine kills it or swaps. With one it refuses writes, or evicts, as its
@@ -42,7 +42,7 @@ def memory_limit(_patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("memory-headroom", Group.MEMORY, "info")
-def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
+def memory_headroom(_context: DoctorContext, server: Inspector) -> Finding:
     """There is room below the limit.
 
     What replication and the append-only file buffer does not count for the limit, and so not here.
@@ -55,13 +55,11 @@ def memory_headroom(_patient: Patient, server: Inspector) -> Finding:
     numbers = {"countedBytes": memory.counted, "limitBytes": memory.limit}
     if share >= NOTHING_LEFT:
         return crit(evidence, "checkoutctl cleanup --expired, then checkoutctl memory tune --advise", **numbers)
-    if share >= LITTLE_LEFT:
-        return warn(evidence, "checkoutctl memory show", **numbers)
-    return ok(evidence, **numbers)
+    return warn_if(share >= LITTLE_LEFT, evidence, "checkoutctl memory show", **numbers)
 
 
 @server_check("eviction-policy", Group.MEMORY, "info", "ours:zcard")
-def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
+def eviction_policy(_context: DoctorContext, server: Inspector) -> Finding:
     """A full server does not throw live checkouts away.
 
     Every session has a time to live, so both the allkeys and the volatile policies evict them, without a word and in
@@ -74,7 +72,9 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
         raise Skip("this server does not tell its policy")
     if policy == "noeviction":
         return ok("noeviction: a full server refuses writes, and the database takes them")
-    sessions = _sessions(server)
+    sizes = server.sorted_set_sizes([INDEX, INDEX_BESIDE])
+    # Another program's key, another node's, or denied: the number is only for the evidence.
+    sessions = max(size for size in (0, *sizes) if isinstance(size, int))
     fix = "checkoutctl memory tune --policy noeviction"
     evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
     if not sessions and not policy.startswith("allkeys-"):
@@ -86,20 +86,14 @@ def eviction_policy(_patient: Patient, server: Inspector) -> Finding:
     return find(f"{evidence} ({full:.0%} full)", fix, sessions=sessions)
 
 
-def _sessions(server: Inspector) -> int:
-    """How many sessions the index has; none in a cluster's servers but the one that has the index."""
-    # Another program's key, another node's, or denied: the number is only for the evidence.
-    return max(size for size in (0, *server.sorted_set_sizes([INDEX, INDEX_BESIDE])) if isinstance(size, int))
-
-
 @server_check("evictions", Group.MEMORY, "info")
-def evictions(patient: Patient, server: Inspector) -> Finding:
+def evictions(context: DoctorContext, server: Inspector) -> Finding:
     """Nothing was evicted since the last look.
 
     Each evicted key may have been a live checkout. Compared with the last run of doctor, because the server counts
     from its start.
     """
-    evicted, since = patient.grown(server, "evicted_keys")
+    evicted, since = context.grown(server, "evicted_keys")
     if not evicted:
         return ok(f"none {since}", evicted=0)
     evidence = f"sessions are being lost: {evicted:,.0f} keys were evicted {since}"
@@ -107,7 +101,7 @@ def evictions(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("fragmentation", Group.MEMORY, "info")
-def fragmentation(_patient: Patient, server: Inspector) -> Finding:
+def fragmentation(_context: DoctorContext, server: Inspector) -> Finding:
     """Little memory is lost between the values, and none of it is swapped out.
 
     The ratio of what the machine gives to what Redis uses. Above 1.4 memory is wasted; below 1 some of it is in the
@@ -129,7 +123,7 @@ def fragmentation(_patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("memory-overheads", Group.MEMORY, "info")
-def memory_overheads(_patient: Patient, server: Inspector) -> Finding:
+def memory_overheads(_context: DoctorContext, server: Inspector) -> Finding:
     """Buffers, scripts and past peaks take little memory.
 
     The limits are those of Redis' own MEMORY DOCTOR: a peak of 1.5 times today's use, client buffers of 200 KiB each,
@@ -142,20 +136,20 @@ def memory_overheads(_patient: Patient, server: Inspector) -> Finding:
     buffers = (info.integer("mem_clients_normal") or 0) / max(info.integer("connected_clients") or 0, 1)
     replicas = (info.integer("mem_clients_slaves") or 0) / max(info.integer("connected_slaves") or 0, 1)
     peak, scripts = (info.integer("used_memory_peak") or used) / used, info.integer("number_of_cached_scripts") or 0
-    found = [
-        *([f"the peak was {peak:.1f} times today's use"] if peak > HIGH_PEAK else []),
-        *([f"{size(int(buffers))} of buffers per client"] if buffers > LARGE_BUFFER else []),
-        *([f"{size(int(replicas))} of buffers per replica"] if replicas > WORTH_A_WORD else []),
-        *([f"{scripts:,} cached scripts"] if scripts > MANY_SCRIPTS else []),
-    ]
+    limits = {
+        f"the peak was {peak:.1f} times today's use": peak > HIGH_PEAK,
+        f"{size(int(buffers))} of buffers per client": buffers > LARGE_BUFFER,
+        f"{size(int(replicas))} of buffers per replica": replicas > WORTH_A_WORD,
+        f"{scripts:,} cached scripts": scripts > MANY_SCRIPTS,
+    }
+    found = "; ".join(words for words, is_high in limits.items() if is_high)
+    evidence = found or f"peak {peak:.1f} times today's use, {size(int(buffers))} per client, {scripts} scripts"
     numbers = {"peakRatio": round(peak, 3), "bytesPerClient": int(buffers), "scripts": scripts}
-    if found:
-        return warn("; ".join(found), "redis-cli MEMORY DOCTOR", **numbers)
-    return ok(f"peak {peak:.1f} times today's use, {size(int(buffers))} per client, {scripts} scripts", **numbers)
+    return warn_if(found, evidence, "redis-cli MEMORY DOCTOR", **numbers)
 
 
 @server_check("expiry-lag", Group.MEMORY, "info")
-def expiry_lag(_patient: Patient, server: Inspector) -> Finding:
+def expiry_lag(_context: DoctorContext, server: Inspector) -> Finding:
     """Redis removes expired keys about as fast as they expire.
 
     It samples keys in the background; when many are dead and still there, they fill the memory.
@@ -163,7 +157,5 @@ def expiry_lag(_patient: Patient, server: Inspector) -> Finding:
     stale = server.info().number("expired_stale_perc")
     if stale is None:
         raise Skip("this server does not tell it")
-    if stale > LAGGING:
-        fix = "redis-cli CONFIG SET active-expire-effort 4"
-        return warn(f"about {stale:.1f} % of the keys are expired and not removed", fix, stalePercent=stale)
-    return ok(f"about {stale:.1f} % of the keys are expired and not removed", stalePercent=stale)
+    evidence = f"about {stale:.1f} % of the keys are expired and not removed"
+    return warn_if(stale > LAGGING, evidence, "redis-cli CONFIG SET active-expire-effort 4", stalePercent=stale)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,10 +13,10 @@ import msgspec
 from checkout_cli import lone_surrogates
 from checkout_cli.checks import Finding, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, server_check
-from checkout_cli.commands.doctor.patient import Patient
-from checkout_cli.commands.doctor.sample import keys_of
-from checkout_cli.errors import CardDataRefused, CommandDenied, CommandUnknown
-from checkout_cli.keys import SESSION_PREFIX, USER_PREFIX, Family
+from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.doctor.sample import granted, keys_of
+from checkout_cli.errors import CardDataRefused
+from checkout_cli.keys import SESSION_PREFIX, USER_PREFIX, Family, family_of
 from checkout_cli.privacy.card_data import refuse_card_data
 from checkout_cli.privacy.card_numbers import holds_card_number
 from checkout_cli.servers.inspection import Inspector
@@ -39,73 +40,54 @@ _PLAIN_PATH = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,31}|\*{8})(?:\[[0-9]+\]|\.
 """Some programs key objects by e-mail address or phone."""
 _NO_OBJECT = "value"
 """Stands for the name of a field, where a cached value is none's."""
+Question = Callable[[Sequence[bytes]], Sequence[Any]]
 _OURS = (Family.SESSIONS, Family.INDEX, Family.DELIVERY, Family.COUPON, Family.USERS, Family.STATS, Family.OURS)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Drawn:
-    """Keys of one server from random places, and what some of them hold."""
+    """Keys of one server from random places, the values of some, and the fields of some users."""
 
-    keys: dict[Family, list[bytes]]
-    values: dict[Family, list[bytes]] = field(default_factory=dict)
-    user_fields: list[tuple[bytes, ...]] = field(default_factory=list)
-
-    @property
-    def number(self) -> int:
-        """How many keys."""
-        return sum(map(len, self.keys.values()))
+    keys: list[bytes]
+    values: list[bytes]
+    user_fields: list[tuple[bytes, ...]]
 
 
-def _drawn(patient: Patient, server: Inspector) -> Drawn:
+def _drawn(context: DoctorContext, server: Inspector) -> Drawn:
     """One sample of a server for all checks."""
-    return patient.kept(f"drawn from {server.place}", lambda: _draw(server, keys_of(patient, server)))
+    return context.once(f"drawn from {server.place}", lambda: _draw(server, keys_of(context, server)))
 
 
 def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
-    drawn = Drawn(keys)
-    for family in (Family.SESSIONS, Family.DELIVERY, Family.COUPON):
-        drawn.values[family] = _values(server, drawn.keys.get(family, [])[:MOST_READ])
-    drawn.user_fields = _fields(server, drawn.keys.get(Family.USERS, [])[:MOST_READ])
-    return drawn
-
-
-def _values(server: Inspector, keys: Sequence[bytes]) -> list[bytes]:
-    """What strings hold; keys of another type, and gone ones, are left out."""
-    sizes = _answers(server.lengths(keys))
-    small = [key for key, size in zip(keys, sizes, strict=True) if isinstance(size, int) and 0 < size <= LARGEST_READ]
-    values = _answers(server.values(small))
-    return [value for value in values if isinstance(value, bytes)]
-
-
-def _fields(server: Inspector, keys: Sequence[bytes]) -> list[tuple[bytes, ...]]:
-    """The names of the fields of hashes."""
-    lengths = _answers(server.field_counts(keys))
-    small = [
-        key for key, length in zip(keys, lengths, strict=True) if isinstance(length, int) and length <= MOST_FIELDS
+    values = [
+        value
+        for family in (Family.SESSIONS, Family.DELIVERY, Family.COUPON)
+        for value in _read(keys.get(family, []), server.lengths, LARGEST_READ, server.values)
+        if isinstance(value, bytes)
     ]
-    names = _answers(server.field_names(small))
-    return [tuple(reply) for reply in names if isinstance(reply, list)]
+    fields = _read(keys.get(Family.USERS, []), server.field_counts, MOST_FIELDS, server.field_names)
+    names = [tuple(reply) for reply in fields if isinstance(reply, list)]
+    return Drawn([key for some in keys.values() for key in some], values, names)
 
 
-def _answers(replies: Sequence[Any]) -> Sequence[Any]:
-    """The replies, unless the command itself is refused: then nothing can be judged by what is left."""
-    for reply in replies:
-        if isinstance(reply, (CommandDenied, CommandUnknown)):
-            raise reply
-    return replies
+def _read(keys: list[bytes], measure: Question, most: int, read: Question) -> Sequence[Any]:
+    """The contents of some keys, unless they are large, gone or of another type."""
+    chosen = keys[:MOST_READ]
+    sizes = zip(chosen, granted(measure(chosen)), strict=True)
+    return granted(read([key for key, size in sizes if isinstance(size, int) and 0 < size <= most]))
 
 
 _SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
 
 
 @server_check("user-fields", Group.PRIVACY, *_SAMPLING)
-def user_fields(patient: Patient, server: Inspector) -> Finding:
+def user_fields(context: DoctorContext, server: Inspector) -> Finding:
     """What is tracked of users is on the list of harmless fields.
 
     user:session:* has counts, moments and a status. Any other field was put there by another program, and may be an
     e-mail address, a phone number or a name.
     """
-    drawn = _drawn(patient, server)
+    drawn = _drawn(context, server)
     foreign = {decoded(name) for names in drawn.user_fields for name in names} - set(USER_FIELDS)
     looked = f"{len(drawn.user_fields)} sampled users"
     if not foreign:
@@ -117,18 +99,18 @@ def user_fields(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("card-data", Group.PRIVACY, *_SAMPLING)
-def card_data(patient: Patient, server: Inspector) -> Finding:
+def card_data(context: DoctorContext, server: Inspector) -> Finding:
     """No card data is stored.
 
     Sampled sessions and cached answers go through the same test that refuses card data on every write through this
     program; other programs may not have one. Card numbers in the names of keys are looked for as well.
     """
-    drawn = _drawn(patient, server)
-    paths = [path for values in drawn.values.values() for value in values if (path := _path_of_card_data(value))]
-    names = sum(holds_card_number(decoded(key)) for keys in drawn.keys.values() for key in keys)
-    looked = f"{sum(map(len, drawn.values.values()))} sampled values and {drawn.number} names of keys"
+    drawn = _drawn(context, server)
+    paths = [path for value in drawn.values if (path := _path_of_card_data(value))]
+    names = sum(holds_card_number(decoded(key)) for key in drawn.keys)
+    looked = f"{len(drawn.values)} sampled values and {len(drawn.keys)} names of keys"
     if not paths and not names:
-        return ok(f"none in {looked}", sampled=drawn.number)
+        return ok(f"none in {looked}", sampled=len(drawn.keys))
     where = ", ".join(sorted(set(paths))[:3]) or "the names of keys"
     evidence = f"{len(paths)} values and {names} names of keys hold card data ({where}), of {looked}"
     return crit(evidence, "delete it, and mend the program that writes it", values=len(paths), names=names)
@@ -148,19 +130,17 @@ def _path_of_card_data(value: bytes) -> str:
 
 
 @server_check("key-names", Group.PRIVACY, *_SAMPLING)
-def key_names(patient: Patient, server: Inspector) -> Finding:
+def key_names(context: DoctorContext, server: Inspector) -> Finding:
     """The names of checkout keys hold no e-mail address and no phone number.
 
     Names stand in every log, MONITOR and slow log of the server.
     """
-    drawn = _drawn(patient, server)
-    names = {family: [decoded(key) for key in drawn.keys.get(family, [])] for family in _OURS}
-    telling = {family: sum(map(_is_telling, its)) for family, its in names.items()}
-    number, found = sum(map(len, names.values())), sum(telling.values())
+    names = [(family, decoded(key)) for key in _drawn(context, server).keys if (family := family_of(key)) in _OURS]
+    telling = Counter(family for family, name in names if _is_telling(name))
+    number, found = len(names), telling.total()
     if not found:
         return ok(f"none in {number:,} sampled names", sampled=number)
-    families = ", ".join(family for family, its in telling.items() if its)
-    evidence = f"{found:,} of {number:,} sampled names do, in: {families}"
+    evidence = f"{found:,} of {number:,} sampled names do, in: {', '.join(sorted(telling, key=_OURS.index))}"
     return warn(evidence, "let the shop use ids that mean nothing", sampled=number, found=found)
 
 
@@ -174,7 +154,7 @@ def _is_personal(text: str) -> bool:
 
 
 @server_check("slow-log-data", Group.PRIVACY, "slowlog|get")
-def slow_log_data(_patient: Patient, server: Inspector) -> Finding:
+def slow_log_data(_context: DoctorContext, server: Inspector) -> Finding:
     """The slow log holds no personal data.
 
     It keeps the first arguments of slow commands as they were, whoever may read it.

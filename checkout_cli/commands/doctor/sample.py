@@ -1,15 +1,16 @@
-"""What the checks of the data look at: keys from random places, and random entries of the index.
+"""The samples that checks of the data use: keys from random places, and random entries of the index.
 
-A million sessions cannot be looked at in a second; some thousands tell enough, and each check says how many it saw.
+A million sessions cannot be read in a second; some thousands are enough, and each check says how many it used.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.memory.sample import sample_of
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, WrongKeyType
 from checkout_cli.keys import Family, checkout_id_of, family_of, session_key
@@ -19,13 +20,15 @@ from checkout_cli.store.redis.commands import decoded, encoded
 from checkout_cli.store.redis.index_place import Layout
 
 KEYS = 2000
-"""Of each server; one that has no more is looked at whole."""
+"""Of each server; all of them where it has no more."""
 MEMBERS = 1000
 """Entries of the index."""
 AT_ONCE = 500
 """Keys in one pipeline."""
 MOST_BYTES = 2 << 20
 """Of values that are read in one go: other programs' sessions may be of any size."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,17 @@ class SampledEntry:
     ttl: int
 
 
-def keys_of(patient: Patient, server: Inspector) -> dict[Family, list[bytes]]:
-    """Some 2,000 keys of a server in no order, by family; all of them where there are no more."""
-    return patient.kept(f"keys of {server.place}", lambda: _by_family(server))
+def granted(replies: Sequence[Any]) -> Sequence[Any]:
+    """The replies; raises the first refusal of the command itself, for the others then say nothing."""
+    for reply in replies:
+        if isinstance(reply, (CommandDenied, CommandUnknown)):
+            raise reply
+    return replies
+
+
+def keys_of(context: DoctorContext, server: Inspector) -> dict[Family, list[bytes]]:
+    """Some 2,000 keys of a server in random order, by family; all of them where there are no more."""
+    return context.once(f"keys of {server.place}", lambda: _by_family(server))
 
 
 def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
@@ -62,36 +73,45 @@ def _by_family(server: Inspector) -> dict[Family, list[bytes]]:
     return families
 
 
-def index_layout(patient: Patient) -> Layout:
-    """Where the index lies."""
-    return patient.kept("index layout", patient.store.index.layout)
+def index_layout(context: DoctorContext) -> Layout:
+    """The places of the index."""
+    return context.once("index layout", context.store.index.layout)
 
 
-def sampled_sessions(patient: Patient) -> list[SampledSession]:
-    """Session keys from random places, with what can be known of them without reading them."""
-    return patient.kept("sessions", lambda: _sessions(patient))
+def sampled_sessions(context: DoctorContext) -> list[SampledSession]:
+    """Session keys from random places, measured without being read."""
+    return context.once("sessions", lambda: _sessions(context))
 
 
-def _sessions(patient: Patient) -> list[SampledSession]:
-    keys = [key for server in patient.servers for key in keys_of(patient, server).get(Family.SESSIONS, [])]
+def _sessions(context: DoctorContext) -> list[SampledSession]:
+    keys = [key for server in context.servers for key in keys_of(context, server).get(Family.SESSIONS, [])]
     random.shuffle(keys)  # so that the first of them are of all servers
     ids = [checkout_id_of(decoded(key)) for key in keys]
-    missing = set(_missing(patient, ids))
-    measures = dict(zip(ids, _measures(patient, keys), strict=True))
+    missing = set(_missing(context, ids))
+    measures = [measure for some in _in_pages(keys) for measure in context.store.redis.measures(some)]
+    granted([reply for measure in measures for reply in measure])
     # Again, because a session that was created or deleted meanwhile was, for a moment, a key without an entry.
-    missing = set(_missing(patient, sorted(missing)))
+    missing = set(_missing(context, sorted(missing)))
     return [
-        SampledSession(name, ttl, size, name not in missing)
-        for name, (ttl, size) in measures.items()
-        if ttl != -2  # -2: it has ended since it was found
+        SampledSession(name, int(ttl), None if isinstance(size, WrongKeyType) else _whole(size), name not in missing)
+        for name, (ttl, size) in zip(ids, measures, strict=True)
+        if not isinstance(ttl, CheckoutError) and ttl != -2  # of a cluster's server that is away; ended meanwhile
     ]
 
 
-def to_read(patient: Patient, number: int) -> list[str]:
+def _whole(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def _in_pages(some: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (some[start : start + AT_ONCE] for start in range(0, len(some), AT_ONCE))
+
+
+def to_read(context: DoctorContext, number: int) -> list[str]:
     """At most so many of the sampled sessions, whose values are small enough to be read in one go."""
     ids: list[str] = []
     room = MOST_BYTES
-    for session in sampled_sessions(patient):
+    for session in sampled_sessions(context):
         if session.size is not None and session.size <= MAX_BODY_BYTES:
             room -= session.size
             if room < 0 or len(ids) == number:
@@ -100,38 +120,21 @@ def to_read(patient: Patient, number: int) -> list[str]:
     return ids
 
 
-def _missing(patient: Patient, ids: Sequence[str]) -> list[str]:
-    index = patient.store.index
-    if index_layout(patient).is_empty:
+def _missing(context: DoctorContext, ids: Sequence[str]) -> list[str]:
+    if index_layout(context).is_empty:
         return []
-    return [name for start in range(0, len(ids), AT_ONCE) for name in index.missing(ids[start : start + AT_ONCE])]
+    return [name for some in _in_pages(ids) for name in context.store.index.missing(some)]
 
 
-def _measures(patient: Patient, keys: Sequence[bytes]) -> list[tuple[int, int | None]]:
-    found: list[tuple[int, int | None]] = []
-    for start in range(0, len(keys), AT_ONCE):
-        for ttl, size in patient.store.redis.measures(keys[start : start + AT_ONCE]):
-            for reply in (ttl, size):
-                if isinstance(reply, (CommandDenied, CommandUnknown)):
-                    raise reply
-            gone = isinstance(ttl, CheckoutError)  # of a cluster's server that is away
-            found.append((-2 if gone else int(ttl), None if isinstance(size, WrongKeyType) else _whole(size)))
-    return found
-
-
-def _whole(size: object) -> int:
-    return size if isinstance(size, int) else 0
-
-
-def sampled_entries(patient: Patient) -> list[SampledEntry]:
+def sampled_entries(context: DoctorContext) -> list[SampledEntry]:
     """Random entries of our index."""
-    return patient.kept("entries", lambda: _entries(patient))
+    return context.once("entries", lambda: _entries(context))
 
 
-def _entries(patient: Patient) -> list[SampledEntry]:
-    drawn = patient.store.index.some_entries(MEMBERS)
-    ttls = patient.store.redis.ttls([encoded(session_key(entry.checkout_id)) for entry in drawn])
-    if not patient.store.redis.is_cluster:
+def _entries(context: DoctorContext) -> list[SampledEntry]:
+    drawn = context.store.index.some_entries(MEMBERS)
+    ttls = context.store.redis.ttls([encoded(session_key(entry.checkout_id)) for entry in drawn])
+    if not context.store.redis.is_cluster:
         for refusal in ttls:
             if isinstance(refusal, CheckoutError):
                 raise refusal
@@ -140,5 +143,5 @@ def _entries(patient: Patient) -> list[SampledEntry]:
         for entry, ttl in zip(drawn, ttls, strict=True)
         if not isinstance(ttl, CheckoutError)  # of a cluster's server that is away
     ]
-    deleted = set(_missing(patient, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
+    deleted = set(_missing(context, [entry.checkout_id for entry in entries if entry.ttl == -2]))  # while we looked
     return [entry for entry in entries if entry.checkout_id not in deleted]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn, warn_if
 from checkout_cli.commands.config.check import secret_files, secrets_in
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
@@ -27,51 +26,34 @@ _PROTECTED_ALONE = (7, 0)
 """From this version on, protected mode counts also where ``bind`` is set."""
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """Who can connect. ``where`` says why; ``guarded``: only protected mode keeps the other machines out."""
-
-    beyond_loopback: bool
-    guarded: bool
-    where: str
-
-
 @server_check("exposure", Group.SECURITY, "acl|list", "config|get")
-def exposure(patient: Patient, server: Inspector) -> Finding:
+def exposure(context: DoctorContext, server: Inspector) -> Finding:
     """Nobody on the network can use Redis without a password.
 
     A Redis that listens on an address of the network and has a user without a password gives away every session, and
     lets anybody run commands on the machine. Needs ACL LIST, unless we got in without a password ourselves.
     """
-    open_users = _open_users(patient, server)
+    open_users = _open_users(context, server)
     if not open_users:
         return ok("every user that is on has a password")
     users = " and ".join(open_users)
-    reach = _reach(patient, server)
-    if not reach.beyond_loopback:
-        return ok(f"user {users} needs no password, and {reach.where}", openUsers=open_users)
-    close = (
-        f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD', then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
-    )
-    if reach.guarded:
-        return warn(
-            f"user {users} needs no password, and {reach.where}: only protected mode keeps other machines out",
-            close,
-            openUsers=open_users,
-        )
-    return crit(
-        f"user {users} needs no password, and {reach.where}",
-        f"{close}; or bind 127.0.0.1 in the server's configuration",
-        openUsers=open_users,
-    )
+    status, where = _reach(context, server)
+    evidence = f"user {users} needs no password, and {where}"
+    if status is Status.OK:
+        return ok(evidence, openUsers=open_users)
+    set_one = f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD'"
+    fix = f"{set_one}, then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
+    if status is Status.WARN:
+        return warn(f"{evidence}: only protected mode keeps other machines out", fix, openUsers=open_users)
+    return crit(evidence, f"{fix}; or bind 127.0.0.1 in the server's configuration", openUsers=open_users)
 
 
-def _open_users(patient: Patient, server: Inspector) -> list[str]:
+def _open_users(context: DoctorContext, server: Inspector) -> list[str]:
     """The users who need no password and may run a command."""
     try:
         rules = [rule.split() for rule in server.user_rules()]
     except (CommandDenied, CommandUnknown):
-        if patient.settings.redis_username or patient.settings.password():
+        if context.settings.redis_username or context.settings.password():
             raise
         return ["default"]  # as whom we got in
     return [
@@ -81,11 +63,12 @@ def _open_users(patient: Patient, server: Inspector) -> list[str]:
     ]
 
 
-def _reach(patient: Patient, server: Inspector) -> _Reach:
-    summary = patient.connection
+def _reach(context: DoctorContext, server: Inspector) -> tuple[Status, str]:
+    """Who can connect, in words: a warning where only protected mode keeps other machines out."""
+    summary = context.connection
     came_in = summary.connected.address if summary.connected is not None and not summary.socket else ""
-    if came_in and not patient.settings.is_cluster and not is_loopback(came_in):
-        return _Reach(True, False, f"we came in over {came_in}")
+    if came_in and not context.settings.is_cluster and not is_loopback(came_in):
+        return Status.CRIT, f"we came in over {came_in}"
     try:
         settings = server.config()
     except (CommandDenied, CommandUnknown) as refusal:
@@ -93,57 +76,50 @@ def _reach(patient: Patient, server: Inspector) -> _Reach:
     bound = [address.lstrip("-") for address in settings.get("bind", "").split()]
     others = [address for address in bound if not is_loopback(address)]
     if bound and not others:
-        return _Reach(False, False, f"only this machine reaches it (bind {' '.join(bound)})")
+        return Status.OK, f"only this machine reaches it (bind {' '.join(bound)})"
     if not bound and settings.get("bind") == "" and settings.get("port") == "0":
-        return _Reach(False, False, "it listens on no port")
+        return Status.OK, "it listens on no port"
     where = f"it listens on {' '.join(others)}" if others else "it listens on every address"
-    protected = settings.get("protected-mode") == "yes" and (not bound or _version(server) >= _PROTECTED_ALONE)
-    return _Reach(True, protected, where)
-
-
-def _version(server: Inspector) -> tuple[int, ...]:
     try:
-        text = server.info().text("redis_version") or ""
+        counts_alone = (server.info().version() or (0,)) >= _PROTECTED_ALONE
     except (CommandDenied, CommandUnknown):
-        return (0,)
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
+        counts_alone = False
+    protected = settings.get("protected-mode") == "yes" and (counts_alone or not bound)
+    return (Status.WARN if protected else Status.CRIT), where
 
 
 @check("transport", Group.SECURITY, Need.REDIS)
-def transport(patient: Patient) -> Finding:
+def transport(context: DoctorContext) -> Finding:
     """What travels over a network is encrypted, to Redis, to every cluster node and to the Sentinels.
 
     Without TLS, sessions and the password can be read by whoever sees the packets, and who can change what a Sentinel
     says can send us to a Redis of his own.
     """
-    summary, settings = patient.connection, patient.settings
+    summary, settings = context.connection, context.settings
     if summary.socket:
         return ok(f"{summary.socket} is a Unix socket: nothing leaves this machine")
-    remote = next((host for host, _ in settings.sentinels() if not patient.machine.is_here(host)), None)
+    remote = next((host for host, _ in settings.sentinels() if not context.machine.is_here(host)), None)
     if remote is not None and not settings.sentinel_tls:
-        return warn(
-            f"what the Sentinel {remote} says travels as plain text", "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
-        )
+        fix = "set REDIS_SENTINEL_TLS=true; checkoutctl ping"
+        return warn(f"what the Sentinel {remote} says travels as plain text", fix)
     if settings.redis_tls:
         return ok("TLS is on, certificate and host name verified")
     address = summary.connected.address if summary.connected is not None else summary.host
-    nodes = [patient.address(server)[0] for server in patient.servers] if settings.is_cluster else []
-    address = next((node for node in nodes if not patient.machine.is_here(node)), address)
-    if patient.machine.owns(address):
+    nodes = [context.address(server)[0] for server in context.servers] if settings.is_cluster else []
+    address = next((node for node in nodes if not context.machine.is_here(node)), address)
+    if context.machine.owns(address):
         return ok(f"{address} is this machine: nothing leaves it")
-    return warn(
-        f"sessions and the password travel to {address} as plain text",
-        "set REDIS_TLS=true and REDIS_PORT to the server's TLS port; checkoutctl ping",
-    )
+    fix = "set REDIS_TLS=true and REDIS_PORT to the server's TLS port; checkoutctl ping"
+    return warn(f"sessions and the password travel to {address} as plain text", fix)
 
 
 @check("secrets", Group.SECURITY)
-def secrets(patient: Patient) -> Finding:
+def secrets(context: DoctorContext) -> Finding:
     """Passwords and personal data lie in files that only their owner can read.
 
     Looks at .env.local and .env, at REDIS_PASSWORD_FILE, and at the SQLite database with its companions and directory.
     """
-    problems = list(_exposed_files(patient))
+    problems = list(_exposed_files(context))
     if not problems:
         return ok("no file with a secret or with personal data can be read by others")
     commands: dict[str, list[str]] = {}
@@ -154,21 +130,21 @@ def secrets(patient: Patient) -> Finding:
     return warn(evidence, fix, files=[str(path) for path, _, _ in problems])
 
 
-def _exposed_files(patient: Patient) -> Iterator[tuple[Path, str, str]]:
+def _exposed_files(context: DoctorContext) -> Iterator[tuple[Path, str, str]]:
     """Each file that others can get at: why that is bad, and the mode that it should have."""
     for name in ENV_FILES:
-        path = patient.directory / name
+        path = context.directory / name
         try:
             held = secrets_in(read_env_file(path))
         except ConfigurationError:  # the configuration check says so
             continue
         if held and exposed(path):
             yield path, f"can be read by others, and holds {' and '.join(held)}", "600"
-    for name, what in secret_files(patient.settings):
+    for name, what in secret_files(context.settings).items():
         path = Path(name).expanduser()
         if exposed(path):
             yield path, f"can be read by others, and holds {what}", "600"
-    yield from _exposed_database(patient.store.database.sqlite_path)
+    yield from _exposed_database(context.store.database.sqlite_path)
 
 
 def _exposed_database(path: Path | None) -> Iterator[tuple[Path, str, str]]:
@@ -188,7 +164,7 @@ def _exposed_database(path: Path | None) -> Iterator[tuple[Path, str, str]]:
 
 
 @server_check("shared", Group.SECURITY, "info", "dbsize", "randomkey", "scan")
-def shared(patient: Patient, server: Inspector) -> Finding:
+def shared(context: DoctorContext, server: Inspector) -> Finding:
     """No other program keeps its data in this Redis.
 
     Databases and programs share one memory limit and one eviction policy: another one's cache can push sessions out,
@@ -203,10 +179,10 @@ def shared(patient: Patient, server: Inspector) -> Finding:
     if len(counts) > 1:
         shown = ", ".join(f"{name} has {keys} keys" for name, keys in counts.items())
         return warn(f"{len(counts)} databases share memory and eviction: {shown}", fix, databases=len(counts))
-    keys = keys_of(patient, server)
+    keys = keys_of(context, server)
     sampled, foreign = sum(map(len, keys.values())), len(keys.get(Family.OTHER, []))
-    numbers = {"sampled": sampled, "foreign": foreign}
-    if sampled >= ENOUGH and foreign > FOREIGN_SHARE * sampled:
-        share = foreign / sampled
-        return warn(f"{share:.0%} of {sampled} sampled keys are no checkout's: they share memory", fix, **numbers)
-    return ok(f"one database; {foreign} of {sampled} sampled keys are other programs'", **numbers)
+    evidence = f"one database; {foreign} of {sampled} sampled keys are other programs'"
+    is_shared = sampled >= ENOUGH and foreign > FOREIGN_SHARE * sampled
+    if is_shared:
+        evidence = f"{foreign / sampled:.0%} of {sampled} sampled keys are no checkout's: they share memory"
+    return warn_if(is_shared, evidence, fix, sampled=sampled, foreign=foreign)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
@@ -19,11 +19,18 @@ MANY_CLIENTS = 0.8
 LAGGING = 10
 """Seconds since a replica's last word that are worth a warning."""
 
-_HURTING = ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")
+_HURTING = {code: f"errorstat_{code}" for code in ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")}
+_WAYS_OUT = {
+    "OOM": "checkoutctl memory tune --advise",
+    "maxmemory": "checkoutctl memory tune --advise",
+    "MISCONF": "make room on the server's disk, then redis-cli BGSAVE",
+    "READONLY": "set REDIS_HOST and REDIS_PORT to the primary",
+}
+"""What to do about a refused write, by a word of the refusal."""
 
 
 @server_check("topology", Group.SERVING, "info", "cluster|info")
-def topology(patient: Patient, server: Inspector) -> Finding:
+def topology(context: DoctorContext, server: Inspector) -> Finding:
     """The settings name a primary, and the right kind of server.
 
     A replica refuses every write; a node of a cluster answers MOVED to a client that does not expect one. The settings
@@ -34,16 +41,13 @@ def topology(patient: Patient, server: Inspector) -> Finding:
         primary = address_text(info.text("master_host") or "?", info.integer("master_port") or 0)
         return crit(f"a replica of {primary}: nothing can be written there", "set REDIS_HOST and REDIS_PORT to it")
     is_cluster = info.integer("cluster_enabled") == 1
-    if is_cluster != patient.settings.is_cluster:
+    if is_cluster != context.settings.is_cluster:
         mode = "cluster" if is_cluster else "standalone"
         return crit(f"the server is {'' if is_cluster else 'not '}a node of a cluster", f"set REDIS_MODE={mode}")
     if not is_cluster:
-        behind = f" behind {len(patient.settings.sentinels())} Sentinels" if patient.settings.redis_sentinels else ""
+        behind = f" behind {len(context.settings.sentinels())} Sentinels" if context.settings.redis_sentinels else ""
         return ok(f"a primary{behind}")
-    return _cluster(server.cluster_info())
-
-
-def _cluster(state: Info) -> Finding:
+    state = server.cluster_info()
     assigned, size = state.integer("cluster_slots_assigned") or 0, state.integer("cluster_size") or 0
     numbers = {"slotsAssigned": assigned, "primaries": size}
     if state.text("cluster_state") == "ok":
@@ -54,7 +58,7 @@ def _cluster(state: Info) -> Finding:
 
 
 @server_check("loading", Group.SERVING, "info")
-def loading(_patient: Patient, server: Inspector) -> Finding:
+def loading(_context: DoctorContext, server: Inspector) -> Finding:
     """The server has loaded its data.
 
     After a restart Redis reads its snapshot or its append-only file first, and refuses everything meanwhile. The store
@@ -68,7 +72,7 @@ def loading(_patient: Patient, server: Inspector) -> Finding:
 
 
 @check("write", Group.SERVING, Need.REDIS, "locks:set,get,del")
-def write(patient: Patient) -> Finding:
+def write(context: DoctorContext) -> Finding:
     """A key can be written, read and deleted.
 
     Doctor writes one key of its own under checkout:lock:, which would end by itself after five seconds, reads it and
@@ -76,31 +80,27 @@ def write(patient: Patient) -> Finding:
     """
     key, value = lock_key(f"doctor-{secrets.token_hex(4)}"), secrets.token_hex(4)
     try:
-        read = patient.store.redis.write_and_read(key, value, PROBE_LIFE)
+        read = context.store.redis.write_and_read(key, value, PROBE_LIFE)
     except CommandDenied as denied:
         raise Skip(f"needs {denied.grant or 'write access to checkout:lock:*'}") from denied
     except RedisLoading as still:
         raise Skip("it still loads its data") from still
     except RedisUnavailable as refused:
-        return crit(str(refused), _way_out(str(refused)))
+        fix = next((fix for code, fix in _WAYS_OUT.items() if code in str(refused)), "checkoutctl health")
+        return crit(str(refused), fix)
     if read != value.encode():
         return crit("a key that was written read back differently", "checkoutctl monitor --family ours")
     return ok("a key was written, read and deleted")
 
 
-def _way_out(refusal: str) -> str:
-    """What to do about a refused write, by its code."""
-    if "OOM" in refusal or "maxmemory" in refusal:
-        return "checkoutctl memory tune --advise"
-    if "MISCONF" in refusal:
-        return "make room on the server's disk, then redis-cli BGSAVE"
-    if "READONLY" in refusal:
-        return "set REDIS_HOST and REDIS_PORT to the primary"
-    return "checkoutctl health"
+def failed_saves(info: Info) -> dict[str, str]:
+    """The fields of INFO that report a failed save, and what they say."""
+    names = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    return {name: text for name in names if (text := info.text(name)) not in {None, "ok"} and text is not None}
 
 
 @server_check("persistence", Group.SERVING, "info", "config|get")
-def persistence(patient: Patient, server: Inspector) -> Finding:
+def persistence(context: DoctorContext, server: Inspector) -> Finding:
     """What the server saves to disk, it saves without errors.
 
     A failed save makes Redis refuse all writes (MISCONF), by default, and that guard should stay on: it is the disk or
@@ -108,12 +108,10 @@ def persistence(patient: Patient, server: Inspector) -> Finding:
     far as the append-only file goes.
     """
     info = server.info()
-    states = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-    broken = [name for name in states if info.text(name) not in {None, "ok"}]
-    if broken:
-        return crit(f"{', '.join(broken)}: not ok", "look at the server's log and its disk: df -h")
+    if failed := failed_saves(info):
+        return crit(f"{', '.join(failed)}: not ok", "look at the server's log and its disk: df -h")
     has_log = info.integer("aof_enabled") == 1
-    if patient.settings.durability == Durability.REDIS and not has_log:
+    if context.settings.durability == Durability.REDIS and not has_log:
         fix = "redis-cli CONFIG SET appendonly yes"
         return warn("CHECKOUT_DURABILITY=redis, and no append-only file: a crash loses acknowledged writes", fix)
     changes = info.integer("rdb_changes_since_last_save") or 0
@@ -122,7 +120,7 @@ def persistence(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("replication", Group.SERVING, "info")
-def replication(_patient: Patient, server: Inspector) -> Finding:
+def replication(_context: DoctorContext, server: Inspector) -> Finding:
     """Replicas follow.
 
     A replica that lags loses, in a failover, what it had not got yet. The store's database has it; a Redis alone has
@@ -138,22 +136,21 @@ def replication(_patient: Patient, server: Inspector) -> Finding:
     replicas = [info.parts(name) for name in info.names("slave") if name.removeprefix("slave").isdigit()]
     if not replicas:
         return ok("no replicas", replicas=0)
-    late = [item for item in replicas if item.get("state") != "online" or int(item.get("lag", "0")) > LAGGING]
+    late = sum(item.get("state") != "online" or int(item.get("lag", "0")) > LAGGING for item in replicas)
     gap = max(written - int(item.get("offset", "0")) for item in replicas)
-    if late:
-        behind = f"{len(late)} of {len(replicas)} replicas do not follow, {gap:,} bytes behind at worst"
-        return warn(behind, "redis-cli INFO replication", replicas=len(replicas), gapBytes=gap)
-    return ok(f"{len(replicas)} replicas, {gap:,} bytes behind at worst", replicas=len(replicas), gapBytes=gap)
+    which = f"{late} of {len(replicas)} replicas do not follow" if late else f"{len(replicas)} replicas"
+    evidence = f"{which}, {gap:,} bytes behind at worst"
+    return warn_if(late, evidence, "redis-cli INFO replication", replicas=len(replicas), gapBytes=gap)
 
 
 @server_check("clients", Group.SERVING, "info", "config|get")
-def clients(patient: Patient, server: Inspector) -> Finding:
+def clients(context: DoctorContext, server: Inspector) -> Finding:
     """There is room for more connections.
 
     At maxclients Redis refuses new connections, of shoppers first.
     """
     info = server.info()
-    rejected, since = patient.grown(server, "rejected_connections")
+    rejected, since = context.grown(server, "rejected_connections")
     connected = info.integer("connected_clients") or 0
     limit = info.integer("maxclients") or int(server.config().get("maxclients", "0"))
     numbers = {"connected": connected, "limit": limit, "rejected": int(rejected)}
@@ -166,21 +163,16 @@ def clients(patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("refused-commands", Group.SERVING, "info")
-def refused_commands(patient: Patient, server: Inspector) -> Finding:
+def refused_commands(context: DoctorContext, server: Inspector) -> Finding:
     """No command was refused for want of memory, disk, permission or a primary.
 
     From the server's own error counters (Redis 6.2 and later), which also count what other programs were told.
     """
     if not server.info().names("errorstat_"):
         return ok("the server has counted no errors")
-    counted = {}
-    since = ""
-    for code in _HURTING:
-        if server.info().text(f"errorstat_{code}") is not None:
-            counted[code], since = patient.grown(server, f"errorstat_{code}")
-    told = {code: int(number) for code, number in counted.items() if number}
-    if not told:
+    grown, since = context.all_grown(server, _HURTING)
+    if not grown:
         return ok(f"none {since}".rstrip())
-    evidence = ", ".join(f"{code} {number:,}" for code, number in told.items())
-    fix = "checkoutctl acl check" if set(told) <= {"NOPERM", "NOAUTH"} else "checkoutctl doctor --only memory,serving"
-    return warn(f"{evidence} {since}", fix, **told)
+    evidence = ", ".join(f"{code} {number:,}" for code, number in grown.items())
+    fix = "checkoutctl acl check" if set(grown) <= {"NOPERM", "NOAUTH"} else "checkoutctl doctor --only memory,serving"
+    return warn(f"{evidence} {since}", fix, **grown)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from checkout_cli.checks import Finding, Skip, crit, ok, warn
+from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
-from checkout_cli.commands.doctor.patient import Patient, ago
+from checkout_cli.commands.doctor.context import DoctorContext, ago
 from checkout_cli.commands.doctor.sample import index_layout, sampled_entries, sampled_sessions, to_read
-from checkout_cli.commands.sync.sync import PendingCounts, pending_counts
+from checkout_cli.commands.sync.sync import pending_counts
+from checkout_cli.config.variables import without_password
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
+from checkout_cli.files.last_look import Reading
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
 from checkout_cli.store.protocol.value import Kind
@@ -19,7 +21,7 @@ from checkout_cli.store.redis.index_place import Layout, Place
 _PLACE = ("ours:type", "aside:type", "index:zrange")
 SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
 LATE = 1.05
-"""How much longer than its lifetime a session may live: ours are slid to it exactly."""
+"""A session may live so many times its lifetime; ours live exactly that long after each read."""
 MANY_DANGLING = 0.01
 LARGE = 100_000
 """Bytes."""
@@ -31,6 +33,7 @@ SAME_TIME, MANY_AT_ONCE, ENOUGH = 10_000, 0.20, 100
 """Milliseconds in which sessions end together, which share of them is too many, and of how many that says anything."""
 
 
+_CONFLICTS = "conflicts"
 _ELSEWHERE = f"{{{INDEX}}}:other"
 """Where another program's key is kept; in the same slot, so that a cluster can rename it."""
 
@@ -41,19 +44,19 @@ def shortened(ids: Sequence[str]) -> str:
 
 
 @check("session-ttl", Group.SESSIONS, Need.REDIS, *SAMPLING)
-def session_ttl(patient: Patient) -> Finding:
+def session_ttl(context: DoctorContext) -> Finding:
     """Every session has an end.
 
     A key without a time to live stays for ever, with a shopper's data in it. One that lives much longer than
     CHECKOUT_SESSION_TTL was written by another program.
     """
-    sampled = sampled_sessions(patient)
+    sampled = sampled_sessions(context)
     endless = [session.checkout_id for session in sampled if session.ttl == -1]
-    longest = patient.settings.session_ttl * 1000 * LATE
+    longest = context.settings.session_ttl * 1000 * LATE
     late = [session.checkout_id for session in sampled if session.ttl > longest]
     numbers = {"sampled": len(sampled), "withoutTtl": len(endless), "tooLong": len(late)}
     looked = f"of {len(sampled):,} sampled"
-    ttl = f"{patient.settings.session_ttl:.0f}"
+    ttl = f"{context.settings.session_ttl:.0f}"
     if endless:
         each = f"redis-cli EXPIRE KEY {ttl} NX"  # NX: those that have an end keep it
         fix = f"redis-cli --scan --pattern '{SESSION_PREFIX}*' | tr '\\n' '\\0' | xargs -0 -I KEY {each}"
@@ -65,7 +68,7 @@ def session_ttl(patient: Patient) -> Finding:
 
 
 @check("index-kind", Group.SESSIONS, Need.REDIS, *_PLACE)
-def kind_of_index(patient: Patient) -> Finding:
+def kind_of_index(context: DoctorContext) -> Finding:
     """The index lies where it should.
 
     An older program keeps a SET of ids at checkout:index. It stays for as long as that program is in use, and ours lies
@@ -73,46 +76,46 @@ def kind_of_index(patient: Patient) -> Finding:
     there is another program's: it is left alone.
     """
     try:
-        layout = index_layout(patient)
+        layout = index_layout(context)
     except WrongKeyType as foreign:
         return crit(str(foreign), f"redis-cli RENAMENX {INDEX_BESIDE} {_ELSEWHERE}; checkoutctl cleanup --expired")
     if layout.place is Place.BESIDE_OTHER:
         fix = f"redis-cli RENAMENX {INDEX} {_ELSEWHERE}; checkoutctl sessions index adopt"
         return warn(f"{INDEX} holds another program's {layout.kind}, left alone; our index lies beside it", fix)
     if layout.place is Place.BESIDE_SET:
-        return _beside_a_set(patient, layout)
+        return _beside_a_set(context, layout)
     if layout.others:
         return warn("an adoption was interrupted", "checkoutctl sessions index adopt")
     if layout.has_ours:
         return ok("a sorted set, at its own place")
-    if sampled_sessions(patient):
+    if sampled_sessions(context):
         return warn("there is none, and there are sessions", "checkoutctl cleanup --expired")
     return ok("none, and no sessions")
 
 
-def _beside_a_set(patient: Patient, layout: Layout) -> Finding:
+def _beside_a_set(context: DoctorContext, layout: Layout) -> Finding:
     there = "an older program's SET" if layout.kind == "set" else "nothing, where an older program's SET was"
     try:
-        seen_at = patient.store.external.seen_lately(patient.store.clock.wall())
+        seen_at = context.store.external.seen_lately(context.store.clock.wall())
     except DatabaseUnavailable:
         return ok(f"{INDEX} holds {there}, and ours lies beside it; when that program was seen last is not known now")
     if seen_at is None:
         return warn(f"{INDEX} holds {there}; that program was not seen for a day", "checkoutctl sessions index adopt")
-    seen = ago((patient.now() - seen_at) / 1000)
+    seen = ago((context.now() - seen_at) / 1000)
     return ok(f"{INDEX} holds {there}, and ours lies beside it; that program was seen {seen} ago")
 
 
 @check("index-dangling", Group.SESSIONS, Need.REDIS, "ours:zrandmember", *SAMPLING)
-def index_dangling(patient: Patient) -> Finding:
+def index_dangling(context: DoctorContext) -> Finding:
     """The index lists no sessions that are gone.
 
     An entry whose moment has come and whose key is gone waits for the next clean-up, and is not counted here. One that
     should still be alive was deleted, evicted or lost with a restart.
     """
-    entries = sampled_entries(patient)
+    entries = sampled_entries(context)
     if not entries:
         raise Skip("the index is empty")
-    now = patient.now()
+    now = context.now()
     due = sum(entry.score <= now for entry in entries)
     dangling = [entry.checkout_id for entry in entries if entry.ttl == -2 and entry.score > now]
     numbers = {"sampled": len(entries), "dangling": len(dangling), "due": due}
@@ -124,34 +127,34 @@ def index_dangling(patient: Patient) -> Finding:
 
 
 @check("index-missing", Group.SESSIONS, Need.REDIS, *SAMPLING)
-def index_missing(patient: Patient) -> Finding:
+def index_missing(context: DoctorContext) -> Finding:
     """The index lists every session.
 
     What it lacks is found by no list by expiry and no clean-up. Other programs may leave it out; a clean-up enters it.
     """
-    sampled = sampled_sessions(patient)
-    if index_layout(patient).is_empty:
+    sampled = sampled_sessions(context)
+    if index_layout(context).is_empty:
         raise Skip("there is no index")
     missing = [session.checkout_id for session in sampled if not session.indexed]
     numbers = {"sampled": len(sampled), "missing": len(missing)}
     evidence = f"{len(missing):,} of {len(sampled):,} sampled sessions are not listed"
     if missing:
-        return warn(f"{evidence} ({shortened(missing)})", "checkoutctl cleanup --expired", **numbers)
-    return ok(evidence, **numbers)
+        evidence += f" ({shortened(missing)})"
+    return warn_if(missing, evidence, "checkoutctl cleanup --expired", **numbers)
 
 
 @check("payload", Group.SESSIONS, Need.REDIS, *SAMPLING)
-def payload(patient: Patient) -> Finding:
+def payload(context: DoctorContext) -> Finding:
     """Sessions can be read, and are of a reasonable size.
 
     A value that is no JSON object, or a key of another type, is a checkout that nobody can go on with. One of more
     than 100 kB slows down everybody who shares the server.
     """
-    sampled = sampled_sessions(patient)
+    sampled = sampled_sessions(context)
     foreign = [session.checkout_id for session in sampled if session.size is None]
     large = [session.checkout_id for session in sampled if (session.size or 0) > LARGE]
-    ids = to_read(patient, READ)
-    looks = dict(zip(ids, patient.store.redis.look(ids), strict=True))
+    ids = to_read(context, READ)
+    looks = dict(zip(ids, context.store.redis.look(ids), strict=True))
     corrupt = [name for name, look in looks.items() if look.copy is not None and look.copy.kind is Kind.UNREADABLE]
     numbers = {"sampled": len(sampled), "wrongType": len(foreign), "corrupt": len(corrupt), "large": len(large)}
     looked = f"of {len(sampled):,} sampled, {len(looks):,} of them read"
@@ -165,70 +168,89 @@ def payload(patient: Patient) -> Finding:
     return ok(f"none unreadable or large {looked}", **numbers)
 
 
-def _waiting(patient: Patient) -> PendingCounts:
-    return patient.kept("pending", lambda: pending_counts(patient.store))
-
-
 @check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "pending:scard,sscan")
-def pending(patient: Patient) -> Finding:
+def pending(context: DoctorContext) -> Finding:
     """No session waits for the other tier.
 
     After an outage, whatever uses the store syncs sessions as it meets them; `sync` does all of it. With
     CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute. Nor does a version that
     Redis missed wait longer for it, where sessions are used.
     """
-    counts = _waiting(patient)
-    numbers = {"toRedis": counts.to_redis, "toDatabase": counts.to_database}
+    counts = pending_counts(context.store)
     if counts.to_redis is None or counts.to_database is None:
         raise Skip("what waits cannot be counted now")
+    backlog = Backlog(context.store.redis, context.store.database, session_ttl=context.settings.session_ttl)
+    now = context.now()
+    late = counts.to_redis and backlog.for_redis(now, grace=PATIENCE, limit=MOST_COUNTED).number
+    if counts.to_database and not late:
+        since = backlog.for_database().since
+        late = since is None or now - since >= PATIENCE
     evidence = f"{counts.to_redis:,} wait for Redis, {counts.to_database:,} for the database"
-    if (counts.to_redis and _redis_is_behind(patient)) or (counts.to_database and not _waits_shortly(patient)):
-        return warn(evidence, "checkoutctl sync", **numbers)
-    return ok(evidence, **numbers)
-
-
-def _redis_is_behind(patient: Patient) -> bool:
-    """Whether a version waits for Redis that is not young."""
-    return _backlog(patient).for_redis(patient.now(), grace=PATIENCE, limit=MOST_COUNTED).number > 0
-
-
-def _waits_shortly(patient: Patient) -> bool:
-    """Whether the oldest write that waits for the database is known to be young."""
-    since = _backlog(patient).for_database().since
-    return since is not None and patient.now() - since < PATIENCE
-
-
-def _backlog(patient: Patient) -> Backlog:
-    store = patient.store
-    return Backlog(store.redis, store.database, session_ttl=patient.settings.session_ttl)
+    return warn_if(late, evidence, "checkoutctl sync", toRedis=counts.to_redis, toDatabase=counts.to_database)
 
 
 @check("conflicts", Group.SESSIONS, Need.DATABASE)
-def conflicts(patient: Patient) -> Finding:
+def conflicts(context: DoctorContext) -> Finding:
     """No session waits for a person to decide.
 
     A write that only Redis had, or an external writer's, could not stand as it was: the session had changed meanwhile,
     or its payment status may not follow. Both contents are kept until somebody settles it.
     """
-    number = patient.store.flush_log.conflict_count()
-    if number:
-        return warn(f"{number:,} writes could not stand", "checkoutctl sync --conflicts", conflicts=number)
-    return ok("none", conflicts=0)
+    number = context.store.flush_log.conflict_count()
+    evidence = f"{number:,} writes could not stand" if number else "none"
+    return warn_if(number, evidence, "checkoutctl sync --conflicts", conflicts=number)
 
 
 @check("stampede", Group.SESSIONS, Need.REDIS, *SAMPLING)
-def stampede(patient: Patient) -> Finding:
+def stampede(context: DoctorContext) -> Finding:
     """Sessions do not all end in the same moment.
 
     Where a fifth of them ends within ten seconds, as after a bulk load, all shoppers come back at once.
     """
-    ttls = sorted(session.ttl for session in sampled_sessions(patient) if session.ttl > 0)
+    ttls = sorted(session.ttl for session in sampled_sessions(context) if session.ttl > 0)
     if len(ttls) < ENOUGH:
         raise Skip(f"only {len(ttls)} sessions with an end")
     most, first = max((bisect_left(ttls, ttl + SAME_TIME) - place, ttl) for place, ttl in enumerate(ttls))
     share = most / len(ttls)
     evidence = f"{share:.0%} of {len(ttls):,} sampled end within the same ten seconds"
     if share > MANY_AT_ONCE:
-        when = f"{evidence}, in {ago(first / 1000)}"
-        return warn(when, "let the shop vary lifetimes a little where it writes many at once", share=round(share, 3))
-    return ok(evidence, share=round(share, 3))
+        evidence += f", in {ago(first / 1000)}"
+    fix = "let the shop vary lifetimes a little where it writes many at once"
+    return warn_if(share > MANY_AT_ONCE, evidence, fix, share=round(share, 3))
+
+
+@check("external-writers", Group.SESSIONS, Need.DATABASE)
+def external_writers(context: DoctorContext) -> Finding:
+    """What external writers write can be taken in.
+
+    Other programs may write sessions on the same Redis. What they write becomes the next version, is merged, or goes to
+    the conflict log: where the session had changed meanwhile, where its payment status may not follow, and, but for a
+    final payment, wherever they leave out the field _store that they have read. While one was seen within a day, a
+    shop's read keeps expiresAt true for it. A session whose key is missing comes back from the database, because an
+    eviction looks like a deletion; with CHECKOUT_EXTERNAL_DELETES=honour a proven deletion stands.
+    """
+    writes = context.store.external.writes()
+    if not writes.seen_at:
+        return ok("none was seen", takenIn=0, conflicts=0, refilled=0, deleted=0, lastSeenSeconds=None)
+    seconds = (context.now() - writes.seen_at) / 1000
+    parts = [f"{writes.taken_in:,} writes taken in", f"{writes.conflicts:,} of them conflicts"]
+    if writes.refilled:
+        parts.append(f"{writes.refilled:,} sessions with a missing key came back from the database")
+    if writes.deleted:
+        parts.append(f"{writes.deleted:,} of their deletions stand")
+    evidence = f"last seen {ago(seconds)} ago; {', '.join(parts)}"
+    place = f"external writers, {without_password(context.settings.database_url)}"
+    context.readings[place] = Reading(context.now(), "", {_CONFLICTS: float(writes.conflicts)})
+    new, since = context.compared(place, context.readings[place], _CONFLICTS, first="(first look)")
+    if new:
+        evidence = f"{new:,.0f} new {'conflict' if new == 1 else 'conflicts'} {since}; {evidence}"
+    return warn_if(
+        new,
+        evidence,
+        "checkoutctl sync --conflicts",
+        takenIn=writes.taken_in,
+        conflicts=writes.conflicts,
+        refilled=writes.refilled,
+        deleted=writes.deleted,
+        lastSeenSeconds=round(seconds),
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from checkout_cli.checks import Finding, Skip, ok, warn
+from checkout_cli.checks import Finding, Skip, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.redis.commands import decoded
@@ -20,50 +20,38 @@ SLOW_EVENT = 100
 LOOKED_AT = 128
 """Entries of the slow log: Redis' own default keeps no more."""
 
-_BLOCKING = {
-    "cmdstat_keys": "KEYS",
-    "cmdstat_flushall": "FLUSHALL",
-    "cmdstat_flushdb": "FLUSHDB",
-    "cmdstat_monitor": "MONITOR",
-}
+_BLOCKING = {name: f"cmdstat_{name.lower()}" for name in ("KEYS", "FLUSHALL", "FLUSHDB", "MONITOR")}
 
 
 @check("round-trip", Group.SPEED, Need.REDIS, "ping")
-def round_trip(patient: Patient) -> Finding:
+def round_trip(context: DoctorContext) -> Finding:
     """A round trip takes less than 10 ms.
 
     Twenty PINGs over one connection: the network, TLS and whatever keeps the server busy are all in it.
     """
-    summary = patient.connection
-    median, slowest = summary.percentile(50) or 0.0, summary.percentile(99) or 0.0
+    summary = context.connection
+    median, slowest = summary.percentile(50), summary.percentile(99)
     numbers = {"medianMs": round(median * 1000, 3), "p99Ms": round(slowest * 1000, 3), "samples": summary.answered}
     evidence = f"median {median * 1000:.2f} ms, slowest {slowest * 1000:.2f} ms of {summary.answered}"
-    if slowest > SLOW_ROUND_TRIP:
-        return warn(evidence, "checkoutctl latency", **numbers)
-    return ok(evidence, **numbers)
+    return warn_if(slowest > SLOW_ROUND_TRIP, evidence, "checkoutctl latency", **numbers)
 
 
 @server_check("blocking-commands", Group.SPEED, "info")
-def blocking_commands(patient: Patient, server: Inspector) -> Finding:
+def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     """Nobody runs commands that block everybody else, such as KEYS.
 
     KEYS looks at every key while all shoppers wait, MONITOR copies every command to its client, and a flush deletes
     every checkout.
     """
-    seen = {}
-    since = ""
-    for counter, command in _BLOCKING.items():
-        if server.info().text(counter) is not None:
-            seen[command], since = patient.grown(server, counter)
-    told = {command: int(number) for command, number in seen.items() if number}
-    if not told:
+    grown, since = context.all_grown(server, _BLOCKING)
+    if not grown:
         return ok(f"none {since}".rstrip())
-    evidence = ", ".join(f"{command} {number:,} times" for command, number in told.items())
-    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **told)
+    evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
+    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **grown)
 
 
 @server_check("slow-log", Group.SPEED, "slowlog|get", "slowlog|len", "config|get")
-def slow_log(patient: Patient, server: Inspector) -> Finding:
+def slow_log(context: DoctorContext, server: Inspector) -> Finding:
     """The slow log is on, and empty of late.
 
     What took longer than slowlog-log-slower-than microseconds, of the last hour.
@@ -72,7 +60,7 @@ def slow_log(patient: Patient, server: Inspector) -> Finding:
     threshold = _setting(server, "slowlog-log-slower-than")
     if threshold is not None and threshold < 0:
         return warn("it is off", "redis-cli CONFIG SET slowlog-log-slower-than 10000")
-    recent = [entry for entry in entries if entry.at > patient.now() - 3_600_000]
+    recent = [entry for entry in entries if entry.at > context.now() - 3_600_000]
     above = "" if threshold is None else f" of {threshold / 1000:g} ms or more"
     if not recent:
         return ok(f"no command{above} in the last hour", slow=0)
@@ -92,25 +80,26 @@ def _setting(server: Inspector, name: str) -> int | None:
 
 
 @server_check("latency-events", Group.SPEED, "latency|latest", "config|get")
-def latency_events(patient: Patient, server: Inspector) -> Finding:
+def latency_events(context: DoctorContext, server: Inspector) -> Finding:
     """The server has measured no long pauses in the last hour.
 
     Only where its latency monitor is on (latency-monitor-threshold, off by default).
     """
     events = server.latency_events()
-    recent = [event for event in events if event.at > patient.now() - 3_600_000]
+    recent = [event for event in events if event.at > context.now() - 3_600_000]
     long = [event for event in recent if event.latest >= SLOW_EVENT]
     if long:
-        worst = max(long, key=lambda event: event.latest)
-        evidence = f"{decoded(worst.name)[:40]} took {worst.latest:,} ms; {len(long)} kinds of pauses in the last hour"
-        return warn(evidence, "checkoutctl latency", slowestMs=worst.latest)
+        longest = max(long, key=lambda event: event.latest)
+        took = f"{decoded(longest.name)[:40]} took {longest.latest:,} ms"
+        evidence = f"{took}; {len(long)} kinds of pauses in the last hour"
+        return warn(evidence, "checkoutctl latency", slowestMs=longest.latest)
     if _setting(server, "latency-monitor-threshold") == 0:
         raise Skip("the latency monitor is off: redis-cli CONFIG SET latency-monitor-threshold 100")
     return ok(f"{len(recent)} kinds of short pauses in the last hour")
 
 
 @server_check("fork", Group.SPEED, "info")
-def fork(_patient: Patient, server: Inspector) -> Finding:
+def fork(_context: DoctorContext, server: Inspector) -> Finding:
     """Saving does not freeze the server.
 
     To save, Redis forks, and answers nobody while the page table is copied: 10 to 20 ms for each GiB on a good machine.
@@ -125,19 +114,17 @@ def fork(_patient: Patient, server: Inspector) -> Finding:
 
 
 @server_check("hit-rate", Group.SPEED, "info")
-def hit_rate(patient: Patient, server: Inspector) -> Finding:
+def hit_rate(context: DoctorContext, server: Inspector) -> Finding:
     """Reads mostly find their key.
 
     Over all keys and programs of the server. Below 80 % caches are cold, are invalidated too often, or evicted.
     """
-    hits, since = patient.grown(server, "keyspace_hits")
-    misses, _ = patient.grown(server, "keyspace_misses")
+    hits, since = context.grown(server, "keyspace_hits")
+    misses, _ = context.grown(server, "keyspace_misses")
     reads = hits + misses
     if reads < 1000:
         raise Skip(f"only {reads:,.0f} reads {since}")
     rate = hits / reads
     evidence = f"{rate:.1%} of {reads:,.0f} reads {since}"
     numbers = {"rate": round(rate, 4), "reads": int(reads)}
-    if rate < 0.8 and not math.isclose(rate, 0.8):
-        return warn(evidence, "checkoutctl cache stats", **numbers)
-    return ok(evidence, **numbers)
+    return warn_if(rate < 0.8 and not math.isclose(rate, 0.8), evidence, "checkoutctl cache stats", **numbers)

@@ -1,7 +1,7 @@
-"""Is everything there that sessions need? The answer of the shop's health endpoint, and why where something is not.
+"""Whether sessions are served, as the shop's health endpoint says it, and if not, why.
 
 Redis and the database are asked at the same time, each once, and nobody waits for either longer than its time-out.
-Every look opens connections of its own: a connection that was kept could hide that nobody else can get in.
+Every check opens connections of its own: a connection that was kept could hide that nobody else can get in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.records import Count, Totals
-from checkout_cli.store.redis.admin import RedisAdmin
 
 GRACE = 0.25
 """What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
@@ -39,19 +38,23 @@ _T = TypeVar("_T")
 
 
 class Status(StrEnum):
-    """Degraded: a tier is away and the store still serves. Unhealthy: no durable tier is left."""
+    """Degraded: a tier is unavailable and the store still serves. Unhealthy: no durable tier is left."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
 
 
+_EXIT_CODES = {
+    Status.HEALTHY: ExitCode.OK,
+    Status.DEGRADED: ExitCode.FINDING,
+    Status.UNHEALTHY: ExitCode.UNAVAILABLE,
+}
+
+
 @dataclass(frozen=True)
 class TierHealth:
-    """One tier: whether it answers, how long a round trip takes (seconds), and what is wrong with it.
-
-    ``advice`` is what should be done to it, while it serves all the same.
-    """
+    """One tier: whether it answers, a round trip's seconds, its problem, or advice while it serves all the same."""
 
     JSON_KEYS = "connected latencyMs=latency [error=problem] [advice] [hint]"
 
@@ -62,17 +65,16 @@ class TierHealth:
 
     @property
     def hint(self) -> str | None:
-        """What to do about either."""
-        told = self.advice or self.problem
-        return None if told is None else told.hint
+        """What to do about its advice or problem."""
+        found = self.advice or self.problem
+        return None if found is None else found.hint
 
 
 @dataclass(frozen=True)
 class RedisHealth(TierHealth, Partial):
     """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
 
-    ``missing`` are servers of a cluster that do not answer, while others do. ``cleanup`` is the last clean-up that it
-    remembers.
+    ``missing`` are a cluster's servers that do not answer, ``cleanup`` is the last clean-up.
     """
 
     JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving memory"
@@ -85,7 +87,7 @@ class RedisHealth(TierHealth, Partial):
 
 @dataclass(frozen=True)
 class SessionStatistics:
-    """The shop's statistics of sessions; ``None`` is what cannot be known. ``cleanup`` is the last one."""
+    """The shop's statistics of sessions; ``None`` where unknown. ``cleanup`` is the last one."""
 
     JSON_KEYS = (
         "totalCreated=totals.created totalCompleted=totals.completed totalFailed=totals.failed "
@@ -99,7 +101,7 @@ class SessionStatistics:
 
 @dataclass(frozen=True)
 class SessionsHealth:
-    """How many sessions there are, and the totals, or why there are none to show."""
+    """The number of sessions, and the totals, or why there are none."""
 
     JSON_KEYS = (
         "count=count.number tier=count.tier exact=count.exact stats [statsReason=no_totals] [legacyStats=legacy_totals]"
@@ -113,16 +115,13 @@ class SessionsHealth:
 
     @property
     def stats(self) -> SessionStatistics:
-        """What the shop calls so."""
+        """The shop's own word for the totals and the number of sessions."""
         return SessionStatistics(self.totals, self.count, self.cleanup)
 
 
 @dataclass(frozen=True)
 class HealthReport:
-    """One look at everything; ``timestamp`` is in milliseconds since the epoch.
-
-    ``external`` is what external writers have written, as far as the database knows.
-    """
+    """All tiers at ``timestamp`` (ms since the epoch); ``external`` are external writers' writes, if it is known."""
 
     JSON_KEYS = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
 
@@ -147,22 +146,17 @@ class HealthReport:
         """What a monitoring system should see."""
         if self.configuration is not None or isinstance(self.database.problem, TablesRefused):
             return ExitCode.CONFIGURATION
-        codes = {
-            Status.HEALTHY: ExitCode.OK,
-            Status.DEGRADED: ExitCode.FINDING,
-            Status.UNHEALTHY: ExitCode.UNAVAILABLE,
-        }
-        return codes[self.status]
+        return _EXIT_CODES[self.status]
 
     @property
     def problems(self) -> tuple[CheckoutError, ...]:
-        """All that is wrong or to be seen to, the configuration first."""
+        """All problems and advice, the configuration's first."""
         found = (self.configuration, self.redis.problem, self.database.problem, self.database.advice)
         return tuple(problem for problem in found if problem is not None)
 
 
 class HealthCheck:
-    """Looks at the tiers that the settings name, once or again and again."""
+    """Checks the tiers that the settings name, once or again and again."""
 
     def __init__(self, load: Callable[[], Settings], *, clock: Clock | None = None) -> None:
         """``load`` is called once; a configuration that is wrong is part of the answer."""
@@ -175,7 +169,7 @@ class HealthCheck:
             self._configuration = error
 
     def watch(self, every: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[HealthReport]:
-        """A look every so many seconds; a configuration that is wrong ends it, for it will not change."""
+        """A report every so many seconds; a configuration that is wrong ends it, for it will not change."""
         while True:
             report = self.look()
             yield report
@@ -193,50 +187,41 @@ class HealthCheck:
             self._configuration = error
             return self._unconfigured()
         with store:
-            patience = max(self._settings.timeout, self._settings.database_timeout) + GRACE
-            redis, database = _within(patience, lambda: _redis(store), lambda: _database(store))
-            redis = redis or RedisHealth(False, problem=_silent("Redis", self._settings.timeout))
-            database = database or TierHealth(False, problem=_silent("the database", self._settings.database_timeout))
+            redis, database = _asked(store, self._settings)
+            began = time.perf_counter()
+            store.memory.read("", self._clock.wall())
+            memory = TierHealth(True, time.perf_counter() - began)
             return HealthReport(
                 self._clock.wall(),
                 None,
                 redis,
                 database,
-                self._memory(store),
+                memory,
                 _sessions(store, redis, database),
                 _status(self._settings, redis, database),
                 pending_counts(store, redis=redis.connected, database=database.connected),
                 _tried(store.external.writes)[0] if database.connected else None,
             )
 
-    def _memory(self, store: CheckoutStore) -> TierHealth:
-        started = time.perf_counter()
-        store.memory.read("", self._clock.wall())
-        return TierHealth(True, time.perf_counter() - started)
-
     def _unconfigured(self) -> HealthReport:
-        return HealthReport(
-            self._clock.wall(),
-            self._configuration,
-            RedisHealth(False),
-            TierHealth(False),
-            TierHealth(False),
-            SessionsHealth(no_totals="the configuration is wrong"),
-            Status.UNHEALTHY,
-        )
+        away, sessions = TierHealth(False), SessionsHealth(no_totals="the configuration is wrong")
+        now = self._clock.wall()
+        return HealthReport(now, self._configuration, RedisHealth(False), away, away, sessions, Status.UNHEALTHY)
 
 
-def _within(
-    patience: float, first: Callable[[], RedisHealth], second: Callable[[], _T]
-) -> tuple[RedisHealth | None, _T | None]:
-    """Run both at the same time; ``None`` for one that takes longer than ``patience`` seconds."""
-    end = time.monotonic() + patience
-    one, other = Background(first), Background(second)
-    return one.result(end - time.monotonic()), other.result(end - time.monotonic())
+def _asked(store: CheckoutStore, settings: Settings) -> tuple[RedisHealth, TierHealth]:
+    """Redis and the database, asked at the same time; a tier that takes longer than its time-out is unavailable."""
+    end = time.monotonic() + max(settings.timeout, settings.database_timeout) + GRACE
+    redis, database = Background(lambda: _redis(store)), Background(lambda: _database(store))
 
+    def silent(who: str, timeout: float) -> TierUnavailable:
+        return TierUnavailable(f"{who} did not answer within {timeout:g} s", hint="checkoutctl ping")
 
-def _silent(who: str, timeout: float) -> TierUnavailable:
-    return TierUnavailable(f"{who} did not answer within {timeout:g} s", hint="checkoutctl ping")
+    return (
+        redis.result(end - time.monotonic()) or RedisHealth(False, problem=silent("Redis", settings.timeout)),
+        database.result(end - time.monotonic())
+        or TierHealth(False, problem=silent("the database", settings.database_timeout)),
+    )
 
 
 def _redis(store: CheckoutStore) -> RedisHealth:
@@ -246,32 +231,19 @@ def _redis(store: CheckoutStore) -> RedisHealth:
         *sections, beat = store.redis.info("memory", "replication", "cluster", value_of=heartbeat_key(CLEANUP))
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
-    memory_section, replication, cluster = map(_section, sections)
-    memory = (
-        None if memory_section.integer("used_memory") is None else Memory.of(store.settings.redis_place, memory_section)
-    )
+    # A section is empty where INFO is denied.
+    used, replication, cluster = (Info.parse(raw if isinstance(raw, bytes) else b"") for raw in sections)
+    memory = None if used.integer("used_memory") is None else Memory.of(store.settings.redis_place, used)
     problem = _refusal(store.settings, replication, cluster, memory)
     serving = store.settings.enable_checkout_sessions and problem is None
-    problem = problem or _missing(store.redis)
     missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
+    if missing and problem is None:
+        host, port = split_address(missing[0])
+        problem = TierUnavailable(
+            f"no answer from {', '.join(missing)}: the sessions there come from the database",
+            hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",
+        )
     return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
-
-
-def _missing(redis: RedisAdmin) -> CheckoutError | None:
-    """Servers of a cluster that do not answer, while the others serve their own sessions."""
-    places = redis.missing_servers()
-    if not places:
-        return None
-    host, port = split_address(places[0])
-    return TierUnavailable(
-        f"no answer from {', '.join(places)}: the sessions there come from the database",
-        hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",
-    )
-
-
-def _section(reply: object) -> Info:
-    """A section of INFO; empty where it is denied."""
-    return Info.parse(reply if isinstance(reply, bytes) else b"")
 
 
 def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Memory | None) -> CheckoutError | None:
@@ -302,8 +274,7 @@ def _database(store: CheckoutStore) -> TierHealth:
 
 
 def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Status:
-    redis_well = redis.connected and redis.problem is None
-    if database.connected and redis_well:
+    if database.connected and redis.connected and redis.problem is None:
         return Status.HEALTHY
     left = database.connected or (redis.connected and settings.enable_checkout_sessions)
     return Status.DEGRADED if left else Status.UNHEALTHY
@@ -311,8 +282,7 @@ def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Sta
 
 def _sessions(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> SessionsHealth:
     """Asks only tiers that have answered a moment ago, so that a hung one costs no second time-out."""
-    totals = None
-    reason = None
+    totals, reason = None, None
     if not store.settings.enable_statistics:
         reason = "REDIS_ENABLE_STATISTICS is false"
     elif not database.connected:

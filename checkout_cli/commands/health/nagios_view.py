@@ -22,19 +22,18 @@ _OF_STATUS = {Status.HEALTHY: State.OK, Status.DEGRADED: State.WARNING, Status.U
 
 
 def show_nagios(report: HealthReport) -> State:
-    """The line on stdout; a configuration that is wrong is nothing that is known of the tiers."""
+    """The line on stdout; with a wrong configuration nothing is known of the tiers."""
     if report.configuration is not None:
         return show_unknown(str(report.configuration))
     state = _OF_STATUS[report.status]
-    told = [report.status.value, *(str(problem) for problem in report.problems)]
-    if report.sessions.count is not None:
-        told.insert(1, f"{report.sessions.count.number:,} sessions")
+    count = report.sessions.count
+    told = [report.status, *([] if count is None else [f"{count.number:,} sessions"]), *map(str, report.problems)]
     _write(state, "; ".join(told), _figures(report))
     return state
 
 
 def show_unknown(reason: str) -> State:
-    """The line where nothing could be looked at."""
+    """The line where nothing could be asked."""
     _write(State.UNKNOWN, reason, "")
     return State.UNKNOWN
 
@@ -55,12 +54,11 @@ def _figures(report: HealthReport) -> str:
         figures.append(f"redis_memory={memory.used}B;;;0;{memory.limit or ''}")
     if report.sessions.count is not None:
         figures.append(f"sessions={report.sessions.count.number};;;0")
-    waiting = (
-        ("pending_redis", report.pending.to_redis),
-        ("pending_database", report.pending.to_database),
-        ("conflicts", report.pending.conflicts),
-    )
-    figures += [f"{name}={number};;;0" for name, number in waiting if number is not None]
+    pending = report.pending
+    waiting = {"redis": pending.to_redis, "database": pending.to_database}
+    figures += [f"pending_{tier}={number};;;0" for tier, number in waiting.items() if number is not None]
+    if pending.conflicts is not None:
+        figures.append(f"conflicts={pending.conflicts};;;0")
     if report.external is not None:  # both only grow
         figures.append(f"external_writes={report.external.taken_in}c;;;0")
         figures.append(f"external_conflicts={report.external.conflicts}c;;;0")

@@ -21,10 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look. ``None`` is what nobody could tell; ``servers`` are those that answered INFO, by their place.
+    """``servers`` are those that answered INFO, by address; ``statuses`` count live sessions; ``None`` is unknown.
 
-    ``statuses`` are of the sessions that live. ``taken_at`` is in milliseconds since the epoch, ``seconds`` how long it
-    took.
+    ``taken_at`` is in milliseconds since the epoch, ``seconds`` how long it took.
     """
 
     taken_at: int
@@ -43,7 +42,8 @@ def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot
     enabled = store.settings.enable_statistics
     servers, report = {}, None
     if health.redis.connected:
-        servers = _infos(store)
+        infos = {server.place: _known(Inspector(server).info) for server in store.redis.servers()}
+        servers = {place: info for place, info in infos.items() if info is not None}
         if enabled:
             report = _known(lambda: statistics.read(MINUTES, now))
     elif enabled and health.database.connected:
@@ -51,15 +51,6 @@ def snapshot(store: CheckoutStore, look: Callable[[], HealthReport]) -> Snapshot
         report = _known(lambda: statistics.without_redis(MINUTES, now, why))
     statuses = _known(lambda: statistics.living_by_status(now)) if health.database.connected else None
     return Snapshot(now, time.perf_counter() - started, health, servers, report, statuses)
-
-
-def _infos(store: CheckoutStore) -> dict[str, Info]:
-    found = {}
-    for server in store.redis.servers():
-        info = _known(Inspector(server).info)
-        if info is not None:
-            found[server.place] = info
-    return found
 
 
 def _known(question: Callable[[], T]) -> T | None:

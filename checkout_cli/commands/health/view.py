@@ -1,4 +1,4 @@
-"""How health looks: the document's JSON, and a view that is read in five seconds."""
+"""The answer of health: the document's JSON, and a view that is read in five seconds."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from checkout_cli.commands.health.external_view import external_text
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, Status, TierHealth
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.session import iso
-from checkout_cli.terminal.output import (
-    columns_of,
-    console,
-    is_terminal,
-    rich_table,
-    show,
-    write_json,
-    write_line,
-    write_ndjson,
-    write_table,
-)
+from checkout_cli.terminal import output
+from checkout_cli.terminal.output import is_terminal, write_line
 from checkout_cli.terminal.safe import safe
-from checkout_cli.units import size
+from checkout_cli.units import size, span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLUMNS = columns_of("tier", "state", "#latency", "note")
+_COLUMNS = output.columns_of("tier", "state", "#latency", "note")
 STYLES = {
     Status.HEALTHY: "bold green",
     Status.DEGRADED: "bold yellow",
@@ -42,14 +32,13 @@ STYLES = {
 def show_health(report: HealthReport, *, as_json: bool) -> None:
     """One look on stdout."""
     if as_json:
-        write_json(report)
+        output.write_json(report)
     elif is_terminal(sys.stdout):
-        show(_renderable(report))
+        output.show(_renderable(report))
     else:
         write_line(f"status: {report.status}")
-        rows = health_rows(report)
-        if rows:
-            write_table(_COLUMNS, rows)
+        if rows := health_rows(report):
+            output.write_table(_COLUMNS, rows)
         for title, text in _facts(report):
             write_line(f"{title}: {safe(text)}")
 
@@ -59,13 +48,13 @@ def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthRepor
     if as_json or not is_terminal(sys.stdout):
         for report in reports:
             if as_json:
-                write_ndjson([report])
+                output.write_ndjson([report])
             else:
                 write_line(_line(report))
         return report
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False) as live:
+    with Live(console=output.console(), auto_refresh=False) as live:
         for report in reports:
             live.update(_renderable(report), refresh=True)
     return report
@@ -76,12 +65,13 @@ def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthRepor
 
 def health_rows(report: HealthReport) -> list[tuple[str, str, str, str]]:
     """Each tier: its name, state, latency and what there is to say; nothing where the configuration is wrong."""
-    rows = [
+    if report.configuration:
+        return []
+    return [
         ("redis", *_state(report.redis), _redis_note(report.redis)),
         ("database", *_state(report.database), str(report.database.problem or report.database.advice or "")),
-        ("memory", *_state(report.memory), "lost when its process ends" if report.memory.connected else ""),
+        ("memory", *_state(report.memory), "lost when its process ends"),
     ]
-    return [] if report.configuration else rows
 
 
 def _state(tier: TierHealth) -> tuple[str, str]:
@@ -104,7 +94,7 @@ def _redis_note(redis: RedisHealth) -> str:
 
 
 def _facts(report: HealthReport) -> list[tuple[str, str]]:
-    """What stands under the table."""
+    """The lines under the table."""
     if report.configuration is not None:
         facts = [("wrong", problem) for problem in report.configuration.problems]
     else:
@@ -112,8 +102,11 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
         legacy = report.sessions.legacy_totals
         if legacy is not None:
             facts.append(("of the shop's older programs", ", ".join(f"{name} {legacy[name]:,}" for name in legacy)))
-    if report.external is not None and report.external.are_recent(report.timestamp):
-        facts.append(("external writers", external_text(report.external, report.timestamp)))
+    writes = report.external
+    if writes is not None and writes.are_recent(report.timestamp):
+        taken = f"{writes.taken_in:,} {'write' if writes.taken_in == 1 else 'writes'} taken in"
+        lost = f"{writes.conflicts:,} {'conflict' if writes.conflicts == 1 else 'conflicts'}"
+        facts.append(("external writers", f"last seen {span(report.timestamp - writes.seen_at)} ago; {taken}, {lost}"))
     if report.pending.any:
         facts.append(("pending", pending_text(report.pending, report.timestamp)))
     return facts + [("next", step) for step in next_steps(report)]
@@ -162,4 +155,4 @@ def _renderable(report: HealthReport) -> RenderableType:
     for heading, text in _facts(report):
         emphasis = "bold" if heading == "next" else ""
         facts.add_row(Text(heading, style=emphasis or "dim"), Text(safe(text), style=emphasis))
-    return Group(title, rich_table(_COLUMNS, rows), facts) if rows else Group(title, facts)
+    return Group(title, output.rich_table(_COLUMNS, rows), facts) if rows else Group(title, facts)

@@ -17,14 +17,13 @@ from typing import Any
 
 from checkout_cli import __version__
 from checkout_cli.clock import Clock
-from checkout_cli.commands.config.check import configuration
-from checkout_cli.commands.doctor.examination import chosen, examine
+from checkout_cli.commands.doctor.run import all_checks, run_checks
 from checkout_cli.commands.health.health import HealthCheck, HealthReport
 from checkout_cli.commands.info.info import server_info
 from checkout_cli.commands.latency.latency import measure_latency
 from checkout_cli.commands.memory.show import look_at_memory
 from checkout_cli.commands.slowlog.slowlog import slow_log
-from checkout_cli.config.settings import Settings
+from checkout_cli.config.settings import Settings, resolve
 from checkout_cli.config.variables import Resolved
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import write_atomically
@@ -61,8 +60,12 @@ def gather(
     last_look: LastLook | None = None,
     run: BoundedRun | None = None,
 ) -> Incident:
-    """Ask for all parts, one after the other; without Redis, that costs a few time-outs in all."""
-    settings = tuple(configuration(directory, flags=flags).values())
+    """Ask everything, one after the other; with Redis away, that costs a few time-outs in all.
+
+    Raises:
+        ConfigurationError: an environment file cannot be read.
+    """
+    settings = tuple(resolve(directory=directory, flags=flags).values())
     incident = Incident(Clock().wall(), settings, versions())
     questions = _questions(load, directory, last_look)
     run = run or BoundedRun()
@@ -87,7 +90,7 @@ def _questions(load: Callable[[], Settings], directory: Path, last_look: LastLoo
 
     return {
         "health": lambda: HealthCheck(load).look(),
-        "doctor": lambda: examine(load, chosen([], []), directory=directory, last_look=last_look),
+        "doctor": lambda: run_checks(load, all_checks().chosen([], []), directory=directory, last_look=last_look),
         "info": of_redis(server_info),
         "memory": of_redis(lambda redis: look_at_memory(redis, last_look=last_look)),
         "slowLog": of_redis(slow_log),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from checkout_cli.commands.ping.ping import percentile
+from checkout_cli.commands.ping.summary import percentile
 from checkout_cli.errors import CheckoutError
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.per_server import PerServer, of_each_server

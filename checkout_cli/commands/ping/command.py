@@ -32,6 +32,5 @@ def ping(
         for event in pinging.events():
             if not as_json:
                 show_event(event)
-    summary = pinging.summary()
-    show_summary(summary, as_json=as_json)
-    return summary
+    show_summary(pinging.summary, as_json=as_json)
+    return pinging.summary

@@ -1,19 +1,20 @@
-"""Why Redis does not answer: which trouble keeps us from it, what shows it, and what to type against it."""
+"""Why Redis does not answer: the trouble, the evidence for it, and what to type."""
 
 from __future__ import annotations
 
 import errno
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from checkout_cli.checks import Finding, crit, ok
-from checkout_cli.commands.ping.ping import Failure, NotRedis, Ping, PingSummary, Stage
+from checkout_cli.commands.ping.failures import NotRedis
+from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, RedisLoading, RedisRefusing, causes
 from checkout_cli.servers.installation import SERVERS
-from checkout_cli.servers.machine import Listener, Machine, Process
+from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.redis.tls import (
     CertificateOutOfTime,
     CertificateRefused,
@@ -27,6 +28,8 @@ _USUAL_PORT = 6379
 _USUAL_PORTS = (_USUAL_PORT, 6380)
 _PATIENCE = 0.1
 """How long a server on this machine may take to show that it is one, in seconds."""
+_CERTIFICATES = (CertificateRefused, CertificateOutOfTime, ClientCertificateRefused, TlsFileError)
+_BLOCKED = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.EACCES, errno.EPERM}
 
 
 class Kind(StrEnum):
@@ -52,7 +55,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """``detail`` is what shows it, beside the error itself; ``fix`` can be typed."""
+    """``detail`` is the evidence beside the error itself; ``fix`` can be typed in place of its hint."""
 
     kind: Kind
     detail: str = ""
@@ -61,7 +64,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a ping came to, where it was to go, and the machine that it came from."""
+    """A ping, its settings, and the machine that it came from."""
 
     settings: Settings
     summary: PingSummary
@@ -69,62 +72,77 @@ class Attempt:
 
     @classmethod
     def made(cls, settings: Settings, machine: Machine, pings: int) -> Attempt:
-        """Try so many times."""
+        """Ping that often."""
         return cls(settings, Ping(settings, count=pings, interval=0.0).run(), machine)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the address is this very machine's."""
+        return bool(self.summary.socket) or self.machine.is_here(self.summary.host)
+
+    def holders(self) -> list[Process]:
+        """The processes of this machine that listen at the address or socket of Redis, as far as we may see them."""
+        machine, summary = self.machine, self.summary
+        if summary.socket:
+            pid = machine.listener_of_socket(summary.socket, _PATIENCE)
+            found = [machine.process(pid) if pid is not None else None]
+        else:
+            addresses = machine.addresses_of(summary.host)
+            found = [each.process for each in machine.listeners(summary.port) if each.answers_for(addresses)]
+        return [process for process in found if process is not None]
 
     def finding(self) -> Finding:
         """Whether Redis answers, stage by stage; if it does not, why, and what to do."""
-        summary = self.summary
-        if summary.failure is None and summary.connected is not None:
-            stages = ", ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in summary.connected.stages)
-            trip = (summary.percentile(50) or 0.0) * 1000
-            where = summary.socket or f"{summary.connected.address} port {summary.port}"
-            return ok(
-                f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
-                stagesMs={str(stage): round(seconds * 1000, 3) for stage, seconds in summary.connected.stages},
-                pingP50Ms=round(trip, 3),
+        summary, failure = self.summary, self.summary.failure
+        if failure is not None:
+            trouble = explain(self, failure)
+            name = "" if trouble.kind is Kind.OTHER else f" ({trouble.kind})"
+            detail = f"; {trouble.detail}" if trouble.detail else ""
+            return crit(
+                f"{failure.stage} failed{name}: {failure.error}{detail}",
+                trouble.fix or failure.error.hint,
+                stage=str(failure.stage),
+                trouble=str(trouble.kind),
             )
-        assert summary.failure is not None  # noqa: S101  (a ping without an answer has one)
-        failure, trouble = summary.failure, explain(self, summary.failure)
-        name = "" if trouble.kind is Kind.OTHER else f" ({trouble.kind})"
-        detail = f"; {trouble.detail}" if trouble.detail else ""
-        return crit(
-            f"{failure.stage} failed{name}: {failure.error}{detail}",
-            trouble.fix or failure.error.hint,
-            stage=str(failure.stage),
-            trouble=str(trouble.kind),
+        assert summary.connected is not None  # noqa: S101  (a ping without a failure is)
+        spent = {str(stage): seconds * 1000 for stage, seconds in summary.connected.stages.items()}
+        trip = summary.percentile(50) * 1000
+        where = summary.socket or f"{summary.connected.address} port {summary.port}"
+        stages = ", ".join(f"{stage} {milliseconds:.1f} ms" for stage, milliseconds in spent.items())
+        return ok(
+            f"{where} answers: {stages}; PING p50 {trip:.2f} ms",
+            stagesMs={stage: round(milliseconds, 3) for stage, milliseconds in spent.items()},
+            pingP50Ms=round(trip, 3),
         )
 
 
 def explain(attempt: Attempt, failure: Failure) -> Trouble:
     """Tell the troubles apart by the stage that failed, the error, and what runs on this machine."""
-    error, cause = failure.error, failure.error.__cause__
-    if isinstance(error, (CertificateRefused, CertificateOutOfTime, ClientCertificateRefused, TlsFileError)):
-        return Trouble(Kind.CERTIFICATE)
-    if isinstance(error, TlsMismatch):
-        return Trouble(Kind.TLS_MISMATCH)
-    if failure.stage is Stage.SENTINEL:
-        return Trouble(Kind.PASSWORD if isinstance(error, AccessDenied) else Kind.SENTINEL)
-    if failure.stage is Stage.DNS:
-        return Trouble(Kind.NAME)
-    if isinstance(error, CommandDenied):
-        return Trouble(Kind.PERMISSION)
-    if isinstance(error, AccessDenied):
-        return Trouble(Kind.PERMISSION if failure.stage is Stage.SOCKET else Kind.PASSWORD)
+    error, stage, cause = failure.error, failure.stage, failure.error.__cause__
+    by_error_alone = {
+        Kind.CERTIFICATE: isinstance(error, _CERTIFICATES),
+        Kind.TLS_MISMATCH: isinstance(error, TlsMismatch),
+        Kind.SENTINEL: stage is Stage.SENTINEL and not isinstance(error, AccessDenied),
+        Kind.NAME: stage is Stage.DNS,
+        Kind.PERMISSION: isinstance(error, CommandDenied if stage is not Stage.SOCKET else AccessDenied),
+        Kind.PASSWORD: isinstance(error, AccessDenied),
+    }
+    for kind, applies in by_error_alone.items():
+        if applies:
+            return Trouble(kind)
     if isinstance(error, NotRedis):
         return _wrong_port(attempt)
-    if failure.stage is Stage.SOCKET:
+    if stage is Stage.SOCKET:
         return _without_socket(attempt, cause)
-    if failure.stage is Stage.TCP:
+    if stage is Stage.TCP:
         return _unconnected(attempt, cause)
     if timed_out(error):
         return _hung(attempt)
-    if isinstance(failure.error, RedisLoading):
+    if isinstance(error, RedisLoading):
         return Trouble(Kind.LOADING, fix="wait until it has read its data; checkoutctl ping says when")
     if isinstance(error, RedisRefusing) and "MISCONF" in str(error):
-        return Trouble(
-            Kind.SAVES_FAIL, "until a save succeeds", "checkoutctl doctor --only data-directory says why it cannot save"
-        )
+        fix = "checkoutctl doctor --only data-directory says why it cannot save"
+        return Trouble(Kind.SAVES_FAIL, "until a save succeeds", fix)
     return Trouble(Kind.OTHER)
 
 
@@ -133,34 +151,29 @@ def timed_out(error: CheckoutError) -> bool:
     return any(type(cause).__name__ == "TimeoutError" for cause in causes(error))  # Python's, or redis-py's own
 
 
-def holders(attempt: Attempt) -> list[Listener]:
-    """Who listens where Redis should answer, on this machine; nobody, where it is another one's address."""
-    summary = attempt.summary
-    if summary.socket:
-        return []
-    addresses = attempt.machine.addresses_of(summary.host)
-    return [found for found in attempt.machine.listeners(summary.port) if found.answers_for(addresses)]
-
-
-def is_here(attempt: Attempt) -> bool:
-    """Whether Redis is looked for on this very machine."""
-    return bool(attempt.summary.socket) or attempt.machine.is_here(attempt.summary.host)
-
-
 # Nothing answers the connection
 
 
 def _unconnected(attempt: Attempt, cause: BaseException | None) -> Trouble:
-    here, summary = is_here(attempt), attempt.summary
-    if isinstance(cause, ConnectionRefusedError):
-        return _refused_here(attempt) if here else _refused_there(summary)
-    if isinstance(cause, TimeoutError):
-        return _hung(attempt) if here else _firewalled(summary)
+    host, port = shlex.quote(attempt.summary.host), attempt.summary.port
+    knock = f"nc -vz -w 2 {host} {port}"
     number = getattr(cause, "errno", None)
-    if number in {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.EACCES, errno.EPERM}:
-        return _firewalled(summary)
+    if isinstance(cause, ConnectionRefusedError):
+        if attempt.is_here:
+            return _refused_here(attempt)
+        detail = "it is not running there, or on another port, or a firewall rejects us"
+        fix = f"on {attempt.summary.host}: sudo ss -ltnp | grep -E 'redis|valkey'; from here: {knock}"
+        return Trouble(Kind.NOT_RUNNING, detail, fix)
+    if isinstance(cause, TimeoutError) and attempt.is_here:
+        return _hung(attempt)
+    if isinstance(cause, TimeoutError) or number in _BLOCKED:
+        return Trouble(
+            Kind.FIREWALLED,
+            "a refusal would come at once: a firewall drops what we send, or the machine is down",
+            f"{knock}; let port {port} of {attempt.summary.host} through, or correct REDIS_HOST",
+        )
     if number == errno.ENETUNREACH:
-        return Trouble(Kind.UNREACHABLE, fix=f"ip route get {shlex.quote(summary.host)}; check REDIS_HOST")
+        return Trouble(Kind.UNREACHABLE, fix=f"ip route get {host}; check REDIS_HOST")
     return Trouble(Kind.OTHER)
 
 
@@ -170,33 +183,9 @@ def _without_socket(attempt: Attempt, cause: BaseException | None) -> Trouble:
     if not isinstance(cause, (FileNotFoundError, ConnectionRefusedError)):
         return Trouble(Kind.OTHER)
     if attempt.machine.servers:
-        running = attempt.machine.servers[0]
-        return Trouble(
-            Kind.WRONG_ADDRESS,
-            f"{running} runs here",
-            "redis-cli CONFIG GET unixsocket names its socket: set REDIS_SOCKET to it, or unixsocket in its settings",
-        )
+        fix = "redis-cli CONFIG GET unixsocket names its socket: set REDIS_SOCKET to it, or unixsocket in its settings"
+        return Trouble(Kind.WRONG_ADDRESS, f"{attempt.machine.servers[0]} runs here", fix)
     return _not_running(attempt, f"with unixsocket {attempt.summary.socket}", "REDIS_SOCKET")
-
-
-def _refused_there(summary: PingSummary) -> Trouble:
-    return Trouble(
-        Kind.NOT_RUNNING,
-        "it is not running there, or on another port, or a firewall rejects us",
-        f"on {summary.host}: sudo ss -ltnp | grep -E 'redis|valkey'; from here: {_knock(summary)}",
-    )
-
-
-def _firewalled(summary: PingSummary) -> Trouble:
-    return Trouble(
-        Kind.FIREWALLED,
-        "a refusal would come at once: a firewall drops what we send, or the machine is down",
-        f"{_knock(summary)}; let port {summary.port} of {summary.host} through, or correct REDIS_HOST",
-    )
-
-
-def _knock(summary: PingSummary) -> str:
-    return f"nc -vz -w 2 {shlex.quote(summary.host)} {summary.port}"
 
 
 def _refused_here(attempt: Attempt) -> Trouble:
@@ -208,76 +197,54 @@ def _refused_here(attempt: Attempt) -> Trouble:
             f"{elsewhere.process} listens on that port, and on {elsewhere.address} only",
             f"REDIS_HOST={elsewhere.address} checkoutctl ping, or add the address to bind in the server's settings",
         )
-    other = next(_other_ports(attempt), None)
-    if other is not None:
-        return _other_port(other)
-    return _not_running(attempt, "" if port == _USUAL_PORT else f"on port {port}", "REDIS_PORT")
+    usual = "" if port == _USUAL_PORT else f"on port {port}"
+    return _other_port(attempt) or _not_running(attempt, usual, "REDIS_PORT")
 
 
 def _not_running(attempt: Attempt, unusual: str, setting: str) -> Trouble:
-    """``unusual`` is how another server than the usual one would be needed, by a ``setting``."""
+    """``unusual`` is how a server must differ from the usual one, by a ``setting``."""
     here = attempt.machine.installation
     fix = f"start a server {unusual}, or correct {setting}; usual: " if unusual else ""
+    fix += here.way_to_a_server
     if here.server is None:
-        return Trouble(
-            Kind.NOT_INSTALLED, f"neither {' nor '.join(SERVERS)} is on PATH", f"{fix}{here.way_to_a_server}"
-        )
-    return Trouble(Kind.NOT_RUNNING, f"{here.server.path} is installed", f"{fix}{here.way_to_a_server}")
+        return Trouble(Kind.NOT_INSTALLED, f"neither {' nor '.join(SERVERS)} is on PATH", fix)
+    return Trouble(Kind.NOT_RUNNING, f"{here.server.path} is installed", fix)
 
 
-def _other_port(port: int) -> Trouble:
-    return Trouble(
-        Kind.WRONG_PORT,
-        f"a Redis answers on port {port} of this machine",
-        f"REDIS_PORT={port} checkoutctl ping, and set REDIS_PORT={port} if that is the one",
-    )
-
-
-def _other_ports(attempt: Attempt) -> Iterator[int]:
-    """Other ports of this machine on which a Redis or Valkey answers."""
-    ours = attempt.summary.port
-    candidates = {*_USUAL_PORTS, *attempt.machine.ports_of(attempt.machine.servers)} - {ours}
-    for port in sorted(candidates):
+def _other_port(attempt: Attempt) -> Trouble | None:
+    """Another port of this machine on which a Redis or Valkey answers."""
+    ports = {*_USUAL_PORTS, *attempt.machine.ports_of(attempt.machine.servers)} - {attempt.summary.port}
+    for port in sorted(ports):
         if answers_in_plain(attempt.summary.host, port, _PATIENCE):
-            yield port
+            return Trouble(
+                Kind.WRONG_PORT,
+                f"a Redis answers on port {port} of this machine",
+                f"REDIS_PORT={port} checkoutctl ping, and set REDIS_PORT={port} if that is the one",
+            )
+    return None
 
 
 # Something accepts the connection
 
 
 def _wrong_port(attempt: Attempt) -> Trouble:
-    if not is_here(attempt):
+    if not attempt.is_here:
         return Trouble(Kind.WRONG_PORT)
-    other = next(_other_ports(attempt), None)
-    if other is not None:
-        return _other_port(other)
-    return Trouble(Kind.WRONG_PORT, fix="checkoutctl doctor --only port-in-use says who holds the port")
+    fix = "checkoutctl doctor --only port-in-use says who holds the port"
+    return _other_port(attempt) or Trouble(Kind.WRONG_PORT, fix=fix)
 
 
 def _hung(attempt: Attempt) -> Trouble:
-    if not is_here(attempt):
-        return Trouble(Kind.HUNG)
-    found = [process for process in _candidates(attempt) if process is not None]
+    found = attempt.holders() if attempt.is_here else []
     foreign = next((process for process in found if not process.is_server), None)
     if foreign is not None:
-        return Trouble(
-            Kind.WRONG_PORT, f"{foreign} listens there, and is not Redis", "checkoutctl doctor --only port-in-use"
-        )
-    return _hung_server(found[0]) if found else Trouble(Kind.HUNG)
-
-
-def _candidates(attempt: Attempt) -> list[Process | None]:
-    """The processes that may be the one that does not answer."""
-    if not attempt.summary.socket:
-        return [listener.process for listener in holders(attempt)]
-    pid = attempt.machine.listener_of_socket(attempt.summary.socket, _PATIENCE)
-    return [attempt.machine.process(pid) if pid is not None else None]
-
-
-def _hung_server(process: Process) -> Trouble:
-    if process.state in {"stopped", "tracing-stop"}:
-        return Trouble(Kind.HUNG, f"{process} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {process.pid}")
-    state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(process.state, "is asleep")
-    return Trouble(
-        Kind.HUNG, f"{process} {state}", "look at its log for a slow command or a full disk, before any restart"
-    )
+        detail = f"{foreign} listens there, and is not Redis"
+        return Trouble(Kind.WRONG_PORT, detail, "checkoutctl doctor --only port-in-use")
+    if not found:
+        return Trouble(Kind.HUNG)
+    server = found[0]
+    if server.state in {"stopped", "tracing-stop"}:
+        return Trouble(Kind.HUNG, f"{server} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {server.pid}")
+    state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(server.state, "is asleep")
+    fix = "look at its log for a slow command or a full disk, before any restart"
+    return Trouble(Kind.HUNG, f"{server} {state}", fix)

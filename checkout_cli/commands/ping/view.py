@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from checkout_cli.commands.ping.ping import Connected, PingSummary, RoundTrip
+from checkout_cli.commands.ping.summary import Connected, PingSummary, RoundTrip
 from checkout_cli.terminal.output import report, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
 
 def show_event(event: Connected | RoundTrip) -> None:
     """One line on stdout for the connection, and one for each round trip."""
-    match event:
-        case Connected():
-            stages = ", ".join(f"{stage} {milliseconds(spent)} ms" for stage, spent in event.stages)
-            write_line(f"connected to {safe(event.address)}: {stages}")
-        case RoundTrip():
-            write_line(f"answer {event.sequence}: {milliseconds(event.seconds)} ms")
+    if isinstance(event, Connected):
+        stages = ", ".join(f"{stage} {milliseconds(spent)} ms" for stage, spent in event.stages.items())
+        write_line(f"connected to {safe(event.address)}: {stages}")
+    else:
+        write_line(f"answer {event.sequence}: {milliseconds(event.seconds)} ms")
 
 
 def show_summary(summary: PingSummary, *, as_json: bool) -> None:

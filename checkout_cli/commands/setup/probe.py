@@ -1,15 +1,15 @@
-"""The proof that a tier works: a probe session is written, read, expires, and is deleted. It leaves no trace."""
+"""The proof that a tier works: a probe session is written, read, expires, and is deleted without a trace."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from checkout_cli.clock import Clock
 from checkout_cli.errors import CheckoutError
 from checkout_cli.session import PaymentStatus, iso
 
@@ -34,41 +34,27 @@ class ProbeFailed(CheckoutError):
     default_hint = "checkoutctl health"
 
 
-@dataclass(frozen=True)
-class Time:
-    """The time as the probe sees it: ``wall`` in milliseconds since the epoch, ``sleep`` in seconds."""
-
-    wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    elapsed: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
-def probe_redis(settings: Settings, probe_id: str, clock: Time, round_trip: float = 0.0) -> float:
-    """Write, read, expire and delete a session in Redis; returns how long it lived, as ``round_trip`` in seconds.
-
-    Raises:
-        CheckoutError: Redis cannot be reached, denies something, or does it wrongly.
-    """
+def probe_redis(settings: Settings, probe_id: str, clock: Clock, round_trip: float = 0.0) -> float:
+    """Write, read, expire and delete a session in Redis; returns its life in seconds, as ``round_trip`` is."""
     from checkout_cli.store.redis.admin import RedisAdmin
 
     life = max(LIFE, LIFE_IN_ROUND_TRIPS * round_trip)
-    tier = RedisAdmin(replace(settings, session_ttl=life))
-    try:
-        with _removed_afterwards(lambda: tier.remove(probe_id)):
-            written = clock.elapsed()
-            _publish(tier, probe_id, clock, life)
-            if tier.open(probe_id).value is None:
-                raise ProbeFailed("Redis accepted a session and does not have it")
-            expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, written, life)
-            _publish(tier, probe_id, clock, life)
-            if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
-                raise ProbeFailed("Redis deleted a session and still has it")
-    finally:
-        tier.close()
+    with (
+        closing(RedisAdmin(replace(settings, session_ttl=life))) as tier,
+        _removed_afterwards(lambda: tier.remove(probe_id)),
+    ):
+        written = clock.elapsed()
+        _publish(tier, probe_id, clock, life)
+        if tier.open(probe_id).value is None:
+            raise ProbeFailed("Redis accepted a session and does not have it")
+        expired_after = _until_gone(lambda: _value(tier, probe_id) is None, clock, written, life)
+        _publish(tier, probe_id, clock, life)
+        if not tier.remove(probe_id) or _value(tier, probe_id) is not None:
+            raise ProbeFailed("Redis deleted a session and still has it")
     return expired_after
 
 
-def _publish(tier: RedisAdmin, probe_id: str, clock: Time, life: float) -> None:
+def _publish(tier: RedisAdmin, probe_id: str, clock: Clock, life: float) -> None:
     from checkout_cli.store.protocol.publishing import Outcome
 
     opened = tier.claim(probe_id)
@@ -81,12 +67,8 @@ def _value(tier: RedisAdmin, probe_id: str) -> bytes | None:
     return tier.look([probe_id])[0].value
 
 
-def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
-    """Write, read, expire and delete a session in the database; returns how long it lived in seconds.
-
-    Raises:
-        CheckoutError: the database cannot be reached, refuses something, or does it wrongly.
-    """
+def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Clock) -> float:
+    """Write, read, expire and delete a session in the database; returns its life in seconds."""
     write_id = probe_id[-36:]  # as long as the column; a UUID
     with _removed_afterwards(lambda: tier.erase(probe_id)):
         written, now = clock.elapsed(), tier.now()
@@ -96,19 +78,15 @@ def probe_database(tier: DatabaseAdmin, probe_id: str, clock: Time) -> float:
         if tier.read(probe_id) != msgspec.structs.replace(record, write_id=write_id):
             raise ProbeFailed("the database accepted a session and does not have it as it was written")
         expired_after = _until_gone(lambda: tier.now() >= record.expires_at, clock, written)
-        buried = tier.delete(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
+        deleted = tier.delete(probe_id, seen=record.version, now=tier.now(), write_id=write_id)
         remains = tier.read(probe_id)
-        if not buried or remains is None or remains.body is not None:
+        if not deleted or remains is None or remains.body is not None:
             raise ProbeFailed("the database deleted a session and still has it")
     return expired_after
 
 
-def probe_memory(probe_id: str, clock: Time) -> float:
-    """Write, read, expire and delete a session in this process; returns how long it lived in seconds.
-
-    Raises:
-        ProbeFailed: it does something wrongly.
-    """
+def probe_memory(probe_id: str, clock: Clock) -> float:
+    """Write, read, expire and delete a session in this process; returns its life in seconds."""
     from checkout_cli.store.memory_tier import MemoryTier
 
     tier = MemoryTier(capacity=1)
@@ -138,12 +116,12 @@ def _record(probe_id: str, now: int, life: float = LIFE) -> Record:
     return Record(probe_id, 1, msgspec.json.encode(fields), now, expires_at)
 
 
-def _until_gone(gone: Callable[[], bool], clock: Time, written: float, life: float = LIFE) -> float:
-    """Wait for the end of a session that began to be written then; returns how long that took in seconds."""
+def _until_gone(gone: Callable[[], bool], clock: Clock, written: float, life: float = LIFE) -> float:
+    """Wait for the end of a session, and return the seconds since it was ``written``."""
     while not gone():
         if clock.elapsed() - written > life + PATIENCE:
             raise ProbeFailed(f"a session that lives {life:.1f} s is still there after {life + PATIENCE:.1f} s")
-        clock.sleep(_POLL)
+        clock.pause(_POLL)
     return clock.elapsed() - written
 
 

@@ -1,7 +1,7 @@
-"""Set everything up and prove that it works, or only look.
+"""Set everything up and prove that it works, or only check.
 
-The order is the document's: what is installed, the environment file, the settings, Redis, the database, and then a
-probe session through every tier. A check that fails says what to type, and the rest is checked all the same.
+The order of the checks is the report's: what is installed, the environment file, the settings, Redis, the database, and
+then a probe session through every tier. A check that fails has a fix, and the rest is checked all the same.
 """
 
 from __future__ import annotations
@@ -10,31 +10,27 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from checkout_cli.checks import Finding, Status, crit, ok, skipped, warn
-from checkout_cli.commands.config import check as config_check
+from checkout_cli.checks import Check, Checks, Finding, Skip, Status, ok, skipped, warn
+from checkout_cli.clock import Clock
+from checkout_cli.commands.config.check import check as check_configuration
 from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.setup import probe
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import (
-    CheckoutError,
-    DatabaseDenied,
-    ExitCode,
-    TablesRefused,
-    TierUnavailable,
-)
+from checkout_cli.errors import CheckoutError, DatabaseDenied, ExitCode, TablesRefused, TierUnavailable
 from checkout_cli.files import env_file
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.servers.installation import CLIENTS, SERVERS
 from checkout_cli.servers.machine import Machine
 
-if TYPE_CHECKING:
-    from checkout_cli.store.database.migrations import Upgrade
-
 PINGS = 2
 """Round trips to Redis; the middle one says how long a probe has to live."""
+_INSTALLED, _CONFIGURED, _SERVERS, _PROOF = "installed", "settings", "servers", "proof"
+_SOUND_SETTINGS, _WRITING = "sound settings", "a run without --check"
+"""Needs of checks."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Sources:
     load: Callable[[], Settings] | None = None
 
     def plan(self) -> EnvFilePlan:
-        """What is to be written; raises ``ConfigurationError``."""
+        """The change to ``.env.local``; raises ``ConfigurationError``."""
         return env_file.plan(self.directory, flags=self.flags, environ=self.environ)
 
     def settings(self) -> Settings:
@@ -76,182 +72,74 @@ class Sources:
             return self.load()
         return Settings.load(directory=self.directory, flags=self.flags, environ=self.environ)
 
-    def configuration(self) -> Finding:
-        """What is wrong with them."""
-        return config_check.verdict(self.directory, flags=self.flags, environ=self.environ)
 
-
-def look(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
-    """Check everything that can be checked without changing anything: no file, no table, no probe session."""
-    return _Setup(plan, sources, machine or Machine(), looked_only=True).report()
-
-
-def run(plan: EnvFilePlan, sources: Sources, *, machine: Machine | None = None) -> SetupReport:
+def run(
+    plan: EnvFilePlan, sources: Sources, *, looked_only: bool = False, machine: Machine | None = None
+) -> SetupReport:
     """Carry the plan for the environment file out, create the database's tables, and prove every tier.
 
-    The settings are read when the file is written.
-
-    Raises:
-        ConfigurationError: the environment file cannot be written; nothing else was tried.
+    Or check only what can be checked without changing anything. The settings are read when the file is written. Raises
+    ``ConfigurationError`` where that fails; nothing else was tried.
     """
-    setup = _Setup(plan, sources, machine or Machine(), looked_only=False)
-    if env_file.write(plan):
+    setup = Setup(plan, sources, machine or Machine(), looked_only=looked_only)
+    if not looked_only and env_file.write(plan):
         setup.changed.append(str(plan.path))
     return setup.report()
 
 
-_NOTHING_WRITTEN = skipped("--check writes nothing")
-
-
-class _Setup:
-    """One run: the checks, in order, and what they learn for each other."""
+class Setup:
+    """One run: its checks, and what they learn for each other."""
 
     def __init__(self, plan: EnvFilePlan, sources: Sources, machine: Machine, *, looked_only: bool) -> None:
-        self._plan = plan
-        self._sources = sources
-        self._machine = machine
-        self._looked_only = looked_only
+        self.plan = plan
+        self.sources = sources
+        self.machine = machine
+        self.looked_only = looked_only
         self.changed: list[str] = []
+        self._findings: dict[str, Finding] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises ``ConfigurationError``."""
+        return self.sources.settings()
+
+    @cached_property
+    def attempt(self) -> Attempt:
+        """Some round trips to Redis."""
+        return Attempt.made(self.settings, self.machine, PINGS)
+
+    def finding(self, name: str) -> Finding:
+        """The finding of a check, which runs once."""
+        if name not in self._findings:
+            try:
+                self._findings[name] = self._run(CHECKS[name])
+            except Skip as reason:
+                self._findings[name] = skipped(str(reason))
+            except CheckoutError as error:
+                self._findings[name] = _failed(error)
+        return self._findings[name]
+
+    def _run(self, check: Check[Callable[[Setup], Finding]]) -> Finding:
+        if _SOUND_SETTINGS in check.needs:
+            try:
+                self.settings  # noqa: B018  (raises where they are wrong)
+            except CheckoutError as error:
+                raise Skip("the settings are wrong") from error
+        if _WRITING in check.needs and self.looked_only:
+            raise Skip("--check writes nothing")
+        return check.run(self)
 
     def report(self) -> SetupReport:
-        checks = dict(self._checks())
-        return SetupReport(self._looked_only, tuple(self.changed), checks, tuple(self._next_steps(checks)))
-
-    def _checks(self) -> Iterator[tuple[str, Finding]]:
-        try:
-            settings = self._sources.settings()
-        except CheckoutError as error:
-            wrong = skipped("the settings are wrong")
-            yield "server installed", self._server(wrong, reason=wrong.evidence)
-            yield "client installed", self._client()
-            yield "env file", self._env_file()
-            yield "settings", _failed(error, fix="checkoutctl config check")
-            yield from ((name, wrong) for name in ("redis", "database", "probe redis", "probe database"))
-            yield "probe memory", self._memory_probe()
-            return
-        attempt = Attempt.made(settings, self._machine, PINGS)
-        redis = self._redis(attempt)
-        yield "server installed", self._server(redis, reason=f"{settings.redis_place} answers")
-        yield "client installed", self._client()
-        yield "env file", self._env_file()
-        yield "settings", self._sources.configuration()
-        yield "redis", redis
-        database = self._database(settings)
-        yield "database", database
-        yield "probe redis", self._redis_probe(settings, redis, attempt.summary.percentile(50) or 0.0)
-        yield "probe database", self._database_probe(settings, database)
-        yield "probe memory", self._memory_probe()
-
-    # What is installed
-
-    def _server(self, redis: Finding, *, reason: str) -> Finding:
-        """A server is needed on this machine only where none answers."""
-        here = self._machine.installation
-        servers = [str(program) for program in here.programs if program.name in SERVERS]
-        if servers:
-            return ok(", ".join(servers))
-        if redis.status is not Status.CRIT:
-            return skipped(f"none on PATH, and none needed: {reason}")
-        return warn(f"none on PATH ({here.system.name})", here.install_command)
-
-    def _client(self) -> Finding:
-        clients = [str(program) for program in self._machine.installation.programs if program.name in CLIENTS]
-        return (
-            ok(", ".join(clients)) if clients else skipped("neither redis-cli nor valkey-cli; checkoutctl needs none")
-        )
-
-    # Configuration
-
-    def _env_file(self) -> Finding:
-        plan = self._plan
-        elsewhere = f"; left in .env: {', '.join(plan.elsewhere)}" if plan.elsewhere else ""
-        if not plan.changes:
-            return ok(f"{plan.path.name} is complete{elsewhere}")
-        if plan.obstacle:
-            return crit(plan.obstacle, f"ls -l {plan.path}")
-        what = _what(plan)
-        if self._looked_only:
-            return crit(f"{plan.path.name}: {what} missing{elsewhere}", "checkoutctl setup")
-        return ok(f"{plan.path.name}: {what} written, mode {env_file.MODE:o}{elsewhere}")
-
-    # Servers
-
-    def _redis(self, attempt: Attempt) -> Finding:
-        """Whether Redis answers, as doctor sees it."""
-        from checkout_cli.store.redis.admin import RedisAdmin
-
-        found = attempt.finding()
-        if found.status is Status.CRIT or not attempt.settings.is_cluster:
-            return found
-        try:
-            with closing(RedisAdmin(attempt.settings)) as tier:
-                tier.ping()
-                missing = tier.missing_servers()
-        except CheckoutError as error:
-            return _failed(error)
-        if not missing:
-            return found
-        return warn(
-            f"partial: no answer from {', '.join(missing)}; the others of the cluster answer", "checkoutctl health"
-        )
-
-    def _database(self, settings: Settings) -> Finding:
-        """Whether the database answers and has our tables, which a set-up creates."""
-        from checkout_cli.store.database.admin import DatabaseAdmin
-
-        place = settings.database_place
-        try:
-            with closing(DatabaseAdmin(settings)) as tier:
-                if not self._looked_only and (done := tier.upgrade_schema()) is not None:
-                    self.changed.append("database schema")
-                    return ok(f"{place}: {_made(done)}")
-                if (outdated := tier.check_schema()) is not None:
-                    return _failed(outdated)
-                round_trip = tier.ping()
-        except CheckoutError as error:
-            away = error.hint == TierUnavailable.default_hint
-            fix = "make the database reachable and writable, or correct DATABASE_URL" if away else error.hint
-            return _failed(error, fix=fix)
-        return ok(f"{place}: schema there, answers in {round_trip * 1000:.1f} ms")
-
-    # Proof
-
-    def _redis_probe(self, settings: Settings, redis: Finding, round_trip: float) -> Finding:
-        if self._looked_only:
-            return _NOTHING_WRITTEN
-        if redis.status is Status.CRIT:
-            return skipped("Redis cannot be used")
-        if not settings.enable_checkout_sessions:
-            return skipped("REDIS_ENABLE_CHECKOUT_SESSIONS is false")
-        return _proof(lambda: probe.probe_redis(settings, _probe_id(), probe.Time(), round_trip))
-
-    def _database_probe(self, settings: Settings, database: Finding) -> Finding:
-        from checkout_cli.store.database.admin import DatabaseAdmin
-
-        if self._looked_only:
-            return _NOTHING_WRITTEN
-        if database.status is Status.CRIT:
-            return skipped("the database cannot be used")
-
-        def prove() -> float:
-            with closing(DatabaseAdmin(settings)) as tier:
-                return probe.probe_database(tier, _probe_id(), probe.Time())
-
-        return _proof(prove)
-
-    def _memory_probe(self) -> Finding:
-        if self._looked_only:
-            return _NOTHING_WRITTEN
-        return _proof(lambda: probe.probe_memory(_probe_id(), probe.Time()))
-
-    # What to do next
+        """Run all checks."""
+        checks = {name: self.finding(name) for name in CHECKS}
+        return SetupReport(self.looked_only, tuple(self.changed), checks, tuple(self._next_steps(checks)))
 
     def _next_steps(self, checks: Mapping[str, Finding]) -> Iterator[str]:
         failed = {name for name, found in checks.items() if found.status is Status.CRIT}
         if "settings" in failed:
             yield "checkoutctl config check"
         if failed:
-            yield "checkoutctl setup" + ("" if self._looked_only else "    (again, when that is fixed)")
+            yield "checkoutctl setup" + ("" if self.looked_only else "    (again, when that is fixed)")
             if "redis" in failed and not failed & {"settings", "database", "probe database"}:
                 yield "checkoutctl health    (until then, sessions live in the database)"
                 yield "checkoutctl demo    (the whole tour on an embedded server, without a Redis)"
@@ -261,32 +149,161 @@ class _Setup:
             yield "checkoutctl cleanup --expired    (for crontab)"
 
 
+CHECKS: Checks[Callable[[Setup], Finding]] = Checks("setup")
+
+
+@CHECKS.check("server installed", _INSTALLED)
+def server_installed(setup: Setup) -> Finding:
+    """redis-server or valkey-server is on PATH.
+
+    One is needed on this machine only where no Redis answers.
+    """
+    here = setup.machine.installation
+    if servers := [str(program) for program in here.programs if program.name in SERVERS]:
+        return ok(", ".join(servers))
+    redis = setup.finding("redis")
+    if redis.status is Status.CRIT:
+        return warn(f"none on PATH ({here.system.name})", here.install_command)
+    reason = redis.evidence if redis.status is Status.SKIPPED else f"{setup.settings.redis_place} answers"
+    raise Skip(f"none on PATH, and none needed: {reason}")
+
+
+@CHECKS.check("client installed", _INSTALLED)
+def client_installed(setup: Setup) -> Finding:
+    """redis-cli or valkey-cli is on PATH.
+
+    checkoutctl needs none; some of the fixes that it prints do.
+    """
+    clients = [str(program) for program in setup.machine.installation.programs if program.name in CLIENTS]
+    if not clients:
+        raise Skip("neither redis-cli nor valkey-cli; checkoutctl needs none")
+    return ok(", ".join(clients))
+
+
+@CHECKS.check("env file", _CONFIGURED)
+def environment_file(setup: Setup) -> Finding:
+    """.env.local has every variable that a Redis needs, and nobody else can read it.
+
+    A set-up appends what is missing, after it has shown it; it changes no line that is there.
+    """
+    plan = setup.plan
+    elsewhere = f"; left in .env: {', '.join(plan.elsewhere)}" if plan.elsewhere else ""
+    if not plan.changes:
+        return ok(f"{plan.path.name} is complete{elsewhere}")
+    if plan.obstacle:
+        raise CheckoutError(plan.obstacle, hint=f"ls -l {plan.path}")
+    number = len(plan.added)
+    variables = f"{number} variable{'' if number == 1 else 's'}" if number else "the protection from other readers"
+    if setup.looked_only:
+        raise CheckoutError(f"{plan.path.name}: {variables} missing{elsewhere}", hint="checkoutctl setup")
+    return ok(f"{plan.path.name}: {variables} written, mode {env_file.MODE:o}{elsewhere}")
+
+
+@CHECKS.check("settings", _CONFIGURED)
+def settings(setup: Setup) -> Finding:
+    """The settings can be read and make sense.
+
+    As `checkoutctl config check` finds them.
+    """
+    try:
+        setup.settings  # noqa: B018  (raises where they are wrong)
+    except CheckoutError as error:
+        return _failed(error, fix="checkoutctl config check")
+    sources = setup.sources
+    return check_configuration(sources.directory, flags=sources.flags, environ=sources.environ).verdict
+
+
+@CHECKS.check("redis", _SERVERS, _SOUND_SETTINGS)
+def redis(setup: Setup) -> Finding:
+    """Redis answers at the address of the settings, every primary of a cluster included.
+
+    Stage by stage, as `checkoutctl doctor --only connect` tells it.
+    """
+    from checkout_cli.store.redis.admin import RedisAdmin
+
+    found = setup.attempt.finding()
+    if found.status is Status.CRIT or not setup.settings.is_cluster:
+        return found
+    with closing(RedisAdmin(setup.settings)) as tier:
+        tier.ping()
+        missing = ", ".join(tier.missing_servers())
+    if not missing:
+        return found
+    return warn(f"partial: no answer from {missing}; the others of the cluster answer", "checkoutctl health")
+
+
+@CHECKS.check("database", _SERVERS, _SOUND_SETTINGS)
+def database(setup: Setup) -> Finding:
+    """The database answers, and has our tables in their latest version.
+
+    A set-up creates and upgrades them; all rows are kept.
+    """
+    from checkout_cli.store.database.admin import DatabaseAdmin
+
+    place = setup.settings.database_place
+    try:
+        with closing(DatabaseAdmin(setup.settings)) as tier:
+            done = None if setup.looked_only else tier.upgrade_schema()
+            if done is not None:
+                setup.changed.append("database schema")
+                made = "schema created" if not done.before else "what was missing of the schema created"
+                upgraded = f"schema upgraded from version {done.before} to {done.after}, all rows kept"
+                return ok(f"{place}: {upgraded if done.before and done.before != done.after else made}")
+            if (outdated := tier.check_schema()) is not None:
+                return _failed(outdated)
+            return ok(f"{place}: schema there, answers in {tier.ping() * 1000:.1f} ms")
+    except CheckoutError as error:
+        is_away = error.hint == TierUnavailable.default_hint
+        fix = "make the database reachable and writable, or correct DATABASE_URL"
+        return _failed(error, fix=fix if is_away else "")
+
+
+@CHECKS.check("probe redis", _PROOF, _SOUND_SETTINGS, _WRITING)
+def probe_redis(setup: Setup) -> Finding:
+    """A session can be written to Redis, read, expires, and can be deleted.
+
+    It is called checkoutctl-probe-…, counts as cancelled, and leaves no trace.
+    """
+    if setup.finding("redis").status is Status.CRIT:
+        raise Skip("Redis cannot be used")
+    if not setup.settings.enable_checkout_sessions:
+        raise Skip("REDIS_ENABLE_CHECKOUT_SESSIONS is false")
+    round_trip = setup.attempt.summary.percentile(50)
+    return _proven(probe.probe_redis(setup.settings, _probe_id(), Clock(), round_trip))
+
+
+@CHECKS.check("probe database", _PROOF, _SOUND_SETTINGS, _WRITING)
+def probe_database(setup: Setup) -> Finding:
+    """A session can be written to the database, read, expires, and can be deleted.
+
+    It is called checkoutctl-probe-…, counts in no total, and leaves no trace.
+    """
+    from checkout_cli.store.database.admin import DatabaseAdmin
+
+    if setup.finding("database").status is Status.CRIT:
+        raise Skip("the database cannot be used")
+    with closing(DatabaseAdmin(setup.settings)) as tier:
+        return _proven(probe.probe_database(tier, _probe_id(), Clock()))
+
+
+@CHECKS.check("probe memory", _PROOF, _WRITING)
+def probe_memory(_: Setup) -> Finding:
+    """A session can be written to this process' memory, read, expires, and can be deleted.
+
+    Memory is the last resort, where neither Redis nor the database answers.
+    """
+    return _proven(probe.probe_memory(_probe_id(), Clock()))
+
+
 def _probe_id() -> str:
     return f"checkoutctl-probe-{uuid.uuid4()}"
 
 
-def _made(done: Upgrade) -> str:
-    if not done.before:
-        return "schema created"
-    if done.before == done.after:
-        return "what was missing of the schema created"
-    return f"schema upgraded from version {done.before} to {done.after}, all rows kept"
-
-
-def _what(plan: EnvFilePlan) -> str:
-    number = len(plan.added)
-    variables = f"{number} variable{'' if number == 1 else 's'}" if number else ""
-    return variables or "the protection from other readers"
+def _proven(expired_after: float) -> Finding:
+    return ok(f"written, read, expired after {expired_after:.2f} s, deleted")
 
 
 def _failed(error: CheckoutError, *, fix: str = "") -> Finding:
-    told = isinstance(error, (DatabaseDenied, TablesRefused))
-    code = error.exit_code if told else ExitCode.FINDING
+    is_told = isinstance(error, (DatabaseDenied, TablesRefused))
+    code = error.exit_code if is_told else ExitCode.FINDING
     return Finding(Status.CRIT, str(error), fix or error.hint, exit_code=code)
-
-
-def _proof(prove: Callable[[], float]) -> Finding:
-    try:
-        return ok(f"written, read, expired after {prove():.2f} s, deleted")
-    except CheckoutError as error:
-        return _failed(error)

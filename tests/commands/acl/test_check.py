@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.acl.check import Capabilities, State, Way, check_access
+from checkout_cli.commands.acl.check import Capabilities, Source, State, check_access
 from checkout_cli.commands.acl.roles import NEWEST, OLDER, PASSWORD, ROLES, RoleName, rule_of
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable
@@ -60,8 +60,8 @@ def test_the_user_of_a_role_lacks_nothing_of_it(
     with user_with(any_redis_server, settings, *rule(any_redis_server, role, settings)) as its:
         found = check(its, role)
         if role is not RoleName.APPLICATION:  # which has no reason to check itself
-            assert found.way is Way.TRANSACTION
-            assert (found.missing, found.repair, found.complete) == ((), None, True)
+            assert found.source is Source.TRANSACTION
+            assert (found.lacking, found.repair, found.complete) == ((), None, True)
 
 
 def test_everybody_may_do_all_where_nobody_is_restricted(any_redis_server: ValkeyServer, settings: Settings) -> None:
@@ -80,10 +80,10 @@ def test_each_grant_that_is_taken_away_is_named_and_the_line_mends_it(
         for part in grants:
             with user_with(any_redis_server, settings, *(other for other in whole if other != part)) as its:
                 found = check(its, role)
-                assert part in found.missing
+                assert part in found.lacking
                 # +set alone writes to checkout:job:*: nothing else tells whether that pattern is granted
                 only = {"+set": {"%W~checkout:job:*"}, "+pttl": {"%R~checkout:claim:*"}}
-                assert set(found.missing) - {part} <= only.get(part, set())
+                assert set(found.lacking) - {part} <= only.get(part, set())
                 assert not found.complete
                 assert found.repair is not None
                 admin.execute_command(*found.repair.split())
@@ -94,7 +94,7 @@ def test_a_key_that_may_be_read_and_not_written_is_told_apart(settings: Settings
     parts = [part for part in rule(valkey, RoleName.OPERATOR, settings) if part != "~checkout:session:*"]
     with user_with(valkey, settings, *parts, "%R~checkout:session:*") as its:
         found = check(its)
-        assert found.missing == ("~checkout:session:*",)
+        assert found.lacking == ("~checkout:session:*",)
         assert state_of(found, "sessions show") is State.WORKS
         assert state_of(found, "sessions create") is State.FAILS
         assert state_of(found, "cache delivery set") is State.WORKS
@@ -117,7 +117,7 @@ def test_nothing_is_run_and_nothing_changes(any_redis_server: ValkeyServer, sett
         digests = [client.dump(key) for key in (INDEX, INDEX_ASIDE, PENDING)]
         with listening(any_redis_server) as heard:
             for role in RoleName:
-                assert check(replace(settings, redis_port=any_redis_server.port), role).way is Way.TRANSACTION
+                assert check(replace(settings, redis_port=any_redis_server.port), role).source is Source.TRANSACTION
         assert set(heard.counts) == {"info", "multi", "discard"}
         assert client.dbsize() == 3
         assert [client.dump(key) for key in (INDEX, INDEX_ASIDE, PENDING)] == digests
@@ -133,10 +133,10 @@ def test_without_transactions_nothing_is_written_either(
         before = [client.dump(key) for key in (INDEX, INDEX_ASIDE)]
         with user_with(any_redis_server, settings, "~*", "+@all", f"-{withheld}") as its:
             found = check(its)
-        assert found.way is (Way.TRIAL if withheld == "multi" else Way.TRANSACTION)
+        assert found.source is (Source.TRIAL if withheld == "multi" else Source.TRANSACTION)
         assert state_of(found, "sessions list") is State.WORKS
         assert state_of(found, "sessions create") is (State.UNKNOWN if withheld == "multi" else State.WORKS)
-        assert f"+{withheld}" in found.missing
+        assert f"+{withheld}" in found.lacking
         assert client.dbsize() == 2
         assert [client.dump(key) for key in (INDEX, INDEX_ASIDE)] == before
 
@@ -157,7 +157,7 @@ def test_without_any_grant_what_needs_none_still_works(settings: Settings, valke
         found = check(its)
     assert state_of(found, "ping") is State.FAILS
     assert state_of(found, "config show") is State.WORKS
-    assert "+ping" in found.missing
+    assert "+ping" in found.lacking
 
 
 def test_what_an_older_server_does_not_have_is_absent_and_not_missing(
@@ -166,7 +166,7 @@ def test_what_an_older_server_does_not_have_is_absent_and_not_missing(
     with user_with(any_redis_server, settings, *rule(any_redis_server, RoleName.READER, settings)) as its:
         found = check(its, RoleName.READER)
     is_older = found.version is not None and found.version < (7, 2)
-    assert (found.absent, found.missing) == (("client|no-touch",) if is_older else (), ())
+    assert (found.absent, found.lacking) == (("client|no-touch",) if is_older else (), ())
 
 
 @pytest.mark.parametrize("odd", each_odd_server("hung", "loading"), indirect=True)
@@ -174,7 +174,7 @@ def test_every_kind_of_server_gets_an_answer(odd: OddServer) -> None:
     found = check(odd.settings())
     if odd.name.startswith("denied"):
         command = odd.name.split()[1].lower()
-        lacking = {part.removeprefix("+").partition("|")[0] for part in found.missing}
+        lacking = {part.removeprefix("+").partition("|")[0] for part in found.lacking}
         assert lacking == {command} & {"config", "info", "client", "memory", "slowlog"}
     elif odd.name.startswith("no "):
         assert found.complete
@@ -204,10 +204,10 @@ def test_in_a_cluster_each_primary_has_to_grant_it(tmp_path: Path, settings: Set
             with server.client() as client:
                 client.execute_command(*command)
         found = check(its)
-        assert (found.missing, found.complete) == ((), True)
+        assert (found.lacking, found.complete) == ((), True)
         with cluster.primaries[2].client() as client:
             client.execute_command("ACL SETUSER", "checkout-operator", "-zadd")
-        assert "+zadd" in check(its).missing
+        assert "+zadd" in check(its).lacking
 
 
 def test_all_calls_are_accepted_by_the_servers(any_redis_server: ValkeyServer, settings: Settings) -> None:
@@ -218,4 +218,4 @@ def test_all_calls_are_accepted_by_the_servers(any_redis_server: ValkeyServer, s
             wanted = ROLES[role].needs(settings)
             commands = {need.command for need in wanted} - {"multi", "discard"}
             absent = set(found.absent)
-            assert {part.removeprefix("+") for part in found.missing if part.startswith("+")} == commands - absent
+            assert {part.removeprefix("+") for part in found.lacking if part.startswith("+")} == commands - absent

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from checkout_cli.commands.acl.check import Capabilities, Capability, Way
+from checkout_cli.commands.acl.check import Capabilities, Capability, Source
 from checkout_cli.commands.acl.roles import NO_ROLE, ROLES, RoleName
 from checkout_cli.commands.acl.view import show_check, show_roles
 
 
 def found(*commands: Capability, **facts: object) -> Capabilities:
-    return Capabilities("me", ROLES[RoleName.READER], Way.TRANSACTION, commands, **{"missing": (), **facts})  # type: ignore[arg-type]
+    return Capabilities("me", ROLES[RoleName.READER], Source.TRANSACTION, commands, **{"lacking": (), **facts})  # type: ignore[arg-type]
 
 
 def test_a_server_that_is_too_old_for_users_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from checkout_cli.checks import Finding
-from checkout_cli.commands.config import check as config_check
-from checkout_cli.commands.config.check import check, is_loopback
-from checkout_cli.config.settings import Settings
+from checkout_cli.commands.config.check import CHECKS, Given, check, database_url
+from checkout_cli.config.addresses import is_loopback
+from checkout_cli.config.settings import resolve
 from checkout_cli.errors import ExitCode
 from checkout_cli.files import env_file
 
@@ -311,14 +311,20 @@ def test_the_exit_code_is_that_of_the_worst(tmp_path: Path) -> None:
 def test_checking_changes_nothing(tmp_path: Path) -> None:
     findings_of(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert config_check.configuration(tmp_path, environ={})
+    assert resolve(directory=tmp_path, environ={})
 
 
 def test_a_place_that_may_not_be_looked_at_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    given = Given(tmp_path, None, {"DATABASE_URL": f"sqlite:///{tmp_path}/checkout.db"})
+    assert given.resolved
     for method in ("exists", "is_dir"):
         monkeypatch.setattr(Path, method, denied)
-    findings = list(config_check._database_findings(Settings(database_url=f"sqlite:///{tmp_path}/checkout.db")))
-    assert "Permission denied" in only(findings).evidence
+    assert "Permission denied" in only(list(database_url(given))).evidence
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_explains_itself(name: str) -> None:
+    assert len(CHECKS[name].explanation.splitlines()) > 2

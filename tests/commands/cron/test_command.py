@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,6 +194,24 @@ def test_a_job_that_still_runs_here_is_not_started_again(tmp_path: Path) -> None
     assert started.read_text() == "xx"
 
 
+def test_each_answer_is_one_json_document_too(crontab: Path, checkoutctl: Checkoutctl) -> None:
+    def answer(*words: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(checkoutctl("cron", *words, "--json").stdout)
+        return document
+
+    assert BEGIN in answer("print")["crontab"]
+    assert len(answer("print", "--format", "systemd")["units"]) == 2 * len(JOBS)
+    dry = answer("install", "--dry-run")
+    assert (BEGIN in dry["diff"], dry["changed"], crontab.exists()) == (True, False, False)
+    assert answer("install", "--yes")["changed"]
+    removed = answer("remove", "--yes")
+    assert removed["changed"]
+    assert BEGIN in Path(removed["keptAt"]).read_text()
+    ran = answer("run", "health", "--jitter", "0")
+    assert (ran["job"], ran["exitCode"], ran["trouble"]) == ("health", 1, True)
+    assert "degraded" in ran["output"]
+
+
 def test_a_run_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = cron_runs.run(
@@ -276,7 +296,7 @@ def test_a_real_cron_runs_the_lines(checkoutctl: Checkoutctl, store: CheckoutSto
     sick, post = tmp_path / "sick", tmp_path / "post"
     sick.mkdir()
     (sick / ".env.local").write_text(f"REDIS_PORT=1\nDATABASE_URL={variables['DATABASE_URL']}\n")
-    trouble = Setting((sys.executable, "-m", "checkout_cli"), sick).line(JOBS["health"])
+    trouble = shlex.join(Setting((sys.executable, "-m", "checkout_cli"), sick).words(JOBS["health"]))
     lines += f"* * * * * XDG_STATE_HOME={sick} {trouble} --jitter 0\n"
     (tmp_path / "table").write_text(f"HOME={tmp_path}\nMAILTO=root\n{lines}")
     mailer = tmp_path / "sendmail"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.doctor.examination import all_checks
+from checkout_cli.commands.doctor.run import all_checks
 from checkout_cli.files.last_look import FILE
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl

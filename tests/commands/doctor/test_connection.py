@@ -17,7 +17,7 @@ import pytest
 
 from checkout_cli.checks import Status
 from checkout_cli.commands.doctor import connection
-from checkout_cli.commands.doctor.patient import Patient
+from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.ping import explain
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.inspection import Info
@@ -371,8 +371,8 @@ def test_a_port_of_another_machine_or_of_nobody_is_skipped(tmp_path: Path, machi
 def test_clocks_that_differ_are_told(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, status: Status
 ) -> None:
-    now = Patient.now
-    monkeypatch.setattr(Patient, "now", lambda self: now(self) + shift)
+    now = DoctorContext.now
+    monkeypatch.setattr(DoctorContext, "now", lambda self: now(self) + shift)
     found = finding(settings, "clock", tmp_path)
     assert found.status is status
     if shift:
@@ -383,8 +383,8 @@ def test_clocks_that_differ_are_told(
 def test_half_of_a_slow_round_trip_is_no_difference(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, looks = Patient.now, iter([-4000, 4000, 0, 0])
-    monkeypatch.setattr(Patient, "now", lambda self: now(self) + next(looks))
+    now, looks = DoctorContext.now, iter([-4000, 4000, 0, 0])
+    monkeypatch.setattr(DoctorContext, "now", lambda self: now(self) + next(looks))
     assert finding(settings, "clock", tmp_path).numbers["apartS"] == 0
 
 
@@ -444,7 +444,7 @@ def test_in_a_cluster_a_key_of_another_server_is_no_missing_command(tmp_path: Pa
 
 def test_a_managed_service_is_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding(settings, "managed", tmp_path).evidence == "nothing shows a managed service"
-    monkeypatch.setattr(Patient, "address", lambda *_: ("shop.abc.0001.euw1.cache.amazonaws.com", 6379))
+    monkeypatch.setattr(DoctorContext, "address", lambda *_: ("shop.abc.0001.euw1.cache.amazonaws.com", 6379))
     found = finding(settings, "managed", tmp_path)
     assert found.numbers["provider"] == "Amazon ElastiCache"
     assert "parameter group" in found.evidence

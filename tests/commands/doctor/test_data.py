@@ -14,7 +14,7 @@ from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.doctor import database as database_checks
 from checkout_cli.commands.doctor.check import Group
-from checkout_cli.commands.doctor.examination import all_checks
+from checkout_cli.commands.doctor.run import all_checks
 from checkout_cli.keys import INDEX, heartbeat_key, lock_key, minute_key
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -147,14 +147,14 @@ class TestExternalWriters:
         store.get("session-0001")
         found = look("external-writers")
         assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
-        assert found.evidence.startswith("1 new conflicts (first look); ")
+        assert found.evidence.startswith("1 new conflict (first look); ")
         assert look("external-writers").status is Status.OK
 
         write_externally(store, "session-0002", header=False, notes="theirs")
         store.get("session-0002")
         found = look("external-writers")
         assert found.status is Status.WARN
-        assert found.evidence.startswith("1 new conflicts since the last run ")
+        assert found.evidence.startswith("1 new conflict since the last run ")
         assert found.numbers["conflicts"] == 2
 
     def test_what_came_back_from_the_database_is_told(self, look: Look, store: CheckoutStore) -> None:

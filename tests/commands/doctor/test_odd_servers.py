@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.checks import Status
-from checkout_cli.commands.doctor.examination import chosen, examine
+from checkout_cli.commands.doctor.run import all_checks, run_checks
 from checkout_cli.files.last_look import LastLook
 from tests.support.odd_servers import OddServer, each_odd_server
 
@@ -19,9 +19,9 @@ AWAY = {"hung", "loading"}
 def test_every_check_ends_with_an_answer_or_a_reason_in_time(odd: OddServer, tmp_path: Path) -> None:
     settings = odd.settings(timeout=0.5)
     began = time.monotonic()
-    report = examine(
+    report = run_checks(
         lambda: settings,
-        chosen(["connection", "security", "host"], []),
+        all_checks().chosen(["connection", "security", "host"], []),
         directory=tmp_path,
         environ={},
         last_look=LastLook(tmp_path / "state"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.checks import Status
-from checkout_cli.commands.doctor.patient import Patient
-from checkout_cli.commands.ping.ping import Connected, PingSummary
+from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.ping.summary import Connected, PingSummary
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.doctoring import FakeMachine, at, finding
@@ -21,8 +21,8 @@ NOWHERE = "-10.255.255.1"
 
 
 def came_from_afar(monkeypatch: pytest.MonkeyPatch, address: str = "192.0.2.77") -> None:
-    summary = PingSummary(address, 6379, Connected(address, ()), 1, (0.001,), None)
-    monkeypatch.setattr(Patient, "connection", summary)
+    summary = PingSummary(address, 6379, connected=Connected(address, {}), sent=1, samples=[0.001])
+    monkeypatch.setattr(DoctorContext, "connection", summary)
 
 
 # exposure

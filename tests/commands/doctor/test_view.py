@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from checkout_cli.checks import Finding, Status, crit, ok, warn
-from checkout_cli.commands.doctor.check import Check, Group
-from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks
-from checkout_cli.commands.doctor.view import show_examination, show_explanations
+from checkout_cli.checks import Check, Finding, Status, crit, ok, warn
+from checkout_cli.commands.doctor.check import Group
+from checkout_cli.commands.doctor.run import DoctorReport, Result, all_checks
+from checkout_cli.commands.doctor.view import HEADINGS, show_report
+from checkout_cli.terminal.checks import show_explanations
 
 
 def result(name: str, group: Group, finding: Finding) -> Result:
-    return Result(Check(name, group, (), f"About {name}.", examine=lambda _: finding), finding)
+    return Result(Check(name, group, (), lambda _: finding), finding)
 
 
 REPORT = DoctorReport(
@@ -28,7 +29,7 @@ REPORT = DoctorReport(
 
 
 def test_what_hurts_first_stands_first_and_the_summary_last(capsys: pytest.CaptureFixture[str]) -> None:
-    show_examination(REPORT, as_json=False)
+    show_report(REPORT, as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
         "serving checkouts:",
@@ -42,14 +43,14 @@ def test_what_hurts_first_stands_first_and_the_summary_last(capsys: pytest.Captu
 
 
 def test_what_a_server_says_is_made_safe(capsys: pytest.CaptureFixture[str]) -> None:
-    show_examination(REPORT, as_json=False)
+    show_report(REPORT, as_json=False)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "slow \\x1b]0;x\\x07 [red]" in out
 
 
 def test_the_json_has_every_check_with_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    show_examination(REPORT, as_json=True)
+    show_report(REPORT, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert shown["summary"] == {"crit": 1, "warn": 1, "ok": 1, "skipped": 2}
     assert [item["id"] for item in shown["checks"]] == ["full", "fine", "first", "second", "fast"]
@@ -59,7 +60,7 @@ def test_the_json_has_every_check_with_its_numbers(capsys: pytest.CaptureFixture
 
 def test_a_run_that_cannot_be_compared_with_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     report = DoctorReport(0, "", (), unwritten="/state: no space left")
-    show_examination(report, as_json=True)
+    show_report(report, as_json=True)
     shown = capsys.readouterr()
     assert json.loads(shown.out)["checks"] == []
     assert "no space left" in shown.err
@@ -68,7 +69,7 @@ def test_a_run_that_cannot_be_compared_with_says_so_on_stderr(capsys: pytest.Cap
 @pytest.mark.parametrize("name", all_checks())
 def test_an_explanation_names_the_check_and_what_it_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = all_checks()[name]
-    show_explanations([check], as_json=False)
+    show_explanations([check], HEADINGS, as_json=False)
     out = capsys.readouterr().out
     assert out.startswith(f"{name} (")
     assert check.title in out

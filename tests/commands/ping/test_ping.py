@@ -14,16 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.ping.ping import (
-    Connected,
-    Deadline,
-    Failure,
-    Ping,
-    PingSummary,
-    RoundTrip,
-    Stage,
-    percentile,
-)
+from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage, percentile
+from checkout_cli.commands.ping.wire import Deadline
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode, RedisUnavailable
 from tests.support.ports import free_port
@@ -44,7 +37,7 @@ def pinged(settings: Settings, **options: object) -> PingSummary:
     pinging = Ping(settings, **{"sleep": no_sleep, "count": 1, **options})  # type: ignore[arg-type]
     for _ in pinging.events():
         pass
-    return pinging.summary()
+    return pinging.summary
 
 
 def failure_of(settings: Settings) -> Failure:
@@ -92,11 +85,11 @@ def test_each_answer_is_handed_out_as_it_comes(settings: Settings) -> None:
     events = list(pinging.events())
 
     assert isinstance(events[0], Connected)
-    assert [stage for stage, _ in events[0].stages] == [Stage.DNS, Stage.TCP]
+    assert list(events[0].stages) == [Stage.DNS, Stage.TCP]
     assert [event.sequence for event in events[1:] if isinstance(event, RoundTrip)] == [1, 2, 3]
     assert waits == [0.7, 0.7]
-    assert pinging.summary().answered == pinging.summary().sent == 3
-    assert pinging.summary().failure is None
+    assert pinging.summary.answered == pinging.summary.sent == 3
+    assert pinging.summary.failure is None
 
 
 def test_count_zero_goes_on_until_the_caller_stops(settings: Settings) -> None:
@@ -105,7 +98,7 @@ def test_count_zero_goes_on_until_the_caller_stops(settings: Settings) -> None:
     for _ in range(20):
         next(events)
     events.close()  # type: ignore[attr-defined]
-    assert pinging.summary().answered == 19
+    assert pinging.summary.answered == 19
 
 
 def test_a_percentile_is_always_a_sample() -> None:
@@ -361,7 +354,7 @@ def test_a_trusted_certificate_is_accepted(certificate: Path, tmp_path: Path) ->
         summary = pinged(trusted)
         assert summary.failure is None
         assert summary.connected is not None
-        assert Stage.TLS in dict(summary.connected.stages)
+        assert Stage.TLS in summary.connected.stages
 
 
 @pytest.mark.needs("openssl")

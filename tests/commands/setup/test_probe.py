@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.setup.probe import LIFE, ProbeFailed, Time, probe_database, probe_memory, probe_redis
+from checkout_cli.clock import Clock
+from checkout_cli.commands.setup.probe import LIFE, ProbeFailed, probe_database, probe_memory, probe_redis
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, CheckoutError, RedisUnavailable
 from checkout_cli.keys import INDEX
@@ -18,7 +19,7 @@ from tests.support.servers import ValkeyServer
 PROBE = "checkoutctl-probe-01234567-89ab-4cde-8f01-23456789abcd"
 
 
-class FakeTime(Time):
+class FakeTime(Clock):
     """Passes only by being slept."""
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ def keys_of(server: ValkeyServer) -> list[bytes]:
 
 
 def test_redis_is_proven_by_a_real_expiry_and_left_as_it_was(settings: Settings, valkey: ValkeyServer) -> None:
-    proof = probe_redis(settings, PROBE, Time())
+    proof = probe_redis(settings, PROBE, Clock())
     assert proof >= LIFE - 0.05
     assert keys_of(valkey) == []
 
@@ -47,13 +48,13 @@ def test_the_probe_leaves_other_sessions_and_a_legacy_index_alone(settings: Sett
     with valkey.client() as client:
         client.set("checkout:session:theirs-1", "{}", ex=1000)
         client.sadd(INDEX, "theirs-1")
-        probe_redis(settings, PROBE, Time())
+        probe_redis(settings, PROBE, Clock())
         assert client.smembers(INDEX) == {b"theirs-1"}
     assert keys_of(valkey) == [INDEX.encode(), b"checkout:session:theirs-1"]
 
 
 def test_a_slow_connection_gets_a_longer_life(settings: Settings) -> None:
-    assert probe_redis(settings, PROBE, Time(), round_trip=0.03) > 0.5
+    assert probe_redis(settings, PROBE, Clock(), round_trip=0.03) > 0.5
 
 
 def test_a_session_that_does_not_expire_is_a_failure_in_bounded_time(
@@ -74,7 +75,7 @@ def test_a_user_who_may_not_write_is_told_so_and_leaves_nothing(
         client.execute_command("ACL", "SETUSER", "reader", *rules)
     reader = replace(settings, redis_port=server.port, redis_username="reader", redis_password="hush")
     with pytest.raises(AccessDenied):
-        probe_redis(reader, PROBE, Time())
+        probe_redis(reader, PROBE, Clock())
     assert keys_of(server) == []
 
 
@@ -82,7 +83,7 @@ def test_a_redis_that_is_away_is_an_error(settings: Settings, valkey_server: Cal
     server = valkey_server()
     server.kill()
     with pytest.raises(RedisUnavailable):
-        probe_redis(replace(settings, redis_port=server.port), PROBE, Time())
+        probe_redis(replace(settings, redis_port=server.port), PROBE, Clock())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -97,7 +98,7 @@ def test_the_database_is_proven_and_its_totals_stay_as_they_were(any_database: S
         store.database.create_schema()
         store.create({"items": [], "totalAmount": 1}, checkout_id="shopper-1")
         before = store.database.totals()
-        proof = probe_database(store.database, PROBE, Time())
+        proof = probe_database(store.database, PROBE, Clock())
         assert proof >= LIFE - 0.05
         assert store.database.totals() == before
         assert store.database.read(PROBE) is None

@@ -10,7 +10,7 @@ import pytest
 
 from checkout_cli.checks import Finding, Status
 from checkout_cli.commands.ping import explain
-from checkout_cli.commands.setup.setup import SetupReport, Sources, look, run
+from checkout_cli.commands.setup.setup import CHECKS, SetupReport, Sources, run
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode
 from checkout_cli.servers.installation import Installation, Program, system_of
@@ -86,7 +86,7 @@ def test_the_directory_of_the_database_is_created(tmp_path: Path, settings: Sett
 def test_looking_changes_nothing(tmp_path: Path, settings: Settings, valkey: ValkeyServer) -> None:
     place = sources(tmp_path, settings)
     before = sorted(tmp_path.rglob("*"))
-    report = look(place.plan(), place, machine=machine(tmp_path, INSTALLED))
+    report = run(place.plan(), place, looked_only=True, machine=machine(tmp_path, INSTALLED))
     assert sorted(tmp_path.rglob("*")) == before
     assert statuses(report) == {
         "server installed": "ok",
@@ -108,7 +108,7 @@ def test_looking_changes_nothing(tmp_path: Path, settings: Settings, valkey: Val
 def test_looking_after_a_set_up_finds_nothing(tmp_path: Path, settings: Settings) -> None:
     place = sources(tmp_path, settings)
     set_up(place)
-    assert look(place.plan(), place, machine=machine(tmp_path, INSTALLED)).exit_code == ExitCode.OK
+    assert run(place.plan(), place, looked_only=True, machine=machine(tmp_path, INSTALLED)).exit_code == ExitCode.OK
 
 
 def test_without_a_redis_the_rest_is_set_up_and_the_fix_installs_one(
@@ -247,3 +247,8 @@ def test_postgresql_is_set_up_and_proven(tmp_path: Path, settings: Settings, pos
     place = sources(tmp_path, settings, DATABASE_URL=postgres_url)
     assert {name: status for name, status in statuses(set_up(place)).items() if status == "crit"} == {}
     assert set_up(place).changed == ()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_explains_itself(name: str) -> None:
+    assert len(CHECKS[name].explanation.splitlines()) > 2

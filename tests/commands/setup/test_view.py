@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from checkout_cli.checks import crit, ok
 from checkout_cli.commands.setup.setup import SetupReport
-from checkout_cli.commands.setup.view import document, show_plan, show_report
+from checkout_cli.commands.setup.view import show_report
 from checkout_cli.files.env_file import EnvFilePlan
 
 PLAN = EnvFilePlan(
@@ -21,7 +22,7 @@ REPORT = SetupReport(
 
 
 def test_a_failed_check_has_its_fix_below_it(capsys: pytest.CaptureFixture[str]) -> None:
-    show_report(REPORT)
+    show_report(REPORT, PLAN, as_json=False)
     out, err = capsys.readouterr()
     lines = out.splitlines()
     position = next(number for number, line in enumerate(lines) if "crit" in line)
@@ -30,17 +31,12 @@ def test_a_failed_check_has_its_fix_below_it(capsys: pytest.CaptureFixture[str])
     assert "\x1b" not in out
 
 
-def test_a_plan_is_shown_on_stderr_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
-    show_plan(PLAN)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "+REDIS_DB=0" in err
-    assert "canary" not in err
-
-
-def test_the_document_says_the_same_as_the_table() -> None:
-    answer = document(REPORT, PLAN)
+def test_the_document_says_the_same_as_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(REPORT, PLAN, as_json=True)
+    shown = capsys.readouterr().out
+    answer = json.loads(shown)
     assert answer["status"] == "failed"
     assert answer["checks"][1]["fix"] is None
     assert answer["next"] == ["checkoutctl health"]
-    assert "canary" not in str(answer)
+    assert "+REDIS_DB=0" in answer["envFile"]["difference"]
+    assert "canary" not in shown

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
-from checkout_cli.commands.doctor import check as checks
+from checkout_cli.checks import Check, Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import CHECKS, Group, Need
-from checkout_cli.commands.doctor.examination import DoctorReport, Result, all_checks, chosen, examine
+from checkout_cli.commands.doctor.run import DoctorReport, Result, all_checks, run_checks
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
 from checkout_cli.servers.inspection import Inspector
@@ -25,12 +24,10 @@ from tests.support.servers import ValkeyServer
 @pytest.fixture
 def new_check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Enters a check for one test."""
-    all_checks()
-    monkeypatch.setattr(checks, "CHECKS", CHECKS)
 
-    def enter(name: str, examine: Callable[..., Finding], *needs: Need | str) -> None:
-        entered = checks.Check(name, Group.SERVING, needs, "A check of a test.", examine=examine)
-        monkeypatch.setitem(CHECKS, name, entered)
+    def enter(name: str, examine: Callable[..., Finding], *needs: str) -> None:
+        examine.__module__ = run_checks.__module__  # as if it stood there
+        monkeypatch.setitem(CHECKS, name, Check(name, Group.SERVING, needs, examine))
 
     return enter
 
@@ -41,24 +38,23 @@ def test_every_check_explains_itself(name: str) -> None:
     assert check.title
     assert len(check.title) < 100
     assert len(check.explanation.splitlines()) > 2
-    assert (check.examine is None) != (check.examine_server is None)
 
 
 def test_checks_are_chosen_by_name_and_by_group() -> None:
-    assert [item.id for item in chosen(["loading"], [])] == ["loading"]
-    memory = {item.id for item in chosen(["memory"], [])}
+    assert [item.id for item in all_checks().chosen(["loading"], [])] == ["loading"]
+    memory = {item.id for item in all_checks().chosen(["memory"], [])}
     assert {"evictions", "memory-limit"} <= memory
-    assert {item.group for item in chosen(["memory"], [])} == {Group.MEMORY}
-    assert {item.id for item in chosen(["memory"], ["evictions"])} == memory - {"evictions"}
-    assert len(chosen([], [])) == len(all_checks())
+    assert {item.group for item in all_checks().chosen(["memory"], [])} == {Group.MEMORY}
+    assert {item.id for item in all_checks().chosen(["memory"], ["evictions"])} == memory - {"evictions"}
+    assert len(all_checks().chosen([], [])) == len(all_checks())
 
 
 @pytest.mark.parametrize("name", ["eviction", "", "*", "memory,speed"])
 def test_a_check_that_does_not_exist_is_a_usage_error(name: str) -> None:
     with pytest.raises(InvalidInput):
-        chosen([name], [])
+        all_checks().chosen([name], [])
     with pytest.raises(InvalidInput):
-        chosen([], [name])
+        all_checks().chosen([], [name])
 
 
 def test_a_missing_need_skips_a_check_with_its_reason(
@@ -86,7 +82,7 @@ def test_a_configuration_that_is_wrong_is_the_finding(tmp_path: Path) -> None:
     def load() -> Settings:
         raise ConfigurationError("REDIS_PORT is 'x'")
 
-    report = examine(load, chosen([], []), directory=tmp_path, environ={})
+    report = run_checks(load, all_checks().chosen([], []), directory=tmp_path, environ={})
     (wrong,) = [result for result in report.results if result.status is not Status.SKIPPED]
     assert (wrong.check.id, wrong.status) == ("configuration", Status.CRIT)
     assert "REDIS_PORT" in wrong.finding.evidence
@@ -182,11 +178,11 @@ class AskedFor(Inspector):
 CONTAINERS = {"config", "slowlog", "latency", "memory", "client", "acl", "cluster"}
 
 
-@pytest.mark.parametrize("name", [name for name, item in all_checks().items() if item.examine_server is not None])
+@pytest.mark.parametrize("name", [name for name, item in all_checks().items() if hasattr(item.run, "__wrapped__")])
 def test_a_check_declares_every_command_that_it_asks(
     name: str, store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_cli.commands.doctor.patient.Inspector", AskedFor)
+    monkeypatch.setattr("checkout_cli.commands.doctor.context.Inspector", AskedFor)
     AskedFor.commands.clear()
     examined(store.settings, tmp_path, name)
     if name == "capability":

@@ -1,27 +1,16 @@
-"""The file for bash (3.2 and later, as macOS has it)."""
-
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-
-from checkout_cli.commands.completion.words import FILES, IDS, Place
-
-_HEAD = """\
 # Completions of checkoutctl for bash; written by: checkoutctl completion show bash
 # shellcheck shell=bash disable=SC2207
 
 _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
-"""
-_VALUES = """\
+@places@
     esac
 }
 
 _checkoutctl_values() {
     case $1 in
-"""
-_TAIL = """\
+@values@
     esac
 }
 
@@ -62,27 +51,3 @@ _checkoutctl() {
 }
 
 complete -F _checkoutctl checkoutctl
-"""
-
-
-def script(tree: Sequence[Place]) -> str:
-    """The whole file."""
-    return _HEAD + "".join(_places(tree)) + _VALUES + "".join(_values(tree)) + _TAIL
-
-
-def _places(tree: Sequence[Place]) -> Iterator[str]:
-    for place in tree:
-        options = [name for option in place.options for name in option.names]
-        valued = [name for option in place.options if option.takes_value for name in option.names]
-        parts = [("commands", list(place.commands)), ("options", options), ("valued", valued)]
-        parts.append(("operand", [word for word in place.operand or () if word in {FILES, IDS}]))
-        set_ = " ".join(f"{name}='{' '.join(words)}'" for name, words in parts if words)
-        yield f"    '{place.path}') {set_} ;;\n"
-
-
-def _values(tree: Sequence[Place]) -> Iterator[str]:
-    for place in tree:
-        for option in place.options:
-            if option.values:
-                names = " | ".join(f"'{place.path} {name}'" for name in option.names)
-                yield f"    {names}) echo '{' '.join(option.values)}' ;;\n"
