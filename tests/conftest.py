@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import redis.utils
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from tests.support.command import Checkoutctl
 from tests.support.odd_servers import OddServer, odd_server
 from tests.support.servers import REDIS, FakeServer, PostgresServer, RedisServer, ValkeyServer
+from tests.support.stores import make_tables
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 # No deadline for one example: on a busy machine it would fail for the neighbours.
 hypothesis.settings.register_profile("checkoutctl", deadline=None, database=None)
 hypothesis.settings.load_profile("checkoutctl")
+
+# It looks through all that is installed, for each client anew.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -148,9 +154,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of the test's own."""
-    url = postgres_server.create_database()
+    url = postgres_server.lend_database()
     yield url
-    postgres_server.drop_database(url)
+    postgres_server.take_back(url)
 
 
 @pytest.fixture
@@ -179,7 +185,7 @@ def store(settings: Settings) -> Iterator[CheckoutStore]:
     from checkout_cli.store.checkout_store import CheckoutStore
 
     with CheckoutStore.open(settings) as opened:
-        opened.database.create_schema()
+        make_tables(opened.database)
         yield opened
 
 

@@ -17,7 +17,7 @@ from tests.support.cluster import Cluster
 from tests.support.proxy import ProxiedPostgres, Proxy, proxied
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import PostgresServer, ValkeyServer
-from tests.support.stores import ManualClock
+from tests.support.stores import ManualClock, make_tables
 
 if TYPE_CHECKING:
     from tests.faults.moving import MovingSlot
@@ -123,7 +123,7 @@ def make_shop(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Ca
 
     def make(settings: Settings) -> Shop:
         shop = Shop(settings, clock)
-        shop.process().database.create_schema()
+        make_tables(shop.process().database)
         shops.append(shop)
         return shop
 

@@ -15,6 +15,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_only_what_is_asked_for_is_told_and_all_is_counted(server: ValkeyServer,
 
 def test_what_scripts_run_is_not_counted_again(mine: Settings) -> None:
     with CheckoutStore.open(mine) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         seen = watch(Monitor(mine), lambda: store.create({}, checkout_id="session-0001"), lambda: None)
     names = [event.shape.name for event in seen]
     assert "EVALSHA replace" in names
