@@ -14,6 +14,7 @@ import redis.utils
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
+from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
 from tests.support.odd_servers import OddServer, odd_server
 from tests.support.servers import REDIS, FakeServer, PostgresServer, RedisServer, ValkeyServer
@@ -132,6 +133,19 @@ def valkey_server(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
     finally:
         for server in servers:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster) -> Cluster:
+    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
+    _shared_cluster.flush()
+    return _shared_cluster
 
 
 @pytest.fixture

@@ -169,19 +169,6 @@ def any_database_url(request: pytest.FixtureRequest) -> str:
 # Several servers
 
 
-@pytest.fixture(scope="module")
-def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(_shared_cluster: Cluster) -> Cluster:
-    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
-    _shared_cluster.flush()
-    return _shared_cluster
-
-
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Three primaries that a test may kill."""

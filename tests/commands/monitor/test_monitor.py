@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -131,16 +130,15 @@ def test_a_server_that_goes_away_ends_it(server: ValkeyServer, mine: Settings) -
     assert watching.summary().stopped is Stopped.BROKEN
 
 
-def test_every_primary_of_a_cluster_is_watched(settings: Settings, tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        mine = replace(settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=5)
+def test_every_primary_of_a_cluster_is_watched(settings: Settings, cluster: Cluster) -> None:
+    mine = replace(settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=5)
 
-        def ping_all() -> None:
-            for primary in cluster.primaries:
-                with primary.client() as client:
-                    client.ping()
+    def ping_all() -> None:
+        for primary in cluster.primaries:
+            with primary.client() as client:
+                client.ping()
 
-        seen = watch(Monitor(mine, commands=["PING"]), ping_all, lambda: None, lambda: None)
+    seen = watch(Monitor(mine, commands=["PING"]), ping_all, lambda: None, lambda: None)
     assert {event.place for event in seen} == {f"127.0.0.1:{primary.port}" for primary in cluster.primaries}
 
 
