@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -16,6 +17,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
+from tests.support.forked import FORKED
 from tests.support.odd_servers import OddServer, odd_server
 from tests.support.servers import REDIS, FakeServer, PostgresServer, RedisServer, ValkeyServer
 from tests.support.stores import make_tables
@@ -29,6 +31,14 @@ hypothesis.settings.load_profile("checkoutctl")
 
 # It looks through all that is installed, for each client anew.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+
+
+def _get_context(kind: str | None = None, *, get: Callable[..., Any] = multiprocessing.get_context) -> Any:
+    """Processes that would be spawned, a benchmark's, are forked from one that has imported the library."""
+    return FORKED if kind == "spawn" else get(kind)
+
+
+multiprocessing.get_context = _get_context
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
