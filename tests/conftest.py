@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
@@ -50,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mounts: it needs a mount namespace of its own, which takes root")
     config.addinivalue_line("markers", "synchronous: SQLite waits for the disk at each commit, as it does for a shop")
     config.addinivalue_line("markers", "registry: it needs npm's registry")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Half as many again as there are cores: for a third of the time, tests wait for a server or a process."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else ((os.cpu_count() or 1) * 3 + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)
