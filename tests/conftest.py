@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import redis.utils
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
+from tests.support.cluster import Cluster
 from tests.support.command import Checkoutctl
+from tests.support.forked import FORKED
 from tests.support.odd_servers import OddServer, odd_server
 from tests.support.servers import REDIS, FakeServer, PostgresServer, RedisServer, ValkeyServer
+from tests.support.stores import make_tables
 
 if TYPE_CHECKING:
     from checkout_cli.store.checkout_store import CheckoutStore
@@ -22,6 +29,17 @@ if TYPE_CHECKING:
 # No deadline for one example: on a busy machine it would fail for the neighbours.
 hypothesis.settings.register_profile("checkoutctl", deadline=None, database=None)
 hypothesis.settings.load_profile("checkoutctl")
+
+# It looks through all that is installed, for each client anew.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+
+
+def _get_context(kind: str | None = None, *, get: Callable[..., Any] = multiprocessing.get_context) -> Any:
+    """Processes that would be spawned, a benchmark's, are forked from one that has imported the library."""
+    return FORKED if kind == "spawn" else get(kind)
+
+
+multiprocessing.get_context = _get_context
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mounts: it needs a mount namespace of its own, which takes root")
     config.addinivalue_line("markers", "synchronous: SQLite waits for the disk at each commit, as it does for a shop")
     config.addinivalue_line("markers", "registry: it needs npm's registry")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Half as many again as there are cores: for a third of the time, tests wait for a server or a process."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else ((os.cpu_count() or 1) * 3 + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -128,6 +152,19 @@ def valkey_server(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
             server.kill()
 
 
+@pytest.fixture(scope="session")
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster) -> Cluster:
+    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
+    _shared_cluster.flush()
+    return _shared_cluster
+
+
 @pytest.fixture
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OddServer]:
     """The server of a name; every one with ``@pytest.mark.parametrize("odd", each_odd_server(), indirect=True)``."""
@@ -148,9 +185,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of the test's own."""
-    url = postgres_server.create_database()
+    url = postgres_server.lend_database()
     yield url
-    postgres_server.drop_database(url)
+    postgres_server.take_back(url)
 
 
 @pytest.fixture
@@ -179,7 +216,7 @@ def store(settings: Settings) -> Iterator[CheckoutStore]:
     from checkout_cli.store.checkout_store import CheckoutStore
 
     with CheckoutStore.open(settings) as opened:
-        opened.database.create_schema()
+        make_tables(opened.database)
         yield opened
 
 

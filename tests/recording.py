@@ -28,6 +28,7 @@ from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.readme import put
 from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables
 
 SEED = 5
 SIZE = (40, 80)
@@ -61,7 +62,7 @@ class Shop:
         invented = invented_sessions(NUMBERS, chance, now)
         for life, sessions in itertools.groupby(invented, key=lambda session: session.life):
             with CheckoutStore.open(replace(self.settings, session_ttl=life)) as store:
-                store.database.create_schema()
+                make_tables(store.database)
                 for session in sessions:
                     store.create(session.fields, checkout_id=session.checkout_id)
                     if session.status is not None:

@@ -169,9 +169,8 @@ def test_no_canary_gets_out(situation: str, aviary: Aviary) -> None:
     for run in reversed(_ONCE.values()):
         if run.command == "bench" and situation != "all is well":
             continue
-        aviary.scene.empty()
         aviary.other.flush()
-        run.state(aviary.scene)
+        aviary.scene.prepare(run.state)
         (aviary.directory / "incident.json").unlink(missing_ok=True)
         said = aviary.said(run, more)
         # What somebody has typed as a setting is shown to him where it is wrong, but for secrets.

@@ -14,7 +14,7 @@ from tests.support.cluster import Cluster
 from tests.support.proxy import proxied
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import ValkeyServer
-from tests.support.stores import save, wait_until
+from tests.support.stores import make_tables, save, wait_until
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Place:
         """The same Redis before a database, which has our tables then."""
         place = replace(self.with_settings(DATABASE_URL=url), **directions)  # type: ignore[arg-type]
         with CheckoutStore.open(Settings.load(environ=place.settings)) as store:
-            store.database.create_schema()
+            make_tables(store.database)
         return place
 
 

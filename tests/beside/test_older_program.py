@@ -21,7 +21,7 @@ from tests.beside.rolling import How, roll
 from tests.older_program import FIELDS, INDEX, PREFIX, STATISTICS, OlderProgram, parse, stringify
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, make_store
+from tests.support.stores import ManualClock, make_store, make_tables
 
 ID = "session-0001"
 KEY = PREFIX + ID
@@ -127,7 +127,7 @@ def test_a_session_that_our_reads_keep_alive_is_not_ended_by_it(program: OlderPr
     program.create(ID, {})
     clock = ManualClock()
     with make_store(settings, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.update(ID, {"notes": "ours"})
         for _ in range(4):
             clock.advance(600)
@@ -141,7 +141,7 @@ def test_a_session_that_an_operator_extends_is_not_ended_by_it(
 ) -> None:
     program.create(ID, {})
     with make_store(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.update(ID, {"notes": "ours"})
     assert checkoutctl.here("sessions", "extend", ID, "--by", "1h").code == 0
     program.wait(3600)

@@ -23,7 +23,7 @@ from tests.support.cluster import Cluster
 from tests.support.in_process import Outcome, run_here
 from tests.support.operator_runs import RUNS, Run
 from tests.support.servers import ValkeyServer
-from tests.support.stores import wait_until
+from tests.support.stores import make_tables, wait_until
 
 SESSIONS = [f"living-{number:04}" for number in range(30)]
 TIMEOUT = "0.5"
@@ -82,7 +82,7 @@ class Field:
         self.cluster.flush()
         (self.directory / "checkout.db").unlink(missing_ok=True)
         with CheckoutStore.open(self.settings) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             for number, name in enumerate(SESSIONS):
                 store.create({"userId": f"user-{number}", "totalAmount": 24.5}, checkout_id=name)
                 DeliveryCharges(store).charge(number, 20, lambda *_: {"fee": 1})

@@ -21,7 +21,7 @@ from checkout_cli.store.database.own_tables import OwnTables
 from tests.support.in_process import Outcome, run_here
 from tests.support.proxy import proxied
 from tests.support.servers import PostgresServer, ValkeyServer
-from tests.support.stores import wait_until
+from tests.support.stores import make_tables, wait_until
 
 Run = Callable[..., Outcome]
 Database = tuple[str, Callable[[Sequence[str]], None]]
@@ -57,7 +57,7 @@ def database(
 ) -> tuple[str, Callable[[Sequence[str]], None]]:
     """The URL of a database with a session, and a way to change it as its owner."""
     with CheckoutStore.open(replace(settings, database_url=postgres_url, database_timeout=10.0)) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id="living-0001")
 
     def change(statements: Sequence[str]) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 import checkout_cli
+from tests.support.in_process import Outcome, run_here
 
 MODULE = [sys.executable, "-m", "checkout_cli"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
+RunHere = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -72,6 +74,11 @@ class TestWithoutACommand:
 
 
 class TestUsage:
+    @pytest.fixture
+    def run(self, environment: dict[str, str], tmp_path: Path) -> RunHere:
+        """Within the test's own process: nothing of these is a process' matter."""
+        return lambda *arguments: run_here(arguments, environment, tmp_path)
+
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -90,7 +97,7 @@ class TestUsage:
         ],
         ids=" ".join,
     )
-    def test_a_wrong_command_line_exits_2_and_says_why_on_stderr(self, arguments: list[str], run: Run) -> None:
+    def test_a_wrong_command_line_exits_2_and_says_why_on_stderr(self, arguments: list[str], run: RunHere) -> None:
         done = run(*arguments)
         assert done.returncode == 2
         assert done.stdout == ""
@@ -98,7 +105,7 @@ class TestUsage:
         assert "Traceback" not in done.stderr
 
     @pytest.mark.parametrize("hostile", ["\x1b]0;x\x07", "\x9b2J", "a\nb", "[red]", "[/]"])
-    def test_what_was_typed_comes_back_harmless(self, hostile: str, run: Run) -> None:
+    def test_what_was_typed_comes_back_harmless(self, hostile: str, run: RunHere) -> None:
         done = run("sessions", "show", hostile)
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
@@ -107,7 +114,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("flag", "value"), [("--redis-port", "0"), ("--redis-port", "70000"), ("--redis-db", "-1")]
     )
-    def test_a_flag_out_of_range_names_the_setting_and_the_flag(self, flag: str, value: str, run: Run) -> None:
+    def test_a_flag_out_of_range_names_the_setting_and_the_flag(self, flag: str, value: str, run: RunHere) -> None:
         done = run(flag, value, "cleanup", "--expired")
         assert done.returncode == 78
         assert "(from flag)" in done.stderr

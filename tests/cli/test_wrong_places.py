@@ -15,6 +15,7 @@ from tests.support.cluster import Cluster
 from tests.support.in_process import Outcome, run_here
 from tests.support.sentinel import Replicated
 from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables
 
 NEEDS_REDIS = (
     "info server",
@@ -55,7 +56,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     directory = tmp_path_factory.mktemp("wrong")
     url = f"sqlite:///{directory / 'checkout.db'}"
     with CheckoutStore.open(Settings(redis_port=1, redis_host=HOST, database_url=url)) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         for name in SESSIONS:
             store.create({}, checkout_id=name)
     return directory, {"HOME": str(directory), "PATH": "", "DATABASE_URL": url, "REDIS_HOST": HOST}

@@ -16,7 +16,7 @@ from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Totals
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, make_store, without_database, without_redis
+from tests.support.stores import ManualClock, make_store, make_tables, without_database, without_redis
 
 MINUTE = 60_000
 
@@ -30,7 +30,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def store(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
     with make_store(settings, clock) as made:
-        made.database.create_schema()
+        make_tables(made.database)
         yield made
 
 
@@ -254,7 +254,7 @@ class TestDatabase:
         self, settings: Settings, clock: ManualClock, postgres_url: str
     ) -> None:
         with make_store(replace(without_redis(settings), database_url=postgres_url), clock) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             store.set_payment_status(store.create({}).session.checkout_id, PaymentStatus.PAID)
             clock.advance(60)
             store.create({})

@@ -17,7 +17,7 @@ from tests.support.cluster import Cluster
 from tests.support.proxy import ProxiedPostgres, Proxy, proxied
 from tests.support.sentinel import SERVICE, Replicated
 from tests.support.servers import PostgresServer, ValkeyServer
-from tests.support.stores import ManualClock
+from tests.support.stores import ManualClock, make_tables
 
 if TYPE_CHECKING:
     from tests.faults.moving import MovingSlot
@@ -123,7 +123,7 @@ def make_shop(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Ca
 
     def make(settings: Settings) -> Shop:
         shop = Shop(settings, clock)
-        shop.process().database.create_schema()
+        make_tables(shop.process().database)
         shops.append(shop)
         return shop
 
@@ -167,19 +167,6 @@ def any_database_url(request: pytest.FixtureRequest) -> str:
 
 
 # Several servers
-
-
-@pytest.fixture(scope="module")
-def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(_shared_cluster: Cluster) -> Cluster:
-    """Three primaries, empty, that tests share: leave them running, with the slots where they were."""
-    _shared_cluster.flush()
-    return _shared_cluster
 
 
 @pytest.fixture

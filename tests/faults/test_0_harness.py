@@ -13,14 +13,14 @@ from checkout_cli.session import Durability
 from tests.faults.conftest import Scenario
 from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome
 from tests.support.proxy import Proxy
-from tests.support.stores import ManualClock, evict, put_raw, raw
+from tests.support.stores import ManualClock, evict, make_tables, put_raw, raw
 
 
 @pytest.fixture
 def shop(scenario: Scenario, clock: ManualClock) -> Iterator[Shop]:
     """A shop that is not reckoned with at the end."""
     made = Shop(scenario.settings, clock)
-    made.process().database.create_schema()
+    make_tables(made.process().database)
     yield made
     made.close()
 

@@ -25,7 +25,7 @@ from tests.faults.harness import ID, Background, Checkpoint, Shop, outcome, trus
 from tests.support.command import Checkoutctl
 from tests.support.proxy import ProxiedPostgres, Proxy, proxied
 from tests.support.servers import PostgresServer
-from tests.support.stores import ManualClock, put_raw, raw, wait_until, without_redis
+from tests.support.stores import ManualClock, make_tables, put_raw, raw, wait_until, without_redis
 
 
 class Database:
@@ -305,7 +305,7 @@ def test_the_command_refuses_to_write_to_memory_alone(
     checkoutctl: Checkoutctl, settings: Settings, tmp_path: Path
 ) -> None:
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id=ID)
     away = {"REDIS_PORT": str(without_redis(settings).redis_port)}
     with contextlib.closing(sqlite3.connect(tmp_path / "checkout.db", isolation_level=None)) as lock:
@@ -395,7 +395,7 @@ def test_a_full_disk_is_no_acknowledgement(
 @pytest.mark.fault("disk full")
 def test_a_file_that_may_not_grow_is_no_acknowledgement(checkoutctl: Checkoutctl, settings: Settings) -> None:
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id=ID)
     import resource
     import subprocess

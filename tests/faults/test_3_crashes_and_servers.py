@@ -20,7 +20,17 @@ from tests.faults.crashing import crash
 from tests.faults.harness import GRACE, ID, Shop, hand_over, trusted_again, value_in_redis
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, count_calls, evict, key_of, make_store, put_raw, raw, wait_until
+from tests.support.stores import (
+    ManualClock,
+    count_calls,
+    evict,
+    key_of,
+    make_store,
+    make_tables,
+    put_raw,
+    raw,
+    wait_until,
+)
 
 # Crashes
 
@@ -461,7 +471,7 @@ def test_the_command_exits_with_4_for_a_wrong_password(
 ) -> None:
     server = valkey_server("--requirepass", "right")
     with make_store(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
     wrong = {"REDIS_PORT": str(server.port), "REDIS_PASSWORD": "wrong"}
     done = checkoutctl("sessions", "create", "--file", "-", env=wrong, input="{}")
     assert (done.returncode, done.stdout) == (4, "")

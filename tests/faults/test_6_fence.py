@@ -15,7 +15,7 @@ from checkout_cli.store.lease import Lease
 from checkout_cli.store.records import Epoch
 from tests.faults.harness import ID, Shop, part, trusted_again
 from tests.support.sentinel import Replicated
-from tests.support.stores import ManualClock, wait_until
+from tests.support.stores import ManualClock, make_tables, wait_until
 
 
 def published_version(store: CheckoutStore) -> int:
@@ -70,7 +70,7 @@ def test_without_the_fence_the_new_primary_is_read_stale(
     monkeypatch.setattr(Lease, "is_fenced_off", lambda *_: False)
     monkeypatch.setattr(DatabaseAdmin, "note_published", whichever_epoch)
     shop = Shop(settings_behind_sentinel, clock)
-    shop.process().database.create_schema()
+    make_tables(shop.process().database)
     try:
         moved = write_on_the_old_primary(shop, replicated, clock)
         assert published_version(moved) == 2

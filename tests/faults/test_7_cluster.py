@@ -38,7 +38,7 @@ from tests.faults.moving import MANY, MovingSlot, give_back, ids_of, others_than
 from tests.support.cluster import Cluster, node_id
 from tests.support.command import Checkoutctl
 from tests.support.servers import REDIS, RedisServer, ValkeyServer
-from tests.support.stores import ManualClock, count_calls, redis_away, wait_until
+from tests.support.stores import ManualClock, count_calls, make_tables, redis_away, wait_until
 
 # Everyday life
 
@@ -648,7 +648,7 @@ def test_a_process_that_is_left_on_the_old_primary_of_a_shard_trusts_it_for_t_at
     fenced: bool,
 ) -> None:
     shop = Shop(settings_of(own_cluster, sqlite_url), clock)
-    shop.process().database.create_schema()
+    make_tables(shop.process().database)
     left, moved = shop.process(), shop.process()
     if not fenced:
         monkeypatch.setattr(type(left.lease), "is_fenced_off", lambda *_: False)

@@ -32,7 +32,7 @@ from tests.faults.harness import (
 )
 from tests.support.proxy import ProxiedPostgres
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, evict, put_raw, raw, save
+from tests.support.stores import ManualClock, evict, make_tables, put_raw, raw, save
 
 Program = Callable[..., ExternalWriter]
 
@@ -197,7 +197,7 @@ def test_if_a_publish_took_an_external_value_for_old_its_loss_would_be_noticed(
     shop = Shop(scenario.settings, clock)
     try:
         writer = shop.process()
-        writer.database.create_schema()
+        make_tables(writer.database)
         shop.create(writer)
         checkpoint = Checkpoint(writer.redis, "publish")
         writing = background(shop.update, writer)

@@ -14,7 +14,7 @@ from checkout_cli.errors import DatabaseUnavailable, Locked
 from checkout_cli.jobs.job_lock import TIME_TO_LIVE, job_lock, new_owner
 from checkout_cli.keys import lock_key
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.stores import database_away, make_store, redis_away, wait_until, without_redis
+from tests.support.stores import database_away, make_store, make_tables, redis_away, wait_until, without_redis
 
 JOB = "cleanup"
 
@@ -35,7 +35,7 @@ def another(place: Settings) -> Iterator[Callable[[], CheckoutStore]]:
         stores.append(make_store(place))
         return stores[-1]
 
-    make().database.create_schema()
+    make_tables(make().database)
     yield make
     for store in stores:
         store.close()
@@ -89,7 +89,7 @@ def test_an_owner_is_told_apart_from_every_other() -> None:
 @pytest.fixture
 def store(settings: Settings) -> Iterator[CheckoutStore]:
     with make_store(settings) as opened:
-        opened.database.create_schema()
+        make_tables(opened.database)
         yield opened
 
 
@@ -136,7 +136,7 @@ def test_a_server_that_goes_away_while_the_job_runs_does_not_fail_the_job(
 
 def test_where_sessions_are_not_kept_in_redis_neither_is_the_lock(settings: Settings, monkeypatch: Any) -> None:
     with make_store(replace(settings, enable_checkout_sessions=False)) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         monkeypatch.setattr(store.redis, "exchange", redis_away)
         with job_lock(store, JOB, "first") as lock:
             assert lock.still_held()

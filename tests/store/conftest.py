@@ -12,7 +12,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.schema import metadata, versions
 from tests.support.servers import PostgresServer
-from tests.support.stores import ManualClock, make_store
+from tests.support.stores import ManualClock, make_store, make_tables
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def another(settings: Settings, clock: ManualClock) -> Iterator[Callable[..., Ch
 def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
     """A store on Valkey and a database with our tables."""
     first = another()
-    first.database.create_schema()
+    make_tables(first.database)
     return first
 
 

@@ -22,6 +22,7 @@ from tests.support.stores import (
     foreign_session,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     redis_away,
     without_redis,
@@ -171,7 +172,7 @@ def test_without_the_database_redis_is_seen_and_says_that_it_is_not_verified(
 
 def test_memory_is_seen_last(settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     with make_store(without_redis(settings), clock) as alone:
-        alone.database.create_schema()
+        make_tables(alone.database)
         with monkeypatch.context() as patch:
             patch.setattr(alone.database, "insert", database_away)
             alone.create({}, checkout_id="session-m")

@@ -24,6 +24,7 @@ from tests.support.stores import (
     external_write,
     flush_all,
     foreign_session,
+    make_tables,
     put_raw,
     raw,
     redis_away,
@@ -119,7 +120,7 @@ def test_each_write_grants_both_hashes_their_full_time_to_live(
     another: Callable[..., CheckoutStore], settings: Settings
 ) -> None:
     store = another(replace(settings, statistics_ttl=100, user_ttl=200))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({"userId": USER}, checkout_id=ID)
     (minute,) = store.redis.ask(("KEYS", "stats:*"))
     keys = (minute, user_key(USER))
@@ -269,7 +270,7 @@ def test_while_redis_is_away_writes_go_on_and_what_is_kept_stays_small(
     another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock
 ) -> None:
     store = another(without_redis(settings))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({"userId": USER}, checkout_id=ID)
     for _ in range(3 * MINUTES_KEPT):
         assert not store.set_payment_status(ID, "failed").published
@@ -312,7 +313,7 @@ def test_what_redis_accepted_alone_is_counted_once_by_whoever_flushes_it(
     how: str,
 ) -> None:
     store = another(replace(settings, durability="redis") if how == "chosen" else settings)
-    store.database.create_schema()
+    make_tables(store.database)
     with monkeypatch.context() as away:
         if how == "away":
             away.setattr(store.database, "insert", database_away)
@@ -370,7 +371,7 @@ def test_counting_and_tracking_add_a_round_trip_once_a_second(
 
 def test_the_switch_of_the_statistics(another: Callable[..., CheckoutStore], settings: Settings) -> None:
     store = another(replace(settings, enable_statistics=False))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({"userId": USER}, checkout_id=ID)
     store.close()
     assert (minutes(store), user(store)["checkoutsStarted"]) == ({}, "1")
@@ -378,7 +379,7 @@ def test_the_switch_of_the_statistics(another: Callable[..., CheckoutStore], set
 
 def test_the_switch_of_the_tracking(another: Callable[..., CheckoutStore], settings: Settings) -> None:
     store = another(replace(settings, enable_user_sessions=False))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({"userId": USER}, checkout_id=ID)
     assert (counted(store), user(store)) == ({"created": 1}, {})
 

@@ -9,7 +9,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable, TierUnavailable
 from checkout_cli.store.breaker import FIRST_WAIT, LONGEST_WAIT, Breaker
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, count_calls, make_store
+from tests.support.stores import ManualClock, count_calls, make_store, make_tables
 
 AWAY = RedisUnavailable("Redis is away", hint="look at it")
 
@@ -139,7 +139,7 @@ def test_a_hanging_redis_costs_one_time_out_in_all(
     server = valkey_server()
     clock = ManualClock()
     with make_store(Settings(**{**vars(settings), "redis_port": server.port}), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id="session-1")
         server.pause()
         asked = count_calls(store.redis.servers()[0], "_send", monkeypatch)

@@ -14,7 +14,7 @@ from checkout_cli.keys import minute_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.histogram import bucket_of
 from tests.support.books import hash_at, minutes, times
-from tests.support.stores import ID, ManualClock, count_calls, redis_away, without_redis
+from tests.support.stores import ID, ManualClock, count_calls, make_tables, redis_away, without_redis
 
 # How long calls take
 
@@ -106,7 +106,7 @@ def test_closing_does_not_wait_for_a_redis_that_is_away(
     another: Callable[..., CheckoutStore], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = another(without_redis(settings))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({}, checkout_id=ID)
     exchanges = count_calls(store.redis, "exchange", monkeypatch)
     store.close()

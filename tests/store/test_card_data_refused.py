@@ -15,7 +15,7 @@ from checkout_cli.errors import CardDataRefused, InvalidInput
 from checkout_cli.keys import session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import RedisAdmin
-from tests.support.stores import ID, make_store
+from tests.support.stores import ID, make_store, make_tables
 
 CARD = "4111 1111-1111 1111"
 DIGITS = "4111111111111111"
@@ -80,7 +80,7 @@ def test_card_data_is_refused_while_redis_or_the_database_is_away(settings: Sett
     for changed in (replace(settings, **away), replace(settings, **away, database_url="postgresql://127.0.0.1:1/x")):
         with make_store(changed) as store:
             if changed.database_url == settings.database_url:
-                store.database.create_schema()
+                make_tables(store.database)
             with pytest.raises(CardDataRefused):
                 store.create({"notes": CARD})
 
@@ -90,7 +90,7 @@ def test_the_number_is_in_no_tier_no_log_and_no_error(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with make_store(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         created = store.create({"contactInfo": {"name": "Ada"}}).session.checkout_id
         said = []
         for attempt in (

@@ -21,13 +21,13 @@ from checkout_cli.session import Durability, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.store.contract import StoreContract
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, make_store, without_database, without_redis
+from tests.support.stores import ManualClock, make_store, make_tables, without_database, without_redis
 
 
 def opened(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
     patient = replace(settings, timeout=5.0, database_timeout=20.0)  # the contract says nothing of a busy machine
     with make_store(patient, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         yield store
 
 

@@ -27,6 +27,7 @@ from tests.support.stores import (
     evict,
     look_around,
     make_store,
+    make_tables,
     put_raw,
     raw,
     redis_away,
@@ -128,7 +129,7 @@ def test_counts_that_may_have_arrived_are_not_sent_again(
 ) -> None:
     with Proxy((HOST, valkey.port)) as proxy:
         store, other = another(replace(settings, redis_port=proxy.port)), another()
-        store.database.create_schema()
+        make_tables(store.database)
         lost = proxy.lose_reply_to(minute_key(0)[:-1].encode())
         assert store.create({"userId": USER}, checkout_id=ID).published
         assert lost.wait(5)
@@ -180,7 +181,7 @@ def test_a_write_is_counted_once_when_the_publish_arrives_and_its_reply_is_lost(
 ) -> None:
     with Proxy((HOST, valkey.port)) as proxy:
         store, other = another(replace(settings, redis_port=proxy.port)), another()
-        store.database.create_schema()
+        make_tables(store.database)
         lost = proxy.lose_reply_to(b"ZADD")
         assert not store.create({"userId": USER, "paymentStatus": "failed"}, checkout_id=ID).published
         assert lost.wait(5)
@@ -198,7 +199,7 @@ def test_a_write_to_a_frozen_redis_is_counted_when_it_thaws_and_not_again(
     server = valkey_server()
     own = replace(settings, redis_port=server.port, timeout=0.2)
     with make_store(own, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id=ID)
         meanwhile(store.redis, "publish", server.pause)
         assert not store.set_payment_status(ID, "failed").published

@@ -14,7 +14,7 @@ from checkout_cli.errors import SessionDeleted, SessionExpired
 from checkout_cli.keys import session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, evict, external_write, raw, redis_away, row_of
+from tests.support.stores import ManualClock, evict, external_write, make_tables, raw, redis_away, row_of
 
 ID = "external-session"
 VALUE = f'{{"checkoutId":"{ID}","items":[]}}'
@@ -71,7 +71,7 @@ def server(valkey_server: Callable[..., ValkeyServer]) -> ValkeyServer:
 def shop(settings: Settings, server: ValkeyServer, another: Callable[..., CheckoutStore]) -> CheckoutStore:
     """A store that honours proven deletions, with a session whose version was published under a proof."""
     made = another(replace(settings, redis_port=server.port, external_deletes="honour"))
-    made.database.create_schema()
+    make_tables(made.database)
     made.create({"notes": "ours"}, checkout_id=ID)
     made.notes.write_down()
     return made

@@ -32,6 +32,7 @@ from tests.support.stores import (
     flush_all,
     foreign_session,
     key_of,
+    make_tables,
     put_raw,
     raw,
     redis_away,
@@ -583,7 +584,7 @@ def test_where_redis_acknowledges_it_is_taken_in_first(
     another: Callable[..., CheckoutStore], settings: Settings
 ) -> None:
     store = another(replace(settings, durability="redis"))
-    store.database.create_schema()
+    make_tables(store.database)
     store.create({}, checkout_id=ID)
     external_write(store, PAID)
     assert store.update(ID, {"notes": "ours"}).session.version == 3

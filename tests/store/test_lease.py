@@ -26,6 +26,7 @@ from tests.support.stores import (
     evict,
     key_of,
     make_store,
+    make_tables,
     raw,
     redis_away,
     save,
@@ -204,7 +205,7 @@ def test_what_was_written_without_redis_is_there_when_redis_is_back(
     server = valkey_server()
     there = replace(settings, redis_port=server.port)
     with make_store(there, clock) as store, make_store(there, clock) as other:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         other.get(ID)
         save(server)

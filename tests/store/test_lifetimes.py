@@ -21,6 +21,7 @@ from tests.support.stores import (
     foreign_session,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     raw,
     under_another_identity,
@@ -89,7 +90,7 @@ def test_touching_never_moves_backwards_nor_past_the_maximum_age(store: Checkout
 def test_a_key_that_redis_itself_ends_is_gone(settings: Settings) -> None:
     """The one test that waits for Redis' own clock."""
     with make_store(replace(settings, session_ttl=1.0)) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({}, checkout_id=ID)
         assert store.admin.inspect(ID).session is not None
         wait_until(lambda: raw(store, ID) is None)

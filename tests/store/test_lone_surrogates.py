@@ -12,7 +12,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.stores import ID, copy_of, evict, put_raw, raw, without_database
+from tests.support.stores import ID, copy_of, evict, make_tables, put_raw, raw, without_database
 
 MEMBERS = (
     rb'"userId":"ada\ud83d","notes":"cake \ud83d","\udf82":{"k\ud83d":["\uDF82",250.10]},"paymentStatus":"pending"'
@@ -30,7 +30,7 @@ READ = {
 def store(request: pytest.FixtureRequest, settings: Settings, another: Callable[..., CheckoutStore]) -> CheckoutStore:
     url = settings.database_url if request.param == "SQLite" else request.getfixturevalue("emptied_database")
     opened = another(replace(settings, database_url=url, database_timeout=5.0))
-    opened.database.create_schema()
+    make_tables(opened.database)
     put_raw(opened, ID, BODY)
     return opened
 

@@ -32,6 +32,7 @@ from tests.support.stores import (
     flush_all,
     foreign_session,
     look_around,
+    make_tables,
     put_raw,
     raw,
     redis_away,
@@ -393,7 +394,7 @@ CONTROLS: dict[str, tuple[Callable[[Place], None], str]] = {
 def place(valkey_server: Callable[..., ValkeyServer], settings: Settings, clock: ManualClock) -> Iterator[Place]:
     server = valkey_server()
     shop = Shop(replace(settings, redis_port=server.port), clock)
-    shop.process().database.create_schema()
+    make_tables(shop.process().database)
     yield Place(server, clock, shop, shop.process(), shop.process(), shop.process())
     shop.close()
 

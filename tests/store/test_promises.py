@@ -28,7 +28,7 @@ from checkout_cli.store.protocol import publishing, value
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.redis import connection as redis_connection
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, key_of, make_store, save
+from tests.support.stores import ManualClock, key_of, make_store, make_tables, save
 
 IDS = ("session-0", "session-1")
 PROCESSES = some.integers(0, 1)
@@ -79,7 +79,7 @@ class Promises(RuleBasedStateMachine):
         )
         self.server.flush()
         self.processes = [make_store(where, self.clock) for _ in range(2)]
-        self.processes[0].database.create_schema()
+        make_tables(self.processes[0].database)
 
     def teardown(self) -> None:
         for store in self.processes:

@@ -30,6 +30,7 @@ from tests.support.stores import (
     evict,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     raw,
     row_of,
@@ -450,7 +451,7 @@ def test_a_time_out_of_a_publish_that_arrives_later_is_never_trusted(
     server = valkey_server()
     there = replace(settings, redis_port=server.port, timeout=0.1)
     with make_store(there, clock) as store, make_store(there, clock) as other:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         update = store.database.update
 

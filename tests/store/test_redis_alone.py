@@ -32,6 +32,7 @@ from tests.support.stores import (
     flush_all,
     look_around,
     make_store,
+    make_tables,
     put_raw,
     raw,
     row_fields,
@@ -307,7 +308,7 @@ def test_a_dirty_value_that_a_restart_brings_back_is_built_upon_without_losing_t
 ) -> None:
     server = valkey_server()
     with make_store(replace(settings, redis_port=server.port), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         with server.client(socket_timeout=5) as client:
             client.save()

@@ -24,6 +24,7 @@ from tests.support.stores import (
     external_write,
     flush_all,
     make_store,
+    make_tables,
     put_raw,
     raw,
     save,
@@ -49,7 +50,7 @@ def test_an_old_snapshot_is_never_believed_and_one_read_restores_trust(
 ) -> None:
     server, there = snapshots
     with make_store(there, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         store.create({"n": 1}, checkout_id="session-0002")
         store.create({"n": 1}, checkout_id="session-0003")
@@ -71,7 +72,7 @@ def test_an_old_snapshot_is_never_believed_and_one_read_restores_trust(
 def test_an_old_snapshot_is_not_listed(snapshots: tuple[ValkeyServer, Settings], clock: ManualClock) -> None:
     server, there = snapshots
     with make_store(there, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         store.create({"n": 1}, checkout_id="session-0002")
         save(server)
@@ -91,7 +92,7 @@ def test_a_write_that_began_before_a_restart_is_not_published_after_it(
 ) -> None:
     server, there = snapshots
     with make_store(there, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         save(server)
         update = store.database.update
@@ -116,7 +117,7 @@ def test_external_bytes_that_a_snapshot_brings_back_are_not_taken_in_again(
 ) -> None:
     server, there = snapshots
     with make_store(there, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         written = external_write(store, {"n": 2})
         save(server)
@@ -135,7 +136,7 @@ def test_a_dirty_value_that_a_snapshot_brings_back_is_flushed_once(
 ) -> None:
     server, there = snapshots
     with make_store(there, clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         with monkeypatch.context() as patch:
             for method in ("update", "read", "transaction"):

@@ -30,7 +30,7 @@ from tests.store.history import Call, History, Kept
 from tests.store.worker import HITCHES, Order, Worker
 from tests.support.proxy import Proxy, proxied
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, make_store
+from tests.support.stores import ManualClock, make_store, make_tables
 
 EXAMPLES = int(os.environ.get("CHECKOUT_STATEFUL_EXAMPLES", "0"))
 WITHOUT = os.environ.get("CHECKOUT_STATEFUL_WITHOUT", "")
@@ -95,7 +95,7 @@ def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
             made.database_proxies.append(through.proxy)
             made.database_urls.append(through.proxied_url)
         with make_store(made.settings(server.port, postgres_url), clock) as store:
-            store.database.create_schema()
+            make_tables(store.database)
         yield made
         made.heal()
 

@@ -17,7 +17,7 @@ from checkout_cli.session import Durability, iso
 from checkout_cli.store.bookkeeping import USER_FIELDS, tracked_id
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.books import USER, counted, user
-from tests.support.stores import ID, ManualClock, make_store, put_raw
+from tests.support.stores import ID, ManualClock, make_store, make_tables, put_raw
 
 # Whom it tracks, and what of them
 
@@ -121,7 +121,7 @@ def test_personal_data_in_any_argument_reaches_nothing_but_the_sessions_own_body
     caplog.set_level(logging.DEBUG, "checkout_cli")
     path = settings.database_url.removeprefix("sqlite:///")
     with make_store(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         accepted = sum(feed(store, number, personal) for number, personal in enumerate(PERSONAL))
         assert accepted > 5 * len(PERSONAL), "most must arrive, or the test shows nothing"
         kept = everything_at(store, "user:*") + everything_at(store, "stats:*")

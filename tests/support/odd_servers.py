@@ -15,6 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.servers import REDIS, RedisServer, ValkeyServer
+from tests.support.stores import make_tables
 
 SESSIONS = 20
 """How many sessions there are, before the server turns odd."""
@@ -88,7 +89,7 @@ Start = Callable[..., ValkeyServer]
 def _fill(server: ValkeyServer, database_url: str) -> None:
     settings = Settings(redis_host=HOST, redis_port=server.port, database_url=database_url, timeout=5)
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         for number in range(SESSIONS):
             store.create({"userId": f"user-{number}", "totalAmount": 10.5 + number}, checkout_id=f"session-{number:04}")
 

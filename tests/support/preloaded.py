@@ -9,6 +9,7 @@ import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite  # noqa: F401
 
 import checkout_cli.cli.main
+import checkout_cli.commands.bench.shopper
 import checkout_cli.store.checkout_store
 import checkout_cli.store.redis.tier  # noqa: F401
 import tests.faults.crashing

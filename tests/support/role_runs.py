@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,12 +43,24 @@ from tests.support.divergence import (
 )
 from tests.support.operator_runs import typed
 from tests.support.servers import ValkeyServer
-from tests.support.stores import LONG_AGO, make_store, put_raw
+from tests.support.stores import LONG_AGO, SQLITE, make_store, make_tables, put_raw
 
 FOREIGN = "basket:1"
 """A key of another program."""
 LIVING, DEAD, ALONE, STUCK, CONFLICT = "living-0001", "dead-00001", "alone-0001", "stuck-0001", "conflict-01"
 THEIRS, BROKEN, CLAIMED = "theirs-001", "broken-0001", "claimed-01"
+
+
+CONFIGURATION = {"maxmemory": "0", "maxmemory-policy": "noeviction", "latency-monitor-threshold": "0"}
+"""What a state may change of it."""
+
+
+class _Saved(NamedTuple):
+    """A state as it was made: keys with their times to live (ms), configuration, and the SQLite file."""
+
+    keys: list[tuple[bytes, int, bytes]]
+    configuration: dict[str, str]
+    database: bytes
 
 
 class Scene:
@@ -57,20 +69,44 @@ class Scene:
     def __init__(self, server: ValkeyServer, settings: Settings) -> None:
         """``settings`` are the default user's."""
         self.server, self.settings = server, settings
+        self._states: dict[str, _Saved] = {}
+
+    def prepare(self, state: Callable[[Scene], None]) -> None:
+        """Let it be as the state has it, with no script known: made the first time, and brought back from then on."""
+        name = state.__name__
+        if name not in self._states:
+            self.empty()
+            getattr(self, name)()
+            self._states[name] = self._saved()
+        saved, file = self._states[name], Path(self.settings.database_url.removeprefix(SQLITE))
+        for part in ("", "-wal", "-shm"):
+            Path(f"{file}{part}").unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(saved.database)
+        with self.server.client(socket_timeout=5) as client, client.pipeline(transaction=False) as pipeline:
+            pipeline.flushall()
+            pipeline.script_flush()
+            for key, left, content in saved.keys:
+                pipeline.restore(key, max(left, 0), content)
+            for option, value in saved.configuration.items():
+                pipeline.config_set(option, value)
+            pipeline.execute()
+
+    def _saved(self) -> _Saved:
+        with self.server.client(socket_timeout=5) as client:
+            keys = [(key, client.pttl(key), client.dump(key)) for key in client.scan_iter(count=1000)]
+            configuration = {option: client.config_get(option)[option] for option in CONFIGURATION}
+        return _Saved(keys, configuration, Path(self.settings.database_url.removeprefix(SQLITE)).read_bytes())
 
     def empty(self) -> None:
         """Nothing in Redis or the database, and no script known."""
         with self.server.client(socket_timeout=5) as client:
             client.flushall()
             client.script_flush()
-            for name, value in (
-                ("maxmemory", "0"),
-                ("maxmemory-policy", "noeviction"),
-                ("latency-monitor-threshold", "0"),
-            ):
+            for name, value in CONFIGURATION.items():
                 client.config_set(name, value)
         with CheckoutStore.open(self.settings) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             with store.database.transaction() as connection:
                 for table in set(metadata.sorted_tables) - {versions}:
                     connection.execute(table.delete())

@@ -100,12 +100,31 @@ class FakeServer:
             client.flushall()
 
 
+_EMPTIED = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+    EXECUTE format('DROP SCHEMA %I CASCADE', name);
+  END LOOP;
+END $$;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC
+"""
+"""Makes a database as ``CREATE DATABASE`` does: alone in it, with one empty schema that everybody may look into."""
+
+
+def _name(url: str) -> str:
+    return url.rpartition("?")[0].rpartition("/")[2]
+
+
 class PostgresServer:
     """A real PostgreSQL in a temporary directory, reached over a Unix socket."""
 
     def __init__(self) -> None:
         self._server: Any = None
         self._databases = 0
+        self._returned: list[str] = []
 
     def start(self) -> None:
         """Start it; takes about a second."""
@@ -136,8 +155,17 @@ class PostgresServer:
 
     def drop_database(self, url: str) -> None:
         """Drop a database, whoever is still connected to it."""
-        name = url.rpartition("?")[0].rpartition("/")[2]
-        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+    def lend_database(self) -> str:
+        """The URL of an empty database, which somebody else may have had: making one takes longer than most tests."""
+        return self._returned.pop() if self._returned else self.create_database()
+
+    def take_back(self, url: str) -> None:
+        """Make it as it was when it was new, whoever is still connected to it."""
+        self.execute(f"ALTER DATABASE {_name(url)} RESET ALL")
+        self.execute(_EMPTIED, database=url)
+        self._returned.append(url)
 
     def execute(self, statement: str, database: str = "") -> None:
         """Run a statement as the superuser, in the database of a URL of :meth:`create_database`."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -74,6 +78,25 @@ def make_store(settings: Settings, time_of: ManualClock | None = None, **options
     )
     STORES.add(store)
     return store
+
+
+@cache
+def _new_tables() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "checkout.db"
+        with closing(DatabaseAdmin(Settings(database_url=f"{SQLITE}{path}"))) as database:
+            database.create_schema()
+        return path.read_bytes()
+
+
+def make_tables(database: DatabaseAdmin) -> None:
+    """What ``create_schema`` does; a new file of SQLite is a copy of one, which takes a tenth of the time."""
+    path: Path | None = getattr(database._engine, "sqlite_path", None)
+    if path is None or path.exists():
+        database.create_schema()
+    else:
+        path.touch(mode=0o600)
+        path.write_bytes(_new_tables())
 
 
 def send_counts() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -47,6 +47,7 @@ from tests.support.role_runs import (
     use_the_library,
 )
 from tests.support.servers import RedisServer, ValkeyServer
+from tests.support.stores import make_tables
 
 SECRET = "only-for-this-test"
 KINDS = [
@@ -87,8 +88,8 @@ class Stage(Scene):
                     rule = rule_of(role, settings).command(version).replace(PASSWORD, SECRET)
                     assert client.execute_command(*rule.split()) in {b"OK", True}
 
-    def empty(self) -> None:
-        super().empty()
+    def prepare(self, state: Callable[[Scene], None]) -> None:
+        super().prepare(state)
         self.other.flush()
 
     def settings_of(self, role: RoleName) -> Settings:
@@ -183,8 +184,7 @@ def test_the_user_of_a_role_runs_all_its_commands_and_has_no_grant_in_vain(stage
             if name not in ROLES[role].entries:
                 continue
             ran.add(name)
-            stage.empty()
-            run.state(stage)
+            stage.prepare(run.state)
             stage.denials()
             with listening(stage.server) as heard, listening(stage.other) as there:
                 done = stage.run(run, role)
@@ -215,9 +215,7 @@ def test_the_application_uses_the_library_with_the_database_and_without_it(stage
             (Scene.interrupted_adoption, count_sessions),
             (Scene.half_adopted, count_sessions),
         ):
-            stage.empty()
-            state(stage)
-            client.script_flush()
+            stage.prepare(state)
             stage.denials()
             with listening(stage.server) as heard:
                 use(settings)
@@ -240,7 +238,7 @@ def test_in_a_cluster_the_operators_commands_are_not_denied_either(tmp_path: Pat
         )
         command = rule_of(RoleName.OPERATOR, settings).command().replace(PASSWORD, SECRET).split()
         with CheckoutStore.open(settings) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             for number in range(5):
                 store.create({"userId": f"user-{number}"}, checkout_id=f"session-{number:04}")
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | {
@@ -309,8 +307,7 @@ def test_with_any_part_of_the_rule_taken_away_a_command_is_denied(stage: Stage, 
         "+dbsize": Run("memory families"),
         "+slowlog|get": Run("slowlog"),
     }.get(part, Run("sessions list"))
-    stage.empty()
-    run.state(stage)
+    stage.prepare(run.state)
     stage.denials()
     with stage.server.client() as client:
         try:

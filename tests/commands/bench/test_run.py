@@ -19,7 +19,7 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.inspection import number_starting_with
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ID, without_database, without_redis
+from tests.support.stores import ID, make_tables, without_database, without_redis
 
 SECONDS = 2.5
 
@@ -49,7 +49,7 @@ def shop(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Checkou
     if request.param == "postgresql":
         settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"totalAmount": 5}, checkout_id=ID)
         yield store
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -350,27 +349,26 @@ def test_a_user_who_may_not_scan_can_still_invalidate(
 # A cluster
 
 
-def test_a_cluster_is_listed_by_the_cursor_and_invalidated_as_one(tmp_path: Path, settings: Settings) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        nodes = ",".join(f"{HOST}:{server.port}" for server in cluster.primaries[1:])
-        one = dataclasses.replace(
-            settings, redis_mode="cluster", redis_port=cluster.primaries[0].port, redis_cluster_nodes=nodes
-        )
-        with CheckoutStore.open(one) as store:
-            put_charges(store, *range(12))
-            found: set[str] = set()
-            cursor: str | None = "0"
-            while cursor is not None:
-                listing = list_entries(store, "delivery", limit=1, cursor=cursor)
-                found.update(entry.names[0] for entry in listing.found.values())
-                cursor = listing.cursor
-            done = invalidate_delivery(store, "6", None, agreed=always)
+def test_a_cluster_is_listed_by_the_cursor_and_invalidated_as_one(cluster: Cluster, settings: Settings) -> None:
+    nodes = ",".join(f"{HOST}:{server.port}" for server in cluster.primaries[1:])
+    one = dataclasses.replace(
+        settings, redis_mode="cluster", redis_port=cluster.primaries[0].port, redis_cluster_nodes=nodes
+    )
+    with CheckoutStore.open(one) as store:
+        put_charges(store, *range(12))
+        found: set[str] = set()
+        cursor: str | None = "0"
+        while cursor is not None:
+            listing = list_entries(store, "delivery", limit=1, cursor=cursor)
+            found.update(entry.names[0] for entry in listing.found.values())
+            cursor = listing.cursor
+        done = invalidate_delivery(store, "6", None, agreed=always)
 
-            assert found == {str(distance) for distance in range(12)}
-            assert (done.count, done.exact) == (6, False)  # a server that is away would not be missed
-            assert [look_at_delivery(store, str(distance), "20").served for distance in (0, 5, 6, 11)] == [
-                True, True, False, False,
-            ]  # fmt: skip
+        assert found == {str(distance) for distance in range(12)}
+        assert (done.count, done.exact) == (6, False)  # a server that is away would not be missed
+        assert [look_at_delivery(store, str(distance), "20").served for distance in (0, 5, 6, 11)] == [
+            True, True, False, False,
+        ]  # fmt: skip
 
 
 # Redis away

@@ -14,7 +14,7 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis import index as redis_index
-from tests.support.stores import ManualClock, make_store
+from tests.support.stores import ManualClock, make_store, make_tables
 
 NUMBER = 40
 ALL = ("expired", "index", "orphans")
@@ -30,7 +30,7 @@ def store(settings: Settings, time: ManualClock, monkeypatch: pytest.MonkeyPatch
     """With sessions that are in no index, and pending names that nothing stands behind."""
     monkeypatch.setattr(redis_index, "PAGE", 2)
     with make_store(settings, time) as opened:
-        opened.database.create_schema()
+        make_tables(opened.database)
         for number in range(NUMBER):
             opened.create({}, checkout_id=f"session-{number:04}")
         opened.redis.ask(("DEL", INDEX))

@@ -14,7 +14,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, evict, make_store, put_raw
+from tests.support.stores import ManualClock, evict, make_store, make_tables, put_raw
 
 CLEANUP = ("cleanup", "--expired")
 
@@ -25,7 +25,7 @@ def store(settings: Settings) -> Iterator[CheckoutStore]:
     clock = ManualClock()
     clock.advance(-3600)
     with make_store(settings, clock) as opened:
-        opened.database.create_schema()
+        make_tables(opened.database)
         for name in ("expired-1", "expired-2"):
             opened.create({"userEmail": "ada@example.com"}, checkout_id=name)
             evict(opened, name)

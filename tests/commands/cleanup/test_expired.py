@@ -24,6 +24,7 @@ from tests.support.stores import (
     evict,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     raw,
     redis_away,
@@ -60,7 +61,7 @@ def another(settings: Settings, clock: ManualClock) -> Iterator[Callable[..., Ch
 @pytest.fixture
 def store(another: Callable[..., CheckoutStore]) -> CheckoutStore:
     first = another()
-    first.database.create_schema()
+    make_tables(first.database)
     return first
 
 
@@ -195,7 +196,7 @@ def test_memory_is_cleaned_too(
     another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = another(without_redis(settings))
-    store.database.create_schema()
+    make_tables(store.database)
     with monkeypatch.context() as patch:
         patch.setattr(store.database, "insert", database_away)
         assert store.create({}, checkout_id="session-1").durability is Durability.MEMORY
@@ -471,7 +472,7 @@ def test_a_wrong_password_is_no_outage(
 ) -> None:
     server = valkey_server("--requirepass", "right")
     store = another(replace(settings, redis_port=server.port, redis_password="wrong"))
-    store.database.create_schema()
+    make_tables(store.database)
     with pytest.raises(AccessDenied):
         clean_up(store)
     with pytest.raises(AccessDenied):
@@ -660,7 +661,7 @@ def test_what_a_restart_took_from_the_index_is_entered_again_and_else_no_row_is_
     settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_store(settings)
-    store.database.create_schema()
+    make_tables(store.database)
     for number in range(3):
         store.create({}, checkout_id=f"restart-{number:02}")
     clean_up(store)

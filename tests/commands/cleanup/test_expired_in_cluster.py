@@ -15,7 +15,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import encoded
 from tests.support.cluster import Cluster
 from tests.support.servers import ValkeyServer
-from tests.support.stores import LONG_AGO, ManualClock, evict, make_store, wait_until
+from tests.support.stores import LONG_AGO, ManualClock, evict, make_store, make_tables, wait_until
 
 NAMES = [f"session-{number:04}" for number in range(60)]
 TTL = 1800
@@ -54,7 +54,7 @@ def test_what_a_dead_primary_may_have_waits_and_the_rest_goes(cluster: Cluster, 
     long_ago = ManualClock()
     long_ago.advance(-TTL - JUST_ENDED)
     with make_store(settings_for(cluster, tmp_path), long_ago) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         for name in NAMES:
             store.create({}, checkout_id=name)
             evict(store, name)

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from tests.support.command import Checkoutctl
+from tests.support.servers import ValkeyServer
 
 LONGEST = 20.0
 """The bound of a whole run, in seconds."""
@@ -43,7 +44,10 @@ def assert_nothing_left(directory: Path) -> None:
     assert processes_of(directory) == []
 
 
-def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temporary: Path) -> None:
+def test_a_whole_run_passes_its_own_check_in_time_and_touches_nothing_of_the_settings(
+    checkoutctl: Checkoutctl, temporary: Path, valkey: ValkeyServer
+) -> None:
+    (temporary.parent / ".env.local").write_text("REDIS_PORT=1\n")
     started = time.monotonic()
     done = checkoutctl.process("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,6 +66,9 @@ def test_a_whole_run_passes_its_own_check_in_time(checkoutctl: Checkoutctl, temp
     ]
     assert "Traceback" not in done.stderr
     assert_nothing_left(temporary)
+    with valkey.client() as client:
+        assert client.dbsize() == 0
+    assert not (temporary.parent / "checkout.db").exists()
 
 
 def test_its_result_as_json(checkoutctl: Checkoutctl, temporary: Path) -> None:
@@ -74,24 +81,13 @@ def test_its_result_as_json(checkoutctl: Checkoutctl, temporary: Path) -> None:
     assert document["environment"] is None
 
 
-def test_it_does_not_touch_the_redis_of_the_settings(checkoutctl: Checkoutctl, temporary: Path, valkey: object) -> None:
-    (temporary.parent / ".env.local").write_text("REDIS_PORT=1\n")
-    done = checkoutctl.process("demo", "--fast", env={"TMPDIR": str(temporary)}, timeout=2 * LONGEST)
-    assert done.returncode == 0, done.stdout + done.stderr
-    with valkey.client() as client:  # type: ignore[attr-defined]
-        assert client.dbsize() == 0
-    assert not (temporary.parent / "checkout.db").exists()
-
-
 @pytest.mark.parametrize(
     ("sent", "line"),
     [
         (signal.SIGINT, ""),
         (signal.SIGINT, "# A real Valkey"),
         (signal.SIGINT, "$ checkoutctl health"),
-        (signal.SIGINT, "$ checkoutctl cleanup"),
         (signal.SIGINT, "# Now the server is killed"),
-        (signal.SIGTERM, ""),
         (signal.SIGTERM, "$ checkoutctl health"),
         (signal.SIGHUP, "$ checkoutctl health"),
     ],

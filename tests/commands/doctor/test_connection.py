@@ -435,9 +435,8 @@ def test_a_command_that_its_provider_removed_is_told_and_no_fault(valkey_server:
     assert "CONFIG GET is not there" in found.evidence
 
 
-def test_in_a_cluster_a_key_of_another_server_is_no_missing_command(tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        found = finding(at(cluster.primaries[0].port, redis_mode="cluster"), "capability", tmp_path)
+def test_in_a_cluster_a_key_of_another_server_is_no_missing_command(tmp_path: Path, cluster: Cluster) -> None:
+    found = finding(at(cluster.primaries[0].port, redis_mode="cluster"), "capability", tmp_path)
     assert found.status is Status.OK
     assert "3 of 3 servers are ok" in found.evidence
 

@@ -22,7 +22,7 @@ from tests.support.divergence import make_conflict, write_externally
 from tests.support.doctoring import examined, finding
 from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.servers import PostgresServer, ValkeyServer
-from tests.support.stores import make_store
+from tests.support.stores import make_store, make_tables
 
 GROUPS = (Group.SESSIONS, Group.DATABASE, Group.JOBS, Group.PRIVACY)
 CHECKS = [name for name, item in all_checks().items() if item.group in GROUPS]
@@ -197,7 +197,7 @@ def test_the_line_that_makes_an_index_names_the_schema_of_postgresql(
 ) -> None:
     settings = replace(store.settings, database_url=postgres_url, database_schema=schema)
     with CheckoutStore.open(settings) as shared:
-        shared.database.create_schema()
+        make_tables(shared.database)
     postgres_server.execute(f"DROP INDEX {schema or 'public'}.checkoutctl_sessions_expiry", database=postgres_url)
     found = finding(settings, "expiry-index", tmp_path)
     assert found.status is Status.WARN
@@ -209,7 +209,7 @@ def test_the_line_that_makes_an_index_names_the_schema_of_postgresql(
 def test_the_index_is_seen_in_postgresql_too(store: CheckoutStore, postgres_url: str, tmp_path: Path) -> None:
     settings = replace(store.settings, database_url=postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     with CheckoutStore.open(settings) as shared:
-        shared.database.create_schema()
+        make_tables(shared.database)
     report = {result.check.id: result.finding for result in examined(settings, tmp_path, "database").results}
     assert report["expiry-index"].status is report["database"].status is report["expired-rows"].status is Status.OK
     assert report["database-space"].evidence == "no SQLite file"

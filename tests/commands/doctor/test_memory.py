@@ -19,6 +19,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.doctoring import Told, finding
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables
 
 MIB = 1 << 20
 
@@ -111,7 +112,7 @@ def test_sessions_are_counted_for_the_evidence(valkey_server: Callable[..., Valk
         redis_host="127.0.0.1", redis_port=server.port, database_url=f"sqlite:///{tmp_path / 'checkout.db'}"
     )
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         assert finding(settings, "eviction-policy", tmp_path).status is Status.OK
         store.create({})
     found = finding(settings, "eviction-policy", tmp_path)

@@ -76,19 +76,18 @@ def test_card_data_is_looked_for_in_all_kinds_of_ids(look: Look, store: Checkout
     assert look("card-data").status is Status.CRIT
 
 
-def test_sessions_of_every_server_of_a_cluster_are_read(store: CheckoutStore, tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        settings = replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=2)
-        with CheckoutStore.open(settings) as clustered:
-            fill(clustered, "another", 900)
-            for server in clustered.redis.servers():
-                keys = server.ask(("SCAN", 0, "COUNT", 1000))[1]
-                for key in keys:
-                    server.ask(("SET", key, "not json", "KEEPTTL"))
-                assert finding(settings, "payload", tmp_path).status is Status.CRIT, server.place
-                for key in keys:
-                    server.ask(("SET", key, "{}", "KEEPTTL"))
-            assert finding(settings, "payload", tmp_path).status is Status.OK
+def test_sessions_of_every_server_of_a_cluster_are_read(store: CheckoutStore, tmp_path: Path, cluster: Cluster) -> None:
+    settings = replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=2)
+    with CheckoutStore.open(settings) as clustered:
+        fill(clustered, "another", 900)
+        for server in clustered.redis.servers():
+            keys = server.ask(("SCAN", 0, "COUNT", 1000))[1]
+            for key in keys:
+                server.ask(("SET", key, "not json", "KEEPTTL"))
+            assert finding(settings, "payload", tmp_path).status is Status.CRIT, server.place
+            for key in keys:
+                server.ask(("SET", key, "{}", "KEEPTTL"))
+        assert finding(settings, "payload", tmp_path).status is Status.OK
 
 
 def test_the_values_that_are_read_fit_into_a_little_memory(look: Look, store: CheckoutStore) -> None:

@@ -176,16 +176,15 @@ def test_a_version_may_wait_for_redis_for_a_minute(look: Look, store: CheckoutSt
     assert (found.status, found.numbers["toRedis"]) == (status, 5)
 
 
-def test_a_cluster_is_sampled_on_every_server(store: CheckoutStore, tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        settings = replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=2)
-        with CheckoutStore.open(settings) as clustered:
-            for number in range(30):
-                clustered.create({}, checkout_id=f"session-{number:04}")
-            clustered.redis.claim("not-there-yet")
-            healthy = examined(settings, tmp_path, "sessions")
-            assert {result.check.id for result in healthy.results if result.status is not Status.OK} == {"stampede"}
-            clustered.redis.ask(("ZREM", INDEX, "session-0001"))
-            clustered.redis.ask(("PERSIST", "checkout:session:session-0002"))
-        assert finding(settings, "index-missing", tmp_path).numbers == {"sampled": 30, "missing": 1}
-        assert finding(settings, "session-ttl", tmp_path).numbers["withoutTtl"] == 1
+def test_a_cluster_is_sampled_on_every_server(store: CheckoutStore, tmp_path: Path, cluster: Cluster) -> None:
+    settings = replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=2)
+    with CheckoutStore.open(settings) as clustered:
+        for number in range(30):
+            clustered.create({}, checkout_id=f"session-{number:04}")
+        clustered.redis.claim("not-there-yet")
+        healthy = examined(settings, tmp_path, "sessions")
+        assert {result.check.id for result in healthy.results if result.status is not Status.OK} == {"stampede"}
+        clustered.redis.ask(("ZREM", INDEX, "session-0001"))
+        clustered.redis.ask(("PERSIST", "checkout:session:session-0002"))
+    assert finding(settings, "index-missing", tmp_path).numbers == {"sampled": 30, "missing": 1}
+    assert finding(settings, "session-ttl", tmp_path).numbers["withoutTtl"] == 1

@@ -29,6 +29,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.odd_servers import OddServer
 from tests.support.servers import RedisServer, ValkeyServer
+from tests.support.stores import make_tables
 
 Start = Callable[..., ValkeyServer]
 KINDS = [ValkeyServer, pytest.param(RedisServer, marks=pytest.mark.needs("redis-server"))]
@@ -49,7 +50,7 @@ def store_of(server: ValkeyServer, directory: Path) -> Iterator[CheckoutStore]:
         redis_host=HOST, redis_port=server.port, database_url=f"sqlite:///{directory / 'tune.db'}", timeout=2
     )
     with CheckoutStore.open(settings) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         yield store
 
 

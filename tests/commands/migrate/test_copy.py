@@ -332,19 +332,18 @@ def test_the_checkpoint_of_a_move_is_not_that_of_a_migration(move: Move) -> None
 
 
 @pytest.mark.parametrize("side", ["from a cluster", "to a cluster"])
-def test_to_and_from_a_cluster(side: str, store: CheckoutStore, tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        there = dataclasses.replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster")
-        source = store.settings if side == "to a cluster" else there
-        target = there if side == "to a cluster" else store.settings
-        with make_store(source) as shop, closing(RedisAdmin(target)) as tier:
-            fill(shop, 60)
-            report = move_to(shop, tier, "there", CheckpointFile(tmp_path / "state"))
-            assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)
-            assert verify_at(shop, tier, "there").differences == []
-            assert verify_at(shop, tier, "there", sample=10).compared >= 10
-            with make_store(target) as moved:
-                assert moved.get("session-0007").fields["totalAmount"] == 7
+def test_to_and_from_a_cluster(side: str, store: CheckoutStore, tmp_path: Path, cluster: Cluster) -> None:
+    there = dataclasses.replace(store.settings, redis_port=cluster.primaries[0].port, redis_mode="cluster")
+    source = store.settings if side == "to a cluster" else there
+    target = there if side == "to a cluster" else store.settings
+    with make_store(source) as shop, closing(RedisAdmin(target)) as tier:
+        fill(shop, 60)
+        report = move_to(shop, tier, "there", CheckpointFile(tmp_path / "state"))
+        assert (report.exit_code, report.checkpoint.counts.published) == (0, 60)
+        assert verify_at(shop, tier, "there").differences == []
+        assert verify_at(shop, tier, "there", sample=10).compared >= 10
+        with make_store(target) as moved:
+            assert moved.get("session-0007").fields["totalAmount"] == 7
 
 
 # The command
@@ -384,16 +383,15 @@ def test_its_password_comes_from_the_environment_and_never_from_the_flag(
 
 
 def test_a_target_of_the_other_kind_is_told_with_the_option_for_it(
-    store: CheckoutStore, checkoutctl: Checkoutctl, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+    store: CheckoutStore, checkoutctl: Checkoutctl, valkey_server: Callable[..., ValkeyServer], cluster: Cluster
 ) -> None:
     fill(store, 12)
-    with Cluster(tmp_path / "cluster") as cluster:
-        for server, mode in ((valkey_server(), "cluster"), (cluster.primaries[0], "standalone")):
-            for command in ("run", "verify"):
-                to = ("--to", f"redis://{HOST}:{server.port}", "--to-mode", mode)
-                run = checkoutctl("migrate", command, *to)
-                assert run.returncode == 78, run
-                assert "--to-mode" in run.stderr.splitlines()[1], run
+    for server, mode in ((valkey_server(), "cluster"), (cluster.primaries[0], "standalone")):
+        for command in ("run", "verify"):
+            to = ("--to", f"redis://{HOST}:{server.port}", "--to-mode", mode)
+            run = checkoutctl("migrate", command, *to)
+            assert run.returncode == 78, run
+            assert "--to-mode" in run.stderr.splitlines()[1], run
 
 
 def test_our_own_password_is_not_told_to_the_other_server(settings: Settings) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_only_what_is_asked_for_is_told_and_all_is_counted(server: ValkeyServer,
 
 def test_what_scripts_run_is_not_counted_again(mine: Settings) -> None:
     with CheckoutStore.open(mine) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         seen = watch(Monitor(mine), lambda: store.create({}, checkout_id="session-0001"), lambda: None)
     names = [event.shape.name for event in seen]
     assert "EVALSHA replace" in names
@@ -134,16 +134,15 @@ def test_a_server_that_goes_away_ends_it(server: ValkeyServer, mine: Settings) -
     assert watching.summary().stopped is Stopped.BROKEN
 
 
-def test_every_primary_of_a_cluster_is_watched(settings: Settings, tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster") as cluster:
-        mine = replace(settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=5)
+def test_every_primary_of_a_cluster_is_watched(settings: Settings, cluster: Cluster) -> None:
+    mine = replace(settings, redis_port=cluster.primaries[0].port, redis_mode="cluster", timeout=5)
 
-        def ping_all() -> None:
-            for primary in cluster.primaries:
-                with primary.client() as client:
-                    client.ping()
+    def ping_all() -> None:
+        for primary in cluster.primaries:
+            with primary.client() as client:
+                client.ping()
 
-        seen = watch(Monitor(mine, commands=["PING"]), ping_all, lambda: None, lambda: None)
+    seen = watch(Monitor(mine, commands=["PING"]), ping_all, lambda: None, lambda: None)
     assert {event.place for event in seen} == {f"127.0.0.1:{primary.port}" for primary in cluster.primaries}
 
 

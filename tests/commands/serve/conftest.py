@@ -18,7 +18,7 @@ from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
-from tests.support.stores import wait_until
+from tests.support.stores import make_tables, wait_until
 
 TOKEN = "f00dcafe" * 4
 CANARY = {"contactInfo": {"name": "Canary Bird", "phone": "+49 170 5550199"}, "userEmail": "canary@shop.example"}
@@ -94,7 +94,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             redis_host=HOST, redis_port=redis.port, database_url=f"sqlite:///{directory / 'checkout.db'}"
         )
         with CheckoutStore.open(settings) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             for number in range(30):
                 store.create({"totalAmount": number, **CANARY}, checkout_id=f"session-{number:04}")
         found = started(directory, redis, settings)
@@ -114,7 +114,7 @@ def serve(
         redis = valkey_server()
         own = Settings(redis_host=HOST, redis_port=redis.port, database_url=settings.database_url)
         with CheckoutStore.open(own) as store:
-            store.database.create_schema()
+            make_tables(store.database)
         running.append(started(tmp_path, redis, own, *words, more=more))
         return running[-1]
 

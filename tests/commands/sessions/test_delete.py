@@ -37,7 +37,7 @@ from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.divergence import create_in_redis_alone, set_columns, write_externally
 from tests.support.servers import ValkeyServer
-from tests.support.stores import ManualClock, make_store, put_raw
+from tests.support.stores import ManualClock, make_store, make_tables, put_raw
 
 ID = "deleted-01"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -491,7 +491,7 @@ def test_a_file_of_another_database_is_refused(store: CheckoutStore, undo: Path,
     delete(store, undo)
     elsewhere = replace(store.settings, database_url=f"sqlite:///{tmp_path / 'another.db'}")
     with make_store(elsewhere) as other:
-        other.database.create_schema()
+        make_tables(other.database)
         with pytest.raises(InvalidInput, match="another database"):
             restore(other, undo)
 

@@ -14,7 +14,15 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.domain.statistics import Source
 from checkout_cli.errors import AccessDenied, DatabaseUnavailable, InvalidInput, TierUnavailable
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.stores import ManualClock, database_away, make_store, redis_away, without_database, without_redis
+from tests.support.stores import (
+    ManualClock,
+    database_away,
+    make_store,
+    make_tables,
+    redis_away,
+    without_database,
+    without_redis,
+)
 
 
 @pytest.fixture
@@ -25,7 +33,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def store(settings: Settings, clock: ManualClock) -> Iterator[CheckoutStore]:
     with make_store(settings, clock) as made:
-        made.database.create_schema()
+        make_tables(made.database)
         made.clock = Clock(made.clock.wall, made.clock.elapsed, clock.advance)  # waiting passes the time
         yield made
 

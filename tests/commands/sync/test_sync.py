@@ -48,6 +48,7 @@ from tests.support.stores import (
     evict,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     raw,
     without_database,
@@ -334,7 +335,7 @@ class TestBounds:
     def test_it_stops_when_the_time_is_up_and_the_next_run_goes_on(self, settings: Settings) -> None:
         time = ManualClock()
         with make_store(settings, time) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             with make_store(without_redis(settings), time) as writer:
                 for number in range(PAGE + 1):
                     writer.create({}, checkout_id=f"session-{number:04}")
@@ -352,7 +353,7 @@ class TestBounds:
         monkeypatch.setattr(redis_index, "PAGE", 2)
         time = ManualClock()
         with make_store(settings, time) as store:
-            store.database.create_schema()
+            make_tables(store.database)
             for number in range(40):
                 store.create({}, checkout_id=f"external-{number:02}")
             store.notes.write_down()  # else the rows name them
@@ -554,7 +555,7 @@ class TestConflicts:
 def test_on_postgresql_it_is_the_same(store: CheckoutStore, postgres_url: str) -> None:
     settings = dataclasses.replace(store.settings, database_url=postgres_url)
     with make_store(settings) as postgres:
-        postgres.database.create_schema()
+        make_tables(postgres.database)
         postgres.create({"notes": "first"}, checkout_id=ID)
         postgres.create({}, checkout_id=OTHER)
         away = dataclasses.replace(settings, database_url="postgresql://127.0.0.1:1/nowhere", database_timeout=0.2)
@@ -575,7 +576,7 @@ def test_on_postgresql_it_is_the_same(store: CheckoutStore, postgres_url: str) -
 def test_a_clean_up_forgets_old_entries_of_the_flush_log(settings: Settings) -> None:
     time = ManualClock()
     with make_store(settings, time) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         create_in_redis_alone(settings, ID)
         synchronize(store)
         time.advance(settings.session_max_age - 60)

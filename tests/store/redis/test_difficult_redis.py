@@ -30,6 +30,7 @@ from tests.support.stores import (
     external_write,
     key_of,
     make_store,
+    make_tables,
     put_raw,
     raw,
     trusted,
@@ -118,7 +119,7 @@ def test_a_server_that_does_not_say_who_it_is_is_never_trusted_and_still_serves(
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "default", "-info")
     with make_store(replace(settings, redis_port=server.port), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         assert store.create({"n": 1}, checkout_id=ID).published
         assert store.get(ID).tier is TierName.DATABASE
         assert store.update(ID, {"n": 2}).published
@@ -148,7 +149,7 @@ def test_a_wrong_password_is_no_outage(
 ) -> None:
     server = valkey_server("--requirepass", "right")
     with make_store(replace(settings, redis_port=server.port, redis_password="canary"), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         for call in (
             lambda: store.get(ID),
             lambda: store.create({}, checkout_id=ID),
@@ -168,7 +169,7 @@ def test_a_permission_that_is_missing_after_the_commit_does_not_refuse_the_write
 ) -> None:
     server = valkey_server("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-zadd")
     with make_store(replace(settings, redis_port=server.port), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         acknowledgement = store.create({"n": 1}, checkout_id=ID)
         assert (acknowledgement.durability, acknowledgement.published) == (Durability.DATABASE, False)
         assert store.get(ID).fields["n"] == 1
@@ -179,7 +180,7 @@ def test_a_replica_serves_no_session_and_takes_no_write(
 ) -> None:
     server = valkey_server()
     with make_store(replace(settings, redis_port=server.port), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         with server.client() as client:
             client.replicaof(HOST, 1)
@@ -197,7 +198,7 @@ def test_a_full_redis_leaves_a_write_pending_and_the_database_acknowledges_it(
 ) -> None:
     server = valkey_server("--maxmemory-policy", "noeviction")
     with make_store(replace(settings, redis_port=server.port), clock) as store:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         with server.client() as client:
             client.config_set("maxmemory", "1")
@@ -225,7 +226,7 @@ def test_a_busy_redis_is_an_outage_that_ends(
 ) -> None:
     server = valkey_server("--busy-reply-threshold", "1")
     with make_store(replace(settings, redis_port=server.port), clock) as store, server.client() as client:
-        store.database.create_schema()
+        make_tables(store.database)
         store.create({"n": 1}, checkout_id=ID)
         with pytest.raises(redis.TimeoutError):
             client.eval("while true do end", 0)
