@@ -305,6 +305,8 @@ class Place(Scene):
             mock.patch.object(Machine, "owner_of", lambda _, port: machine.owner_of(port)),
             mock.patch.object(Machine, "room", return_value=Room(100 * 2**30, 50 * 2**30)),
             mock.patch("getpass.getuser", return_value="operator"),
+            mock.patch("platform.platform", return_value="Linux-6.1-x86_64-with-glibc2.36"),
+            mock.patch("platform.python_version", return_value="3.11.7"),
             mock.patch("os.getpid", return_value=4711),
         ):
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import typer
@@ -27,6 +28,7 @@ def walk(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
         yield from walk(child, (*path, name))
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Everything that does something by itself, by its name in the tree: commands, and a few of the groups."""
     return {

@@ -21,6 +21,8 @@ from checkout_cli.store.redis.index_place import Layout, Place
 
 
 class StillInUse(CheckoutError):
+    """Another program has written sessions within a day, and would lose its index."""
+
     default_hint = "retire it first; or the same command with --force"
 
 
