@@ -15,7 +15,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from checkout_cli.config.addresses import address_text, checked_host, checked_number, split_address
+from checkout_cli.config.addresses import (
+    address_text,
+    checked_host,
+    checked_hosts,
+    checked_number,
+    names_host,
+    split_address,
+)
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
@@ -172,6 +179,12 @@ class Settings:
         "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
         "",
         _addresses,
+    )
+    redis_allowed_hosts: str = _setting(
+        "REDIS_ALLOWED_HOSTS",
+        "hosts and networks (10.0.0.0/8) that a cluster or the Sentinels may send us and our password to; empty: any",
+        "",
+        checked_hosts,
     )
     redis_tls: bool = _setting("REDIS_TLS", "connect with TLS, certificate and host name verified", False, _switch)
     redis_tls_ca_file: str = _setting(
@@ -352,6 +365,11 @@ class Settings:
     def cluster_nodes(self) -> list[tuple[str, int]]:
         """The nodes of the cluster that are asked where its keys are."""
         return list(dict.fromkeys([(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]))
+
+    def allows(self, host: str) -> bool:
+        """Whether a cluster or a Sentinel may send us to a host; they may to those that other settings name."""
+        named = {self.redis_host, *(name for name, _ in self.cluster_nodes())}
+        return not self.redis_allowed_hosts or host in named or names_host(self.redis_allowed_hosts, host)
 
     def contradiction(self) -> tuple[str, str] | None:
         """Two settings that cannot both hold: the variable at fault and why, if there are."""

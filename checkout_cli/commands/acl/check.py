@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from checkout_cli.commands.acl.needs import Access, Entry, Need, Needs
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
@@ -249,13 +250,19 @@ def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> d
             begun = _begun(talk)
             if isinstance(begun, CheckoutError):
                 return {_MULTI: begun}
-            answers.update(zip(queued, talk.ask(*(_call(need, settings) for need in queued)), strict=True))
+            answers.update(zip(queued, _answered(talk, queued, settings), strict=True))
             (dropped,) = talk.ask(("DISCARD",))
             answers |= {_MULTI: begun, _DISCARD: dropped}
             _insist_on(dropped)
     except _StillOpen:
         pass  # the answers are as good as ever
     return answers
+
+
+def _answered(talk: Conversation, needs: Sequence[Need], settings: Settings) -> list[Any]:
+    """Each call's answer, of whatever shape: only whether it is a denial counts."""
+    talk.say(*(_call(need, settings) for need in needs))
+    return talk.replies(len(needs))
 
 
 def _begun(talk: Conversation) -> object:
@@ -275,7 +282,7 @@ def _tried(server: RedisServer, needs: Sequence[Need], settings: Settings) -> di
     """The answers to real calls of what only looks."""
     harmless = [need for need in needs if _only_looks(need)]
     with server.conversation() as talk:
-        return dict(zip(harmless, talk.ask(*(_call(need, settings) for need in harmless)), strict=True))
+        return dict(zip(harmless, _answered(talk, harmless, settings), strict=True))
 
 
 def _only_looks(need: Need) -> bool:

@@ -17,6 +17,7 @@ from checkout_cli.keys import INDEX
 from checkout_cli.servers.inspection import missing_grant
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.pipeline import Conversation, one_key
+from checkout_cli.store.redis.replies import PAGE_OF_TEXTS, integer_or_nothing
 from checkout_cli.store.redis.server import RedisServer
 
 PAGE = 100
@@ -189,7 +190,7 @@ def scan_command(cursor: int, count: int) -> Command:
 
 
 def _scanned(talk: Conversation) -> tuple[int, list[bytes]]:
-    return scanned(talk.replies(1)[0])
+    return scanned(talk.replies(1, PAGE_OF_TEXTS)[0])
 
 
 def scanned(reply: Any) -> tuple[int, list[bytes]]:
@@ -215,7 +216,7 @@ def ask_sizes(talk: Conversation, ways: Ways, keys: list[bytes]) -> None:
 
 def measured(talk: Conversation, ways: Ways, keys: list[bytes], following: int) -> Page:
     """What :func:`ask_sizes` has asked for."""
-    replies = talk.replies(ways.per_key * len(keys))
+    replies = talk.replies(ways.per_key * len(keys), integer_or_nothing)
     nothing: list[Any] = [None] * len(keys)
     sizes = replies[:: ways.per_key] if ways.method is not Method.NONE else nothing
     ttls = replies[ways.per_key - 1 :: ways.per_key] if ways.ttl else nothing

@@ -200,8 +200,7 @@ def _drawn(
     A replica removes none: what it counts is too much by as many as have ended.
     """
     commands = [command for cursor in cursors for command in (scan_command(cursor, PAGE), ("DBSIZE",))]
-    talk.say(("DBSIZE",), *commands)
-    before, *replies = talk.replies(len(commands) + 1)
+    before, *replies = talk.ask(("DBSIZE",), *commands)
     sizes = [before, *replies[1::2]]
     found: list[tuple[list[bytes], float]] = []
     for reply, size, after in zip(replies[::2], sizes[:-1], sizes[1:], strict=True):

@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from checkout_cli.store.redis.replies import SHAPES, Shape, anything, integer
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -15,8 +18,12 @@ _KEYLESS = frozenset({"PING", "TIME", "INFO", "SCAN", "CLUSTER", "SCRIPT"})
 class Script:
     """One of the ``.lua`` files: constant text, called by its digest."""
 
-    def __init__(self, name: str, package: str = "checkout_cli.store.redis") -> None:
-        """``name`` is the file's, without its ending; it lies in the ``scripts`` of ``package``."""
+    def __init__(self, name: str, package: str = "checkout_cli.store.redis", *, reply: Shape = integer) -> None:
+        """``name`` is the file's, without its ending; it lies in the ``scripts`` of ``package``.
+
+        ``reply`` is the shape of what it returns.
+        """
+        self.reply = reply
         self.text = files(package).joinpath("scripts", f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
@@ -71,3 +78,22 @@ def key_of(command: Command) -> bytes | None:
     else:
         key = command[1]
     return key if isinstance(key, bytes) else encoded(str(key))
+
+
+def shape_of(command: Command) -> Shape:
+    """The shape of a command's reply; any for a command that this package never sends."""
+    name = str(command[0])
+    if name == "EVALSHA":
+        return SCRIPTS[str(command[1])].reply
+    if command[-1] == "WITHSCORES":
+        name = f"{name} WITHSCORES"
+    found = SHAPES.get(name)
+    return SHAPES.get(" ".join(map(str, command[:2])), anything) if found is None else found
+
+
+def misshapen(commands: Sequence[Command], replies: Sequence[Any]) -> str | None:
+    """The name of the first command whose reply has not the shape of its own; error replies have any."""
+    for command, reply in zip(commands, replies, strict=True):
+        if not isinstance(reply, Exception) and not shape_of(command)(reply):
+            return str(command[0])
+    return None

@@ -13,13 +13,13 @@ from redis.exceptions import NoScriptError
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable
+from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
 from checkout_cli.keys import family_of
 from checkout_cli.session import TierName
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis.commands import SCRIPTS, Command, decoded, key_of
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
-from checkout_cli.store.redis.pipeline import Conversation
+from checkout_cli.store.redis.pipeline import Conversation, check_shapes, read_reply
 
 _log = logging.getLogger("checkout_cli.redis")
 
@@ -199,6 +199,7 @@ class RedisServer:
                 again = _sent(connection, [commands[place] for place in unknown], asking=asking)
                 for place, reply in zip(unknown, again, strict=True):
                     replies[place] = reply
+            check_shapes(commands, replies)
             server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
         except RedisUnavailable:
             raise
@@ -214,12 +215,12 @@ class RedisServer:
         """The server does not know some scripts: it is new, or was restarted."""
         for digest in digests:
             connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
-            connection.read_response()
+            read_reply(connection)
 
     def _note(self, failure: CheckoutError) -> None:
         if not isinstance(failure, RedisUnavailable):
             self.breaker.succeeded()  # a refusal is an answer
-        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
+        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted, ReplyTooLarge)):
             self.breaker.failed(failure)
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:
@@ -260,7 +261,7 @@ def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list
 
 def _reply(connection: Any) -> Any:
     try:
-        return connection.read_response()
+        return read_reply(connection)
     except redis.ResponseError as error:  # the answer to this command only; the others still come
         return error
 

@@ -1,0 +1,202 @@
+"""Connections whose waits and sizes are bounded in total, however slowly a server sends, and however much.
+
+A socket's own time-out starts again with every byte. Here connecting and its handshake end by one deadline, and so does
+each exchange; what arrives within one exchange is limited too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.sentinel import SentinelManagedConnection
+
+LARGEST_EXCHANGE = 64 * 2**20
+"""Bytes that one exchange may bring. Pages are made so that far fewer are asked for."""
+
+AddressInfo = tuple[Any, ...]
+"""What :func:`socket.getaddrinfo` returns."""
+
+
+class ExchangeTooLarge(redis.ConnectionError):
+    """The server sent more than any answer to us can be."""
+
+
+class Deadline:
+    """A span of seconds that several waits share."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` counts seconds and never goes back."""
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            TimeoutError: none are.
+        """
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class BoundedSocket:
+    """A socket whose reads and writes all end by one deadline, and together read no more than ``largest`` bytes."""
+
+    def __init__(self, wrapped: socket.socket, deadline: Deadline, largest: int = LARGEST_EXCHANGE) -> None:
+        self._wrapped = wrapped
+        self._largest = largest
+        self.fileno = wrapped.fileno
+        self.begin(deadline)
+
+    def begin(self, deadline: Deadline) -> None:
+        """Start the next exchange."""
+        self.deadline = deadline
+        self._received = 0
+
+    def sendall(self, data: bytes) -> None:
+        """As a socket's."""
+        self._wrapped.settimeout(self.deadline.remaining())
+        self._wrapped.sendall(data)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        """As a socket's.
+
+        Raises:
+            ExchangeTooLarge: more than ``largest`` bytes have come in this exchange.
+        """
+        self._wrapped.settimeout(self.deadline.remaining())
+        received = self._wrapped.recv_into(buffer)
+        self._received += received
+        if self._received > self._largest:
+            raise ExchangeTooLarge(f"more than {self._largest} bytes in one exchange")
+        return received
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As a socket's; raises as :meth:`recv_into`. With flags it only peeks at bytes that have arrived."""
+        if flags:
+            return self._wrapped.recv(size, flags)
+        buffer = bytearray(size)
+        return bytes(buffer[: self.recv_into(buffer)])
+
+    def settimeout(self, _: float | None) -> None:
+        """The deadline counts instead."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+def resolved(host: str, port: int, deadline: Deadline) -> Sequence[AddressInfo]:
+    """A host's addresses. The resolver knows no time-out, so it runs in a thread that may be left behind.
+
+    Raises:
+        OSError: the name has no address.
+        TimeoutError: the resolver does not answer in time.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found: list[AddressInfo] = []
+    problems: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as problem:
+            problems.append(problem)
+        except UnicodeError as problem:
+            problems.append(OSError(f"{host!r} is no host name: {problem}"))
+
+    resolver = threading.Thread(target=look_up, daemon=True)
+    resolver.start()
+    resolver.join(deadline.remaining())
+    if problems:
+        raise problems[0]
+    if not found:
+        raise TimeoutError(f"the name {host!r} was not resolved in time")
+    return found
+
+
+def dialled(addresses: Sequence[AddressInfo], deadline: Deadline) -> socket.socket:
+    """A connection to the first address that accepts one; each gets its share of the time that is left."""
+    problem: OSError = TimeoutError()
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        candidate = socket.socket(family, kind, protocol)
+        try:
+            candidate.settimeout(deadline.remaining() / (len(addresses) - tried))
+            candidate.connect(address)
+            if family != socket.AF_UNIX:
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError as error:
+            candidate.close()
+            problem = error
+        except BaseException:
+            candidate.close()
+            raise
+        else:
+            return candidate
+    raise problem
+
+
+def unix_address(path: str) -> list[AddressInfo]:
+    """The address of a Unix socket, for :func:`dialled`."""
+    return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+
+
+class _Bounded(redis.connection.AbstractConnection):
+    """redis-py's connection on a :class:`BoundedSocket`: one exchange for the handshake, and one for each packet."""
+
+    _sock: Any
+    _connecting = False
+
+    def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        self._connecting = True
+        try:
+            super().connect_check_health(*arguments, **options)
+        finally:
+            self._connecting = False
+
+    def _connect(self) -> BoundedSocket:
+        dialled = self._dial(Deadline(self.socket_connect_timeout or 0.0))
+        return BoundedSocket(dialled, Deadline(self.socket_timeout or 0.0))
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        raise NotImplementedError
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if self._sock is not None and not self._connecting:
+            self.begin_exchange()
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
+
+    def begin_exchange(self) -> None:
+        """Let what comes from now on end by a deadline of its own."""
+        self._sock.begin(Deadline(self.socket_timeout or 0.0))
+
+
+class BoundedConnection(_Bounded, redis.Connection):
+    """To a host and a port."""
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        return dialled(resolved(self.host, self.port, deadline), deadline)
+
+
+class BoundedUnixConnection(_Bounded, redis.UnixDomainSocketConnection):
+    """To a Unix socket."""
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        return dialled(unix_address(self.path), deadline)
+
+
+class BoundedSentinelConnection(SentinelManagedConnection, BoundedConnection):
+    """To the primary that the Sentinels name."""
