@@ -49,6 +49,8 @@ class Lease:
         self._epochs = Epochs(redis, database, clock) if fenced else None
         self._latest: dict[bytes, Epoch | None] = {}
         self._looking = threading.Lock()
+        self._looks = 0
+        """How many looks have ended."""
         self._lock = threading.Lock()
         self._lease_until = float("-inf")
         self._pending: dict[str, Distrust] = {}
@@ -63,25 +65,34 @@ class Lease:
         """
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
             return None
+        seen = self._looks
         with self._looking:
             started = self._clock.elapsed()
-            if started < self._lease_until:
+            # A look that others have just waited for, and that took longer than a lease holds, gives none to anybody.
+            # If each made one of its own, they would wait for one another in a row.
+            if started < self._lease_until or self._looks != seen:
                 return None
-            self._lease_until = float("-inf")
-            self._notes.write_down()  # what was published need not be found pending
             try:
-                if self._epochs is not None:
-                    self._recognize(self._epochs.current())
-                pending, external = self._database.look(MOST_PENDING + 1)
-            except (DatabaseUnavailable, RedisUnavailable):
-                return None
-            self.sees_external_writers = external.are_recent(self._clock.wall())
-            self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
-            self._forget_old_writes(started)
-            # From the start of the look: what was committed while it ran may be missing in it.
-            if len(pending) <= MOST_PENDING:
-                self._lease_until = started + self._span
-            return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
+                return self._look(started)
+            finally:
+                self._looks += 1
+
+    def _look(self, started: float) -> list[str] | None:
+        self._lease_until = float("-inf")
+        self._notes.write_down()  # what was published need not be found pending
+        try:
+            if self._epochs is not None:
+                self._recognize(self._epochs.current())
+            pending, external = self._database.look(MOST_PENDING + 1)
+        except (DatabaseUnavailable, RedisUnavailable):
+            return None
+        self.sees_external_writers = external.are_recent(self._clock.wall())
+        self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
+        self._forget_old_writes(started)
+        # From the start of the look: what was committed while it ran may be missing in it.
+        if len(pending) <= MOST_PENDING:
+            self._lease_until = started + self._span
+        return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
 
     def _forget_old_writes(self, looked_at: float) -> None:
         """What the look had to find if it is still pending need not be remembered: an outage would fill memory."""
