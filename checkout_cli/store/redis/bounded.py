@@ -48,36 +48,58 @@ class Deadline:
 
 
 class BoundedSocket:
-    """A socket whose reads and writes all end by one deadline, and together read no more than ``largest`` bytes."""
+    """A socket that ends each exchange after ``wait`` seconds and at most ``largest`` bytes.
 
-    def __init__(self, wrapped: socket.socket, deadline: Deadline, largest: int = LARGEST_EXCHANGE) -> None:
+    The first bytes of an exchange are waited for by the socket's own time-out; whatever follows, by what is left. So the
+    usual exchange, which arrives at once, costs nothing more.
+    """
+
+    def __init__(self, wrapped: socket.socket, wait: float, largest: int = LARGEST_EXCHANGE) -> None:
         self._wrapped = wrapped
+        self._wait = wait
         self._largest = largest
+        self._shortened = True
         self.fileno = wrapped.fileno
-        self.begin(deadline)
+        self.pending: Callable[[], int] = getattr(wrapped, "pending", int)
+        self.is_one_exchange = True
+        """While it is, what is sent begins no exchange of its own: a handshake is one."""
+        self.begin()
 
-    def begin(self, deadline: Deadline) -> None:
+    def begin(self) -> None:
         """Start the next exchange."""
-        self.deadline = deadline
+        self._ends = time.monotonic() + self._wait
         self._received = 0
+        if self._shortened:
+            self._wrapped.settimeout(self._wait)
+            self._shortened = False
 
     def sendall(self, data: bytes) -> None:
-        """As a socket's."""
-        self._wrapped.settimeout(self.deadline.remaining())
+        """As a socket's; begins an exchange."""
+        if not self.is_one_exchange:
+            self.begin()
         self._wrapped.sendall(data)
 
     def recv_into(self, buffer: bytearray) -> int:
         """As a socket's.
 
         Raises:
-            ExchangeTooLarge: more than ``largest`` bytes have come in this exchange.
+            TimeoutError: the exchange has taken too long.
+            ExchangeTooLarge: it has brought too much.
         """
-        self._wrapped.settimeout(self.deadline.remaining())
+        if self._received:
+            self._shorten()
         received = self._wrapped.recv_into(buffer)
         self._received += received
         if self._received > self._largest:
             raise ExchangeTooLarge(f"more than {self._largest} bytes in one exchange")
         return received
+
+    def _shorten(self) -> None:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._wrapped.settimeout(left)
+        self._shortened = True
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """As a socket's; raises as :meth:`recv_into`. With flags it only peeks at bytes that have arrived."""
@@ -87,7 +109,7 @@ class BoundedSocket:
         return bytes(buffer[: self.recv_into(buffer)])
 
     def settimeout(self, _: float | None) -> None:
-        """The deadline counts instead."""
+        """The exchange's own end counts instead."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
@@ -158,30 +180,20 @@ class _Bounded(redis.connection.AbstractConnection):
     """redis-py's connection on a :class:`BoundedSocket`: one exchange for the handshake, and one for each packet."""
 
     _sock: Any
-    _connecting = False
 
     def connect_check_health(self, *arguments: Any, **options: Any) -> None:
-        self._connecting = True
-        try:
-            super().connect_check_health(*arguments, **options)
-        finally:
-            self._connecting = False
+        super().connect_check_health(*arguments, **options)
+        self._sock.is_one_exchange = False
 
     def _connect(self) -> BoundedSocket:
-        dialled = self._dial(Deadline(self.socket_connect_timeout or 0.0))
-        return BoundedSocket(dialled, Deadline(self.socket_timeout or 0.0))
+        return BoundedSocket(self._dial(Deadline(self.socket_connect_timeout or 0.0)), self.socket_timeout or 0.0)
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         raise NotImplementedError
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if self._sock is not None and not self._connecting:
-            self.begin_exchange()
-        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
-
     def begin_exchange(self) -> None:
-        """Let what comes from now on end by a deadline of its own."""
-        self._sock.begin(Deadline(self.socket_timeout or 0.0))
+        """Let what comes from now on have an end of its own, though nothing was sent."""
+        self._sock.begin()
 
 
 class BoundedConnection(_Bounded, redis.Connection):

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from checkout_cli.store.redis.replies import SHAPES, Shape, anything, integer
+from checkout_cli.store.redis.replies import SHAPES, Shape, anything, integer, texts
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -86,14 +86,16 @@ def shape_of(command: Command) -> Shape:
     if name == "EVALSHA":
         return SCRIPTS[str(command[1])].reply
     if command[-1] == "WITHSCORES":
-        name = f"{name} WITHSCORES"
-    found = SHAPES.get(name)
-    return SHAPES.get(" ".join(map(str, command[:2])), anything) if found is None else found
+        return SHAPES.get(f"{name} WITHSCORES", anything)
+    if name == "ZRANGE":
+        return texts
+    return SHAPES.get(name) or SHAPES.get(" ".join(map(str, command[:2])), anything)
 
 
 def misshapen(commands: Sequence[Command], replies: Sequence[Any]) -> str | None:
     """The name of the first command whose reply has not the shape of its own; error replies have any."""
     for command, reply in zip(commands, replies, strict=True):
-        if not isinstance(reply, Exception) and not shape_of(command)(reply):
+        shape = SHAPES.get(command[0]) or shape_of(command)  # type: ignore[arg-type]
+        if not shape(reply) and not isinstance(reply, Exception):
             return str(command[0])
     return None

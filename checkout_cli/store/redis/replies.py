@@ -45,6 +45,11 @@ def integer_or_nothing(reply: Any) -> bool:
     return type(reply) is int or reply is None
 
 
+def text_or_nothing(reply: Any) -> bool:
+    """A string or a null, as most commands of the shop return."""
+    return type(reply) is bytes or reply is None
+
+
 def decimal(reply: Any) -> bool:
     """A string of digits."""
     return type(reply) is bytes and reply.isdigit() and len(reply) <= 20
@@ -87,7 +92,7 @@ def array(*members: Shape, more: bool = False) -> Shape:
     )
 
 
-_slot_node = array(either(text, nothing), lambda port: type(port) is int and port in PORTS, more=True)
+_slot_node = array(text_or_nothing, lambda port: type(port) is int and port in PORTS, more=True)
 
 
 def _slot_range(reply: Any) -> bool:
@@ -106,18 +111,17 @@ SHAPES: dict[str, Shape] = {
     "INFO": text,
     "DBSIZE": integer,
     "TYPE": text,
-    "RANDOMKEY": either(text, nothing),
+    "RANDOMKEY": text_or_nothing,
     "SCAN": PAGE_OF_TEXTS,
     **dict.fromkeys(("EXISTS", "DEL", "PTTL", "TTL", "STRLEN", "PEXPIRE", "EXPIRE"), integer),
-    **dict.fromkeys(("GET", "GETEX", "SET"), either(text, nothing)),
+    **dict.fromkeys(("GET", "GETEX", "SET"), text_or_nothing),
     "GETRANGE": text,
-    "MGET": some(either(text, nothing)),
+    "MGET": some(text_or_nothing),
     **dict.fromkeys(("SADD", "SREM", "SCARD"), integer),
     "SMISMEMBER": some(integer),
     "SRANDMEMBER": texts,
     "SSCAN": PAGE_OF_TEXTS,
     **dict.fromkeys(("ZADD", "ZREM", "ZCARD", "ZCOUNT"), integer),
-    "ZRANGE": texts,
     "ZRANGE WITHSCORES": pairs(text, score),
     "ZREVRANK": either(integer, nothing),
     "ZSCORE": either(score, nothing),
@@ -125,7 +129,7 @@ SHAPES: dict[str, Shape] = {
     "ZRANDMEMBER WITHSCORES": pairs(text, score),
     "ZSCAN": _page_of_scores,
     "HGETALL": pairs(text, text),
-    "HMGET": some(either(text, nothing)),
+    "HMGET": some(text_or_nothing),
     "HLEN": integer,
     "HKEYS": texts,
     "OBJECT": either(integer, text, nothing),
