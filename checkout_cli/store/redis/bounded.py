@@ -50,8 +50,8 @@ class Deadline:
 class BoundedSocket:
     """A socket that ends each exchange after ``wait`` seconds and at most ``largest`` bytes.
 
-    The first bytes of an exchange are waited for by the socket's own time-out; whatever follows, by what is left. So the
-    usual exchange, which arrives at once, costs nothing more.
+    The first bytes of an exchange are waited for by the socket's own time-out, whatever follows by what is left of it. So
+    the usual exchange, which arrives at once, costs nothing more.
     """
 
     def __init__(self, wrapped: socket.socket, wait: float, largest: int = LARGEST_EXCHANGE) -> None:
