@@ -203,6 +203,22 @@ class RedisLoading(RedisUnavailable):
     default_hint = "checkoutctl doctor --only loading"
 
 
+class WrongServer(RedisUnavailable):
+    """The program at Redis' address is not the one that the settings describe: no Redis, or a node of a cluster.
+
+    Nor is a server whose replies have other types than their commands'.
+    """
+
+    exit_code = ExitCode.CONFIGURATION
+    default_hint = "checkoutctl ping"
+
+
+class ReplyTooLarge(RedisUnavailable):
+    """A server sent more in one exchange than any answer to us can be; nothing else is known to be wrong with it."""
+
+    default_hint = "checkoutctl memory families --biggest 10"
+
+
 class SlotMoved(RedisUnavailable):
     """A session's key has moved to another server of the cluster while it was written."""
 

@@ -50,6 +50,43 @@ def address_text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def checked_hosts(raw: str) -> str:
+    """Names, addresses and networks, separated by commas.
+
+    Raises:
+        ValueError: one of them is none; the text says what they must be.
+    """
+    for part in filter(None, map(str.strip, raw.split(","))):
+        if "/" not in part:
+            checked_host(part)
+            continue
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError("must be hosts and networks such as redis-1.internal,10.0.0.0/8") from None
+    return raw
+
+
+def names_host(hosts: str, host: str) -> bool:
+    """Whether a list that :func:`checked_hosts` accepts names a host, by itself or by its network."""
+    parts = [part.lower() for part in map(str.strip, hosts.split(",")) if part]
+    if host.lower() in parts:
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(part) for part in parts if "/" in part or _is_address(part))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     found = ip_address(host)
     return host.lower() == "localhost" or (found is not None and found.is_loopback)

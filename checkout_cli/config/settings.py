@@ -17,7 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from checkout_cli.config.addresses import address_text, checked_host, checked_number, split_address
+from checkout_cli.config.addresses import (
+    address_text,
+    checked_host,
+    checked_hosts,
+    checked_number,
+    names_host,
+    split_address,
+)
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
@@ -152,6 +159,12 @@ class Settings:
         "more nodes of the cluster as host:port,host:port, to be asked where REDIS_HOST does not answer",
         "",
         _addresses,
+    )
+    redis_allowed_hosts: str = _setting(
+        "REDIS_ALLOWED_HOSTS",
+        "hosts and networks (10.0.0.0/8) that a cluster or the Sentinels may send us and our password to; empty: any",
+        "",
+        checked_hosts,
     )
     redis_tls: bool = _switch("REDIS_TLS", "connect with TLS, certificate and host name verified", False)
     redis_tls_ca_file: str = _setting(
@@ -294,6 +307,11 @@ class Settings:
     def cluster_nodes(self) -> list[tuple[str, int]]:
         """The nodes that are asked where the cluster's keys are."""
         return list(dict.fromkeys([(self.redis_host, self.redis_port), *_pairs(self.redis_cluster_nodes)]))
+
+    def allows(self, host: str) -> bool:
+        """Whether a cluster or a Sentinel may send us to a host; they may to those that other settings name."""
+        named = {self.redis_host, *(name for name, _ in self.cluster_nodes())}
+        return not self.redis_allowed_hosts or host in named or names_host(self.redis_allowed_hosts, host)
 
     def contradiction(self) -> tuple[str, str] | None:
         """Two settings that exclude each other: the variable to change, and why."""

@@ -13,13 +13,14 @@ import msgspec
 
 from checkout_cli.domain.entries import Problem
 from checkout_cli.store.redis.commands import Command, Script, register
+from checkout_cli.store.redis.replies import text
 
 MOST_SCOPES = 64
 """Single invalidations (of a coupon, a range) that are kept; beyond, the oldest invalidate everything older."""
 NO_IDENTITY = "-"
 """The identity of a server that does not tell its own."""
 
-_BEGIN = register(Script("begin", package="checkout_cli.domain"))
+_BEGIN = register(Script("begin", package="checkout_cli.domain", reply=text))
 _INVALIDATE = register(Script("invalidate", package="checkout_cli.domain"))
 _HEAD = re.compile(r"([0-9a-f]{1,64}) ([0-9]{1,15}) ([0-9]{1,15})")
 _SCOPE = re.compile(r"([0-9]{1,15}) [0-9]{1,15} (.+)")

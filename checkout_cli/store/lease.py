@@ -47,6 +47,8 @@ class Lease:
         self._epochs = Epochs(redis, database, clock) if fenced else None
         self._latest: dict[bytes, Epoch | None] = {}
         self._looking = threading.Lock()
+        self._looks = 0
+        """How many looks have ended."""
         self._lock = threading.Lock()
         self._lease_until = float("-inf")
         self._pending: dict[str, Distrust] = {}
@@ -57,27 +59,36 @@ class Lease:
         """Look for pending rows if the lease has run out; returns old ones to publish, ``None`` if it did not look."""
         if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
             return None
+        seen = self._looks
         with self._looking:
             started = self._clock.elapsed()
-            if started < self._lease_until:
+            # A look that others have just waited for, and that took longer than a lease holds, gives none to anybody.
+            # If each made one of its own, they would wait for one another in a row.
+            if started < self._lease_until or self._looks != seen:
                 return None
-            self._lease_until = float("-inf")
-            self._notes.write_down()  # what was published need not be found pending
             try:
-                if self._epochs is not None:
-                    self._recognize(self._epochs.current())
-                pending, external = self._database.look(MOST_PENDING + 1)
-            except (DatabaseUnavailable, RedisUnavailable):
-                return None
-            self.sees_external_writers = external.are_recent(self._clock.wall())
-            self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
-            with self._lock:  # what was found if it is still pending is forgotten: an outage would fill the memory
-                for name in [name for name, at in self._unpublished_at.items() if started - at > LONGEST_WRITE]:
-                    del self._unpublished_at[name], self._unpublished[name]
-            # From the start of the look: what was committed while it ran may be missing in it.
-            if len(pending) <= MOST_PENDING:
-                self._lease_until = started + self._span
-            return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
+                return self._look(started)
+            finally:
+                self._looks += 1
+
+    def _look(self, started: float) -> list[str] | None:
+        self._lease_until = float("-inf")
+        self._notes.write_down()  # what was published need not be found pending
+        try:
+            if self._epochs is not None:
+                self._recognize(self._epochs.current())
+            pending, external = self._database.look(MOST_PENDING + 1)
+        except (DatabaseUnavailable, RedisUnavailable):
+            return None
+        self.sees_external_writers = external.are_recent(self._clock.wall())
+        self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
+        with self._lock:  # what was found if it is still pending is forgotten: an outage would fill the memory
+            for name in [name for name, at in self._unpublished_at.items() if started - at > LONGEST_WRITE]:
+                del self._unpublished_at[name], self._unpublished[name]
+        # From the start of the look: what was committed while it ran may be missing in it.
+        if len(pending) <= MOST_PENDING:
+            self._lease_until = started + self._span
+        return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
 
     def invalidate(self, checkout_id: str) -> None:
         """End the trust in the server that has a session's key: it was unavailable."""

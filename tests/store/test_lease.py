@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.support.stores import (
     redis_away,
     save,
     trusted,
+    wait_until,
 )
 
 
@@ -235,3 +238,46 @@ def test_a_long_outage_does_not_fill_memory(
     store.get("session-9999")
     assert len(store.lease._unpublished) == len(store.lease._unpublished_at) == 0
     assert store.get("session-0001").tier is TierName.DATABASE, "the look found it pending"
+
+
+class CountingLock:
+    """A lock that counts who has come to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.arrived = 0
+
+    def __enter__(self) -> None:
+        self.arrived += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_many_threads_wait_for_one_look_of_a_slow_database_and_not_for_one_each(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that takes longer than a lease gives none: whoever has waited for it asks the database at once."""
+    looks: list[float] = []
+    began, end = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> object:
+        looks.append(store.clock.elapsed())
+        began.set()
+        assert end.wait(10)
+        raise DatabaseUnavailable("it took too long")
+
+    door = CountingLock()
+    monkeypatch.setattr(store.lease, "_looking", door)
+    monkeypatch.setattr(store.database, "look", slow)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(store.lease.renew)
+        assert began.wait(10)
+        others = [pool.submit(store.lease.renew) for _ in range(7)]
+        wait_until(lambda: door.arrived == 8)
+        end.set()
+        assert [call.result(10) for call in (first, *others)] == [None] * 8
+    assert len(looks) == 1
+    store.lease.renew()
+    assert len(looks) == 2  # whoever comes later looks again

@@ -21,6 +21,7 @@ from checkout_cli.store.protocol.publishing import Found, Outcome, judge
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.protocol.writing import taken_in
+from checkout_cli.store.redis import commands as redis_commands
 from checkout_cli.store.redis import connection as redis_connection
 from checkout_cli.store.redis import server as redis_server
 from checkout_cli.store.redis import tier as redis_tier
@@ -228,12 +229,13 @@ def _judge(patch: Patch, overwritten: Outcome) -> None:
 
 
 def _script(patch: Patch, *changes: tuple[bytes, bytes]) -> None:
-    changed = Script("replace")
+    changed = Script("replace", reply=redis_tier._REPLACE.reply)
     for old, new in changes:
         assert changed.text.count(old) == 1, "the script has changed: this control switches nothing off"
         changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
-    patch(redis_server, "SCRIPTS", redis_server.SCRIPTS | {changed.digest: changed})
+    for module in (redis_server, redis_commands):
+        patch(module, "SCRIPTS", redis_server.SCRIPTS | {changed.digest: changed})
     patch(redis_tier, "_REPLACE", changed)
 
 

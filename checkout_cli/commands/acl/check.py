@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from checkout_cli.commands.acl.needs import Access, Entry, Need
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
@@ -16,6 +17,7 @@ from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.per_server import Partial, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Command
+from checkout_cli.store.redis.pipeline import Conversation
 from checkout_cli.store.redis.server import RedisServer
 
 FIRST_WITH_USERS = (6, 0)
@@ -224,7 +226,7 @@ def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> d
             return {_MULTI: begun}
         if isinstance(begun, CheckoutError):
             raise begun  # this server cannot answer anything now
-        replies |= zip(queued, talk.ask(*(_call(need, settings) for need in queued)), strict=True)
+        replies |= zip(queued, _answered(talk, queued, settings), strict=True)
         (dropped,) = talk.ask(("DISCARD",))
         replies |= {_MULTI: begun, _DISCARD: dropped}
         if isinstance(dropped, CheckoutError):
@@ -232,11 +234,17 @@ def _queued(server: RedisServer, needs: Sequence[Need], settings: Settings) -> d
     return replies
 
 
+def _answered(talk: Conversation, needs: Sequence[Need], settings: Settings) -> list[Any]:
+    """Each call's reply, of whatever shape: only a denial counts."""
+    talk.say(*(_call(need, settings) for need in needs))
+    return talk.replies(len(needs))
+
+
 def _tried(server: RedisServer, needs: Sequence[Need], settings: Settings) -> dict[Need, object]:
     """The replies to real calls of harmless commands."""
     harmless = [need for need in needs if _only_looks(need)]
     with server.conversation() as talk:
-        return dict(zip(harmless, talk.ask(*(_call(need, settings) for need in harmless)), strict=True))
+        return dict(zip(harmless, _answered(talk, harmless, settings), strict=True))
 
 
 def _only_looks(need: Need) -> bool:

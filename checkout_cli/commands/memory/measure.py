@@ -18,6 +18,7 @@ from checkout_cli.keys import INDEX
 from checkout_cli.servers.inspection import missing_grant
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.pipeline import Conversation, one_key
+from checkout_cli.store.redis.replies import PAGE_OF_TEXTS, integer_or_nothing
 from checkout_cli.store.redis.server import RedisServer
 
 PAGE = 100
@@ -126,10 +127,10 @@ def all_pages(talk: Conversation, allowed: Allowed, cursor: int = 0) -> Iterator
         CommandDenied, CommandUnknown: SCAN is refused.
     """
     talk.say(scan_command(cursor))
-    following, keys = scanned(talk.replies(1)[0])
+    following, keys = scanned(talk.replies(1, PAGE_OF_TEXTS)[0])
     _ask_page(talk, allowed, following, keys)
     while following:
-        upcoming = scanned(talk.replies(1)[0])
+        upcoming = scanned(talk.replies(1, PAGE_OF_TEXTS)[0])
         _ask_page(talk, allowed, *upcoming)
         yield measured(talk, allowed, keys, following)
         following, keys = upcoming
@@ -147,7 +148,7 @@ def throttled_pages(talk: Conversation, allowed: Allowed, cursor: int, load: flo
     while True:
         begun = clock.elapsed()
         talk.say(scan_command(cursor))
-        cursor, keys = scanned(talk.replies(1)[0])
+        cursor, keys = scanned(talk.replies(1, PAGE_OF_TEXTS)[0])
         ask_sizes(talk, allowed, keys)
         page = measured(talk, allowed, keys, cursor)
         clock.pause((clock.elapsed() - begun) * (1 / load - 1))
@@ -180,7 +181,7 @@ def ask_sizes(talk: Conversation, allowed: Allowed, keys: list[bytes]) -> None:
 
 def measured(talk: Conversation, allowed: Allowed, keys: list[bytes], following: int) -> Page:
     """The page of keys that :func:`ask_sizes` has asked about."""
-    replies = talk.replies(allowed.per_key * len(keys))
+    replies = talk.replies(allowed.per_key * len(keys), integer_or_nothing)
     nothing: list[Any] = [None] * len(keys)
     sizes = replies[:: allowed.per_key] if allowed.method is not Method.NONE else nothing
     ttls = replies[allowed.per_key - 1 :: allowed.per_key] if allowed.ttl else nothing

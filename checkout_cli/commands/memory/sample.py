@@ -148,8 +148,7 @@ def _drawn(
     removes none: its count includes the expired keys.
     """
     commands = [command for cursor in cursors for command in (scan_command(cursor), ("DBSIZE",))]
-    talk.say(("DBSIZE",), *commands)
-    before, *replies = talk.replies(len(commands) + 1)
+    before, *replies = talk.ask(("DBSIZE",), *commands)
     sizes = [before, *replies[1::2]]
     found: list[tuple[list[bytes], float]] = []
     for reply, size, after in zip(replies[::2], sizes[:-1], sizes[1:], strict=True):

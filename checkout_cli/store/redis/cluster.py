@@ -14,12 +14,13 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import ConfigurationError, RedisUnavailable, SlotMoved
+from checkout_cli.errors import ConfigurationError, RedisUnavailable, SlotMoved, WrongServer
 from checkout_cli.store.breaker import FIRST_WAIT, Breaker
 from checkout_cli.store.redis.commands import Command, decoded, key_of
+from checkout_cli.store.redis.connection import insist_on_allowed
+from checkout_cli.store.redis.replies import PORTS, SLOTS
 from checkout_cli.store.redis.server import RedisServer
 
-SLOTS = 16_384
 _SLOT_BITS = 14
 MOST_REDIRECTIONS = 5
 """How often one command is sent on before the cluster counts as away: its nodes contradict each other."""
@@ -139,7 +140,7 @@ class RedisCluster:
         _, (reply,) = owner.send([("EXISTS", key)])
         if not isinstance(reply, AskError) or isinstance(reply, MovedError):
             return False
-        return self._named(reply.host, reply.port, owner) is server
+        return self._target(reply, owner) is server
 
     def _slot_moved(self) -> SlotMoved:
         self._in_doubt = True
@@ -152,14 +153,20 @@ class RedisCluster:
             if not isinstance(reply, AskError):
                 return who, self._judged(server, reply)
             asking = not isinstance(reply, MovedError)
-            server = self._named(reply.host, reply.port, server)
-            self._note_redirection(reply, server)
             try:
+                server = self._target(reply, server)
+                self._note_redirection(reply, server)
                 who, (reply,) = server.send([command], asking=asking)
             except RedisUnavailable as away:
                 self._in_doubt = True
                 return None, away
         return None, RedisUnavailable(f"the nodes of the cluster at {self._settings.redis_place} contradict each other")
+
+    def _target(self, redirection: AskError, asked: RedisServer) -> RedisServer:
+        """The server that a redirection names; raises ``RedisUnavailable`` where there cannot or must not be one."""
+        if not (0 <= redirection.slot_id < SLOTS and redirection.port in PORTS):
+            raise WrongServer(f"Redis at {asked.place} sends us to a slot or a port that there cannot be")
+        return self._named(redirection.host, redirection.port, asked)
 
     def _note_redirection(self, redirection: AskError, to: RedisServer) -> None:
         if isinstance(redirection, MovedError):
@@ -229,6 +236,7 @@ class RedisCluster:
     def _at(self, address: Address) -> RedisServer:
         server = self._servers.get(address)
         if server is None:
+            insist_on_allowed(self._settings, address[0])
             server = RedisServer(self._settings, address=address, elapsed=self._elapsed, jitter=self._jitter)
             server = self._servers.setdefault(address, server)
         return server

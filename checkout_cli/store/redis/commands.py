@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from checkout_cli.errors import CheckoutError
+from checkout_cli.store.redis.replies import SHAPES, Shape, anything, integer, texts
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -18,7 +19,9 @@ _KEYLESS = frozenset({"PING", "TIME", "INFO", "SCAN", "CLUSTER", "SCRIPT"})
 class Script:
     """A ``.lua`` file in the ``scripts`` of a package, called by its digest."""
 
-    def __init__(self, name: str, package: str = "checkout_cli.store.redis") -> None:
+    def __init__(self, name: str, package: str = "checkout_cli.store.redis", *, reply: Shape = integer) -> None:
+        """``reply`` is the shape of its return value."""
+        self.reply = reply
         self.text = files(package).joinpath("scripts", f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
@@ -84,3 +87,24 @@ def key_of(command: Command) -> bytes | None:
     else:
         key = command[1]
     return key if isinstance(key, bytes) else encoded(str(key))
+
+
+def shape_of(command: Command) -> Shape:
+    """The shape of a command's reply; any for a command that this package never sends."""
+    name = str(command[0])
+    if name == "EVALSHA":
+        return SCRIPTS[str(command[1])].reply
+    if command[-1] == "WITHSCORES":
+        return SHAPES.get(f"{name} WITHSCORES", anything)
+    if name == "ZRANGE":
+        return texts
+    return SHAPES.get(name) or SHAPES.get(" ".join(map(str, command[:2])), anything)
+
+
+def misshapen(commands: Sequence[Command], replies: Sequence[Any]) -> str | None:
+    """The name of the first command whose reply has not the shape of its own; error replies have any."""
+    for command, reply in zip(commands, replies, strict=True):
+        shape = SHAPES.get(command[0]) or shape_of(command)  # type: ignore[arg-type]
+        if not shape(reply) and not isinstance(reply, Exception):
+            return str(command[0])
+    return None

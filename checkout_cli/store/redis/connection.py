@@ -24,9 +24,20 @@ from checkout_cli.errors import (
     RedisPoolExhausted,
     RedisRefusing,
     RedisUnavailable,
+    ReplyTooLarge,
     SlotMoving,
     WrongKeyType,
+    WrongServer,
 )
+from checkout_cli.store.redis.bounded import (
+    LARGEST_EXCHANGE,
+    BoundedConnection,
+    BoundedSentinelConnection,
+    BoundedUnixConnection,
+    ExchangeTooLarge,
+)
+from checkout_cli.store.redis.pipeline import read_reply
+from checkout_cli.store.redis.replies import MALFORMED, PORTS, SLOTS
 from checkout_cli.store.redis.tls import (
     SentinelManagedTlsConnection,
     SpokenInPlain,
@@ -63,13 +74,15 @@ def connection_pool(settings: Settings, *, address: tuple[str, int] | None = Non
     if settings.redis_tls:
         options["tls"] = Tls(settings)
         options["connection_class"] = SentinelManagedTlsConnection if uses_sentinels else TlsConnection
+    else:
+        options["connection_class"] = BoundedSentinelConnection if uses_sentinels else BoundedConnection
     if uses_sentinels:  # to the primary that they name at the moment of connecting
         pool: redis.ConnectionPool = redis.sentinel.SentinelConnectionPool(  # type: ignore[no-untyped-call]
             settings.redis_sentinel_service, _sentinels(settings, settings.timeout), **options
         )
         return pool
     if settings.redis_socket and address is None:
-        options["connection_class"] = redis.UnixDomainSocketConnection
+        options["connection_class"] = BoundedUnixConnection
         return redis.ConnectionPool(path=settings.redis_socket, **options)
     host, port = address or (settings.redis_host, settings.redis_port)
     return redis.ConnectionPool(host=host, port=port, **options)
@@ -96,10 +109,26 @@ class _SentinelClient(redis.Redis):
     def sentinel_masters(self, *arguments: Any, **options: Any) -> Any:
         self.failure = None
         try:
-            return super().sentinel_masters(*arguments, **options)
+            return _credible(super().sentinel_masters(*arguments, **options))
         except (redis.RedisError, OSError) as error:
             self.failure = error
             raise
+        except MALFORMED as error:
+            self.failure = redis.ConnectionError(f"{self.place} does not answer as a Sentinel does")
+            raise self.failure from error
+
+
+def insist_on_allowed(settings: Settings, host: str) -> None:
+    """Go on to a host that a server has named, and to which our password would go, only where that is allowed.
+
+    Raises:
+        RedisUnavailable: REDIS_ALLOWED_HOSTS does not name it.
+    """
+    if not settings.allows(host):
+        raise RedisUnavailable(
+            f"Redis at {settings.redis_place} sends us to {host!r}, which REDIS_ALLOWED_HOSTS does not name",
+            hint="checkoutctl config show; is that host yours?",
+        )
 
 
 class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
@@ -111,17 +140,30 @@ class SentinelTlsFailed(redis.sentinel.MasterNotFoundError):
         self.place = place
 
 
+def _credible(primaries: Any) -> Any:
+    """What a Sentinel says, if each primary has an address that can be one.
+
+    Raises:
+        ValueError: one has not.
+    """
+    for primary in primaries.values():
+        if not isinstance(primary["ip"], str) or primary["port"] not in PORTS:
+            raise ValueError("a primary without an address")
+    return primaries
+
+
 class _Sentinels(redis.sentinel.Sentinel):
     """The Sentinels, each a :class:`_SentinelClient`."""
 
-    def __init__(self, clients: list[_SentinelClient]) -> None:
+    def __init__(self, settings: Settings, clients: list[_SentinelClient]) -> None:
         super().__init__([], sentinel_kwargs={})  # type: ignore[no-untyped-call]
+        self._settings = settings
         self._clients = clients
         self.sentinels = list[redis.Redis](clients)
 
     def discover_master(self, service_name: str) -> Any:
         try:
-            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+            host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except redis.sentinel.MasterNotFoundError as error:
             failed = [(client.failure, client.place) for client in self._clients if client.failure is not None]
             for failure, place in failed:
@@ -132,6 +174,8 @@ class _Sentinels(redis.sentinel.Sentinel):
                 failed.sort(key=lambda one: isinstance(one[0].__context__, ConnectionRefusedError))
                 raise error from failed[0][0]
             raise
+        insist_on_allowed(self._settings, host)
+        return host, port
 
 
 def _sentinels(settings: Settings, wait: float) -> _Sentinels:
@@ -140,10 +184,12 @@ def _sentinels(settings: Settings, wait: float) -> _Sentinels:
         "password": settings.sentinel_password(),
         **_bounded(wait),
     }
+    options["connection_class"] = TlsConnection if settings.sentinel_tls else BoundedConnection
     if settings.sentinel_tls:
-        options |= {"connection_class": TlsConnection, "tls": Tls(settings)}
+        options["tls"] = Tls(settings)
     addresses = settings.sentinels()
-    return _Sentinels([_SentinelClient(sentinel_place(*at), host=at[0], port=at[1], **options) for at in addresses])
+    clients = [_SentinelClient(sentinel_place(*at), host=at[0], port=at[1], **options) for at in addresses]
+    return _Sentinels(settings, clients)
 
 
 def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
@@ -173,7 +219,7 @@ def identity_over(connection: Any) -> bytes | None:
     sections = []
     for _ in range(2):
         try:
-            sections.append(connection.read_response())
+            sections.append(_text(read_reply(connection)))
         except redis.ResponseError as error:
             if str(error).partition(" ")[0] in _AWAY:
                 raise  # busy with a script: the connection would never be asked again, and never be trusted
@@ -183,9 +229,13 @@ def identity_over(connection: Any) -> bytes | None:
     return identity if _IDENTITY.fullmatch(identity) else None
 
 
-def _info_value(section: Any, name: bytes) -> bytes:
-    if not isinstance(section, bytes):
-        return b""
+def _text(reply: Any) -> bytes:
+    if not isinstance(reply, bytes):
+        raise redis.InvalidResponse("the reply to INFO is no text")
+    return reply
+
+
+def _info_value(section: bytes, name: bytes) -> bytes:
     _, found, rest = section.partition(b"\n" + name + b":")
     return rest.partition(b"\r")[0].strip() if found else b""
 
@@ -222,6 +272,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, redis.InvalidResponse):
         return _not_redis(place)
     if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
+        if not (error.slot_id in range(SLOTS) and error.port in PORTS):
+            return WrongServer(f"Redis at {place} sends us to a slot or a port that there cannot be")
         return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
     if code == "WRONGTYPE":
         return WrongKeyType("the key holds another type than a string")
@@ -251,8 +303,8 @@ def _no_primary(settings: Settings, text: str) -> CheckoutError:
     )
 
 
-def _not_redis(place: str) -> ConfigurationError:
-    return ConfigurationError(f"what listens at {place} is not Redis", hint="check REDIS_HOST and REDIS_PORT")
+def _not_redis(place: str) -> WrongServer:
+    return WrongServer(f"what listens at {place} does not answer as Redis does")
 
 
 def _unreachable(error: BaseException, settings: Settings, place: str, text: str) -> CheckoutError:
@@ -263,6 +315,8 @@ def _unreachable(error: BaseException, settings: Settings, place: str, text: str
         return RedisUnavailable(f"Redis at {place} did not answer in time")
     if "Protocol Error" in text or "InvalidResponse" in text:
         return _not_redis(place)
+    if isinstance(error, ExchangeTooLarge):
+        return ReplyTooLarge(f"Redis at {place} sent more than {LARGEST_EXCHANGE >> 20} MB in one exchange")
     return RedisUnavailable(f"Redis at {place} cannot be reached: {_reason(error, text)}")
 
 

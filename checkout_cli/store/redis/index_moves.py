@@ -14,12 +14,13 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import Script, register
 from checkout_cli.store.redis.index import PAGE, RedisIndex
 from checkout_cli.store.redis.index_place import Place
+from checkout_cli.store.redis.replies import array, integer, text
 
 NEWEST = 500
 """Sessions that a SET for an external writer begins with: the others follow page by page."""
 
-_ADOPT, _MAKE_ROOM = register(Script("adopt_index")), register(Script("make_room"))
-_TAKE_OVER = register(Script("take_over"))
+_ADOPT, _MAKE_ROOM = register(Script("adopt_index", reply=text)), register(Script("make_room", reply=text))
+_TAKE_OVER = register(Script("take_over", reply=array(integer, integer)))
 
 
 class Adopted(StrEnum):

@@ -10,6 +10,7 @@ import redis
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.store.redis.connection import connection_pool, translated
+from checkout_cli.store.redis.pipeline import read_reply
 
 AT_ONCE = 1000
 """Lines that are handed out before the caller may look at its clock again."""
@@ -42,7 +43,7 @@ class MonitorStream:
         try:
             self._connection = self._pool.get_connection()
             self._connection.send_command("MONITOR", check_health=False)
-            self._connection.read_response()
+            read_reply(self._connection)
         except BaseException as error:
             self.close()
             if isinstance(error, (redis.RedisError, OSError)):
@@ -67,11 +68,12 @@ class MonitorStream:
 
     def lines(self) -> Iterator[Line]:
         """The lines that have arrived, without waiting; raises ``RedisUnavailable`` if the connection is broken."""
+        self._connection.begin_exchange()
         for _ in range(AT_ONCE):
             try:
                 if not self._connection.can_read(timeout=0):
                     return
-                raw = self._connection.read_response()
+                raw = read_reply(self._connection)
             except (redis.RedisError, OSError) as error:
                 raise translated(error, self._settings, self.place) from error
             line = parsed(raw)

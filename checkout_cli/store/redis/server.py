@@ -13,13 +13,13 @@ from redis.exceptions import NoScriptError
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable
+from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
 from checkout_cli.keys import family_of
 from checkout_cli.session import TierName
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
-from checkout_cli.store.redis.pipeline import Conversation
+from checkout_cli.store.redis.pipeline import Conversation, check_shapes, read_reply
 
 _log = logging.getLogger("checkout_cli.redis")
 
@@ -159,7 +159,7 @@ class RedisServer:
         failure = translated(error, self._settings, self.place)
         if not isinstance(failure, RedisUnavailable):
             self.breaker.succeeded()  # a refusal is an answer
-        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted)):
+        elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted, ReplyTooLarge)):
             self.breaker.failed(failure)
         return failure
 
@@ -175,11 +175,12 @@ class RedisServer:
             if unknown:
                 for digest in {str(commands[place][1]) for place in unknown}:
                     connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
-                    connection.read_response()
+                    read_reply(connection)
                 # Those alone: the other commands have been carried out, and a count would count twice.
                 again = _sent(connection, [commands[place] for place in unknown], asking=asking)
                 for place, reply in zip(unknown, again, strict=True):
                     replies[place] = reply
+            check_shapes(commands, replies)
             server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
         except RedisUnavailable:
             raise
@@ -226,7 +227,7 @@ def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list
 
 def _reply(connection: Any) -> Any:
     try:
-        return connection.read_response()
+        return read_reply(connection)
     except redis.ResponseError as error:  # the answer to this command only; the others still come
         return error
 

@@ -23,12 +23,16 @@ from checkout_cli.store.redis.cluster import RedisCluster
 from checkout_cli.store.redis.commands import Command, Script, checked, encoded, pairs, register
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
 from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
+from checkout_cli.store.redis.replies import array, either, integer, nothing, text
 from checkout_cli.store.redis.server import RedisServer
 
 FILL_TIME = 10_000
 """For how long a fill claim holds, in milliseconds (ARCHITECTURE.md, point 2)."""
 
-_CLAIM, _REPLACE = register(Script("claim")), register(Script("replace"))
+_CLAIM, _REPLACE = (
+    register(Script("claim", reply=either(array(text), array(nothing, integer)))),
+    register(Script("replace", reply=either(array(integer), array(integer, text)))),
+)
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 
 KEEP_TTL = -1

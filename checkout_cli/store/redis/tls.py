@@ -14,11 +14,11 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import redis
 from redis.sentinel import SentinelManagedConnection
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
+from checkout_cli.store.redis.bounded import BoundedConnection, Deadline
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -183,26 +183,21 @@ class Tls:
         return self._context.wrap_socket(plain, server_hostname=self._name or host)
 
 
-class TlsConnection(redis.Connection):
-    """redis-py's connection over our own TLS; connecting and finding out that nobody speaks TLS take one time-out."""
+class TlsConnection(BoundedConnection):
+    """A connection over our own TLS, its handshake within the time to connect."""
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._tls = tls
 
-    def _connect(self) -> Any:
-        plain = super()._connect()  # type: ignore[no-untyped-call]
-        wait = self.socket_connect_timeout or 0.0
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        plain = super()._dial(deadline)
         try:
-            plain.settimeout(wait * HANDSHAKE_SHARE)
-            secured = self._tls.wrap(plain, self.host)
-            secured.settimeout(self.socket_timeout)
-        except BaseException as error:
+            plain.settimeout(deadline.remaining())
+            return self._tls.wrap(plain, self.host)
+        except BaseException:
             plain.close()
-            if might_be_plain(error) and answers_in_plain(self.host, self.port, wait * (1 - HANDSHAKE_SHARE)):
-                raise SpokenInPlain from error
             raise
-        return secured
 
 
 class SentinelManagedTlsConnection(SentinelManagedConnection, TlsConnection):

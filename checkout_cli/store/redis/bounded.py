@@ -1,0 +1,214 @@
+"""Connections whose waits and sizes are bounded in total, however slowly a server sends, and however much.
+
+A socket's own time-out starts again with every byte. Here connecting and its handshake end by one deadline, and so does
+each exchange; what arrives within one exchange is limited too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.sentinel import SentinelManagedConnection
+
+LARGEST_EXCHANGE = 64 * 2**20
+"""Bytes that one exchange may bring. Pages are made so that far fewer are asked for."""
+
+AddressInfo = tuple[Any, ...]
+"""What :func:`socket.getaddrinfo` returns."""
+
+
+class ExchangeTooLarge(redis.ConnectionError):
+    """The server sent more than any answer to us can be."""
+
+
+class Deadline:
+    """A span of seconds that several waits share."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` counts seconds and never goes back."""
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            TimeoutError: none are.
+        """
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class BoundedSocket:
+    """A socket that ends each exchange after ``wait`` seconds and at most ``largest`` bytes.
+
+    The first bytes of an exchange are waited for by the socket's own time-out, whatever follows by what is left of it:
+    the usual exchange, which arrives at once, costs nothing more.
+    """
+
+    def __init__(self, wrapped: socket.socket, wait: float, largest: int = LARGEST_EXCHANGE) -> None:
+        self._wrapped = wrapped
+        self._wait = wait
+        self._largest = largest
+        self._shortened = True
+        self.fileno = wrapped.fileno
+        self.pending: Callable[[], int] = getattr(wrapped, "pending", int)
+        self.is_one_exchange = True
+        """While it is, what is sent begins no exchange of its own: a handshake is one."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the next exchange."""
+        self._ends = time.monotonic() + self._wait
+        self._received = 0
+        if self._shortened:
+            self._wrapped.settimeout(self._wait)
+            self._shortened = False
+
+    def sendall(self, data: bytes) -> None:
+        """As a socket's; begins an exchange."""
+        if not self.is_one_exchange:
+            self.begin()
+        self._wrapped.sendall(data)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        """As a socket's.
+
+        Raises:
+            TimeoutError: the exchange has taken too long.
+            ExchangeTooLarge: it has brought too much.
+        """
+        if self._received:
+            self._shorten()
+        received = self._wrapped.recv_into(buffer)
+        self._received += received
+        if self._received > self._largest:
+            raise ExchangeTooLarge(f"more than {self._largest} bytes in one exchange")
+        return received
+
+    def _shorten(self) -> None:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._wrapped.settimeout(left)
+        self._shortened = True
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As a socket's; raises as :meth:`recv_into`. With flags it only peeks at bytes that have arrived."""
+        if flags:
+            return self._wrapped.recv(size, flags)
+        buffer = bytearray(size)
+        return bytes(buffer[: self.recv_into(buffer)])
+
+    def settimeout(self, _: float | None) -> None:
+        """The exchange's own end counts instead."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+def resolved(host: str, port: int, deadline: Deadline) -> Sequence[AddressInfo]:
+    """A host's addresses. The resolver knows no time-out, so it runs in a thread that may be left behind.
+
+    Raises:
+        OSError: the name has no address.
+        TimeoutError: the resolver does not answer in time.
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found: list[AddressInfo] = []
+    problems: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as problem:
+            problems.append(problem)
+        except UnicodeError as problem:
+            problems.append(OSError(f"{host!r} is no host name: {problem}"))
+
+    resolver = threading.Thread(target=look_up, daemon=True)
+    resolver.start()
+    resolver.join(deadline.remaining())
+    if problems:
+        raise problems[0]
+    if not found:
+        raise TimeoutError(f"the name {host!r} was not resolved in time")
+    return found
+
+
+def dialled(addresses: Sequence[AddressInfo], deadline: Deadline) -> socket.socket:
+    """A connection to the first address that accepts one; each gets its share of the time that is left."""
+    problem: OSError = TimeoutError()
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        candidate = socket.socket(family, kind, protocol)
+        try:
+            candidate.settimeout(deadline.remaining() / (len(addresses) - tried))
+            candidate.connect(address)
+            if family != socket.AF_UNIX:
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError as error:
+            candidate.close()
+            problem = error
+        except BaseException:
+            candidate.close()
+            raise
+        else:
+            return candidate
+    raise problem
+
+
+def unix_address(path: str) -> list[AddressInfo]:
+    """The address of a Unix socket, for :func:`dialled`."""
+    return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+
+
+class _Bounded(redis.connection.AbstractConnection):
+    """redis-py's connection on a :class:`BoundedSocket`: one exchange for the handshake, and one for each packet."""
+
+    _sock: Any
+
+    def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        super().connect_check_health(*arguments, **options)
+        self._sock.is_one_exchange = False
+
+    def _connect(self) -> BoundedSocket:
+        return BoundedSocket(self._dial(Deadline(self.socket_connect_timeout or 0.0)), self.socket_timeout or 0.0)
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        raise NotImplementedError
+
+    def begin_exchange(self) -> None:
+        """Let what comes from now on have an end of its own, though nothing was sent."""
+        self._sock.begin()
+
+
+class BoundedConnection(_Bounded, redis.Connection):
+    """To a host and a port."""
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        return dialled(resolved(self.host, self.port, deadline), deadline)
+
+
+class BoundedUnixConnection(_Bounded, redis.UnixDomainSocketConnection):
+    """To a Unix socket."""
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        return dialled(unix_address(self.path), deadline)
+
+
+class BoundedSentinelConnection(SentinelManagedConnection, BoundedConnection):
+    """To the primary that the Sentinels name."""
