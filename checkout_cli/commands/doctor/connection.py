@@ -6,9 +6,8 @@ from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.ping.explain import timed_out
-from checkout_cli.commands.ping.failures import NotRedis
 from checkout_cli.config.addresses import split_address
-from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable
+from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Process, user_name
@@ -58,7 +57,7 @@ def port_in_use(context: DoctorContext) -> Finding:
         return _foreign(foreign, port)
     if holders:
         return ok(f"port {port} is held by {holders[0]}", port=port)
-    if not isinstance(summary.failure.error, NotRedis) and not timed_out(summary.failure.error):
+    if not isinstance(summary.failure.error, WrongServer) and not timed_out(summary.failure.error):
         raise Skip(f"nothing is seen to hold port {port}: see the connection check")
     owner = context.machine.owner_of(port)
     if owner is None:

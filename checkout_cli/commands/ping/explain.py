@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checkout_cli.checks import Finding, crit, ok
-from checkout_cli.commands.ping.failures import NotRedis
 from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, CheckoutError, CommandDenied, RedisLoading, RedisRefusing, causes
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    RedisLoading,
+    RedisRefusing,
+    WrongServer,
+    causes,
+)
 from checkout_cli.servers.installation import SERVERS
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.redis.tls import (
@@ -130,7 +137,7 @@ def explain(attempt: Attempt, failure: Failure) -> Trouble:
     for kind, applies in by_error_alone.items():
         if applies:
             return Trouble(kind)
-    if isinstance(error, NotRedis):
+    if isinstance(error, WrongServer):
         return _wrong_port(attempt)
     if stage is Stage.SOCKET:
         return _without_socket(attempt, cause)

@@ -20,7 +20,6 @@ from checkout_cli.errors import (
     AccessDenied,
     CheckoutError,
     CommandDenied,
-    ConfigurationError,
     RedisUnavailable,
     causes,
 )
@@ -28,8 +27,8 @@ from checkout_cli.store.redis.connection import translated
 from checkout_cli.store.redis.tls import explained_tls, refusal_after_handshake, speaks_tls, tls_cause, wants_tls
 
 if TYPE_CHECKING:
-    from checkout_cli.commands.ping.wire import Deadline
     from checkout_cli.config.settings import Settings
+    from checkout_cli.store.redis.bounded import Deadline
 
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""
@@ -39,10 +38,6 @@ _LEAST = 0.05
 _HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe|EOF occurred")
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 _LOOK_AND_RESTART = "look at its log, and restart it if it does not recover"
-
-
-class NotRedis(ConfigurationError):
-    """Something else than Redis answers at its address."""
 
 
 _HANGS = f"the server hangs; {_LOOK_AND_RESTART}"
@@ -163,10 +158,10 @@ class Failed:
             hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
         )
 
-    def not_redis(self) -> NotRedis:
+    def not_redis(self) -> WrongServer:
         """The error of something else that answered, named by its first bytes."""
         is_http = self.first_bytes[:5].upper() in {b"HTTP/", b"<!DOC", b"<HTML"}
-        return NotRedis(
+        return WrongServer(
             f"what listens at {self.place} is not Redis but {'an HTTP server' if is_http else 'something else'}",
             hint="checkoutctl config show; check REDIS_HOST and REDIS_PORT",
         )

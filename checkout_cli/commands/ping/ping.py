@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 
 from checkout_cli.commands.ping.failures import Failed, hung_up
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage
-from checkout_cli.commands.ping.wire import BoundedSocket, Connection, Deadline
+from checkout_cli.commands.ping.wire import Connection, ListeningSocket
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable
+from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, WrongServer
+from checkout_cli.store.redis.bounded import AddressInfo, Deadline, dialled, resolved, unix_address
 from checkout_cli.store.redis.connection import primary_address
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -68,7 +69,7 @@ class Ping:
         self._stage = Stage.SENTINEL if settings.redis_sentinels else self._first_stage
         self._stage_began = 0.0
         self._stages: dict[Stage, float] = {}
-        self._socket: BoundedSocket | None = None
+        self._socket: ListeningSocket | None = None
 
     @property
     def _first_stage(self) -> Stage:
@@ -85,13 +86,14 @@ class Ping:
         connection = Connection()
         try:
             self._find_primary()
-            self._deadline = Deadline(self._settings.timeout, time.perf_counter)
-            dialled = self._connect(connection)
-            address = self._settings.redis_socket or dialled.getpeername()[0]
+            self._deadline = Deadline(self._settings.timeout)
+            connected = self._connect(connection)
+            address = self._settings.redis_socket or connected.getpeername()[0]
             for sequence in itertools.count(1) if self._count == 0 else range(1, self._count + 1):
                 if sequence > 1:
                     self._sleep(self._interval)
-                    self._deadline.restart()
+                    self._deadline = Deadline(self._settings.timeout)
+                    connected.begin(self._settings.timeout)
                 trip = RoundTrip(sequence, self._round_trip(connection))
                 if self.summary.connected is None:
                     self.summary.connected = Connected(address, self._stages)
@@ -139,18 +141,18 @@ class Ping:
         self.summary.host, self.summary.port = host, port
         self._place = f"{address_text(host, port)} (the primary, by the Sentinels)"
 
-    def _connect(self, connection: Connection) -> BoundedSocket:
+    def _connect(self, connection: Connection) -> ListeningSocket:
         self._enter(self._first_stage)
         if self._settings.redis_socket:
-            plain = self._dial([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self._settings.redis_socket)])
+            plain = dialled(unix_address(self._settings.redis_socket), self._deadline)
         else:
             addresses = self._resolve()
             self._enter(Stage.TCP)
-            plain = self._dial(addresses)
+            plain = dialled(addresses, self._deadline)
             if self._settings.redis_tls:
                 self._enter(Stage.TLS)
                 plain = self._secure(plain)
-        self._socket = BoundedSocket(plain, self._deadline)
+        self._socket = ListeningSocket(plain, self._deadline.remaining())
         connection.use(self._socket)
         user = [self._settings.redis_username] if self._settings.redis_username else []
         if user or self._password:
@@ -167,50 +169,20 @@ class Ping:
             self._stages[self._stage] = now - self._stage_began
         self._stage, self._stage_began = stage, now
 
-    def _resolve(self) -> list[tuple[Any, ...]]:
-        """The server's addresses. The resolver knows no time-out, so it runs in a thread that we may leave behind."""
-        host, port = self._settings.redis_host, self._settings.redis_port
-        found: list[tuple[Any, ...]] = []
-        problems: list[Exception] = []
-
-        def look_up() -> None:
-            try:
-                found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as problem:
-                problems.append(problem)
-
-        resolver = threading.Thread(target=look_up, daemon=True)
-        resolver.start()
-        resolver.join(self._deadline.remaining())
-        if problems:
-            reason = getattr(problems[0], "strerror", None) or str(problems[0])
-            hint = "checkoutctl config show; check REDIS_HOST"
-            raise RedisUnavailable(f"the name {host!r} has no address: {reason}", hint=hint) from problems[0]
-        if not found:
+    def _resolve(self) -> Sequence[AddressInfo]:
+        """The server's addresses."""
+        host = self._settings.redis_host
+        try:
+            return resolved(host, self._settings.redis_port, self._deadline)
+        except TimeoutError as error:
             raise RedisUnavailable(
                 f"the name {host!r} was not resolved within {self._settings.timeout:g} s",
-                hint=f"getent hosts {host}; the name server may be away",
-            )
-        return found
-
-    def _dial(self, addresses: list[tuple[Any, ...]]) -> socket.socket:
-        """Connect to the first address that accepts; each gets its share of the time that is left."""
-        problem: OSError = TimeoutError()
-        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-            candidate = socket.socket(family, kind, protocol)
-            try:
-                candidate.settimeout(self._deadline.remaining() / (len(addresses) - tried))
-                candidate.connect(address)
-                if protocol == socket.IPPROTO_TCP:  # and no Unix socket
-                    candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except BaseException as error:
-                candidate.close()
-                if not isinstance(error, OSError):
-                    raise
-                problem = error
-            else:
-                return candidate
-        raise problem
+                hint=f"getent hosts {shlex.quote(host)}; the name server may be away",
+            ) from error
+        except OSError as error:
+            hint = "checkoutctl config show; check REDIS_HOST"
+            reason = error.strerror or str(error)
+            raise RedisUnavailable(f"the name {host!r} has no address: {reason}", hint=hint) from error
 
     def _secure(self, plain: socket.socket) -> socket.socket:
         host, port = plain.getpeername()[:2]
@@ -246,6 +218,6 @@ def told_more(error: CheckoutError, settings: Settings) -> CheckoutError:
     if not isinstance(error, RedisUnavailable) or not hung_up(error):
         return error
     failure = Ping(settings, count=1).run().failure
-    if failure is None or not isinstance(failure.error, (AccessDenied, ConfigurationError)):
+    if failure is None or not isinstance(failure.error, (AccessDenied, ConfigurationError, WrongServer)):
         return error
     return failure.error

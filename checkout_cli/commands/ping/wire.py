@@ -1,73 +1,30 @@
-"""A connection to Redis whose waits all share one deadline, without retries or a handshake of the library's own."""
+"""A connection to Redis without retries or a handshake of the library's own, which keeps the first bytes that come."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from checkout_cli.store.redis.bounded import BoundedSocket
+from checkout_cli.store.redis.pipeline import read_reply
+
 _FIRST_BYTES = 16
 
 
-class Deadline:
-    """A span of seconds that several waits share."""
+class ListeningSocket(BoundedSocket):
+    """A bounded socket whose first bytes show what listens in Redis' place."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        """Begin it; ``clock`` counts seconds and never goes back."""
-        self._seconds = seconds
-        self._clock = clock
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin the span anew."""
-        self._end = self._clock() + self._seconds
-
-    def remaining(self) -> float:
-        """Seconds that are left; raises ``TimeoutError`` where none are."""
-        left = self._end - self._clock()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-
-class BoundedSocket:
-    """A socket whose reads and writes all end by one deadline; the first bytes show what listens in Redis' place."""
-
-    def __init__(self, wrapped: socket.socket, deadline: Deadline) -> None:
-        self._wrapped = wrapped
-        self._deadline = deadline
-        self.first_bytes = b""
-
-    def _in_time(self) -> socket.socket:
-        self._wrapped.settimeout(self._deadline.remaining())
-        return self._wrapped
-
-    def sendall(self, data: bytes) -> None:
-        self._in_time().sendall(data)
+    first_bytes = b""
 
     def recv_into(self, buffer: bytearray) -> int:
-        received = self._in_time().recv_into(buffer)
-        self._keep(bytes(buffer[: min(received, _FIRST_BYTES)]))
-        return received
-
-    def recv(self, size: int) -> bytes:
-        received = self._in_time().recv(size)
-        self._keep(received[:_FIRST_BYTES])
-        return received
-
-    def _keep(self, received: bytes) -> None:
+        """As a socket's."""
+        received = super().recv_into(buffer)
         if len(self.first_bytes) < _FIRST_BYTES:
-            self.first_bytes += received
-
-    def settimeout(self, _: float | None) -> None:
-        """The deadline is what counts."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
+            self.first_bytes += bytes(buffer[: min(received, _FIRST_BYTES)])
+        return received
 
 
 class Connection(redis.Connection):
@@ -78,12 +35,12 @@ class Connection(redis.Connection):
         # Telling the server the name and version of the library would cost two round trips. These are the attributes
         # of redis-py up to 7 and from 8 on; as arguments, each would be refused by the other.
         self.lib_name = self.lib_version = self.driver_info = None
-        self._dialled: BoundedSocket | None = None
+        self._dialled: ListeningSocket | None = None
 
     def _connect(self) -> Any:
         return self._dialled
 
-    def use(self, dialled: BoundedSocket) -> None:
+    def use(self, dialled: ListeningSocket) -> None:
         """Speak over this socket from now on."""
         self._dialled = dialled
         self.connect()  # type: ignore[no-untyped-call]
@@ -91,7 +48,7 @@ class Connection(redis.Connection):
     def ask(self, *command: str) -> Any:
         """One round trip."""
         self.send_command(*command, check_health=False)  # type: ignore[no-untyped-call]
-        return self.read_response()
+        return read_reply(self)
 
     def close(self) -> None:
         """Close the socket."""

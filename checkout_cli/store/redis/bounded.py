@@ -65,8 +65,10 @@ class BoundedSocket:
         """While it is, what is sent begins no exchange of its own: a handshake is one."""
         self.begin()
 
-    def begin(self) -> None:
-        """Start the next exchange."""
+    def begin(self, wait: float | None = None) -> None:
+        """Start the next exchange; ``wait`` is another time for it, and for those that follow."""
+        if wait is not None:
+            self._wait, self._shortened = wait, True
         self._ends = time.monotonic() + self._wait
         self._received = 0
         if self._shortened:

@@ -16,9 +16,9 @@ import pytest
 
 from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage, percentile
-from checkout_cli.commands.ping.wire import Deadline
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode, RedisUnavailable
+from checkout_cli.store.redis.bounded import Deadline
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
