@@ -21,6 +21,7 @@ from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
     RedisUnavailable,
+    WrongServer,
     causes,
 )
 from checkout_cli.store.redis.connection import translated
