@@ -132,7 +132,7 @@ def failing_dial(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     def dial(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("checkout_cli.commands.ping.ping.Ping._dial", dial)
+    monkeypatch.setattr("checkout_cli.commands.ping.ping.dialled", dial)
 
 
 @pytest.mark.parametrize(

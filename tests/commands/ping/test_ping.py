@@ -17,7 +17,7 @@ import pytest
 from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage, percentile
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode, RedisUnavailable
+from checkout_cli.errors import AccessDenied, ExitCode, RedisUnavailable
 from checkout_cli.store.redis.bounded import Deadline
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
@@ -263,7 +263,7 @@ def test_what_is_not_redis_is_a_configuration_error_that_names_it(answer: bytes,
 
     with impostor(speak) as settings:
         failure = failure_of(settings)
-        assert isinstance(failure.error, ConfigurationError)
+        assert failure.error.exit_code is ExitCode.CONFIGURATION
         assert words in str(failure.error)
 
 
@@ -383,5 +383,5 @@ def test_a_ca_file_that_is_none_is_a_configuration_error(
     if content is not None:
         path.write_bytes(content)
     failure = failure_of(dataclasses.replace(settings, redis_tls=True, redis_tls_ca_file=str(path)))
-    assert isinstance(failure.error, ConfigurationError)
+    assert failure.error.exit_code is ExitCode.CONFIGURATION
     assert "REDIS_TLS_CA_FILE" in str(failure.error)
