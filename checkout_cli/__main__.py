@@ -17,7 +17,7 @@ def main() -> None:
         sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        gc.disable()  # else the interpreter collects once more at its exit, for a twentieth of a ping
+        gc.disable()  # else the interpreter collects once more at its exit
 
 
 if __name__ == "__main__":
