@@ -228,13 +228,13 @@ def _judge(patch: Patch, overwritten: Outcome) -> None:
 
 
 def _script(patch: Patch, *changes: tuple[bytes, bytes]) -> None:
-    changed = Script("replace")
+    changed = Script("publish")
     for old, new in changes:
         assert changed.text.count(old) == 1, "the script has changed: this control switches nothing off"
         changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
     patch(redis_server, "SCRIPTS", redis_server.SCRIPTS | {changed.digest: changed})
-    patch(redis_tier, "_REPLACE", changed)
+    patch(redis_tier, "_PUBLISH", changed)
 
 
 MECHANISMS: dict[str, Callable[[CheckoutStore, Patch], None]] = {

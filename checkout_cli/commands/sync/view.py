@@ -14,6 +14,7 @@ from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.session import decode
 from checkout_cli.store.backlog import Waiting
 from checkout_cli.store.database.flush_log import Conflict
+from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import (
@@ -21,7 +22,6 @@ from checkout_cli.terminal.output import (
     narrate,
     warn,
     write,
-    write_csv,
     write_json,
     write_line,
     write_ndjson,
