@@ -6,7 +6,7 @@ _checkoutctl_place() {
     case $1 in
     '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check --explain -y --yes --timeout --json -h --help' valued='--explain --timeout' ;;
-    'demo') options='--fast --keep -h --help' ;;
+    'demo') options='--fast --keep --json -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
     'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
     'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;

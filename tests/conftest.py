@@ -39,7 +39,7 @@ def _get_context(kind: str | None = None, *, get: Callable[..., Any] = multiproc
     return FORKED if kind == "spawn" else get(kind)
 
 
-multiprocessing.get_context = _get_context
+multiprocessing.get_context = _get_context  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

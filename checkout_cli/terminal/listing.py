@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from checkout_cli.errors import ExitCode
+from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.output import (
     Column,
     console,
     is_terminal,
     narrate,
     warn_if_partial,
-    write_csv,
     write_json,
     write_line,
     write_ndjson,

@@ -7,10 +7,7 @@ the process quietly.
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
-import io
-import itertools
 import json
 import os
 import sys
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """The version of every JSON document, raised when a field changes its meaning or goes away."""
 
-_CSV_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""The beginnings of formulas. Tabs and line ends, which some spreadsheets skip before, are spelled out by then."""
 
 _style = {"color": True}
 
@@ -143,24 +138,6 @@ def with_schema(result: Any) -> dict[str, Any]:
     from checkout_cli.terminal.document import document  # which a ping without JSON need not load
 
     return {"schemaVersion": SCHEMA_VERSION, **(result if isinstance(result, dict) else document(result))}
-
-
-def write_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """CSV (RFC 4180) in which a spreadsheet finds no formula."""
-    for row in itertools.chain([titles], rows):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow([csv_cell(value) for value in row])
-        write(line.getvalue())
-
-
-def csv_cell(value: object) -> str:
-    """A cell as text, with an apostrophe before what a spreadsheet would run as a formula."""
-    if value is None:
-        return ""
-    if isinstance(value, (bool, int, float)):
-        return str(value).lower()
-    text = safe(value)
-    return f"'{text}" if text.startswith(_CSV_FORMULA) else text
 
 
 def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:

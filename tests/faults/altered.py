@@ -50,13 +50,13 @@ def forget_what_was_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _alter(monkeypatch: pytest.MonkeyPatch, *changes: tuple[bytes, bytes]) -> None:
     """Write sessions with another text of the one script that does so."""
-    script = Script("replace")
+    script = Script("publish")
     for old, new in changes:
         assert script.text.count(old) == 1, "the script has changed: this switches nothing off"
         script.text = script.text.replace(old, new)
     script.digest = hashlib.sha1(script.text, usedforsecurity=False).hexdigest()
     monkeypatch.setitem(SCRIPTS, script.digest, script)
-    monkeypatch.setattr(redis_tier, "_REPLACE", script)
+    monkeypatch.setattr(redis_tier, "_PUBLISH", script)
 
 
 def believe_what_open_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The scripts, each of them one step: ``claim.lua``, ``replace.lua`` and ``forget.lua``."""
+"""The scripts, each of them one step: ``claim.lua``, ``publish.lua`` and ``forget.lua``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.model.state import Server
 
 
 class Replacement(NamedTuple):
-    """The arguments of ``replace.lua``: ``fill`` puts a value where nothing lies, else ``expected`` must lie there."""
+    """The arguments of ``publish.lua``: ``fill`` puts a value where nothing lies, else ``expected`` must lie there."""
 
     fill: bool
     expected: Value | None
@@ -36,7 +36,7 @@ def claim(server: Server, token: bytes) -> tuple[Server, bool]:
 
 
 def replace(guards: Guards, server: Server, script: Replacement) -> tuple[Server, Reply]:
-    """``replace.lua``."""
+    """``publish.lua``."""
     value = server.value
     missed = server._replace(claim=b"") if guards.claims_end_at_a_miss else server
     if script.fill:

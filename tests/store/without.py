@@ -229,14 +229,14 @@ def _judge(patch: Patch, overwritten: Outcome) -> None:
 
 
 def _script(patch: Patch, *changes: tuple[bytes, bytes]) -> None:
-    changed = Script("replace", reply=redis_tier._REPLACE.reply)
+    changed = Script("publish", reply=redis_tier._PUBLISH.reply)
     for old, new in changes:
         assert changed.text.count(old) == 1, "the script has changed: this control switches nothing off"
         changed.text = changed.text.replace(old, new)
     changed.digest = hashlib.sha1(changed.text, usedforsecurity=False).hexdigest()
     for module in (redis_server, redis_commands):
         patch(module, "SCRIPTS", redis_server.SCRIPTS | {changed.digest: changed})
-    patch(redis_tier, "_REPLACE", changed)
+    patch(redis_tier, "_PUBLISH", changed)
 
 
 MECHANISMS: dict[str, Callable[[CheckoutStore, Patch], None]] = {

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from checkout_cli.commands.health.health import HealthReport, RedisHealth, SessionsHealth, Status, TierHealth
 from checkout_cli.commands.health.snapshot import Snapshot
-from checkout_cli.commands.memory.show import Growth, MemoryLook
+from checkout_cli.commands.memory.growth import Growth
+from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.sessions.ending_soon import EndingSoon
 from checkout_cli.commands.slowlog.slowlog import ShapeTotal
 from checkout_cli.commands.sync.sync import PendingCounts

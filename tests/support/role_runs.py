@@ -77,7 +77,7 @@ class Scene:
         if name not in self._states:
             self.empty()
             getattr(self, name)()
-            self._states[name] = self._saved()
+            self._states[name] = self._as_it_is()
         saved, file = self._states[name], Path(self.settings.database_url.removeprefix(SQLITE))
         for part in ("", "-wal", "-shm"):
             Path(f"{file}{part}").unlink(missing_ok=True)
@@ -92,7 +92,7 @@ class Scene:
                 pipeline.config_set(option, value)
             pipeline.execute()
 
-    def _saved(self) -> _Saved:
+    def _as_it_is(self) -> _Saved:
         with self.server.client(socket_timeout=5) as client:
             keys = [(key, client.pttl(key), client.dump(key)) for key in client.scan_iter(count=1000)]
             configuration = {option: client.config_get(option)[option] for option in CONFIGURATION}

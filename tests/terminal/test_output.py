@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from checkout_cli.errors import CheckoutError, InvalidInput, Locked, RedisUnavailable
-from checkout_cli.terminal import output
+from checkout_cli.terminal import csv_writer, output
 from checkout_cli.terminal.output import Column
 
 HOSTILE = ["\x1b]0;x\x07", "\x9b2J", "\u202edelecnac", "[red]", "[/]", "[link=file:///etc/passwd]x", "a\r\nb", "日本語"]
@@ -161,21 +161,21 @@ class TestJson:
 class TestCsv:
     @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
     def test_a_formula_becomes_text(self, start: str) -> None:
-        assert output.csv_cell(f'{start}HYPERLINK("http://x")').startswith(f"'{start}")
+        assert csv_writer.csv_cell(f'{start}HYPERLINK("http://x")').startswith(f"'{start}")
 
     @pytest.mark.parametrize("start", ["\t=", "\r=", "\0=", "\n="])
     def test_a_formula_behind_a_control_character_becomes_text(self, start: str) -> None:
-        assert output.csv_cell(f"{start}1+1").startswith("\\")
+        assert csv_writer.csv_cell(f"{start}1+1").startswith("\\")
 
     @pytest.mark.parametrize(
         ("value", "cell"), [(-5, "-5"), (-1.5, "-1.5"), (None, ""), (True, "true"), ("a=b", "a=b")]
     )
     def test_numbers_stay_numbers(self, value: object, cell: str) -> None:
-        assert output.csv_cell(value) == cell
+        assert csv_writer.csv_cell(value) == cell
 
     def test_no_cell_breaks_its_row(self, capsys: pytest.CaptureFixture[str]) -> None:
         cells = ['say "hi"', "a,b", "two\r\nlines", "\x1b[31m", "", "é"]
-        output.write_csv(["a", "b", "c", "d", "e", "f"], iter([cells]))
+        csv_writer.write_csv(["a", "b", "c", "d", "e", "f"], iter([cells]))
         text = capsys.readouterr().out
         assert text.count("\r\n") == 2
         assert "\x1b" not in text
@@ -188,7 +188,7 @@ class TestCsv:
             assert capsys.readouterr().out == "n\r\n1\r\n"
             yield [2]
 
-        output.write_csv(["n"], rows())
+        csv_writer.write_csv(["n"], rows())
         assert capsys.readouterr().out == "2\r\n"
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from checkout_cli.commands.memory.growth import growth_between, reading_of
 from checkout_cli.commands.memory.limits import MEBIBYTE, as_written
 from checkout_cli.commands.memory.outlook import State
-from checkout_cli.commands.memory.show import growth_between, reading_of
 from checkout_cli.commands.memory.tune import LOOK, Tuning, look
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.keys import Family

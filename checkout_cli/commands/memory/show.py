@@ -8,8 +8,9 @@ from random import Random, SystemRandom
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.memory.eviction import NO_EVICTION, EvictionRisk, eviction_risk, order_of
+from checkout_cli.commands.memory.growth import SHORTEST_SPAN, USED, Growth, growth_between, reading_of
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
-from checkout_cli.files.last_look import LastLook, Reading
+from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.inspection import Info, Inspector, missing_grant
 from checkout_cli.servers.memory import Memory
 from checkout_cli.servers.per_server import PerServer, of_each_server
@@ -17,9 +18,6 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.server import RedisServer
 
 COMMAND = "memory"
-SHORTEST_SPAN = 10.0
-"""Seconds between two readings that are compared; in less, the work of one client looks like a trend."""
-_USED, _EVICTED = "used_memory", "evicted_keys"
 
 _OVERHEADS = {
     "data": "used_memory_dataset",
@@ -34,7 +32,7 @@ _OVERHEADS = {
 }
 """Uses of memory, and their fields of INFO; all but the data are also part of ``overhead``."""
 _FROM_MEMORY_STATS = {
-    _USED: "total.allocated",
+    USED: "total.allocated",
     "used_memory_peak": "peak.allocated",
     "used_memory_rss": "allocator.resident",
     "used_memory_dataset": "dataset.bytes",
@@ -48,25 +46,6 @@ _FROM_MEMORY_STATS = {
     "used_memory_functions": "functions.caches",
 }
 """Fields of INFO, and what MEMORY STATS calls them."""
-
-
-@dataclass(frozen=True)
-class Growth:
-    """The change in ``seconds`` since an earlier reading: bytes, and evicted keys (``None``: unknown)."""
-
-    JSON_KEYS = "seconds:1 bytes=size:0 bytesPerMinute=size_per_minute:0 evicted evictedPerMinute:2"
-
-    seconds: float
-    size: float
-    evicted: float | None
-
-    @property
-    def size_per_minute(self) -> float:
-        return self.size / self.seconds * 60
-
-    @property
-    def evicted_per_minute(self) -> float | None:
-        return None if self.evicted is None else self.evicted / self.seconds * 60
 
 
 @dataclass(frozen=True)
@@ -135,7 +114,7 @@ def _inspected(inspector: Inspector, last_look: LastLook, now: int, random: Rand
     """One server's memory, and why its reading could not be stored, if so."""
     info, notes = _facts(inspector)
     place = inspector.place
-    if info.integer(_USED) is None:
+    if info.integer(USED) is None:
         raise RedisUnavailable(f"Redis at {place} does not tell how much memory it uses")
     earlier, reading = last_look.previous(COMMAND, place), reading_of(info, now)
     growth, no_growth = growth_between(earlier, reading)
@@ -177,28 +156,6 @@ def _risk(server: RedisServer, memory: Memory, random: Random, now: int) -> tupl
     if policy == NO_EVICTION:
         return risk, order_of(policy)
     return risk, "" if limit is not None else "nothing is evicted without a limit"
-
-
-def reading_of(info: Info, now: int) -> Reading:
-    """The counters that growth is judged by, at ``now`` (ms)."""
-    numbers = {name: info.number(name) for name in (_USED, _EVICTED)}
-    known = {name: value for name, value in numbers.items() if value is not None}
-    return Reading(now, info.text("run_id") or "", known)
-
-
-def growth_between(earlier: Reading | None, reading: Reading) -> tuple[Growth | None, str]:
-    """The change since an earlier reading of the same server, or why it is unknown."""
-    if not reading.run:
-        return None, "growth is unknown: this server does not say since when it runs"
-    if earlier is None or _USED not in earlier.counters:
-        return None, "this is the first look; the next one tells how it grows"
-    if earlier.run != reading.run:
-        return None, "Redis has restarted since the last look; the next one tells how it grows"
-    seconds = reading.seconds_since(earlier)
-    if seconds < SHORTEST_SPAN:
-        return None, f"the last look was less than {SHORTEST_SPAN:.0f} s ago; look again a little later"
-    size = reading.counters[_USED] - earlier.counters[_USED]
-    return Growth(seconds, size, reading.since(earlier, _EVICTED)), ""
 
 
 def _facts(inspector: Inspector) -> tuple[Info, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from checkout_cli.store.redis.bounded import BoundedSocket
+from checkout_cli.store.redis.bounded import UNNAMED, BoundedSocket
 from checkout_cli.store.redis.pipeline import read_reply
 
 _FIRST_BYTES = 16
@@ -31,10 +31,7 @@ class Connection(redis.Connection):
     """redis-py's protocol over a socket that we have connected ourselves."""
 
     def __init__(self) -> None:
-        super().__init__(protocol=2, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call]
-        # Telling the server the name and version of the library would cost two round trips. These are the attributes
-        # of redis-py up to 7 and from 8 on; as arguments, each would be refused by the other.
-        self.lib_name = self.lib_version = self.driver_info = None
+        super().__init__(protocol=2, retry=Retry(NoBackoff(), 0), **UNNAMED)  # type: ignore[no-untyped-call]
         self._dialled: ListeningSocket | None = None
 
     def _connect(self) -> Any:

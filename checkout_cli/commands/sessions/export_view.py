@@ -16,8 +16,9 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
+from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.masking import fields_shown
-from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write, write_csv
+from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write
 
 _NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "dirty"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)

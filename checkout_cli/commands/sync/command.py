@@ -43,7 +43,7 @@ def sync(
     as one more version, and with --keep database forgets them.
     """
     from checkout_cli.commands.sync import conflicts as logged
-    from checkout_cli.commands.sync import view
+    from checkout_cli.commands.sync import conflicts_view, view
     from checkout_cli.commands.sync.sync import synchronize
     from checkout_cli.terminal.prompt import confirm
 
@@ -61,10 +61,10 @@ def sync(
                 write,
                 logged.Keep(keep),
                 agreed=lambda conflict, now: confirm(
-                    view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
+                    conflicts_view.describe_conflict(conflict, now), "Settle it for good?", yes=yes, dry_run=dry_run
                 ),
             )
-        view.show_resolution(resolved, as_json=as_json)
+        conflicts_view.show_resolution(resolved, as_json=as_json)
         return None
     if conflicts:
         shape = options.shape_of(output, as_json=as_json)
@@ -72,7 +72,7 @@ def sync(
             found = logged.list_conflicts(store, limit=limit)
         if reveal:
             audit("sync --conflicts", f"{len(found.conflicts)} conflicts")
-        view.show_conflicts(found, shape, reveal=reveal)
+        conflicts_view.show_conflicts(found, shape, reveal=reveal)
         return found
     with context.store(timeout) as store, bounded("Syncing", max_seconds, quiet=quiet or as_json) as run:
         report = synchronize(store, run, dry_run=dry_run)

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import Snapshot, snapshot
-from checkout_cli.commands.memory.show import COMMAND, SHORTEST_SPAN, MemoryLook, growth_between, reading_of
+from checkout_cli.commands.memory.growth import SHORTEST_SPAN, growth_between, reading_of
+from checkout_cli.commands.memory.show import COMMAND, MemoryLook
 from checkout_cli.commands.sessions.ending_soon import EndingSoon, ending_soon
 from checkout_cli.commands.slowlog.slowlog import ServerSlowLog, ShapeTotal, slow_log
 from checkout_cli.errors import CheckoutError

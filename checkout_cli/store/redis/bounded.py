@@ -19,6 +19,12 @@ from redis.sentinel import SentinelManagedConnection
 LARGEST_EXCHANGE = 64 * 2**20
 """Bytes that one exchange may bring. Pages are made so that far fewer are asked for."""
 
+UNNAMED: dict[str, Any] = (
+    {"driver_info": None} if int(redis.__version__.partition(".")[0]) >= 8 else {"lib_name": None, "lib_version": None}
+)
+"""Options of a connection that does not tell the server the library's name: that takes two round trips, which many
+restricted users are denied, and reading the library's metadata takes longer than either. redis-py 8 renamed them."""
+
 AddressInfo = tuple[Any, ...]
 """What :func:`socket.getaddrinfo` returns."""
 

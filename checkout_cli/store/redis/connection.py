@@ -31,6 +31,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.store.redis.bounded import (
     LARGEST_EXCHANGE,
+    UNNAMED,
     BoundedConnection,
     BoundedSentinelConnection,
     BoundedUnixConnection,
@@ -93,6 +94,7 @@ def _bounded(wait: float) -> dict[str, Any]:
         "socket_timeout": wait,
         "socket_connect_timeout": wait,
         "retry": Retry(NoBackoff(), 0),
+        **UNNAMED,
         "protocol": 2,  # plain AUTH and SELECT: HELLO is denied to many restricted users
     }
 
@@ -206,8 +208,6 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
 
 
 def _connected(connection: Any) -> None:
-    # redis-py would name itself to the server first: two more round trips, which many restricted users are denied.
-    connection.lib_name = connection.lib_version = connection.driver_info = None
     connection.on_connect()
     connection.identity = identity_over(connection)
 

@@ -29,9 +29,9 @@ from checkout_cli.store.redis.server import RedisServer
 FILL_TIME = 10_000
 """For how long a fill claim holds, in milliseconds (ARCHITECTURE.md, point 2)."""
 
-_CLAIM, _REPLACE = (
+_CLAIM, _PUBLISH = (
     register(Script("claim", reply=either(array(text), array(nothing, integer)))),
-    register(Script("replace", reply=either(array(integer), array(integer, text)))),
+    register(Script("publish", reply=either(array(integer), array(integer, text)))),
 )
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 
@@ -176,7 +176,7 @@ class RedisTier:
         keys = [encoded(session_key(checkout_id)), encoded(claim_key(checkout_id))]
         if entry != "keep" and not self.is_cluster:
             keys.append(PENDING.encode())
-        return _REPLACE.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
+        return _PUBLISH.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
     def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
         """A script's reply, sent with its change of the index over the very server that answered *open*."""

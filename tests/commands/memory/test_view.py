@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from checkout_cli.commands.memory.eviction import Checkouts, EvictionRisk
-from checkout_cli.commands.memory.show import Growth, MemoryLook, MemoryReport
+from checkout_cli.commands.memory.growth import Growth
+from checkout_cli.commands.memory.show import MemoryLook, MemoryReport
 from checkout_cli.commands.memory.view import bar, show_memory
 from checkout_cli.keys import Family
 

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 
 from checkout_cli.commands.sync.conflicts import Conflicts, Keep, Resolution
-from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
-from checkout_cli.commands.sync.view import (
+from checkout_cli.commands.sync.conflicts_view import (
     describe_conflict,
     differences,
-    narrate_pending,
-    pending_text,
     show_conflicts,
     show_resolution,
-    show_sync,
 )
+from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
+from checkout_cli.commands.sync.view import narrate_pending, pending_text, show_sync
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
