@@ -113,6 +113,25 @@ def transport(context: DoctorContext) -> Finding:
     return warn(f"sessions and the password travel to {address} as plain text", fix)
 
 
+@check("redirects", Group.SECURITY)
+def redirects(context: DoctorContext) -> Finding:
+    """A cluster and the Sentinels cannot send our password to any host.
+
+    They name the hosts that we log in to. Without TLS nobody proves which host that is, so whoever can answer in their
+    place gets the password. REDIS_ALLOWED_HOSTS names the hosts and networks that we follow them to.
+    """
+    settings = context.settings
+    if not (settings.is_cluster or settings.redis_sentinels):
+        return ok("no server sends us to another one")
+    who = "a cluster names" if settings.is_cluster else "the Sentinels name"
+    if settings.password() is None or settings.redis_tls or settings.redis_allowed_hosts:
+        return ok(f"{who} the hosts that we connect to, and no password goes to just any of them")
+    return warn(
+        f"{who} the hosts that get our password, in clear and wherever they are",
+        "set REDIS_TLS=true, or REDIS_ALLOWED_HOSTS to the hosts or networks of the servers",
+    )
+
+
 @check("secrets", Group.SECURITY)
 def secrets(context: DoctorContext) -> Finding:
     """Passwords and personal data lie in files that only their owner can read.

@@ -206,3 +206,30 @@ def test_many_keys_of_others_are_told(
     found = finding(settings, "shared", tmp_path)
     assert found.status is status
     assert found.numbers == {"sampled": 100, "foreign": foreign}
+
+
+# redirects
+
+
+@pytest.mark.parametrize(
+    "topology", [{"redis_mode": "cluster"}, {"redis_sentinels": "127.0.0.1:1"}], ids=["cluster", "Sentinels"]
+)
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"redis_password": "secret"}, Status.WARN),
+        ({"redis_password": "secret", "redis_allowed_hosts": "127.0.0.0/8"}, Status.OK),
+        ({"redis_password": "secret", "redis_tls": True}, Status.OK),
+        ({}, Status.OK),
+    ],
+    ids=["in clear, anywhere", "to allowed hosts", "with TLS", "without a password"],
+)
+def test_a_password_that_goes_wherever_a_server_says_is_a_warning(
+    tmp_path: Path, topology: dict[str, str], changes: dict[str, object], status: Status
+) -> None:
+    found = finding(at(1, **topology, **changes), "redirects", tmp_path)
+    assert found.status is status
+
+
+def test_a_single_server_sends_nobody_anywhere(tmp_path: Path) -> None:
+    assert finding(at(1, redis_password="secret"), "redirects", tmp_path).status is Status.OK
