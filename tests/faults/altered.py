@@ -50,7 +50,7 @@ def forget_what_was_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _alter(monkeypatch: pytest.MonkeyPatch, *changes: tuple[bytes, bytes]) -> None:
     """Write sessions with another text of the one script that does so."""
-    script = Script("publish")
+    script = Script("publish", reply=redis_tier._PUBLISH.reply)
     for old, new in changes:
         assert script.text.count(old) == 1, "the script has changed: this switches nothing off"
         script.text = script.text.replace(old, new)
