@@ -5,10 +5,13 @@ function __checkoutctl_offer
     set -l place ''
     set -l option ''
     set -l before ''
+    set -g __checkoutctl_ended ''
     set -l words (commandline -opc)
     for word in $words[2..-1]
         if test -n "$option"
             set option ''
+        else if test -n "$__checkoutctl_ended"; or test "$word" = --
+            set -g __checkoutctl_ended 1
         else if contains -- $word $__checkoutctl_valued
             set option $word
         else
@@ -16,7 +19,7 @@ function __checkoutctl_offer
             contains -- $inner $__checkoutctl_places; and set place $inner
         end
     end
-    if string match -q -- '--*=*' $token
+    if test -z "$__checkoutctl_ended"; and string match -q -- '--*=*' $token
         set option (string split -m 1 = -- $token)[1]
         set before "$option="
     end
@@ -24,7 +27,7 @@ function __checkoutctl_offer
         for value in (__checkoutctl_values "$place $option" (string replace -- "$before" '' $token))
             echo "$before$value"
         end
-    else if string match -q -- '-*' $token
+    else if test -z "$__checkoutctl_ended"; and string match -q -- '-*' $token
         __checkoutctl_options $place
     else
         __checkoutctl_words "$place" $token
@@ -36,7 +39,9 @@ function __checkoutctl_files
 end
 
 function __checkoutctl_ids
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+    set -l id '^(?!-)[A-Za-z0-9_-]{8,128}$'
+    test -n "$__checkoutctl_ended"; and set id '^[A-Za-z0-9_-]{8,128}$'
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null | string match -r -- $id
 end
 
 set -g __checkoutctl_valued --allow-host --batch --biggest --by --command --context --count --cursor --diff --directory --distance-from --distance-to --expiring-within --explain --fail-on --family --file --format --host --id --interval --jitter --keep --limit --max-load --max-seconds --maxmemory --older-than --only --out --output --policy --port --rate --redis-db --redis-host --redis-port --resolve --role --sample --samples --seconds --set --shell --shoppers --since --skip --sort --status --tier --timeout --to --to-mode --undo-file --user --watch -C -c -f -i -n -o -w

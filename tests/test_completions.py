@@ -144,6 +144,35 @@ def test_ids_of_sessions_are_offered_where_one_is_wanted(
 
 
 @pytest.mark.parametrize("shell", EACH)
+def test_an_id_that_a_shell_could_expand_is_never_offered(
+    shell: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The command is replaced by one that says what a hostile index could make it say."""
+    hostile = ("$(touch P)", "`touch P`", "x$(touch P)y", "${IFS}abcdefg", "*", "a b c d e", "short", "caf\u00e9-1234")
+    hostile += ("12345678;touch P", "12345678|touch P", "'12345678'", '"12345678"', "\\12345678")
+    hostile += ("1" * 129, "a" * 8 + "\t")
+    lines = (*hostile, "-leading0", "--reveal", "-n-n-n-n", "good_id-1", "1" * 128)
+    (tmp_path / "lines").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    command = tmp_path / "bin" / "checkoutctl"
+    command.write_text(f"#!/bin/sh\nexec cat {tmp_path}/lines\n", encoding="utf-8")
+    offered = SHELLS[shell]("checkoutctl sessions show ", environment, tmp_path)
+    assert offered == {"good_id-1", "1" * 128}, "one with a dash in front would be an option"
+    behind = SHELLS[shell]("checkoutctl sessions show -- ", environment, tmp_path)
+    assert behind == offered | {"-leading0", "--reveal", "-n-n-n-n"}
+    assert SHELLS[shell]("checkoutctl sessions show -- -l", environment, tmp_path) == {"-leading0"}
+    assert not (tmp_path / "P").exists()
+
+
+@pytest.mark.needs("bash")
+def test_names_of_files_are_not_expanded_either(environment: dict[str, str], tmp_path: Path) -> None:
+    for name in ("$(touch P)", "*", "fine.undo", "a b"):
+        (tmp_path / name).touch()
+    assert "fine.undo" in in_bash("checkoutctl sessions restore ", environment, tmp_path)
+    assert not in_bash("checkoutctl sessions restore $", environment, tmp_path) - {""}
+    assert not (tmp_path / "P").exists()
+
+
+@pytest.mark.parametrize("shell", EACH)
 def test_with_nothing_there_nothing_is_offered_and_nothing_said(
     shell: str, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -25,12 +26,15 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
+from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, insist_on_trust, read_regular
 from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
 
 ENV_FILES = (".env.local", ".env")
 """In the working directory; the first one wins."""
+ENV_FILE = "CHECKOUT_ENV_FILE"
 
 
 def _setting(
@@ -94,9 +98,15 @@ def _addresses(raw: str) -> str:
 
 
 def _database_url(raw: str) -> str:
-    scheme = raw.partition("://")[0].partition("+")[0]
-    if scheme not in {"sqlite", "postgresql", "postgres"} or "://" not in raw:
+    scheme, found, rest = raw.partition("://")
+    if not found or scheme.partition("+")[0] not in {"sqlite", "postgresql", "postgres"}:
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if not scheme.startswith("sqlite"):
+        if "#" in rest or any(character.isspace() or not character.isprintable() for character in rest):
+            raise ValueError("must have no '#' and no spaces; in a password they are written %23 and %20")
+        address, _, query = rest.partition("?")
+        if {"/", "@"} & set(address.rpartition("@")[0]) or "@" in query:
+            raise ValueError("must have '/', '?' and '@' in a user's name or password written as %2F, %3F and %40")
     return raw
 
 
@@ -197,7 +207,11 @@ class Settings:
     enable_statistics: bool = _switch("REDIS_ENABLE_STATISTICS", "show and keep statistics", specified=True)
 
     database_url: str = _setting(
-        "DATABASE_URL", "the database behind Redis: sqlite:///… or postgresql://…", _default_database_url, _database_url
+        "DATABASE_URL",
+        "the database behind Redis: sqlite:///… or postgresql://…",
+        _default_database_url,
+        _database_url,
+        sealed=True,
     )
     database_schema: str = _setting(
         "CHECKOUT_DATABASE_SCHEMA",
@@ -260,6 +274,10 @@ class Settings:
         "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", secret=True
     )
     serve_token_file: str = _setting("CHECKOUT_SERVE_TOKEN_FILE", "a file that holds it")
+    env_file: str = _setting(
+        ENV_FILE,
+        "one file that is read in place of .env.local and .env, whoever owns it; set in the environment only",
+    )
     debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
     log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
     log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
@@ -360,13 +378,16 @@ class Settings:
 def _secret(value: str, variable: str, file: str) -> str | None:
     if value or not file:
         return value or None
+    name = f"{variable} {VARIABLES[_FIELDS[variable]].masked(file)}"
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+        text = read_regular(Path(file).expanduser(), LARGEST_SECRET)[0].decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable} {file}: not UTF-8 text") from None
+        raise ConfigurationError(f"{name}: not UTF-8 text") from None  # the error holds the file's content
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"{variable} {file}: {reason}") from error
+        raise ConfigurationError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    if re.search(r"[\x00-\x08\n-\x1f\x7f]", text):
+        raise ConfigurationError(f"{name}: it must hold one line, the secret alone")
+    return text
 
 
 def _pairs(addresses: str) -> list[tuple[str, int]]:
@@ -375,28 +396,51 @@ def _pairs(addresses: str) -> list[tuple[str, int]]:
 
 VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["variable"]) for item in fields(Settings)}
 """Each field of :class:`Settings` with its variable, in the order in which they are shown."""
+_FIELDS = {variable.name: name for name, variable in VARIABLES.items()}
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
+def env_files(directory: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[Path, Origin]:
+    """The files that settings are read from, strongest first."""
+    named = (os.environ if environ is None else environ).get(ENV_FILE)
+    if named:
+        return {Path(named).absolute(): Origin.ENV_FILE}
+    return {(directory or Path.cwd()) / name: Origin(name) for name in ENV_FILES}
+
+
+def env_text(path: Path, origin: Origin | None = None) -> str | None:
+    """An environment file's content, ``None`` where there is no such file; raises ``ConfigurationError``.
+
+    It must belong to us or root and be writable by nobody else, unless it is the one that CHECKOUT_ENV_FILE names.
+    """
     try:
-        content = path.read_text(encoding="utf-8-sig")  # Windows' own tools begin a file with a byte order mark
-    except FileNotFoundError:
-        return {}
+        content, status = read_regular(path, LARGEST_ENV_FILE)
+        if origin is not Origin.ENV_FILE:
+            insist_on_trust(path, status)
+        return content.decode("utf-8-sig")  # Windows' own tools begin a file with a byte order mark
+    except FileNotFoundError as error:
+        if origin is Origin.ENV_FILE:
+            raise _unreadable(path, error.strerror or str(error)) from error
+        return None
     except UnicodeDecodeError as error:
         raise _unreadable(path, f"byte {error.start} is not UTF-8") from None  # the error holds the file's content
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+
+
+def read_env_file(path: Path, origin: Origin | None = None) -> dict[str, str]:
+    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
+    content = env_text(path, origin)
+    if content is None:
+        return {}
     from dotenv import dotenv_values
 
-    values = dotenv_values(stream=io.StringIO(content), interpolate=False)
-    return {name: value for name, value in values.items() if value is not None}
+    values = dotenv_values(stream=io.StringIO(content, newline=None), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None and name != ENV_FILE}
 
 
 def _unreadable(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot read {path.name}: {reason}", hint=f"ls -l {path}; it must be a file that you can read"
-    )
+    hint = f"ls -l {shlex.quote(str(path))}; it must be a file that you can read"
+    return ConfigurationError(f"cannot read {path.name}: {reason}", hint=hint)
 
 
 def exposed(path: Path) -> bool:
@@ -417,13 +461,11 @@ def resolve(
     directory: Path | None = None,
 ) -> dict[str, Resolved]:
     """Every setting by field name with its problem; ``ConfigurationError`` for an unreadable environment file."""
-    files = [read_env_file((directory or Path.cwd()) / name) for name in ENV_FILES]
-    sources: list[tuple[Origin, Mapping[str, str]]] = [
-        (Origin.ENVIRONMENT, os.environ if environ is None else environ),
-        *zip((Origin.ENV_LOCAL, Origin.ENV), files, strict=True),
-    ]
+    environment = os.environ if environ is None else environ
+    sources: list[tuple[Origin, Mapping[str, str]]] = [(Origin.ENVIRONMENT, environment)]
+    sources += [(origin, read_env_file(path, origin)) for path, origin in env_files(directory, environment).items()]
     found = {name: _resolve_one(variable, (flags or {}).get(name), sources) for name, variable in VARIABLES.items()}
-    return combined(found)
+    return kept_apart(combined(found), environment)
 
 
 def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapping[str, str]]]) -> Resolved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ class Origin(StrEnum):
 
     FLAG = "flag"
     ENVIRONMENT = "environment"
+    ENV_FILE = "CHECKOUT_ENV_FILE"
     ENV_LOCAL = ".env.local"
     ENV = ".env"
     DEFAULT = "default"
@@ -39,7 +41,9 @@ class Variable:
             return MASK if value else ""
         if isinstance(value, bool):
             return "true" if value else "false"
-        return without_password(value) if "://" in str(value) else str(value)
+        text = without_password(value) if "://" in str(value) else str(value)
+        is_path = text.startswith(("/", "~", ".")) or not text or os.path.lexists(text)
+        return MASK if self.name.endswith("_FILE") and not is_path else text  # somebody may have put the secret there
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,12 @@ class Resolved:
 
 
 _USER_AND_PASSWORD = r"(?s)\A((?:[^:/@]*://)?+(?!/)[^:@]*):.*@"  # noqa: S105  (compiled when used: a ping needs neither)
-_PASSWORD_PARAMETER = r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token)=)[^&#]*"  # noqa: S105
+_PARAMETER = r"([?&]([^=&#]*)=)[^&#]*"
+_HARMLESS = (
+    r"application_name|channel_binding|connect_timeout|db|dbname|gssencmode|host|hostaddr|mode|port|ssl(?:cert|key|mode)|"
+    r"sslrootcert|target_session_attrs|timeout|user"
+)
+"""Parameters of URLs whose values are shown; any other, as ``options``, may hold a secret."""
 
 
 def without_password(url: str) -> str:
@@ -80,4 +89,6 @@ def without_password(url: str) -> str:
     No parser of URLs: a password with ``/``, ``#`` or ``@``, or a missing scheme, would slip through it.
     """
     masked = re.sub(_USER_AND_PASSWORD, rf"\1:{MASK}@", url, count=1)
-    return re.sub(_PASSWORD_PARAMETER, rf"\1{MASK}", masked)
+    return re.sub(
+        _PARAMETER, lambda found: found[0] if re.fullmatch(_HARMLESS, found[2]) else f"{found[1]}{MASK}", masked
+    )

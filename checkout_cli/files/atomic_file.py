@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +25,18 @@ def write_atomically(path: Path, content: bytes, *, public: bool = False) -> Non
         stream.write(content)
 
 
+def make_private(path: Path, mode: int = 0o600) -> None:
+    """Change the mode of a regular file, never of what a link points to; raises ``OSError``."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def atomic_file(path: Path, *, new: bool = False, public: bool = False) -> Iterator[BinaryIO]:
     """A stream whose content becomes the file at the end of the block, and nothing where the block raises.
@@ -40,9 +54,9 @@ def atomic_file(path: Path, *, new: bool = False, public: bool = False) -> Itera
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
-        if public:
-            Path(name).chmod(0o644)
+            if public and hasattr(os, "fchmod"):
+                os.fchmod(handle, 0o644)
+            os.fsync(handle)
         Path(name).replace(path)
         _sync_directory(path.parent)
     except BaseException:

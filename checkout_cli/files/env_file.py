@@ -7,16 +7,18 @@ import io
 import logging
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.config.settings import ENV_FILES, VARIABLES, exposed, read_env_file, resolve
+from checkout_cli.config.settings import VARIABLES, env_files, exposed, read_env_file, resolve
+from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, read_regular
 from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.atomic_file import atomic_file
+from checkout_cli.files.atomic_file import atomic_file, make_private
 
 MODE = 0o600
 
@@ -112,11 +114,11 @@ def plan(
     sets stays there, because ``.env.local`` would override it. Raises ``ConfigurationError`` where the file cannot be
     read.
     """
-    path = directory / ENV_FILES[0]
+    (path, origin), *weaker = env_files(directory, environ).items()
     insist_on_file(path)
-    present = read_env_file(path)  # first, because it says why where it cannot
-    before = path.read_bytes() if path.exists() else None
-    in_env = read_env_file(directory / ENV_FILES[1])
+    present = read_env_file(path, origin)  # first, because it says why where it cannot
+    before = read_regular(path, LARGEST_ENV_FILE)[0] if path.exists() else None
+    in_env = {name for other, its in weaker for name in read_env_file(other, its)}
     settings = resolve(flags=flags, environ=environ, directory=directory)
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
     if wrong:
@@ -155,16 +157,16 @@ def write(planned: EnvFilePlan) -> bool:
     if not planned.changes:
         return False
     if planned.obstacle:
-        raise ConfigurationError(planned.obstacle, hint=f"ls -l {planned.path}")
+        raise ConfigurationError(planned.obstacle, hint=f"ls -l {shlex.quote(str(planned.path))}")
     try:
         if planned.before == planned.after:
-            planned.path.chmod(MODE)
+            make_private(planned.path, MODE)
         else:
             _replace(planned)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write {planned.path}: {error.strerror or error}",
-            hint=f"ls -ld {planned.path.parent}; it must be a directory that you can write to",
+            hint=f"ls -ld {shlex.quote(str(planned.path.parent))}; it must be a directory that you can write to",
         ) from error
     return True
 
@@ -177,7 +179,7 @@ def _replace(planned: EnvFilePlan) -> None:
         stream.flush()
         if planned.before is not None:
             _keep_owner(path, stream.fileno())
-        current = path.read_bytes() if os.path.lexists(path) else None
+        current = read_regular(path, LARGEST_ENV_FILE)[0] if os.path.lexists(path) and not path.is_symlink() else None
         if current != planned.before or path.is_symlink():
             raise ConfigurationError(
                 f"{path.name} was changed by somebody else meanwhile; nothing was written", hint="checkoutctl setup"
@@ -187,22 +189,25 @@ def _replace(planned: EnvFilePlan) -> None:
 def _keep_owner(path: Path, descriptor: int) -> None:
     """Give the new file the old one's owner: after a set-up by root, the shop must still be able to read it."""
     if hasattr(os, "fchown"):
-        status = path.stat()
+        status = path.lstat()
         if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def insist_on_file(path: Path) -> None:
     """Raise ``ConfigurationError`` where something by that name cannot be a file of settings."""
+    quoted_path = shlex.quote(str(path))
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigurationError(f"cannot read {path.name}: {error.strerror}", hint=f"ls -l {path}") from error
+        raise ConfigurationError(f"cannot read {path.name}: {error.strerror}", hint=f"ls -l {quoted_path}") from error
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-        raise ConfigurationError(f"{path.name} is {kind}", hint=f"ls -ld {path}; move it away, then checkoutctl setup")
+        raise ConfigurationError(
+            f"{path.name} is {kind}", hint=f"ls -ld {quoted_path}; move it away, then checkoutctl setup"
+        )
 
 
 def _lines(setting: Resolved) -> Iterator[str]:

@@ -8,17 +8,21 @@
 
 from __future__ import annotations
 
-import functools
+import errno
 import json
 import logging
 import os
 import re
 import secrets
+import shlex
+import stat
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from checkout_cli.config.settings import VARIABLES
+from checkout_cli.errors import ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import warn
@@ -74,7 +78,8 @@ def _file(name: str) -> list[logging.Handler]:
     try:
         return [_LogFile(Path(name).expanduser())]
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
-        warn(f"LOG_FILE {name} cannot be written, so nothing is logged: {getattr(error, 'strerror', None) or error}")
+        shown, reason = VARIABLES["log_file"].masked(name), getattr(error, "strerror", None) or error
+        warn(f"LOG_FILE {shown} cannot be written, so nothing is logged: {reason}")
         return []
 
 
@@ -91,8 +96,7 @@ class _LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=LARGEST_FILE, backupCount=FILES_KEPT, encoding="utf-8")
 
     def _open(self) -> Any:
-        private = functools.partial(os.open, mode=0o600)
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_own_file)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's own name)
         """Warn once: the command still does its job."""
@@ -108,6 +112,28 @@ class _LogFile(RotatingFileHandler):
             super().close()
         except OSError:
             self.handleError(logging.makeLogRecord({}))
+
+
+def _own_file(name: str, flags: int) -> int:
+    """A descriptor of a new file, or of a regular one of ours; raises ``ConfigurationError`` for any other."""
+    try:
+        descriptor = os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:  # a link, a FIFO, a directory
+            raise _not_ours(name) from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
+        os.close(descriptor)
+        raise _not_ours(name)
+    return descriptor
+
+
+def _not_ours(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"LOG_FILE {name} must be new, or a regular file of this user, and no symbolic link",
+        hint=f"ls -ld {shlex.quote(name)}",
+    )
 
 
 class _Chosen(logging.Filter):

@@ -149,7 +149,10 @@ class TestPrecedence:
     def test_a_stronger_password_file_replaces_the_password_of_the_url(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("REDIS_URL=redis://:weak@cache\n")
         (tmp_path / "password").write_text("strong\n")
-        assert load(tmp_path, {"REDIS_PASSWORD_FILE": str(tmp_path / "password")}).password() == "strong"
+        environ = {"REDIS_PASSWORD_FILE": str(tmp_path / "password")}
+        with pytest.raises(ConfigurationError, match=r"REDIS_PASSWORD_FILE \(from environment\) would go to cache"):
+            load(tmp_path, environ)
+        assert load(tmp_path, environ, redis_host="cache").password() == "strong"
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -253,7 +256,7 @@ class TestSetupsFile:
         assert CANARY not in text
         for name in ("REDIS_HOST=", "REDIS_PORT=", "REDIS_PASSWORD=", "REDIS_DB=", "REDIS_TLS="):
             assert f"\n{name}" not in text
-        again = load(tmp_path, {"REDIS_PASSWORD": CANARY})
+        again = load(tmp_path, {"REDIS_URL": "rediss://shop@cache:6390/1", "REDIS_PASSWORD": CANARY})
         assert (again.redis_place, again.redis_tls, again.password()) == ("cache:6390", True, CANARY)
 
     def test_a_socket_and_the_files_of_tls_are_written(self, tmp_path: Path) -> None:

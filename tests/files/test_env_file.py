@@ -202,7 +202,9 @@ def test_the_owner_stays_the_owner(tmp_path: Path) -> None:
     path = tmp_path / ".env.local"
     path.write_text("REDIS_HOST=h\n")
     os.chown(path, 1234, 1235)
-    set_up(tmp_path)
+    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+        set_up(tmp_path)
+    set_up(tmp_path, CHECKOUT_ENV_FILE=str(path))
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1235)
 
 
@@ -295,8 +297,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, monkeypa
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / ".env.local").write_text("REDIS_HOST=h\n")
-    for method in ("open", "read_text", "read_bytes"):
-        monkeypatch.setattr(Path, method, denied)
+    monkeypatch.setattr("checkout_cli.config.settings.read_regular", denied)
     with pytest.raises(ConfigurationError, match="Permission denied"):
         plan(tmp_path, environ={})
 

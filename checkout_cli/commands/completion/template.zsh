@@ -14,22 +14,33 @@ _checkoutctl_values() {
   esac
 }
 
+_checkoutctl_ids() {
+  local LC_ALL=C word
+  checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null | while IFS= read -r word; do
+    [[ $word =~ '^[A-Za-z0-9_-]{8,128}$' && ($word != -* || -n $ended) ]] && print -r -- "$word"
+  done
+}
+
 _checkoutctl_offer() {
   case $1 in
     '<files>') _files ;;
-    '<ids>') compadd -- ${(f)"$(checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null)"} ;;
+    '<ids>') compadd -- ${(f)"$(_checkoutctl_ids)"} ;;
     ?*) compadd -- ${=1} ;;
   esac
 }
 
 _checkoutctl() {
-  local at='' operand word
+  local at='' operand ended='' word
   local -a commands options valued
   integer i
   _checkoutctl_place ''
   for ((i = 2; i < CURRENT; i++)); do
     word=$words[i]
-    if (( ${valued[(Ie)$word]} )); then
+    if [[ $word == -- ]]; then
+      ended=1
+    elif [[ -n $ended ]]; then
+      continue
+    elif (( ${valued[(Ie)$word]} )); then
       if (( i + 1 == CURRENT )); then
         _checkoutctl_offer "$(_checkoutctl_values "$at $word")"
         return
@@ -40,7 +51,7 @@ _checkoutctl() {
       _checkoutctl_place "$at"
     fi
   done
-  if [[ $words[CURRENT] == -* ]]; then
+  if [[ -z $ended && $words[CURRENT] == -* ]]; then
     _describe -o option options
   elif (( $#commands )); then
     _describe command commands

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,8 +15,8 @@ from typing import Any
 
 from checkout_cli.checks import Checks, Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import ENV_FILES, VARIABLES, Settings, exposed, read_env_file, resolve
-from checkout_cli.config.variables import Resolved, without_password
+from checkout_cli.config.settings import VARIABLES, Settings, env_files, env_text, exposed, read_env_file, resolve
+from checkout_cli.config.variables import Origin, Resolved, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
 
@@ -104,33 +106,37 @@ def _warning(subject: str, problem: str, fix: str) -> Finding:
 
 
 @CHECKS.check("env-files", _FILES)
-def env_files(given: Given) -> Iterator[Finding]:
+def environment_files(given: Given) -> Iterator[Finding]:
     """.env.local and .env can be read, by nobody else, and hold what they seem to hold.
 
     The parser skips broken lines without a word, the last of two lines for one name counts, and a name that is almost
     a setting's is none. A file with a secret in it must be its owner's alone.
     """
-    for name in ENV_FILES:
-        yield from _file_findings(given.directory / name)
+    for path, origin in env_files(given.directory, given.environ).items():
+        yield from _file_findings(path, origin)
 
 
-def _file_findings(path: Path) -> Iterator[Finding]:
+def _file_findings(path: Path, origin: Origin) -> Iterator[Finding]:
     try:
         insist_on_file(path)
-        variables = read_env_file(path)
+        variables = read_env_file(path, origin)
     except ConfigurationError as error:
         yield _error(path.name, str(error), error.hint)
         return
     secrets = secrets_in(variables)
     if exposed(path) and secrets:
-        yield _error(path.name, f"it can be read by others, and holds {' and '.join(secrets)}", f"chmod 600 {path}")
-    elif exposed(path) and path.name == ENV_FILES[0]:
-        yield _warning(path.name, "it can be read by others than its owner", f"chmod 600 {path}")
-    yield from _line_findings(path)
+        yield _error(path.name, f"it can be read by others, and holds {' and '.join(secrets)}", _chmod(path))
+    elif exposed(path) and origin is not Origin.ENV:
+        yield _warning(path.name, "it can be read by others than its owner", _chmod(path))
+    yield from _line_findings(path, origin)
     for name in variables:
         if name not in _NAMES and _OURS.match(name):
             for similar in get_close_matches(name.upper(), _NAMES, n=1, cutoff=_SIMILAR):
                 yield _warning(name, f"in {path.name}; no setting has this name", f"did you mean {similar}?")
+
+
+def _chmod(path: Path) -> str:
+    return f"chmod 600 {shlex.quote(str(path))}"
 
 
 def secrets_in(variables: Mapping[str, str]) -> list[str]:
@@ -146,19 +152,27 @@ def secret_files(settings: Settings) -> dict[str, str]:
     named = {
         settings.redis_password_file: "the password of Redis",
         settings.redis_sentinel_password_file: "the password of the Sentinels",
+        settings.redis_to_password_file: "the password of the server to copy to",
+        settings.serve_token_file: "the token of serve",
         key: "the private key of our certificate",
     }
     return {path: what for path, what in named.items() if path}
 
 
-def _line_findings(path: Path) -> Iterator[Finding]:
+def exposed_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each file of a secret that others can read, and the command that ends it."""
+    for name, what in secret_files(settings).items():
+        path = Path(name).expanduser()
+        if exposed(path):
+            yield f"{path} can be read by others, and holds {what}", _chmod(path)
+
+
+def _line_findings(path: Path, origin: Origin) -> Iterator[Finding]:
     """Lines that the parser skips in silence: broken ones, a name that is set twice."""
-    if not path.exists():  # one that cannot be read was reported already
-        return
     from dotenv.parser import parse_stream
 
     seen: dict[str, int] = {}
-    with path.open(encoding="utf-8-sig") as stream:
+    with io.StringIO(env_text(path, origin) or "", newline=None) as stream:
         for binding in parse_stream(stream):
             text, key = binding.original.string, binding.key
             line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
@@ -204,6 +218,7 @@ def password_files(given: Given) -> Iterator[Finding]:
             settings.redis_sentinel_password_file,
             settings.sentinel_password,
         ),
+        ("CHECKOUT_SERVE_TOKEN", settings.serve_token_value, settings.serve_token_file, settings.serve_token),
     ):
         name, path = f"{variable}_FILE", Path(file).expanduser()
         if file and value:
@@ -216,12 +231,12 @@ def _password_findings(name: str, path: Path, password: Callable[[], str | None]
     try:
         is_empty = not password()
     except CheckoutError as error:
-        yield _error(name, str(error), f"ls -l {path}; it must be a file that you can read")
+        yield _error(name, str(error), f"set {name} to the path of a file that you can read, with one line in it")
         return
     if is_empty:
         yield _error(name, f"{path} is empty", "write the password into it")
     if exposed(path):
-        yield _warning(name, f"{path} can be read by others than its owner", f"chmod 600 {path}")
+        yield _warning(name, f"{path} can be read by others than its owner", _chmod(path))
 
 
 @CHECKS.check("transport", _SETTINGS)
@@ -284,7 +299,7 @@ def tls_files(given: Given) -> Iterator[Finding]:
     key = settings.redis_tls_key_file or settings.redis_tls_cert_file
     if key and exposed(Path(key).expanduser()):
         name = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
-        yield _warning(name, f"{key} holds a private key, and can be read by others", f"chmod 600 {key}")
+        yield _warning(name, f"{key} holds a private key, and can be read by others", _chmod(Path(key)))
 
 
 @CHECKS.check("lifetimes", _SETTINGS)

@@ -13,7 +13,7 @@ from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import ENV_FILES, exposed, read_env_file
+from checkout_cli.config.settings import env_files, exposed, read_env_file
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
@@ -151,10 +151,9 @@ def secrets(context: DoctorContext) -> Finding:
 
 def _exposed_files(context: DoctorContext) -> Iterator[tuple[Path, str, str]]:
     """Each file that others can get at: why that is bad, and the mode that it should have."""
-    for name in ENV_FILES:
-        path = context.directory / name
+    for path, origin in env_files(context.directory).items():
         try:
-            held = secrets_in(read_env_file(path))
+            held = secrets_in(read_env_file(path, origin))
         except ConfigurationError:  # the configuration check says so
             continue
         if held and exposed(path):

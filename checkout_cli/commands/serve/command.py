@@ -32,12 +32,16 @@ def serve(
     unavailable: /ready?strict=1, or /api/redis/health?strict=1.
     """
     from checkout_cli.commands.serve.serving import alert_rules, needs_extra, plan
-    from checkout_cli.terminal.output import narrate, write
+    from checkout_cli.terminal.output import narrate, warn, write
 
     if print_rules:
         write(alert_rules())
         return
     needs_extra()
+    from checkout_cli.commands.config.check import exposed_secrets
     from checkout_cli.commands.serve.app import run
 
-    run(plan(current().settings(timeout), host, port, allow_host or ()), narrate)
+    settings = current().settings(timeout)
+    for problem, fix in exposed_secrets(settings):
+        warn(f"{problem}; {fix}")
+    run(plan(settings, host, port, allow_host or ()), narrate)

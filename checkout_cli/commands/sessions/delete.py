@@ -169,7 +169,7 @@ def delete_all(
         for checkout_id, look in looks.items():
             store.publisher.settle_seen(checkout_id, look)
     written = _write_undo(store, plan, result)
-    sweep(plan.now - int(store.settings.session_max_age * 1000), plan.undo_file.parent)
+    sweep(plan.now - int(store.settings.session_max_age * 1000))
     result.done = True
     run.expect(plan.number)
     with run.bounds():

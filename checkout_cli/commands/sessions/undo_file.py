@@ -73,7 +73,11 @@ class Footer(msgspec.Struct, frozen=True):
 def undo_path(deleted_at: int, deletion: str) -> Path:
     """The default place, below ``$XDG_STATE_HOME/checkoutctl``; ``deleted_at`` is in milliseconds."""
     moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
-    return state_directory() / "undo" / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    return _default_directory() / f"{moment}-{deletion[:8]}{_SUFFIX}"
+
+
+def _default_directory() -> Path:
+    return state_directory() / "undo"
 
 
 def write_undo(path: Path, header: Header, sessions: Iterable[Undo]) -> None:
@@ -159,9 +163,9 @@ def _broken(path: Path, what: str) -> InvalidInput:
     return InvalidInput(f"{path} {what}; nothing was restored", hint="use the whole file, as it was written")
 
 
-def sweep(before: int, directory: Path) -> None:
-    """Remove files older than ``before`` (ms): personal data of no more use, as nothing in them can be restored."""
+def sweep(before: int) -> None:
+    """Remove files in the default place that are older than ``before`` (ms): nothing in them can be restored."""
     with suppress(OSError):
-        for path in directory.glob(f"*{_SUFFIX}"):
+        for path in _default_directory().glob(f"*{_SUFFIX}"):
             if path.stat().st_mtime * 1000 < before:
                 path.unlink()

@@ -20,7 +20,6 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from checkout_cli.config.variables import without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -105,13 +104,12 @@ def _until(
 
 
 def _parsed(text: str) -> URL:
-    shown = without_password(text)
     if text.startswith("postgres://"):  # the name that hosting services hand out
         text = text.replace("postgres://", "postgresql://", 1)
     try:
         return make_url(text)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise ConfigurationError(f"DATABASE_URL {shown} is not a database URL") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigurationError("DATABASE_URL is not a database URL") from None  # the error repeats it
 
 
 def _sqlite_engine(url: URL, timeout: float) -> Engine:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from checkout_cli.checks import Finding
 from checkout_cli.commands.config.check import CHECKS, Given, check, database_url
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import resolve
+from checkout_cli.config.trusted_file import read_regular
 from checkout_cli.errors import ExitCode
 from checkout_cli.files import env_file
 
@@ -186,15 +186,13 @@ def test_a_dotenv_without_secrets_may_be_read_by_all(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_the_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by its mode: these tests may run as root, who can read everything."""
 
-    real = Path.read_text
-
-    def denied(path: Path, **options: Any) -> str:
+    def denied(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
         if path.name == ".env.local":
             raise PermissionError(13, "Permission denied")
-        return real(path, **options)
+        return read_regular(path, limit)
 
     (tmp_path / ".env.local").write_text("REDIS_PORT=1\n")
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr("checkout_cli.config.settings.read_regular", denied)
     finding = only(list(check(tmp_path, environ={}).findings))
     assert "Permission denied" in finding.evidence
 

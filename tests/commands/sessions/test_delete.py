@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -279,17 +280,22 @@ def test_the_undo_file_is_for_its_owner_alone(store: CheckoutStore, undo: Path) 
     assert stat.S_IMODE(undo.parent.stat().st_mode) == 0o700
 
 
-def test_undo_files_of_no_use_any_more_are_removed(store: CheckoutStore, tmp_path: Path) -> None:
-    import os
-
-    old, new = tmp_path / "old.undo.ndjson", tmp_path / "new.undo.ndjson"
-    for path in (old, new):
+def test_undo_files_of_no_use_any_more_are_removed_from_their_own_directory_alone(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "state" / "undo"
+    own.mkdir(parents=True)
+    monkeypatch.setattr("checkout_cli.commands.sessions.undo_file.state_directory", lambda: tmp_path / "state")
+    old, new, elsewhere = own / "old.undo.ndjson", own / "new.undo.ndjson", tmp_path / "old.undo.ndjson"
+    for path in (old, new, elsewhere):
         path.write_text("")
-    os.utime(old, (1, 1))
+    for path in (old, elsewhere):
+        os.utime(path, (1, 1))
     store.create({}, checkout_id=ID)
     delete(store, tmp_path / "this.undo.ndjson")
     assert not old.exists()
     assert new.exists()
+    assert elsewhere.exists(), "nobody named it"
 
 
 def test_without_the_database_nothing_is_deleted(store: CheckoutStore, undo: Path) -> None:
