@@ -67,9 +67,14 @@ class DatabaseAdmin(DatabaseTier):
             event.remove(self._engine, "before_cursor_execute", note)
 
     def now(self) -> int:
-        """The database's own clock, in milliseconds since the epoch."""
+        """The database's clock, in milliseconds since the epoch."""
+        own = self.own_time()
+        return time.time_ns() // 1_000_000 if own is None else own
+
+    def own_time(self) -> int | None:
+        """The clock (ms since the epoch) of the database server; ``None`` for SQLite, which has this machine's."""
         if self._engine.dialect.name == "sqlite":
-            return time.time_ns() // 1_000_000  # it has no other clock than this machine's
+            return None
         with self.transaction() as connection:
             return int(connection.execute(sql_text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
 
