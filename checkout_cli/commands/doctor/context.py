@@ -158,6 +158,14 @@ class DoctorContext:
 
     # The database
 
+    def refused_write(self) -> CheckoutError | None:
+        """Why nothing can be written to the database; ``None`` where that was just proven."""
+        try:
+            self.once("database write", self.store.database.prove_write)
+        except CheckoutError as error:
+            return error
+        return None
+
     def insist_on_database(self) -> None:
         """Raise ``Skip`` where the database does not answer."""
         try:

@@ -20,7 +20,7 @@ from checkout_cli.jobs.job_lock import new_owner
 from checkout_cli.keys import INDEX, heartbeat_key, lock_key, minute_key
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.divergence import make_conflict, write_externally
+from tests.support.divergence import create_in_redis_alone, locked, make_conflict, write_externally
 from tests.support.doctoring import examined, finding
 from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.servers import PostgresServer, ValkeyServer
@@ -241,6 +241,18 @@ def test_a_row_that_waits_to_be_published_is_no_drift(look: Look, store: Checkou
     with store.database.transaction() as connection:
         connection.execute(text("UPDATE checkoutctl_sessions SET version = version + 1"))
     assert look("drift").status is Status.OK
+
+
+def test_what_only_redis_has_is_critical_at_once_where_the_database_takes_no_writes(
+    look: Look, store: CheckoutStore
+) -> None:
+    create_in_redis_alone(store.settings, "alone-0001")
+    assert look("pending").status is Status.OK  # for a minute
+    with locked(store.settings):
+        found, written = look("pending"), look("database-write")
+    assert (found.status, written.status) == (Status.CRIT, Status.CRIT)
+    assert found.evidence.startswith("1 are only in Redis, the oldest for ")
+    assert "locked" in written.evidence
 
 
 # Jobs
