@@ -245,7 +245,7 @@ def external_writers(context: DoctorContext) -> Finding:
     evidence = f"last seen {ago(seconds)} ago; {', '.join(parts)}"
     place = f"external writers, {without_password(context.settings.database_url)}"
     context.readings[place] = Reading(context.now(), "", {_CONFLICTS: float(writes.conflicts)})
-    new, since = context.compared(place, context.readings[place], _CONFLICTS, first="(first look)")
+    new, since = context.compared(place, context.readings[place], _CONFLICTS)
     if new:
         evidence = f"{new:,.0f} new {'conflict' if new == 1 else 'conflicts'} {since}; {evidence}"
     return warn_if(
