@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 3, "there is no such session, user or cache entry, or not any more"
     DENIED = 4, "wrong password, unknown user, or a permission that is missing"
     UNAVAILABLE = 69, "no tier that could answer can be reached"
-    TRY_AGAIN = 75, "somebody else is at it, or only memory is left to write to"
+    TRY_AGAIN = 75, "somebody else is at it, clocks differ, or only memory is left to write to"
     CONFIGURATION = 78, "a setting is wrong; waiting does not help"
     INTERRUPTED = 130, "Ctrl-C, or the process was told to end"
 
@@ -267,6 +267,13 @@ class DurabilityUnavailable(CheckoutError):
 
     exit_code = ExitCode.TRY_AGAIN
     default_hint = "checkoutctl health"
+
+
+class WrongClock(CheckoutError):
+    """The clocks of this machine and of its servers differ: what has ended cannot be told; nothing was removed."""
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "checkoutctl doctor --only clock,database-clock"
 
 
 class Locked(CheckoutError):

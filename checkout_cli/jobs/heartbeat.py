@@ -13,6 +13,8 @@ from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 
+AHEAD = 60_000
+"""Milliseconds by which the clock of the machine that ran a job may be ahead."""
 KEPT = 30 * 86_400_000
 """Milliseconds for which a heartbeat is kept: longer than any job's interval."""
 
@@ -23,7 +25,7 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     """One run: its end (ISO 8601), its length (seconds), whether it finished, and its number of sessions.
 
     ``cursor`` is where the next run continues, ``members`` the same in an older program's SET; ``server`` is the Redis
-    server that lacks nothing since this run.
+    server that lacks nothing since this run. ``completed_at`` is the end of the last run that finished.
     """
 
     finished_at: str
@@ -33,11 +35,21 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     cursor: str = FIRST_CURSOR
     server: str = ""
     members: str = FIRST_CURSOR
+    completed_at: str = ""
 
     @property
     def moment(self) -> int:
         """Its end in milliseconds since the epoch; 0 where it is no moment."""
         return milliseconds_of(self.finished_at) or 0
+
+    @property
+    def completed(self) -> int:
+        """The same of the last run that finished."""
+        return self.moment if self.finished else milliseconds_of(self.completed_at) or 0
+
+    def is_forged(self, now: int) -> bool:
+        """Whether it lies in the future, where no run of ours has ended yet."""
+        return max(self.moment, self.completed) > now + AHEAD
 
 
 def beat(store: CheckoutStore, job: str, *, seconds: float, finished: bool, sessions: int, **place: str) -> None:
@@ -46,6 +58,8 @@ def beat(store: CheckoutStore, job: str, *, seconds: float, finished: bool, sess
         return
     now = Heartbeat(iso(store.clock.wall()), round(seconds, 3), finished, sessions, **place)
     try:
+        if not finished and (last := last_beat(store, job)) is not None and not last.is_forged(store.clock.wall()):
+            now = msgspec.structs.replace(now, completed_at=iso(max(last.completed, 0)))
         store.redis.put(heartbeat_key(job), msgspec.json.encode(now), KEPT)
     except CheckoutError as error:
         _log.debug("no heartbeat of %s: %s", job, error)

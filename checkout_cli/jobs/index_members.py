@@ -22,11 +22,10 @@ class TakenIn:
         self.removed += other.removed
 
 
-def take_in(store: CheckoutStore, names: Sequence[str]) -> TakenIn:
-    """Add or remove each member that our index lacks; raises ``RedisUnavailable``, ``AccessDenied``."""
+def take_in(store: CheckoutStore, names: Sequence[str], now: int) -> TakenIn:
+    """Add or remove each member that our index lacks; raises ``RedisUnavailable``. ``now`` is past by all clocks."""
     if not names:
         return TakenIn()
-    now = store.redis.time()
     endless = int(store.settings.session_ttl * 1000)
     ttls = dict(zip(names, store.redis.remaining(names), strict=True))
     living = {name: now + (ttl if ttl >= 0 else endless) for name, ttl in ttls.items() if ttl >= -1}

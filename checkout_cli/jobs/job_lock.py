@@ -6,6 +6,7 @@ It is in Redis, which all machines share, or in the database where Redis is unav
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ class JobLock:
 def new_owner() -> str:
     """This process, for whoever finds the lock taken: host, process id, and a unique token."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def is_owner(holder: str) -> bool:
+    """Whether such a name is one that :func:`new_owner` makes."""
+    return re.fullmatch(r".+:\d+:[0-9a-f]{8}", holder, re.ASCII) is not None
 
 
 @contextmanager

@@ -4,9 +4,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from checkout_cli.files import state_file
-from checkout_cli.files.last_look import LastLook, Reading
+from checkout_cli.files.last_look import LASTING, Growth, LastLook, Reading
 
 
 def test_a_reading_is_found_again_by_command_and_server(tmp_path: Path) -> None:
@@ -28,6 +29,19 @@ def test_growth_is_since_the_earlier_reading_or_since_the_servers_start(tmp_path
     assert Reading(1, "run", {}).since(earlier, "x") is None
     assert Reading(1, "run", {"y": 4}).since(earlier, "y") == 4
     assert Reading(90_500, "run", {}).seconds_since(earlier) == 90.5
+
+
+def test_a_growth_lasts_an_hour_and_no_longer() -> None:
+    first = Reading(0, "run", {"x": 10, "y": 1})
+    grown = Reading(1_000, "run", {"x": 13, "y": 1})
+    grown = structs.replace(grown, found=grown.growths(first, ("x", "y")))
+    assert grown.found == {"x": Growth(3, 1_000)}
+    same = {"x": 13.0, "y": 1.0}
+    assert Reading(LASTING + 999, "run", same).growths(grown, ("x",)) == {"x": Growth(3, 1_000)}
+    assert Reading(LASTING + 1_000, "run", same).growths(grown, ("x",)) == {}
+    assert Reading(0, "run", same).growths(grown, ("x",)) == {}  # noticed in the future: the clock was set back
+    assert Reading(5, "run", same).growths(None, ("x",)) == {}
+    assert Reading(2_000, "run", {"x": 14}).growths(grown, ("x",)) == {"x": Growth(1, 2_000)}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"doctor a:1": 3}', b'{"doctor a:1": {"taken_at": "x"}}'])

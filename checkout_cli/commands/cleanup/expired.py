@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from checkout_cli.errors import DatabaseNotReady, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
+from checkout_cli.jobs.clocks import WORTH_A_WORD, Clocks, agreed_clocks
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import take_in
 from checkout_cli.jobs.job_lock import CLEANUP
@@ -45,13 +46,13 @@ class CleanupReport(Ended, Partial):
 
     ``keys`` and ``members`` are where the next run continues; ``server`` is the Redis server whose index is known to
     have all rows. ``from_set`` were in an older program's SET alone. ``left`` are due, and may live on a server of the
-    cluster that did not answer.
+    cluster that did not answer. ``clocks`` are those at hand, where they differ.
     """
 
     JSON_KEYS = (
         "dryRun removed{ index=removed_from_index database=removed_from_database memory=removed_from_memory tombstones "
         "flushLog } stillAlive enteredFromSet=from_set enteredIntoIndex withoutExpiry finished unreachable left "
-        "partial missingServers=missing"
+        "partial missingServers=missing [clocks]"
     )
 
     dry_run: bool = False
@@ -71,6 +72,7 @@ class CleanupReport(Ended, Partial):
     server: str = field(default="", compare=False)
     missing: tuple[str, ...] = ()
     left: int = 0
+    clocks: Clocks | None = None
 
     @property
     def finished(self) -> bool:
@@ -80,7 +82,10 @@ class CleanupReport(Ended, Partial):
 def clean_up(
     store: CheckoutStore, run: BoundedRun | None = None, *, dry_run: bool = False, batch: int = BATCH
 ) -> CleanupReport:
-    """Remove expired sessions everywhere; raises Locked, AccessDenied, or TierUnavailable if neither tier answers."""
+    """Remove expired sessions everywhere.
+
+    Raises Locked, AccessDenied, WrongClock, or TierUnavailable if neither tier answers.
+    """
     run = run or BoundedRun(store.clock)
     if dry_run:
         return _CleanUp(store, run, batch).preview()
@@ -102,12 +107,16 @@ class _CleanUp:
         self._redis_away = not store.settings.enable_checkout_sessions  # then it is none of our business
         self._database_away = self._rows_unknown = self._index_broken = False
         self._left = 0
+        clocks = agreed_clocks(store)
+        self._earliest, self._margin, self._began = clocks.earliest, clocks.margin, store.clock.elapsed()
+        if clocks.difference > WORTH_A_WORD:
+            self._report.clocks = clocks
         self._alive: set[str] = set()
         self._unjudged: set[str] = set()
 
     def run(self) -> CleanupReport:
         """Each phase works without the other tier; both unavailable is an error."""
-        self._report.removed_from_memory = self._store.memory.purge(self._store.clock.wall())
+        self._report.removed_from_memory = self._store.memory.purge(self._now())
         return self._do(
             self._in_redis(self._resume),
             self._in_database(self._clean_database),
@@ -119,6 +128,14 @@ class _CleanUp:
     def preview(self) -> CleanupReport:
         self._report.dry_run = True
         return self._do(self._in_database(self._preview_database), self._in_redis(self._preview_index))
+
+    def _now(self) -> int:
+        """The moment (ms) that every clock has reached; one that is set meanwhile changes nothing."""
+        return self._earliest + int((self._store.clock.elapsed() - self._began) * 1000)
+
+    def _ended(self) -> int:
+        """What ended before this moment (ms) has surely ended."""
+        return self._now() - self._margin
 
     def _do(self, *phases: Phase) -> CleanupReport:
         self._run.in_turn(*phases)
@@ -184,7 +201,7 @@ class _CleanUp:
         self._last = remembered(self._store, CLEANUP)
         self._report.keys, self._report.members = self._last.cursor, self._last.members
         moves = IndexMoves(self._store.redis, self._store.index)
-        for moved in part.pages(moves.finish(self._store.redis.time()), lambda _: 0):
+        for moved in part.pages(moves.finish(self._now()), lambda _: 0):
             self._report.from_set += moved
 
     def _take_members_in(self, part: BoundedRun) -> None:
@@ -194,7 +211,7 @@ class _CleanUp:
         def take_page(cursor: str) -> Step:
             nonlocal idle
             page = self._store.index.member_page(cursor)
-            done = take_in(self._store, page.lacking)
+            done = take_in(self._store, page.lacking, self._ended())
             self._report.from_set += done.entered
             self._report.removed_from_index += done.removed
             idle += page.number - done.entered - done.removed
@@ -204,18 +221,18 @@ class _CleanUp:
         part.through(take_page, cursor=self._report.members)
 
     def _clean_index(self, part: BoundedRun) -> None:
-        now = self._store.redis.time()
-        part.expect(self._store.index.count_due(now))
-        for entries in part.pages(self._all_due(partial(self._store.index.due, now, limit=self._batch))):
-            dead, living, unjudged = self._judge(entries, now)
+        ended = self._ended()
+        part.expect(self._store.index.count_due(ended))
+        for entries in part.pages(self._all_due(partial(self._store.index.due, ended, limit=self._batch))):
+            dead, living, unjudged = self._judge(entries)
             self._report.removed_from_index += self._store.index.remove_expired(dead, living)
             self._left += unjudged
 
-    def _judge(self, entries: Sequence[Entry], now: int) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
+    def _judge(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[tuple[Entry, int]], int]:
         """Entries dead in every tier, living ones with their end (ms), and the number of unknown ones."""
         ttls = self._store.redis.remaining([entry.checkout_id for entry in entries])
         gone = [entry.checkout_id for entry, ttl in zip(entries, ttls, strict=True) if ttl == -2]
-        rows = self._living_rows(gone, now)
+        rows, now = self._living_rows(gone), self._now()
         dead: list[Entry] = []
         living: list[tuple[Entry, int]] = []
         for entry, ttl in zip(entries, ttls, strict=True):
@@ -234,9 +251,9 @@ class _CleanUp:
         self._alive.update(entry.checkout_id for entry, _ in living)
         return dead, living, ttls.count(UNKNOWN_TTL)
 
-    def _living_rows(self, checkout_ids: Sequence[str], now: int) -> dict[str, int]:
+    def _living_rows(self, checkout_ids: Sequence[str]) -> dict[str, int]:
         try:
-            return {} if self._database_away else self._store.database.expiries(checkout_ids, now)
+            return {} if self._database_away else self._store.database.expiries(checkout_ids, self._ended())
         except DatabaseUnavailable as away:
             self._without_database(away)
             return {}
@@ -272,9 +289,8 @@ class _CleanUp:
             self._report.removed_from_index += self._store.index.remove_expired(part, [])
 
     def _database_cutoff(self) -> int:
-        """What every clock agrees has passed (ms): one that runs ahead must not end living sessions."""
-        now = min(self._store.clock.wall(), self._store.database.now())
-        return now - self._noted_late() if self._redis_away else now
+        ended = self._ended()
+        return ended - self._noted_late() if self._redis_away else ended
 
     def _noted_late(self) -> int:
         """How much longer (ms) a session may live than its row says, where Redis cannot tell."""
@@ -284,7 +300,7 @@ class _CleanUp:
         """Living keys with their end (ms), and ids whose server is unavailable."""
         if self._redis_away:
             return {}, set()
-        now, endless = self._store.clock.wall(), int(self._store.settings.session_ttl * 1000)
+        now, endless = self._now(), int(self._store.settings.session_ttl * 1000)
         ttls = dict(zip(checkout_ids, self._store.redis.remaining(checkout_ids), strict=True))
         unjudged = {name for name, ttl in ttls.items() if ttl == UNKNOWN_TTL}
         self._unjudged |= unjudged
@@ -299,14 +315,14 @@ class _CleanUp:
         known = bool(listed and server and self._last.server == server)
         self._enter_keys(part, self._report.keys if listed else FIRST_CURSOR, KEYS_IN_ONE_RUN if listed else None)
         if not known and not self._database_away:  # this server may have been restarted with less than it had
-            for rows in part.pages(self._store.database.living_ids(self._store.redis.time()), lambda _: 0):
+            for rows in part.pages(self._store.database.living_ids(self._now()), lambda _: 0):
                 entries = [Entry(name, rows[name]) for name in self._store.index.missing(list(rows))]
                 self._report.entered_into_index += self._store.index.add(entries)
             known = True
         self._report.server = server if known else ""
 
     def _enter_keys(self, part: BoundedRun, begin: str, most: int | None) -> None:
-        now, looked_at = self._store.redis.time(), 0
+        now, looked_at = self._now(), 0
 
         def enter_page(cursor: str) -> Step:
             nonlocal looked_at
@@ -322,12 +338,12 @@ class _CleanUp:
     # Preview
 
     def _preview_index(self, part: BoundedRun) -> None:
-        layout, now = self._store.index.layout(), self._store.redis.time()
-        part.expect(self._store.index.count_due(now))
-        for entries in part.pages(self._store.index.all_due(now, self._batch)):
-            self._report.removed_from_index += len(self._judge(entries, now)[0])
+        layout, ended = self._store.index.layout(), self._ended()
+        part.expect(self._store.index.count_due(ended))
+        for entries in part.pages(self._store.index.all_due(ended, self._batch)):
+            self._report.removed_from_index += len(self._judge(entries)[0])
         for _, lacking in part.pages(self._store.index.unlisted(layout), lambda page: page[0]):
-            dead, _, _ = self._judge([Entry(name, now) for name in lacking], now)
+            dead, _, _ = self._judge([Entry(name, ended) for name in lacking])
             self._report.removed_from_index += len(dead)
 
     def _preview_database(self, part: BoundedRun) -> None:

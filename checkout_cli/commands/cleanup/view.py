@@ -8,6 +8,7 @@ from checkout_cli.commands.cleanup.cleanup import Cleanup
 from checkout_cli.commands.cleanup.expired import CleanupReport
 from checkout_cli.commands.cleanup.orphans import OrphanReport
 from checkout_cli.commands.sessions.index_view import counted, named, show_index
+from checkout_cli.jobs.clocks import CLOCK_CHECKS
 from checkout_cli.terminal.output import warn, warn_if_partial, write_json, write_line
 from checkout_cli.units import size
 
@@ -34,6 +35,8 @@ def _warn(report: CleanupReport) -> None:
     if report.left:
         warn(f"{report.left:,} that were due may still live on a server that does not answer: left for the next run")
     warn_if_partial(report.missing)
+    if report.clocks is not None:
+        warn(f"{report.clocks}; only what has ended by both was removed: checkoutctl doctor --only {CLOCK_CHECKS}")
     if report.without_expiry:
         warn(
             f"{report.without_expiry} sessions have no time to live and will never end by themselves: "

@@ -100,7 +100,7 @@ def _apply(change: Change, done: str, *, dry_run: bool, yes: bool, as_json: bool
 def status(as_json: options.Json = False) -> Report:
     """Say whether the lines are installed, and when each job ran last; asks no server.
 
-    Exit code 1: they are not installed, or a job is overdue.
+    Exit code 1: they are not installed, or a job is overdue or ended with an error.
     """
     from checkout_cli.commands.cron import runs
     from checkout_cli.commands.cron.jobs import Setting

@@ -27,7 +27,7 @@ JITTER = 30
 class Job:
     """A command, and the minutes from one run to the next.
 
-    Exit code 75 is no trouble: another run is under way, of any job on this machine, of a clean-up on any machine.
+    Exit code 75 is no trouble at first: another run is under way, of any job on this machine, of a clean-up on any.
     """
 
     name: str

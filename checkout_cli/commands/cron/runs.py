@@ -16,17 +16,37 @@ from checkout_cli.commands.cron.crontab import NOT_INSTALLED, installed
 from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting, block
 from checkout_cli.errors import ExitCode, InvalidInput
 from checkout_cli.files.state_file import StateFile
+from checkout_cli.jobs.heartbeat import AHEAD
 
 LONGEST = 1800.0
 """Seconds after which a run is ended: its commands bound themselves far below."""
 
 
+LONGEST_REASON = 200
+"""Characters that are kept of what a run said."""
+
+
 class Run(msgspec.Struct, frozen=True, rename="camel"):
-    """The end of a job's run: when (ms), after how many seconds, with which exit code."""
+    """The end of a job's run: when (ms), after how many seconds, with which exit code, and why if not 0.
+
+    ``done_at`` is when one last exited with 0; before the first one, when the first one began.
+    """
 
     finished_at: int
     seconds: float
     exit_code: int
+    done_at: int = 0
+    reason: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is trouble by itself; that another run was under way is none (75), unless it stays so."""
+        return self.exit_code not in {ExitCode.OK, ExitCode.TRY_AGAIN}
+
+    def is_overdue(self, job: Job, now: float) -> bool:
+        """Whether no run has got through for too long; ``now`` is in seconds since the epoch."""
+        done_at = self.done_at or (self.finished_at if self.exit_code == ExitCode.OK else 0)
+        return not -AHEAD <= now * 1000 - done_at <= job.overdue_after * 1000
 
 
 @dataclass(frozen=True)
@@ -51,12 +71,20 @@ class JobStatus:
 
     JSON_KEYS = (
         "job=job.name everyMinutes=job.every lastRun@=last.finished_at seconds=last.seconds exitCode=last.exit_code "
-        "overdue"
+        "overdue reason"
     )
 
     job: Job
     last: Run | None
     overdue: bool
+
+    @property
+    def reason(self) -> str | None:
+        """What the last run said, where there is trouble."""
+        last = self.last
+        if last is None or not last.exit_code or not (last.has_failed or self.overdue):
+            return None
+        return last.reason or f"exit code {last.exit_code}"
 
 
 @dataclass(frozen=True)
@@ -71,8 +99,8 @@ class CronStatus:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A finding where the lines are not installed, or a job is overdue."""
-        late = self.installed == NOT_INSTALLED or any(job.overdue for job in self.jobs)
+        """A finding where the lines are not installed, or a job is overdue or ended with an error."""
+        late = self.installed == NOT_INSTALLED or any(job.overdue or job.reason for job in self.jobs)
         return ExitCode.FINDING if late else ExitCode.OK
 
 
@@ -91,17 +119,24 @@ def run(
     directory: Path | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Wait a little, run the job's command, and note how it ended; nothing where this machine still runs it (75)."""
+    """Wait a little, run the job's command, and note how it ended; nothing where this machine still runs it (75).
+
+    That another run is under way, again and again until the job is overdue, is trouble too.
+    """
     sleep(random.uniform(0, jitter))  # noqa: S311  (no secret)
     began = time.time()
     with _alone(job, directory) as alone:
         if not alone:
             return Outcome(Run(int(began * 1000), 0.0, ExitCode.TRY_AGAIN), "", trouble=False)
         code, said = _ran([*setting.command, "--directory", str(setting.directory), *job.words])
-        found = Run(int(time.time() * 1000), round(time.time() - began, 3), code)
-        trouble = code not in {ExitCode.OK, ExitCode.TRY_AGAIN}
+        now, last, file = time.time(), None, _file(job, directory)
+        if code:
+            last = file.read().get(job.name)
+        done_at = int(began * 1000) if code and last is None else last.done_at if last else int(now * 1000)
+        found = Run(int(now * 1000), round(now - began, 3), code, done_at, _reason(said) if code else "")
+        trouble = found.has_failed or found.is_overdue(job, now)
         try:
-            _file(job, directory).write({job.name: found})
+            file.write({job.name: found})
         except OSError as error:  # status would say for ever that it has never run
             said += f"warning: when this ran cannot be noted: {error.strerror}\n"
             trouble = True
@@ -160,9 +195,15 @@ def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:
     found = []
     for job in JOBS.values():
         last = _file(job, directory).read().get(job.name)
-        late = last is None or now - last.finished_at / 1000 > job.overdue_after
-        found.append(JobStatus(job, last, late))
+        found.append(JobStatus(job, last, last is None or last.is_overdue(job, now)))
     return found
+
+
+def _reason(said: str) -> str:
+    """Its first error, else its first line, in brief."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or [""])[0][:LONGEST_REASON]
 
 
 def _file(job: Job, directory: Path | None) -> StateFile[Run]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from checkout_cli.commands.cron.runs import CronStatus, JobStatus, Outcome
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
 from checkout_cli.units import span
 
 
@@ -44,5 +45,5 @@ def _row(each: JobStatus, now: float) -> list[str]:
     if each.last is None:
         return [each.job.name, every, "never", "", "", "overdue"]
     ago = f"{span(max(now * 1000 - each.last.finished_at, 0))} ago"
-    late = "overdue" if each.overdue else ""
+    late = ": ".join(word for word in ("overdue" if each.overdue else "", safe(each.reason or "")) if word)
     return [each.job.name, every, ago, f"{each.last.seconds:.1f} s", str(each.last.exit_code), late]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
-from checkout_cli.commands.doctor.check import Group, check, server_check
+from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.ping.explain import timed_out
 from checkout_cli.config.addresses import split_address
@@ -90,14 +92,35 @@ def clock(context: DoctorContext, server: Inspector) -> Finding:
     Lifetimes are counted by Redis, and the expiry in a session is written by the shop: clocks that differ make sessions
     end before or after the time that is shown for them. Half of the round trip is allowed for.
     """
+    return _compared(context, "Redis'", server.time)
+
+
+@check("database-clock", Group.CONNECTION, Need.DATABASE)
+def database_clock(context: DoctorContext) -> Finding:
+    """The clocks of the database and of this machine agree.
+
+    A clean-up removes only what has ended by all of them, and nothing where they differ by a minute. SQLite has no
+    clock of its own.
+    """
+
+    def own_time() -> int:
+        time = context.store.database.own_time()
+        if time is None:
+            raise Skip("SQLite has no clock of its own")
+        return time
+
+    return _compared(context, "the database's", own_time)
+
+
+def _compared(context: DoctorContext, whose: str, ask: Callable[[], int]) -> Finding:
     before = context.now()
-    there = server.time() / 1000
+    there = ask() / 1000
     after = context.now()
     half = (after - before) / 2000
     apart = max(abs(there - (before + after) / 2000) - half, 0.0)
     if apart <= CLOCKS_APART:
         return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
-    evidence = f"Redis' clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
+    evidence = f"{whose} clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
     fix = "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd"
     return warn(evidence, fix, apartS=round(apart, 3))
 

@@ -14,7 +14,7 @@ from checkout_cli.commands.ping.summary import PingSummary
 from checkout_cli.config.addresses import split_address
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
-from checkout_cli.files.last_look import LastLook, Reading
+from checkout_cli.files.last_look import LASTING, LastLook, Reading
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -99,12 +99,28 @@ class DoctorContext:
             counters |= {name: float(info.parts(name).get(count, "0")) for name in info.names(prefix)}
         return Reading(self.now(), info.text("run_id") or "", counters)
 
-    def grown(self, server: Inspector, counter: str) -> tuple[float, str]:
-        """How much a counter has grown, and since when in words; raises ``Skip`` where the server has no such one."""
+    def earlier(self, server: Inspector) -> Reading | None:
+        """The last run's reading; at the first look, that of a server's start within the hour."""
+        uptime, now = server.info().integer("uptime_in_seconds"), self.now()
+        young = uptime is not None and uptime * 1000 < LASTING
+        start = Reading(now - (uptime or 0) * 1000, server.info().text("run_id") or "", {}) if young else None
+        return self.last_look.previous(COMMAND, server.place) or start
+
+    def grown(self, server: Inspector, counter: str, *, all_at_first: bool = False) -> tuple[float, str]:
+        """How much a counter has grown, and since when in words; raises ``Skip`` where the server has no such one.
+
+        The first look has nothing to compare with: an old counter has not grown, unless ``all_at_first``.
+        """
         reading = self.reading(server)
         if counter not in reading.counters:
             raise Skip(f"this server does not count {counter}")
-        return self.compared(server.place, reading, counter, first="since the server started (first look)")
+        earlier = self.earlier(server)
+        if self.last_look.previous(COMMAND, server.place) is not None:
+            return self.compared(server.place, reading, counter)
+        number = reading.counters[counter]
+        if earlier is None and number and not all_at_first:
+            return 0.0, f"in this first look; {number:,.0f} since the server started"
+        return number, "since the server started (first look)"
 
     def all_grown(self, server: Inspector, counters: Mapping[str, str]) -> tuple[dict[str, int], str]:
         """The counters that have grown, by their names, and since when (:meth:`grown`)."""
@@ -115,13 +131,15 @@ class DoctorContext:
                 grown[name] = int(number)
         return {name: number for name, number in grown.items() if number}, since
 
-    def compared(self, place: str, reading: Reading, counter: str, *, first: str) -> tuple[float, str]:
-        """How much a counter has grown since the last run, and since when in words: ``first``, if there was none."""
+    def compared(self, place: str, reading: Reading, counter: str) -> tuple[float, str]:
+        """How much a counter has grown since the last run, or in one within the hour, and since when in words."""
         earlier = self.last_look.previous(COMMAND, place)
-        since = reading.since(earlier, counter)
-        if earlier is None or since is None:
-            return reading.counters[counter], first
-        return since, f"since the last run {ago(reading.seconds_since(earlier))} ago"
+        if earlier is None:
+            return 0.0, "in this first look"
+        last = reading.growths(earlier, (counter,)).get(counter)
+        if last is None or last.noticed_at == reading.taken_at:
+            return last.number if last else 0.0, f"since the last run {ago(reading.seconds_since(earlier))} ago"
+        return last.number, f"until {ago((reading.taken_at - last.noticed_at) / 1000)} ago"
 
     def address(self, server: Inspector) -> tuple[str, int]:
         """The host and the port that a server was reached at."""
@@ -157,6 +175,14 @@ class DoctorContext:
         raise Skip(f"{_ELSEWHERE}: no Redis process {pid} listens on {socket or f'port {port}'} here")
 
     # The database
+
+    def refused_write(self) -> CheckoutError | None:
+        """Why nothing can be written to the database; ``None`` where that was just proven."""
+        try:
+            self.once("database write", self.store.database.prove_write)
+        except CheckoutError as error:
+            return error
+        return None
 
     def insist_on_database(self) -> None:
         """Raise ``Skip`` where the database does not answer."""

@@ -46,6 +46,22 @@ def database(context: DoctorContext) -> Finding:
     return warn_if(latency > SLOW, f"answers in {spent:.2f} ms", fix, latencyMs=round(spent, 3))
 
 
+@check("database-write", Group.DATABASE, Need.DATABASE)
+def database_write(context: DoctorContext) -> Finding:
+    """The database can be written.
+
+    A row and its deletion are committed together, so nothing is left of them. Where a lock, a full disk or a read-only
+    database refuses that, the newest writes are in Redis alone.
+    """
+    refused, path = context.refused_write(), context.store.database.sqlite_path
+    if refused is None:
+        return ok("a row was written and deleted")
+    if path is None:
+        return crit(str(refused), "look at the server's log and its disk; is it a standby?")
+    quoted = shlex.quote(str(path))
+    return crit(str(refused), f"ls -l {quoted}; df -h {quoted}; fuser -v {quoted} names who has it open")
+
+
 @check("expiry-index", Group.DATABASE, Need.DATABASE)
 def expiry_index(context: DoctorContext) -> Finding:
     """Expired rows can be found without reading all of them.

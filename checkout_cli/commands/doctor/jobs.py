@@ -7,9 +7,10 @@ from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext, ago
 from checkout_cli.domain.statistics import Statistics
 from checkout_cli.errors import WrongKeyType
+from checkout_cli.jobs.clocks import CLOCK_CHECKS
 from checkout_cli.jobs.heartbeat import last_beat
-from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE
-from checkout_cli.keys import lock_key
+from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE, is_owner
+from checkout_cli.keys import heartbeat_key, lock_key
 from checkout_cli.store.database.inspection import created_lately
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
@@ -29,7 +30,8 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
     """The clean-up runs.
 
     Redis ends sessions by itself; their index entries and rows stay until a clean-up removes them. Each run leaves
-    the time of its end in checkout:job:cleanup, for 30 days.
+    the time of its end in checkout:job:cleanup, for 30 days. What counts is the last run that finished; an end in the
+    future is nobody's, and would hide that none runs.
     """
     if not context.settings.enable_checkout_sessions:
         raise Skip("no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)")
@@ -39,9 +41,18 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         last = None
     if last is None:
         return warn("no run is remembered", CRON_LINE)
-    age = max((context.now() - last.moment) / 1000, 0.0)
-    got = "" if last.finished else ", and did not get through"
-    evidence = f"the last run ended {ago(age)} ago{got}"
+    now = context.now()
+    if last.is_forged(now):
+        key = heartbeat_key(CLEANUP)
+        evidence = f"{key} says that a run ended at {last.finished_at}, in the future: forged, or by a wrong clock"
+        return crit(evidence, f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {key}", finished=last.finished)
+    age = max((now - last.completed) / 1000, 0.0)
+    if last.completed <= 0:
+        age, evidence = max((now - last.moment) / 1000, 0.0), "no run is remembered that finished"
+    elif last.finished:
+        evidence = f"the last run ended {ago(age)} ago"
+    else:
+        evidence = f"the last run that finished ended {ago(age)} ago"
     numbers = {"ageSeconds": int(age), "finished": last.finished}
     if age > LONG_OVERDUE:
         return crit(evidence, CRON_LINE, **numbers)
@@ -54,20 +65,22 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
 def job_locks(context: DoctorContext) -> Finding:
     """No lock of a job is left over.
 
-    A lock lives for 30 seconds after its holder's last sign of life. One without an end was not made by this program,
-    and keeps every clean-up away.
+    A lock lives for 30 seconds after its holder's last sign of life. One that lives longer, or names no process, was
+    not made by this program, and keeps every clean-up away.
     """
     key = lock_key(CLEANUP)
     try:
-        ttl = context.store.redis.lock_state(CLEANUP)[0]
+        ttl, owner = context.store.redis.lock_state(CLEANUP)
     except WrongKeyType:
-        ttl = -1
+        ttl, owner = -1, None
     if ttl == -1:
         return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
     if ttl == -2:
         return ok("no job runs now")
     if ttl > TIME_TO_LIVE:
-        return warn(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+    if owner is not None and not is_owner(owner.decode(errors="replace")):
+        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", f"redis-cli DEL {key}")
     return ok("a clean-up runs now")
 
 

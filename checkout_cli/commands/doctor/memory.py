@@ -91,7 +91,7 @@ def evictions(context: DoctorContext, server: Inspector) -> Finding:
     """Nothing was evicted since the last look.
 
     Each evicted key may have been a live checkout. Compared with the last run of doctor, because the server counts
-    from its start.
+    from its start; what a run has found stays a finding for an hour.
     """
     evicted, since = context.grown(server, "evicted_keys")
     if not evicted:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from checkout_cli.checks import WORST_FIRST, Check, Checks, Finding, Status, crit, skipped
 from checkout_cli.clock import Clock
 from checkout_cli.commands.config.check import check as check_configuration
 from checkout_cli.commands.doctor.check import CHECKS, Examine, Group, Need, check, finding_of
 from checkout_cli.commands.doctor.context import COMMAND, DoctorContext
+from checkout_cli.commands.doctor.serving import HURTING
+from checkout_cli.commands.doctor.speed import BLOCKING
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.last_look import LastLook
@@ -23,6 +27,8 @@ _MODULES = (
     *("run", "connection", "certificates", "serving", "sessions", "memory", "database", "jobs", "privacy"),
     *("security", "speed", "host"),
 )
+LASTING_COUNTERS = frozenset({"evicted_keys", "rejected_connections", *HURTING.values(), *BLOCKING.values()})
+"""Counters whose growth is a finding for an hour, whichever checks have run."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +152,12 @@ def _keep_counters(context: DoctorContext) -> str:
     """Keep the counters as they are after all that this run has asked and was denied; why not, if that fails."""
     try:
         for place, reading in context.readings.items():
-            context.last_look.remember(COMMAND, place, reading)
+            found = reading.growths(context.last_look.previous(COMMAND, place), reading.counters)
+            context.last_look.remember(COMMAND, place, replace(reading, found=found))
         for server in context.servers:
+            found = context.reading(server).growths(context.earlier(server), LASTING_COUNTERS)
             server.forget()
-            context.last_look.remember(COMMAND, server.place, context.reading(server))
+            context.last_look.remember(COMMAND, server.place, replace(context.reading(server), found=found))
     except CheckoutError:
         return ""  # there are none: each check that needs them has said so
     except OSError as error:

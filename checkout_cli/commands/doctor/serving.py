@@ -19,7 +19,7 @@ MANY_CLIENTS = 0.8
 LAGGING = 10
 """Seconds since a replica's last word that are worth a warning."""
 
-_HURTING = {code: f"errorstat_{code}" for code in ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")}
+HURTING = {code: f"errorstat_{code}" for code in ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")}
 _WAYS_OUT = {
     "OOM": "checkoutctl memory tune --advise",
     "maxmemory": "checkoutctl memory tune --advise",
@@ -170,7 +170,7 @@ def refused_commands(context: DoctorContext, server: Inspector) -> Finding:
     """
     if not server.info().names("errorstat_"):
         return ok("the server has counted no errors")
-    grown, since = context.all_grown(server, _HURTING)
+    grown, since = context.all_grown(server, HURTING)
     if not grown:
         return ok(f"none {since}".rstrip())
     evidence = ", ".join(f"{code} {number:,}" for code, number in grown.items())

@@ -168,19 +168,23 @@ def payload(context: DoctorContext) -> Finding:
     return ok(f"none unreadable or large {looked}", **numbers)
 
 
-@check("pending", Group.SESSIONS, Need.REDIS, Need.DATABASE, "pending:scard,sscan")
+@check("pending", Group.SESSIONS, Need.REDIS, "pending:scard,sscan")
 def pending(context: DoctorContext) -> Finding:
     """No session waits for the other tier.
 
     After an outage, whatever uses the store syncs sessions as it meets them; `sync` does all of it. With
     CHECKOUT_DURABILITY=redis some always wait for the database, none of them for a minute. Nor does a version that
-    Redis missed wait longer for it, where sessions are used.
+    Redis missed wait longer for it, where sessions are used. What Redis alone has is critical at once where the
+    database takes no writes.
     """
-    counts = pending_counts(context.store)
+    counts, now = pending_counts(context.store), context.now()
+    if counts.to_database and (refused := context.refused_write()) is not None:
+        oldest = f", the oldest for {ago((now - counts.database_since) / 1000)}" if counts.database_since else ""
+        evidence = f"{counts.to_database:,} are only in Redis{oldest}, and the database takes no writes: {refused}"
+        return crit(evidence, "checkoutctl doctor --only database", toDatabase=counts.to_database)
     if counts.to_redis is None or counts.to_database is None:
         raise Skip("what waits cannot be counted now")
     backlog = Backlog(context.store.redis, context.store.database, session_ttl=context.settings.session_ttl)
-    now = context.now()
     late = counts.to_redis and backlog.for_redis(now, grace=PATIENCE, limit=MOST_COUNTED).number
     if counts.to_database and not late:
         since = backlog.for_database().since
@@ -241,7 +245,7 @@ def external_writers(context: DoctorContext) -> Finding:
     evidence = f"last seen {ago(seconds)} ago; {', '.join(parts)}"
     place = f"external writers, {without_password(context.settings.database_url)}"
     context.readings[place] = Reading(context.now(), "", {_CONFLICTS: float(writes.conflicts)})
-    new, since = context.compared(place, context.readings[place], _CONFLICTS, first="(first look)")
+    new, since = context.compared(place, context.readings[place], _CONFLICTS)
     if new:
         evidence = f"{new:,.0f} new {'conflict' if new == 1 else 'conflicts'} {since}; {evidence}"
     return warn_if(

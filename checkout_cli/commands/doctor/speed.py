@@ -20,7 +20,7 @@ SLOW_EVENT = 100
 LOOKED_AT = 128
 """Entries of the slow log: Redis' own default keeps no more."""
 
-_BLOCKING = {name: f"cmdstat_{name.lower()}" for name in ("KEYS", "FLUSHALL", "FLUSHDB", "MONITOR")}
+BLOCKING = {name: f"cmdstat_{name.lower()}" for name in ("KEYS", "FLUSHALL", "FLUSHDB", "MONITOR")}
 
 
 @check("round-trip", Group.SPEED, Need.REDIS, "ping")
@@ -43,7 +43,7 @@ def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     KEYS looks at every key while all shoppers wait, MONITOR copies every command to its client, and a flush deletes
     every checkout.
     """
-    grown, since = context.all_grown(server, _BLOCKING)
+    grown, since = context.all_grown(server, BLOCKING)
     if not grown:
         return ok(f"none {since}".rstrip())
     evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
@@ -119,8 +119,8 @@ def hit_rate(context: DoctorContext, server: Inspector) -> Finding:
 
     Over all keys and programs of the server. Below 80 % caches are cold, are invalidated too often, or evicted.
     """
-    hits, since = context.grown(server, "keyspace_hits")
-    misses, _ = context.grown(server, "keyspace_misses")
+    hits, since = context.grown(server, "keyspace_hits", all_at_first=True)
+    misses, _ = context.grown(server, "keyspace_misses", all_at_first=True)
     reads = hits + misses
     if reads < 1000:
         raise Skip(f"only {reads:,.0f} reads {since}")

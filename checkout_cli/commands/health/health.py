@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class Status(StrEnum):
-    """Degraded: a tier is unavailable and the store still serves. Unhealthy: no durable tier is left."""
+    """Degraded: a tier is unavailable or takes no writes, and the store serves. Unhealthy: no durable tier is left."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -140,6 +140,11 @@ class HealthReport:
         """Whether the configuration is sound, and what is wrong with it."""
         problems = self.configuration.problems if self.configuration else ()
         return {"configured": not problems, "errors": list(problems)}
+
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether acknowledged writes are in Redis alone and cannot leave it."""
+        return bool(self.pending.to_database) and self.database.problem is not None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -268,15 +273,22 @@ def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Memor
 def _database(store: CheckoutStore) -> TierHealth:
     try:
         store.database.ping()  # connects
-        return TierHealth(True, store.database.ping(), advice=store.database.check_schema())
+        latency, advice = store.database.ping(), store.database.check_schema()
     except CheckoutError as error:
         return TierHealth(False, problem=error)
+    try:
+        store.database.prove_write()
+    except CheckoutError as error:
+        error.hint = "checkoutctl doctor --only database-write"
+        return TierHealth(True, latency, error)
+    return TierHealth(True, latency, advice=advice)
 
 
 def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Status:
-    if database.connected and redis.connected and redis.problem is None:
+    takes_writes = database.connected and database.problem is None
+    if takes_writes and redis.connected and redis.problem is None:
         return Status.HEALTHY
-    left = database.connected or (redis.connected and settings.enable_checkout_sessions)
+    left = takes_writes or (redis.connected and settings.enable_checkout_sessions)
     return Status.DEGRADED if left else Status.UNHEALTHY
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from checkout_cli.commands.health.health import HealthReport, Status
+from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.terminal.output import write_line
 from checkout_cli.terminal.safe import safe
 
@@ -25,9 +26,10 @@ def show_nagios(report: HealthReport) -> State:
     """The line on stdout; with a wrong configuration nothing is known of the tiers."""
     if report.configuration is not None:
         return show_unknown(str(report.configuration))
-    state = _OF_STATUS[report.status]
+    state = State.CRITICAL if report.is_at_risk else _OF_STATUS[report.status]
     count = report.sessions.count
     told = [report.status, *([] if count is None else [f"{count.number:,} sessions"]), *map(str, report.problems)]
+    told += [pending_text(report.pending, report.timestamp)] if report.is_at_risk else []
     _write(state, "; ".join(told), _figures(report))
     return state
 

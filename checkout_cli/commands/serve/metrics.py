@@ -172,7 +172,7 @@ class _Snapshot(Collector):
         beat = self._snapshot.health.redis.cleanup
         if beat is None:
             return
-        moment = beat.moment / 1000
-        yield from _gauge("checkoutctl_cleanup_last_run_timestamp_seconds", "When the last one ended.", moment)
+        moment, meaning = beat.completed / 1000, "When the last one that finished ended."
+        yield from _gauge("checkoutctl_cleanup_last_run_timestamp_seconds", meaning, moment)
         yield from _gauge("checkoutctl_cleanup_last_duration_seconds", "How long it took.", beat.seconds)
         yield from _gauge("checkoutctl_cleanup_last_sessions", "Sessions that it removed.", beat.sessions)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
+from checkout_cli.jobs.clocks import agreed_clocks, compared
 from checkout_cli.jobs.cursors import checked_cursor
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
@@ -123,7 +124,7 @@ def repair_index(
     ``agreed``, the index is checked first, and repaired only if something is wrong and ``agreed``. Continues where the
     last repair stopped.
 
-    Raises Locked while a clean-up or repair runs, RedisUnavailable, AccessDenied, WrongKeyType.
+    Raises Locked while a clean-up or repair runs, RedisUnavailable, AccessDenied, WrongKeyType, WrongClock.
     """
     run, begin = run or BoundedRun(store.clock), remembered(store, JOB, PHASES).cursor
     report = None
@@ -149,6 +150,8 @@ class _Check:
         self._fix_ttl = fix_ttl
         self._full_life = int(store.settings.session_ttl * 1000)
         self._report = IndexReport(repaired=repair)
+        clocks = agreed_clocks(store) if repair else compared(store)
+        self._ended = clocks.earliest - clocks.margin
 
     def run(self, cursor: str) -> IndexReport:
         report, run = self._report, self._run
@@ -283,7 +286,7 @@ class _Check:
         self._report.unknown += len(names) - len(ttls)
         gone = [name for name in names if ttls.get(name) == -2]
         try:
-            return set(gone) - set(self._store.database.expiries(gone, self._store.clock.wall()))
+            return set(gone) - set(self._store.database.expiries(gone, self._ended))
         except DatabaseUnavailable as away:
             self._report.unknown += len(gone)
             if str(away) not in self._report.away:

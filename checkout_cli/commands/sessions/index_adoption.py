@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from checkout_cli.errors import CheckoutError
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
+from checkout_cli.jobs.clocks import agreed_clocks
 from checkout_cli.jobs.index_members import TakenIn, take_in
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX
@@ -71,7 +72,10 @@ def adopt_index(
     agreed: Callable[[AdoptionReport], bool],
     force: bool = False,
 ) -> AdoptionReport:
-    """Put our index at ``checkout:index``, if ``agreed``; raises StillInUse without ``force``, Locked."""
+    """Put our index at ``checkout:index``, if ``agreed``.
+
+    Raises StillInUse without ``force``, Locked, WrongClock.
+    """
     run, layout = run or BoundedRun(store.clock), store.index.layout()
     sizes, seen_at = store.index.sizes(layout), store.external.seen_lately(store.clock.wall())
     members = sizes[INDEX] if layout.kind == "set" else 0
@@ -87,11 +91,11 @@ def adopt_index(
 
 
 def _adopt(store: CheckoutStore, run: BoundedRun, report: AdoptionReport) -> None:
-    moves = IndexMoves(store.redis, store.index)
+    moves, clocks = IndexMoves(store.redis, store.index), agreed_clocks(store)
 
     def take_members_in(cursor: str) -> Step:
         page = store.index.member_page(cursor)
-        report.taken.add(take_in(store, page.lacking))
+        report.taken.add(take_in(store, page.lacking, clocks.earliest - clocks.margin))
         return Step(page.number, page.cursor)
 
     def finish() -> None:

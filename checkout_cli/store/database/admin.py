@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from checkout_cli.errors import SchemaOutdated
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
-from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of
+from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of, transaction
 from checkout_cli.store.database.own_tables import own_tables
 from checkout_cli.store.database.schema import locks, sessions, totals
 from checkout_cli.store.database.tier import COLUMNS, COUNTED, FOREIGN, DatabaseTier, record_of
@@ -67,11 +68,28 @@ class DatabaseAdmin(DatabaseTier):
             event.remove(self._engine, "before_cursor_execute", note)
 
     def now(self) -> int:
-        """The database's own clock, in milliseconds since the epoch."""
+        """The database's clock, in milliseconds since the epoch."""
+        own = self.own_time()
+        return time.time_ns() // 1_000_000 if own is None else own
+
+    def own_time(self) -> int | None:
+        """The clock (ms since the epoch) of the database server; ``None`` for SQLite, which has this machine's."""
         if self._engine.dialect.name == "sqlite":
-            return time.time_ns() // 1_000_000  # it has no other clock than this machine's
+            return None
         with self.transaction() as connection:
             return int(connection.execute(sql_text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
+
+    def prove_write(self) -> None:
+        """Commit a row and its deletion at once: locks, a full disk and a read-only database refuse that.
+
+        The breaker hears nothing of it: what cannot be written can still be read.
+        """
+        if not self._tables_are_ours:
+            self.ping()
+        probe = f"probe:{secrets.token_hex(8)}"
+        with transaction(self._engine) as connection:
+            connection.execute(locks.insert().values(job=probe, owner="", expires_at=0))
+            connection.execute(delete(locks).where(locks.c.job == probe))
 
     # The tables' version
 

@@ -10,6 +10,7 @@ import pytest
 from checkout_cli.commands.cleanup.cleanup import Cleanup, run_cleanup
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ExitCode
+from checkout_cli.jobs import clocks
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -29,6 +30,7 @@ def time() -> ManualClock:
 def store(settings: Settings, time: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckoutStore]:
     """With sessions that are in no index, and pending names that nothing stands behind."""
     monkeypatch.setattr(redis_index, "PAGE", 2)
+    monkeypatch.setattr(clocks, "TOLERATED", 3600)  # tests let much time pass, and the server does not
     with make_store(settings, time) as opened:
         make_tables(opened.database)
         for number in range(NUMBER):

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from checkout_cli.commands.cleanup.cleanup import Cleanup
+from checkout_cli.commands.cleanup.expired import CleanupReport
+from checkout_cli.commands.cleanup.view import show_cleanup
 from checkout_cli.config.settings import Settings
+from checkout_cli.jobs.clocks import Clocks
 from checkout_cli.keys import INDEX, INDEX_BESIDE, lock_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -21,15 +25,15 @@ CLEANUP = ("cleanup", "--expired")
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[CheckoutStore]:
-    """Two sessions that ended half an hour ago, and one that lives."""
+    """Two sessions that ended hours ago, and one that lives."""
     clock = ManualClock()
-    clock.advance(-3600)
+    clock.advance(-10_800)
     with make_store(settings, clock) as opened:
         make_tables(opened.database)
         for name in ("expired-1", "expired-2"):
             opened.create({"userEmail": "ada@example.com"}, checkout_id=name)
             evict(opened, name)
-        clock.advance(3600)
+        clock.advance(10_800)
         opened.create({}, checkout_id="living-01")
         yield opened
 
@@ -171,3 +175,13 @@ def test_a_redis_that_hangs_costs_its_time_out(
     assert done.returncode == 1
     assert "did not answer in time" in done.stderr
     assert store.database.read("expired-1") is None
+
+
+def test_wrong_clocks_are_said_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    report = CleanupReport(clocks=Clocks(1_000_000, 1_007_000, None, 0))
+    show_cleanup(Cleanup(False, report), as_json=True, quiet=False)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["clocks"]["differenceSeconds"] == 7
+    assert "Redis' clock is 7.0 s ahead of this machine's" in err
+    show_cleanup(Cleanup(False, report), as_json=False, quiet=True)
+    assert "checkoutctl doctor --only clock,database-clock" in capsys.readouterr().err

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from checkout_cli.commands.cleanup import expired as cleanup
 from checkout_cli.commands.cleanup.expired import CleanupReport, clean_up
+from checkout_cli.commands.sessions.index import repair_index
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, Locked, TierUnavailable
+from checkout_cli.errors import AccessDenied, ExitCode, Locked, TierUnavailable, WrongClock
+from checkout_cli.jobs import clocks
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, LOCK_PREFIX
 from checkout_cli.session import Durability
@@ -42,6 +45,11 @@ def clock() -> ManualClock:
     started = ManualClock()
     started.advance(-HOUR)
     return started
+
+
+@pytest.fixture(autouse=True)
+def _an_hour_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "TOLERATED", 2 * HOUR)  # the servers' own clocks show now
 
 
 @pytest.fixture
@@ -93,7 +101,8 @@ def everything(store: CheckoutStore) -> list[Any]:
     return [keys, rows, kind, entries(store), members, len(store.memory)]
 
 
-def test_there_is_nothing_to_do(store: CheckoutStore) -> None:
+def test_there_is_nothing_to_do(store: CheckoutStore, clock: ManualClock) -> None:
+    clock.advance(HOUR)
     assert clean_up(store) == CleanupReport()
 
 
@@ -244,11 +253,11 @@ def test_a_set_stays_and_loses_its_dead_and_its_living_are_entered_beside_it(
     for number in range(5):
         put_raw(store, f"older-{number:04}", FOREIGN, seconds=600)
     ours = fill(store, 1)
+    clock.advance(HOUR)  # by the servers' own clocks it is now
     report = clean_up(store)
     living = [f"older-{number:04}" for number in range(5)]
     assert (report.from_set, report.removed_from_index) == (5, 15)
     assert (members(store), sorted(entries(store))) == ([*living, *ours], [*living, *ours])
-    clock.advance(HOUR)  # by the servers' own clocks it is now
     assert 0 < entries(store)["older-0000"] - clock.milliseconds < 700_000
     assert clean_up(store).from_set == 0
     assert members(store) == [*living, *ours]
@@ -414,7 +423,10 @@ def test_without_redis_the_database_is_cleaned_with_time_to_spare(
     fresh = another(without_redis(settings))
     row = fresh.database.read(names[0])
     assert row is not None
-    fresh.database.touch({names[0]: clock.milliseconds - 60_000})  # reads are noted up to a tenth of the TTL late
+    clock.advance(HOUR)  # the margin, where only this machine's clock is left
+    fresh.database.touch(
+        {names[0]: clock.milliseconds - clocks.MARGIN - 60_000}
+    )  # reads are noted up to a tenth of the TTL late
     report = clean_up(fresh)
     assert report.removed_from_database == 1
     assert report.removed_from_index == 0
@@ -483,6 +495,7 @@ def test_where_sessions_are_not_kept_in_redis_it_is_left_alone(
     store: CheckoutStore, another: Callable[..., CheckoutStore], settings: Settings, clock: ManualClock
 ) -> None:
     expire(store, clock, fill(store, 3))
+    clock.advance(HOUR)
     switched_off = another(replace(without_redis(settings), enable_checkout_sessions=False))
     report = clean_up(switched_off)
     assert (report.removed_from_database, report.unreachable) == (3, [])
@@ -601,14 +614,88 @@ def test_a_row_that_is_used_while_it_is_judged_stays(
     assert store.database.read("session-0000") is not None
 
 
-def test_a_clock_that_runs_ahead_ends_no_living_session(store: CheckoutStore, clock: ManualClock) -> None:
+# Clocks
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch, _an_hour_is_tolerated: None) -> None:
+    monkeypatch.setattr(clocks, "TOLERATED", 60.0)
+
+
+@pytest.fixture
+def evicted(store: CheckoutStore, clock: ManualClock) -> list[str]:
+    """Living sessions that only the database has, and an entry of each."""
     clock.advance(HOUR)
     names = fill(store, 2)
     for name in names:
         evict(store, name)
-    clock.advance(10 * HOUR)  # this process believes that it is tomorrow; Redis and the database know better
+    return names
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("hours", [-1, 1, 10])
+@pytest.mark.parametrize("remove", [clean_up, partial(clean_up, dry_run=True), repair_index])
+def test_nothing_is_removed_where_clocks_differ(
+    store: CheckoutStore, clock: ManualClock, evicted: list[str], remove: Callable[..., Any], hours: int
+) -> None:
+    clock.advance(hours * HOUR)
+    before = everything(store)
+    with pytest.raises(WrongClock, match=r"is 3?[36],[06]00\.. s ahead of") as refused:
+        remove(store)
+    assert refused.value.exit_code == ExitCode.TRY_AGAIN
+    assert everything(store) == before
+    assert len(evicted) == len(store.database.read_many(evicted))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_tolerated_difference_is_told_and_ends_no_living_session(
+    store: CheckoutStore, clock: ManualClock, evicted: list[str], sign: int
+) -> None:
+    """Whose clock it is does not matter: the earliest decides what has ended."""
+    if sign < 0:
+        ahead = store.redis.time() + 1_900_000
+        store.redis.time = lambda: ahead  # type: ignore[method-assign]
+    else:
+        clock.advance(1900)  # longer than the sessions live
     report = clean_up(store)
     assert (report.removed_from_index, report.removed_from_database) == (0, 0)
+    assert report.clocks is not None
+    assert report.clocks.difference == pytest.approx(1900, abs=5)
+    assert set(store.database.read_many(evicted)) == set(evicted) == entries(store).keys()
+
+
+def test_an_end_is_not_moved_by_a_clock_that_runs_ahead(store: CheckoutStore, clock: ManualClock) -> None:
+    (name,) = fill(store, 1)
+    clock.advance(2 * HOUR)  # the row has ended by all clocks, and this process' is an hour ahead
+    assert clean_up(store).still_alive == 1
+    row = store.database.read(name)
+    assert row is not None
+    assert row.expires_at == pytest.approx(store.redis.time() + 1_800_000, abs=60_000)
+    assert entries(store)[name] == pytest.approx(row.expires_at, abs=60_000)
+
+
+def test_a_small_difference_is_none(store: CheckoutStore, clock: ManualClock) -> None:
+    clock.advance(HOUR + 3)
+    assert clean_up(store).clocks is None
+
+
+def test_with_its_own_clock_alone_it_keeps_a_margin(
+    another: Callable[..., CheckoutStore], store: CheckoutStore, settings: Settings, clock: ManualClock
+) -> None:
+    expire(store, clock, fill(store, 2))  # they ended half an hour ago
+    alone = another(without_redis(settings))
+    assert clean_up(alone).removed_from_database == 0
+    clock.advance(HOUR)
+    assert clean_up(alone).removed_from_database == 2
+
+
+def test_the_databases_clock_counts(store: CheckoutStore, clock: ManualClock) -> None:
+    expire(store, clock, fill(store, 2))
+    behind = clock.milliseconds - HOUR * 1000
+    store.database.own_time = lambda: behind  # type: ignore[method-assign]
+    report = clean_up(store)
+    assert (report.removed_from_index, report.removed_from_database) == (0, 0)
+    assert str(report.clocks).endswith("ahead of the database's")
 
 
 def test_the_database_away_is_told_once(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:

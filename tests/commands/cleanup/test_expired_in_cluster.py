@@ -74,7 +74,7 @@ def test_what_a_dead_primary_may_have_waits_and_the_rest_goes(cluster: Cluster, 
     later = ManualClock()
     later.advance(TTL / 10 + JUST_ENDED)
     with make_store(settings_for(cluster, tmp_path), later) as store:
-        store.database.now = lambda: later.milliseconds  # type: ignore[method-assign]  # all clocks agree
+        store.redis.time = store.database.now = lambda: later.milliseconds  # type: ignore[method-assign]  # all clocks agree
         assert clean_up(store, batch=1).removed_from_database == len(waiting)  # no read of them can still be unnoted
         assert rows(store) == set()
         assert entries(store) == waiting

@@ -261,6 +261,9 @@ def test_a_job_speaks_only_of_trouble_and_notes_when_it_ran(
     assert trouble.returncode == 1
     assert "degraded" in trouble.stderr
     assert json.loads(checkoutctl("cron", "status", "--json").stdout)["jobs"][2]["exitCode"] == 1
+    failed = checkoutctl("cron", "status")
+    assert failed.returncode == 1
+    assert "status: degraded" in failed.stdout
     assert checkoutctl("cron", "run", "backup").returncode == 2
 
 
@@ -269,6 +272,39 @@ def test_another_run_that_is_under_way_is_no_trouble(tmp_path: Path) -> None:
     setting = Setting((sys.executable, "-c", "import sys; print(sys.argv[-1]); sys.exit(75)"), tmp_path)
     outcome = cron_runs.run(job, setting, jitter=0, directory=tmp_path)
     assert (outcome.run.exit_code, outcome.trouble) == (75, False)
+
+
+def test_another_run_that_stays_under_way_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger who keeps the lock would stop every clean-up unseen."""
+    setting = Setting((sys.executable, "-c", "import sys; print('error: locked by them'); sys.exit(75)"), tmp_path)
+    began, job = time.time(), JOBS["cleanup"]
+    assert not cron_runs.run(job, setting, jitter=0, directory=tmp_path).trouble
+    for minutes, trouble in ((5, False), (10, False), (16, True), (21, True)):
+        monkeypatch.setattr(time, "time", lambda: began + minutes * 60)  # noqa: B023  (called in this very round)
+        outcome = cron_runs.run(job, setting, jitter=0, directory=tmp_path)
+        status = cron_runs.statuses(time.time(), tmp_path)[0]
+        assert (outcome.trouble, status.overdue, outcome.exit_code) == (trouble, trouble, 75 if trouble else 0)
+        assert status.reason == ("error: locked by them" if trouble else None)
+    assert not cron_runs.run(job, Setting((sys.executable, "-c", ""), tmp_path), jitter=0, directory=tmp_path).trouble
+    assert cron_runs.statuses(time.time(), tmp_path)[0].reason is None
+
+
+@pytest.mark.parametrize("code", [1, 69, 78])
+def test_jobs_that_ended_with_errors_are_a_finding_with_each_reason(tmp_path: Path, code: int) -> None:
+    script = f"import sys; print('warning: first'); print('error: because'); print('next: x'); sys.exit({code})"
+    for job in JOBS.values():
+        cron_runs.run(job, Setting((sys.executable, "-c", script), tmp_path), jitter=0, directory=tmp_path)
+    now = time.time()
+    found = cron_runs.CronStatus("installed", cron_runs.statuses(now, tmp_path), now)
+    assert found.exit_code == 1
+    assert [each.reason for each in found.jobs] == ["error: because"] * 3
+    assert not any(each.overdue for each in found.jobs)
+
+
+def test_a_run_of_the_future_is_no_run(tmp_path: Path) -> None:
+    setting = Setting((sys.executable, "-c", ""), tmp_path)
+    at = cron_runs.run(JOBS["cleanup"], setting, jitter=0, directory=tmp_path).run.finished_at / 1000
+    assert cron_runs.statuses(at - 3600, tmp_path)[0].overdue
 
 
 def test_a_job_that_has_not_run_for_three_times_its_interval_is_overdue(tmp_path: Path) -> None:

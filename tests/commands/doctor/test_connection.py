@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,11 +24,13 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.servers.inspection import Info
 from checkout_cli.servers.installation import Program
 from checkout_cli.servers.machine import user_name
+from checkout_cli.store.database.admin import DatabaseAdmin
 from tests.support.cluster import Cluster
 from tests.support.doctoring import DEBIAN, FakeMachine, at, finding
 from tests.support.odd_servers import OddServer
 from tests.support.ports import free_port
 from tests.support.servers import RedisServer, ValkeyServer
+from tests.support.stores import make_store, make_tables
 
 StartServer = Callable[..., ValkeyServer]
 
@@ -378,6 +381,18 @@ def test_clocks_that_differ_are_told(
     if shift:
         assert found.numbers["apartS"] == pytest.approx(5, abs=0.5)
         assert ("ahead of" in found.evidence) is (shift < 0)
+
+
+def test_the_databases_clock_is_compared_too(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_store(settings) as store:
+        make_tables(store.database)
+    assert finding(settings, "database-clock", tmp_path).evidence == "SQLite has no clock of its own"
+    monkeypatch.setattr(DatabaseAdmin, "own_time", lambda _: int((time.time() - 60) * 1000))
+    found = finding(settings, "database-clock", tmp_path)
+    assert (found.status, found.numbers["apartS"]) == (Status.WARN, pytest.approx(60, abs=0.5))
+    assert found.evidence.startswith("the database's clock is 60.")
 
 
 def test_half_of_a_slow_round_trip_is_no_difference(

@@ -15,10 +15,12 @@ from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.doctor import database as database_checks
 from checkout_cli.commands.doctor.check import Group
 from checkout_cli.commands.doctor.run import all_checks
+from checkout_cli.jobs.heartbeat import beat
+from checkout_cli.jobs.job_lock import new_owner
 from checkout_cli.keys import INDEX, heartbeat_key, lock_key, minute_key
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.divergence import make_conflict, write_externally
+from tests.support.divergence import create_in_redis_alone, locked, make_conflict, write_externally
 from tests.support.doctoring import examined, finding
 from tests.support.odd_servers import OddServer, each_odd_server
 from tests.support.servers import PostgresServer, ValkeyServer
@@ -145,16 +147,14 @@ class TestExternalWriters:
     def test_new_conflicts_are_a_warning_and_old_ones_are_not(self, look: Look, store: CheckoutStore) -> None:
         write_externally(store, "session-0001", header=False, notes="theirs")
         store.get("session-0001")
-        found = look("external-writers")
-        assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
-        assert found.evidence.startswith("1 new conflict (first look); ")
-        assert look("external-writers").status is Status.OK
+        assert look("external-writers").status is Status.OK  # the first look
 
         write_externally(store, "session-0002", header=False, notes="theirs")
         store.get("session-0002")
         found = look("external-writers")
-        assert found.status is Status.WARN
+        assert (found.status, found.fix) == (Status.WARN, "checkoutctl sync --conflicts")
         assert found.evidence.startswith("1 new conflict since the last run ")
+        assert look("external-writers").evidence.startswith("1 new conflict until 0 s ago; ")
         assert found.numbers["conflicts"] == 2
 
     def test_what_came_back_from_the_database_is_told(self, look: Look, store: CheckoutStore) -> None:
@@ -241,6 +241,18 @@ def test_a_row_that_waits_to_be_published_is_no_drift(look: Look, store: Checkou
     assert look("drift").status is Status.OK
 
 
+def test_what_only_redis_has_is_critical_at_once_where_the_database_takes_no_writes(
+    look: Look, store: CheckoutStore
+) -> None:
+    create_in_redis_alone(store.settings, "alone-0001")
+    assert look("pending").status is Status.OK  # for a minute
+    with locked(store.settings):
+        found, written = look("pending"), look("database-write")
+    assert (found.status, written.status) == (Status.CRIT, Status.CRIT)
+    assert found.evidence.startswith("1 are only in Redis, the oldest for ")
+    assert "locked" in written.evidence
+
+
 # Jobs
 
 
@@ -257,6 +269,34 @@ def test_a_clean_up_that_has_not_run_is_told(
     assert look("cleanup-overdue").status is status
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999+00:00", "2100-01-01"])
+@pytest.mark.parametrize("field", ["finishedAt", "completedAt"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_end_in_the_future_is_forged(
+    look: Look, store: CheckoutStore, moment: str, field: str, finished: bool
+) -> None:
+    ended = {"finishedAt": iso(store.clock.wall()), "seconds": 0.1, "finished": finished, "sessions": 0}
+    if field == "completedAt" and finished:
+        pytest.skip("it is not looked at")
+    store.redis.ask(("SET", heartbeat_key("cleanup"), json.dumps(ended | {field: moment})))
+    found = look("cleanup-overdue")
+    assert (found.status, "in the future" in found.evidence) == (Status.CRIT, True)
+
+
+def test_runs_that_never_finish_are_overdue_all_the_same(look: Look, store: CheckoutStore) -> None:
+    now = store.clock.wall()
+    beat(store, "cleanup", seconds=1, finished=True, sessions=0)
+    kept = json.loads(store.redis.value(heartbeat_key("cleanup")) or b"")
+    kept["finishedAt"] = iso(now - 90_000_000)
+    store.redis.ask(("SET", heartbeat_key("cleanup"), json.dumps(kept)))
+    for _ in range(3):
+        beat(store, "cleanup", seconds=1, finished=False, sessions=0)
+    found = look("cleanup-overdue")
+    assert (found.status, found.evidence) == (Status.CRIT, "the last run that finished ended 25 h ago")
+    beat(store, "cleanup", seconds=1, finished=True, sessions=0)
+    assert look("cleanup-overdue").status is Status.OK
+
+
 @pytest.mark.parametrize("value", [None, "not json", "{}"])
 def test_without_a_heartbeat_no_run_is_remembered(look: Look, store: CheckoutStore, value: str | None) -> None:
     store.redis.ask(("DEL", heartbeat_key("cleanup")))
@@ -271,8 +311,10 @@ def test_without_a_heartbeat_no_run_is_remembered(look: Look, store: CheckoutSto
     ("command", "status"),
     [
         (("SET", lock_key("cleanup"), "x"), Status.CRIT),
-        (("SET", lock_key("cleanup"), "x", "EX", 3600), Status.WARN),
-        (("SET", lock_key("cleanup"), "x", "EX", 20), Status.OK),
+        (("SET", lock_key("cleanup"), "x", "EX", 3600), Status.CRIT),
+        (("SET", lock_key("cleanup"), "x", "EX", 20), Status.CRIT),
+        (("SET", lock_key("cleanup"), new_owner(), "EX", 20), Status.OK),
+        (("SET", lock_key("cleanup"), new_owner(), "EX", 40), Status.CRIT),
         (("LPUSH", lock_key("cleanup"), "x"), Status.CRIT),
     ],
 )

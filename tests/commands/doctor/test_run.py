@@ -12,7 +12,8 @@ from checkout_cli.commands.doctor.check import CHECKS, Group, Need
 from checkout_cli.commands.doctor.run import DoctorReport, Result, all_checks, run_checks
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
-from checkout_cli.servers.inspection import Inspector
+from checkout_cli.files import last_look
+from checkout_cli.servers.inspection import Info, Inspector
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import Command
 from checkout_cli.store.redis.server import RedisServer
@@ -129,7 +130,10 @@ def test_counters_are_compared_with_the_last_run(
         client.keys("nothing:*")
         first = finding(mine, "blocking-commands", tmp_path)
         assert (first.status, first.numbers) == (Status.WARN, {"KEYS": 1})
-        assert finding(mine, "blocking-commands", tmp_path).status is Status.OK  # nobody has used it since
+        again = finding(
+            mine, "blocking-commands", tmp_path
+        )  # nobody has used it since, and it is a finding for an hour
+        assert (again.evidence, again.numbers) == ("KEYS 1 times until 0 s ago", {"KEYS": 1})
         client.keys("nothing:*")
         client.keys("nothing:*")
         assert finding(mine, "blocking-commands", tmp_path).numbers == {"KEYS": 2}
@@ -204,3 +208,38 @@ def test_a_denied_command_turns_its_checks_into_skipped_ones_and_never_into_a_fa
         assert reasons["evictions"].startswith(wanted)
     if command == "SLOWLOG":
         assert reasons["slow-log"].startswith(("needs +slowlog", "this server has no SLOWLOG"))
+
+
+@pytest.mark.parametrize("between", [(), ("clock",), ("connect", "clock")])
+def test_a_finding_lasts_whichever_checks_run_between(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: tuple[str, ...]
+) -> None:
+    """And a fresh state directory makes no alarm of an old counter."""
+    counters, info = {"evicted_keys": "40", "uptime_in_seconds": "86400"}, Inspector.info
+
+    def told(self: Inspector) -> Info:
+        sections = {name: dict(fields) for name, fields in info(self).sections.items()}
+        sections["stats"]["evicted_keys"] = counters["evicted_keys"]
+        sections["server"]["uptime_in_seconds"] = counters["uptime_in_seconds"]
+        return Info(sections)
+
+    monkeypatch.setattr(Inspector, "info", told)
+    first = finding(store.settings, "evictions", tmp_path)
+    assert (first.status, first.evidence) == (Status.OK, "none in this first look; 40 since the server started")
+    counters["evicted_keys"] = "47"
+    for name in between:
+        finding(store.settings, name, tmp_path)
+    for _ in range(3):
+        found = finding(store.settings, "evictions", tmp_path)
+        assert (found.status, found.numbers["evicted"]) == (Status.CRIT, 7)
+    monkeypatch.setattr(last_look, "LASTING", 0)
+    assert finding(store.settings, "evictions", tmp_path).status is Status.OK
+
+
+def test_a_server_that_started_within_the_hour_has_evicted_lately(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Info({"stats": {"evicted_keys": "40"}, "server": {"uptime_in_seconds": "600", "run_id": "a"}})
+    monkeypatch.setattr(Inspector, "info", lambda _: grown)
+    for _ in range(2):
+        assert finding(store.settings, "evictions", tmp_path).status is Status.CRIT

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.health.health import GRACE, HealthCheck, HealthReport, Status
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, ConfigurationError, ExitCode
+from checkout_cli.errors import AccessDenied, ConfigurationError, DatabaseUnavailable, ExitCode
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import heartbeat_key
 from checkout_cli.servers.memory import Memory
 from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
+from checkout_cli.store.database.schema import locks
 from checkout_cli.store.records import Totals
 from checkout_cli.store.redis.server import RedisServer
-from tests.support.divergence import write_externally
+from tests.support.divergence import locked, write_externally
 from tests.support.servers import ValkeyServer
-from tests.support.stores import count_calls
+from tests.support.stores import count_calls, without_redis
 
 SLACK = 0.5
 """What a busy machine may add to a time-out."""
@@ -98,6 +101,37 @@ def test_without_a_database_it_is_degraded_and_says_why_there_are_no_totals(sett
     assert report.sessions.count.tier is TierName.REDIS
     assert report.sessions.totals is None
     assert report.sessions.no_totals == "the database is away"
+
+
+def test_a_database_that_takes_no_writes_degrades(store: CheckoutStore) -> None:
+    """Reads succeed all the while, and each write has the durability of Redis alone."""
+    with locked(store.settings):
+        report = looked(dataclasses.replace(store.settings, database_timeout=0.1))
+    assert (report.status, report.exit_code) == (Status.DEGRADED, ExitCode.FINDING)
+    assert report.database.connected
+    assert "locked" in str(report.database.problem)
+    assert report.database.hint == "checkoutctl doctor --only database-write"
+    assert report.sessions.count is not None
+    assert looked(store.settings).status is Status.HEALTHY
+    assert store.database.number_of(locks) == 0
+
+
+def test_a_read_only_database_degrades_too(store: CheckoutStore) -> None:
+    engine = store.database._engine
+
+    @event.listens_for(engine.pool, "checkout")
+    def _limit(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    with pytest.raises(DatabaseUnavailable):
+        store.database.prove_write()
+
+
+def test_without_redis_a_database_that_takes_no_writes_is_unhealthy(store: CheckoutStore) -> None:
+    away = without_redis(dataclasses.replace(store.settings, database_timeout=0.1))
+    with locked(store.settings):
+        assert looked(away).status is Status.UNHEALTHY
+    assert looked(away).status is Status.DEGRADED
 
 
 def test_with_no_durable_tier_it_is_unhealthy(settings: Settings, valkey_server: StartServer) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
+from tests.support.divergence import create_in_redis_alone, locked
 from tests.support.servers import ValkeyServer
 
 LINE = re.compile(r"CHECKOUT (OK|WARNING|CRITICAL|UNKNOWN): [^|\n]+(?: \| (?P<figures>[^|\n]+))?\n")
@@ -24,6 +26,19 @@ def told(checkoutctl: Checkoutctl, *words: str, **options: dict[str, str]) -> tu
     for figure in (match["figures"] or "").split():
         assert FIGURE.fullmatch(figure), figure
     return run.returncode, run.stdout
+
+
+def test_what_redis_alone_has_and_the_database_refuses_is_critical(
+    store: CheckoutStore, checkoutctl: Checkoutctl, settings: Settings
+) -> None:
+    with locked(store.settings):
+        code, line = told(checkoutctl)
+        assert (code, "degraded" in line) == (1, True)
+    create_in_redis_alone(settings, "alone-0001")
+    with locked(store.settings):
+        code, line = told(checkoutctl)
+    assert code == 2
+    assert "1 session waits for the database, the oldest for" in line
 
 
 def test_all_is_well(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
