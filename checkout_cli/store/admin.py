@@ -63,7 +63,7 @@ class Admin:
         """One session, from the most trustworthy tier; raises a kind of ``SessionNotFound``, or ``TierUnavailable``."""
         look, redis_away = self._look(checkout_id)
         try:
-            row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
+            row = self.database.read(checkout_id)
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
         except DatabaseUnavailable as database_away:
             copy = self._seen(checkout_id, look)
@@ -228,9 +228,8 @@ class Admin:
         yield from self._judged(checkout_ids, looks, self._rows(checkout_ids))
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
-        accepted = list(filter(is_accepted_id, checkout_ids))
         try:
-            return self.database.read_many(accepted) if accepted else {}
+            return self.database.read_many(checkout_ids)
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return {}

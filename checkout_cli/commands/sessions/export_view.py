@@ -16,6 +16,7 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
+from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write, write_csv
 
@@ -75,7 +76,7 @@ def _write(pages: Iterable[list[Exported]], output: str, *, now: int, reveal: bo
 
 def _line(row: Exported, reveal: bool) -> str:
     checkout_id, tier, version, ends_at, body = row
-    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json.dumps(checkout_id)
+    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json_text(checkout_id)
     moment = "null"
     if ends_at is not None:
         seconds, rest = divmod(ends_at, 1000)
@@ -95,9 +96,8 @@ def _in_one_line(body: bytes) -> str:
     """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
-    if body.isascii() and b"\n" not in body and b"\r" not in body:
-        return body.decode()
-    return json.dumps(decode(body), separators=(",", ":"))
+    text = body.decode("ascii", "replace")
+    return text if text.isascii() and text.isprintable() else json_text(decode(body))
 
 
 def _cells(row: Exported, now: int, columns: Iterable[str]) -> list[Any]:
