@@ -6,7 +6,7 @@ _checkoutctl_place() {
     case $1 in
     '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check --explain -y --yes --timeout --json -h --help' valued='--explain --timeout' ;;
-    'demo') options='--fast --keep -h --help' ;;
+    'demo') options='--fast --keep --json -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
     'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
     'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;
@@ -14,7 +14,7 @@ _checkoutctl_place() {
     'config show') options='--json -h --help' ;;
     'config check') options='--explain --json -h --help' valued='--explain' ;;
     'sessions') commands='list show trace why export create update delete restore extend index' options='-h --help' ;;
-    'sessions list') options='--limit --status --user --expiring-within --older-than --sort --tier -o --output --json --reveal --timeout -h --help' valued='--limit --status --user --expiring-within --older-than --sort --tier -o --output --timeout' ;;
+    'sessions list') options='--limit --status --user --expiring-within --older-than --sort --max-seconds --tier -o --output --json --reveal --timeout -h --help' valued='--limit --status --user --expiring-within --older-than --sort --max-seconds --tier -o --output --timeout' ;;
     'sessions show') options='--reveal --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
     'sessions trace') options='--reveal --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
     'sessions why') options='--user --json --timeout -h --help' valued='--timeout' operand='<ids>' ;;
@@ -115,7 +115,7 @@ _checkoutctl_values() {
 }
 
 _checkoutctl_ids() {
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null
 }
 
 _checkoutctl_offer() {

@@ -36,7 +36,7 @@ function __checkoutctl_files
 end
 
 function __checkoutctl_ids
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null
 end
 
 set -g __checkoutctl_valued --allow-host --batch --biggest --by --command --context --count --cursor --diff --directory --distance-from --distance-to --expiring-within --explain --fail-on --family --file --format --host --id --interval --jitter --keep --limit --max-load --max-seconds --maxmemory --older-than --only --out --output --policy --port --rate --redis-db --redis-host --redis-port --resolve --role --sample --samples --seconds --set --shell --shoppers --since --skip --sort --status --tier --timeout --to --to-mode --undo-file --user --watch -C -c -f -i -n -o -w
@@ -116,7 +116,7 @@ function __checkoutctl_options
         case 'sessions'
             printf '%s\t%s\n' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'sessions list'
-            printf '%s\t%s\n' '--limit' 'At most so many' '--status' 'Only this payment status; unreadable: what is no session' '--user' 'Only of this user; the whole id' '--expiring-within' 'Only what ends within, such as 5m' '--older-than' 'Only what was created longer ago, such as 2h' '--sort' 'Any other order than newest looks at every session, but at most at 100,000' '--tier' 'Look only there' '-o' 'Default: table' '--output' 'Default: table' '--json' 'Answer with one JSON document on stdout' '--reveal' 'Show personal data unmasked' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--limit' 'At most so many' '--status' 'Only this payment status; unreadable: what is no session' '--user' 'Only of this user; the whole id' '--expiring-within' 'Only what ends within, such as 5m' '--older-than' 'Only what was created longer ago, such as 2h' '--sort' 'Any other order than newest looks at every session, but at most at 100,000' '--max-seconds' 'Look for so long, instead of 5 s and at 100,000 entries at most' '--tier' 'Look only there' '-o' 'Default: table' '--output' 'Default: table' '--json' 'Answer with one JSON document on stdout' '--reveal' 'Show personal data unmasked' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'sessions show'
             printf '%s\t%s\n' '--reveal' 'Show personal data unmasked' '--json' 'Answer with one JSON document on stdout' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'sessions trace'

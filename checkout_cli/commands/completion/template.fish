@@ -36,7 +36,7 @@ function __checkoutctl_files
 end
 
 function __checkoutctl_ids
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null
 end
 
 @sets@

@@ -17,7 +17,7 @@ _checkoutctl_values() {
 _checkoutctl_offer() {
   case $1 in
     '<files>') _files ;;
-    '<ids>') compadd -- ${(f)"$(checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null)"} ;;
+    '<ids>') compadd -- ${(f)"$(checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null)"} ;;
     ?*) compadd -- ${=1} ;;
   esac
 }

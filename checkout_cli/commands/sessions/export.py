@@ -44,11 +44,12 @@ class Exported(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Sessions, the number of unreadable values, and the cursor after them."""
+    """Sessions, the numbers of unreadable values and of entries without a session, and the cursor after them."""
 
     sessions: list[Exported]
     unreadable: int
     cursor: str
+    dead: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ class _Export:
             sessions, unreadable = self._read(fresh, pending)
             self._sent.extend(hash(member) for member, _ in fresh)
             member, moment = entries[-1]
-            yield Page(sessions, unreadable, str(Position(True, moment, decoded(member))))
+            dead = len(fresh) - len(sessions) - unreadable
+            yield Page(sessions, unreadable, str(Position(True, moment, decoded(member))), dead)
 
     def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
         """Sessions without a known expiry; the cursor after them is the one before them."""

@@ -20,6 +20,8 @@ from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write, write_csv
 
+MANY_DEAD = 10_000
+"""Entries without a session that make an export slow."""
 _NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "dirty"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)
 
@@ -35,14 +37,15 @@ def write_export(
     missing: Callable[[], Sequence[str]] = tuple,
 ) -> ExitCode:
     """Write all pages; whatever ends it early, the cursor is on stderr. ``now`` is in milliseconds."""
-    number = unreadable = 0
+    number = unreadable = dead = 0
     cursor = ""
 
     def rows() -> Iterator[list[Exported]]:
-        nonlocal number, unreadable, cursor
-        for page in run.pages(pages, lambda page: len(page.sessions)):
+        nonlocal number, unreadable, dead, cursor
+        for page in run.pages(pages, lambda page: len(page.sessions) + page.dead):
             yield page.sessions
             number, unreadable, cursor = number + len(page.sessions), unreadable + page.unreadable, page.cursor
+            dead += page.dead
             if limit is not None and number >= limit:
                 run.stopped = Stopped.ENOUGH
                 return
@@ -56,6 +59,8 @@ def write_export(
             hint = "checkoutctl sessions list --status unreadable"
             warn(f"{unreadable:,} values were no sessions and are left out: {hint}")
         narrate(f"{number:,} sessions")
+        if dead >= MANY_DEAD:
+            narrate(f"{dead:,} entries of the index have no session: checkoutctl cleanup --index")
         warn_if_partial(missing())
     finally:
         if cursor and not is_complete:
