@@ -7,8 +7,10 @@ or SQLAlchemy error.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -60,6 +62,19 @@ def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
     if isinstance(reply, CheckoutError):
         raise reply
     return reply
+
+
+class OwnMistake(CheckoutError):
+    """Something that this program did not expect; it tells the kind and the place, and never a value."""
+
+    default_hint = "checkoutctl --version, and report both lines"
+
+    def __init__(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        super().__init__(
+            f"a mistake of this program: {type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+        )
+        self.__cause__ = error
 
 
 class InvalidInput(CheckoutError):

@@ -115,9 +115,11 @@ class Session(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> float | None:
-        """The total amount, or ``None`` where it is missing or no number."""
+        """The total amount, or ``None`` where it is no number, or none that programs write alike: sums stay finite."""
         total = self.fields.get("totalAmount")
-        return total if isinstance(total, (int, float)) and not isinstance(total, bool) else None
+        if not isinstance(total, (int, float)) or isinstance(total, bool):
+            return None
+        return total if abs(total) <= LARGEST_INTEGER else None
 
     @property
     def user_id(self) -> str | None:

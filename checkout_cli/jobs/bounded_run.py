@@ -7,7 +7,6 @@ two pages, never before the first, so that each run gets further.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from checkout_cli.store.redis.admin import FIRST_CURSOR
 
 Asked = TypeVar("Asked")
 Page = TypeVar("Page")
+Item = TypeVar("Item")
 
 
 class Stopped(StrEnum):
@@ -99,6 +99,7 @@ class BoundedRun:
         self.clock = clock or Clock()
         self.stopped = Stopped.END
         self.cursor: str | None = None
+        self.looked_at = 0
         self._lock: JobLock | None = None
         self._progress = progress
         self._counted = [0, 0]  # done, and expected at least: of the whole
@@ -202,11 +203,15 @@ class BoundedRun:
             yield page
             self.done(number(page))
 
-    def each(self, items: Iterable[Page], *, most: int) -> Iterator[Page]:
-        """Each item, one by one and at most so many; ``finished`` says afterwards whether these were all."""
-        seen = itertools.count(1)
+    def each(self, pages: Iterable[tuple[Iterable[Item], int]], *, most: float = math.inf) -> Iterator[Item]:
+        """The items of pages that say how many entries were looked at for each, until these are ``most``.
+
+        ``finished`` and ``looked_at`` say afterwards whether there was more, and how many entries there were.
+        """
         try:
-            yield from self.pages(items, lambda _: 1, enough=lambda: next(seen) >= most)
+            for items, number in self.pages(pages, lambda page: page[1], enough=lambda: self.looked_at >= most):
+                self.looked_at += number
+                yield from items
         except _Stop as stop:
             self.stopped = stop.reason
 

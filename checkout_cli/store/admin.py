@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +46,13 @@ EXPECTED = "expected"
 _log = logging.getLogger("checkout_cli.store")
 
 
+class Seen(NamedTuple):
+    """Living sessions, and how many ids were looked at for them."""
+
+    sightings: list[Sighting]
+    looked_at: int
+
+
 @dataclass(eq=False)
 class Admin:
     """All tiers as operators see them. Thread-safe."""
@@ -63,7 +71,7 @@ class Admin:
         """One session, from the most trustworthy tier; raises a kind of ``SessionNotFound``, or ``TierUnavailable``."""
         look, redis_away = self._look(checkout_id)
         try:
-            row = self.database.read(checkout_id) if is_accepted_id(checkout_id) else None
+            row = self.database.read(checkout_id)
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
         except DatabaseUnavailable as database_away:
             copy = self._seen(checkout_id, look)
@@ -101,6 +109,10 @@ class Admin:
 
     def iterate(self, *, tier: TierName | None = None) -> Iterator[Sighting]:
         """All sessions, the last to expire first: of one ``tier``, or of Redis, the database and memory together."""
+        return (sighting for page in self.pages(tier) for sighting in page.sightings)
+
+    def pages(self, tier: TierName | None = None) -> Iterator[Seen]:
+        """:meth:`iterate` in pages: what names no living session costs time too, and can be most of an index."""
         if tier is None and not self.settings.enable_checkout_sessions:
             tier = TierName.DATABASE
         if tier is TierName.REDIS:
@@ -110,9 +122,11 @@ class Admin:
         elif tier is None:
             yield from self._in_redis_and_database()
         if tier in {None, TierName.MEMORY}:
-            yield from (row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall()))
+            kept = [row_seen(record, TierName.MEMORY) for record in self.memory.newest(self.clock.wall())]
+            if kept:
+                yield Seen(kept, len(kept))
 
-    def _in_redis_and_database(self) -> Iterator[Sighting]:
+    def _in_redis_and_database(self) -> Iterator[Seen]:
         try:
             self.index.layout()  # in a cluster, only the server that has the index knows what to list
         except RedisUnavailable as away:
@@ -120,7 +134,8 @@ class Admin:
             yield from self._in_database()
             return
         pending, deleted = self._pending()
-        yield from pending
+        if pending:
+            yield Seen(pending, len(pending))
         shown = deleted | {sighting.checkout_id for sighting in pending}
         yield from self._listed(shown, self._doubtful_rows)
         yield from self._unlisted(shown)
@@ -129,21 +144,22 @@ class Admin:
         self,
         shown: Set[str] = frozenset(),
         rows_of: Callable[[Mapping[str, Look]], dict[str, Record]] = lambda _looks: {},
-    ) -> Iterator[Sighting]:
+    ) -> Iterator[Seen]:
         """The sessions of the index that are not ``shown`` already, each compared with its row if that is asked for."""
         for page in self.index.newest():
-            for start in range(0, len(page), PAGE):
+            for start in range(0, max(len(page), 1), PAGE):  # of a page of nothing too the run is to hear
                 chunk = [checkout_id for checkout_id in page[start : start + PAGE] if checkout_id not in shown]
                 looks = dict(zip(chunk, self.redis.look(chunk), strict=True))
-                yield from self._judged(chunk, looks, rows_of(looks))
+                yield Seen(list(self._judged(chunk, looks, rows_of(looks))), len(chunk))
 
-    def _unlisted(self, shown: set[str]) -> Iterator[Sighting]:
+    def _unlisted(self, shown: set[str]) -> Iterator[Seen]:
         """Rows that the index lacks: Redis was restarted empty, or lost the index."""
         now = self.clock.wall()
         try:
             for page in self.database.newest():
                 alive = {row.checkout_id: row for row in page if row.expires_at > now and row.checkout_id not in shown}
-                yield from (row_seen(alive[name]) for name in self._not_listed(list(alive)))
+                unlisted = [row_seen(alive[name]) for name in self._not_listed(list(alive))]
+                yield Seen(unlisted, len(unlisted))
                 if page[-1].expires_at <= now:
                     return
         except DatabaseUnavailable as away:
@@ -228,17 +244,16 @@ class Admin:
         yield from self._judged(checkout_ids, looks, self._rows(checkout_ids))
 
     def _rows(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
-        accepted = list(filter(is_accepted_id, checkout_ids))
         try:
-            return self.database.read_many(accepted) if accepted else {}
+            return self.database.read_many(checkout_ids) if checkout_ids else {}
         except DatabaseUnavailable as away:
             _log.debug("listing what Redis has: %s", away)
             return {}
 
-    def _in_database(self) -> Iterator[Sighting]:
+    def _in_database(self) -> Iterator[Seen]:
         now = self.clock.wall()
         for page in self.database.newest():
-            yield from (row_seen(row) for row in page if row.expires_at > now)
+            yield Seen([row_seen(row) for row in page if row.expires_at > now], len(page))
             if page[-1].expires_at <= now:
                 return  # the rest have expired, and wait for a clean-up
 

@@ -9,6 +9,7 @@ A class without ``JSON_KEYS`` has all of its fields. A test resolves every path 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
@@ -116,6 +117,8 @@ def _value(value: Any, key: JsonKey) -> Any:
         in_ms = key.key.endswith("Ms")
         digits = 3 if in_ms and key.digits is None else key.digits
         number = value * 1000 if in_ms else value
+        if not math.isfinite(number):
+            return None  # JSON has no such number
         return number if digits is None else round(number, digits or None)
     if isinstance(value, int):
         return int(value)

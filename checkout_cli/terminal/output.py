@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar
 
 from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
+from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ def write_line(text: str = "") -> None:
 
 def write_json(result: Any, **more: Any) -> None:
     """One indented JSON document: ``schemaVersion``, the result, and ``more`` last."""
-    write_line(json.dumps(with_schema(result) | more, indent=2, ensure_ascii=True))
+    write_line(json_text(with_schema(result) | more, indent=2))
 
 
 def write_ndjson(results: Iterable[Any]) -> None:
     """One JSON document a line, as they come."""
     for result in results:
-        write_line(json.dumps(with_schema(result), ensure_ascii=True, separators=(",", ":")))
+        write_line(json_text(with_schema(result)))
 
 
 def with_schema(result: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_it_ends_where_that_is_enough_and_goes_on_from_there(time: ManualClock) 
 @pytest.mark.parametrize(("most", "finished"), [(2, False), (3, True), (9, True)])
 def test_of_single_items_no_more_are_taken_than_wanted(time: ManualClock, most: int, finished: bool) -> None:
     run = BoundedRun(time.clock)
-    assert list(run.each("abc", most=most)) == list("abc"[:most])
+    assert list(run.each(((letter, 1) for letter in "abc"), most=most)) == list("abc"[:most])
     assert run.finished is finished
 
 

@@ -15,7 +15,7 @@ _checkoutctl_values() {
 }
 
 _checkoutctl_ids() {
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null
 }
 
 # Ids and names of files are data, which compgen -W and an unquoted $(...) would expand: a loop compares them.

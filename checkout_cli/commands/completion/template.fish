@@ -41,7 +41,7 @@ end
 function __checkoutctl_ids
     set -l id '^(?!-)[A-Za-z0-9_-]{8,128}$'
     test -n "$__checkoutctl_ended"; and set id '^[A-Za-z0-9_-]{8,128}$'
-    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null | string match -r -- $id
+    checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null | string match -r -- $id
 end
 
 @sets@

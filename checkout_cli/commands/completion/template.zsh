@@ -16,7 +16,7 @@ _checkoutctl_values() {
 
 _checkoutctl_ids() {
   local LC_ALL=C word
-  checkoutctl sessions list --output ids --limit 50 --timeout 0.5 2>/dev/null | while IFS= read -r word; do
+  checkoutctl sessions list --output ids --limit 50 --timeout 0.5 --max-seconds 1 2>/dev/null | while IFS= read -r word; do
     [[ $word =~ '^[A-Za-z0-9_-]{8,128}$' && ($word != -* || -n $ended) ]] && print -r -- "$word"
   done
 }

@@ -18,7 +18,7 @@ from checkout_cli.commands.doctor.context import COMMAND, DoctorContext
 from checkout_cli.commands.doctor.serving import HURTING
 from checkout_cli.commands.doctor.speed import BLOCKING
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
+from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, OwnMistake
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.machine import Machine
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -146,6 +146,8 @@ def _run(item: Check[Examine], context: DoctorContext) -> Finding:
         return item.run(context)
     except CheckoutError as error:
         return finding_of(error)
+    except Exception as error:  # noqa: BLE001  (whatever it was, the other checks go on)
+        return finding_of(OwnMistake(error))
 
 
 def _keep_counters(context: DoctorContext) -> str:

@@ -25,7 +25,7 @@ from checkout_cli.commands.memory.show import look_at_memory
 from checkout_cli.commands.slowlog.slowlog import slow_log
 from checkout_cli.config.settings import Settings, resolve
 from checkout_cli.config.variables import Resolved
-from checkout_cli.errors import CheckoutError, InvalidInput
+from checkout_cli.errors import CheckoutError, InvalidInput, OwnMistake
 from checkout_cli.files.atomic_file import write_atomically
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.jobs.bounded_run import BoundedRun
@@ -109,6 +109,8 @@ def _asked(name: str, ask: Question, before: Mapping[str, Part]) -> Part:
         return Part(answer=ask())
     except CheckoutError as error:
         return Part(problem=error)
+    except Exception as error:  # noqa: BLE001  (whatever it was, the other parts go on)
+        return Part(problem=OwnMistake(error))
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from checkout_cli.commands.incident.diff import KIND, Change, IncidentDiff
 from checkout_cli.commands.incident.incident import Incident
 from checkout_cli.session import iso
+from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.output import (
     SCHEMA_VERSION,
@@ -42,7 +43,7 @@ def document(incident: Incident) -> dict[str, Any]:
 
 def content(incident: Incident) -> bytes:
     """The file's bytes."""
-    return json.dumps(document(incident), indent=1, ensure_ascii=True).encode() + b"\n"
+    return json_text(document(incident), indent=1).encode() + b"\n"
 
 
 def show_incident(incident: Incident, path: str) -> None:

@@ -175,5 +175,4 @@ def _total_if_open(value: Any) -> float | None:
         session = Session("", decode(value), 0, TierName.REDIS)
     except SessionCorrupt:
         return None
-    total = session.total
-    return (total if total is not None and math.isfinite(total) else 0.0) if session.status in _OPEN else None
+    return (session.total or 0.0) if session.status in _OPEN else None

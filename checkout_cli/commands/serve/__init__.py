@@ -11,7 +11,7 @@ RECORD = Command(
         Use(
             "",
             "operator",
-            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get,mget jobs:get,set",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get jobs:get,set",
             "IDENTITY",
             does=("health",),
             run="--print-rules",

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from checkout_cli.commands.health.health import HealthReport, Status
 from checkout_cli.commands.serve import management
-from checkout_cli.commands.serve.guard import Guard, Rules, names, refused
+from checkout_cli.commands.serve.guard import Guard, Rules, StrictJson, names, refused
 from checkout_cli.commands.serve.metrics import exposition
 from checkout_cli.commands.serve.server import listening, serve
 from checkout_cli.commands.serve.service import Service
 from checkout_cli.commands.serve.serving import Serving
 from checkout_cli.commands.sessions.export_masking_view import body_shown
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.errors import CheckoutError, ExitCode, OwnMistake
+from checkout_cli.session import decode, strict_json
 from checkout_cli.terminal.document import document
 
 LARGEST_BODY = 16 * 1024
@@ -93,18 +92,18 @@ def _service(request: Request) -> Service:
 
 async def live(_: Request) -> Response:
     """Whether this process runs. Redis is not asked: a restart of this process would not bring it back."""
-    return JSONResponse({"status": "live"})
+    return StrictJson({"status": "live"})
 
 
 async def ready(request: Request) -> Response:
     report = await _service(request).health()
-    return JSONResponse({"status": report.status}, _status_code(request, report))
+    return StrictJson({"status": report.status}, _status_code(request, report))
 
 
 async def health(request: Request) -> Response:
     """The health document of the specification."""
     report = await _service(request).health()
-    return JSONResponse(document(report), _status_code(request, report))
+    return StrictJson(document(report), _status_code(request, report))
 
 
 async def metrics(request: Request) -> Response:
@@ -147,15 +146,13 @@ async def _cleanup_expired(service: Service, _: Mapping[str, Any]) -> Response:
     answer: dict[str, Any] = {"success": not report.unreachable, "action": "cleanup_expired", "cleanedCount": number}
     if report.unreachable:
         answer["unreachable"] = report.unreachable
-    return JSONResponse(answer | {"message": message})
+    return StrictJson(answer | {"message": message})
 
 
 async def _get_stats(service: Service, _: Mapping[str, Any]) -> Response:
     found = await service.run(management.statistics)
     stats = document(found)
-    return JSONResponse(
-        {"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]}
-    )
+    return StrictJson({"success": True, "action": "get_stats", "stats": stats, "sessionCount": stats["activeSessions"]})
 
 
 async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Response:
@@ -165,9 +162,9 @@ async def _get_all_sessions(service: Service, wanted: Mapping[str, Any]) -> Resp
     if cursor is not None and not isinstance(cursor, str):
         return refused(400, "cursor must be what another answer has said")
     page, following = await service.run(lambda store: management.sessions_page(store, limit=limit, cursor=cursor))
-    sessions = [msgspec.Raw(body_shown(session.body)) for session in page]
+    sessions = [decode(body_shown(session.body)) for session in page]
     answer = {"success": True, "action": "get_all_sessions", "sessions": sessions, "count": len(sessions)}
-    return Response(msgspec.json.encode(answer | {"cursor": following}), media_type="application/json")
+    return StrictJson(answer | {"cursor": following})
 
 
 _HANDLERS: dict[str, Callable[[Service, Mapping[str, Any]], Awaitable[Response]]] = {
@@ -187,9 +184,9 @@ async def _object(request: Request) -> dict[str, Any]:
     except TimeoutError:
         raise HTTPException(408, f"the body did not come within {BODY_TIMEOUT:g} s") from None
     try:
-        found = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise HTTPException(400, "the body is no JSON") from None
+        found = strict_json(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is no JSON that every program reads alike") from None
     if not isinstance(found, dict):
         raise HTTPException(400, 'the body must be a JSON object, as {"action": "get_stats"}')
     return found
@@ -227,6 +224,5 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     if not isinstance(error, ClientDisconnect):
-        place = traceback.extract_tb(error.__traceback__)[-1]  # and never the values there
-        _log.error("%s at %s:%s", type(error).__name__, place.filename, place.lineno)
+        _log.error("%s", OwnMistake(error))
     return refused(500, "something is wrong here; the server's log has more")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from checkout_cli.strict_json import json_text
 
 OPEN_PATHS = frozenset({"/live"})
 """Paths for anybody: they tell nothing."""
@@ -104,6 +107,13 @@ def names(host: str, more: Iterable[str]) -> frozenset[str]:
     return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(host_of(name) for name in more)}) - {""}
 
 
-def refused(status: int, error: str, *, hint: str = "") -> JSONResponse:
+class StrictJson(JSONResponse):
+    """JSON as the commands write it, in ASCII: what it is pasted into is not turned round by it."""
+
+    def render(self, content: Any) -> bytes:
+        return json_text(content).encode()
+
+
+def refused(status: int, error: str, *, hint: str = "") -> StrictJson:
     """An error as JSON."""
-    return JSONResponse({"error": error} | ({"hint": hint} if hint else {}), status)
+    return StrictJson({"error": error} | ({"hint": hint} if hint else {}), status)

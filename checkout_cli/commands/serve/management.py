@@ -13,6 +13,8 @@ from checkout_cli.store.checkout_store import CheckoutStore
 
 LONGEST_CLEANUP = 20.0
 """Seconds after which a clean-up ends, since a client waits, and leaves the rest to the next one."""
+LONGEST_PAGE = 2.0
+"""Seconds that a page of sessions may take, since other clients wait behind it."""
 MOST_SESSIONS = 500
 """Sessions in one answer."""
 
@@ -34,9 +36,16 @@ def statistics(store: CheckoutStore) -> SessionStatistics:
 def sessions_page(store: CheckoutStore, *, limit: int, cursor: str | None) -> tuple[list[Exported], str | None]:
     """At most ``limit`` live sessions, fewer where some have ended, and the cursor of the next page.
 
+    Where nothing but dead entries is found for ``LONGEST_PAGE`` seconds, there are none, and a cursor all the same.
+
     Raises:
         InvalidInput: not a cursor of ours.
         TierUnavailable: no tier answers.
     """
-    pages = export(store, cursor=cursor, page_size=limit, tell=lambda _: None)
-    return next(((page.sessions, page.cursor) for page in pages if page.sessions), ([], None))
+    run = BoundedRun(store.clock, max_seconds=LONGEST_PAGE)
+    with run.bounds():
+        for page in run.pages(export(store, cursor=cursor, page_size=limit, tell=lambda _: None), lambda _: limit):
+            cursor = page.cursor
+            if page.sessions:
+                return page.sessions, cursor
+    return [], None if run.finished else cursor

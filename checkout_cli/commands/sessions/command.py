@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,6 +47,10 @@ def list_(
     sort: Annotated[
         Sort, typer.Option(help="Any other order than newest looks at every session, but at most at 100,000.")
     ] = "newest",
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(click_type=Finite(0.1), help="Look for so long, instead of 5 s and at 100,000 entries at most."),
+    ] = None,
     tier: Annotated[Tier | None, typer.Option(help="Look only there.")] = None,
     output: options.Output = None,
     as_json: options.Json = False,
@@ -57,7 +62,7 @@ def list_(
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
     database is listed.
     """
-    from checkout_cli.commands.sessions.sessions import Order, Selection, list_sessions, waiting
+    from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Order, Selection, list_sessions, waiting
     from checkout_cli.commands.sessions.view import show_list
     from checkout_cli.commands.sync.view import narrate_pending
     from checkout_cli.session import TierName
@@ -67,12 +72,13 @@ def list_(
     wanted = Selection(limit, status, user, expiring_within, older_than, look_in, Order(sort))
     shape = options.shape_of(output, as_json=as_json)
     quiet = shape != "table" or sort == "newest"  # whose first sessions are there at once
-    with current().store(timeout) as store, bounded("Listing", quiet=quiet) as run:
-        found = list_sessions(store, wanted, run, tell=warn)
+    with current().store(timeout) as store, bounded("Listing", max_seconds or LONGEST_LOOK, quiet=quiet) as run:
+        most = None if max_seconds is None else math.inf
+        found = list_sessions(store, wanted, run, most=most, tell=warn)
         if reveal:
             audit("sessions list", f"up to {limit} sessions")
         now, missing = store.clock.wall(), store.redis.missing_servers
-        exit_code = show_list(found, shape, now=now, limit=limit, missing=missing, reveal=reveal)
+        exit_code = show_list(found, shape, run, now=now, limit=limit, missing=missing, reveal=reveal)
         narrate_pending(waiting(store))
     return exit_code
 
@@ -165,9 +171,9 @@ def export(
     """
     from checkout_cli.commands.sessions import export as exporting
     from checkout_cli.commands.sessions.export_view import write_export
-    from checkout_cli.terminal.output import warn
+    from checkout_cli.terminal.output import is_terminal, warn
 
-    with current().store(timeout) as store, bounded("Exporting", max_seconds, quiet=True) as run:
+    with current().store(timeout) as store, bounded("Exporting", max_seconds, quiet=is_terminal(sys.stdout)) as run:
         pages = exporting.export(store, cursor=cursor, tell=warn)
         if reveal:
             audit("sessions export", "all sessions")

@@ -204,7 +204,7 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
     if _uses_redis(store):
         with suppress(RedisUnavailable):
             return list(store.admin.inspect_all(checkout_ids))
-    rows = store.database.read_many([name for name in checkout_ids if is_accepted_id(name)])
+    rows = store.database.read_many(checkout_ids)
     return [row_seen(row) for row in rows.values() if row.body is not None]
 
 
@@ -253,7 +253,7 @@ def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
 
 def _undo(store: CheckoutStore, looks: dict[str, Look]) -> Iterator[tuple[str, Undo]]:
     """One line for each, also for a session that has vanished; non-UTF-8 ids of external writers are escaped."""
-    rows = store.database.read_many([name for name in looks if is_accepted_id(name)])
+    rows = store.database.read_many(list(looks))
     scores: Sequence[float | None] = [None] * len(looks)
     if _uses_redis(store):
         with suppress(RedisUnavailable, WrongKeyType):

@@ -7,6 +7,7 @@ compared with the database, as everywhere.
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,23 +44,28 @@ class Exported(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Sessions, the number of unreadable values, and the cursor after them."""
+    """Sessions, the numbers of unreadable values and of entries without a session, and the cursor after them."""
 
     sessions: list[Exported]
     unreadable: int
     cursor: str
+    dead: int = 0
 
 
 @dataclass(frozen=True)
 class Position:
-    """After this session, which ends at ``moment`` (ms), in the index or in the database."""
+    """After this session, which ends at ``moment`` (ms), in the index or in the database.
+
+    In the index that is whatever number another program has put there: negative, infinite, with a fraction.
+    """
 
     in_index: bool
-    moment: int
+    moment: float
     checkout_id: str
 
     def __str__(self) -> str:
-        return f"{'r' if self.in_index else 'd'}{self.moment}-{self.checkout_id}"
+        moment = int(self.moment) if self.moment == self.moment // 1 else self.moment
+        return f"{'r' if self.in_index else 'd'}{moment}-{self.checkout_id}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
@@ -67,10 +73,13 @@ class Position:
         known = _CURSOR.fullmatch(text)
         if known is None:
             raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
-        return cls(known[1] == "r", int(known[2]), known[3])
+        in_index = known["moment"] is not None
+        return cls(in_index, float(known["moment"]) if in_index else min(int(known["row"]), 2**63 - 1), known["id"])
 
 
-_CURSOR = re.compile(r"(?s)([rd])([0-9]{1,15})-(.*)")
+_CURSOR = re.compile(
+    r"(?s)(?:d(?P<row>[0-9]{1,19})|r(?P<moment>-?(?:inf|[0-9]{1,309}(?:\.[0-9]{1,17})?(?:e-[0-9]{1,3})?)))-(?P<id>.*)"
+)
 
 
 def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = PAGE, tell: Tell) -> Iterator[Page]:
@@ -109,7 +118,7 @@ class _Export:
             self._store.database.ping()
             self._tell(f"Redis is away ({away}); exporting from the database")
             return None
-        if layout.is_empty and self._begin is not None and self._begin.in_index:
+        if layout.is_empty and self._begin is not None and self._begin.in_index and self._begin.moment > -math.inf:
             raise InvalidInput("there is no index to go on in", hint="checkoutctl sessions index repair")
         return layout
 
@@ -117,7 +126,8 @@ class _Export:
 
     def _in_redis(self, layout: Layout) -> Iterator[Page]:
         pending = self._pending()
-        latest = self._store.index.latest()
+        until = self._store.clock.wall() + self._store.settings.session_ttl * 1000
+        latest = min(self._store.index.latest() or until, until)  # an entry at infinity must not hide what is written
         if layout.is_empty:
             yield from self._without_moments(self._store.index.session_ids(), pending)
             return
@@ -125,18 +135,19 @@ class _Export:
         yield from self._without_moments(unlisted, pending)
         without_moment = set(self._sent)  # a clean-up may enter them meanwhile
         for entries in self._by_moment():
-            late = {member for member, moment in entries if latest is None or moment > latest}  # written since we began
+            late = {member for member, moment in entries if moment > latest}  # written since we began
             if late:
                 late -= self._unsent(late)
             fresh = [entry for entry in entries if entry[0] not in late and hash(entry[0]) not in without_moment]
             sessions, unreadable = self._read(fresh, pending)
             self._sent.extend(hash(member) for member, _ in fresh)
             member, moment = entries[-1]
-            yield Page(sessions, unreadable, str(Position(True, int(moment), decoded(member))))
+            dead = len(fresh) - len(sessions) - unreadable
+            yield Page(sessions, unreadable, str(Position(True, moment, decoded(member))), dead)
 
     def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
         """Sessions without a known expiry; the cursor after them is the one before them."""
-        cursor = str(self._begin or Position(True, 0, ""))
+        cursor = str(self._begin or Position(True, -math.inf, ""))
         for names in pages:
             for start in range(0, len(names), self._page_size):
                 members = [encoded(name) for name in names[start : start + self._page_size]]
@@ -152,7 +163,7 @@ class _Export:
         return set(wanted.values())
 
     def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
-        moment: float = 0
+        moment = -math.inf
         seen: set[bytes] = set()
         if self._begin is not None:
             moment, last = self._begin.moment, encoded(self._begin.checkout_id)
@@ -184,7 +195,7 @@ class _Export:
                 and checkout_id not in pending
                 and copy.identity == (redis.last_identity(checkout_id) if redis.is_cluster else of_all)
             ):
-                ends_at = int(moment) if 0 < moment < float("inf") else None
+                ends_at = int(moment) if 0 < moment < math.inf else None
                 found[checkout_id] = Exported(checkout_id, TierName.REDIS, copy.version, ends_at, copy.body)
             else:
                 doubtful.append(checkout_id)

@@ -16,10 +16,13 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
+from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write
 
+MANY_DEAD = 10_000
+"""Entries without a session that make an export slow."""
 _NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "dirty"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)
 
@@ -35,14 +38,15 @@ def write_export(
     missing: Callable[[], Sequence[str]] = tuple,
 ) -> ExitCode:
     """Write all pages; whatever ends it early, the cursor is on stderr. ``now`` is in milliseconds."""
-    number = unreadable = 0
+    number = unreadable = dead = 0
     cursor = ""
 
     def rows() -> Iterator[list[Exported]]:
-        nonlocal number, unreadable, cursor
-        for page in run.pages(pages, lambda page: len(page.sessions)):
+        nonlocal number, unreadable, dead, cursor
+        for page in run.pages(pages, lambda page: len(page.sessions) + page.dead):
             yield page.sessions
             number, unreadable, cursor = number + len(page.sessions), unreadable + page.unreadable, page.cursor
+            dead += page.dead
             if limit is not None and number >= limit:
                 run.stopped = Stopped.ENOUGH
                 return
@@ -56,6 +60,8 @@ def write_export(
             hint = "checkoutctl sessions list --status unreadable"
             warn(f"{unreadable:,} values were no sessions and are left out: {hint}")
         narrate(f"{number:,} sessions")
+        if dead >= MANY_DEAD:
+            narrate(f"{dead:,} entries of the index have no session: checkoutctl cleanup --index")
         warn_if_partial(missing())
     finally:
         if cursor and not is_complete:
@@ -76,7 +82,7 @@ def _write(pages: Iterable[list[Exported]], output: str, *, now: int, reveal: bo
 
 def _line(row: Exported, reveal: bool) -> str:
     checkout_id, tier, version, ends_at, body = row
-    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json.dumps(checkout_id)
+    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json_text(checkout_id)
     moment = "null"
     if ends_at is not None:
         seconds, rest = divmod(ends_at, 1000)
@@ -96,9 +102,8 @@ def _in_one_line(body: bytes) -> str:
     """Compact ASCII JSON; lone surrogates are replaced, because few readers but JavaScript's take them."""
     if b"\\" in body:
         body = lone_surrogates.replaced(body)
-    if body.isascii() and b"\n" not in body and b"\r" not in body:
-        return body.decode()
-    return json.dumps(decode(body), separators=(",", ":"))
+    text = body.decode("ascii", "replace")
+    return text if text.isascii() and text.isprintable() else json_text(decode(body))
 
 
 def _cells(row: Exported, now: int, columns: Iterable[str]) -> list[Any]:

@@ -40,8 +40,10 @@ from checkout_cli.session import (
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Sighting
 
-MOST_SORTED = 100_000
-"""How many sessions are looked at for an order that the index does not have."""
+MOST_LOOKED_AT = 100_000
+"""Entries that a list looks at, unless it is told how long it may take: they may be dead, or not be wanted."""
+LONGEST_LOOK = 5.0
+"""Seconds after which a list shows what it has, unless it is told."""
 SHORTEST_PREFIX = 4
 MOST_CANDIDATES = 10
 """How many ids are named when the beginning of an id fits several."""
@@ -121,18 +123,19 @@ class Written:
 
 
 def list_sessions(
-    store: CheckoutStore, wanted: Selection, run: BoundedRun | None = None, *, tell: Tell
+    store: CheckoutStore, wanted: Selection, run: BoundedRun | None = None, *, most: float | None = None, tell: Tell
 ) -> Iterator[Sighting]:
-    """The wanted sessions as they are read, the longest-living first; other orders read ``MOST_SORTED`` at most."""
+    """The wanted sessions as they are read, the longest-living first, among the ``most`` first entries.
+
+    Afterwards ``run.finished`` says whether there are entries that were not looked at.
+    """
     run, now = run or BoundedRun(store.clock), store.clock.wall()
-    seen = store.admin.iterate(tier=wanted.tier or _tier_to_ask(store, tell))
+    seen = store.admin.pages(wanted.tier or _tier_to_ask(store, tell))
+    all_seen = run.each(seen, most=MOST_LOOKED_AT if most is None else most)
+    found = (sighting for sighting in all_seen if wanted.matches(sighting, now))
     if wanted.order is Order.NEWEST:
-        return itertools.islice((sighting for sighting in seen if wanted.matches(sighting, now)), wanted.limit)
-    found = (sighting for sighting in run.each(seen, most=MOST_SORTED) if wanted.matches(sighting, now))
-    first = heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order))
-    if not run.finished:
-        tell(f"only the {MOST_SORTED:,} sessions that expire last were looked at; narrow it down or use --sort newest")
-    return iter(first)
+        return itertools.islice(found, wanted.limit)
+    return iter(heapq.nsmallest(wanted.limit, found, key=lambda sighting: _rank(sighting, wanted.order)))
 
 
 def _tier_to_ask(store: CheckoutStore, tell: Tell) -> TierName | None:

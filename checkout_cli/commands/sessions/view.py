@@ -8,6 +8,7 @@ from typing import Any
 
 from checkout_cli.commands.sessions.sessions import Written
 from checkout_cli.errors import ExitCode
+from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.listing import Listing
@@ -43,14 +44,20 @@ def expiry(sighting: Sighting, now: int) -> str:
 def show_list(
     sightings: Iterable[Sighting],
     output: str,
+    run: BoundedRun | None = None,
     *,
     now: int,
     limit: int,
     missing: Callable[[], Sequence[str]] = tuple,
     reveal: bool = False,
 ) -> ExitCode:
-    """Sessions in one of the list formats; ``now`` is in milliseconds."""
-    return Listing(
+    """Sessions in one of the list formats, a part of them if ``run`` ended early; ``now`` is in milliseconds."""
+
+    def more() -> dict[str, Any]:
+        looked_at = {} if run is None or run.finished else {"lookedAt": run.looked_at}
+        return {"partial": bool(missing() or looked_at), "missingServers": list(missing()), **looked_at}
+
+    exit_code = Listing(
         "sessions",
         sightings,
         _LIST,
@@ -59,10 +66,15 @@ def show_list(
         id_of=lambda sighting: sighting.checkout_id,
         csv=CSV_COLUMNS,
         nothing="no sessions",
-        more=lambda: {"partial": bool(missing()), "missingServers": list(missing())},
+        more=more,
         missing=missing,
         short_ids=True,
     ).show(output, lambda number: f"the first {limit:,}; there may be more: --limit" if number == limit else "")
+    if run is None or run.finished:
+        return exit_code
+    warn(f"partial: looked at {run.looked_at:,} entries of the index, and there are more")
+    narrate("  next: checkoutctl cleanup --index removes the dead among them; --max-seconds 60 looks at more")
+    return ExitCode.INTERRUPTED if run.stopped is Stopped.INTERRUPTED else ExitCode.FINDING
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:

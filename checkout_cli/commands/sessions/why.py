@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
-from checkout_cli.commands.sessions.sessions import MOST_SORTED
+from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT
 from checkout_cli.commands.sessions.trace import Trace, Trust, look_everywhere, trace
 from checkout_cli.domain.users import User, Users
 from checkout_cli.errors import AccessDenied, CheckoutError, ExitCode, RedisUnavailable, SessionNotFound
@@ -145,7 +145,7 @@ def explain_user(
 ) -> UserAnswer:
     """Explain a user's sessions, by the whole id; raises TierUnavailable where no tier answers."""
     run = run or BoundedRun(store.clock)
-    sessions = (seen.session for seen in run.each(store.admin.iterate(), most=MOST_SORTED))
+    sessions = (seen.session for seen in run.each(store.admin.pages(), most=MOST_LOOKED_AT))
     ids = [session.checkout_id for session in sessions if session is not None and session.user_id == user_id]
     traces = (look_everywhere(store, checkout_id) for checkout_id in ids[:MOST_OF_A_USER])
     answers = tuple(_Explanation(store, found, last_look).answer() for found in traces)

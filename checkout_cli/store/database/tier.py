@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, is_completed
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.database.engine import Prepared, insert_of, make_engine, no_tables, sqlite_path, transaction
@@ -121,12 +122,13 @@ class DatabaseTier:
 
     def read(self, checkout_id: str) -> Record | None:
         """The row of a session, live or a tombstone."""
-        rows = self.rows(_READ, checkout_id=checkout_id)
+        rows = self.rows(_READ, checkout_id=checkout_id) if is_accepted_id(checkout_id) else ()
         return record_of(rows[0]) if rows else None
 
     def read_many(self, checkout_ids: Sequence[str]) -> dict[str, Record]:
         """The rows of several sessions, by id."""
-        rows = self.rows(_READ_MANY, checkout_ids=list(checkout_ids))
+        possible = list(filter(is_accepted_id, checkout_ids))  # no row has another, which may be no text for a database
+        rows = self.rows(_READ_MANY, checkout_ids=possible) if possible else ()
         return {row.checkout_id: record_of(row) for row in rows}
 
     def insert(self, record: Record, *, now: int, write_id: str) -> bool:

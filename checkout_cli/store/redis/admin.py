@@ -141,11 +141,9 @@ class RedisAdmin(RedisTier, KeyQuestions):
         return self.ask_all(("SET", key, value, "PX", milliseconds), ("GET", key), ("DEL", key))[1]
 
     def sessions_values(self, checkout_ids: Sequence[str]) -> list[Any]:
-        """The values of sessions; ``None``, or an error, for a key that holds no string."""
+        """The values of sessions; ``None``, or an error, for a key that holds no string, or too long a one."""
         keys = [encoded(session_key(checkout_id)) for checkout_id in checkout_ids]
-        if self.is_cluster or not keys:
-            return self.values(keys)
-        return list(self.ask(("MGET", *keys)))
+        return self.contents(keys, self.lengths(keys))
 
     def scan(self, pattern: str, count: int) -> Iterator[list[bytes]]:
         """Keys by a glob-style pattern, page by page, from every server that answers; some may come twice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,8 @@ _CLAIM, _PUBLISH = (
 )
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 
+MOST_AT_ONCE = 16 * 2**20
+"""Bytes of values that one round trip asks for: far fewer than an exchange may bring."""
 KEEP_TTL = -1
 """Leaves a key's time to live as it is."""
 
@@ -263,9 +265,18 @@ class RedisTier:
             *(command for key in keys for command in (("STRLEN", key), ("PTTL", key))), lenient=True
         )
         found = pairs(measures)
-        wanted = [key for key, (size, _) in zip(keys, found, strict=True) if _fetchable(size)]
-        values = iter(self.ask_all(*(("GET", key) for key in wanted), lenient=True) if wanted else [])
-        return [self._looked(size, ttl, next(values) if _fetchable(size) else None) for size, ttl in found]
+        contents = self.contents(keys, [size for size, _ in found])
+        return [self._looked(size, ttl, value) for (size, ttl), value in zip(found, contents, strict=True)]
+
+    def contents(self, keys: Sequence[bytes], sizes: Sequence[Any]) -> list[Any]:
+        """The values of keys of known sizes, and errors among them; ``None`` for what is no session by its size.
+
+        One round trip never asks for more than ``MOST_AT_ONCE`` bytes.
+        """
+        found: dict[bytes, Any] = {}
+        for some in _portions([(key, size) for key, size in zip(keys, sizes, strict=True) if _fetchable(size)]):
+            found.update(zip(some, self.ask_all(*(("GET", key) for key in some), lenient=True), strict=True))
+        return [found.get(key) for key in keys]
 
     def _looked(self, size: Any, ttl: Any, value: Any) -> Look:
         lifetime = None if isinstance(ttl, CheckoutError) or ttl < 0 else int(ttl)
@@ -312,6 +323,20 @@ class RedisTier:
 def _replaced(reply: Any) -> Replaced:
     done, *rest = reply
     return Replaced(bool(done), rest[0] if rest else None)
+
+
+def _portions(sizes: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
+    """Keys in portions that bring no more than ``MOST_AT_ONCE`` bytes each."""
+    portion: list[bytes] = []
+    total = 0
+    for key, size in sizes:
+        if portion and total + size > MOST_AT_ONCE:
+            yield portion
+            portion, total = [], 0
+        portion.append(key)
+        total += size
+    if portion:
+        yield portion
 
 
 def _fetchable(size: Any) -> bool:

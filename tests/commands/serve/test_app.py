@@ -86,6 +86,8 @@ def test_sessions_come_page_by_page_each_once_and_masked(served: Served) -> None
         (b"", 400, "no JSON"),
         (b'{"action": "get_stats"', 400, "no JSON"),
         (b"\xff\xfe{}", 400, "no JSON"),
+        (b'{"action": "get_stats", "action": "cleanup_expired"}', 400, "no JSON"),
+        (b'{"action": "get_stats", "limit": NaN}', 400, "no JSON"),
         (b'{"action": "\xff"}', 400, "no JSON"),
         (b"[1]", 400, "must be a JSON object"),
         (b'"get_stats"', 400, "must be a JSON object"),

@@ -14,7 +14,7 @@ import pytest
 from checkout_cli.arguments.context import audit
 from checkout_cli.clock import Clock
 from checkout_cli.commands.sessions import command as commands
-from checkout_cli.commands.sessions.sessions import MOST_SORTED, Order, Selection
+from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT, Order, Selection
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -47,7 +47,7 @@ def test_the_choices_of_the_commands_are_those_of_the_operation() -> None:
     assert typing.get_args(commands.Status)[:-1] == tuple(PaymentStatus)
     for status in typing.get_args(commands.Status):
         Selection(status=status)
-    assert f"{MOST_SORTED:,}" in (commands.list_.__annotations__["sort"])  # the help names the bound
+    assert f"{MOST_LOOKED_AT:,}" in (commands.list_.__annotations__["sort"])  # the help names the bound
 
 
 def test_a_list_in_every_format_is_masked_and_on_stdout(session: str, checkoutctl: Checkoutctl) -> None:

@@ -203,7 +203,9 @@ def test_it_goes_on_where_it_stopped(store: CheckoutStore, client: redis.Redis, 
     assert sorted([*first, *rest]) == names
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "r-", "r1", "z5-a", "r" + "9" * 16 + "-a", "r١-a", "d-1-a"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "r-", "r1", "z5-a", "r" + "9" * 310 + "-a", "d" + "9" * 20 + "-a", "r١-a", "d-1-a"]
+)
 def test_a_cursor_that_is_none_is_refused(store: CheckoutStore, cursor: str) -> None:
     with pytest.raises(InvalidInput, match="not a cursor"):
         ids(store, cursor=cursor)

@@ -38,9 +38,11 @@ from checkout_cli.errors import (
     TierUnavailable,
     TransitionRefused,
 )
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import Durability, TierName, iso
+from checkout_cli.store import admin
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
 from tests.support.servers import ValkeyServer
@@ -115,11 +117,11 @@ def test_the_newest_come_first_and_no_more_than_the_limit(store: CheckoutStore, 
 
 def test_a_list_stops_fetching_when_it_has_enough(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(*_: Any, **__: Any) -> Iterator[Any]:
-        yield from [store.admin.inspect("session-0")] * 3
+        yield admin.Seen([store.admin.inspect("session-0")] * 3, 3)
         pytest.fail("fetched more than the limit")
 
     store.create({}, checkout_id="session-0")
-    monkeypatch.setattr(store.admin, "iterate", endless)
+    monkeypatch.setattr(store.admin, "pages", endless)
     assert listed(store, Selection(limit=3)) == ["session-0"] * 3
 
 
@@ -183,15 +185,14 @@ def test_a_sorted_list_looks_at_no_more_than_its_bound_and_says_so(
 ) -> None:
     for number in range(4):
         store.create({}, checkout_id=f"session-{number}")
-
-    monkeypatch.setattr(sessions, "MOST_SORTED", 3)
-    assert len(listed(store, Selection(order=Order.OLDEST), told.append)) == 3
-    assert told == ["only the 3 sessions that expire last were looked at; narrow it down or use --sort newest"]
-
-    told.clear()
-    monkeypatch.setattr(sessions, "MOST_SORTED", 4)
-    assert len(listed(store, Selection(order=Order.OLDEST), told.append)) == 4
-    assert told == []
+    monkeypatch.setattr(admin, "PAGE", 1)
+    for most, finished in ((3, False), (5, True)):
+        monkeypatch.setattr(sessions, "MOST_LOOKED_AT", most)
+        for wanted in (Selection(order=Order.OLDEST), Selection(status="paid"), Selection(user="u-1")):
+            run = BoundedRun(store.clock)
+            found = list(list_sessions(store, wanted, run, tell=told.append))
+            assert len(found) == (min(most, 4) if wanted.order is Order.OLDEST else 0)
+            assert (run.finished, run.looked_at) == (finished, min(most, 4))
 
 
 def test_what_is_no_session_is_listed_as_what_it_is(store: CheckoutStore, client: redis.Redis) -> None:
