@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import secrets
-import shlex
 import stat
 import sys
 from logging.handlers import RotatingFileHandler
@@ -27,6 +26,7 @@ from checkout_cli.keys import Family
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import warn
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -132,7 +132,7 @@ def _own_file(name: str, flags: int) -> int:
 def _not_ours(name: str) -> ConfigurationError:
     return ConfigurationError(
         f"LOG_FILE {name} must be new, or a regular file of this user, and no symbolic link",
-        hint=f"ls -ld {shlex.quote(name)}",
+        hint=typed("ls -ld {}", name),
     )
 
 

@@ -18,6 +18,7 @@ from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write, write_csv
+from checkout_cli.typed import typed
 
 _NOT_ASKED = frozenset({"expiresInSeconds", "problem", "detail", "dirty"})
 _COLUMNS = tuple("endsAt" if name == "expiresAt" else name for name in CSV_COLUMNS if name not in _NOT_ASKED)
@@ -58,7 +59,7 @@ def write_export(
         warn_if_partial(missing())
     finally:
         if cursor and not is_complete:
-            narrate(f"to go on: checkoutctl sessions export --cursor {cursor}")
+            narrate(f"to go on: {typed('checkoutctl sessions export --cursor {}', cursor)}")
     if run.stopped is Stopped.INTERRUPTED:
         return ExitCode.INTERRUPTED
     return ExitCode.FINDING if missing() else ExitCode.OK
