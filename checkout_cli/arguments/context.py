@@ -109,15 +109,12 @@ def only_with(typer_context: typer.Context, *options: str, what: str, given: boo
 
 
 def audit(command: str, what: str) -> None:
-    """Log who is about to see personal data, by which command, and tell the person."""
-    import getpass
+    """Record who is about to see personal data, by which command, and tell the person; or refuse."""
     import logging
 
+    from checkout_cli.files.audit_trail import record
     from checkout_cli.terminal.output import narrate
 
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # no such user in this container, or no user database on this system
-        user = "somebody unknown"
+    user = record(command, what)
     logging.getLogger("checkout_cli.audit").info("%s reveals personal data of %s by %s", user, what, command)
     narrate(f"revealing personal data of {what}")

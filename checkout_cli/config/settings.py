@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, insist_on_trust, read_regular
 from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.typed import typed
 
 ENV_FILES = (".env.local", ".env")
 """In the working directory; the first one wins."""
@@ -439,7 +439,7 @@ def read_env_file(path: Path, origin: Origin | None = None) -> dict[str, str]:
 
 
 def _unreadable(path: Path, reason: str) -> ConfigurationError:
-    hint = f"ls -l {shlex.quote(str(path))}; it must be a file that you can read"
+    hint = typed("ls -l {}; it must be a file that you can read", path)
     return ConfigurationError(f"cannot read {path.name}: {reason}", hint=hint)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from pathlib import Path
 
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.typed import typed
 
 LARGEST_ENV_FILE = 1 << 20
 LARGEST_SECRET = 4096
@@ -42,11 +42,9 @@ def insist_on_trust(path: Path, status: os.stat_result) -> None:
 
 def _distrusted(path: Path, status: os.stat_result, owner: int, why: str) -> ConfigurationError:
     text = f"{path} {why}, so it is not read: owner {_name(owner)}, mode {stat.S_IMODE(status.st_mode):04o}"
-    quoted = shlex.quote(str(path.absolute()))
     is_ours = owner == os.geteuid() and status.st_uid == owner
-    return ConfigurationError(
-        text, hint=f"chmod go-w {quoted}" if is_ours else f"CHECKOUT_ENV_FILE={quoted} checkoutctl config check"
-    )
+    command = "chmod go-w {}" if is_ours else "CHECKOUT_ENV_FILE={} checkoutctl config check"
+    return ConfigurationError(text, hint=typed(command, path.absolute()))
 
 
 def _is_private_group(status: os.stat_result) -> bool:

@@ -11,6 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+NOT_OURS = "it must be new, or a regular file of this user, and no symbolic link"
+
+
+class NotOurs(OSError):
+    """A file that is not for us to write."""
+
 
 def state_directory() -> Path:
     """The user's directory for our state, ``$XDG_STATE_HOME/checkoutctl``."""
@@ -23,6 +29,22 @@ def write_atomically(path: Path, content: bytes, *, public: bool = False) -> Non
     """Write a file, or replace it; raises ``OSError``."""
     with atomic_file(path, public=public) as stream:
         stream.write(content)
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """A descriptor of a new file (0600) or of a regular one of ours, never through a link; raises ``OSError``."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:  # a link, a FIFO, a directory
+            raise NotOurs(error.errno, NOT_OURS) from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
+        os.close(descriptor)
+        raise NotOurs(errno.EPERM, NOT_OURS)
+    return descriptor
 
 
 def make_private(path: Path, mode: int = 0o600) -> None:

@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, read_regular
 from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.atomic_file import atomic_file, make_private
+from checkout_cli.typed import typed
 
 MODE = 0o600
 
@@ -157,7 +157,7 @@ def write(planned: EnvFilePlan) -> bool:
     if not planned.changes:
         return False
     if planned.obstacle:
-        raise ConfigurationError(planned.obstacle, hint=f"ls -l {shlex.quote(str(planned.path))}")
+        raise ConfigurationError(planned.obstacle, hint=typed("ls -l {}", planned.path))
     try:
         if planned.before == planned.after:
             make_private(planned.path, MODE)
@@ -166,7 +166,7 @@ def write(planned: EnvFilePlan) -> bool:
     except OSError as error:
         raise ConfigurationError(
             f"cannot write {planned.path}: {error.strerror or error}",
-            hint=f"ls -ld {shlex.quote(str(planned.path.parent))}; it must be a directory that you can write to",
+            hint=typed("ls -ld {}; it must be a directory that you can write to", planned.path.parent),
         ) from error
     return True
 
@@ -196,17 +196,16 @@ def _keep_owner(path: Path, descriptor: int) -> None:
 
 def insist_on_file(path: Path) -> None:
     """Raise ``ConfigurationError`` where something by that name cannot be a file of settings."""
-    quoted_path = shlex.quote(str(path))
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigurationError(f"cannot read {path.name}: {error.strerror}", hint=f"ls -l {quoted_path}") from error
+        raise ConfigurationError(f"cannot read {path.name}: {error.strerror}", hint=typed("ls -l {}", path)) from error
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
         raise ConfigurationError(
-            f"{path.name} is {kind}", hint=f"ls -ld {quoted_path}; move it away, then checkoutctl setup"
+            f"{path.name} is {kind}", hint=typed("ls -ld {}; move it away, then checkoutctl setup", path)
         )
 
 

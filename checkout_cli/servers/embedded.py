@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from checkout_cli.errors import CheckoutError, ExitCode, RedisUnavailable
+from checkout_cli.typed import typed
 
 HOST = "127.0.0.1"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -167,7 +168,7 @@ class EmbeddedServer:
             # Somebody may have taken the port since we looked; with another one, or when it is free again, it works.
             if "in use" not in said or time.monotonic() >= deadline:
                 last = said.splitlines()[-1].strip() if said else "it said nothing"
-                raise RedisUnavailable(f"the server did not start: {last}", hint=f"cat {self.log}")
+                raise RedisUnavailable(f"the server did not start: {last}", hint=typed("cat {}", self.log))
             time.sleep(_POLL)
 
     def stop(self) -> None:

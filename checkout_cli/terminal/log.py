@@ -8,14 +8,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
 import re
 import secrets
-import shlex
-import stat
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -23,10 +19,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.keys import Family
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import warn
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -115,25 +113,10 @@ class _LogFile(RotatingFileHandler):
 
 
 def _own_file(name: str, flags: int) -> int:
-    """A descriptor of a new file, or of a regular one of ours; raises ``ConfigurationError`` for any other."""
     try:
-        descriptor = os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:  # a link, a FIFO, a directory
-            raise _not_ours(name) from error
-        raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
-        os.close(descriptor)
-        raise _not_ours(name)
-    return descriptor
-
-
-def _not_ours(name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"LOG_FILE {name} must be new, or a regular file of this user, and no symbolic link",
-        hint=f"ls -ld {shlex.quote(name)}",
-    )
+        return open_own(name, flags)
+    except NotOurs as error:
+        raise ConfigurationError(f"LOG_FILE {name}: {error.strerror}", hint=typed("ls -ld {}", name)) from error
 
 
 class _Chosen(logging.Filter):

@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from checkout_cli.session import MAX_DEPTH
+from checkout_cli.session import MAX_DEPTH, PaymentStatus
 
 MASKED = "********"
+OTHER = "other"
+"""In place of a payment status that is none of the shop's: any text could stand there."""
 DEEPEST_REVEALED = 64
 """Foreign sessions may be nested deeper than ours; below this only that fact is shown."""
 TOO_DEEP = "(nested too deeply to be shown)"
@@ -49,6 +51,7 @@ _REASONS = frozenset({"reason", "reasonCode", "errorCode"})
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)*")
 """A reason that is one word, as a program gives it; a sentence could name the shopper."""
 _LONGEST_REASON = 40
+_STATUSES = tuple(PaymentStatus)
 _NOTHING: Mapping[str, Kinds] = {}
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -98,6 +101,8 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
         ]
     if name == "userId" and known is SESSION_KINDS:
         return user_id_shown(value)
+    if name == "paymentStatus" and known is SESSION_KINDS:
+        return value if value in _STATUSES else OTHER
     if name in _REASONS and known is _COUPON:
         is_one_word = isinstance(value, str) and len(value) <= _LONGEST_REASON and _REASON.fullmatch(value)
         return value if is_one_word else MASKED

@@ -198,6 +198,17 @@ def test_a_log_goes_into_a_new_file_or_a_regular_one_of_ours(kind: str, tmp_path
     assert victim.read_text() == "as it was"
 
 
+@pytest.mark.parametrize("key", ["alice:bob@shop.example", "491705550199", "a@b.c", "one:two:three:canary"])
+@pytest.mark.parametrize("prefix", ["checkout:session:", "user:session:", "basket:"])
+def test_a_strangers_id_is_not_written_into_the_log(
+    prefix: str, key: str, store: CheckoutStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="checkout_cli"):
+        store.redis.ask(("GET", prefix + key))
+    said = [record.operation["key"] for record in caplog.records if hasattr(record, "operation")]
+    assert said[-1] == f"{prefix}…"
+
+
 def test_a_canary_is_in_no_log_whatever_is_run(
     store: CheckoutStore, checkoutctl: Checkoutctl, valkey: ValkeyServer, tmp_path: Path
 ) -> None:

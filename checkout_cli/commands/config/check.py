@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from checkout_cli.config.settings import VARIABLES, Settings, env_files, env_tex
 from checkout_cli.config.variables import Origin, Resolved, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
+from checkout_cli.typed import typed
 
 _NAMES = {variable.name for variable in VARIABLES.values()}
 _OURS = re.compile(r"(?:REDIS|CHECKOUT)_", re.IGNORECASE)
@@ -136,7 +136,7 @@ def _file_findings(path: Path, origin: Origin) -> Iterator[Finding]:
 
 
 def _chmod(path: Path) -> str:
-    return f"chmod 600 {shlex.quote(str(path))}"
+    return typed("chmod 600 {}", path)
 
 
 def secrets_in(variables: Mapping[str, str]) -> list[str]:

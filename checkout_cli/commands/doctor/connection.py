@@ -14,6 +14,7 @@ from checkout_cli.keys import INDEX
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Process, user_name
 from checkout_cli.servers.providers import provider_of
+from checkout_cli.typed import typed
 
 CLOCKS_APART = 2.0
 """Seconds: a session of half an hour does not notice less."""
@@ -36,7 +37,7 @@ def connection(context: DoctorContext) -> Finding:
         return found
     host, port = split_address(places[0])
     evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
-    return crit(evidence, f"checkoutctl --redis-host {host} --redis-port {port} ping", missingServers=places)
+    return crit(evidence, typed("checkoutctl --redis-host {} --redis-port {} ping", host, port), missingServers=places)
 
 
 @check("port-in-use", Group.CONNECTION)

@@ -30,6 +30,7 @@ from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.records import Count, Totals
+from checkout_cli.typed import typed
 
 GRACE = 0.25
 """What a tier may take longer than its time-out before we go on without it, in seconds: its own error says more."""
@@ -246,7 +247,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
         host, port = split_address(missing[0])
         problem = TierUnavailable(
             f"no answer from {', '.join(missing)}: the sessions there come from the database",
-            hint=f"checkoutctl --redis-host {host} --redis-port {port} ping",
+            hint=typed("checkoutctl --redis-host {} --redis-port {} ping", host, port),
         )
     return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
 

@@ -12,6 +12,7 @@ from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import typed
 from checkout_cli.units import span
 
 MOST_NAMED = 20
@@ -51,7 +52,8 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
     if not plan.number:
         narrate("no session matches")
     elif deletion.done:
-        narrate(f"to take it back: checkoutctl sessions restore {plan.undo_file}")
+        restore = typed("checkoutctl sessions restore {}", plan.undo_file)
+        narrate(f"to take it back: {restore}" if restore else f"undo file: {plan.undo_file}")
         if not deletion.finished:
             warn(f"{_STOPPED[deletion.stopped]} before the end: the others are as they were")
     if deletion.changed:

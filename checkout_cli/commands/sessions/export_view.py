@@ -20,6 +20,7 @@ from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write
+from checkout_cli.typed import typed
 
 MANY_DEAD = 10_000
 """Entries without a session that make an export slow."""
@@ -65,7 +66,7 @@ def write_export(
         warn_if_partial(missing())
     finally:
         if cursor and not is_complete:
-            narrate(f"to go on: checkoutctl sessions export --cursor {cursor}")
+            narrate(f"to go on: {typed('checkoutctl sessions export --cursor {}', cursor)}")
     if run.stopped is Stopped.INTERRUPTED:
         return ExitCode.INTERRUPTED
     return ExitCode.FINDING if missing() else ExitCode.OK

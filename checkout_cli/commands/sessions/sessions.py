@@ -39,6 +39,7 @@ from checkout_cli.session import (
 )
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Sighting
+from checkout_cli.typed import typed
 
 MOST_LOOKED_AT = 100_000
 """Entries that a list looks at, unless it is told how long it may take: they may be dead, or not be wanted."""
@@ -315,14 +316,16 @@ def _placed(present: Any, path: Sequence[str], assignment: Assignment) -> Any:
             kind = "an object" if isinstance(present, dict) else "a list"
             raise InvalidInput(
                 f"{assignment.name} holds {kind}, and the new value is not valid JSON",
-                hint=f"--set '{assignment.name}=[…]' with the whole value as JSON",
+                hint=f"{typed('--set {}', assignment.name + '=[…]')} with the whole value as JSON",
             )
         return assignment.value
     if present is None:
         present = {}
     if not isinstance(present, dict):
         outer = ".".join(assignment.path[: len(assignment.path) - len(path)])
-        raise InvalidInput(f"{outer} is not an object, so {assignment.name} cannot be set", hint=f"--set '{outer}=…'")
+        raise InvalidInput(
+            f"{outer} is not an object, so {assignment.name} cannot be set", hint=typed("--set {}", f"{outer}=…")
+        )
     first, *rest = path
     return {**present, first: _placed(present.get(first), rest, assignment)}
 

@@ -18,6 +18,7 @@ from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.redis.inspection import KeyState, KeyView
+from checkout_cli.typed import typed
 
 MOST_OF_A_USER = 20
 """Sessions of one user that are explained."""
@@ -61,11 +62,11 @@ _HINTS = {
     Cause.WAITS_FOR_REDIS: "checkoutctl sync",
     Cause.EVICTED: "checkoutctl doctor --only memory",
     Cause.RESTARTED: "checkoutctl sync",
-    Cause.CORRUPT_COPY: "checkoutctl sessions show {id}",
-    Cause.STALE: "redis-cli DEL checkout:session:{id}; the next read brings the right one",
+    Cause.CORRUPT_COPY: "checkoutctl sessions show {}",
+    Cause.STALE: "redis-cli DEL checkout:session:{}; the next read brings the right one",
     Cause.AHEAD: "checkoutctl doctor --only database,sessions",
     Cause.ORPHAN: "checkoutctl cleanup --orphans --dry-run",
-    Cause.CORRUPT: "checkoutctl sessions delete {id}",
+    Cause.CORRUPT: "checkoutctl sessions delete {}",
     Cause.EXPIRED: "checkoutctl cleanup --expired",
     Cause.TOO_OLD: "checkoutctl cleanup --expired",
     Cause.DELETED: "checkoutctl sessions restore FILE, with the undo file of that deletion",
@@ -200,7 +201,9 @@ class _Explanation:
     def _say(self, cause: Cause, sentence: str, *more: str, hint: str | None = None) -> Answer:
         hint = _HINTS.get(cause, "") if hint is None else hint
         evidence = (*more, *self._evidence())
-        return Answer(self._trace, cause, sentence, evidence, hint.replace("{id}", self._trace.checkout_id))
+        if "{}" in hint:
+            hint = typed(hint, self._trace.checkout_id)
+        return Answer(self._trace, cause, sentence, evidence, hint)
 
     # Evidence
 
@@ -285,7 +288,7 @@ class _Explanation:
         when = self._ended_at(row.updated_at)
         if row.previous_version is None:
             return self._say(Cause.DELETED, f"it was deleted {when}", *more)
-        restore = f"checkoutctl sessions restore {self._trace.checkout_id}"
+        restore = "checkoutctl sessions restore {}"
         return self._say(Cause.DELETED, f"an external writer deleted it {when}", *more, hint=restore)
 
     def _waiting_for_database(self) -> Answer | None:

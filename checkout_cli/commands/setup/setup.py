@@ -25,6 +25,7 @@ from checkout_cli.files import env_file
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.servers.installation import CLIENTS, SERVERS
 from checkout_cli.servers.machine import Machine
+from checkout_cli.typed import typed
 
 PINGS = 2
 """Round trips to Redis; the middle one says how long a probe has to live."""
@@ -191,7 +192,7 @@ def environment_file(setup: Setup) -> Finding:
     if not plan.changes:
         return ok(f"{plan.path.name} is complete{elsewhere}")
     if plan.obstacle:
-        raise CheckoutError(plan.obstacle, hint=f"ls -l {plan.path}")
+        raise CheckoutError(plan.obstacle, hint=typed("ls -l {}", plan.path))
     number = len(plan.added)
     variables = f"{number} variable{'' if number == 1 else 's'}" if number else "the protection from other readers"
     if setup.looked_only:

@@ -14,6 +14,7 @@ from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import Durability, decode, may_follow
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.flush_log import Conflict
+from checkout_cli.typed import typed
 
 SHORTEST_BEGINNING = 4
 
@@ -79,7 +80,7 @@ def resolve(store: CheckoutStore, write_id: str, keep: Keep, *, agreed: Callable
         if wanted is None:
             raise InvalidInput(
                 f"what was written is no session: {len(conflict.written):,} bytes",
-                hint=f"checkoutctl sync --resolve {conflict.write_id} --keep database",
+                hint=typed("checkoutctl sync --resolve {} --keep database", conflict.write_id),
             )
         written = store.update(
             conflict.checkout_id, lambda present: changed(present, wanted), require=Durability.DATABASE

@@ -16,6 +16,7 @@ from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown
 from checkout_cli.terminal.output import columns_of, narrate, write, write_json, write_line, write_ndjson, write_table
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import typed
 from checkout_cli.units import span
 
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
@@ -44,7 +45,9 @@ def show_conflicts(found: Conflicts, output: str, *, reveal: bool) -> None:
         return
     if found.number > len(found.conflicts):
         narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    narrate(f"  next: checkoutctl sync --resolve {found.conflicts[0].write_id} --keep {found.keep} --dry-run")
+    write_id = found.conflicts[0].write_id
+    if command := typed("checkoutctl sync --resolve {} --keep {} --dry-run", write_id, found.keep):
+        narrate(f"  next: {command}")
 
 
 def _show_tables(found: Conflicts, reveal: bool) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -118,7 +119,10 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
         raise ConfigurationError("DATABASE_URL names no file", hint=hint)
     path = Path(url.database).expanduser()
     if _is_directory(path):
-        raise ConfigurationError(f"DATABASE_URL names a directory: {path}", hint=f"sqlite:///{path / 'checkout.db'}")
+        raise ConfigurationError(
+            f"DATABASE_URL names a directory: {path}",
+            hint=typed("DATABASE_URL={} checkoutctl setup", f"sqlite:///{path / 'checkout.db'}"),
+        )
 
     def connect() -> sqlite3.Connection:
         # "rw" does not create the file: a mistyped path must not become an empty database.
@@ -227,7 +231,7 @@ def _refused(text: str, engine: Engine) -> CheckoutError | None:
     if any(sign in low for sign in _WRONG_TLS):
         hint = "check sslmode and the certificates in DATABASE_URL"
     elif "does not exist" in low and "database" in low:
-        hint = f"createdb {engine.url.database}, or check DATABASE_URL"
+        hint = f"{typed('createdb {}', engine.url.database)}; or check DATABASE_URL"
     elif ("does not exist" in low and "role" in low) or "invalid connection option" in low:
         hint = "check DATABASE_URL"
     elif "read-only transaction" in low:

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
-from checkout_cli.keys import family_of
+from checkout_cli.keys import CLAIM_PREFIX, SESSION_PREFIX, USER_PREFIX, Family, family_of, is_accepted_id
 from checkout_cli.session import TierName
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
@@ -232,11 +232,20 @@ def _reply(connection: Any) -> Any:
         return error
 
 
+_BEFORE_IDS = (SESSION_PREFIX, USER_PREFIX, f"{CLAIM_PREFIX}{{{SESSION_PREFIX}")
+
+
 def _shortened(command: Command) -> str:
     """The key of a command with ids cut short: whoever knows an id can use the session."""
     key = key_of(command)
     if key is None:
         return ""
     text = decoded(key)
-    prefix, colon, name = text.rpartition(":")
-    return f"{prefix}{colon}{name[:8]}…" if len(name) > 8 else text
+    prefix = next((each for each in _BEFORE_IDS if text.startswith(each)), "")
+    if not prefix and family_of(key) is not Family.OTHER:
+        prefix, colon, name = text.rpartition(":")
+        return f"{prefix}{colon}{name[:8]}…" if len(name) > 8 else text
+    prefix = prefix or text.partition(":")[0] + ":"
+    name = text[len(prefix) :]
+    is_id = is_accepted_id(name.rstrip("}")) and not name.isdigit()  # anything else may be an address or a phone number
+    return f"{prefix}{name[:8] if is_id else ''}…"

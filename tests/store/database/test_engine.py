@@ -64,7 +64,7 @@ def test_a_url_without_a_file_is_refused(url: str) -> None:
 def test_a_directory_is_refused_and_a_file_in_it_suggested(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="names a directory") as refusal:
         tier(f"sqlite:///{tmp_path}")
-    assert refusal.value.hint == f"sqlite:///{tmp_path}/checkout.db"
+    assert refusal.value.hint == f"DATABASE_URL=sqlite:///{tmp_path}/checkout.db checkoutctl setup"
 
 
 def test_a_url_that_is_none_is_refused_without_its_password() -> None:

