@@ -51,8 +51,10 @@ def test_a_probe_names_an_address_or_nothing(served: Served) -> None:
 def test_two_lengths_of_one_body_are_refused_and_closed(served: Served) -> None:
     head = ("POST /api/redis/cleanup HTTP/1.1", "Host: localhost", f"Authorization: Bearer {TOKEN}")
     kind = "Content-Type: application/json"
-    found = answer(served, *head, kind, "Content-Length: 4", "Transfer-Encoding: chunked", body="0\r\n\r\n")
+    body = '16\r\n{"action":"get_stats"}\r\n0\r\n\r\n'
+    found = answer(served, *head, kind, "Content-Length: 4", "Transfer-Encoding: chunked", body=body)
     assert found.startswith(b"HTTP/1.1 400 ")
+    assert b"transfer encoding" in found
 
 
 def test_headers_have_a_limit_together(served: Served) -> None:
