@@ -7,10 +7,11 @@ requests): the first two checks are against that, and hold without a token too.
 from __future__ import annotations
 
 import hmac
+import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -20,6 +21,11 @@ from checkout_cli.strict_json import json_text
 
 OPEN_PATHS = frozenset({"/live"})
 """Paths for anybody: they tell nothing."""
+PROBES = OPEN_PATHS | {"/ready"}
+"""Paths for probes, which name this host by its address, or in HTTP/1.0 not at all; only names can be rebound."""
+LARGEST_HEADERS = 16 * 1024
+"""Bytes of all headers of a request together."""
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
 _QUIET = ("GET", "HEAD")
 _HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
@@ -55,7 +61,13 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if host_of(headers.get("host", "")) not in self._rules.hosts:
+        if sum(len(name) + len(value) for name, value in headers.raw) > LARGEST_HEADERS:
+            return _closing(refused(431, f"the headers have more than {LARGEST_HEADERS:,} bytes"))
+        if (
+            "transfer-encoding" in headers and "content-length" in headers
+        ):  # two ends, and a proxy may believe the other
+            return _closing(refused(400, "a body with a length has no transfer encoding"))
+        if not self._is_our_name(scope, headers):
             return refused(400, "this host is not served here", hint="--allow-host NAME")
         origins = headers.getlist("origin")
         if any(_origin_host(origin) not in self._rules.hosts for origin in origins):
@@ -63,6 +75,12 @@ class Guard:
         if scope["path"] in OPEN_PATHS or (scope["method"] in _QUIET and not self._rules.always):
             return None
         return self._without_token(headers.getlist("authorization"))
+
+    def _is_our_name(self, scope: Scope, headers: Headers) -> bool:
+        host = host_of(headers.get("host", ""))
+        if host in self._rules.hosts or scope["path"] not in PROBES:
+            return host in self._rules.hosts
+        return is_address(host) or ("host" not in headers and scope["http_version"] == "1.0")
 
     def _without_token(self, given: list[str]) -> JSONResponse | None:
         token = self._rules.token
@@ -86,20 +104,31 @@ def _is_bearer(given: str, token: str) -> bool:
 
 
 def host_of(text: str) -> str:
-    """The name in a Host header, without its port and the brackets of IPv6."""
-    text = text.strip().lower()
-    if "@" in text:  # a name and a password before the host, which no Host header has
-        return ""
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0] or text if text.count(":") == 1 else text
+    """The name in a Host header, without its port and the brackets of IPv6; empty where it is none."""
+    host = text.strip().lower()
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return host if is_address(host) else ""
+    return found[1] or found[2]
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _origin_host(origin: str) -> str:
-    try:
-        return host_of(urlsplit(origin).netloc)
-    except ValueError:
-        return ""
+    """The name in an Origin header of a web page; empty for extensions, files and the like."""
+    scheme, _, rest = origin.partition("://")
+    return host_of(rest) if scheme.lower() in {"http", "https"} else ""
+
+
+def _closing(answer: StrictJson) -> StrictJson:
+    answer.headers["connection"] = "close"
+    return answer
 
 
 def names(host: str, more: Iterable[str]) -> frozenset[str]:

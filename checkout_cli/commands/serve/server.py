@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from checkout_cli.commands.serve.guard import LARGEST_HEADERS
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, ExitCode
 
@@ -24,9 +25,8 @@ KEEP_ALIVE = 5
 """Seconds for which a connection without a request is kept."""
 GRACE = 25
 """Seconds for requests to end after SIGTERM; more than the longest clean-up takes."""
-MOST_CONNECTIONS = 1000
-LARGEST_HEADERS = 16 * 1024
-"""Bytes."""
+MOST_CONNECTIONS = 500
+"""Beyond it, the one that has been idle for longest gives way to a new one; 1,024 is a process's usual limit."""
 
 
 class PortTaken(CheckoutError):
@@ -71,10 +71,36 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._late: asyncio.TimerHandle | None = None
+        self._slow: asyncio.TimerHandle | None = None
+        self._since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._since = self.loop.time()
         self._expect()
+        if len(self.connections) > MOST_CONNECTIONS:
+            others: set[Any] = self.connections - {self}  # of this class, whatever uvicorn says
+            idle = [each for each in others if not each._is_answering()]
+            if idle:
+                oldest = min(idle, key=lambda each: each._since)
+                self.connections.discard(oldest)  # which the loop's next turn would do, and others may come in this one
+                oldest.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The reader is slower than we are: it has as long as a request may take to come."""
+        super().pause_writing()
+        self._slow = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        super().resume_writing()
+        if self._slow is not None:
+            self._slow.cancel()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, also where its client never reads what is left to send."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         if self._late is None and not self._is_answering():
@@ -85,6 +111,8 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._came()
+        if self._slow is not None:
+            self._slow.cancel()
         super().connection_lost(exc)
 
     def _is_answering(self) -> bool:
@@ -130,7 +158,7 @@ def serve(app: Starlette, found: socket.socket) -> None:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=2 * MOST_CONNECTIONS,
         h11_max_incomplete_event_size=LARGEST_HEADERS,
     )
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends it to us again when it has ended

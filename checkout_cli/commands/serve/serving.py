@@ -51,6 +51,11 @@ def needs_extra() -> None:
 
 def _check_name(name: str) -> None:
     host, _, port = name.rpartition(":") if name.count(":") == 1 else (name.strip("[]"), "", "0")
+    if "*" in host:
+        raise InvalidInput(
+            "--allow-host takes names and no patterns: every web page could ask this server by a name of its own",
+            hint="--allow-host shop.example, once for each name",
+        )
     if not host:
         raise InvalidInput("--allow-host is empty", hint="--allow-host shop.example")
     try:
