@@ -65,6 +65,8 @@ class Role:
 
 _PASSWORDS = "shows the server's own passwords (requirepass, masterauth)"
 _HASHES = "shows the password hashes of all users"
+_SECRETS = {"acl|list": _HASHES, "config|get": _PASSWORDS}
+"""What no role is granted, because it shows secrets by which its user could become an administrator."""
 _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
 
 COMMANDS = table(records())
@@ -80,13 +82,13 @@ ROLES = {
             RoleName.READER,
             "looks, and changes nothing: dashboards, monitoring, the curious",
             {name: COMMANDS[name] for name, use in _USES.items() if use.role == RoleName.READER},
-            {"acl|list": _HASHES, "config|get": _PASSWORDS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
+            {**_SECRETS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
         ),
         Role(
             RoleName.OPERATOR,
             "the engineer on call, and cron: looks, cleans up, hands over, changes sessions and caches",
             {name: COMMANDS[name] for name, use in _USES.items() if use.role},
-            {"acl|list": _HASHES},
+            _SECRETS,
         ),
         Role(RoleName.APPLICATION, "the shop itself, through the library", dict(LIBRARY)),
     )

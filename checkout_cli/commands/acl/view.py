@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from checkout_cli.commands.acl.check import Capabilities, Source, State
-from checkout_cli.commands.acl.needs import Need
 from checkout_cli.commands.acl.roles import NO_ROLE, PASSWORD, ROLES, Role, Rule
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
@@ -60,8 +59,6 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
     narrate(f"{rule.role.name}: {rule.role.purpose}")
     for command, reason in rule.role.withheld.items():
         narrate(f"  without +{command}: {reason}")
-    if Need("config|get") in rule.needs:
-        narrate("  with +config|get it can read requirepass and masterauth: leave that out where they are set")
     narrate(
         f"Put a password of your own in place of {PASSWORD}; type it in redis-cli, where '>' and '*' are just letters."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ DUMPS_TO_FIT = 2
 _OWN_DEPTH = 3
 """``/``, ``/var`` and the like belong to others too: to change their owner would harm them."""
 _OTHERS_DIRECTORIES = ("/var/lib", "/var/log", "/var/tmp", "/var/run", "/var/cache")  # noqa: S108  (compared only)
-_SYSTEM = ("/usr/", "/etc/", "/proc/", "/sys/", "/dev/", "/boot/")
+_SYSTEM = re.compile("//|/(bin|boot|dev|etc|home|lib|lib64|proc|root|run|sbin|sys|usr)/")
+_DATA_FILE = re.compile(r"dump.*\.rdb|temp-.*\.rdb|appendonlydir|appendonly\.aof.*|nodes.*\.conf")
 _THP = "sys/kernel/mm/transparent_hugepage/enabled"
 _CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0"
 
@@ -137,7 +139,9 @@ def data_directory(context: DoctorContext, server: Inspector) -> Finding:
     problems = list(_forbidden(context.machine, process, settings))
     failed = [f"{field} is {text}" for field, text in failed_saves(info).items()]
     if problems:
-        return crit("; ".join([*problems, *failed]), _ownership(directory, process), directory=directory)
+        return crit(
+            "; ".join([*problems, *failed]), _ownership(context.machine, settings, process), directory=directory
+        )
     if failed:
         evidence = f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}"
         log = settings.get("logfile") or "/var/log/redis/*.log"
@@ -196,16 +200,45 @@ def _described(path: Path) -> str:
     return f"{user_name(found.st_uid)}:{group_name(found.st_gid)}, mode {stat.S_IMODE(found.st_mode):04o}"
 
 
-def _ownership(directory: str, process: Process) -> str:
-    """The commands that give the server its directory, or another one where others share it."""
-    user = user_name(process.user)
+def _ownership(machine: Machine, settings: dict[str, str], process: Process) -> str:
+    """The commands that give the server its directory, or another one where others share it.
+
+    The server names the directory, so root is asked to change only one that holds a server's files and nothing else.
+    """
+    directory, user = settings["dir"], user_name(process.user)
     group = group_name(process.groups[0]) if process.groups else user
-    place = PurePosixPath(directory)
-    if len(place.parts) < _OWN_DEPTH or str(place) in _OTHERS_DIRECTORIES or str(place).startswith(_SYSTEM):
+    place, quoted = PurePosixPath(directory), shlex.quote(directory)
+    if len(place.parts) < _OWN_DEPTH or str(place) in _OTHERS_DIRECTORIES or _SYSTEM.match(str(place)):
         own = "/var/lib/redis"
         return f"sudo install -d -o {user} -g {group} -m 750 {own}; then CONFIG SET dir {own} and CONFIG REWRITE"
-    quoted = shlex.quote(directory)
-    return f"sudo chown -R {user}:{group} {quoted} && sudo chmod 750 {quoted}"
+    if _is_plain(machine, directory) and _holds_data_alone(machine.path(directory), settings):
+        return f"sudo chown -R {user}:{group} {quoted} && sudo chmod 750 {quoted}"
+    return f"ls -la {quoted} first: only if nothing but Redis' data is there may user {user} own it"
+
+
+def _is_plain(machine: Machine, directory: str) -> bool:
+    """Whether a path leads to no other place than it says: no ``//``, ``..`` or symbolic link."""
+    if not re.fullmatch(r"(/[^/]+)+", directory) or {".", ".."} & set(directory.split("/")):
+        return False
+    return machine.path(directory).resolve() == machine.root.resolve() / directory.lstrip("/")
+
+
+def _holds_data_alone(place: Path, settings: dict[str, str]) -> bool:
+    """Whether every file there is one of a Redis server, and one of them begins as a snapshot does."""
+    dump = place / (settings.get("dbfilename") or "dump.rdb")
+    try:
+        with dump.open("rb") as file:
+            is_dump = file.read(9).startswith((b"REDIS", b"VALKEY"))
+        for path in place.rglob("*"):
+            found = path.lstat()
+            is_ours = path == dump or _DATA_FILE.fullmatch(path.name)
+            if not is_ours or not (
+                stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+            ):
+                return False
+    except OSError:  # not there, or not ours to look at
+        return False
+    return is_dump
 
 
 def _room(machine: Machine, directory: str, used: int, process: Process, *, keeps: bool) -> Finding:

@@ -5,5 +5,7 @@ RECORD = Command(
     place=54,
     summary="Watch the commands that Redis gets at this moment.",
     example="checkoutctl monitor --seconds 5 --family sessions",
-    uses=(Use("", "operator", "monitor", "IDENTITY", run="--seconds 0.2"),),
+    uses=(
+        Use("", "", "monitor", "IDENTITY", no_role="MONITOR shows the values that every program on the server writes"),
+    ),
 )

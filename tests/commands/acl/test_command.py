@@ -29,7 +29,8 @@ def test_the_first_line_of_a_role_makes_its_user_on_a_real_server(
     assert run.returncode == 0
     assert first == rule_of(RoleName.OPERATOR, settings, "night-shift").command()
     assert "hunter2" not in run.stdout + run.stderr
-    assert "with +config|get it can read requirepass" in run.stderr
+    assert "without +config|get: shows the server's own passwords" in run.stderr
+    assert "SCAN lists the names of all keys" in run.stderr
     with valkey.client() as client:
         client.execute_command(*first.split())
         try:

@@ -181,6 +181,7 @@ def test_a_directory_of_another_owner_is_denied_and_the_fix_names_the_servers_ow
 ) -> None:
     settings, place, machine = durable
     place.chmod(0o755)
+    (place / "dump.rdb").write_bytes(b"REDIS0011")
     found = finding(settings, "data-directory", tmp_path, machine=machine)
     assert found.status is Status.CRIT
     assert f"user {ANOTHER} may not write" in found.evidence
@@ -268,18 +269,79 @@ def test_without_config_the_directory_is_unknown(
     assert (found.status, found.evidence) == (Status.SKIPPED, "needs +config|get")
 
 
-@pytest.mark.parametrize("directory", ["/", "/root", "/tmp", "/var/lib", "/usr/share/redis", "/home/", "/etc/redis"])
-def test_a_directory_that_others_live_in_is_never_given_away(directory: str) -> None:
-    process = Process(1, "redis-server", "", ANOTHER, (ANOTHER,), "S")
-    fix = host._ownership(directory, process)
+SERVER = Process(1, "redis-server", "", ANOTHER, (ANOTHER,), "S")
+
+
+def holding(machine: FakeMachine, directory: str, *names: str, beginning: bytes = b"REDIS0011") -> str:
+    """The advice for a directory with such files."""
+    place = machine.path(directory)
+    place.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(beginning)
+    return host._ownership(machine, {"dir": directory}, SERVER)
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        *(
+            "/",
+            "/root",
+            "/tmp",
+            "/var/lib",
+            "/usr/share/redis",
+            "/home/",
+            "/etc/redis",
+            "//etc/cron.d",
+            "//var/lib/redis",
+        ),
+        *("/home/ada/redis", "/root/redis", "/run/redis/x"),
+    ],
+)
+def test_a_directory_that_others_live_in_is_never_given_away(machine: FakeMachine, directory: str) -> None:
+    fix = holding(machine, directory, "dump.rdb")
     assert "chown" not in fix
     assert "CONFIG SET dir /var/lib/redis" in fix
 
 
 @pytest.mark.parametrize("directory", ["/var/lib/redis", "/data/redis", "/srv/shop/redis"])
-def test_a_directory_of_its_own_is(directory: str) -> None:
-    process = Process(1, "redis-server", "", ANOTHER, (ANOTHER,), "S")
-    assert host._ownership(directory, process).startswith(f"sudo chown -R {ANOTHER}:{ANOTHER} {directory} ")
+def test_a_directory_of_its_own_is(machine: FakeMachine, directory: str) -> None:
+    fix = holding(machine, directory, "dump.rdb", "appendonlydir/appendonly.aof.manifest")
+    assert fix.startswith(f"sudo chown -R {ANOTHER}:{ANOTHER} {directory} ")
+
+
+@pytest.mark.parametrize(
+    ("names", "beginning"),
+    [
+        ((), b""),
+        (("dump.rdb",), b"* * * * * root"),
+        (("dump.rdb", "authorized_keys"), b"REDIS0011"),
+        (("dump.rdb", "appendonlydir/passwd"), b"REDIS0011"),
+    ],
+)
+def test_only_a_directory_that_holds_data_alone_is_given_to_the_server(
+    machine: FakeMachine, names: tuple[str, ...], beginning: bytes
+) -> None:
+    assert "sudo" not in holding(machine, "/srv/shop/redis", *names, beginning=beginning)
+
+
+@pytest.mark.parametrize(
+    "directory", ["/srv/shop/../redis", "/srv//shop/redis", "/srv/shop/./redis", "/srv/link/redis"]
+)
+def test_a_path_that_leads_elsewhere_gets_no_privileged_advice(machine: FakeMachine, directory: str) -> None:
+    machine.path("/srv/shop").mkdir(parents=True)
+    machine.path("/srv/link").symlink_to(machine.path("/srv/shop"))
+    assert "sudo" not in holding(machine, directory, "dump.rdb")
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_link_among_the_data_gets_none_either(machine: FakeMachine, link: str) -> None:
+    holding(machine, "/srv/shop/redis", "dump.rdb")
+    target = machine.path("/srv/secret")
+    target.write_text("secret")
+    getattr(machine.path("/srv/shop/redis/temp-1.rdb"), link)(target)
+    assert "sudo" not in host._ownership(machine, {"dir": "/srv/shop/redis"}, SERVER)
 
 
 @pytest.mark.parametrize(("groups", "may"), [((5,), False), ((), True)])
