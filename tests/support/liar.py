@@ -39,6 +39,11 @@ def endless(client: socket.socket, _: bytes) -> None:
         client.sendall(b"+" + b"a" * 65536)
 
 
+def without_run_id(client: socket.socket, reply: bytes) -> None:
+    """INFO as an engine of another make answers it."""
+    client.sendall(reply.replace(b"\nrun_id:", b"\nxun_id:"))
+
+
 class Liar:
     """Relays command by command; a context manager. ``tell`` is what becomes of the replies to commands of a name."""
 

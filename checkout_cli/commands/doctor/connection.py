@@ -11,7 +11,7 @@ from checkout_cli.commands.ping.explain import timed_out
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
-from checkout_cli.servers.inspection import Inspector
+from checkout_cli.servers.inspection import Info, Inspector
 from checkout_cli.servers.machine import Process, user_name
 from checkout_cli.servers.providers import provider_of
 from checkout_cli.typed import typed
@@ -161,6 +161,9 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
             removed.append(name)
         elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
             raise reply  # any other error, as a cluster's redirection, comes from a server that let us ask
+    told, cost = replies[0], _PROBES["INFO"][1]
+    if isinstance(told, bytes) and not Info.parse(told).text("run_id"):
+        return crit(f"INFO tells no run_id: {cost}", "use a server that tells it: Redis 6.2 or Valkey 7.2, or later")
     if not denied and not removed:
         return ok(f"{', '.join(_PROBES)} are allowed")
     grants = list(dict.fromkeys(denied.values()))
@@ -172,7 +175,8 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     if grants:
         user = context.settings.redis_username or "default"
         fix = f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
-    return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+    find = crit if "INFO" in lacking else warn
+    return find(evidence, fix, denied=list(denied), removed=removed, grants=grants)
 
 
 @server_check("managed", Group.CONNECTION)

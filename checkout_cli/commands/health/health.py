@@ -234,13 +234,21 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     try:
         store.redis.ping()  # connects
         latency = store.redis.ping()
-        *sections, beat = store.redis.info("memory", "replication", "cluster", value_of=heartbeat_key(CLEANUP))
+        *sections, beat = store.redis.info(
+            "memory", "server", "replication", "cluster", value_of=heartbeat_key(CLEANUP)
+        )
     except CheckoutError as error:
         return RedisHealth(False, problem=told_more(error, store.settings))
     # A section is empty where INFO is denied.
-    used, replication, cluster = (Info.parse(raw if isinstance(raw, bytes) else b"") for raw in sections)
+    used, server, replication, cluster = (Info.parse(raw if isinstance(raw, bytes) else b"") for raw in sections)
     memory = None if used.integer("used_memory") is None else Memory.of(store.settings.redis_place, used)
     problem = _refusal(store.settings, replication, cluster, memory)
+    if problem is None and not (server.text("run_id") and replication.text("master_replid")):
+        problem = TierUnavailable(
+            f"Redis at {store.settings.redis_place} does not tell its identity (INFO: run_id, master_replid): nothing "
+            "there is trusted, and the database answers every read",
+            hint="checkoutctl doctor --only capability",
+        )
     serving = store.settings.enable_checkout_sessions and problem is None
     missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
     if missing and problem is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from checkout_cli.servers.machine import user_name
 from checkout_cli.store.database.admin import DatabaseAdmin
 from tests.support.cluster import Cluster
 from tests.support.doctoring import DEBIAN, FakeMachine, at, finding
+from tests.support.liar import Liar, without_run_id
 from tests.support.odd_servers import OddServer
 from tests.support.ports import free_port
 from tests.support.servers import RedisServer, ValkeyServer
@@ -398,7 +400,7 @@ def test_the_databases_clock_is_compared_too(
 def test_half_of_a_slow_round_trip_is_no_difference(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, looks = DoctorContext.now, iter([-4000, 4000, 0, 0])
+    now, looks = DoctorContext.now, itertools.chain([-4000, 4000], itertools.repeat(0))
     monkeypatch.setattr(DoctorContext, "now", lambda self: now(self) + next(looks))
     assert finding(settings, "clock", tmp_path).numbers["apartS"] == 0
 
@@ -428,7 +430,7 @@ def test_a_denied_command_is_told_with_its_grant_and_its_cost(
         client.execute_command("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", f"-{command}")
     settings = at(server.port, redis_username="limited", redis_password="secret")
     found = finding(settings, "capability", tmp_path)
-    assert found.status is Status.WARN
+    assert found.status is (Status.CRIT if command == "info" else Status.WARN)
     assert found.numbers["grants"] == [grant]
     assert f"ACL SETUSER limited {grant}" in found.fix
     with server.client() as client:  # the grant is exactly what was missing
@@ -439,8 +441,16 @@ def test_a_denied_command_is_told_with_its_grant_and_its_cost(
 def test_without_info_no_copy_is_trusted_and_that_is_said(valkey_server: StartServer, tmp_path: Path) -> None:
     server = valkey_server("--rename-command", "INFO", "")
     found = finding(at(server.port), "capability", tmp_path)
-    assert found.status is Status.WARN
+    assert found.status is Status.CRIT
     assert "every read asks the database" in found.evidence
+
+
+def test_a_server_that_tells_no_run_id_is_critical(valkey: ValkeyServer, tmp_path: Path) -> None:
+    with Liar(valkey.port) as liar:
+        assert finding(at(liar.port), "capability", tmp_path).status is Status.OK
+        liar.lies["INFO"] = without_run_id
+        found = finding(at(liar.port), "capability", tmp_path)
+    assert (found.status, found.evidence[:22]) == (Status.CRIT, "INFO tells no run_id: ")
 
 
 def test_a_command_that_its_provider_removed_is_told_and_no_fault(valkey_server: StartServer, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from checkout_cli.store.database.schema import locks
 from checkout_cli.store.records import Totals
 from checkout_cli.store.redis.server import RedisServer
 from tests.support.divergence import locked, write_externally
+from tests.support.liar import Liar, without_run_id
 from tests.support.servers import ValkeyServer
 from tests.support.stores import count_calls, without_redis
 
@@ -229,7 +230,7 @@ def test_the_last_cleanup_is_told_and_costs_no_round_trip(
     assert report.redis.cleanup is not None
     assert report.redis.cleanup.finished
     asked = [exchange for exchange in sent if ("GET", heartbeat_key(CLEANUP)) in exchange[1]]
-    assert [len(exchange[1]) for exchange in asked] == [4]  # with the sections of INFO
+    assert [len(exchange[1]) for exchange in asked] == [5]  # with the sections of INFO
 
 
 @pytest.mark.parametrize("value", [b"", b"null", b'"never"', b'{"finishedAt":1}', b"\xff", b'{"x":' + b"[" * 100_000])
@@ -284,8 +285,18 @@ def test_without_info_memory_is_unknown_and_the_rest_is_there(store: CheckoutSto
     report = looked(
         dataclasses.replace(store.settings, redis_port=server.port, redis_username="noinfo", redis_password="secret")
     )
-    assert report.status is Status.HEALTHY
+    assert (report.status, report.redis.serving) == (Status.DEGRADED, False)
+    assert "the database answers every read" in str(report.redis.problem)
     assert report.redis.memory is None
+
+
+def test_a_server_without_an_identity_is_of_no_use(store: CheckoutStore, valkey: ValkeyServer) -> None:
+    with Liar(valkey.port) as liar:
+        settings = dataclasses.replace(store.settings, redis_port=liar.port)
+        assert looked(settings).status is Status.HEALTHY
+        liar.lies["INFO"] = without_run_id
+        report = looked(settings)
+    assert (report.status, report.redis.hint) == (Status.DEGRADED, "checkoutctl doctor --only capability")
 
 
 def test_a_replica_answers_and_does_not_serve(store: CheckoutStore, valkey_server: StartServer) -> None:
