@@ -102,11 +102,16 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
     if name == "userId" and known is SESSION_KINDS:
         return user_id_shown(value)
     if name == "paymentStatus" and known is SESSION_KINDS:
-        return value if value in _STATUSES else OTHER
+        return status_shown(value)
     if name in _REASONS and known is _COUPON:
         is_one_word = isinstance(value, str) and len(value) <= _LONGEST_REASON and _REASON.fullmatch(value)
         return value if is_one_word else MASKED
     return value if isinstance(value, known.get(name, ())) and "@" not in str(value) else MASKED
+
+
+def status_shown(value: Any) -> Any:
+    """A payment status; any other text there may be personal."""
+    return value if value in _STATUSES else OTHER
 
 
 def user_id_shown(value: object) -> str:

@@ -130,7 +130,7 @@ def test_a_socket_that_we_may_not_use_is_a_denial(path: str, tmp_path: Path, mon
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("checkout_cli.commands.ping.ping.Ping._dial", refuse)
+    monkeypatch.setattr("checkout_cli.commands.ping.ping.dialled", refuse)
     outcome = run(tmp_path, "ping", REDIS_SOCKET=path)
     assert outcome.code == ExitCode.DENIED
     assert "unixsocketperm" in outcome.err

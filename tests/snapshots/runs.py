@@ -13,6 +13,8 @@ from tests.support.divergence import write_externally
 from tests.support.role_runs import BROKEN, DEAD, LIVING, RUNS, THEIRS, Run, Scene
 from tests.support.stores import LONG_AGO, put_raw
 
+NO_ROLES = (Run("monitor", "--seconds 0.2"),)
+"""What no role may run, and an administrator does."""
 MORE = (
     Run("health", "--nagios"),
     Run("health", "--nagios", state=Scene.all_waiting),
@@ -93,9 +95,9 @@ def _cases(runs: tuple[Run, ...]) -> list[Case]:
     return [Case(_named(run.state.__name__, run), run) for run in dict.fromkeys(runs)]
 
 
-FIRST = tuple({run.command: run for run in reversed(RUNS) if run.command not in SELDOM}.values())[::-1]
+FIRST = tuple({run.command: run for run in reversed((*RUNS, *NO_ROLES)) if run.command not in SELDOM}.values())[::-1]
 """Each command once, as it is typed first in the list."""
-ON_STATES = _cases((*RUNS, *MORE))
+ON_STATES = _cases((*RUNS, *NO_ROLES, *MORE))
 """Every command on the states in which it says something else."""
 WITHOUT_REDIS = [Case(_named("no Redis", run), replace(run, state=Scene.fill), GONE) for run in FIRST]
 WITH_NOTHING = [Case(_named("nothing", run), replace(run, state=Scene.empty)) for run in FIRST]

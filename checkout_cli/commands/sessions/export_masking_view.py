@@ -13,7 +13,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from checkout_cli.session import decode
-from checkout_cli.terminal.masking import ITEM_KINDS, MASKED, NUMBER, SESSION_KINDS, fields_shown, user_id_shown
+from checkout_cli.terminal.masking import (
+    ITEM_KINDS,
+    MASKED,
+    NUMBER,
+    SESSION_KINDS,
+    fields_shown,
+    status_shown,
+    user_id_shown,
+)
 
 _ELLIPSIS = "…".encode()
 _Number = Union[int, float, bool, None, UnsetType]  # noqa: UP007  (it is made at run time)
@@ -66,6 +74,8 @@ def body_shown(body: bytes) -> bytes:
         session.notes = MASKED
     if contact is not UNSET:
         _hide(contact)
+    if session.paymentStatus is not UNSET:
+        session.paymentStatus = status_shown(session.paymentStatus)
     if session.userId is not UNSET:
         session.userId = user_id_shown(session.userId)
     shown = _encode(session).replace(_ELLIPSIS, b"\\u2026")  # ASCII, as most of what there is

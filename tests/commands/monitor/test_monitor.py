@@ -87,7 +87,7 @@ def test_what_scripts_run_is_not_counted_again(mine: Settings) -> None:
         make_tables(store.database)
         seen = watch(Monitor(mine), lambda: store.create({}, checkout_id="session-0001"), lambda: None)
     names = [event.shape.name for event in seen]
-    assert "EVALSHA replace" in names
+    assert "EVALSHA publish" in names
     assert "SET" not in names
 
 

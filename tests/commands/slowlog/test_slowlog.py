@@ -28,7 +28,7 @@ def test_entries_are_told_by_their_shape_the_newest_first(slow: CheckoutStore) -
     assert "canary" not in repr([(entry.shape.name, entry.shape.others, entry.client) for entry in server.entries])
     assert server.entries[0].number > server.entries[-1].number
     shapes = {entry.shape.name: entry for entry in server.entries}
-    assert shapes["EVALSHA replace"].shape.key == b"checkout:session:session-0001"
+    assert shapes["EVALSHA publish"].shape.key == b"checkout:session:session-0001"
     newest = next(entry for entry in server.entries if entry.shape.name == "SET")
     assert newest.shape.family is Family.USERS
     assert newest.client.startswith("127.0.0.1:")

@@ -21,6 +21,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     TransitionRefused,
 )
+from checkout_cli.jobs import clocks
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, PENDING
 from checkout_cli.session import MAX_BODY_BYTES
@@ -573,7 +574,8 @@ def test_on_postgresql_it_is_the_same(store: CheckoutStore, postgres_url: str) -
         assert synchronize(postgres).exit_code is ExitCode.OK
 
 
-def test_a_clean_up_forgets_old_entries_of_the_flush_log(settings: Settings) -> None:
+def test_a_clean_up_forgets_old_entries_of_the_flush_log(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "TOLERATED", settings.session_max_age)  # the server's own clock shows now
     time = ManualClock()
     with make_store(settings, time) as store:
         make_tables(store.database)
