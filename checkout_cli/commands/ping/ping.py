@@ -32,8 +32,10 @@ from checkout_cli.store.redis.tls import (
     SpokenInPlain,
     Tls,
     answers_in_plain,
+    is_silent_handshake,
     might_be_plain,
     sentinel_place,
+    speaks_plain,
     speaks_tls,
     wants_tls,
 )
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
 
 _log = logging.getLogger("checkout_cli.redis")
+
+_AT_ONCE = 0.2
+"""Seconds for an answer that takes a server no time."""
 
 
 class Ping:
@@ -136,6 +141,10 @@ class Ping:
                 for host, port in sentinels:
                     if wants_tls(host, port, wait):
                         raise speaks_tls(sentinel_place(host, port), sentinel=True) from error
+            if self._settings.sentinel_tls and is_silent_handshake(error):
+                for host, port in sentinels:
+                    if answers_in_plain(host, port, wait):
+                        raise speaks_plain(sentinel_place(host, port), sentinel=True) from error
             raise
         self._settings = replace(self._settings, redis_sentinels="", redis_host=host, redis_port=port)
         self.summary.host, self.summary.port = host, port
@@ -213,8 +222,12 @@ def told_more(error: CheckoutError, settings: Settings) -> CheckoutError:
     """A ping's explanation of a Redis that hung up on the store, or the error itself where it knows no better.
 
     A server that wants TLS, or a certificate of ours, may hang up without a word that reaches us; a ping tries again.
-    An error that has cost a time-out is not tried a second time.
+    One that lets a handshake time out may wait for commands in plain text, which it answers at once. Any other error
+    that has cost a time-out is not tried a second time.
     """
+    if is_silent_handshake(error) and not settings.redis_sentinels:
+        in_plain = answers_in_plain(settings.redis_host, settings.redis_port, _AT_ONCE)
+        return speaks_plain(settings.redis_place) if in_plain else error
     if not isinstance(error, RedisUnavailable) or not hung_up(error):
         return error
     failure = Ping(settings, count=1).run().failure

@@ -72,6 +72,10 @@ class ClientCertificateRefused(AccessDenied):
     """The server wants a certificate of ours, or refuses ours."""
 
 
+class SilentHandshake(TimeoutError):
+    """A server that accepts connections did not answer the handshake: it hangs, or waits for commands in plain text."""
+
+
 class SpokenInPlain(OSError):
     """A Redis without TLS answered where we wanted TLS."""
 
@@ -195,8 +199,10 @@ class TlsConnection(BoundedConnection):
         try:
             plain.settimeout(deadline.remaining())
             return self._tls.wrap(plain, self.host)
-        except BaseException:
+        except BaseException as error:
             plain.close()
+            if isinstance(error, TimeoutError):
+                raise SilentHandshake from error
             raise
 
 
@@ -209,6 +215,11 @@ def might_be_plain(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     return isinstance(error, TimeoutError) or (isinstance(error, OSError) and not _alert(error))
+
+
+def is_silent_handshake(error: BaseException) -> bool:
+    """Whether a handshake without an answer is among an error's causes."""
+    return any(isinstance(cause, SilentHandshake) for cause in causes(error))
 
 
 def answers_in_plain(host: str, port: int, wait: float) -> bool:
