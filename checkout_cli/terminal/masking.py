@@ -111,7 +111,7 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
 
 def status_shown(value: Any) -> Any:
     """A payment status; any other text there may be personal."""
-    return value if value in _STATUSES else OTHER
+    return value if value is None or value in _STATUSES else OTHER
 
 
 def user_id_shown(value: object) -> str:
