@@ -65,6 +65,7 @@ class BoundedSocket:
         self._wait = wait
         self._largest = largest
         self._shortened = True
+        self._polls = False
         self.fileno = wrapped.fileno
         self.pending: Callable[[], int] = getattr(wrapped, "pending", int)
         self.is_one_exchange = True
@@ -94,7 +95,7 @@ class BoundedSocket:
             TimeoutError: the exchange has taken too long.
             ExchangeTooLarge: it has brought too much.
         """
-        if self._received:
+        if self._received and not self._polls:
             self._shorten()
         received = self._wrapped.recv_into(buffer)
         self._received += received
@@ -116,8 +117,10 @@ class BoundedSocket:
         buffer = bytearray(size)
         return bytes(buffer[: self.recv_into(buffer)])
 
-    def settimeout(self, _: float | None) -> None:
-        """The exchange's own end counts instead."""
+    def settimeout(self, seconds: float | None) -> None:
+        """Only 0 counts, by which redis-py before 7 asks whether something has come; else the exchange's end does."""
+        self._polls = seconds == 0
+        self._wrapped.settimeout(0 if self._polls else self._wait)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
