@@ -197,7 +197,7 @@ def test_a_write_to_a_frozen_redis_is_counted_when_it_thaws_and_not_again(
     settings: Settings, valkey_server: Callable[..., ValkeyServer], clock: ManualClock
 ) -> None:
     server = valkey_server()
-    own = replace(settings, redis_port=server.port, timeout=0.2)
+    own = replace(settings, redis_port=server.port)
     with make_store(own, clock) as store:
         make_tables(store.database)
         store.create({}, checkout_id=ID)

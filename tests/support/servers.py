@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -41,9 +42,11 @@ class ValkeyServer(EmbeddedServer):
             os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
+        """Let a paused server go on (SIGCONT), and wait for its first answer, which a busy machine may delay."""
         if self.pid:
             os.kill(self.pid, signal.SIGCONT)
+            with self.client(socket_timeout=20) as client, contextlib.suppress(redis.RedisError):
+                client.ping()
 
     def client(self, **options: Any) -> redis.Redis:
         """A client that waits 0.25 s at most and never retries; close it, or use it in a ``with``."""

@@ -247,10 +247,9 @@ def test_keys_that_have_ended_and_are_still_counted_by_redis_are_not_in_the_esti
         finally:
             client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
     redis.close()
-    sessions = of(estimate, Family.SESSIONS)
-    assert sessions.keys_bound is not None
-    assert sessions.keys_bound.high is not None
-    assert sessions.keys_bound.low <= 14_800 <= sessions.keys_bound.high
+    # The server chooses the slots of its keys at its start, so each run draws another sample: a bound of 95 %
+    # would miss the truth in one run of twenty. Counting the ended keys doubles the estimate.
+    assert 12_000 < of(estimate, Family.SESSIONS).keys < 18_000
     assert of(estimate, Family.DELIVERY).keys == 0
 
 
