@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from checkout_cli.errors import InvalidInput
+from checkout_cli.errors import ConfigurationError, InvalidInput
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.admin import RedisAdmin
+
+
+def working_directory() -> Path:
+    """The working directory; ``ConfigurationError`` where it was removed, or replaced as by a deployment."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        name = os.environ.get("PWD", "")  # the shell's own word for it, where another may be now
+        raise ConfigurationError(
+            "the working directory is gone: it was removed, or replaced by another",
+            hint=typed("cd {}", name) if Path(name).is_absolute() and Path(name).is_dir() else "cd ~",
+        ) from error
 
 
 class Report(Protocol):
@@ -34,7 +48,12 @@ class Context:
     """The global options of one run."""
 
     flags: dict[str, Any] = field(default_factory=dict)
-    directory: Path = field(default_factory=Path.cwd)
+    chosen: Path | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where the environment files are; raises ``ConfigurationError`` where the working directory is gone."""
+        return self.chosen or working_directory()
 
     def settings(self, timeout: float | None = None) -> Settings:
         """The settings; warns where a file of secrets is open to others, and raises ``ConfigurationError``."""

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.arguments.context import Context, begin
+from checkout_cli.arguments.context import Context, begin, working_directory
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
 
@@ -70,7 +70,7 @@ def root(
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:
         flags["debug"] = "redis:*"
-    begin(Context(flags, directory or Path.cwd()))
+    begin(Context(flags, directory))
     if no_color:
         from checkout_cli.terminal.output import set_color
 
@@ -90,19 +90,28 @@ def main() -> None:
                 _as_plugin()
             app(prog_name="checkoutctl")
     except CheckoutError as error:
-        from checkout_cli.terminal.output import report
-
-        report(error)
-        sys.exit(error.exit_code)
+        _fail(error)
     except OSError as error:  # such as a full disk under stdout while Typer writes its help
         from checkout_cli.terminal.output import narrate
 
+        if isinstance(error, FileNotFoundError):  # a relative path, and no working directory that it begins at
+            try:
+                working_directory()
+            except CheckoutError as gone:
+                _fail(gone)
         narrate(f"error: {error}")
         sys.exit(ExitCode.FINDING)
     except KeyboardInterrupt:  # so early or so late that Typer does not catch it
         sys.exit(ExitCode.INTERRUPTED)
     finally:
         _finish_stdout()
+
+
+def _fail(error: CheckoutError) -> NoReturn:
+    from checkout_cli.terminal.output import report
+
+    report(error)
+    sys.exit(error.exit_code)
 
 
 @contextmanager

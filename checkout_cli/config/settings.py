@@ -27,7 +27,7 @@ from checkout_cli.config.addresses import (
 )
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
-from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, insist_on_trust, read_regular
+from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, at_home, insist_on_trust, read_regular
 from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.typed import typed
@@ -119,11 +119,15 @@ def _schema(raw: str) -> str:
 
 def _default_database_url() -> str:
     if "linux" in sys.platform:  # without platformdirs, whose import takes 4 ms of each ping
-        data = os.environ.get("XDG_DATA_HOME", "").strip() or os.path.expanduser("~/.local/share")  # noqa: PTH111
+        data = os.environ.get("XDG_DATA_HOME", "").strip() or at_home("~/.local/share")
         return f"sqlite:///{data}/checkoutctl/checkout.db"
     import platformdirs
 
-    return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
+    try:
+        data = platformdirs.user_data_path("checkoutctl", appauthor=False)
+    except RuntimeError:  # no home directory: the database will say so
+        data = Path("~/checkoutctl")
+    return f"sqlite:///{data / 'checkout.db'}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -380,10 +384,10 @@ def _secret(value: str, variable: str, file: str) -> str | None:
         return value or None
     name = f"{variable} {VARIABLES[_FIELDS[variable]].masked(file)}"
     try:
-        text = read_regular(Path(file).expanduser(), LARGEST_SECRET)[0].decode().rstrip("\r\n")
+        text = read_regular(at_home(file), LARGEST_SECRET)[0].decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{name}: not UTF-8 text") from None  # the error holds the file's content
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+    except (OSError, ValueError) as error:  # a NUL in the path
         raise ConfigurationError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if re.search(r"[\x00-\x08\n-\x1f\x7f]", text):
         raise ConfigurationError(f"{name}: it must hold one line, the secret alone")

@@ -14,6 +14,11 @@ LARGEST_SECRET = 4096
 """Bytes."""
 
 
+def at_home(path: str) -> Path:
+    """The path with ``~`` and ``~user`` replaced; as it stands where there is no such home directory."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (pathlib's own raises for a user without one)
+
+
 def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
     """A regular file's content and status; ``ValueError`` for any other kind and a larger one, or ``OSError``."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)

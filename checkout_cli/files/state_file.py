@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from checkout_cli.files.atomic_file import state_directory, write_atomically
+from checkout_cli.files.atomic_file import NoHome, state_directory, write_atomically
 
 MOST_ENTRIES = 100
 """The newest are kept."""
@@ -28,7 +28,13 @@ class StateFile(Generic[_T]):
 
     @property
     def path(self) -> Path:
+        """The file; raises ``OSError`` where there is no place for state."""
         return (self._directory or state_directory()) / self._name
+
+    def reason(self, error: OSError) -> str:
+        """Why the file cannot be written, with its path where it has one."""
+        why = error.strerror or str(error)
+        return why if isinstance(error, NoHome) else f"{self.path}: {why}"
 
     def read(self) -> dict[str, _T]:
         try:

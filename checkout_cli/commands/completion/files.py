@@ -48,7 +48,11 @@ def usual_shell(environ: Mapping[str, str]) -> Shell:
 
 def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
     """The file in its place, below the user's own directories (XDG Base Directory Specification)."""
-    home = Path(environ.get("HOME") or Path.home())
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError as error:
+        hint = f"checkoutctl completion show {shell} > FILE"
+        raise CheckoutError("there is no home directory to install completions in", hint=hint) from error
     if shell == "zsh":
         directory = home / ".zfunc"
         hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"

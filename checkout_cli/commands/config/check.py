@@ -15,6 +15,7 @@ from typing import Any
 from checkout_cli.checks import Checks, Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import VARIABLES, Settings, env_files, env_text, exposed, read_env_file, resolve
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.config.variables import Origin, Resolved, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
@@ -162,7 +163,7 @@ def secret_files(settings: Settings) -> dict[str, str]:
 def exposed_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     """Each file of a secret that others can read, and the command that ends it."""
     for name, what in secret_files(settings).items():
-        path = Path(name).expanduser()
+        path = at_home(name)
         if exposed(path):
             yield f"{path} can be read by others, and holds {what}", _chmod(path)
 
@@ -220,7 +221,7 @@ def password_files(given: Given) -> Iterator[Finding]:
         ),
         ("CHECKOUT_SERVE_TOKEN", settings.serve_token_value, settings.serve_token_file, settings.serve_token),
     ):
-        name, path = f"{variable}_FILE", Path(file).expanduser()
+        name, path = f"{variable}_FILE", at_home(file)
         if file and value:
             yield _warning(name, f"not used, because {variable} is set too", "remove one of the two settings")
         elif file:
@@ -297,7 +298,7 @@ def tls_files(given: Given) -> Iterator[Finding]:
         yield _error(error.variable, str(error).removeprefix(f"{error.variable} "), error.hint)
         return
     key = settings.redis_tls_key_file or settings.redis_tls_cert_file
-    if key and exposed(Path(key).expanduser()):
+    if key and exposed(at_home(key)):
         name = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
         yield _warning(name, f"{key} holds a private key, and can be read by others", _chmod(Path(key)))
 
@@ -336,7 +337,7 @@ def database_url(given: Given) -> Iterator[Finding]:
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
     try:
-        problem = _place_problem(path.absolute()) if path is not None else ""
+        problem = _place_problem(path) if path is not None else ""
     except OSError as error:
         problem = f"{path} cannot be looked at: {error.strerror or error}"
     if problem:
@@ -345,6 +346,8 @@ def database_url(given: Given) -> Iterator[Finding]:
 
 def _place_problem(path: Path) -> str:
     """Why a database cannot be kept in this file, or nothing."""
+    if path.parts[0].startswith("~"):
+        return f"this user has no home directory, so there is no place {path}"
     if path.exists():
         if not path.is_file():
             return f"{path} is no regular file"
@@ -353,7 +356,7 @@ def _place_problem(path: Path) -> str:
         with path.open("rb") as stream:
             if stream.read(len(_SQLITE)) not in {_SQLITE, b""}:
                 return f"{path} is not an SQLite database"
-    nearest = next(parent for parent in path.parents if parent.exists())
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir():
         return f"{nearest} is not a directory"
     return "" if os.access(nearest, os.W_OK | os.X_OK) else f"the directory {nearest} cannot be written to"

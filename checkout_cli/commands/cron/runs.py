@@ -148,8 +148,8 @@ def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
     """Whether no other run of this job is under way here; a run that dies, however it does, holds it no longer."""
     import fcntl  # where there is cron
 
-    path = _file(job, directory).path.with_suffix(".lock")
     try:
+        path = _file(job, directory).path.with_suffix(".lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
     except OSError:

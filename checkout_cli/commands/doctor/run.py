@@ -163,5 +163,5 @@ def _keep_counters(context: DoctorContext) -> str:
     except CheckoutError:
         return ""  # there are none: each check that needs them has said so
     except OSError as error:
-        return f"{context.last_look.path}: {error.strerror or error}"
+        return context.last_look.reason(error)
     return ""

@@ -14,6 +14,7 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import env_files, exposed, read_env_file
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
@@ -159,7 +160,7 @@ def _exposed_files(context: DoctorContext) -> Iterator[tuple[Path, str, str]]:
         if held and exposed(path):
             yield path, f"can be read by others, and holds {' and '.join(held)}", "600"
     for name, what in secret_files(context.settings).items():
-        path = Path(name).expanduser()
+        path = at_home(name)
         if exposed(path):
             yield path, f"can be read by others, and holds {what}", "600"
     yield from _exposed_database(context.store.database.sqlite_path)

@@ -78,7 +78,7 @@ class UndoFile(StateFile[Change]):
             super().put(name, entry)
         except OSError as error:
             raise CheckoutError(
-                f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",
+                f"the record for --undo cannot be written: {self.reason(error)}",
                 hint="set XDG_STATE_HOME to a directory that you can write to",
             ) from error
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.atomic_file import atomic_file, state_directory
+from checkout_cli.files.atomic_file import NoHome, atomic_file, state_directory
 from checkout_cli.session import iso
 
 KIND = "checkoutctl undo"
@@ -73,7 +73,11 @@ class Footer(msgspec.Struct, frozen=True):
 def undo_path(deleted_at: int, deletion: str) -> Path:
     """The default place, below ``$XDG_STATE_HOME/checkoutctl``; ``deleted_at`` is in milliseconds."""
     moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
-    return _default_directory() / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    try:
+        return _default_directory() / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    except NoHome as error:
+        hint = "--undo-file with a place that you can write to"
+        raise CheckoutError(f"there is no place for the undo file: {error.strerror}", hint=hint) from error
 
 
 def _default_directory() -> Path:

@@ -20,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.typed import typed
 
@@ -117,7 +118,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
     if not url.database or url.database == ":memory:":
         hint = "a database in memory would lose sessions: sqlite:////var/lib/…/checkout.db"
         raise ConfigurationError("DATABASE_URL names no file", hint=hint)
-    path = Path(url.database).expanduser()
+    path = at_home(url.database)
     if _is_directory(path):
         raise ConfigurationError(
             f"DATABASE_URL names a directory: {path}",
@@ -149,6 +150,16 @@ def _missing(path: Path) -> bool:
         return False
 
 
+def _is_homeless(path: Path) -> bool:
+    """Whether the path begins with a home directory that there is not."""
+    return path.parts[0].startswith("~")
+
+
+def _no_home(path: Path) -> DatabaseUnavailable:
+    hint = "set DATABASE_URL to a place that you can write to, as sqlite:////var/lib/shop/checkout.db, or set HOME"
+    return DatabaseUnavailable(f"this user has no home directory, so there is no database {path}", hint=hint)
+
+
 def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -161,6 +172,8 @@ def create_file(engine: Engine) -> None:
     path = sqlite_path(engine)
     if path is None or not _missing(path):
         return
+    if _is_homeless(path):
+        raise _no_home(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -193,6 +206,8 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
         return no_tables(engine)
     path = sqlite_path(engine)
     if path is not None and _missing(path):
+        if _is_homeless(path):
+            return _no_home(path)
         return DatabaseNotReady(f"there is no database {path} yet")
     if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
         return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.sentinel import SentinelManagedConnection
 
 from checkout_cli.config.addresses import address_text
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
 from checkout_cli.store.redis.bounded import BoundedConnection, Deadline
 
@@ -142,7 +143,7 @@ def _unloadable(error: ssl.SSLError, settings: Settings, *, asked: bool) -> TlsF
 
 
 def _place(path: str) -> Path:
-    return Path(path).expanduser()
+    return at_home(path)
 
 
 def _pem(variable: str, path: str, wanted: str) -> str:
