@@ -6,7 +6,6 @@ which. An empty value in a file or the environment means "the default", as in th
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
@@ -25,10 +24,19 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.env_files import other_env_files, values_of
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
-from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, at_home, insist_on_trust, read_regular
-from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
+from checkout_cli.config.trusted_file import (
+    LARGEST_ENV_FILE,
+    LARGEST_SECRET,
+    at_home,
+    insist_on_trust,
+    not_utf8,
+    read_regular,
+    text_of,
+)
+from checkout_cli.config.variables import Origin, Resolved, Variable, has_quotes, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.typed import typed
 
@@ -46,9 +54,10 @@ def _setting(
     specified: bool = False,
     secret: bool = False,
     sealed: bool = False,
+    shared: bool = False,
 ) -> Any:
     factory = default if callable(default) else lambda: default
-    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed, shared)
     return field(default_factory=factory, metadata={"variable": variable})
 
 
@@ -80,7 +89,7 @@ def _true_or_false(raw: str) -> bool:
     return word in {"true", "1", "yes", "on"}
 
 
-def _choice(name: str, meaning: str, *choices: str) -> Any:
+def _choice(name: str, meaning: str, *choices: str, shared: bool = False) -> Any:
     """One of some words, the first being the default."""
 
     def parse(raw: str) -> str:
@@ -88,7 +97,7 @@ def _choice(name: str, meaning: str, *choices: str) -> Any:
             raise ValueError(f"must be one of: {', '.join(choices)}")
         return raw
 
-    return _setting(name, meaning, choices[0], parse)
+    return _setting(name, meaning, choices[0], parse, shared=shared)
 
 
 def _addresses(raw: str) -> str:
@@ -282,9 +291,11 @@ class Settings:
         ENV_FILE,
         "one file that is read in place of .env.local and .env, whoever owns it; set in the environment only",
     )
-    debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
-    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
-    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
+    debug: str = _setting(
+        "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", shared=True
+    )
+    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json", shared=True)
+    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB", shared=True)
 
     @classmethod
     def load(
@@ -384,9 +395,9 @@ def _secret(value: str, variable: str, file: str) -> str | None:
         return value or None
     name = f"{variable} {VARIABLES[_FIELDS[variable]].masked(file)}"
     try:
-        text = read_regular(at_home(file), LARGEST_SECRET)[0].decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}: not UTF-8 text") from None  # the error holds the file's content
+        text = text_of(read_regular(at_home(file), LARGEST_SECRET)[0]).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{name}: {not_utf8(error)}") from None  # the error holds the file's content
     except (OSError, ValueError) as error:  # a NUL in the path
         raise ConfigurationError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if re.search(r"[\x00-\x08\n-\x1f\x7f]", text):
@@ -411,6 +422,21 @@ def env_files(directory: Path | None = None, environ: Mapping[str, str] | None =
     return {(directory or Path.cwd()) / name: Origin(name) for name in ENV_FILES}
 
 
+def unread_env_files(directory: Path, environ: Mapping[str, str] | None = None) -> dict[Path, tuple[str, ...]]:
+    """Environment files beside those that are read, and the names of our settings that each sets.
+
+    Next.js reads ``.env.production`` and the like below ``.env.local``. One that cannot be read sets nothing.
+    """
+    found: dict[Path, tuple[str, ...]] = {}
+    for path in other_env_files(directory, set(env_files(directory, environ))):
+        try:
+            values = values_of(text_of(read_regular(path, LARGEST_ENV_FILE)[0]))
+        except (OSError, ValueError):
+            values = {}
+        found[path] = tuple(name for name, value in values.items() if value is not None and name in _FIELDS)
+    return found
+
+
 def env_text(path: Path, origin: Origin | None = None) -> str | None:
     """An environment file's content, ``None`` where there is no such file; raises ``ConfigurationError``.
 
@@ -420,25 +446,21 @@ def env_text(path: Path, origin: Origin | None = None) -> str | None:
         content, status = read_regular(path, LARGEST_ENV_FILE)
         if origin is not Origin.ENV_FILE:
             insist_on_trust(path, status)
-        return content.decode("utf-8-sig")  # Windows' own tools begin a file with a byte order mark
+        return text_of(content)
     except FileNotFoundError as error:
         if origin is Origin.ENV_FILE:
             raise _unreadable(path, error.strerror or str(error)) from error
         return None
     except UnicodeDecodeError as error:
-        raise _unreadable(path, f"byte {error.start} is not UTF-8") from None  # the error holds the file's content
+        raise _unreadable(path, not_utf8(error)) from None  # the error holds the file's content
     except (OSError, ValueError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def read_env_file(path: Path, origin: Origin | None = None) -> dict[str, str]:
-    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
+    """The variables of an environment file, if there is one; raises ``ConfigurationError``."""
     content = env_text(path, origin)
-    if content is None:
-        return {}
-    from dotenv import dotenv_values
-
-    values = dotenv_values(stream=io.StringIO(content, newline=None), interpolate=False)
+    values = {} if content is None else values_of(content)
     return {name: value for name, value in values.items() if value is not None and name != ENV_FILE}
 
 
@@ -479,7 +501,20 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
         return Resolved(variable, variable.default(), Origin.DEFAULT)
     origin, raw = candidates[0]
     try:
-        return Resolved(variable, variable.parse(raw), origin)
+        return Resolved(variable, variable.parse(_bare(raw, secret=variable.secret)), origin)
     except ValueError as error:
+        if variable.shared and origin is not Origin.FLAG:
+            shown = f"{variable.name} (from {origin}) is {without_password(raw)[:64]!r}"
+            ignored = f"{shown}, perhaps for another program, and is not used: it {error}"
+            return Resolved(variable, variable.default(), Origin.DEFAULT, ignored=ignored)
         shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
         return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")
+
+
+def _bare(value: str, *, secret: bool) -> str:
+    """A value; ``ValueError`` for what stands around it and is no part of it. A secret may have quotes of its own."""
+    if value.endswith("\r"):
+        raise ValueError("must not end with a carriage return, as each line of a file with Windows line ends does")
+    if has_quotes(value) and not secret:
+        raise ValueError("must be without the quotes around it, which docker's --env-file does not take away")
+    return value

@@ -33,6 +33,18 @@ def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
     return content, status
 
 
+def text_of(content: bytes) -> str:
+    """A file's text, without the byte order mark that Windows' own tools begin it with; ``UnicodeDecodeError``."""
+    return content.decode("utf-8-sig")
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is wrong with a file that is no UTF-8, without its content."""
+    if error.object[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "it is UTF-16, as PowerShell's > writes; save it as UTF-8"
+    return f"byte {error.start} is not UTF-8"
+
+
 def insist_on_trust(path: Path, status: os.stat_result) -> None:
     """Raise ``ConfigurationError`` where somebody else than us and root can have written the file, or linked it."""
     if os.name == "nt":  # no such owners and bits

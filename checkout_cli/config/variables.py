@@ -34,6 +34,8 @@ class Variable:
     specified: bool = False
     secret: bool = False
     sealed: bool = False
+    shared: bool = False
+    """Other programs have a variable of this name: a value that cannot be ours is theirs, and no error."""
 
     def masked(self, value: Any) -> str:
         """The value for output: a secret masked, a URL without its password."""
@@ -48,15 +50,19 @@ class Variable:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that."""
+    """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that.
 
-    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
+    ``ignored`` is why another program's value of the same name was left out of account.
+    """
+
+    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem ignored?"
 
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret
     origin: Origin
     problem: str | None = None
     via: str = ""
+    ignored: str = ""
 
     @property
     def shown(self) -> Any:
@@ -72,6 +78,11 @@ class Resolved:
     def is_stronger_than(self, other: Resolved) -> bool:
         strength = list(Origin)
         return strength.index(self.origin) < strength.index(other.origin)
+
+
+def has_quotes(value: str) -> bool:
+    """Whether a value has quotes around it, which a shell or dotenv would have taken away."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
 _USER_AND_PASSWORD = r"(?s)\A((?:[^:/@]*://)?+(?!/)[^:@]*):.*@"  # noqa: S105  (compiled when used: a ping needs neither)

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 ROOT = "checkout_cli"
 LARGEST_FILE, FILES_KEPT = 10_000_000, 5
 """Bytes of a log file before it is rotated, and the number of old ones."""
+_BEGINNING = 200
+_OUR_LINE = re.compile(
+    rb'[0-9-]{10}T[0-9:.]{12}Z [0-9a-f]{8} (?:redis|checkout):|\{"timestamp": "[^"]*", "level": "[a-z]*", "traceId": '
+)
+"""How a log of ours begins, as text and as JSON."""
 _WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}
 
 
@@ -74,11 +79,24 @@ def configure_logging(settings: Settings) -> None:
 
 def _file(name: str) -> list[logging.Handler]:
     try:
-        return [_LogFile(Path(name).expanduser())]
+        path = Path(name).expanduser()
+        if _is_of_another_program(path):
+            warn(f"LOG_FILE {path} is another program's log, so nothing is logged: set LOG_FILE to a file of its own")
+            return []
+        return [_LogFile(path)]
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
         shown, reason = VARIABLES["log_file"].masked(name), getattr(error, "strerror", None) or error
         warn(f"LOG_FILE {shown} cannot be written, so nothing is logged: {reason}")
         return []
+
+
+def _is_of_another_program(path: Path) -> bool:
+    """Whether a file has other lines than ours: other programs have a LOG_FILE too, and we would rotate it."""
+    if path.is_symlink() or not path.is_file():  # which opening it refuses, where it must
+        return False
+    with path.open("rb") as stream:
+        beginning = stream.read(_BEGINNING)
+    return bool(beginning) and _OUR_LINE.match(beginning) is None
 
 
 class _Console(logging.StreamHandler[TextIO]):

@@ -14,9 +14,18 @@ from typing import Any
 
 from checkout_cli.checks import Checks, Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import VARIABLES, Settings, env_files, env_text, exposed, read_env_file, resolve
+from checkout_cli.config.env_files import readings
+from checkout_cli.config.settings import (
+    VARIABLES,
+    Settings,
+    env_files,
+    env_text,
+    exposed,
+    read_env_file,
+    resolve,
+)
 from checkout_cli.config.trusted_file import at_home
-from checkout_cli.config.variables import Origin, Resolved, without_password
+from checkout_cli.config.variables import Origin, Resolved, has_quotes, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
 from checkout_cli.typed import typed
@@ -111,7 +120,8 @@ def environment_files(given: Given) -> Iterator[Finding]:
     """.env.local and .env can be read, by nobody else, and hold what they seem to hold.
 
     The parser skips broken lines without a word, the last of two lines for one name counts, and a name that is almost
-    a setting's is none. A file with a secret in it must be its owner's alone.
+    a setting's is none. A file with a secret in it must be its owner's alone. Next.js reads some lines differently: a
+    shop must not go to another server than its operator by the same line.
     """
     for path, origin in env_files(given.directory, given.environ).items():
         yield from _file_findings(path, origin)
@@ -169,22 +179,34 @@ def exposed_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _line_findings(path: Path, origin: Origin) -> Iterator[Finding]:
-    """Lines that the parser skips in silence: broken ones, a name that is set twice."""
+    """Lines that the parser skips in silence, a name that is set twice, a value that the shop reads differently."""
     from dotenv.parser import parse_stream
 
     seen: dict[str, int] = {}
-    with io.StringIO(env_text(path, origin) or "", newline=None) as stream:
+    text = env_text(path, origin) or ""
+    with io.StringIO(text, newline=None) as stream:
         for binding in parse_stream(stream):
-            text, key = binding.original.string, binding.key
-            line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            source, key = binding.original.string, binding.key
+            line = binding.original.line + source[: len(source) - len(source.lstrip())].count("\n")
             if binding.error:
+                with_colon = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*):\s", source)
                 problem = "it is not NAME=value, or a quote is not closed"
-                yield _error(f"{path.name} line {line}", problem, f"edit {path}")
+                fix = (
+                    f"write {with_colon[1]}= in place of {with_colon[1]}:, which only Next.js reads"
+                    if with_colon
+                    else ""
+                )
+                yield _error(f"{path.name} line {line}", problem, fix or f"edit {path}")
             elif key is not None and key in _NAMES:
                 if key in seen:
                     problem = f"set twice in {path.name}, in lines {seen[key]} and {line}; the last one counts"
                     yield _warning(key, problem, f"remove one of them from {path}")
                 seen[key] = line
+    if path.name.startswith(".env"):
+        for reading in readings(text):
+            if reading.name in _NAMES and not reading.is_alike:
+                problem = f"in {path.name} line {reading.line}, Next.js reads another value: {reading.difference}"
+                yield _warning(reading.name, problem, reading.remedy)
 
 
 # The settings
@@ -200,6 +222,13 @@ def values(given: Given) -> Iterator[Finding]:
         if item.problem:
             name = item.variable.name
             yield _error(name, item.problem, f"correct or remove {name} in: {item.origin}")
+        if item.ignored:
+            yield _warning(
+                item.variable.name, item.ignored, f"for this program alone: env -u {item.variable.name} checkoutctl …"
+            )
+        if item.variable.secret and has_quotes(str(item.value)):
+            problem = "has quotes around it, which docker's --env-file does not take away"
+            yield _warning(item.variable.name, problem, "write it without, if they are not part of the secret")
     if contradiction := given.sound.contradiction():
         yield _error(*contradiction, "checkoutctl config show")
 

@@ -14,14 +14,15 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 def show(as_json: options.Json = False) -> None:
     """Show every setting, its value and where it comes from; secrets are masked.
 
-    Strongest first: flag, environment, .env.local, .env, default.
+    Strongest first: flag, environment, .env.local, .env, default. Other environment files, as the .env.production of
+    Next.js, are not read, but named.
     """
     from checkout_cli.commands.config.view import show_settings
-    from checkout_cli.config.settings import resolve
+    from checkout_cli.config.settings import resolve, unread_env_files
 
     context = current()
     settings = resolve(directory=context.directory, flags=context.flags)
-    show_settings(list(settings.values()), as_json=as_json)
+    show_settings(list(settings.values()), unread_env_files(context.directory), as_json=as_json)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from checkout_cli.checks import worst
 from checkout_cli.commands.config.check import ConfigReport
@@ -15,15 +16,21 @@ _SETTINGS = columns_of("variable", "value", "origin")
 _FINDINGS = columns_of("severity", "setting", "what is wrong, and what to do")
 
 
-def show_settings(settings: Sequence[Resolved], *, as_json: bool) -> None:
-    """Each variable, its value and its origin; an invalid value is ``null`` in JSON, and else reported on stderr."""
+def show_settings(settings: Sequence[Resolved], unread: Mapping[Path, Sequence[str]], *, as_json: bool) -> None:
+    """Each variable, its value and its origin; an invalid value is ``null`` in JSON, and else reported on stderr.
+
+    ``unread`` are environment files that are not read, each with the settings in it.
+    """
     if as_json:
-        write_json({"settings": [document(item) for item in settings]})
+        others = [{"file": str(path), "sets": list(names)} for path, names in unread.items()]
+        write_json({"settings": [document(item) for item in settings], "unreadEnvFiles": others})
         return
     write_table(_SETTINGS, [(item.variable.name, _shown(item), item.via or item.origin) for item in settings])
     for item in settings:
-        if item.problem:
-            warn(item.problem)
+        if item.problem or item.ignored:
+            warn(item.problem or item.ignored)
+    for path, names in unread.items():
+        narrate(f"not read: {path.name}" + (f", which sets {', '.join(names)}" if names else ""))
 
 
 def _shown(item: Resolved) -> str:

@@ -188,7 +188,7 @@ def environment_file(setup: Setup) -> Finding:
     A set-up appends what is missing, after it has shown it; it changes no line that is there.
     """
     plan = setup.plan
-    elsewhere = f"; left in .env: {', '.join(plan.elsewhere)}" if plan.elsewhere else ""
+    elsewhere = "".join(f"; left in {name}: {', '.join(names)}" for name, names in plan.elsewhere.items())
     if not plan.changes:
         return ok(f"{plan.path.name} is complete{elsewhere}")
     if plan.obstacle:

@@ -14,6 +14,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from checkout_cli.config.variables import has_quotes
 from checkout_cli.errors import (
     AccessDenied,
     CheckoutError,
@@ -256,7 +257,7 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         problem = f"Redis at {place} is in protected mode and lets only its own host in"
         return AccessDenied(problem, hint="set a password on the server (requirepass), and REDIS_PASSWORD to it")
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
-        return AccessDenied(f"Redis at {place} denies access: {text}", hint=_credentials_hint(text.lower()))
+        return AccessDenied(f"Redis at {place} denies access: {text}", hint=_credentials_hint(text.lower(), settings))
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
@@ -284,11 +285,13 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     return RedisRefusing(f"Redis at {place}: {text}")
 
 
-def _credentials_hint(text: str) -> str:
+def _credentials_hint(text: str, settings: Settings) -> str:
     if "without any password configured" in text or "no password is set" in text:
         return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
     if "authentication required" in text:
         return "set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it"
+    if has_quotes(settings.redis_password):
+        return "REDIS_PASSWORD has quotes around it, which docker's --env-file does not take away: set it without"
     return "check REDIS_USERNAME and REDIS_PASSWORD: checkoutctl config show says where they are set"
 
 
