@@ -218,6 +218,12 @@ class RedisLoading(RedisUnavailable):
     default_hint = "checkoutctl doctor --only loading"
 
 
+class TooManyClients(RedisUnavailable):
+    """Redis is well, and has as many clients as it may have (maxclients): it turns every new one away."""
+
+    default_hint = "checkoutctl doctor --only connect"
+
+
 class WrongServer(RedisUnavailable):
     """The program at Redis' address is not the one that the settings describe: no Redis, or a node of a cluster.
 

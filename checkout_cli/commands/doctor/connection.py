@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
-from checkout_cli.commands.doctor.context import DoctorContext
-from checkout_cli.commands.ping.explain import timed_out
+from checkout_cli.commands.doctor.context import COMMAND, DoctorContext
+from checkout_cli.commands.ping.explain import Kind, timed_out
 from checkout_cli.config.addresses import split_address
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
@@ -30,7 +31,7 @@ def connection(context: DoctorContext) -> Finding:
     """
     found = context.attempt.finding()
     if found.status is Status.CRIT:
-        return found
+        return _with_last_limit(context, found)
     answering = len(context.servers)
     places = context.store.redis.missing_servers()
     if not places:
@@ -38,6 +39,15 @@ def connection(context: DoctorContext) -> Finding:
     host, port = split_address(places[0])
     evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
     return crit(evidence, typed("checkoutctl --redis-host {} --redis-port {} ping", host, port), missingServers=places)
+
+
+def _with_last_limit(context: DoctorContext, found: Finding) -> Finding:
+    """Where a server takes no more clients, with the limit that it told the last time that it was asked."""
+    last = context.last_look.previous(COMMAND, context.settings.redis_place)
+    limit = None if last is None else last.counters.get("maxclients")
+    if found.numbers.get("trouble") != Kind.FULL or limit is None:
+        return found
+    return replace(found, evidence=f"{found.evidence}; maxclients was {limit:,.0f} when doctor last asked")
 
 
 @check("port-in-use", Group.CONNECTION)

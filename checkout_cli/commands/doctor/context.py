@@ -13,7 +13,7 @@ from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.ping.summary import PingSummary
 from checkout_cli.config.addresses import split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
+from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing, TooManyClients
 from checkout_cli.files.last_look import LASTING, LastLook, Reading
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
@@ -79,7 +79,8 @@ class DoctorContext:
         # One whose saves fail refuses PING too (MISCONF); one that is loading, or may not be pinged, answers INFO.
         answers = failure is None or isinstance(failure.error, (RedisLoading, RedisRefusing, CommandDenied))
         if not answers and not self.settings.is_cluster:
-            raise Skip("Redis does not answer")
+            is_full = failure is not None and isinstance(failure.error, TooManyClients)
+            raise Skip("Redis takes no more clients" if is_full else "Redis does not answer")
         return self.once("servers", self._inspectors)
 
     def _inspectors(self) -> list[Inspector]:
@@ -91,9 +92,13 @@ class DoctorContext:
         return [server for server in servers if server.place not in missing]
 
     def reading(self, server: Inspector) -> Reading:
-        """A server's counters now: every number of INFO's statistics, error statistics and memory."""
+        """A server's counters now: every number of INFO's statistics, error statistics, memory and clients."""
         info = server.info()
-        fields = {**info.sections.get("stats", {}), **info.sections.get("memory", {})}
+        fields = {
+            name: value
+            for part in ("stats", "memory", "clients")
+            for name, value in info.sections.get(part, {}).items()
+        }
         counters = {name: float(value) for name, value in fields.items() if value.isdigit()}
         for prefix, count in (("errorstat_", "count"), ("cmdstat_", "calls")):
             counters |= {name: float(info.parts(name).get(count, "0")) for name in info.names(prefix)}

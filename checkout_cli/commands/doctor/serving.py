@@ -7,6 +7,7 @@ import secrets
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.ping.clients import Clients, connected_clients, redis_cli
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
@@ -143,23 +144,28 @@ def replication(_context: DoctorContext, server: Inspector) -> Finding:
     return warn_if(late, evidence, "redis-cli INFO replication", replicas=len(replicas), gapBytes=gap)
 
 
-@server_check("clients", Group.SERVING, "info", "config|get")
+@server_check("clients", Group.SERVING, "info", "config|get", "client|list")
 def clients(context: DoctorContext, server: Inspector) -> Finding:
     """There is room for more connections.
 
-    At maxclients Redis refuses new connections, of shoppers first.
+    At maxclients Redis refuses new connections, of shoppers first. Whose the connections are is told by their
+    addresses and names.
     """
     info = server.info()
     rejected, since = context.grown(server, "rejected_connections")
     connected = info.integer("connected_clients") or 0
     limit = info.integer("maxclients") or int(server.config().get("maxclients", "0"))
     numbers = {"connected": connected, "limit": limit, "rejected": int(rejected)}
-    fix = "redis-cli CLIENT LIST shows whose they are; raise maxclients"
+    if not rejected and not (limit and connected > MANY_CLIENTS * limit):
+        return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
+    seen = Clients.of(connected_clients(server.replies(("CLIENT", "LIST"))[0]), limit)
+    fix = seen.way_out(redis_cli(*context.address(server), context.connection.socket))
+    use = f"{connected:,} of {limit:,} connections are in use" + (f": {seen.by_whom}" if seen.groups else "")
     if rejected:
-        return crit(f"{rejected:,.0f} connections were refused {since}", fix, **numbers)
-    if limit and connected > MANY_CLIENTS * limit:
-        return warn(f"{connected:,} of {limit:,} connections are in use", fix, **numbers)
-    return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
+        return crit(
+            f"{rejected:,.0f} connections were refused {since}; {use}", fix, **numbers, clients=dict(seen.groups)
+        )
+    return warn(use, fix, **numbers, clients=dict(seen.groups))
 
 
 @server_check("refused-commands", Group.SERVING, "info")

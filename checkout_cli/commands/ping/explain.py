@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checkout_cli.checks import Finding, crit, ok
+from checkout_cli.commands.ping.clients import Clients, clients_within, redis_cli
 from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
 from checkout_cli.config.settings import Settings
@@ -17,6 +18,7 @@ from checkout_cli.errors import (
     CommandDenied,
     RedisLoading,
     RedisRefusing,
+    TooManyClients,
     WrongServer,
     causes,
 )
@@ -57,6 +59,7 @@ class Kind(StrEnum):
     SENTINEL = "no primary"
     LOADING = "loading"
     SAVES_FAIL = "saves fail"
+    FULL = "too many clients"
     OTHER = "other"
 
 
@@ -126,6 +129,8 @@ class Attempt:
 def explain(attempt: Attempt, failure: Failure) -> Trouble:
     """Tell the troubles apart by the stage that failed, the error, and what runs on this machine."""
     error, stage, cause = failure.error, failure.stage, failure.error.__cause__
+    if isinstance(error, TooManyClients):
+        return _full(attempt)
     by_error_alone = {
         Kind.CERTIFICATE: isinstance(error, _CERTIFICATES),
         Kind.TLS_MISMATCH: isinstance(error, TlsMismatch),
@@ -239,6 +244,22 @@ def _wrong_port(attempt: Attempt) -> Trouble:
         return Trouble(Kind.WRONG_PORT)
     fix = "checkoutctl doctor --only port-in-use says who holds the port"
     return _other_port(attempt) or Trouble(Kind.WRONG_PORT, fix=fix)
+
+
+def _full(attempt: Attempt) -> Trouble:
+    """Whose the connections are: by the server where one gets in, by this machine's sockets where it runs here."""
+    summary = attempt.summary
+    client = redis_cli(summary.host, summary.port, summary.socket)
+    seen = clients_within(attempt.settings, None if summary.socket else (summary.host, summary.port))
+    if seen is not None:
+        return Trouble(Kind.FULL, str(seen), seen.way_out(client))
+    if not summary.socket and attempt.is_here:
+        seen = Clients.of(attempt.machine.peers(summary.port))
+        if seen.number:
+            return Trouble(Kind.FULL, str(seen), seen.way_out(client, is_shut=True))
+    look = "" if summary.socket else f"; ss -Htn 'sport = :{summary.port}' on {summary.host} names them"
+    fix = f"end one of its clients, then {client} CONFIG SET maxclients with a higher number{look}"
+    return Trouble(Kind.FULL, "no connection got in to ask whose they are", fix)
 
 
 def _hung(attempt: Attempt) -> Trouble:

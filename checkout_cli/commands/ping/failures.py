@@ -21,6 +21,7 @@ from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
     RedisUnavailable,
+    TooManyClients,
     WrongServer,
     causes,
 )
@@ -68,7 +69,10 @@ _REFUSALS: dict[tuple[Stage, type[OSError]], tuple[str, str]] = {
         "{place} accepts connections and did not answer the TLS handshake within {timeout:g} s",
         _HANGS,
     ),
-    (Stage.TLS, OSError): ("{place} hung up during the TLS handshake: {reason}", "look at the server's log"),
+    (Stage.TLS, OSError): (
+        "{place} hung up during the TLS handshake: {reason}",
+        "look at the server's log; it hangs up so too where it has as many clients as maxclients allows",
+    ),
 }
 """What an operating system's error means at a stage, and what to type; the first that fits counts."""
 
@@ -127,7 +131,7 @@ class Failed:
         explained = translated(error, self.settings)
         if isinstance(explained, CommandDenied):
             explained.hint = "grant it: ACL SETUSER NAME +ping +select"
-        elif isinstance(explained, RedisUnavailable):
+        elif isinstance(explained, RedisUnavailable) and not isinstance(explained, TooManyClients):
             if "closed" in str(error).lower() or isinstance(error.__context__, OSError):
                 return self._closed()
             explained.hint = "look at the server's log, and ping again"

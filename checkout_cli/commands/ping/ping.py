@@ -24,7 +24,14 @@ from checkout_cli.commands.ping.failures import Failed, hung_up
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage
 from checkout_cli.commands.ping.wire import Connection, ListeningSocket
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, WrongServer
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    ConfigurationError,
+    RedisUnavailable,
+    TooManyClients,
+    WrongServer,
+)
 from checkout_cli.store.redis.bounded import AddressInfo, Deadline, dialled, resolved, unix_address
 from checkout_cli.store.redis.connection import primary_address
 from checkout_cli.store.redis.tls import (
@@ -108,10 +115,12 @@ class Ping:
         except CheckoutError as error:
             self.summary.failure = Failure(self._stage, error)
         except (redis.RedisError, OSError) as error:
-            denied = isinstance(error, redis.AuthenticationError)  # also where the first to complain is the PING
-            self.summary.failure = Failure(
-                Stage.AUTHENTICATION if denied else self._stage, self._failed().explained(error)
-            )
+            explained, stage = self._failed().explained(error), self._stage
+            if isinstance(error, redis.AuthenticationError):  # also where the first to complain is the PING
+                stage = Stage.AUTHENTICATION
+            elif isinstance(explained, TooManyClients):  # it turns the connection away, whatever comes over it
+                stage = Stage.SOCKET if self._settings.redis_socket else Stage.TCP
+            self.summary.failure = Failure(stage, explained)
         finally:
             connection.close()
 

@@ -27,6 +27,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
     ReplyTooLarge,
     SlotMoving,
+    TooManyClients,
     WrongKeyType,
     WrongServer,
 )
@@ -59,6 +60,8 @@ _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
 _DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
 """How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
+_FULL = "max number of clients"
+"""How a server says that it takes no more, in a cluster with more words behind it."""
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
@@ -258,6 +261,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return AccessDenied(problem, hint="set a password on the server (requirepass), and REDIS_PASSWORD to it")
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
         return AccessDenied(f"Redis at {place} denies access: {text}", hint=_credentials_hint(text.lower(), settings))
+    if _FULL in text:
+        return TooManyClients(f"Redis at {place} takes no more clients: its limit (maxclients) is reached")
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":

@@ -1,0 +1,104 @@
+"""Whose the connections to a server are, where it takes no more: by address and name, the most first."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from checkout_cli.errors import CheckoutError, TooManyClients
+from checkout_cli.servers.inspection import Info
+from checkout_cli.typed import typed
+
+if TYPE_CHECKING:
+    from checkout_cli.config.settings import Settings
+
+SHOWN = 5
+"""Groups that are named; the rest is a number."""
+LONGEST_NAME = 40
+PATIENCE = 1.0
+"""Seconds for which we try to get in: a shop's connections come and go."""
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The number of a server's clients, its limit where that is known, and the clients by address and name."""
+
+    number: int
+    limit: int | None
+    groups: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str], limit: int | None = None) -> Clients:
+        groups = Counter(names).most_common()
+        return cls(sum(number for _, number in groups), limit, tuple(groups))
+
+    @property
+    def by_whom(self) -> str:
+        """The largest groups in words."""
+        shown = [f"{number:,} of {name}" for name, number in self.groups[:SHOWN]]
+        rest = sum(number for _, number in self.groups[SHOWN:])
+        return ", ".join([*shown, *([f"{rest:,} of others"] if rest else [])])
+
+    def __str__(self) -> str:
+        limit = f" of {self.limit:,}" if self.limit else ""
+        return f"{self.number:,}{limit} connections: {self.by_whom}"
+
+    def way_out(self, client: str, *, is_shut: bool = False) -> str:
+        """What to type; ``client`` begins a command line for the server, which may be shut to that too."""
+        higher = 2 * (self.limit or self.number)
+        command = f"{client} CONFIG SET maxclients {higher}"
+        where = f"maxclients {higher} belongs into its configuration file too"
+        if is_shut:
+            return f"end a client that should not be there, which makes room for: {command}; {where}"
+        return f"{command}; {where}; or end the clients that should not be there"
+
+
+def redis_cli(host: str, port: int, socket: str = "") -> str:
+    """The beginning of a command line for redis-cli."""
+    return typed("redis-cli -s {}", socket) if socket else typed("redis-cli -h {} -p {}", host, port)
+
+
+def clients_within(
+    settings: Settings, address: tuple[str, int] | None, sleep: Callable[[float], None] = time.sleep
+) -> Clients | None:
+    """A full server's clients, as it tells once a connection got in; ``None`` where none did, or it may not tell."""
+    from checkout_cli.store.redis.server import RedisServer
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        server = RedisServer(settings, elapsed=time.monotonic, jitter=random.random, address=address)
+        try:
+            told, listed = server.exchange([("INFO", "clients"), ("CLIENT", "LIST")])[1]
+        except TooManyClients:
+            if time.monotonic() >= end:
+                return None
+            sleep(PAUSE)
+        except CheckoutError:
+            return None
+        else:
+            limit = Info.parse(told).integer("maxclients") if isinstance(told, bytes) else None
+            found = Clients.of(connected_clients(listed), limit)
+            return found if found.number else None
+        finally:
+            server.close()
+
+
+def connected_clients(listed: Any) -> list[str]:
+    """Each client of CLIENT LIST by the host of its address and its name; none where that was refused."""
+    if not isinstance(listed, bytes):
+        return []
+    lines = listed.decode("utf-8", "replace").splitlines()
+    clients = [dict(word.partition("=")[::2] for word in line.split(" ")) for line in lines if line]
+    return [_called(client.get("addr", ""), client.get("name", "")) for client in clients]
+
+
+def _called(address: str, name: str) -> str:
+    host = address.rpartition(":")[0].strip("[]") or "a Unix socket"
+    if host.startswith("/"):  # a Unix socket's clients have its path, and port 0
+        host = "a Unix socket"
+    return f"{host} ({name[:LONGEST_NAME]})" if name else host
