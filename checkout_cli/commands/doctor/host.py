@@ -210,7 +210,8 @@ def _ownership(machine: Machine, settings: dict[str, str], process: Process) -> 
     place, quoted = PurePosixPath(directory), shlex.quote(directory)
     if len(place.parts) < _OWN_DEPTH or str(place) in _OTHERS_DIRECTORIES or _SYSTEM.match(str(place)):
         own = "/var/lib/redis"
-        return f"sudo install -d -o {user} -g {group} -m 750 {own}; then CONFIG SET dir {own} and CONFIG REWRITE"
+        make = f"sudo install -d -o {user} -g {group} -m 750 {own}"
+        return f"{make}; then CONFIG SET dir {own}, and dir {own} in its configuration file"
     if _is_plain(machine, directory) and _holds_data_alone(machine.path(directory), settings):
         return f"sudo chown -R {user}:{group} {quoted} && sudo chmod 750 {quoted}"
     return f"ls -la {quoted} first: only if nothing but Redis' data is there may user {user} own it"

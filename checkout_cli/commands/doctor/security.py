@@ -43,7 +43,7 @@ def exposure(context: DoctorContext, server: Inspector) -> Finding:
     if status is Status.OK:
         return ok(evidence, openUsers=open_users)
     set_one = f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD'"
-    fix = f"{set_one}, then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
+    fix = f"{set_one}, the same in its ACL file or configuration file, and REDIS_PASSWORD"
     if status is Status.WARN:
         return warn(f"{evidence}: only protected mode keeps other machines out", fix, openUsers=open_users)
     return crit(evidence, f"{fix}; or bind 127.0.0.1 in the server's configuration", openUsers=open_users)

@@ -113,7 +113,7 @@ def persistence(context: DoctorContext, server: Inspector) -> Finding:
         return crit(f"{', '.join(failed)}: not ok", "look at the server's log and its disk: df -h")
     has_log = info.integer("aof_enabled") == 1
     if context.settings.durability == Durability.REDIS and not has_log:
-        fix = "redis-cli CONFIG SET appendonly yes"
+        fix = "redis-cli CONFIG SET appendonly yes, and appendonly yes in its configuration file"
         return warn("CHECKOUT_DURABILITY=redis, and no append-only file: a crash loses acknowledged writes", fix)
     changes = info.integer("rdb_changes_since_last_save") or 0
     kept = "append-only file on" if has_log else f"no append-only file, {changes:,} changes since the last snapshot"

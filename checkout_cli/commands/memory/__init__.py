@@ -13,7 +13,7 @@ RECORD = Command(
             "tune",
             "",
             "info config|get config|set",
-            "config|rewrite",
+            "config|rewrite acl|list",
             no_role="CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
         ),
     ),
