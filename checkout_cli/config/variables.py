@@ -55,14 +55,14 @@ class Resolved:
     ``ignored`` is why another program's value of the same name was left out of account.
     """
 
-    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem ignored?"
+    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem [ignored]"
 
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret
     origin: Origin
     problem: str | None = None
     via: str = ""
-    ignored: str = ""
+    ignored: str | None = None
 
     @property
     def shown(self) -> Any:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, value_of
 from checkout_cli.store.redis.commands import Command, decoded
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
@@ -141,6 +141,11 @@ class Inspector(KeyQuestions):
         """The server's clock, in milliseconds since the epoch."""
         seconds, microseconds = self._ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def client_list(self) -> bytes:
+        """Who is connected, a line each (CLIENT LIST); nothing where that is denied."""
+        reply = value_of(self.replies(("CLIENT", "LIST"))[0], CommandDenied, CommandUnknown)
+        return reply if isinstance(reply, bytes) else b""
 
     def cluster_info(self) -> Info:
         return Info.parse(self._ask("CLUSTER", "INFO"))

@@ -28,7 +28,7 @@ def show_settings(settings: Sequence[Resolved], unread: Mapping[Path, Sequence[s
     write_table(_SETTINGS, [(item.variable.name, _shown(item), item.via or item.origin) for item in settings])
     for item in settings:
         if item.problem or item.ignored:
-            warn(item.problem or item.ignored)
+            warn(item.problem or item.ignored or "")
     for path, names in unread.items():
         narrate(f"not read: {path.name}" + (f", which sets {', '.join(names)}" if names else ""))
 

@@ -158,7 +158,7 @@ def clients(context: DoctorContext, server: Inspector) -> Finding:
     numbers = {"connected": connected, "limit": limit, "rejected": int(rejected)}
     if not rejected and not (limit and connected > MANY_CLIENTS * limit):
         return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
-    seen = Clients.of(connected_clients(server.replies(("CLIENT", "LIST"))[0]), limit)
+    seen = Clients.of(connected_clients(server.client_list()), limit)
     fix = seen.way_out(redis_cli(*context.address(server), context.connection.socket))
     use = f"{connected:,} of {limit:,} connections are in use" + (f": {seen.by_whom}" if seen.groups else "")
     if rejected:

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from checkout_cli.errors import CheckoutError, TooManyClients
-from checkout_cli.servers.inspection import Info
+from checkout_cli.servers.inspection import Inspector
 from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def clients_within(
     while True:
         server = RedisServer(settings, elapsed=time.monotonic, jitter=random.random, address=address)
         try:
-            told, listed = server.exchange([("INFO", "clients"), ("CLIENT", "LIST")])[1]
+            listed, limit = Inspector(server).client_list(), Inspector(server).info().integer("maxclients")
         except TooManyClients:
             if time.monotonic() >= end:
                 return None
@@ -81,17 +81,14 @@ def clients_within(
         except CheckoutError:
             return None
         else:
-            limit = Info.parse(told).integer("maxclients") if isinstance(told, bytes) else None
             found = Clients.of(connected_clients(listed), limit)
             return found if found.number else None
         finally:
             server.close()
 
 
-def connected_clients(listed: Any) -> list[str]:
-    """Each client of CLIENT LIST by the host of its address and its name; none where that was refused."""
-    if not isinstance(listed, bytes):
-        return []
+def connected_clients(listed: bytes) -> list[str]:
+    """Each client of CLIENT LIST by the host of its address and its name."""
     lines = listed.decode("utf-8", "replace").splitlines()
     clients = [dict(word.partition("=")[::2] for word in line.split(" ")) for line in lines if line]
     return [_called(client.get("addr", ""), client.get("name", "")) for client in clients]
