@@ -24,7 +24,6 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
-from checkout_cli.config.env_files import other_env_files, values_of
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.trusted_file import (
@@ -427,6 +426,8 @@ def unread_env_files(directory: Path, environ: Mapping[str, str] | None = None) 
 
     Next.js reads ``.env.production`` and the like below ``.env.local``. One that cannot be read sets nothing.
     """
+    from checkout_cli.config.env_files import other_env_files, values_of
+
     found: dict[Path, tuple[str, ...]] = {}
     for path in other_env_files(directory, set(env_files(directory, environ))):
         try:
@@ -460,7 +461,11 @@ def env_text(path: Path, origin: Origin | None = None) -> str | None:
 def read_env_file(path: Path, origin: Origin | None = None) -> dict[str, str]:
     """The variables of an environment file, if there is one; raises ``ConfigurationError``."""
     content = env_text(path, origin)
-    values = {} if content is None else values_of(content)
+    if content is None:
+        return {}
+    from checkout_cli.config.env_files import values_of
+
+    values = values_of(content)
     return {name: value for name, value in values.items() if value is not None and name != ENV_FILE}
 
 
