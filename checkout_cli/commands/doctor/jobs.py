@@ -84,7 +84,7 @@ def job_locks(context: DoctorContext) -> Finding:
     return ok("a clean-up runs now")
 
 
-@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hgetall")
+@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hlen,hgetall,memory|usage")
 def statistics_gap(context: DoctorContext) -> Finding:
     """What the database has of the last hour was also counted.
 
@@ -106,7 +106,7 @@ def statistics_gap(context: DoctorContext) -> Finding:
     return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
 
 
-@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hgetall")
+@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hlen,hgetall,memory|usage")
 def cache_hit_rate(context: DoctorContext) -> Finding:
     """Most reads of the delivery and coupon caches are hits.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from checkout_cli.errors import RedisUnavailable
+from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
@@ -21,6 +22,8 @@ LONGEST_HEADER = 512
 """Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
+
+_COUNTER = re.compile(rb"[0-9]{1,18}")
 
 _EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Script("set_missing_ttl"))
 
@@ -174,8 +177,9 @@ class RedisAdmin(RedisTier, KeyQuestions):
         """The counters of the shop's older programs; ``None`` where they keep none."""
         if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
             return None
-        counters = pairs(self.ask(("HGETALL", LEGACY_STATS)))
-        return {decoded(name): int(value) for name, value in counters if value.isdigit()}
+        (reply,) = self.hashes([LEGACY_STATS])
+        counters = [] if isinstance(reply, WrongKeyType) else pairs(checked(reply))
+        return {decoded(name): int(value) for name, value in counters if _COUNTER.fullmatch(value)}
 
     # Locks
 
