@@ -121,7 +121,7 @@ GROUPS = {
     "COUNT": "MEMBERS ours:zcount,zrange sessions:exists,pttl scan",
     "WAITING": "pending:scard,sscan LOOK ping",
     "LIST": "MEMBERS ours:zrange,zrevrank,zscore,zcount sessions:exists WAITING scan",
-    "LOCK": "locks:set,get,evalsha,del,pexpire SCRIPTS",
+    "LOCK": "locks:set,get,getrange,evalsha,del,pexpire SCRIPTS",
     "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS",
     "ENTER": "PLACE ours:zadd,evalsha,zrem,type,sadd,srem SCRIPTS",
     "PUBLISH": "OPEN sessions:del ENTER",

@@ -25,7 +25,7 @@ AMONG = 1000
 """Rows that are searched for new sessions."""
 
 
-@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")
+@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:getrange")
 def cleanup_overdue(context: DoctorContext) -> Finding:
     """The clean-up runs.
 
@@ -61,7 +61,7 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
     return warn_if(not last.finished, evidence, "checkoutctl cleanup --expired", **numbers)
 
 
-@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,get")
+@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,getrange")
 def job_locks(context: DoctorContext) -> Finding:
     """No lock of a job is left over.
 

@@ -11,7 +11,7 @@ RECORD = Command(
         Use(
             "",
             "operator",
-            "LIST COUNT LOCK INDEX_REPAIR minutes:hlen,hgetall sessions:get jobs:get,set",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hlen,hgetall sessions:get jobs:getrange,set",
             "IDENTITY minutes:memory|usage",
             does=("health",),
             run="--print-rules",

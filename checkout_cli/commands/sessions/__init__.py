@@ -12,7 +12,7 @@ RECORD = Command(
         Use("why", "reader", "LIST", "TRACKED users:memory|usage", does=("sessions trace",), run="{living}"),
         Use("export", "reader", "LIST sessions:get", "IDENTITY"),
         Use("index check", "reader", "INDEX_CHECK", "IDENTITY"),
-        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:get,set", run="--yes --fix-ttl"),
+        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:getrange,set", run="--yes --fix-ttl"),
         Use(
             "index adopt",
             "operator",
