@@ -280,7 +280,7 @@ class Settings:
     )
     debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
     log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
-    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
+    log_file: str = _setting("LOG_FILE", "a file instead of stderr, rotated at 10 MB; or /dev/stdout")
 
     @classmethod
     def load(

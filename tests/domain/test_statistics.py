@@ -14,8 +14,8 @@ from checkout_cli.errors import AccessDenied, DatabaseUnavailable, InvalidInput,
 from checkout_cli.keys import minute_key, session_key
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.store.redis import questions
 from checkout_cli.store.records import Totals
+from checkout_cli.store.redis import questions
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, make_store, make_tables, without_database, without_redis
 
