@@ -29,7 +29,7 @@ from checkout_cli.store.redis.tls import explained_tls, refusal_after_handshake,
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.bounded import Deadline
+    from checkout_cli.store.resolver import Deadline
 
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""

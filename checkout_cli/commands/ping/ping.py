@@ -25,7 +25,7 @@ from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, 
 from checkout_cli.commands.ping.wire import Connection, ListeningSocket
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, WrongServer
-from checkout_cli.store.redis.bounded import AddressInfo, Deadline, dialled, resolved, unix_address
+from checkout_cli.store.redis.bounded import dialled, unix_address
 from checkout_cli.store.redis.connection import primary_address
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -39,6 +39,7 @@ from checkout_cli.store.redis.tls import (
     speaks_tls,
     wants_tls,
 )
+from checkout_cli.store.resolver import AddressInfo, Deadline, resolved
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.store.resolver import Deadline, resolved
 from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 GRACE = 0.25
 """Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
+
+LONGEST_LOCK = 20.0
+"""Seconds that SQLite waits for a lock, which no signal interrupts: a command must end within 30."""
+POLL = 0.1
+"""Seconds between two looks at the clock while a PostgreSQL server is waited for."""
 
 SYNCHRONOUS = "FULL"
 """SQLite's pragma: an acknowledged commit survives a power cut."""
@@ -81,11 +87,33 @@ def _bounded_connect(limit: float) -> Any:
     import psycopg
 
     class BoundedConnection(psycopg.Connection[Any]):
-        def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
+        def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+            # Past psycopg's own, which after Ctrl-C waits again, and longer, for a server to cancel the statement.
             late = psycopg.OperationalError("it did not answer in time")
-            return super().wait(_until(gen, time.monotonic() + limit, late, self.pgconn.finish), *more, **options)
+            bounded = _until(gen, time.monotonic() + limit, late, self.pgconn.finish)
+            try:
+                return psycopg.waiting.wait(bounded, self.pgconn.socket, interval=POLL)
+            except KeyboardInterrupt:
+                self.pgconn.finish()
+                raise
 
-    return BoundedConnection.connect
+    def connect(*arguments: Any, **options: Any) -> Any:
+        host = options.get("host")
+        if isinstance(host, str) and host and "," not in host and not host.startswith(("/", "@")):
+            _insist_on_name(host, limit)
+        return BoundedConnection.connect(*arguments, **options)
+
+    return connect
+
+
+def _insist_on_name(host: str, limit: float) -> None:
+    """Raise ``OperationalError`` for a name without an address: libpq asks again, and cannot be interrupted then."""
+    import psycopg
+
+    try:
+        resolved(host, 0, Deadline(limit))
+    except OSError as error:
+        raise psycopg.OperationalError(f"could not translate host name {host!r} to an address: {error}") from error
 
 
 def _until(
@@ -127,7 +155,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
     def connect() -> sqlite3.Connection:
         # "rw" does not create the file: a mistyped path must not become an empty database.
         uri = f"{path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=min(timeout, LONGEST_LOCK), check_same_thread=False)
 
     engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.QueuePool, **_pool(timeout))
     engine.sqlite_path = path  # type: ignore[attr-defined]

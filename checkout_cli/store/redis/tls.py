@@ -18,7 +18,8 @@ from redis.sentinel import SentinelManagedConnection
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
-from checkout_cli.store.redis.bounded import BoundedConnection, Deadline
+from checkout_cli.store.redis.bounded import BoundedConnection
+from checkout_cli.store.resolver import Deadline
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings

@@ -118,10 +118,8 @@ def test_a_crontab_that_another_tool_writes_is_refused_unless_forced(line: str, 
 def test_install_says_where_cron_finds_what_only_this_shell_has(
     crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
 ) -> None:
-    assert (
-        f"REDIS_HOST is set in this shell alone, and cron will not have it: put it into {tmp_path / '.env.local'}\n"
-        in (checkoutctl("cron", "install", "--dry-run").err)
-    )
+    alone = "REDIS_HOST is set in this shell alone, and cron will not have it: put it into"
+    assert f"{alone} {tmp_path / '.env.local'}\n" in checkoutctl("cron", "install", "--dry-run").err
     named = tmp_path / "shop settings.env"
     named.write_text("REDIS_PORT=1\n")
     said = checkoutctl("cron", "install", "--dry-run", env={"CHECKOUT_ENV_FILE": str(named)}).err
