@@ -9,7 +9,7 @@ from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
-from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
+from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseUnavailable, ReadOnlyAccount, TablesRefused
 from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
 from checkout_cli.units import size
 
@@ -53,9 +53,17 @@ def database_write(context: DoctorContext) -> Finding:
     A row and its deletion are committed together, so nothing is left of them. Where a lock, a full disk or a read-only
     database refuses that, the newest writes are in Redis alone.
     """
-    refused, path = context.refused_write(), context.store.database.sqlite_path
-    if refused is None:
+    try:
+        context.prove_write()
+    except ReadOnlyAccount as error:
+        raise Skip(f"{error}: {error.hint}") from error
+    except DatabaseDenied as error:
+        return crit(str(error), error.hint)
+    except CheckoutError as error:
+        refused = error
+    else:
         return ok("a row was written and deleted")
+    path = context.store.database.sqlite_path
     if path is None:
         return crit(str(refused), "look at the server's log and its disk; is it a standby?")
     quoted = shlex.quote(str(path))

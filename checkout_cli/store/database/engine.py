@@ -270,7 +270,7 @@ def _refused(text: str, engine: Engine) -> CheckoutError | None:
 
 
 def _grant(text: str, engine: Engine) -> str:
-    role, quote = _role(engine), engine.dialect.identifier_preparer.quote
+    role, quote = role_of(engine), engine.dialect.identifier_preparer.quote
     schema = quote(_named_schema(engine))
     if " for schema " in text:
         return f"GRANT USAGE, CREATE ON SCHEMA {quote(text.rpartition(' for schema ')[2])} TO {role}"
@@ -286,10 +286,11 @@ def _grant(text: str, engine: Engine) -> str:
 def schema_statements(engine: Engine) -> str:
     """The statements by which an administrator makes the schema of our tables for our role."""
     schema = engine.dialect.identifier_preparer.quote(schema_of(engine))
-    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {_role(engine)}"
+    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {role_of(engine)}"
 
 
-def _role(engine: Engine) -> str:
+def role_of(engine: Engine) -> str:
+    """Our role, quoted for SQL."""
     name = engine.url.username
     return engine.dialect.identifier_preparer.quote(name) if name else "the role of DATABASE_URL"
 
@@ -329,6 +330,12 @@ def _named_schema(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
         return ""
     return schema_of(engine) or engine.dialect.default_schema_name or "public"
+
+
+def qualified(engine: Engine, table: str) -> str:
+    """A table's name with its schema, quoted; without one where the search path chooses it."""
+    quote, schema = engine.dialect.identifier_preparer.quote, schema_of(engine)
+    return f"{quote(schema)}.{quote(table)}" if schema else quote(table)
 
 
 def place_of(engine: Engine) -> str:
