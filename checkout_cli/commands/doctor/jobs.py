@@ -12,6 +12,7 @@ from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE, is_owner
 from checkout_cli.keys import heartbeat_key, lock_key
 from checkout_cli.store.database.inspection import created_lately
+from checkout_cli.typed import typed
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
 """Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
@@ -45,7 +46,11 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
     if last.is_forged(now):
         key = heartbeat_key(CLEANUP)
         evidence = f"{key} says that a run ended at {last.finished_at}, in the future: forged, or by a wrong clock"
-        return crit(evidence, f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {key}", finished=last.finished)
+        return crit(
+            evidence,
+            typed(f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {{}}", key),
+            finished=last.finished,
+        )
     age = max((now - last.completed) / 1000, 0.0)
     if last.completed <= 0:
         age, evidence = max((now - last.moment) / 1000, 0.0), "no run is remembered that finished"
@@ -74,13 +79,13 @@ def job_locks(context: DoctorContext) -> Finding:
     except WrongKeyType:
         ttl, owner = -1, None
     if ttl == -1:
-        return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
+        return crit(f"{key} has no end: no clean-up can run", typed("redis-cli DEL {}", key))
     if ttl == -2:
         return ok("no job runs now")
     if ttl > TIME_TO_LIVE:
-        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", typed("redis-cli DEL {}", key))
     if owner is not None and not is_owner(owner.decode(errors="replace")):
-        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", typed("redis-cli DEL {}", key))
     return ok("a clean-up runs now")
 
 

@@ -81,7 +81,7 @@ def warn_of_more(looked_at: int, seconds: float) -> None:
     """Say that there are entries that were not looked at in the time there was."""
     warn(f"partial: looked at {looked_at:,} entries of the index, and there are more")
     longer = max(60, 10 * math.ceil(seconds))
-    narrate(f"  next: checkoutctl cleanup --index removes the dead among them; --max-seconds {longer} looks at more")
+    narrate(f"  next: checkoutctl cleanup --index removes the dead among them; --max-seconds {longer:d} looks at more")
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:

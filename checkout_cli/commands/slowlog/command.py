@@ -8,6 +8,7 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, current
+from checkout_cli.typed import typed
 
 
 def slowlog(
@@ -35,7 +36,7 @@ def slowlog(
     if reset and shape not in {"table", "json"}:
         raise InvalidInput(
             f"--output {shape} is about the entries, and --reset drops them",
-            hint=f"checkoutctl slowlog --output {shape}",
+            hint=typed("checkoutctl slowlog --output {}", shape),
         )
     with current().redis(timeout) as redis:
         if not reset:
