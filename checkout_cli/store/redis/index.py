@@ -215,7 +215,7 @@ class RedisIndex:
         return _entries(self._ask("ZRANGE", "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES"))
 
     def behind(self, last: RawEntry | None, limit: int) -> Iterator[list[RawEntry]]:
-        """All entries behind one, or all, in pages of about ``limit``, ordered by moment and then by bytes.
+        """All entries behind one, or all, in pages of at most ``limit``, ordered by moment and then by bytes.
 
         They are read by rank, because any number may share a moment. Ranks shift while others write, so each page
         overlaps the one before: if it begins behind the last entry that was read, some may have been passed over.
@@ -229,8 +229,9 @@ class RedisIndex:
             if start and len(fresh) == len(entries):
                 overlap *= 2
             elif fresh:
-                yield fresh
-                last, rank, overlap = fresh[-1], start + len(entries), OVERLAP
+                page = fresh[:limit]
+                yield page
+                last, rank, overlap = page[-1], start + len(entries) - len(fresh) + len(page), OVERLAP
                 continue
             elif len(entries) < number:
                 return
