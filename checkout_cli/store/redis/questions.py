@@ -71,7 +71,8 @@ class KeyQuestions:
         With SAMPLES 0 that is exact, and costs as much as there are fields.
         """
         counts = self._each("HLEN", keys)
-        answers = dict(zip(keys, counts, strict=True))
+        nothing = [None] * len(arguments)  # what a missing key has, which is not asked again
+        answers = {key: count or nothing for key, count in zip(keys, counts, strict=True)}
         ours = [key for key, count in answers.items() if isinstance(count, int) and count <= MOST_FIELDS]
         measures = self.replies(*(("MEMORY", "USAGE", key, "SAMPLES", 0) for key in ours)) if ours else []
         sizes = {key: size if isinstance(size, int) else 0 for key, size in zip(ours, measures, strict=True)}
