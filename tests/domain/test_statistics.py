@@ -189,7 +189,7 @@ class TestForeignData:
     ) -> None:
         server = valkey_server()
         with server.client() as client:
-            client.execute_command("ACL", "SETUSER", "default", "-hgetall")
+            client.execute_command("ACL", "SETUSER", "default", "-hlen")
         with make_store(replace(settings, redis_port=server.port)) as store, pytest.raises(AccessDenied):
             read(store)
 
