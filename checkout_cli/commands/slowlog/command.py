@@ -8,7 +8,6 @@ import typer
 
 from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, current
-from checkout_cli.typed import typed
 
 
 def slowlog(
@@ -29,6 +28,7 @@ def slowlog(
     from checkout_cli.commands.slowlog.view import describe_reset, show_emptied, show_slow_log
     from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.prompt import confirm
+    from checkout_cli.typed import typed
 
     if (yes or dry_run) and not reset:
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
