@@ -131,6 +131,12 @@ class DatabaseDenied(AccessDenied):
     default_hint = "check DATABASE_URL"
 
 
+class ReadOnlyAccount(DatabaseDenied):
+    """The account may read the database, and change nothing: it cannot tell whether the shop's own can."""
+
+    default_hint = "set DATABASE_URL to the shop's own account, to prove a write"
+
+
 class TablesRefused(ConfigurationError):
     """The database's tables are not for this program to use; nothing is read from them or written to them."""
 

@@ -18,7 +18,8 @@ def typed(template: str, *data: object) -> str:
 
     def quoted(found: re.Match[str]) -> str:
         word, option = next(rest), found[1] or ""
-        if not word.startswith("-") or found[0].endswith("={}"):
+        is_part = found.start() > 0 and not template[found.start() - 1].isspace()  # such as a variable's value
+        if not word.startswith("-") or is_part:
             return option + shlex.quote(word)
         return f"{option.rstrip()}={shlex.quote(word)}" if option else f"-- {shlex.quote(word)}"
 

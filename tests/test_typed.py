@@ -36,6 +36,17 @@ def test_a_shell_hands_on_what_was_meant(data: str) -> None:
     assert shlex.split(typed("x --cursor {} {}", data, "1")) == ["x", *option.format(data).split(" ", 1), "1"]
 
 
+@pytest.mark.parametrize("data", HOSTILE)
+def test_a_part_of_a_word_stays_a_part_of_it(data: str) -> None:
+    assert shlex.split(typed("REDIS_HOST={} checkoutctl ping --cursor={} {}:{}", data, data, data, data)) == [
+        f"REDIS_HOST={data}",
+        "checkoutctl",
+        "ping",
+        f"--cursor={data}",
+        *([f"{data}:{data}"] if not data.startswith("-") else ["--", f"{data}:{data}"]),
+    ]
+
+
 @pytest.mark.parametrize("data", ["a\nb", "\x1b[2J", "\u202etxt", "\udcff", "\0"])
 def test_what_cannot_be_typed_is_no_command(data: str) -> None:
     assert typed("checkoutctl sessions show {}", data) == ""

@@ -57,14 +57,12 @@ class Context:
 
     def settings(self, timeout: float | None = None) -> Settings:
         """The settings; warns where a file of secrets is open to others, and raises ``ConfigurationError``."""
-        import shlex
-
         from checkout_cli.config.settings import Settings, env_files, exposed
         from checkout_cli.terminal.output import warn
 
         local = next(iter(env_files(self.directory)))
         if exposed(local):
-            warn(f"{local.name} can be read by others than its owner; chmod 600 {shlex.quote(str(local))}")
+            warn(f"{local.name} can be read by others than its owner; {typed('chmod 600 {}', local)}")
         timeouts = {} if timeout is None else {"timeout": timeout, "database_timeout": timeout}
         settings = Settings.load(flags=self.flags | timeouts, directory=self.directory)
         if settings.debug or settings.log_file:

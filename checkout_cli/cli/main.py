@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -85,10 +81,9 @@ def main() -> None:
 
         completion_init()
     try:
-        with _interruptible():
-            if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
-                _as_plugin()
-            app(prog_name="checkoutctl")
+        if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
+            _as_plugin()
+        app(prog_name="checkoutctl")
     except CheckoutError as error:
         _fail(error)
     except OSError as error:  # such as a full disk under stdout while Typer writes its help
@@ -112,19 +107,6 @@ def _fail(error: CheckoutError) -> NoReturn:
 
     report(error)
     sys.exit(error.exit_code)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that it releases its lock and shows what it has."""
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _as_plugin() -> NoReturn:

@@ -294,7 +294,7 @@ class Settings:
         "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", shared=True
     )
     log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json", shared=True)
-    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB", shared=True)
+    log_file: str = _setting("LOG_FILE", "a file instead of stderr, rotated at 10 MB; or /dev/stdout", shared=True)
 
     @classmethod
     def load(

@@ -8,10 +8,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from checkout_cli.config.trusted_file import read_regular
 from checkout_cli.files.atomic_file import NoHome, state_directory, write_atomically
 
 MOST_ENTRIES = 100
 """The newest are kept."""
+LARGEST = 16 * 2**20
+"""Bytes that are read: far more than so many entries have."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -38,8 +41,9 @@ class StateFile(Generic[_T]):
 
     def read(self) -> dict[str, _T]:
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, self._kind])  # type: ignore[name-defined]
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            content, _ = read_regular(self.path, LARGEST)
+            return msgspec.json.decode(content, type=dict[str, self._kind])  # type: ignore[name-defined]
+        except (OSError, ValueError, msgspec.MsgspecError, UnicodeDecodeError):
             return {}
 
     def write(self, entries: Mapping[str, _T]) -> None:

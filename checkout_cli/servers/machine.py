@@ -16,7 +16,10 @@ from typing import Any
 
 from checkout_cli.config.addresses import ip_address
 from checkout_cli.servers.installation import SERVERS, Installation
+from checkout_cli.store.resolver import Deadline, resolved
 
+LONGEST_LOOKUP = 2.0
+"""Seconds for the addresses of a name."""
 _LISTENING = "0A"
 """A listening socket's state (Linux, include/net/tcp_states.h)."""
 _CREDENTIALS = "3i"
@@ -105,8 +108,8 @@ class Machine:
     def addresses_of(self, host: str) -> set[str]:
         """The addresses of a host; none where it is unknown."""
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+            found = resolved(host, 0, Deadline(LONGEST_LOOKUP))
+        except OSError:
             return set()
         return {str(address[0]) for *_, address in found}
 

@@ -22,6 +22,7 @@ from checkout_cli.terminal.output import (
 )
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.typed import typed
 
 T = TypeVar("T")
 _BETWEEN_COLUMNS = 3
@@ -95,4 +96,4 @@ class Listing(Generic[T]):
 
 def going_on(cursor: str | None, keys: str) -> str:
     """How to continue a list that has looked at so many keys; nothing at its end."""
-    return "" if cursor is None else f"looked at {keys} keys; there may be more: --cursor {cursor}"
+    return "" if cursor is None else f"looked at {keys} keys; there may be more: {typed('--cursor {}', cursor)}"

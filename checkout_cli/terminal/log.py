@@ -22,7 +22,7 @@ from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.keys import Family
 from checkout_cli.session import iso
-from checkout_cli.terminal.output import warn
+from checkout_cli.terminal.output import is_terminal, warn
 from checkout_cli.terminal.safe import safe
 from checkout_cli.typed import typed
 
@@ -37,6 +37,9 @@ _OUR_LINE = re.compile(
     rb'[0-9-]{10}T[0-9:.]{12}Z [0-9a-f]{8} (?:redis|checkout):|\{"timestamp": "[^"]*", "level": "[a-z]*", "traceId": '
 )
 """How a log of ours begins, as text and as JSON."""
+STDERR = frozenset({"/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"})
+STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""Names of our own streams, as containers give them; they are written to as they are, and never opened anew."""
 _WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}
 
 
@@ -64,7 +67,7 @@ def configure_logging(settings: Settings) -> None:
     wanted = Wanted(settings.debug)
     if not wanted and not settings.log_file:
         return
-    handlers: list[logging.Handler] = _file(settings.log_file) if settings.log_file else [_Console(sys.stderr)]
+    handlers = _handlers(settings.log_file)
     chosen = _Chosen(wanted, secrets.token_hex(4))
     for handler in handlers:
         handler.addFilter(chosen)
@@ -77,7 +80,23 @@ def configure_logging(settings: Settings) -> None:
     logger.propagate = not handlers
 
 
-def _file(name: str) -> list[logging.Handler]:
+def logs_to_terminal(settings: Settings) -> bool:
+    """Whether the log goes to where a person looks."""
+    stream = _stream(settings.log_file)
+    return bool(settings.debug) and stream is not None and is_terminal(stream)
+
+
+def _stream(name: str) -> TextIO | None:
+    """Our own stream that ``LOG_FILE`` names, stderr where it is empty; ``None`` for a file."""
+    if not name or name in STDERR:
+        return sys.stderr
+    return sys.stdout if name in STDOUT else None
+
+
+def _handlers(name: str) -> list[logging.Handler]:
+    stream = _stream(name)
+    if stream is not None:
+        return [_Console(stream)]
     try:
         path = Path(name).expanduser()
         if _is_of_another_program(path):

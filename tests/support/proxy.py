@@ -183,13 +183,13 @@ class ProxiedPostgres:
 
 
 @contextmanager
-def proxied(url: str) -> Iterator[ProxiedPostgres]:
-    """A proxy before the PostgreSQL of a URL with a Unix socket."""
+def proxied(url: str, kind: type[Proxy] = Proxy) -> Iterator[ProxiedPostgres]:
+    """A proxy of a kind before the PostgreSQL of a URL with a Unix socket."""
     from sqlalchemy.engine import make_url
 
     parsed = make_url(url)
     directory = Path(str(parsed.query["host"]))
     (socket,) = [path for path in directory.glob(".s.PGSQL.*") if path.suffix != ".lock"]
-    with Proxy(socket) as proxy:
+    with kind(socket) as proxy:
         through = f"postgresql://{parsed.username}@{HOST}:{proxy.port}/{parsed.database}?sslmode=disable"
         yield ProxiedPostgres(url, proxy, through)

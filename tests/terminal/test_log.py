@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.terminal import log
-from checkout_cli.terminal.log import ROOT, Wanted, configure_logging
+from checkout_cli.terminal.log import ROOT, STDOUT, Wanted, configure_logging
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
@@ -196,6 +197,30 @@ def test_a_log_goes_into_a_new_file_or_a_regular_one_of_ours(kind: str, tmp_path
         configure_logging(Settings(debug="*", log_file=str(place)))
     assert (caught.value.exit_code, caught.value.hint) == (78, f"ls -ld {place}")
     assert victim.read_text() == "as it was"
+
+
+@pytest.mark.parametrize("name", ["/dev/stderr", "/dev/stdout", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2"])
+def test_our_own_streams_are_written_to_and_not_opened(
+    name: str, store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    for target in ("file", "pipe"):  # what a container's log is, and what a shell redirects to
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            streams = {"stdout": out, "stderr": err} if target == "file" else {}
+            process = checkoutctl.start("health", env={"DEBUG": "redis:*", "LOG_FILE": name}, **streams)
+            said = process.communicate(timeout=30)
+        if target == "file":
+            said = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+        assert process.returncode == 0, said
+        logged, other = said if name in STDOUT else said[::-1]
+        assert " redis:server " in logged
+        assert " redis:server " not in other
+
+
+@pytest.mark.parametrize("name", ["/dev/tty", "/dev/null", "/dev/fd/77", "/dev//stderr", "/dev/full"])
+def test_other_devices_and_spellings_are_refused(name: str) -> None:
+    with suppress(ConfigurationError):  # where it can be opened at all
+        configure_logging(Settings(debug="*", log_file=name))
+        assert logging.getLogger("checkout_cli").handlers == []
 
 
 @pytest.mark.parametrize("key", ["alice:bob@shop.example", "491705550199", "a@b.c", "one:two:three:canary"])

@@ -6,7 +6,7 @@ RECORD = Command(
     summary="Look at, correct and invalidate what is cached.",
     example="checkoutctl cache stats",
     uses=(
-        Use("stats", "reader", "minutes:hgetall", "IDENTITY"),
+        Use("stats", "reader", "minutes:hlen,hgetall", "IDENTITY minutes:memory|usage"),
         Use("delivery get", "reader", "delivery:get,getrange,strlen,pttl", "IDENTITY", run="5 20"),
         Use("delivery list", "reader", "delivery:get,getrange,strlen,pttl scan", "IDENTITY"),
         Use("delivery set", "operator", "delivery:get,getrange,strlen,pttl,set", "IDENTITY", run="7 20 1.5 --yes"),

@@ -11,7 +11,7 @@ RECORD = Command(
             "",
             "operator",
             "COUNT INDEX_REPAIR LOCK LOOK ENTER sessions:evalsha,get,del pending:sscan,evalsha,srem scan",
-            "IDENTITY jobs:get,set",
+            "IDENTITY jobs:getrange,set",
             run="--expired",
         ),
     ),

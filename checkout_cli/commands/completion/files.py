@@ -10,6 +10,7 @@ from typing import cast, get_args
 from checkout_cli.commands.completion.scripts import Shell
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import write_atomically
+from checkout_cli.typed import typed
 
 _PLACES = {
     "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/checkoutctl"),
@@ -68,5 +69,5 @@ def install(wanted: Installation) -> None:
     except OSError as error:
         raise CheckoutError(
             f"{wanted.path} cannot be written: {error.strerror}",
-            hint=f"checkoutctl completion show {wanted.shell} > FILE",
+            hint=typed("checkoutctl completion show {} > FILE", wanted.shell),
         ) from error

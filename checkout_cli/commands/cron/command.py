@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -57,8 +58,8 @@ def install(
     from checkout_cli.terminal.output import warn
 
     directory = current().directory
-    for name in only_in_environment(directory):
-        warn(f"{name} is set in this shell alone, and cron will not have it: put it into {directory / '.env.local'}")
+    for name, place in only_in_environment(directory, os.environ).items():
+        warn(f"{name} is set in this shell alone, and cron will not have it: put it {place}")
     wanted = block(Setting.here(directory))
     change = crontab.changed(crontab.read(), wanted, force=force)
     _apply(change, "installed", dry_run=dry_run, yes=yes, as_json=as_json)

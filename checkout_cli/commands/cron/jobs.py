@@ -11,10 +11,11 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.config.settings import resolve
+from checkout_cli.config.settings import ENV_FILE, env_files, resolve
 from checkout_cli.config.variables import Origin
 from checkout_cli.errors import ConfigurationError
 
@@ -74,9 +75,18 @@ class Setting:
         return (*self.command, "--directory", str(self.directory), "cron", "run", job.name)
 
 
-def only_in_environment(directory: Path) -> list[str]:
-    """Variables that only this shell has: cron will not, because no file of the directory has them."""
-    return [item.variable.name for item in resolve(directory=directory).values() if item.origin is Origin.ENVIRONMENT]
+def only_in_environment(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that only this shell has, and where to put each, so that cron has it too."""
+    alone = [
+        item.variable.name
+        for item in resolve(directory=directory, environ=environ).values()
+        if item.origin is Origin.ENVIRONMENT
+    ]
+    (file, *_) = env_files(directory, environ)
+    places = dict.fromkeys(alone, f"into {file}")
+    if ENV_FILE in places:  # which no file can name
+        places[ENV_FILE] = f"at the top of the crontab (crontab -e), as the line {ENV_FILE}={file}"
+    return places
 
 
 def block(setting: Setting) -> str:

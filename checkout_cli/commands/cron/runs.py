@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import time
@@ -14,9 +15,11 @@ import msgspec
 
 from checkout_cli.commands.cron.crontab import NOT_INSTALLED, installed
 from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting, block
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
+from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.files.state_file import StateFile
 from checkout_cli.jobs.heartbeat import AHEAD
+from checkout_cli.typed import typed
 
 LONGEST = 1800.0
 """Seconds after which a run is ended: its commands bound themselves far below."""
@@ -151,7 +154,9 @@ def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
     try:
         path = _file(job, directory).path.with_suffix(".lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
+        file = os.fdopen(open_own(path, os.O_RDWR | os.O_CREAT), "r+b")
+    except NotOurs as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", hint=typed("ls -ld {}", path)) from error
     except OSError:
         yield True  # that nothing can be written there is told when the run is noted
         return

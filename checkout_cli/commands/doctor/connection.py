@@ -75,20 +75,20 @@ def port_in_use(context: DoctorContext) -> Finding:
     owner = context.machine.owner_of(port)
     if owner is None:
         windows = context.machine.platform == "win32"
-        command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+        command = f"netstat -ano | findstr :{port:d}" if windows else f"sudo lsof -nP -iTCP:{port:d} -sTCP:LISTEN"
         return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
     user = user_name(owner)
     evidence = f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which"
-    return crit(evidence, f"sudo ss -ltnp 'sport = :{port}'", port=port, user=user)
+    return crit(evidence, f"sudo ss -ltnp 'sport = :{port:d}'", port=port, user=user)
 
 
 def _foreign(process: Process, port: int) -> Finding:
-    end = f"systemctl status {process.pid} names its service; stop that if it should not be there"
+    end = f"systemctl status {process.pid:d} names its service; stop that if it should not be there"
     if process.name == "docker-proxy":
-        end = f"docker ps --filter publish={port} names the container"
+        end = f"docker ps --filter publish={port:d} names the container"
     return crit(
         f"port {port} is held by {process}, which is not Redis",
-        f"{end}, or give Redis another port: REDIS_PORT={port + 1} checkoutctl ping",
+        f"{end}, or give Redis another port: REDIS_PORT={port + 1:d} checkoutctl ping",
         port=port,
         pid=process.pid,
         process=process.name,

@@ -13,7 +13,14 @@ from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.ping.summary import PingSummary
 from checkout_cli.config.addresses import split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing, TooManyClients
+from checkout_cli.errors import (
+    CheckoutError,
+    CommandDenied,
+    ReadOnlyAccount,
+    RedisLoading,
+    RedisRefusing,
+    TooManyClients,
+)
 from checkout_cli.files.last_look import LASTING, LastLook, Reading
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
@@ -181,10 +188,16 @@ class DoctorContext:
 
     # The database
 
+    def prove_write(self) -> None:
+        """Write to the database, once for all checks."""
+        self.once("database write", self.store.database.prove_write)
+
     def refused_write(self) -> CheckoutError | None:
-        """Why nothing can be written to the database; ``None`` where that was just proven."""
+        """Why nothing can be written to the database; ``None`` where that was just proven, or is not for us to say."""
         try:
-            self.once("database write", self.store.database.prove_write)
+            self.prove_write()
+        except ReadOnlyAccount:
+            return None
         except CheckoutError as error:
             return error
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
-from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
+from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseUnavailable, ReadOnlyAccount, TablesRefused
 from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
+from checkout_cli.typed import typed
 from checkout_cli.units import size
 
 SLOW = 0.1
@@ -53,13 +52,21 @@ def database_write(context: DoctorContext) -> Finding:
     A row and its deletion are committed together, so nothing is left of them. Where a lock, a full disk or a read-only
     database refuses that, the newest writes are in Redis alone.
     """
-    refused, path = context.refused_write(), context.store.database.sqlite_path
-    if refused is None:
+    try:
+        context.prove_write()
+    except ReadOnlyAccount as error:
+        raise Skip(f"{error}: {error.hint}") from error
+    except DatabaseDenied as error:
+        return crit(str(error), error.hint)
+    except CheckoutError as error:
+        refused = error
+    else:
         return ok("a row was written and deleted")
+    path = context.store.database.sqlite_path
     if path is None:
         return crit(str(refused), "look at the server's log and its disk; is it a standby?")
-    quoted = shlex.quote(str(path))
-    return crit(str(refused), f"ls -l {quoted}; df -h {quoted}; fuser -v {quoted} names who has it open")
+    look = typed("ls -l {}; df -h {}; fuser -v {} names who has it open", path, path, path)
+    return crit(str(refused), look)
 
 
 @check("expiry-index", Group.DATABASE, Need.DATABASE)
@@ -146,10 +153,10 @@ def database_space(context: DoctorContext) -> Finding:
         raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
     numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
     evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
-    make_room = f"df -h {shlex.quote(str(path.parent))}; make room"
+    make_room = typed("df -h {}; make room", path.parent)
     if disk.free < NO_DISK:
         return crit(evidence, make_room, **numbers)
     if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
         return warn(evidence, make_room, **numbers)
     has_holes = space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD)
-    return warn_if(has_holes, evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)
+    return warn_if(has_holes, evidence, typed("sqlite3 {} VACUUM, while the shop is closed", path), **numbers)

@@ -12,6 +12,7 @@ from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE, is_owner
 from checkout_cli.keys import heartbeat_key, lock_key
 from checkout_cli.store.database.inspection import created_lately
+from checkout_cli.typed import typed
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
 """Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
@@ -25,7 +26,7 @@ AMONG = 1000
 """Rows that are searched for new sessions."""
 
 
-@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")
+@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:getrange")
 def cleanup_overdue(context: DoctorContext) -> Finding:
     """The clean-up runs.
 
@@ -45,7 +46,11 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
     if last.is_forged(now):
         key = heartbeat_key(CLEANUP)
         evidence = f"{key} says that a run ended at {last.finished_at}, in the future: forged, or by a wrong clock"
-        return crit(evidence, f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {key}", finished=last.finished)
+        return crit(
+            evidence,
+            typed(f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {{}}", key),
+            finished=last.finished,
+        )
     age = max((now - last.completed) / 1000, 0.0)
     if last.completed <= 0:
         age, evidence = max((now - last.moment) / 1000, 0.0), "no run is remembered that finished"
@@ -61,7 +66,7 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
     return warn_if(not last.finished, evidence, "checkoutctl cleanup --expired", **numbers)
 
 
-@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,get")
+@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,getrange")
 def job_locks(context: DoctorContext) -> Finding:
     """No lock of a job is left over.
 
@@ -74,17 +79,17 @@ def job_locks(context: DoctorContext) -> Finding:
     except WrongKeyType:
         ttl, owner = -1, None
     if ttl == -1:
-        return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
+        return crit(f"{key} has no end: no clean-up can run", typed("redis-cli DEL {}", key))
     if ttl == -2:
         return ok("no job runs now")
     if ttl > TIME_TO_LIVE:
-        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", typed("redis-cli DEL {}", key))
     if owner is not None and not is_owner(owner.decode(errors="replace")):
-        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", typed("redis-cli DEL {}", key))
     return ok("a clean-up runs now")
 
 
-@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hgetall")
+@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hlen,hgetall,memory|usage")
 def statistics_gap(context: DoctorContext) -> Finding:
     """What the database has of the last hour was also counted.
 
@@ -106,7 +111,7 @@ def statistics_gap(context: DoctorContext) -> Finding:
     return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
 
 
-@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hgetall")
+@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hlen,hgetall,memory|usage")
 def cache_hit_rate(context: DoctorContext) -> Finding:
     """Most reads of the delivery and coupon caches are hits.
 

@@ -28,7 +28,6 @@ MOST_READ = 200
 """Values of a family that are read."""
 LARGEST_READ = 64 * 1024
 """Bytes of a value that is read; a larger one is another check's business."""
-MOST_FIELDS = 64
 LOOKED_AT = 128
 """Entries of the slow log."""
 
@@ -65,8 +64,8 @@ def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
         for value in _read(keys.get(family, []), server.lengths, LARGEST_READ, server.values)
         if isinstance(value, bytes)
     ]
-    fields = _read(keys.get(Family.USERS, []), server.field_counts, MOST_FIELDS, server.field_names)
-    names = [tuple(reply) for reply in fields if isinstance(reply, list)]
+    fields = granted(server.field_names(keys.get(Family.USERS, [])[:MOST_READ]))
+    names = [tuple(reply) for reply in fields if isinstance(reply, list) and reply]
     return Drawn([key for some in keys.values() for key in some], values, names)
 
 
@@ -77,7 +76,7 @@ def _read(keys: list[bytes], measure: Question, most: int, read: Question) -> Se
     return granted(read([key for key, size in sizes if isinstance(size, int) and 0 < size <= most]))
 
 
-_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
+_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys,memory|usage")
 
 
 @server_check("user-fields", Group.PRIVACY, *_SAMPLING)

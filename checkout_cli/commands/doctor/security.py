@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
+from checkout_cli.typed import typed
 
 FOREIGN_SHARE = 0.2
 """Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
@@ -144,8 +144,8 @@ def secrets(context: DoctorContext) -> Finding:
         return ok("no file with a secret or with personal data can be read by others")
     commands: dict[str, list[str]] = {}
     for path, _, mode in problems:
-        commands.setdefault(mode, []).append(shlex.quote(str(path)))
-    fix = " && ".join(f"chmod {mode} {' '.join(paths)}" for mode, paths in commands.items())
+        commands.setdefault(mode, []).append(str(path))
+    fix = " && ".join(typed("chmod {}" + " {}" * len(paths), mode, *paths) for mode, paths in commands.items())
     evidence = "; ".join(f"{path} {why}" for path, why, _ in problems)
     return warn(evidence, fix, files=[str(path) for path, _, _ in problems])
 

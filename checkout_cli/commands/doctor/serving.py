@@ -13,6 +13,7 @@ from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
 from checkout_cli.servers.inspection import Info, Inspector
 from checkout_cli.session import Durability
+from checkout_cli.typed import typed
 
 PROBE_LIFE = 5_000
 """How long the key of the write check lives at most, in milliseconds."""
@@ -44,7 +45,9 @@ def topology(context: DoctorContext, server: Inspector) -> Finding:
     is_cluster = info.integer("cluster_enabled") == 1
     if is_cluster != context.settings.is_cluster:
         mode = "cluster" if is_cluster else "standalone"
-        return crit(f"the server is {'' if is_cluster else 'not '}a node of a cluster", f"set REDIS_MODE={mode}")
+        return crit(
+            f"the server is {'' if is_cluster else 'not '}a node of a cluster", typed("set REDIS_MODE={}", mode)
+        )
     if not is_cluster:
         behind = f" behind {len(context.settings.sentinels())} Sentinels" if context.settings.redis_sentinels else ""
         return ok(f"a primary{behind}")

@@ -17,6 +17,7 @@ from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.index_place import Layout, Place
+from checkout_cli.typed import typed
 
 _PLACE = ("ours:type", "aside:type", "index:zrange")
 SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, "ours:zmscore", "sets:smismember")
@@ -58,8 +59,8 @@ def session_ttl(context: DoctorContext) -> Finding:
     looked = f"of {len(sampled):,} sampled"
     ttl = f"{context.settings.session_ttl:.0f}"
     if endless:
-        each = f"redis-cli EXPIRE KEY {ttl} NX"  # NX: those that have an end keep it
-        fix = f"redis-cli --scan --pattern '{SESSION_PREFIX}*' | tr '\\n' '\\0' | xargs -0 -I KEY {each}"
+        each = "redis-cli EXPIRE KEY {} NX"  # NX: those that have an end keep it
+        fix = typed(f"redis-cli --scan --pattern '{SESSION_PREFIX}*' | tr '\\n' '\\0' | xargs -0 -I KEY " + each, ttl)
         return crit(f"{len(endless):,} {looked} have no time to live ({shortened(endless)})", fix, **numbers)
     if late:
         fix = "checkoutctl config show: CHECKOUT_SESSION_TTL should be what the shop uses"

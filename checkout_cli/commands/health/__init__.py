@@ -5,5 +5,5 @@ RECORD = Command(
     place=22,
     summary="Say whether sessions are served: healthy, degraded, unhealthy.",
     example="checkoutctl health --json",
-    uses=(Use("", "reader", "COUNT WAITING", "IDENTITY legacy:type,hgetall jobs:get"),),
+    uses=(Use("", "reader", "COUNT WAITING", "IDENTITY legacy:type,hlen,hgetall,memory|usage jobs:getrange"),),
 )

@@ -17,7 +17,14 @@ from checkout_cli.commands.ping.ping import told_more
 from checkout_cli.commands.sync.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.errors import (
+    CheckoutError,
+    ConfigurationError,
+    ExitCode,
+    ReadOnlyAccount,
+    TablesRefused,
+    TierUnavailable,
+)
 from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
 from checkout_cli.jobs.heartbeat import Heartbeat
@@ -287,6 +294,8 @@ def _database(store: CheckoutStore) -> TierHealth:
         return TierHealth(False, problem=error)
     try:
         store.database.prove_write()
+    except ReadOnlyAccount as error:
+        return TierHealth(True, latency, advice=advice or error)
     except CheckoutError as error:
         error.hint = "checkoutctl doctor --only database-write"
         return TierHealth(True, latency, error)

@@ -12,8 +12,8 @@ RECORD = Command(
             "run --to",
             "operator",
             "LOOK PUBLISH FLUSH LOCK COUNT ping sessions:evalsha,pexpire "
-            "figures:hgetall,pttl,evalsha,exists,hset,pexpire",
-            "IDENTITY NOTE",
+            "figures:hlen,hgetall,pttl,evalsha,exists,hset,pexpire",
+            "IDENTITY NOTE figures:memory|usage",
             "HAND_OVER",
             run="--to {other} --restart",
         ),

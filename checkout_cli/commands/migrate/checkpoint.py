@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from checkout_cli.config.settings import Settings
+from checkout_cli.config.trusted_file import read_regular
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import NoHome, state_directory, write_atomically
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -17,6 +18,8 @@ from checkout_cli.store.redis.admin import RedisAdmin
 
 DIRECTION = "database to Redis"
 FILE = "migration.json"
+LARGEST = 64 * 1024
+"""Bytes of a checkpoint that are read."""
 _RESTART = "checkoutctl migrate run --restart"
 
 
@@ -83,15 +86,16 @@ class CheckpointFile:
     def read(self) -> Checkpoint | None:
         """``None`` where there is none; raises InvalidInput for a corrupt or edited file."""
         try:
-            sealed = msgspec.json.decode(self.path.read_bytes(), type=_Sealed)
+            content, _ = read_regular(self.path, LARGEST)
+            sealed = msgspec.json.decode(content, type=_Sealed)
         except (FileNotFoundError, NotADirectoryError, NoHome):
             return None
         except OSError as error:
             raise CheckoutError(
-                f"the checkpoint cannot be read: {self.path}: {error.strerror}",
+                f"the checkpoint cannot be read: {self.path}: {error.strerror or error}",
                 hint="set XDG_STATE_HOME to another place",
             ) from error
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (ValueError, msgspec.MsgspecError):
             sealed = None
         if sealed is None or sealed.digest != _digest(sealed.checkpoint):
             raise InvalidInput("the checkpoint is damaged or was edited, so it is not gone by", hint=_RESTART)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +31,7 @@ from checkout_cli.store.redis.tls import (
     TlsMismatch,
     answers_in_plain,
 )
+from checkout_cli.typed import typed
 
 _USUAL_PORT = 6379
 _USUAL_PORTS = (_USUAL_PORT, 6380)
@@ -167,14 +167,15 @@ def timed_out(error: CheckoutError) -> bool:
 
 
 def _unconnected(attempt: Attempt, cause: BaseException | None) -> Trouble:
-    host, port = shlex.quote(attempt.summary.host), attempt.summary.port
-    knock = f"nc -vz -w 2 {host} {port}"
+    host, port = attempt.summary.host, attempt.summary.port
+    knock = typed("nc -vz -w 2 {} {}", host, port)
     number = getattr(cause, "errno", None)
     if isinstance(cause, ConnectionRefusedError):
         if attempt.is_here:
             return _refused_here(attempt)
         detail = "it is not running there, or on another port, or a firewall rejects us"
-        fix = f"on {attempt.summary.host}: sudo ss -ltnp | grep -E 'redis|valkey'; from here: {knock}"
+        there = "on {}: sudo ss -ltnp | grep -E 'redis|valkey'; from here: nc -vz -w 2 {} {}"
+        fix = typed(there, host, host, port)
         return Trouble(Kind.NOT_RUNNING, detail, fix)
     if isinstance(cause, TimeoutError) and attempt.is_here:
         return _hung(attempt)
@@ -207,7 +208,7 @@ def _refused_here(attempt: Attempt) -> Trouble:
         return Trouble(
             Kind.WRONG_ADDRESS,
             f"{elsewhere.process} listens on that port, and on {elsewhere.address} only",
-            f"REDIS_HOST={elsewhere.address} checkoutctl ping, or add the address to bind in the server's settings",
+            typed("REDIS_HOST={} checkoutctl ping, or add the address to bind in its settings", elsewhere.address),
         )
     usual = "" if port == _USUAL_PORT else f"on port {port}"
     return _other_port(attempt) or _not_running(attempt, usual, "REDIS_PORT")
@@ -231,7 +232,7 @@ def _other_port(attempt: Attempt) -> Trouble | None:
             return Trouble(
                 Kind.WRONG_PORT,
                 f"a Redis answers on port {port} of this machine",
-                f"REDIS_PORT={port} checkoutctl ping, and set REDIS_PORT={port} if that is the one",
+                f"REDIS_PORT={port:d} checkoutctl ping, and set REDIS_PORT={port:d} if that is the one",
             )
     return None
 
@@ -272,7 +273,7 @@ def _hung(attempt: Attempt) -> Trouble:
         return Trouble(Kind.HUNG)
     server = found[0]
     if server.state in {"stopped", "tracing-stop"}:
-        return Trouble(Kind.HUNG, f"{server} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {server.pid}")
+        return Trouble(Kind.HUNG, f"{server} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {server.pid:d}")
     state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(server.state, "is asleep")
     fix = "look at its log for a slow command or a full disk, before any restart"
     return Trouble(Kind.HUNG, f"{server} {state}", fix)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,10 +26,11 @@ from checkout_cli.errors import (
 )
 from checkout_cli.store.redis.connection import translated
 from checkout_cli.store.redis.tls import explained_tls, refusal_after_handshake, speaks_tls, tls_cause, wants_tls
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.bounded import Deadline
+    from checkout_cli.store.resolver import Deadline
 
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""
@@ -47,7 +47,7 @@ _HOW_TO_START = "checkoutctl setup --check shows how to start one on this system
 _REFUSALS: dict[tuple[Stage, type[OSError]], tuple[str, str]] = {
     (Stage.SOCKET, FileNotFoundError): (
         "there is no socket {place}: the server is down, or has another unixsocket",
-        "ls -l {quoted}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
+        "ls -l {}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
     ),
     (Stage.SOCKET, ConnectionRefusedError): (
         "no server listens on the socket {place}: it was left behind, or is a plain file",
@@ -55,10 +55,10 @@ _REFUSALS: dict[tuple[Stage, type[OSError]], tuple[str, str]] = {
     ),
     (Stage.SOCKET, PermissionError): (
         "we may not use the socket {place}",
-        "ls -l {quoted}; join the server's group, or set unixsocketperm 770 in its configuration",
+        "ls -l {}; join the server's group, or set unixsocketperm 770 in its configuration",
     ),
     (Stage.SOCKET, TimeoutError): ("{place} did not accept a connection within {timeout:g} s", _HANGS),
-    (Stage.SOCKET, OSError): ("{place}: {reason}", "ls -l {quoted}; checkoutctl config show"),
+    (Stage.SOCKET, OSError): ("{place}: {reason}", "ls -l {}; checkoutctl config show"),
     (Stage.TCP, ConnectionRefusedError): ("{place} refuses the connection: no server listens there", _HOW_TO_START),
     (Stage.TCP, TimeoutError): (
         "{place} did not accept a connection within {timeout:g} s",
@@ -111,7 +111,7 @@ class Failed:
         (words, hint), kind = next(found for found in refusals if isinstance(error, found[1]))
         explained = AccessDenied if kind is PermissionError else RedisUnavailable
         problem = words.format(place=self.place, timeout=self.settings.timeout, reason=reason)
-        return explained(problem, hint=hint.format(quoted=shlex.quote(self.place)))
+        return explained(problem, hint=typed(hint, *[self.place] * hint.count("{}")))
 
     def _answering(self, error: redis.RedisError | OSError) -> CheckoutError:
         failed = tls_cause(error)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,7 @@ from checkout_cli.errors import (
     TooManyClients,
     WrongServer,
 )
-from checkout_cli.store.redis.bounded import AddressInfo, Deadline, dialled, resolved, unix_address
+from checkout_cli.store.redis.bounded import dialled, unix_address
 from checkout_cli.store.redis.connection import primary_address
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -46,6 +45,8 @@ from checkout_cli.store.redis.tls import (
     speaks_tls,
     wants_tls,
 )
+from checkout_cli.store.resolver import AddressInfo, Deadline, resolved
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -195,7 +196,7 @@ class Ping:
         except TimeoutError as error:
             raise RedisUnavailable(
                 f"the name {host!r} was not resolved within {self._settings.timeout:g} s",
-                hint=f"getent hosts {shlex.quote(host)}; the name server may be away",
+                hint=typed("getent hosts {}; the name server may be away", host),
             ) from error
         except OSError as error:
             hint = "checkoutctl config show; check REDIS_HOST"

@@ -11,8 +11,8 @@ RECORD = Command(
         Use(
             "",
             "operator",
-            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get jobs:get,set",
-            "IDENTITY",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hlen,hgetall sessions:get jobs:getrange,set",
+            "IDENTITY minutes:memory|usage",
             does=("health",),
             run="--print-rules",
         ),

@@ -9,10 +9,10 @@ RECORD = Command(
         Use("list", "reader", "LIST", "IDENTITY"),
         Use("show", "reader", "LOOK scan", "IDENTITY", run="{living}"),
         Use("trace", "reader", "LOOK LISTED pending:smismember scan", "IDENTITY claims:exists", run="{living}"),
-        Use("why", "reader", "LIST", "TRACKED", does=("sessions trace",), run="{living}"),
+        Use("why", "reader", "LIST", "TRACKED users:memory|usage", does=("sessions trace",), run="{living}"),
         Use("export", "reader", "LIST sessions:get", "IDENTITY"),
         Use("index check", "reader", "INDEX_CHECK", "IDENTITY"),
-        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:get,set", run="--yes --fix-ttl"),
+        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:getrange,set", run="--yes --fix-ttl"),
         Use(
             "index adopt",
             "operator",

@@ -241,7 +241,11 @@ def delete(
         Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(click_type=Finite(0.01), help="Stop after this long; the others are as they were.")
+        float | None,
+        typer.Option(
+            click_type=Finite(0.01),
+            help="Look for half of it, instead of 5 s and at 100,000 entries at most, and delete for the other half.",
+        ),
     ] = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
@@ -251,25 +255,28 @@ def delete(
     """Delete sessions for good, from every tier; their ids stay dead.
 
     Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
-    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
-    since it was looked at is left alone, with exit code 1.
+    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. Exit code 1 where
+    something was left alone because it has changed since, or not everything was looked at.
     """
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
-    from checkout_cli.commands.sessions.sessions import Selection
+    from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Selection
     from checkout_cli.terminal.prompt import confirm
 
     wanted = Selection(status=status, user=user, older_than=older_than)
+    half = None if max_seconds is None else max_seconds / 2
     with current().store(timeout) as store:
-        plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
-        with bounded("Deleting", max_seconds, quiet=as_json or plan.number == 1) as run:
+        with bounded("Looking", half or LONGEST_LOOK, quiet=as_json) as look:
+            most = None if max_seconds is None else math.inf
+            plan = deletion.plan(store, checkout_ids or (), wanted, look, most=most, undo_file=undo_file)
+        with bounded("Deleting", half, quiet=as_json or plan.number == 1) as run:
             deleted = deletion.delete_all(
                 store,
                 plan,
                 run,
                 agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
             )
-    show_deletion(deleted, dry_run=dry_run, as_json=as_json)
+    show_deletion(deleted, seconds=look.seconds, dry_run=dry_run, as_json=as_json)
     return deleted
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from checkout_cli.commands.sessions.sessions import Selection
+from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT, Selection
 from checkout_cli.commands.sessions.undo_file import (
     KIND,
     VERSION,
@@ -63,6 +63,7 @@ class Plan:
     """What would be deleted at ``now`` (ms): ``shown`` are the first sessions, ``value`` is of all baskets.
 
     ``deletion`` marks every tombstone, so that a restore recognises its own. ``wanted`` is ``None`` for named sessions.
+    It is ``partial`` where more entries are there than the ``looked_at`` among which they were found.
     """
 
     now: int
@@ -74,6 +75,8 @@ class Plan:
     value: float
     undo_file: Path
     wanted: Selection | None = None
+    looked_at: int = 0
+    partial: bool = False
 
     @property
     def number(self) -> int:
@@ -86,7 +89,8 @@ class Deletion(Ended):
 
     JSON_KEYS = (
         "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
-        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished"
+        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished partial=plan.partial "
+        "lookedAt=plan.looked_at"
     )
 
     plan: Plan
@@ -106,7 +110,7 @@ class Deletion(Ended):
 
     @property
     def has_finding(self) -> bool:
-        return self.done and len(self.deleted) < self.plan.number
+        return self.plan.partial or (self.done and len(self.deleted) < self.plan.number)
 
 
 # What to delete
@@ -116,21 +120,25 @@ def plan(
     store: CheckoutStore,
     checkout_ids: Sequence[str] = (),
     wanted: Selection | None = None,
+    run: BoundedRun | None = None,
     *,
+    most: float | None = None,
     undo_file: Path | None = None,
 ) -> Plan:
-    """Plan the deletion of these sessions by whole ids, or of all living ones that are ``wanted``.
+    """Plan the deletion of these sessions by whole ids, or of the living ones that are ``wanted``.
 
-    Raises InvalidInput for both or too many, SessionNotFound, TierUnavailable where a session may exist.
+    These are looked for among the ``most`` first entries. Raises InvalidInput for both or too many, SessionNotFound,
+    TierUnavailable where a session may exist.
     """
     wanted = None if wanted == Selection() else wanted
     if bool(checkout_ids) == (wanted is not None):
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
+    run = run or BoundedRun(store.clock)
     found: Iterable[Sighting] = map(store.admin.inspect, dict.fromkeys(checkout_ids))
     ids: list[str] = []
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
-    for sighting in found if wanted is None else _selected(store, wanted):
+    for sighting in found if wanted is None else _selected(store, wanted, run, most):
         if len(ids) == MOST_DELETED:
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
@@ -144,15 +152,28 @@ def plan(
             value += sighting.session.total or 0
     now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
-    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
+    return Plan(
+        now,
+        deletion,
+        tuple(ids),
+        tuple(shown),
+        dict(statuses),
+        dict(tiers),
+        value,
+        path,
+        wanted,
+        run.looked_at,
+        not run.finished,
+    )
 
 
-def _selected(store: CheckoutStore, wanted: Selection) -> Iterator[Sighting]:
+def _selected(store: CheckoutStore, wanted: Selection, run: BoundedRun, most: float | None) -> Iterator[Sighting]:
     if wanted.user is None and wanted.status is None:
         raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
     store.database.ping()  # only the database can delete for good, so there is no point in looking without it
     now = store.clock.wall()
-    yield from (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
+    all_seen = run.each(store.admin.pages(), most=MOST_LOOKED_AT if most is None else most)
+    yield from (sighting for sighting in all_seen if wanted.matches(sighting, now))
 
 
 # Deleting

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from checkout_cli.commands.sessions.delete import SHOWN, Deletion, Outcome, Plan, Restoration
 from checkout_cli.commands.sessions.sessions import Extension
-from checkout_cli.commands.sessions.view import describe
+from checkout_cli.commands.sessions.view import describe, warn_of_more
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
@@ -38,11 +38,14 @@ def preview(plan: Plan, *, dry_run: bool) -> Iterator[str]:
         statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(plan.by_status.items()))
         tiers = ", ".join(f"{number:,} as {tier} has them" for tier, number in sorted(plan.by_tier.items()))
         yield f"{plan.number:,} sessions, baskets of {plan.value:,.2f} in all: {statuses}; {tiers}"
+    if plan.partial:
+        yield f"there may be more: only {plan.looked_at:,} entries of the index were looked at"
     if not dry_run:
         yield f"undo file: {plan.undo_file}"
 
 
-def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
+def show_deletion(deletion: Deletion, *, seconds: float = 0.0, dry_run: bool, as_json: bool) -> None:
+    """``seconds`` is how long the sessions were looked for."""
     plan = deletion.plan
     if as_json:
         write_json({"dryRun": dry_run, **document(deletion)})
@@ -62,6 +65,8 @@ def show_deletion(deletion: Deletion, *, dry_run: bool, as_json: bool) -> None:
         warn(f"{deletion.irreversible:,} of them were no sessions of ours: they cannot be restored")
     if deletion.degraded:
         warn("the database has deleted it; a copy in Redis, if there is one, goes as soon as Redis is back")
+    if plan.partial:
+        warn_of_more(plan.looked_at, seconds)
 
 
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from checkout_cli.store.redis.index_place import Place
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.typed import typed
 
 
 def repair_preview(report: IndexReport, *, fix_ttl: bool) -> Iterator[str]:
@@ -35,7 +36,8 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     elif not report.repaired:
         narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
-        go_on = "the next run goes on" if report.repaired else f"the rest (alone) follows with --cursor {report.cursor}"
+        rest = typed("the rest (alone) follows with --cursor {}", report.cursor)
+        go_on = "the next run goes on" if report.repaired else rest
         narrate(f"stopped before the end: {go_on}")
 
 

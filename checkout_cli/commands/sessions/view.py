@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,9 +73,15 @@ def show_list(
     ).show(output, lambda number: f"the first {limit:,}; there may be more: --limit" if number == limit else "")
     if run is None or run.finished:
         return exit_code
-    warn(f"partial: looked at {run.looked_at:,} entries of the index, and there are more")
-    narrate("  next: checkoutctl cleanup --index removes the dead among them; --max-seconds 60 looks at more")
+    warn_of_more(run.looked_at, run.seconds)
     return ExitCode.INTERRUPTED if run.stopped is Stopped.INTERRUPTED else ExitCode.FINDING
+
+
+def warn_of_more(looked_at: int, seconds: float) -> None:
+    """Say that there are entries that were not looked at in the time there was."""
+    warn(f"partial: looked at {looked_at:,} entries of the index, and there are more")
+    longer = max(60, 10 * math.ceil(seconds))
+    narrate(f"  next: checkoutctl cleanup --index removes the dead among them; --max-seconds {longer:d} looks at more")
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:

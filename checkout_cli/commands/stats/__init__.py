@@ -5,5 +5,5 @@ RECORD = Command(
     place=41,
     summary="Show how checkouts went in the last minutes.",
     example="checkoutctl stats --since 60m --watch 5",
-    uses=(Use("", "reader", "minutes:hgetall", "IDENTITY STATUSES", run="--by status"),),
+    uses=(Use("", "reader", "minutes:hlen,hgetall", "IDENTITY STATUSES minutes:memory|usage", run="--by status"),),
 )

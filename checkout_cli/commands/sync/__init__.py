@@ -7,6 +7,12 @@ RECORD = Command(
     example="checkoutctl sync --quiet --max-seconds 50",
     uses=(
         Use("--dry-run", "reader", "WAITING", "IDENTITY"),
-        Use("", "operator", "WAITING PUBLISH FLUSH LIST sessions:getrange", "IDENTITY NOTE jobs:get,set", "HAND_OVER"),
+        Use(
+            "",
+            "operator",
+            "WAITING PUBLISH FLUSH LIST sessions:getrange",
+            "IDENTITY NOTE jobs:getrange,set",
+            "HAND_OVER",
+        ),
     ),
 )

@@ -5,5 +5,15 @@ RECORD = Command(
     place=42,
     summary="Watch all that moves on one screen, live.",
     example="checkoutctl top --interval 5",
-    uses=(Use("", "reader", "minutes:hgetall COUNT", "IDENTITY", does=("health",), tries=("slowlog",), run="--once"),),
+    uses=(
+        Use(
+            "",
+            "reader",
+            "minutes:hlen,hgetall COUNT",
+            "IDENTITY minutes:memory|usage",
+            does=("health",),
+            tries=("slowlog",),
+            run="--once",
+        ),
+    ),
 )

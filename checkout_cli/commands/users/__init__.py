@@ -6,8 +6,8 @@ RECORD = Command(
     summary="See how users' checkouts went of late.",
     example="checkoutctl users list",
     uses=(
-        Use("list", "reader", "TRACKED scan", "IDENTITY"),
-        Use("show", "reader", "TRACKED scan", "IDENTITY", run="user-1"),
+        Use("list", "reader", "TRACKED scan", "IDENTITY users:memory|usage"),
+        Use("show", "reader", "TRACKED scan", "IDENTITY users:memory|usage", run="user-1"),
     ),
     examples={
         "list": "checkoutctl users list --limit 200 --output csv",

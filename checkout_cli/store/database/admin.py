@@ -20,6 +20,7 @@ from checkout_cli.errors import SchemaOutdated
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
+from checkout_cli.store.database.account import insist_on_writes
 from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of, transaction
 from checkout_cli.store.database.own_tables import own_tables
 from checkout_cli.store.database.schema import locks, sessions, totals
@@ -82,12 +83,14 @@ class DatabaseAdmin(DatabaseTier):
     def prove_write(self) -> None:
         """Commit a row and its deletion at once: locks, a full disk and a read-only database refuse that.
 
-        The breaker hears nothing of it: what cannot be written can still be read.
+        Raises ``ReadOnlyAccount`` where that says nothing of the shop. The breaker hears nothing of it: what cannot be
+        written can still be read.
         """
         if not self._tables_are_ours:
             self.ping()
         probe = f"probe:{secrets.token_hex(8)}"
         with transaction(self._engine) as connection:
+            insist_on_writes(connection)
             connection.execute(locks.insert().values(job=probe, owner="", expires_at=0))
             connection.execute(delete(locks).where(locks.c.job == probe))
 

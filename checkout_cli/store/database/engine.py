@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.store.resolver import Deadline, resolved
 from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 GRACE = 0.25
 """Seconds that a PostgreSQL server has to tell that its own time-out is over, before we stop waiting for it."""
+
+LONGEST_LOCK = 20.0
+"""Seconds that SQLite waits for a lock, which no signal interrupts: a command must end within 30."""
+POLL = 0.1
+"""Seconds between two looks at the clock while a PostgreSQL server is waited for."""
 
 SYNCHRONOUS = "FULL"
 """SQLite's pragma: an acknowledged commit survives a power cut."""
@@ -82,11 +88,33 @@ def _bounded_connect(limit: float) -> Any:
     import psycopg
 
     class BoundedConnection(psycopg.Connection[Any]):
-        def wait(self, gen: Any, *more: Any, **options: Any) -> Any:
+        def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+            # Past psycopg's own, which after Ctrl-C waits again, and longer, for a server to cancel the statement.
             late = psycopg.OperationalError("it did not answer in time")
-            return super().wait(_until(gen, time.monotonic() + limit, late, self.pgconn.finish), *more, **options)
+            bounded = _until(gen, time.monotonic() + limit, late, self.pgconn.finish)
+            try:
+                return psycopg.waiting.wait(bounded, self.pgconn.socket, interval=POLL)
+            except KeyboardInterrupt:
+                self.pgconn.finish()
+                raise
 
-    return BoundedConnection.connect
+    def connect(*arguments: Any, **options: Any) -> Any:
+        host = options.get("host")
+        if isinstance(host, str) and host and "," not in host and not host.startswith(("/", "@")):
+            _insist_on_name(host, limit)
+        return BoundedConnection.connect(*arguments, **options)
+
+    return connect
+
+
+def _insist_on_name(host: str, limit: float) -> None:
+    """Raise ``OperationalError`` for a name without an address: libpq asks again, and cannot be interrupted then."""
+    import psycopg
+
+    try:
+        resolved(host, 0, Deadline(limit))
+    except OSError as error:
+        raise psycopg.OperationalError(f"could not translate host name {host!r} to an address: {error}") from error
 
 
 def _until(
@@ -128,7 +156,7 @@ def _sqlite_engine(url: URL, timeout: float) -> Engine:
     def connect() -> sqlite3.Connection:
         # "rw" does not create the file: a mistyped path must not become an empty database.
         uri = f"{path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=min(timeout, LONGEST_LOCK), check_same_thread=False)
 
     engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.QueuePool, **_pool(timeout))
     engine.sqlite_path = path  # type: ignore[attr-defined]
@@ -257,7 +285,7 @@ def _refused(text: str, engine: Engine) -> CheckoutError | None:
 
 
 def _grant(text: str, engine: Engine) -> str:
-    role, quote = _role(engine), engine.dialect.identifier_preparer.quote
+    role, quote = role_of(engine), engine.dialect.identifier_preparer.quote
     schema = quote(_named_schema(engine))
     if " for schema " in text:
         return f"GRANT USAGE, CREATE ON SCHEMA {quote(text.rpartition(' for schema ')[2])} TO {role}"
@@ -273,10 +301,11 @@ def _grant(text: str, engine: Engine) -> str:
 def schema_statements(engine: Engine) -> str:
     """The statements by which an administrator makes the schema of our tables for our role."""
     schema = engine.dialect.identifier_preparer.quote(schema_of(engine))
-    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {_role(engine)}"
+    return f"CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {role_of(engine)}"
 
 
-def _role(engine: Engine) -> str:
+def role_of(engine: Engine) -> str:
+    """Our role, quoted for SQL."""
     name = engine.url.username
     return engine.dialect.identifier_preparer.quote(name) if name else "the role of DATABASE_URL"
 
@@ -316,6 +345,12 @@ def _named_schema(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
         return ""
     return schema_of(engine) or engine.dialect.default_schema_name or "public"
+
+
+def qualified(engine: Engine, table: str) -> str:
+    """A table's name with its schema, quoted; without one where the search path chooses it."""
+    quote, schema = engine.dialect.identifier_preparer.quote, schema_of(engine)
+    return f"{quote(schema)}.{quote(table)}" if schema else quote(table)
 
 
 def place_of(engine: Engine) -> str:

@@ -84,6 +84,8 @@ def key_of(command: Command) -> bytes | None:
         key = command[3]
     elif len(command) < 2 or command[0] in _KEYLESS:
         return None
+    elif command[:2] == ("MEMORY", "USAGE"):
+        key = command[2]
     else:
         key = command[1]
     return key if isinstance(key, bytes) else encoded(str(key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,7 @@ from checkout_cli.store.redis.cluster import RedisCluster
 from checkout_cli.store.redis.commands import Command, Script, checked, encoded, pairs, register
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
 from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
+from checkout_cli.store.redis.portions import portions
 from checkout_cli.store.redis.replies import array, either, integer, nothing, text
 from checkout_cli.store.redis.server import RedisServer
 
@@ -34,9 +35,6 @@ _CLAIM, _PUBLISH = (
     register(Script("publish", reply=either(array(integer), array(integer, text)))),
 )
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
-
-MOST_AT_ONCE = 16 * 2**20
-"""Bytes of values that one round trip asks for: far fewer than an exchange may bring."""
 KEEP_TTL = -1
 """Leaves a key's time to live as it is."""
 
@@ -274,7 +272,7 @@ class RedisTier:
         One round trip never asks for more than ``MOST_AT_ONCE`` bytes.
         """
         found: dict[bytes, Any] = {}
-        for some in _portions([(key, size) for key, size in zip(keys, sizes, strict=True) if _fetchable(size)]):
+        for some in portions([(key, size) for key, size in zip(keys, sizes, strict=True) if _fetchable(size)]):
             found.update(zip(some, self.ask_all(*(("GET", key) for key in some), lenient=True), strict=True))
         return [found.get(key) for key in keys]
 
@@ -323,20 +321,6 @@ class RedisTier:
 def _replaced(reply: Any) -> Replaced:
     done, *rest = reply
     return Replaced(bool(done), rest[0] if rest else None)
-
-
-def _portions(sizes: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
-    """Keys in portions that bring no more than ``MOST_AT_ONCE`` bytes each."""
-    portion: list[bytes] = []
-    total = 0
-    for key, size in sizes:
-        if portion and total + size > MOST_AT_ONCE:
-            yield portion
-            portion, total = [], 0
-        portion.append(key)
-        total += size
-    if portion:
-        yield portion
 
 
 def _fetchable(size: Any) -> bool:

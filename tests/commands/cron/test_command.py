@@ -18,7 +18,7 @@ import pytest
 from checkout_cli.commands.cron import runs as cron_runs
 from checkout_cli.commands.cron.crontab import changed
 from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, block, units
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import CheckoutError, ConfigurationError
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
 
@@ -113,6 +113,19 @@ def test_a_crontab_that_another_tool_writes_is_refused_unless_forced(line: str, 
 
 
 # The commands
+
+
+def test_install_says_where_cron_finds_what_only_this_shell_has(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    alone = "REDIS_HOST is set in this shell alone, and cron will not have it: put it into"
+    assert f"{alone} {tmp_path / '.env.local'}\n" in checkoutctl("cron", "install", "--dry-run").err
+    named = tmp_path / "shop settings.env"
+    named.write_text("REDIS_PORT=1\n")
+    said = checkoutctl("cron", "install", "--dry-run", env={"CHECKOUT_ENV_FILE": str(named)}).err
+    assert f"put it at the top of the crontab (crontab -e), as the line CHECKOUT_ENV_FILE={named}\n" in said
+    assert f"{alone} {named}\n" in said
+    assert ".env.local" not in said
 
 
 def test_install_shows_asks_keeps_and_is_idempotent(crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path) -> None:
@@ -219,6 +232,28 @@ def test_a_run_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
     )
     assert outcome.trouble
     assert "cannot be noted" in outcome.said
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_a_lock_file_that_is_not_ours_is_not_opened(kind: str, tmp_path: Path) -> None:
+    lock, victim = tmp_path / "cron-health.lock", tmp_path / "victim"
+    if kind == "link":
+        lock.symlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    with pytest.raises(ConfigurationError, match="must be new") as caught:
+        cron_runs.run(JOBS["health"], Setting((sys.executable, "-c", ""), tmp_path), jitter=0, directory=tmp_path)
+    assert caught.value.hint == f"ls -ld {lock}"
+    assert not victim.exists()
+
+
+def test_a_state_that_is_no_regular_file_is_none_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cron-health.json")
+    with (tmp_path / "cron-sync.json").open("wb") as huge:
+        huge.truncate(2**40)
+    assert [status.last for status in cron_runs.statuses(0, tmp_path)] == [None] * len(JOBS)
 
 
 def test_a_jitter_that_is_no_number_is_a_usage_error(checkoutctl: Checkoutctl) -> None:

@@ -18,7 +18,7 @@ from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage, percentile
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, ExitCode, RedisUnavailable
-from checkout_cli.store.redis.bounded import Deadline
+from checkout_cli.store.resolver import Deadline
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 

@@ -19,6 +19,7 @@ from checkout_cli.errors import InvalidInput, TierUnavailable
 from checkout_cli.keys import INDEX, INDEX_BESIDE, session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis import index
 from tests.support.divergence import create_in_redis_alone, set_columns, update_in_database_alone, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
@@ -71,6 +72,37 @@ def test_nothing_is_extended(store: CheckoutStore, client: redis.Redis) -> None:
     client.pexpire(session_key(name), 60_000)
     exported(store)
     assert client.pttl(session_key(name)) <= 60_000
+
+
+def test_many_that_end_at_the_same_moment_cost_no_more_than_others(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent_for(number: int) -> int:
+        """Bytes that the server sends for an export of so many."""
+        moment = store.clock.wall() + 900_000
+        client.delete(INDEX)
+        client.zadd(INDEX, {f"export-{place:05}": moment for place in range(number)})
+        before = client.info("stats")["total_net_output_bytes"]
+        pages = list(export(store, page_size=100, tell=silent))
+        assert sum(page.dead for page in pages) == number
+        return int(client.info("stats")["total_net_output_bytes"] - before)
+
+    assert sent_for(10_000) < 6 * sent_for(2_000)
+    monkeypatch.setattr(index, "OVERLAP", 10_000)  # the control: each page reads all of them again
+    assert sent_for(10_000) > 10 * sent_for(2_000)
+
+
+def test_what_leaves_the_index_behind_the_reader_makes_it_pass_over_nobody(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "OVERLAP", 1)
+    names = create(store, 30)
+    client.zadd(INDEX, dict.fromkeys(names, store.clock.wall() + 900_000))
+    found: list[str] = []
+    for page in export(store, page_size=3, tell=silent):
+        found += [session.checkout_id for session in page.sessions]
+        client.zrem(INDEX, *found[-6:])  # the last one that was read is among them
+    assert found == names
 
 
 def test_many_that_end_at_the_same_moment_all_come(store: CheckoutStore, client: redis.Redis) -> None:
