@@ -50,7 +50,7 @@ def new_owner() -> str:
 
 def is_owner(holder: str) -> bool:
     """Whether such a name is one that :func:`new_owner` makes."""
-    return re.fullmatch(r".+:\d+:[0-9a-f]{8}", holder, re.ASCII) is not None
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,255}:\d{1,10}:[0-9a-f]{8}", holder, re.ASCII) is not None
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     except RedisUnavailable:
         holder, in_redis = _taken_in_database(store, job, owner), False
     if holder is not None:
-        raise Locked(f"skipped: locked by {holder}", hint="")
+        raise Locked(f"skipped: locked by {holder if is_owner(holder) else 'another program'}", hint="")
     lock = JobLock(store, job, owner, in_redis=in_redis)
     try:
         yield lock

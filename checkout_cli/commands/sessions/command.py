@@ -13,6 +13,7 @@ from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current
 from checkout_cli.arguments.options import Finite, WithTransitions, duration
 from checkout_cli.errors import ExitCode
+from checkout_cli.privacy.personal_ids import id_beginning
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 index = typer.Typer(
@@ -103,7 +104,7 @@ def show(
         sighting = find(store, checkout_id, tell=warn)
         now = store.clock.wall()
     if reveal:
-        audit("sessions show", f"session {sighting.checkout_id[:8]}…")
+        audit("sessions show", f"session {id_beginning(sighting.checkout_id)}")
     show_session(sighting, now, as_json=as_json, reveal=reveal)
     return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
@@ -125,7 +126,7 @@ def trace(
     with current().store(timeout) as store:
         found = trace_session(store, checkout_id)
     if reveal:
-        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+        audit("sessions trace", f"session {id_beginning(found.checkout_id)}")
     show_trace(found, as_json=as_json, reveal=reveal)
 
 

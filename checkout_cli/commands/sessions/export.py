@@ -7,6 +7,7 @@ compared with the database, as everywhere.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from array import array
@@ -18,6 +19,7 @@ import msgspec
 
 from checkout_cli.commands.sessions.sessions import Tell
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -56,7 +58,9 @@ class Page(NamedTuple):
 class Position:
     """After this session, which ends at ``moment`` (ms), in the index or in the database.
 
-    In the index that is whatever number another program has put there: negative, infinite, with a fraction.
+    In the index that is whatever number another program has put there: negative, infinite, with a fraction. A cursor
+    goes to stderr, logs and shells' histories, so a personal id is in it as a mark that tells it from the few others of
+    its moment, and from no more.
     """
 
     in_index: bool
@@ -65,7 +69,12 @@ class Position:
 
     def __str__(self) -> str:
         moment = int(self.moment) if self.moment == self.moment // 1 else self.moment
-        return f"{'r' if self.in_index else 'd'}{moment}-{self.checkout_id}"
+        return f"{'r' if self.in_index else 'd'}{moment}-{_place_of(self.checkout_id)}"
+
+    @property
+    def known_id(self) -> str:
+        """The id, by which others of its moment are ordered; of a mark nothing is known, so they all come again."""
+        return "" if _MARK.fullmatch(self.checkout_id) else self.checkout_id
 
     @classmethod
     def parse(cls, text: str) -> Position:
@@ -75,6 +84,17 @@ class Position:
             raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
         in_index = known["moment"] is not None
         return cls(in_index, float(known["moment"]) if in_index else min(int(known["row"]), 2**63 - 1), known["id"])
+
+
+_MARK = re.compile("#[0-9a-f]{4}")
+
+
+def _place_of(checkout_id: str) -> str:
+    return _mark(checkout_id) if is_personal(checkout_id) else checkout_id
+
+
+def _mark(checkout_id: str) -> str:
+    return f"#{hashlib.sha256(encoded(checkout_id)).hexdigest()[:4]}"
 
 
 _CURSOR = re.compile(
@@ -166,8 +186,12 @@ class _Export:
         moment = -math.inf
         seen: set[bytes] = set()
         if self._begin is not None:
-            moment, last = self._begin.moment, encoded(self._begin.checkout_id)
-            same = self._store.index.at_moment(moment)
+            moment, same = self._begin.moment, self._store.index.at_moment(self._begin.moment)
+            place = self._begin.checkout_id
+            last = min(
+                (member for member in same if _place_of(decoded(member)) == place),
+                default=encoded(self._begin.known_id),
+            )
             seen = {member for member in same if member <= last}  # those that end at the same moment are in this order
         while True:
             entries = self._store.index.from_moment(moment, self._page_size + len(seen))
@@ -230,7 +254,7 @@ class _Export:
 
     def _in_database(self, *, listed: bool) -> Iterator[Page]:
         begin = self._begin
-        after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
+        after = (begin.moment, begin.known_id) if begin is not None and not begin.in_index else None
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
             unsent = self._unlisted([name for _, name in rows]) if listed else {name for _, name in rows}
             wanted = [row for row in rows if row[1] in unsent]
