@@ -102,7 +102,8 @@ def answer_shown(answer: Mapping[str, Any], *, reveal: bool = False) -> dict[str
 
 def value_shown(name: str, fields: Mapping[str, Any], *, reveal: bool = False) -> Any:
     """One field of a session for output; ``None`` where the session lacks it."""
-    return fields_shown({name: fields.get(name)}, reveal=reveal)[name]
+    (shown,) = fields_shown({name: fields.get(name)}, reveal=reveal).values()  # its name may be masked too
+    return shown
 
 
 def _object(fields: Mapping[str, Any], known: Mapping[str, Kinds], depth: int) -> dict[str, Any]:
