@@ -1,8 +1,8 @@
 """Ids and names that are somebody's e-mail address or phone number: a shop may use them, nobody may see them.
 
 An ``@`` is enough for an address, also percent-encoded or spelled for HTML. Digits are a phone number where they are
-written or numbered like one; an order number such as ``100023``, a UUID and a moment are none. What cannot be told
-apart, such as eleven digits in the form of a North American number, is taken for a phone number.
+written or numbered like one; an order number such as ``100023``, a UUID and a moment are none. Digits alone, which
+could be either, are taken for a phone number where an id begins with them, and they have the form of a mobile number.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ _PHONE = re.compile(
       | 0[1-9][0-9]{{7,10}}                                       # 01515550199
       | \(?0[1-9][0-9]{{1,4}}\)? {_GAP}{{1,2}} [0-9] (?:{_GAP}?[0-9]){{4,8}}     # (0151) 555 01 99
       | (?:1[ .-]?)? \(?[2-9][0-9]{{2}}\)? [ .-]{{1,2}} [0-9]{{3}} [ .-] [0-9]{{4}}     # (555) 123-4567
-      | (?:91)?[6-9][0-9]{{9}}                                    # a mobile number of the shop's country
-      | 1[2-9][0-9]{{9}} | 491[5-7][0-9]{{8,9}} | 447[0-9]{{9}}
       | (?:tel|tele?phone|phone|mobile|cell|msisdn|whatsapp|wa|sms|fax) [:=_./#-]* \+? [0-9] (?:{_GAP}?[0-9]){{6,14}}
+      ) (?![0-9A-Za-z])
+    | (?<![^:\n])(?<![0-9]:) (?:
+        (?:91)?[6-9][0-9]{{9}}                                    # a mobile number of the shop's country, first
+      | 1[2-9][0-9]{{9}} | 491[5-7][0-9]{{8,9}} | 447[0-9]{{9}}
       ) (?![0-9A-Za-z])
     """,
     re.VERBOSE | re.IGNORECASE,

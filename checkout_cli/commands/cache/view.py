@@ -35,7 +35,8 @@ _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE
 def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
     """One key as JSON; ``now`` is in milliseconds."""
     answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
-    names = [id_shown(name, reveal=reveal) for name in entry.names]
+    is_hidden = not reveal and is_personal(entry.key)
+    names = list(map(id_shown, entry.names)) if is_hidden else list(entry.names)
     document: dict[str, Any] = {"key": id_shown(entry.key, reveal=reveal)}
     if entry.cache == "coupon":
         served = any(answer["served"] for answer in answers)
