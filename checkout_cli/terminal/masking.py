@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from checkout_cli.privacy.personal_ids import HIDDEN, is_address, is_personal, is_program_name, named
@@ -62,7 +63,11 @@ _WHEN = re.compile(
 _WORD = re.compile(r"[A-Za-z0-9]+(?:[_.:/-][A-Za-z0-9]+)*")
 """A value that is one word, as a program gives it; a sentence could name the shopper."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
-FORMS: Mapping[str, re.Pattern[str]] = {
+_MOMENT_OR_UUID = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{5,16}Z)?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""What is harmless wherever it stands, and new in nearly every session."""
+_FORMS: Mapping[str, re.Pattern[str]] = {
     **dict.fromkeys(("deliveryDate", "deliveryTimeSlot", "estimatedDeliveryTime", "createdAt", "expiresAt"), _WHEN),
     **dict.fromkeys(("deliveryTiming", "deliveryZone", "type", "discountType"), _WORD),
     **dict.fromkeys(("validFrom", "validUntil"), _WHEN),
@@ -145,13 +150,19 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
         return value
     if known is ITEM_KINDS:  # of a product; its bar code has the form of a phone number
         return MASKED if is_address(value) else value
-    return value if is_plain(name, value) and not is_personal(value) else MASKED
+    return value if is_harmless(name, value) else MASKED
 
 
-def is_plain(name: str, value: str) -> bool:
-    """Whether a text has the form of what belongs into this field of a session or of a coupon's answer."""
-    form = FORMS.get(name)
-    return form is None or (len(value) <= _LONGEST_FORM and form.fullmatch(value) is not None)
+def is_harmless(name: str, value: str) -> bool:
+    """Whether a text may be shown in this field of a session or of a coupon's answer."""
+    return _MOMENT_OR_UUID.fullmatch(value) is not None or _is_harmless(name, value)
+
+
+@lru_cache(maxsize=4096)
+def _is_harmless(name: str, value: str) -> bool:
+    form = _FORMS.get(name)
+    has_form = form is None or (len(value) <= _LONGEST_FORM and form.fullmatch(value) is not None)
+    return has_form and not is_personal(value)
 
 
 def status_shown(value: Any) -> Any:
@@ -161,7 +172,11 @@ def status_shown(value: Any) -> Any:
 
 def user_id_shown(value: object) -> str:
     """The beginning, by which an operator recognises the user; nothing of what is no mere id."""
-    text = str(value)
+    return _user_shown(str(value))
+
+
+@lru_cache(maxsize=4096)
+def _user_shown(text: str) -> str:
     is_id = text.isprintable() and not any(c in "@+" or c.isspace() for c in text) and not is_personal(text)
     return text[:_USER_ID_SHOWN] + "…" if is_id and len(text) >= _SHORTEST_USER_ID else MASKED
 

@@ -7,22 +7,21 @@ something personal in a field that should have none, is masked field by field. T
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Union
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import decode
 from checkout_cli.terminal.masking import (
-    FORMS,
     ITEM_KINDS,
     MASKED,
     NUMBER,
     SESSION_KINDS,
     fields_shown,
-    is_plain,
+    is_harmless,
     status_shown,
     user_id_shown,
 )
@@ -58,10 +57,13 @@ _Usual = _shape(
     ("userId", str | UnsetType, UNSET),
 )
 _TEXTS = tuple(name for name, kind in SESSION_KINDS.items() if kind != NUMBER and name != "paymentStatus")
-_FORMED = tuple(name for name in _TEXTS if name in FORMS)
-_texts, _formed = attrgetter(*_TEXTS), attrgetter(*_FORMED)
-_ADDRESS_IN_JSON = re.compile(rb"@|%|&|\(at\)|\[at\]|\xef[\xb9\xbc\xbd]", re.IGNORECASE)
-"""What every address has in it, however it is spelled; an odd product has it too, and goes the slow way for nothing."""
+_UNIQUE = tuple(name for name in _TEXTS if name in {"checkoutId", "databaseOrderId", "createdAt", "expiresAt"})
+_USUAL = tuple(name for name in _TEXTS if name not in _UNIQUE)
+"""Fields whose texts are the same in many sessions, so that they are judged once."""
+_unique, _usual_texts = attrgetter(*_UNIQUE), attrgetter(*_USUAL)
+_RARE = (b"@", b"%", b"&", b"(", b"\xef", b"[a", b"[A")
+"""One of them is in every address, however it is spelled, and none in most sessions."""
+_ADDRESS = re.compile(rb"[@\xef]|%[24]|&[#cC]|[(\[][aA][tT][)\]]")
 _personal, _of_contact = attrgetter(*_PERSONAL), attrgetter(*_CONTACT)
 _usual = msgspec.json.Decoder(_Usual)
 _encode = msgspec.json.Encoder().encode
@@ -90,15 +92,22 @@ def body_shown(body: bytes) -> bytes:
     if session.userId is not UNSET:
         session.userId = user_id_shown(session.userId)
     shown = _encode(session).replace(_ELLIPSIS, b"\\u2026")  # ASCII, as most of what there is
-    return _slowly(body) if _ADDRESS_IN_JSON.search(shown) else shown
+    if any([each in shown for each in _RARE]) and _ADDRESS.search(shown):  # noqa: C419  (a generator takes longer)
+        return _slowly(body)
+    return shown
+
+
+@lru_cache(maxsize=4096)
+def _are_harmless(names: tuple[str, ...], texts: tuple[Any, ...]) -> bool:
+    return all(not isinstance(text, str) or is_harmless(name, text) for name, text in zip(names, texts, strict=True))
 
 
 def _is_plain(session: Any) -> bool:
-    """Whether the texts are of the forms that they have, and none is personal."""
-    for name, text in zip(_FORMED, _formed(session), strict=True):
-        if type(text) is str and not is_plain(name, text):
+    """Whether the texts of a session, apart from its items', may be shown."""
+    for name, text in zip(_UNIQUE, _unique(session), strict=True):
+        if text.__class__ is str and not is_harmless(name, text):
             return False
-    return not is_personal("\n".join([text for text in _texts(session) if type(text) is str]))
+    return _are_harmless(_USUAL, _usual_texts(session))
 
 
 def _hide(contact: Any) -> None:
