@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checkout_cli.errors import CardDataRefused, InvalidInput
+from checkout_cli.privacy.card_data import refuse_card_data
 from checkout_cli.privacy.personal_ids import (
     HIDDEN,
     id_beginning,
@@ -17,6 +19,7 @@ from checkout_cli.privacy.personal_ids import (
     named,
     without_personal,
 )
+from checkout_cli.session import check_fields
 
 ADDRESSES = (
     *("jane@example.org", "cart:jane@example.org", "mailto:jane@example.org", "jane%40example.org"),
@@ -78,3 +81,14 @@ def test_a_name_that_a_program_gives_is_shown(name: str) -> None:
 def test_a_sentence_is_told_without_them(text: str, shown: str) -> None:
     assert without_personal(text) == shown
     assert without_personal(text, ["--user=cart:jane@example.org", "jane%40example.org", "+49 151 5550199"]) == text
+
+
+@pytest.mark.parametrize("name", ["jane@example.org", "+491515550199", "u5550199"])
+def test_no_error_about_a_field_repeats_a_name_that_is_somebodys(name: str) -> None:
+    with pytest.raises(CardDataRefused) as refused:
+        refuse_card_data({"contacts": {name: {"cardNumber": "1"}}})
+    assert refused.value.path == f"contacts.{HIDDEN}.cardNumber"
+    with pytest.raises(InvalidInput) as invalid:
+        check_fields({"contacts": {name: {"x": float("nan")}}})
+    assert name not in str(invalid.value)
+    assert HIDDEN in str(invalid.value)

@@ -61,7 +61,8 @@ def list_(
     """List sessions, newest first: those that expire last. Looking at them never extends their life.
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
-    database is listed.
+    database is listed. An id that is or holds an e-mail address or a phone number is masked; among ids alone it is
+    left out, with exit code 1, unless --reveal.
     """
     from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Order, Selection, list_sessions, waiting
     from checkout_cli.commands.sessions.view import show_list
