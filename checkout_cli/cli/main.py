@@ -21,7 +21,6 @@ from checkout_cli import __version__
 from checkout_cli.arguments.context import Context, begin, working_directory
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
-from checkout_cli.terminal import command_line
 
 app = typer.Typer(
     name="checkoutctl",
@@ -80,6 +79,8 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    from checkout_cli.terminal import command_line
+
     _prepare_streams()
     command_line.remember(sys.argv[1:])
     if _COMPLETION in os.environ:

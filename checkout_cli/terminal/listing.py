@@ -81,7 +81,7 @@ class Listing(Generic[T]):
         missing = self.missing()
         warn_if_partial(missing)
         if self.left_out:
-            warn(f"partial: {self.left_out:,} left out whose ids are or hold an e-mail address or a phone number")
+            warn(f"partial: {self.left_out:,} left out whose ids may be an e-mail address, a phone number or the like")
             if again := command_line.with_option("--reveal"):
                 narrate(f"  next: {again}")
         return ExitCode.FINDING if missing or self.left_out else ExitCode.OK

@@ -13,7 +13,6 @@ from checkout_cli.arguments import options
 from checkout_cli.arguments.context import Report, audit, bounded, current
 from checkout_cli.arguments.options import Finite, WithTransitions, duration
 from checkout_cli.errors import ExitCode
-from checkout_cli.privacy.personal_ids import id_beginning
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 index = typer.Typer(
@@ -99,6 +98,7 @@ def show(
     """
     from checkout_cli.commands.sessions.sessions import find
     from checkout_cli.commands.sessions.view import show_session
+    from checkout_cli.privacy.personal_ids import id_beginning
     from checkout_cli.terminal.output import warn
 
     with current().store(timeout) as store:
@@ -123,6 +123,7 @@ def trace(
     """
     from checkout_cli.commands.sessions.trace import trace as trace_session
     from checkout_cli.commands.sessions.trace_view import show_trace
+    from checkout_cli.privacy.personal_ids import id_beginning
 
     with current().store(timeout) as store:
         found = trace_session(store, checkout_id)
