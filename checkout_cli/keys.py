@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from checkout_cli.errors import InvalidInput
 from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.personal_ids import named
 
 SESSION_PREFIX = "checkout:session:"
 INDEX = "checkout:index"
@@ -129,7 +130,7 @@ def accepted_id(checkout_id: str) -> str:
     """
     if not is_accepted_id(checkout_id):
         raise InvalidInput(
-            f"not a checkout id: {without_card_number(checkout_id)[:64]!r}",
+            f"not a checkout id: {named(without_card_number(checkout_id)[:64])!r}",
             hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",
         )
     return checkout_id

@@ -40,7 +40,7 @@ _checkoutctl_place() {
     'cache delivery') commands='get set list invalidate' options='-h --help' ;;
     'cache delivery get') options='--json --timeout -h --help' valued='--timeout' ;;
     'cache delivery set') options='-y --yes --dry-run --json --timeout -h --help' valued='--timeout' ;;
-    'cache delivery list') options='--limit --cursor -o --output --json --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
+    'cache delivery list') options='--limit --cursor -o --output --json --reveal --timeout -h --help' valued='--limit --cursor -o --output --timeout' ;;
     'cache delivery invalidate') options='--distance-from --distance-to -y --yes --dry-run --json --timeout -h --help' valued='--distance-from --distance-to --timeout' ;;
     'cache coupon') commands='get set list invalidate' options='-h --help' ;;
     'cache coupon get') options='--reveal --json --timeout -h --help' valued='--timeout' ;;

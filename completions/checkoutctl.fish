@@ -173,7 +173,7 @@ function __checkoutctl_options
         case 'cache delivery set'
             printf '%s\t%s\n' '-y' 'Do not ask' '--yes' 'Do not ask' '--dry-run' 'Show what would be done, and change nothing' '--json' 'Answer with one JSON document on stdout' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'cache delivery list'
-            printf '%s\t%s\n' '--limit' 'Stop after so many; the last step of the scan may bring some more' '--cursor' 'Go on where another list stopped; it says where' '-o' 'Default: table' '--output' 'Default: table' '--json' 'Answer with one JSON document on stdout' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
+            printf '%s\t%s\n' '--limit' 'Stop after so many; the last step of the scan may bring some more' '--cursor' 'Go on where another list stopped; it says where' '-o' 'Default: table' '--output' 'Default: table' '--json' 'Answer with one JSON document on stdout' '--reveal' 'Show personal data unmasked' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'cache delivery invalidate'
             printf '%s\t%s\n' '--distance-from' 'Only from this distance on, which is included' '--distance-to' 'Only up to this distance, which is included' '-y' 'Do not ask' '--yes' 'Do not ask' '--dry-run' 'Show what would be done, and change nothing' '--json' 'Answer with one JSON document on stdout' '--timeout' 'Longest wait for one answer, in seconds' '-h' 'Show this message and exit.' '--help' 'Show this message and exit.'
         case 'cache coupon'

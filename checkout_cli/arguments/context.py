@@ -130,8 +130,9 @@ def audit(command: str, what: str) -> None:
     import logging
 
     from checkout_cli.files.audit_trail import record
-    from checkout_cli.terminal.output import narrate
+    from checkout_cli.terminal.output import narrate, set_revealed
 
     user = record(command, what)
     logging.getLogger("checkout_cli.audit").info("%s reveals personal data of %s by %s", user, what, command)
     narrate(f"revealing personal data of {what}")
+    set_revealed()

@@ -75,7 +75,10 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    from checkout_cli.terminal import command_line
+
     _prepare_streams()
+    command_line.remember(sys.argv[1:])
     if _COMPLETION in os.environ:
         from typer._completion_classes import completion_init
 

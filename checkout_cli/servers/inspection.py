@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, value_of
 from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.monitor import client_address
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 
@@ -166,7 +167,7 @@ class Inspector(KeyQuestions):
                 int(raw[1]) * 1000,
                 int(raw[2]),
                 [part for part in raw[3] if isinstance(part, bytes)],
-                decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
+                client_address(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
             )
             for raw in self._ask("SLOWLOG", "GET", limit)
         ]

@@ -23,6 +23,7 @@ from checkout_cli.errors import (
     WrongKeyType,
 )
 from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Session, TierName, decode
 from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.flush_log import FlushLog
@@ -80,12 +81,12 @@ class Admin:
             session = copy.session and msgspec.structs.replace(copy.session, verified=False)
             return msgspec.structs.replace(copy, session=session)
         if row is not None and row.body is None:
-            raise SessionDeleted(f"session {checkout_id} was deleted")
+            raise SessionDeleted(f"session {named(checkout_id)} was deleted")
         found = self._judge(checkout_id, look, row, expected.get(checkout_id))
         if found is None and row is None:
             return self._from_memory(checkout_id, redis_away)
         if found is None:
-            raise SessionExpired(f"session {checkout_id} has expired")
+            raise SessionExpired(f"session {named(checkout_id)} has expired")
         return found
 
     def _look(self, checkout_id: str) -> tuple[Look, RedisUnavailable | None]:
@@ -103,7 +104,7 @@ class Admin:
             return row_seen(kept.record, TierName.MEMORY)
         if away is not None:
             raise away
-        raise SessionNotFound(f"no session {checkout_id!r}")
+        raise SessionNotFound(f"no session {named(checkout_id)!r}")
 
     # All sessions
 

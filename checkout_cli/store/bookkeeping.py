@@ -24,6 +24,7 @@ from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import minute_key, user_key
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import PaymentStatus, decode, is_completed, iso
 from checkout_cli.store.histogram import bucket_of
 from checkout_cli.store.records import Record
@@ -61,9 +62,9 @@ def tracked_id(user_id: object) -> str | None:
     """The id by which a user is tracked; ``None`` for what may be personal: other signs, a phone or card number."""
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id) or _TELLING_NUMBER.fullmatch(user_id):
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
         return None
-    return user_id
+    return None if _TELLING_NUMBER.fullmatch(user_id) or is_personal(user_id) else user_id
 
 
 class Bookkeeping:

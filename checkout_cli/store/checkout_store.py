@@ -28,6 +28,7 @@ from checkout_cli.errors import (
     WriteConflict,
 )
 from checkout_cli.keys import accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
 from checkout_cli.store.bookkeeping import Bookkeeping
@@ -179,7 +180,7 @@ class CheckoutStore:
         is_chosen = checkout_id is not None or fields.get("checkoutId") is not None
         opened = self.reading.open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
-            raise SessionExists(f"session {record.checkout_id} exists already")
+            raise SessionExists(f"session {named(record.checkout_id)} exists already")
         if opened is not None and self._prefers_redis(require):
             is_free = not is_chosen or self._is_free(record.checkout_id)
             questionable = is_free is None
@@ -302,7 +303,7 @@ class CheckoutStore:
         """
         self._versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall():
-            raise SessionExpired(f"session {record.checkout_id} would have expired meanwhile")
+            raise SessionExpired(f"session {named(record.checkout_id)} would have expired meanwhile")
         opened = self.reading.open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
             return False
@@ -326,8 +327,8 @@ class CheckoutStore:
     def _taken(self, checkout_id: str) -> SessionExists | SessionDeleted:
         row = self.database.read(checkout_id)
         if row is not None and row.body is None:
-            return SessionDeleted(f"session {checkout_id} was deleted; ids are never reused")
-        return SessionExists(f"session {checkout_id} exists already")
+            return SessionDeleted(f"session {named(checkout_id)} was deleted; ids are never reused")
+        return SessionExists(f"session {named(checkout_id)} exists already")
 
     def _updated_in_redis(
         self, checkout_id: str, changes: Changes, require: Durability | None
@@ -367,4 +368,4 @@ class CheckoutStore:
 
 
 def _outrun(checkout_id: str) -> WriteConflict:
-    return WriteConflict(f"session {checkout_id} was changed by others {WRITE_ATTEMPTS} times in a row")
+    return WriteConflict(f"session {named(checkout_id)} was changed by others {WRITE_ATTEMPTS} times in a row")

@@ -22,6 +22,7 @@ from checkout_cli.errors import (
     SlotMoving,
     WrongKeyType,
 )
+from checkout_cli.privacy.personal_ids import id_beginning, named
 from checkout_cli.store.database.flush_log import Flushed
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Flusher, Settled
@@ -65,7 +66,7 @@ class Publisher:
             return self.bring(record, settled.opened, accounted=settled.accounted).is_published
         except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
-            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
+            _log.info("session %s stays pending: %s", id_beginning(record.checkout_id), error)
             if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
                 self.lease.invalidate(record.checkout_id)
             return False
@@ -83,7 +84,7 @@ class Publisher:
                 return outcome
             if there.problem is not None:
                 raise WrongKeyType(
-                    f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
+                    f"something that is not a session lies at the key of {named(record.checkout_id)!r}: {there.problem}"
                 )
             settled = self.flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
             row = self._row_of(record.checkout_id, settled)
@@ -207,7 +208,7 @@ class Publisher:
             try:
                 self.flush_seen(checkout_id, look)
             except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
-                _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
+                _log.warning("session %s cannot be brought to the database: %s", id_beginning(checkout_id), error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
         """Release our fill claim, if any, so that misses leave nothing behind."""

@@ -17,6 +17,7 @@ from checkout_cli.errors import (
     WrongKeyType,
 )
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Session, TierName, decode, milliseconds_of, with_expiry
 from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.tier import DatabaseTier
@@ -165,14 +166,14 @@ class Reading:
         opened = None if settled is None else settled.opened
         if record.body is None:
             self.publisher.publish(record, settled)
-            raise SessionDeleted(f"session {record.checkout_id} was deleted")
+            raise SessionDeleted(f"session {named(record.checkout_id)} was deleted")
         self.versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
             self.publisher.release_claim(record.checkout_id, opened)
-            raise SessionExpired(f"session {record.checkout_id} has expired")
+            raise SessionExpired(f"session {named(record.checkout_id)} has expired")
         if opened is not None and opened.raw is None and opened.problem is None:
             if self.deletion.honour(record, opened):
-                raise SessionDeleted(f"session {record.checkout_id} was deleted by an external writer")
+                raise SessionDeleted(f"session {named(record.checkout_id)} was deleted by an external writer")
             if self.lease.sees_external_writers:
                 self.notes.refilled()
         return record.body
@@ -180,12 +181,14 @@ class Reading:
     def without_row(self, checkout_id: str, opened: Opened | None) -> Session:
         """The session without a row: an external writer's, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
+            raise WrongKeyType(
+                f"something that is not a session lies at the key of {named(checkout_id)!r}: {opened.problem}"
+            )
         if opened is None or opened.raw is None or opened.value is None:
             self.publisher.release_claim(checkout_id, opened)
-            raise SessionNotFound(f"no session {checkout_id!r}")
+            raise SessionNotFound(f"no session {named(checkout_id)!r}")
         if opened.value.base or not opened.value.is_external:
-            raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
+            raise SessionExpired(f"session {named(checkout_id)} has ended: the database no longer has it")
         fields = decode(opened.value.body)
         self.versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         return Session(checkout_id, fields, 0, TierName.REDIS, external=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from checkout_cli.errors import DurabilityUnavailable, SlotMoved, SlotMoving, WriteConflict
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
 from checkout_cli.store.flusher import Flusher
 from checkout_cli.store.protocol.ids import MOST_IDS
@@ -80,7 +81,7 @@ class RedisAlone:
             if attempted is not None and (value.is_external or value.base != grew_from):
                 return None  # that version may contain this very write
             if len(value.ids) >= MOST_IDS - 1:
-                raise WriteConflict(f"session {checkout_id} has too many writes that wait for the database")
+                raise WriteConflict(f"session {named(checkout_id)} has too many writes that wait for the database")
             seen = self._versions.seen(checkout_id, value.version, value.body)
             record = self._versions.next(seen, changes)
             try:
@@ -90,7 +91,7 @@ class RedisAlone:
             if done is not None:
                 return done
             opened = self._redis.open(checkout_id)
-        raise WriteConflict(f"session {checkout_id} was changed by others {ATTEMPTS} times in a row")
+        raise WriteConflict(f"session {named(checkout_id)} was changed by others {ATTEMPTS} times in a row")
 
     def _following(self, checkout_id: str, record: Record, opened: Opened, attempted: str | None) -> Value:
         value = opened.value

@@ -10,6 +10,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, SessionExpired
 from checkout_cli.keys import accepted_id
 from checkout_cli.privacy.card_data import refuse_card_data
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import (
     PaymentStatus,
     check_fields,
@@ -85,7 +86,7 @@ class Versions:
     def check_age(self, checkout_id: str, created_at: int | None) -> None:
         """Raise ``SessionExpired`` for a session that has reached its maximum age, used or not."""
         if created_at is not None and created_at + self._max_age <= self._clock.wall():
-            raise SessionExpired(f"session {checkout_id} has reached its maximum age")
+            raise SessionExpired(f"session {named(checkout_id)} has reached its maximum age")
 
 
 def _brought(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.keys import Family
+from checkout_cli.privacy.personal_ids import without_personal
 from checkout_cli.session import iso
 from checkout_cli.terminal.output import is_terminal, warn
 from checkout_cli.terminal.safe import safe
@@ -188,9 +189,11 @@ class _TextLine(logging.Formatter):
         begin = f"{iso(round(record.created * 1000))} {trace} {name}"
         operation = getattr(record, "operation", None)
         if not isinstance(operation, dict):
-            return safe(f"{begin} {record.levelname.lower()}: {record.getMessage()}")
+            return safe(f"{begin} {record.levelname.lower()}: {without_personal(record.getMessage())}")
         subject = " ".join(str(word) for word in (operation["command"], operation["key"]) if word)
-        return safe(f"{begin} {subject} {operation['duration_ms']:.3f} ms {operation['outcome']}")
+        return safe(
+            f"{begin} {subject} {operation['duration_ms']:.3f} ms {without_personal(str(operation['outcome']))}"
+        )
 
 
 class _JsonLine(logging.Formatter):
@@ -203,5 +206,5 @@ class _JsonLine(logging.Formatter):
         if isinstance(operation, dict):
             line |= {"durationMs" if name == "duration_ms" else str(name): operation[name] for name in operation}
         else:
-            line["message"] = record.getMessage()
+            line["message"] = without_personal(record.getMessage())
         return json.dumps(line, ensure_ascii=True, default=str)

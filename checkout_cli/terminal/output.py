@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar
 
 from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.strict_json import json_text
+from checkout_cli.terminal import command_line
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ SCHEMA_VERSION = 1
 """The version of every JSON document, raised when a field changes its meaning or goes away."""
 
 
-_style = {"color": True}
+_TELLING = frozenset("@%+")
+"""One of them is in every address, and in every number that is one wherever it stands."""
+_style = {"color": True, "revealed": False}
 
 
 class OfOneServer(Protocol):
@@ -56,6 +59,11 @@ def columns_of(*titles: str) -> tuple[Column, ...]:
 def set_color(wanted: bool) -> None:
     """Switch colour off (``--no-color``); the environment and a missing terminal do so anyway."""
     _style["color"] = wanted
+
+
+def set_revealed() -> None:
+    """Let personal data pass from now on (``--reveal``)."""
+    _style["revealed"] = True
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -194,7 +202,11 @@ def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> s
 
 
 def narrate(text: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, without addresses and phone numbers that servers repeat, but for what was typed."""
+    if not _style["revealed"] and not _TELLING.isdisjoint(text):
+        from checkout_cli.privacy.personal_ids import without_personal
+
+        text = without_personal(text, command_line.words())
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(safe(text) + "\n")
         sys.stderr.flush()

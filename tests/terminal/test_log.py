@@ -266,3 +266,47 @@ def test_a_canary_is_in_no_log_whatever_is_run(
         assert secret not in text
         assert secret not in said
     assert created not in text
+
+
+@pytest.mark.parametrize("guard", ["is_accepted_id", "is_personal"])
+def test_either_guard_alone_keeps_a_strangers_id_out_and_without_both_it_is_in(
+    guard: str, store: CheckoutStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "checkout_cli.store.redis.server"
+    answers = {"is_accepted_id": True, "is_personal": False}
+
+    def said() -> str:
+        with caplog.at_level(logging.DEBUG, logger="checkout_cli"):
+            store.redis.ask(("GET", "checkout:session:alice@shop.example:1"))
+        return str(next(r.operation["key"] for r in reversed(caplog.records) if hasattr(r, "operation")))
+
+    monkeypatch.setattr(f"{place}.{guard}", lambda _: answers[guard])
+    assert said() == "checkout:session:…"
+    for name, answer in answers.items():
+        monkeypatch.setattr(f"{place}.{name}", lambda _, answer=answer: answer)
+    assert said() == "checkout:session:alice@sh…"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_note_of_the_library_repeats_no_address_of_a_servers_message(
+    log_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging(Settings(debug="*", log_format=log_format))
+    logger = logging.getLogger("checkout_cli.store")
+    logger.warning("Key (checkout_id)=(%s) exists", "jane@example.org")
+    assert "jane" not in capsys.readouterr().err
+    monkeypatch.setattr(log, "without_personal", str)
+    logger.warning("Key (checkout_id)=(%s) exists", "jane@example.org")
+    assert "jane" in capsys.readouterr().err
+
+
+def test_without_the_guard_a_log_would_be_written_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, victim = tmp_path / "place", tmp_path / "victim"
+    victim.write_text("as it was\n")
+    place.symlink_to(victim)
+    monkeypatch.setattr(log, "open_own", lambda name, flags: os.open(name, flags, 0o600))
+    configure_logging(Settings(debug="*", log_file=str(place)))
+    logging.getLogger("checkout_cli.store").warning("something is wrong")
+    assert "something is wrong" in victim.read_text()

@@ -17,6 +17,7 @@ from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, Inva
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.keys import pattern_of
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -91,7 +92,7 @@ def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
     entry = charges.look(distance, value)
     if entry is None:
         raise CacheEntryNotFound(
-            f"no charge is cached at {charges.key(distance, value)}", hint="checkoutctl cache delivery list"
+            f"no charge is cached at {named(charges.key(distance, value))}", hint="checkoutctl cache delivery list"
         )
     return Found(entry, store.clock.wall(), store.settings.enable_delivery_cache)
 
@@ -101,7 +102,9 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     coupons = Coupons(store)
     entry = coupons.look(code)
     if entry is None:
-        raise CacheEntryNotFound(f"no answer is cached at {coupons.key(code)}", hint="checkoutctl cache coupon list")
+        raise CacheEntryNotFound(
+            f"no answer is cached at {named(coupons.key(code))}", hint="checkoutctl cache coupon list"
+        )
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 

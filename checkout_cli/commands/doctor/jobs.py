@@ -85,7 +85,8 @@ def job_locks(context: DoctorContext) -> Finding:
     if ttl > TIME_TO_LIVE:
         return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", typed("redis-cli DEL {}", key))
     if owner is not None and not is_owner(owner.decode(errors="replace")):
-        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", typed("redis-cli DEL {}", key))
+        known = f"a name of {len(owner):,} bytes that is not one of ours"
+        return crit(f"{key} is held by {known}", typed("redis-cli DEL {}", key))
     return ok("a clean-up runs now")
 
 

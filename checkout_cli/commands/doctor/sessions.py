@@ -14,6 +14,7 @@ from checkout_cli.config.variables import without_password
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
 from checkout_cli.files.last_look import Reading
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
+from checkout_cli.privacy.personal_ids import id_beginning
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.index_place import Layout, Place
@@ -41,7 +42,7 @@ _ELSEWHERE = f"{{{INDEX}}}:other"
 
 def shortened(ids: Sequence[str]) -> str:
     """The beginnings of the first of some ids: enough to find them, and not to use them."""
-    return ", ".join(f"{name[:8]}…" for name in ids[:3])
+    return ", ".join(map(id_beginning, ids[:3]))
 
 
 @check("session-ttl", Group.SESSIONS, Need.REDIS, *SAMPLING)

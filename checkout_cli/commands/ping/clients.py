@@ -95,7 +95,13 @@ def connected_clients(listed: bytes) -> list[str]:
 
 
 def _called(address: str, name: str) -> str:
-    host = address.rpartition(":")[0].strip("[]") or "a Unix socket"
-    if host.startswith("/"):  # a Unix socket's clients have its path, and port 0
+    """The host and the name, unless these are no address, or may be somebody's: programs choose their names."""
+    from checkout_cli.privacy.personal_ids import named
+    from checkout_cli.store.redis.monitor import client_address
+
+    host = client_address(address.encode()).rpartition(":")[0].strip("[]")
+    if not host:
+        host = "an unknown address" if address.rpartition(":")[0] else "a Unix socket"
+    elif host.startswith(("/", "unix")):  # a Unix socket's clients have its path, and port 0
         host = "a Unix socket"
-    return f"{host} ({name[:LONGEST_NAME]})" if name else host
+    return f"{host} ({named(name)[:LONGEST_NAME]})" if name else host

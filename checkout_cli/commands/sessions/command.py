@@ -60,7 +60,8 @@ def list_(
     """List sessions, newest first: those that expire last. Looking at them never extends their life.
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
-    database is listed.
+    database is listed. An id that is or holds an e-mail address or a phone number is masked; among ids alone it is
+    left out, with exit code 1, unless --reveal.
     """
     from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Order, Selection, list_sessions, waiting
     from checkout_cli.commands.sessions.view import show_list
@@ -97,13 +98,14 @@ def show(
     """
     from checkout_cli.commands.sessions.sessions import find
     from checkout_cli.commands.sessions.view import show_session
+    from checkout_cli.privacy.personal_ids import id_beginning
     from checkout_cli.terminal.output import warn
 
     with current().store(timeout) as store:
         sighting = find(store, checkout_id, tell=warn)
         now = store.clock.wall()
     if reveal:
-        audit("sessions show", f"session {sighting.checkout_id[:8]}…")
+        audit("sessions show", f"session {id_beginning(sighting.checkout_id)}")
     show_session(sighting, now, as_json=as_json, reveal=reveal)
     return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
@@ -121,11 +123,12 @@ def trace(
     """
     from checkout_cli.commands.sessions.trace import trace as trace_session
     from checkout_cli.commands.sessions.trace_view import show_trace
+    from checkout_cli.privacy.personal_ids import id_beginning
 
     with current().store(timeout) as store:
         found = trace_session(store, checkout_id)
     if reveal:
-        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+        audit("sessions trace", f"session {id_beginning(found.checkout_id)}")
     show_trace(found, as_json=as_json, reveal=reveal)
 
 

@@ -41,6 +41,7 @@ from checkout_cli.errors import (
 )
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
 from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -359,7 +360,7 @@ def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False
     kept = store.database.deleted_body(checkout_id)
     if kept is None:
         raise SessionNotFound(
-            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+            f"the database keeps no deletion of {named(checkout_id)!r} by an external writer, and there is no such file"
         )
     result = Restoration(None, store.clock.wall(), dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)

@@ -10,6 +10,7 @@ from checkout_cli.commands.sessions.view import describe, warn_of_more
 from checkout_cli.jobs.bounded_run import Stopped
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
+from checkout_cli.terminal.masking import acknowledged
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
 from checkout_cli.typed import typed
@@ -48,10 +49,13 @@ def show_deletion(deletion: Deletion, *, seconds: float = 0.0, dry_run: bool, as
     """``seconds`` is how long the sessions were looked for."""
     plan = deletion.plan
     if as_json:
-        write_json({"dryRun": dry_run, **document(deletion)})
+        ids = {"checkoutIds": deletion.affected, "changed": deletion.changed}
+        write_json(
+            {"dryRun": dry_run, **document(deletion), **{name: list(map(acknowledged, ids[name])) for name in ids}}
+        )
     else:
         for checkout_id in plan.checkout_ids if dry_run else deletion.deleted:
-            write_line(f"{'would delete' if dry_run else 'deleted'} {safe(checkout_id)}")
+            write_line(f"{'would delete' if dry_run else 'deleted'} {safe(acknowledged(checkout_id))}")
     if not plan.number:
         narrate("no session matches")
     elif deletion.done:
@@ -72,10 +76,11 @@ def show_deletion(deletion: Deletion, *, seconds: float = 0.0, dry_run: bool, as
 def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
     outcomes = restoration.outcomes
     if as_json:
-        write_json(restoration)
+        shown = {outcome.name.lower(): list(map(acknowledged, ids)) for outcome, ids in outcomes.items()}
+        write_json({**document(restoration), **shown})
     else:
         for checkout_id in outcomes[Outcome.RESTORED]:
-            write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(checkout_id)}")
+            write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(acknowledged(checkout_id))}")
     for outcome, reason in _NOT_RESTORED.items():
         if outcomes[outcome]:
             tell = warn if outcome in {Outcome.CHANGED, Outcome.NO_SESSION} else narrate
@@ -88,16 +93,16 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
 
 def _named(ids: list[str]) -> str:
     more = f" and {len(ids) - MOST_NAMED:,} more" if len(ids) > MOST_NAMED else ""
-    return ", ".join(ids[:MOST_NAMED]) + more
+    return ", ".join(map(acknowledged, ids[:MOST_NAMED])) + more
 
 
 def show_extension(extension: Extension, now: int, *, as_json: bool) -> None:
     """``now`` is in milliseconds."""
     if as_json:
-        write_json(extension)
+        write_json({**document(extension), "checkoutId": acknowledged(extension.checkout_id)})
     else:
         left = span(extension.after - now)
-        write_line(f"{safe(extension.checkout_id)} ends in {left} ({iso(extension.after)})")
+        write_line(f"{safe(acknowledged(extension.checkout_id))} ends in {left} ({iso(extension.after)})")
     if extension.capped:
         narrate("that is its maximum age: no session lives longer")
     if extension.external:

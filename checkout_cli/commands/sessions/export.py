@@ -7,6 +7,7 @@ compared with the database, as everywhere.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from array import array
@@ -18,6 +19,7 @@ import msgspec
 
 from checkout_cli.commands.sessions.sessions import Tell
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -59,7 +61,9 @@ class Page(NamedTuple):
 class Position:
     """After this session, which ends at ``moment`` (ms), in the index or in the database.
 
-    In the index that is whatever number another program has put there: negative, infinite, with a fraction.
+    In the index that is whatever number another program has put there: negative, infinite, with a fraction. A cursor
+    goes to stderr, logs and shells' histories, so a personal id is in it as a mark that tells it from the few others of
+    its moment, and from no more.
     """
 
     in_index: bool
@@ -68,7 +72,12 @@ class Position:
 
     def __str__(self) -> str:
         moment = int(self.moment) if self.moment == self.moment // 1 else self.moment
-        return f"{'r' if self.in_index else 'd'}{moment}-{self.checkout_id}"
+        return f"{'r' if self.in_index else 'd'}{moment}-{_place_of(self.checkout_id)}"
+
+    @property
+    def known_id(self) -> str:
+        """The id, by which others of its moment are ordered; of a mark nothing is known, so they all come again."""
+        return "" if _MARK.fullmatch(self.checkout_id) else self.checkout_id
 
     @classmethod
     def parse(cls, text: str) -> Position:
@@ -78,6 +87,17 @@ class Position:
             raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
         in_index = known["moment"] is not None
         return cls(in_index, float(known["moment"]) if in_index else min(int(known["row"]), 2**63 - 1), known["id"])
+
+
+_MARK = re.compile("#[0-9a-f]{4}")
+
+
+def _place_of(checkout_id: str) -> str:
+    return _mark(checkout_id) if is_personal(checkout_id) else checkout_id
+
+
+def _mark(checkout_id: str) -> str:
+    return f"#{hashlib.sha256(encoded(checkout_id)).hexdigest()[:4]}"
 
 
 _CURSOR = re.compile(
@@ -152,8 +172,7 @@ class _Export:
             return
         unlisted = (lacking for _, lacking in self._store.index.unlisted(layout))
         yield from self._without_moments(unlisted, pending)
-        begin = self._begin
-        last = None if begin is None else RawEntry(begin.moment, encoded(begin.checkout_id))
+        last = None if self._begin is None else self._entry_of(self._begin)
         for entries in self._store.index.behind(last, self._page_size):
             # What ends later than anything did when we began may be a session that was written since.
             fresh = [
@@ -167,6 +186,19 @@ class _Export:
             dead = len(fresh) - len(sessions) - unreadable
             moment, member = entries[-1]
             yield Page(sessions, unreadable, str(Position(True, moment, decoded(member))), dead)
+
+    def _entry_of(self, begin: Position) -> RawEntry:
+        """The entry of a cursor; of a mark, the first of its moment that has it, or one before all of the moment."""
+        before = RawEntry(begin.moment, encoded(begin.known_id))
+        if begin.known_id == begin.checkout_id:
+            return before
+        for entries in self._store.index.behind(before, self._page_size):
+            for entry in entries:
+                if entry.moment > begin.moment:
+                    return before
+                if _place_of(decoded(entry.member)) == begin.checkout_id:
+                    return entry
+        return before
 
     def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
         """Sessions without a known expiry; the cursor after them is the one before them."""
@@ -231,7 +263,7 @@ class _Export:
 
     def _in_database(self, *, listed: bool) -> Iterator[Page]:
         begin = self._begin
-        after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
+        after = (begin.moment, begin.known_id) if begin is not None and not begin.in_index else None
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
             unsent = self._unlisted([name for _, name in rows]) if listed else {name for _, name in rows}
             wanted = [row for row in rows if row[1] in unsent]

@@ -27,6 +27,7 @@ from checkout_cli.errors import (
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.personal_ids import is_personal, named
 from checkout_cli.session import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
@@ -88,7 +89,9 @@ class Selection:
         if self.status is not None and self.status not in statuses:
             raise InvalidInput(f"not a status: {self.status[:32]!r}", hint=f"one of: {', '.join(statuses)}")
         if self.user is not None and not (self.user.strip() and self.user.isprintable() and len(self.user) <= 256):
-            raise InvalidInput(f"not a user id: {self.user[:32]!r}", hint="the whole id, as in the session's userId")
+            raise InvalidInput(
+                f"not a user id: {named(self.user[:32])!r}", hint="the whole id, as in the session's userId"
+            )
 
     def matches(self, sighting: Sighting, now: int) -> bool:
         """``now`` is in milliseconds."""
@@ -200,18 +203,18 @@ def only_match(store: CheckoutStore, prefix: str) -> str:
     """The only id that begins so; raises InvalidInput for several or a short one, else SessionNotFound."""
     if len(prefix) < SHORTEST_PREFIX:
         raise InvalidInput(
-            f"no session {prefix!r}, and too short for the beginning of an id",
+            f"no session {named(prefix)!r}, and too short for the beginning of an id",
             hint=f"give at least {SHORTEST_PREFIX} characters",
         )
     ids = store.admin.matching(prefix, MOST_CANDIDATES + 1)
-    shown = prefix if len(prefix) <= _SHOWN_ID else prefix[:_SHOWN_ID] + "…"
+    shown = named(prefix) if len(prefix) <= _SHOWN_ID else named(prefix[:_SHOWN_ID]) + "…"
     if not ids:
         raise SessionNotFound(f"no session is, or begins with, {shown!r}")
     if len(ids) > 1:
         number = "more than " + str(MOST_CANDIDATES) if len(ids) > MOST_CANDIDATES else str(len(ids))
         raise InvalidInput(
-            f"{number} sessions begin with {shown!r}: {', '.join(ids[:MOST_CANDIDATES])}",
-            hint="give more of the id",
+            f"{number} sessions begin with {shown!r}: {', '.join(map(named, ids[:MOST_CANDIDATES]))}",
+            hint="checkoutctl sessions list --reveal" if any(map(is_personal, ids)) else "give more of the id",
         )
     return ids[0]
 
@@ -360,7 +363,7 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
         raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
     seen = store.admin.inspect(checkout_id)
     if seen.session is None:
-        raise SessionCorrupt(f"session {checkout_id} is no session: {seen.detail}")
+        raise SessionCorrupt(f"session {named(checkout_id)} is no session: {seen.detail}")
     now = store.clock.wall()
     if seen.expires_at is None:
         raise InvalidInput("the session has no end that could be moved", hint="checkoutctl sessions index check")
@@ -380,7 +383,7 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
         except RedisUnavailable as error:
             redis_away = str(error)
     if not (in_database or in_redis):
-        raise SessionNotFound(f"session {checkout_id} has just ended")
+        raise SessionNotFound(f"session {named(checkout_id)} has just ended")
     away = tuple(reason for reason in (database_away, redis_away) if reason)
     return Extension(
         checkout_id, seen.expires_at, until, until < wanted, in_redis, in_database, away, seen.session.external

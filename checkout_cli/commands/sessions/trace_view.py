@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checkout_cli.commands.sessions.trace import MISSING, Difference, Trace, Trust
@@ -12,7 +12,7 @@ from checkout_cli.session import Session, TierName
 from checkout_cli.store.database.inspection import RowView
 from checkout_cli.store.redis.inspection import KeyState, KeyView
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.masking import value_shown
+from checkout_cli.terminal.masking import fields_shown, id_shown, value_shown
 from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
@@ -30,14 +30,14 @@ def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
         return
     in_redis, in_database = _redis_facts(trace, reveal=reveal), _database_facts(trace, reveal=reveal)
     facts = [(name, in_redis.get(name, ""), in_database.get(name, "")) for name in _NAMES]
-    write_line(f"session {safe(trace.checkout_id)}")
+    write_line(f"session {safe(id_shown(trace.checkout_id, reveal=reveal))}")
     write_table(_FACTS, [row for row in facts if any(row[1:])])
     for away in (trace.redis_away, trace.database_away):
         if away:
             narrate(f"not known: {away}")
     if trace.differences:
         write_line()
-        write_table(_DIFFERENCES, [_difference(difference, reveal=reveal) for difference in trace.differences])
+        write_table(_DIFFERENCES, list(_differences(trace, reveal=reveal)))
     elif trace.differences is not None:
         narrate("every field is the same in both")
     narrate("memory: every process of the shop has its own, which no other can see")
@@ -46,9 +46,9 @@ def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
 def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
     """What could not be asked is ``null``, with the reason under ``away``."""
     away = {"redis": trace.redis_away, "database": trace.database_away}
-    differences = [_difference(difference, reveal=reveal) for difference in trace.differences or ()]
+    differences = _differences(trace, reveal=reveal)
     return {
-        "checkoutId": trace.checkout_id,
+        "checkoutId": id_shown(trace.checkout_id, reveal=reveal),
         "redis": _key_document(trace, trace.key, reveal=reveal),
         "database": _row_document(trace, trace.row, reveal=reveal),
         "conflicts": [document(conflict, "detectedAt@ source result") for conflict in trace.conflicts],
@@ -147,14 +147,20 @@ def _status(fields: Mapping[str, Any] | None, *, reveal: bool) -> str | None:
     return "pending" if shown is None else as_text(shown)
 
 
-def _difference(difference: Difference, *, reveal: bool) -> tuple[str, str, str]:
+def _differences(trace: Trace, *, reveal: bool) -> Iterator[tuple[str, str, str]]:
+    found = trace.differences or ()
+    names = fields_shown({difference.name: None for difference in found}, reveal=reveal)
+    return ((name, *_sides(difference, reveal=reveal)) for name, difference in zip(names, found, strict=True))
+
+
+def _sides(difference: Difference, *, reveal: bool) -> tuple[str, str]:
     shown = [
         _ABSENT if value is MISSING else as_text(value_shown(difference.name, {difference.name: value}, reveal=reveal))
         for value in (difference.in_redis, difference.in_database)
     ]
     if shown[0] == shown[1]:  # masked: that they differ may be told, not how
         shown[1] += " (another value)"
-    return difference.name, shown[0], shown[1]
+    return shown[0], shown[1]
 
 
 # What became of it
@@ -180,7 +186,7 @@ def _user_document(answer: UserAnswer) -> dict[str, Any]:
 
 
 def _show(answer: Answer) -> None:
-    write_line(f"session {safe(answer.trace.checkout_id)}: {safe(answer.sentence)}")
+    write_line(f"session {safe(id_shown(answer.trace.checkout_id))}: {safe(answer.sentence)}")
     for line in answer.evidence:
         write_line(f"  {safe(line)}")
     if answer.hint:

@@ -10,10 +10,12 @@ from typing import Any
 from checkout_cli.commands.sessions.sessions import Written
 from checkout_cli.errors import ExitCode
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.store.records import Sighting
+from checkout_cli.terminal.document import document as json_of
 from checkout_cli.terminal.listing import Listing
-from checkout_cli.terminal.masking import fields_shown, value_shown
+from checkout_cli.terminal.masking import acknowledged, fields_shown, id_shown, value_shown
 from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.units import span
 
@@ -65,6 +67,7 @@ def show_list(
         row=lambda sighting: _row(sighting, now, reveal),
         document=lambda sighting: summary(sighting, now, reveal=reveal),
         id_of=lambda sighting: sighting.checkout_id,
+        is_left_out=lambda sighting: not reveal and is_personal(sighting.checkout_id),
         csv=CSV_COLUMNS,
         nothing="no sessions",
         more=more,
@@ -89,7 +92,7 @@ def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, 
     session = sighting.session
     created_at = None if session is None else session.created_at
     return {
-        "checkoutId": sighting.checkout_id,
+        "checkoutId": id_shown(sighting.checkout_id, reveal=reveal),
         "status": None if session is None else _status(session, reveal),
         "items": None if session is None else len(session.items),
         "total": None if session is None else session.total,
@@ -117,7 +120,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
     row = summary(sighting, now, reveal=reveal)
     created_at = None if sighting.session is None else sighting.session.created_at
     return [
-        sighting.checkout_id,
+        row["checkoutId"],
         row["problem"] or row["status"],
         *("" if row[name] is None else as_text(row[name]) for name in ("items", "total", "userId")),
         "" if created_at is None else span(now - created_at),
@@ -163,7 +166,7 @@ def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = 
 def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple[str, str]]:
     """In upper case, so that no field can be taken for one of them."""
     facts = [
-        ("ID", sighting.checkout_id),
+        ("ID", whole["checkoutId"]),
         ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
         ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
         ("VERSION", _version(whole)),
@@ -221,9 +224,9 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
     acknowledgement = written.acknowledgement
     session = acknowledgement.session
     if as_json:
-        write_json(written)
+        write_json({**json_of(written), "checkoutId": acknowledged(session.checkout_id)})
     else:
-        write_line(session.checkout_id)
+        write_line(acknowledged(session.checkout_id))
         narrate(
             f"{what}: {f'version {session.version}' if session.version else 'no version yet'}, "
             f"durability {acknowledgement.durability}, "
@@ -240,4 +243,5 @@ def describe(sighting: Sighting, now: int) -> str:
     if sighting.session is not None:
         parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
         parts.append("no total" if row["total"] is None else f"total {as_text(row['total'])}")
-    return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
+    name = acknowledged(sighting.checkout_id)
+    return f"session {name}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"

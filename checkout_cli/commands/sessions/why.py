@@ -13,6 +13,7 @@ from checkout_cli.domain.users import User, Users
 from checkout_cli.errors import AccessDenied, CheckoutError, ExitCode, RedisUnavailable, SessionNotFound
 from checkout_cli.files.last_look import LastLook, Reading
 from checkout_cli.jobs.bounded_run import BoundedRun
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.session import iso
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -26,6 +27,10 @@ ROUNDED = 1000
 """Milliseconds by which a server's own uptime, in whole seconds, makes it look younger."""
 COMMAND = "why"
 """Its readings among those that are remembered."""
+
+
+REVEALING = "checkoutctl sessions list --reveal"
+"""Shows an id that a hint must not name."""
 
 
 class Cause(StrEnum):
@@ -138,7 +143,7 @@ def explain(
         if _tracked(store, given) is not None:
             return explain_user(store, given, run, last_look=last_look)
         found = look_everywhere(store, given)
-    return _Explanation(store, found, last_look).answer()
+    return _Explanation(store, found, last_look, given).answer()
 
 
 def explain_user(
@@ -178,8 +183,10 @@ class _ServerStory:
 class _Explanation:
     """One session; the rules ask for the surest signs first."""
 
-    def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook | None) -> None:
+    def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook | None, given: str = "") -> None:
+        """``given`` is what was typed, which a hint may repeat."""
         self._store = store
+        self._given = given
         self._trace, self._key, self._row, self._now = found, found.key, found.row, found.now
         self._last_look = last_look or LastLook()
 
@@ -202,7 +209,9 @@ class _Explanation:
         hint = _HINTS.get(cause, "") if hint is None else hint
         evidence = (*more, *self._evidence())
         if "{}" in hint:
-            hint = typed(hint, self._trace.checkout_id)
+            checkout_id = self._trace.checkout_id
+            may_be_shown = checkout_id == self._given or not is_personal(checkout_id)
+            hint = typed(hint, checkout_id) if may_be_shown else REVEALING
         return Answer(self._trace, cause, sentence, evidence, hint)
 
     # Evidence

@@ -15,7 +15,9 @@ import msgspec
 
 from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, is_accepted_id
+from checkout_cli.privacy.personal_ids import id_beginning
 from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
+from checkout_cli.store.redis.replies import type_name
 
 SAMPLED = 4
 """Entries at each end by which a sorted set at ``checkout:index`` is known for ours."""
@@ -117,7 +119,7 @@ class IndexPlace:
         """The layout by the replies to the probe; ``None`` where the index was moved between two of them."""
         for reply in replies:
             checked(reply, WrongKeyType)
-        kind, beside, aside = (decoded(reply) for reply in replies[:3])
+        kind, beside, aside = map(type_name, replies[:3])
         lowest, highest = replies[3:]
         if kind == "zset" and not (isinstance(lowest, list) and isinstance(highest, list)):
             return None
@@ -169,7 +171,7 @@ class IndexPlace:
     def _left_out(self, change: IndexChange, error: RedisUnavailable | WrongKeyType) -> Entering:
         if isinstance(error, RedisUnavailable) and not self._is_cluster:
             raise error
-        _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
+        _log.info("session %s stays without its entry in the index: %s", id_beginning(change.checkout_id), error)
         return Entering(change)
 
     def _enter(self, change: IndexChange) -> None:

@@ -15,6 +15,7 @@ from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
 from checkout_cli.keys import CLAIM_PREFIX, SESSION_PREFIX, USER_PREFIX, Family, family_of, is_accepted_id
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
 from checkout_cli.store.breaker import Breaker
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
@@ -244,8 +245,10 @@ def _shortened(command: Command) -> str:
     prefix = next((each for each in _BEFORE_IDS if text.startswith(each)), "")
     if not prefix and family_of(key) is not Family.OTHER:
         prefix, colon, name = text.rpartition(":")
+        if is_personal(text):  # a coupon may be called anything
+            return f"{text.partition(':')[0]}:…"
         return f"{prefix}{colon}{name[:8]}…" if len(name) > 8 else text
     prefix = prefix or text.partition(":")[0] + ":"
     name = text[len(prefix) :]
-    is_id = is_accepted_id(name.rstrip("}")) and not name.isdigit()  # anything else may be an address or a phone number
+    is_id = is_accepted_id(name.rstrip("}")) and not name.isdigit() and not is_personal(name)
     return f"{prefix}{name[:8] if is_id else ''}…"

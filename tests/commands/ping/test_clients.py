@@ -137,3 +137,19 @@ def test_few_groups_are_named_and_the_rest_counted() -> None:
     found = Clients.of([f"10.0.0.{number}" for number in range(8)] + ["10.0.0.1"], 9)
     assert found.by_whom.startswith("2 of 10.0.0.1, 1 of 10.0.0.0")
     assert found.by_whom.endswith("3 of others")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"id=1 addr=10.0.0.7:51234 name=shop-web", "10.0.0.7 (shop-web)"),
+        (b"id=1 addr=[::1]:51234 name=", "::1"),
+        (b"id=1 addr=/run/redis.sock:0 name=cron", "a Unix socket (cron)"),
+        (b"id=1 addr=10.0.0.7:51234 name=jane@example.org", "10.0.0.7 (********)"),
+        (b"id=1 addr=10.0.0.7:51234 name=till-01515550199", "10.0.0.7 (********)"),
+        (b"id=1 addr=jane@example.org:1 name=", "an unknown address"),
+        (b"id=1 addr=\xff\x1b:1 name=", "an unknown address"),
+    ],
+)
+def test_a_client_is_told_by_its_address_and_a_name_that_is_nobodys(line: bytes, shown: str) -> None:
+    assert connected_clients(line) == [shown]

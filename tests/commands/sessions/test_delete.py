@@ -506,3 +506,17 @@ def test_a_file_that_is_not_there_or_a_directory_is_one_clear_error(store: Check
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(InvalidInput, match="cannot read"):
             restore(store, path)
+
+
+def test_if_its_own_directory_were_the_one_of_the_undo_file_those_of_others_would_go(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "old.undo.ndjson"
+    theirs.write_text("")
+    os.utime(theirs, (1, 1))
+    for own, is_kept in ((tmp_path / "state", True), (tmp_path, False)):
+        monkeypatch.setattr("checkout_cli.commands.sessions.undo_file._default_directory", lambda own=own: own)
+        store.create({}, checkout_id=f"swept-{is_kept}-01")
+        plan = make_plan(store, [f"swept-{is_kept}-01"], Selection(), undo_file=tmp_path / f"{is_kept}.undo.ndjson")
+        module.delete_all(store, plan, agreed=lambda _: True)
+        assert theirs.exists() is is_kept

@@ -262,3 +262,45 @@ def test_without_one_tier_the_other_is_exported(store: CheckoutStore) -> None:
     nothing = replace(store.settings, redis_port=1, database_url=NOWHERE)
     with make_store(nothing) as cut_off, pytest.raises(TierUnavailable):
         ids(cut_off)
+
+
+def _ours_at_both_ends(store: CheckoutStore) -> list[str]:
+    """Or else the index would be taken for another program's."""
+    names = create(store, 24)
+    for name in names[:12]:
+        store.redis.ask(("ZADD", INDEX, store.clock.wall() + 60_000, name))
+    return names
+
+
+def test_a_cursor_names_nobody_and_goes_on_behind_who_it_does_not_name(store: CheckoutStore) -> None:
+    names = [f"jane.{place}@example.org" for place in range(8)]
+    ours = _ours_at_both_ends(store)
+    moment = store.clock.wall() + 300_000  # of all of them
+    for name in names:
+        store.redis.ask(("SET", f"checkout:session:{name}", b'{"items":[]}', "EX", 600))
+        store.redis.ask(("ZADD", INDEX, moment, name))
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(40):
+        page = next(iter(export(store, cursor=cursor, page_size=3, tell=silent)), None)
+        if page is None or not page.sessions:
+            break
+        seen += [session.checkout_id for session in page.sessions]
+        cursor = page.cursor
+        assert "jane" not in cursor
+    assert seen == [*ours[:12], *names, *ours[12:]], "none is missing, and none comes twice"
+
+
+def test_a_cursor_whose_mark_is_gone_begins_with_its_moment_again(store: CheckoutStore) -> None:
+    _ours_at_both_ends(store)
+    moment = store.clock.wall() + 300_000
+    for name in ("!before", "jane@example.org"):
+        store.redis.ask(("SET", f"checkout:session:{name}", b'{"items":[]}', "EX", 600))
+        store.redis.ask(("ZADD", INDEX, moment, name))
+    assert ids(store, cursor=f"r{moment}-#0000")[:2] == ["!before", "jane@example.org"]
+
+
+def test_without_the_mark_the_cursor_would_name_her(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "jane" not in str(module.Position(True, 1.0, "jane@example.org"))
+    monkeypatch.setattr(module, "is_personal", lambda _: False)
+    assert "jane" in str(module.Position(True, 1.0, "jane@example.org"))
