@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, event, func, select, tuple_
@@ -20,8 +19,9 @@ from checkout_cli.errors import SchemaOutdated
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
-from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of, transaction
+from checkout_cli.store.database.engine import create_file, insert_of, make_engine, transaction
 from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.places import schema_of
 from checkout_cli.store.database.schema import locks, sessions, totals
 from checkout_cli.store.database.tier import COLUMNS, COUNTED, FOREIGN, DatabaseTier, record_of
 from checkout_cli.store.records import Record, Totals
@@ -109,7 +109,7 @@ class DatabaseAdmin(DatabaseTier):
             return None
         sqlite = self._engine.dialect.name == "sqlite"
         patience = migrations.PATIENCE if sqlite else migrations.LONGEST
-        engine = make_engine(replace(self._settings, database_timeout=patience))
+        engine = make_engine(self._settings, timeout=patience)
         try:
             done = migrations.upgrade(engine, max(self._settings.database_timeout, LOCK_TIMEOUT))
         finally:
@@ -161,13 +161,13 @@ class DatabaseAdmin(DatabaseTier):
         return self._ending(lambda end: end > now)
 
     def _ending(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
-        with self.transaction() as connection:
+        with self.snapshot() as connection:
             rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
         return int(rows - buried)
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and those that clean-ups removed."""
-        with self.transaction() as connection:
+        with self.snapshot() as connection:
             removed = {row.name: row.number for row in connection.execute(select(totals))}
             present = _tally(connection.execute(_TALLY))
         return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})

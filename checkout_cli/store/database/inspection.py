@@ -8,7 +8,8 @@ import msgspec
 from sqlalchemy import inspect, select, text
 from sqlalchemy.schema import CreateIndex
 
-from checkout_cli.store.database.engine import schema_of, to_type
+from checkout_cli.store.database.engine import to_type
+from checkout_cli.store.database.places import schema_of
 from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
 from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, latest_stamp, record_of
 from checkout_cli.store.records import Record

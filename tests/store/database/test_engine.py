@@ -17,7 +17,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.database.admin import DatabaseAdmin
-from checkout_cli.store.database.engine import GRACE
+from checkout_cli.store.database.postgresql import GRACE
 from checkout_cli.store.records import Record
 
 SESSION = Record("session-1", 1, b'{"a":1}', 1, 10**15)
