@@ -16,6 +16,7 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
     DatabaseUnavailable,
+    NotStorable,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoved,
@@ -189,7 +190,7 @@ class Publisher:
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
-            except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
+            except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)
             except DatabaseUnavailable as error:
                 _log.debug("pending rows stay pending: %s", error)
@@ -206,7 +207,11 @@ class Publisher:
         for checkout_id, look in zip(checkout_ids, self.redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
+            except (
+                SessionCorrupt,
+                SlotMoving,
+                NotStorable,
+            ) as error:  # one must not keep the others, nor who reads another session
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:

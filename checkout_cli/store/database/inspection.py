@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import inspect, select, text
+from sqlalchemy import func, inspect, select, text
 from sqlalchemy.schema import CreateIndex
 
 from checkout_cli.store.database.engine import to_type
@@ -63,6 +63,22 @@ def is_replaced(database: DatabaseTier, identity: bytes) -> bool:
     with database.transaction() as connection:
         stamp = connection.scalar(known)
         return stamp is not None and connection.scalar(latest_stamp(stamp.rpartition(" ")[0])) != stamp
+
+
+class Encodings(NamedTuple):
+    """How PostgreSQL keeps text, and how it is sent to us and by us, in its own words for both."""
+
+    server: str
+    client: str
+
+
+def encodings(database: DatabaseTier) -> Encodings | None:
+    """Those of a PostgreSQL; ``None`` for SQLite, which holds every character."""
+    if database.sqlite_path is not None:
+        return None
+    settings = (func.current_setting(name) for name in ("server_encoding", "client_encoding"))
+    ((server, client),) = database.rows(select(*settings))
+    return Encodings(str(server), str(client))
 
 
 class Space(NamedTuple):
