@@ -11,6 +11,7 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 
@@ -127,11 +128,12 @@ class CheckoutStore:
         return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
-        """Write down the notes and counts, and close all connections."""
-        self.notes.write_down()
-        self.bookkeeping.flush()
-        self.redis.close()
-        self.database.close()
+        """Write down the notes and counts, and close all connections, whatever of it fails."""
+        with ExitStack() as closing:
+            closing.callback(self.database.close)
+            closing.callback(self.redis.close)
+            closing.callback(self.bookkeeping.flush)
+            closing.callback(self.notes.write_down)
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
-    DatabaseUnavailable,
+    CheckoutError,
     NotStorable,
     RedisUnavailable,
     SessionCorrupt,
@@ -64,7 +64,7 @@ class Publisher:
             return False
         try:
             return self.bring(record, settled.opened, accounted=settled.accounted).is_published
-        except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
             if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
@@ -192,14 +192,14 @@ class Publisher:
                 self.publish_row(checkout_id)
             except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)
-            except DatabaseUnavailable as error:
-                _log.debug("pending rows stay pending: %s", error)
-                return
             except RedisUnavailable as error:  # in a cluster, another server may have the next one
                 _log.debug("a pending row stays pending: %s", error)
+            except CheckoutError as error:  # unavailable, or denied: it is not what the reader has asked for
+                _log.debug("pending rows stay pending: %s", error)
+                return
         try:
             self._flush_some()
-        except (RedisUnavailable, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             _log.debug("dirty sessions stay dirty: %s", error)
 
     def _flush_some(self) -> None:

@@ -6,9 +6,7 @@ only as long as the setting says.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine, Transaction, make_url
 
 from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.store.after_fork import in_each_child
 from checkout_cli.store.database.failures import UNSTORABLE, is_lost, is_read_only, no_home, translated
 from checkout_cli.store.database.places import is_homeless, is_missing, named_schema, schema_of, sqlite_path
 from checkout_cli.typed import typed
@@ -47,24 +46,17 @@ def make_engine(settings: Settings, *, timeout: float | None = None) -> Engine:
         from checkout_cli.store.database.postgresql import postgresql_engine
 
         engine = postgresql_engine(url, wait, execution_options=_in_schema(settings.database_schema), **_pool(wait))
-    _ENGINES.add(engine)
+    in_each_child(engine, _begin_anew)
     return engine
 
 
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 _INHERITED: list[sqlalchemy.Pool] = []
 """The pools of a parent process, kept so that nothing closes its connections under it."""
 
 
-def _begin_anew_after_fork() -> None:
-    """A forked process has connections of its own: one that two processes use mixes up their answers."""
-    for engine in list(_ENGINES):
-        _INHERITED.append(engine.pool)
-        engine.dispose(close=False)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)
+def _begin_anew(engine: Engine) -> None:
+    _INHERITED.append(engine.pool)
+    engine.dispose(close=False)
 
 
 def _pool(timeout: float) -> dict[str, Any]:
