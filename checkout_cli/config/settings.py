@@ -24,6 +24,7 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.database_url import checked_database_url
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.trusted_file import (
@@ -102,19 +103,6 @@ def _choice(name: str, meaning: str, *choices: str, shared: bool = False) -> Any
 def _addresses(raw: str) -> str:
     for address in raw.split(",") if raw else ():
         split_address(address)
-    return raw
-
-
-def _database_url(raw: str) -> str:
-    scheme, found, rest = raw.partition("://")
-    if not found or scheme.partition("+")[0] not in {"sqlite", "postgresql", "postgres"}:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    if not scheme.startswith("sqlite"):
-        if "#" in rest or any(character.isspace() or not character.isprintable() for character in rest):
-            raise ValueError("must have no '#' and no spaces; in a password they are written %23 and %20")
-        address, _, query = rest.partition("?")
-        if {"/", "@"} & set(address.rpartition("@")[0]) or "@" in query:
-            raise ValueError("must have '/', '?' and '@' in a user's name or password written as %2F, %3F and %40")
     return raw
 
 
@@ -222,7 +210,7 @@ class Settings:
         "DATABASE_URL",
         "the database behind Redis: sqlite:///… or postgresql://…",
         _default_database_url,
-        _database_url,
+        checked_database_url,
         sealed=True,
     )
     database_schema: str = _setting(

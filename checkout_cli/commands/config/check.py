@@ -37,6 +37,7 @@ _SIMILAR = 0.8
 _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
 _TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+_FILES_OF_DATABASE_URL = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _FILES, _SETTINGS = "files", "settings"
 
 
@@ -351,7 +352,7 @@ def lifetimes(given: Given) -> Iterator[Finding]:
 def database_url(given: Given) -> Iterator[Finding]:
     """DATABASE_URL names a database that there is a driver for, in a place that can be written to.
 
-    SQLite needs to write beside its file too. A database server is not asked.
+    SQLite needs to write beside its file too. A database server is not asked; files that its URL names are looked for.
     """
     from checkout_cli.store.database.engine import make_engine
 
@@ -365,6 +366,10 @@ def database_url(given: Given) -> Iterator[Finding]:
         return
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
+    for option in _FILES_OF_DATABASE_URL:
+        name = engine.url.query.get(option)
+        if isinstance(name, str) and name != "system" and not Path(name).expanduser().is_file():
+            yield _error("DATABASE_URL", f"its {option} names no file: {name}", f"correct {option} in DATABASE_URL")
     try:
         problem = _place_problem(path) if path is not None else ""
     except OSError as error:
