@@ -24,6 +24,7 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.by_hand import by_hand
 from checkout_cli.config.database_url import checked_database_url
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
@@ -128,7 +129,10 @@ def _default_database_url() -> str:
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """All settings, checked. Times are in seconds."""
+    """All settings, checked however they were made: ``ConfigurationError`` names each that cannot be.
+
+    Times are in seconds. What ``redis_url`` says is in the fields of its parts, and it is empty then.
+    """
 
     redis_host: str = _setting(
         "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
@@ -297,9 +301,21 @@ class Settings:
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
             raise ConfigurationError(*problems)
-        settings = cls(**{name: item.value for name, item in resolved.items()})
-        if contradiction := settings.contradiction():
-            raise ConfigurationError(" ".join(contradiction))
+        return cls(**{name: item.value for name, item in resolved.items()} | {"redis_url": ""})
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in VARIABLES}
+        checked, problems = by_hand(values, VARIABLES)
+        self.__dict__.update(checked)
+        if not problems and (contradiction := self.contradiction()):
+            problems.append(" ".join(contradiction))
+        if problems:
+            raise ConfigurationError(*problems)
+
+    def unchecked(self, **values: Any) -> Settings:
+        """The same with other values, whatever they are: of a probe that ends soon, or to see what contradicts what."""
+        settings = Settings()
+        settings.__dict__.update(vars(self) | values)
         return settings
 
     def __repr__(self) -> str:

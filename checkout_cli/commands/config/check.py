@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +81,7 @@ class Given:
     @cached_property
     def sound(self) -> Settings:
         """The settings, with defaults in place of invalid values."""
-        return Settings(**{name: item.value for name, item in self.resolved.items()})
+        return Settings().unchecked(**{name: item.value for name, item in self.resolved.items()})
 
 
 CHECKS: Checks[Callable[[Given], Iterator[Finding]]] = Checks("config check")
@@ -359,7 +359,7 @@ def database_url(given: Given) -> Iterator[Finding]:
     if given.resolved["database_url"].problem:
         return
     try:
-        engine = make_engine(replace(given.sound, database_schema=""))  # whether that may be set is said above
+        engine = make_engine(given.sound.unchecked(database_schema=""))  # whether that may be set is said above
     except CheckoutError as error:
         usual = "such as sqlite:////var/lib/shop/checkout.db or postgresql://user@host/name"
         yield _error("DATABASE_URL", str(error), usual if error.hint == ConfigurationError.default_hint else error.hint)

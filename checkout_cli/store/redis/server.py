@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import AskError, NoScriptError, ReadOnlyError
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
@@ -175,7 +175,7 @@ class RedisServer:
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         failure = translated(error, self._settings, self.place)
         shut_out = isinstance(failure, (AccessDenied, ConfigurationError)) and not isinstance(failure, CommandDenied)
-        if shut_out and self._refusals.is_late(failure):
+        if shut_out and not isinstance(error, AskError) and self._refusals.is_late(failure):
             failure = RedisUnavailable(str(failure), hint=failure.hint)
         if not isinstance(failure, RedisUnavailable):
             self.breaker.succeeded()  # a refusal is an answer
