@@ -273,7 +273,11 @@ class DatabaseUnavailable(TierUnavailable):
     """The database is away, full or read-only."""
 
 
-class DatabaseBusy(DatabaseUnavailable):
+class StatementRefused(DatabaseUnavailable):
+    """The database answers, and refuses this statement; others may do."""
+
+
+class DatabaseBusy(StatementRefused):
     """The database answers, and this statement waited too long for a lock, its turn, or a connection: try it again."""
 
     exit_code = ExitCode.TRY_AGAIN
@@ -290,7 +294,7 @@ class ConnectionLost(DatabaseUnavailable):
     default_hint = "run the command again"
 
 
-class NotStorable(DatabaseUnavailable):
+class NotStorable(StatementRefused):
     """The database answers, and cannot hold or return this very text: its encoding lacks a character, say."""
 
     exit_code = ExitCode.CONFIGURATION

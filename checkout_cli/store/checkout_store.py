@@ -28,7 +28,7 @@ from checkout_cli.errors import (
     SessionExpired,
     WriteConflict,
 )
-from checkout_cli.keys import accepted_id
+from checkout_cli.keys import accepted_id, possible_id
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
 from checkout_cli.store.bookkeeping import Bookkeeping
@@ -152,6 +152,7 @@ class CheckoutStore:
         tier has a good copy, or ``TierUnavailable`` where it may exist. Without Redis, external sessions are not found.
         """
         reading = self.reading
+        possible_id(checkout_id)
         if self.settings.enable_checkout_sessions:
             reading.look_around()
         before = self.lease.before(checkout_id)
@@ -281,7 +282,7 @@ class CheckoutStore:
         ``write_id`` names the deletion for :meth:`restore`. Raises ``SessionNotFound``, ``WriteConflict`` or
         ``DatabaseUnavailable``.
         """
-        opened = self.reading.open(checkout_id)
+        opened = self.reading.open(possible_id(checkout_id))
         name = write_id or first_of(self._new_token())
         try:
             settled = self.reading.settled(checkout_id, opened, adopt=False)

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.errors import SchemaOutdated
-from checkout_cli.keys import is_accepted_id
+from checkout_cli.keys import beginning_of_ids, is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
 from checkout_cli.store.database.engine import create_file, insert_of, make_engine, transaction
@@ -130,8 +130,9 @@ class DatabaseAdmin(DatabaseTier):
 
     def present(self, checkout_ids: Sequence[str]) -> set[str]:
         """The ids that have a row, living or a tombstone."""
-        statement = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(checkout_ids))
-        return {row.checkout_id for row in self.rows(statement)} if checkout_ids else set()
+        possible = list(filter(is_accepted_id, checkout_ids))
+        statement = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(possible))
+        return {row.checkout_id for row in self.rows(statement)} if possible else set()
 
     def newest(self) -> Iterator[list[Record]]:
         """All live rows, the last to expire first, in pages."""
@@ -153,6 +154,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Ids of live rows that begin with ``prefix``."""
+        if not beginning_of_ids(prefix):
+            return []
         matching = _LIVING.where(sessions.c.checkout_id.startswith(prefix, autoescape=True))
         return [row.checkout_id for row in self.rows(matching.limit(limit))]
 
@@ -211,6 +214,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def deleted_body(self, checkout_id: str) -> Record | None:
         """What an external writer deleted, with the tombstone's version and write id; else ``None``."""
+        if not is_accepted_id(checkout_id):
+            return None
         columns = [sessions.c.previous_body.label("body") if column.name == "body" else column for column in COLUMNS]
         kept = sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
         rows = self.rows(select(*columns).where(sessions.c.checkout_id == checkout_id, *kept))

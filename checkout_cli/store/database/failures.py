@@ -19,6 +19,7 @@ from checkout_cli.errors import (
     DatabasePoolExhausted,
     DatabaseUnavailable,
     NotStorable,
+    StatementRefused,
 )
 from checkout_cli.store.database.places import is_homeless, is_missing, named_schema, place_of, schema_of, sqlite_path
 from checkout_cli.typed import typed
@@ -69,6 +70,8 @@ def translated(error: Exception, engine: Engine, *, begun: bool = True) -> Check
         return refusal
     if begun and is_lost(error):
         return ConnectionLost(f"the database {place}: {text}")
+    if begun and isinstance(error, sqlalchemy.exc.ProgrammingError):
+        return StatementRefused(f"the database {place}: {text}")
     return DatabaseUnavailable(f"the database {place}: {text}")
 
 

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.schema import CreateIndex
 
+from checkout_cli.keys import beginning_of_ids, is_accepted_id
 from checkout_cli.store.database.engine import to_type
 from checkout_cli.store.database.places import schema_of
 from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
@@ -44,6 +45,8 @@ class LoggedConflict(NamedTuple):
 
 def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
     """The row of a session; ``None`` where there is none."""
+    if not is_accepted_id(checkout_id):
+        return None  # no row has another, which may be no text for a database
     columns = (sessions.c[name] for name in RowView.__struct_fields__)
     rows = database.rows(select(*columns).where(sessions.c.checkout_id == checkout_id))
     return next((RowView(**row._asdict() | {"body": row.body and row.body.encode()}) for row in rows), None)
@@ -51,6 +54,8 @@ def view_row(database: DatabaseTier, checkout_id: str) -> RowView | None:
 
 def conflicts_of(database: DatabaseTier, checkout_id: str) -> list[LoggedConflict]:
     """A session's ten newest unresolved conflicts, newest first."""
+    if not is_accepted_id(checkout_id):
+        return []
     lost = select(conflicts.c.detected_at, conflicts.c.source, conflicts.c.result)
     newest = lost.where(conflicts.c.checkout_id == checkout_id).order_by(conflicts.c.detected_at.desc())
     return [LoggedConflict(*row) for row in database.rows(newest.limit(10))]
@@ -112,6 +117,8 @@ def ending_first(database: DatabaseTier, now: int, limit: int) -> list[Record]:
 
 def starting_with(database: DatabaseTier, prefix: str, limit: int) -> list[str]:
     """At most ``limit`` ids that begin with ``prefix``, living or not."""
+    if not beginning_of_ids(prefix):
+        return []
     chosen = sessions.c.checkout_id.startswith(prefix, autoescape=True)
     return [row.checkout_id for row in database.rows(select(sessions.c.checkout_id).where(chosen).limit(limit))]
 

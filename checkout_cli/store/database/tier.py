@@ -33,12 +33,11 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     ConfigurationError,
     ConnectionLost,
-    DatabaseBusy,
     DatabaseDenied,
     DatabaseNotReady,
     DatabasePoolExhausted,
     DatabaseUnavailable,
-    NotStorable,
+    StatementRefused,
 )
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, is_completed
@@ -139,7 +138,7 @@ class DatabaseTier:
             raise
         except (DatabasePoolExhausted, ConnectionLost):
             raise  # of this process, or of one connection: it says nothing about the server
-        except (DatabaseBusy, NotStorable):
+        except StatementRefused:
             self.breaker.succeeded()  # it answers, and others want something else of it
             raise
         except DatabaseUnavailable as error:
@@ -280,6 +279,8 @@ class DatabaseTier:
 
     def proof(self, checkout_id: str) -> str:
         """The note of the row's version; empty where there is none, or where the row is pending again."""
+        if not is_accepted_id(checkout_id):
+            return ""
         statement = select(sessions.c.proof).where(
             sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
         )
