@@ -207,11 +207,7 @@ class Publisher:
         for checkout_id, look in zip(checkout_ids, self.redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except (
-                SessionCorrupt,
-                SlotMoving,
-                NotStorable,
-            ) as error:  # one must not keep the others, nor who reads another session
+            except (SessionCorrupt, SlotMoving, NotStorable) as error:  # one must not keep the others, nor a reader
                 _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
