@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checkout_cli.config.redis_url import parts_of
-from checkout_cli.config.variables import Variable, without_password
+from checkout_cli.config.variables import Variable, bare, without_password
 
 _KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
@@ -36,7 +36,7 @@ def _checked(value: Any, variable: Variable) -> Any:
     is_right = isinstance(value, (int, float) if kind is float else kind)
     if not is_right or (isinstance(value, bool) and kind is not bool):
         return _refuse(kind)
-    return variable.parse(str(value))
+    return variable.parse(bare(str(value), secret=variable.secret))
 
 
 def _refuse(kind: type) -> Any:

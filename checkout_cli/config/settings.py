@@ -37,7 +37,7 @@ from checkout_cli.config.trusted_file import (
     read_regular,
     text_of,
 )
-from checkout_cli.config.variables import Origin, Resolved, Variable, has_quotes, without_password
+from checkout_cli.config.variables import Origin, Resolved, Variable, bare, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.typed import typed
 
@@ -510,7 +510,7 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
         return Resolved(variable, variable.default(), Origin.DEFAULT)
     origin, raw = candidates[0]
     try:
-        return Resolved(variable, variable.parse(_bare(raw, secret=variable.secret)), origin)
+        return Resolved(variable, variable.parse(bare(raw, secret=variable.secret)), origin)
     except ValueError as error:
         if variable.shared and origin is not Origin.FLAG:
             shown = f"{variable.name} (from {origin}) is {without_password(raw)[:64]!r}"
@@ -518,12 +518,3 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
             return Resolved(variable, variable.default(), Origin.DEFAULT, ignored=ignored)
         shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
         return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")
-
-
-def _bare(value: str, *, secret: bool) -> str:
-    """A value; ``ValueError`` for what stands around it and is no part of it. A secret may have quotes of its own."""
-    if value.endswith("\r"):
-        raise ValueError("must not end with a carriage return, as each line of a file with Windows line ends does")
-    if has_quotes(value) and not secret:
-        raise ValueError("must be without the quotes around it, which docker's --env-file does not take away")
-    return value
