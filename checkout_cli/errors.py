@@ -276,7 +276,35 @@ class RedisPoolExhausted(RedisUnavailable):
 
 
 class DatabaseUnavailable(TierUnavailable):
-    """The database is away, locked by somebody else for too long, full or read-only."""
+    """The database is away, full or read-only."""
+
+
+class StatementRefused(DatabaseUnavailable):
+    """The database answers, and refuses this statement; others may do."""
+
+
+class DatabaseBusy(StatementRefused):
+    """The database answers, and this statement waited too long for a lock, its turn, or a connection: try it again."""
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
+
+
+class DatabasePoolExhausted(DatabaseBusy):
+    """All of this process's own connections are in use; it says nothing about the server."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """One connection ended within a transaction, closed by the server or on the way; another one may work."""
+
+    default_hint = "run the command again"
+
+
+class NotStorable(StatementRefused):
+    """The database answers, and cannot hold or return this very text: its encoding lacks a character, say."""
+
+    exit_code = ExitCode.CONFIGURATION
+    default_hint = "checkoutctl doctor --only database-encoding"
 
 
 class DatabaseNotReady(DatabaseUnavailable):

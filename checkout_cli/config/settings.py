@@ -24,6 +24,8 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.by_hand import by_hand
+from checkout_cli.config.database_url import checked_database_url
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
 from checkout_cli.config.trusted_file import (
@@ -35,7 +37,7 @@ from checkout_cli.config.trusted_file import (
     read_regular,
     text_of,
 )
-from checkout_cli.config.variables import Origin, Resolved, Variable, has_quotes, without_password
+from checkout_cli.config.variables import Origin, Resolved, Variable, bare, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.typed import typed
 
@@ -105,19 +107,6 @@ def _addresses(raw: str) -> str:
     return raw
 
 
-def _database_url(raw: str) -> str:
-    scheme, found, rest = raw.partition("://")
-    if not found or scheme.partition("+")[0] not in {"sqlite", "postgresql", "postgres"}:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    if not scheme.startswith("sqlite"):
-        if "#" in rest or any(character.isspace() or not character.isprintable() for character in rest):
-            raise ValueError("must have no '#' and no spaces; in a password they are written %23 and %20")
-        address, _, query = rest.partition("?")
-        if {"/", "@"} & set(address.rpartition("@")[0]) or "@" in query:
-            raise ValueError("must have '/', '?' and '@' in a user's name or password written as %2F, %3F and %40")
-    return raw
-
-
 def _schema(raw: str) -> str:
     theirs = raw.startswith("pg_") or raw == "information_schema"
     if raw and (theirs or not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw)):
@@ -140,7 +129,10 @@ def _default_database_url() -> str:
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """All settings, checked. Times are in seconds."""
+    """All settings, checked however they were made: ``ConfigurationError`` names each that cannot be.
+
+    Times are in seconds. What ``redis_url`` says is in the fields of its parts, and it is empty then.
+    """
 
     redis_host: str = _setting(
         "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
@@ -222,7 +214,7 @@ class Settings:
         "DATABASE_URL",
         "the database behind Redis: sqlite:///… or postgresql://…",
         _default_database_url,
-        _database_url,
+        checked_database_url,
         sealed=True,
     )
     database_schema: str = _setting(
@@ -309,9 +301,21 @@ class Settings:
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
             raise ConfigurationError(*problems)
-        settings = cls(**{name: item.value for name, item in resolved.items()})
-        if contradiction := settings.contradiction():
-            raise ConfigurationError(" ".join(contradiction))
+        return cls(**{name: item.value for name, item in resolved.items()} | {"redis_url": ""})
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in VARIABLES}
+        checked, problems = by_hand(values, VARIABLES)
+        self.__dict__.update(checked)
+        if not problems and (contradiction := self.contradiction()):
+            problems.append(" ".join(contradiction))
+        if problems:
+            raise ConfigurationError(*problems)
+
+    def unchecked(self, **values: Any) -> Settings:
+        """The same with other values, whatever they are: of a probe that ends soon, or to see what contradicts what."""
+        settings = Settings()
+        settings.__dict__.update(vars(self) | values)
         return settings
 
     def __repr__(self) -> str:
@@ -506,7 +510,7 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
         return Resolved(variable, variable.default(), Origin.DEFAULT)
     origin, raw = candidates[0]
     try:
-        return Resolved(variable, variable.parse(_bare(raw, secret=variable.secret)), origin)
+        return Resolved(variable, variable.parse(bare(raw, secret=variable.secret)), origin)
     except ValueError as error:
         if variable.shared and origin is not Origin.FLAG:
             shown = f"{variable.name} (from {origin}) is {without_password(raw)[:64]!r}"
@@ -514,12 +518,3 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
             return Resolved(variable, variable.default(), Origin.DEFAULT, ignored=ignored)
         shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
         return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")
-
-
-def _bare(value: str, *, secret: bool) -> str:
-    """A value; ``ValueError`` for what stands around it and is no part of it. A secret may have quotes of its own."""
-    if value.endswith("\r"):
-        raise ValueError("must not end with a carriage return, as each line of a file with Windows line ends does")
-    if has_quotes(value) and not secret:
-        raise ValueError("must be without the quotes around it, which docker's --env-file does not take away")
-    return value

@@ -103,3 +103,12 @@ def without_password(url: str) -> str:
     return re.sub(
         _PARAMETER, lambda found: found[0] if re.fullmatch(_HARMLESS, found[2]) else f"{found[1]}{MASK}", masked
     )
+
+
+def bare(value: str, *, secret: bool) -> str:
+    """A value; ``ValueError`` for what stands around it and is no part of it. A secret may have quotes of its own."""
+    if value.endswith("\r"):
+        raise ValueError("must not end with a carriage return, as each line of a file with Windows line ends does")
+    if has_quotes(value) and not secret:
+        raise ValueError("must be without the quotes around it, which docker's --env-file does not take away")
+    return value

@@ -22,7 +22,7 @@ from checkout_cli.errors import (
     TierUnavailable,
     WrongKeyType,
 )
-from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
+from checkout_cli.keys import beginning_of_ids, checkout_id_of, pattern_of, possible_id, session_key
 from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Session, TierName, decode
 from checkout_cli.store.database.admin import DatabaseAdmin
@@ -70,7 +70,7 @@ class Admin:
 
     def inspect(self, checkout_id: str) -> Sighting:
         """One session, from the most trustworthy tier; raises a kind of ``SessionNotFound``, or ``TierUnavailable``."""
-        look, redis_away = self._look(checkout_id)
+        look, redis_away = self._look(possible_id(checkout_id))
         try:
             row = self.database.read(checkout_id)
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
@@ -281,7 +281,7 @@ class Admin:
     def matching(self, prefix: str, limit: int = 2) -> list[str]:
         """At most ``limit`` ids that begin with ``prefix``, of every durable tier; raises ``TierUnavailable``."""
         sources: list[Callable[[], list[str]]] = []
-        if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
+        if beginning_of_ids(possible_id(prefix)):  # else it may be no text for a database
             sources.append(lambda: self.database.matching(prefix, limit))
         if self.settings.enable_checkout_sessions:
             sources.append(lambda: self._matching_keys(prefix, limit))

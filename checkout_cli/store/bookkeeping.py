@@ -26,6 +26,7 @@ from checkout_cli.errors import CheckoutError
 from checkout_cli.keys import minute_key, user_key
 from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import PaymentStatus, decode, is_completed, iso
+from checkout_cli.store.after_fork import in_each_child
 from checkout_cli.store.histogram import bucket_of
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.commands import Command, Script, encoded, register
@@ -82,6 +83,13 @@ class Bookkeeping:
         self._minutes: dict[int, Counter[str]] = {}
         self._users: deque[Command] = deque(maxlen=TRACKS_KEPT)
         self._sent_at = float("-inf")
+        in_each_child(self, Bookkeeping._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """The parent sends what it has counted; another of its threads may hold the lock."""
+        self._lock = threading.Lock()
+        self._minutes = {}
+        self._users = deque(maxlen=TRACKS_KEPT)
 
     def count(self, seen: Record | None, fields: Mapping[str, Any]) -> None:
         """Count a write, once: the database accepted ``fields`` in place of ``seen``, or of nothing."""

@@ -11,6 +11,7 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 
@@ -27,7 +28,7 @@ from checkout_cli.errors import (
     SessionExpired,
     WriteConflict,
 )
-from checkout_cli.keys import accepted_id
+from checkout_cli.keys import accepted_id, possible_id
 from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
@@ -128,11 +129,12 @@ class CheckoutStore:
         return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
-        """Write down the notes and counts, and close all connections."""
-        self.notes.write_down()
-        self.bookkeeping.flush()
-        self.redis.close()
-        self.database.close()
+        """Write down the notes and counts, and close all connections, whatever of it fails."""
+        with ExitStack() as closing:
+            closing.callback(self.database.close)
+            closing.callback(self.redis.close)
+            closing.callback(self.bookkeeping.flush)
+            closing.callback(self.notes.write_down)
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +153,7 @@ class CheckoutStore:
         tier has a good copy, or ``TierUnavailable`` where it may exist. Without Redis, external sessions are not found.
         """
         reading = self.reading
+        possible_id(checkout_id)
         if self.settings.enable_checkout_sessions:
             reading.look_around()
         before = self.lease.before(checkout_id)
@@ -280,7 +283,7 @@ class CheckoutStore:
         ``write_id`` names the deletion for :meth:`restore`. Raises ``SessionNotFound``, ``WriteConflict`` or
         ``DatabaseUnavailable``.
         """
-        opened = self.reading.open(checkout_id)
+        opened = self.reading.open(possible_id(checkout_id))
         name = write_id or first_of(self._new_token())
         try:
             settled = self.reading.settled(checkout_id, opened, adopt=False)

@@ -15,7 +15,8 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
-    DatabaseUnavailable,
+    CheckoutError,
+    NotStorable,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoved,
@@ -64,7 +65,7 @@ class Publisher:
             return False
         try:
             return self.bring(record, settled.opened, accounted=settled.accounted).is_published
-        except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %s stays pending: %s", id_beginning(record.checkout_id), error)
             if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
@@ -190,16 +191,16 @@ class Publisher:
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.publish_row(checkout_id)
-            except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
+            except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)
-            except DatabaseUnavailable as error:
-                _log.debug("pending rows stay pending: %s", error)
-                return
             except RedisUnavailable as error:  # in a cluster, another server may have the next one
                 _log.debug("a pending row stays pending: %s", error)
+            except CheckoutError as error:  # unavailable, or denied: it is not what the reader has asked for
+                _log.debug("pending rows stay pending: %s", error)
+                return
         try:
             self._flush_some()
-        except (RedisUnavailable, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             _log.debug("dirty sessions stay dirty: %s", error)
 
     def _flush_some(self) -> None:
@@ -207,7 +208,7 @@ class Publisher:
         for checkout_id, look in zip(checkout_ids, self.redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
+            except (SessionCorrupt, SlotMoving, NotStorable) as error:  # one must not keep the others, nor a reader
                 _log.warning("session %s cannot be brought to the database: %s", id_beginning(checkout_id), error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ _SIMILAR = 0.8
 _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
 _TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+_FILES_OF_DATABASE_URL = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _FILES, _SETTINGS = "files", "settings"
 
 
@@ -80,7 +81,7 @@ class Given:
     @cached_property
     def sound(self) -> Settings:
         """The settings, with defaults in place of invalid values."""
-        return Settings(**{name: item.value for name, item in self.resolved.items()})
+        return Settings().unchecked(**{name: item.value for name, item in self.resolved.items()})
 
 
 CHECKS: Checks[Callable[[Given], Iterator[Finding]]] = Checks("config check")
@@ -351,20 +352,24 @@ def lifetimes(given: Given) -> Iterator[Finding]:
 def database_url(given: Given) -> Iterator[Finding]:
     """DATABASE_URL names a database that there is a driver for, in a place that can be written to.
 
-    SQLite needs to write beside its file too. A database server is not asked.
+    SQLite needs to write beside its file too. A database server is not asked; files that its URL names are looked for.
     """
     from checkout_cli.store.database.engine import make_engine
 
     if given.resolved["database_url"].problem:
         return
     try:
-        engine = make_engine(replace(given.sound, database_schema=""))  # whether that may be set is said above
+        engine = make_engine(given.sound.unchecked(database_schema=""))  # whether that may be set is said above
     except CheckoutError as error:
         usual = "such as sqlite:////var/lib/shop/checkout.db or postgresql://user@host/name"
         yield _error("DATABASE_URL", str(error), usual if error.hint == ConfigurationError.default_hint else error.hint)
         return
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
+    for option in _FILES_OF_DATABASE_URL:
+        name = engine.url.query.get(option)
+        if isinstance(name, str) and name != "system" and not Path(name).expanduser().is_file():
+            yield _error("DATABASE_URL", f"its {option} names no file: {name}", f"correct {option} in DATABASE_URL")
     try:
         problem = _place_problem(path) if path is not None else ""
     except OSError as error:

@@ -8,7 +8,8 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
 from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseUnavailable, ReadOnlyAccount, TablesRefused
-from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
+from checkout_cli.store.database.inspection import encodings, missing_expiry_index, sqlite_space
+from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.typed import typed
 from checkout_cli.units import size
 
@@ -20,6 +21,8 @@ MANY = 10_000
 COMPARED = 200
 LITTLE_DISK, PLENTY, NO_DISK = 0.05, 10 << 30, 100 << 20
 """What should be free of a disk: this share of it, or these bytes of a large one; the last are as good as none."""
+UNICODE, UNCHECKED = "UTF8", "SQL_ASCII"
+"""PostgreSQL's names of encodings: of the one that has every character, and of none at all."""
 MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
 
 
@@ -67,6 +70,37 @@ def database_write(context: DoctorContext) -> Finding:
         return crit(str(refused), "look at the server's log and its disk; is it a standby?")
     look = typed("ls -l {}; df -h {}; fuser -v {} names who has it open", path, path, path)
     return crit(str(refused), look)
+
+
+@check("database-encoding", Group.DATABASE, Need.DATABASE)
+def database_encoding(context: DoctorContext) -> Finding:
+    """The database can hold every character.
+
+    In an encoding such as LATIN1, a session with a character that it lacks stays in Redis alone. In SQL_ASCII nothing
+    is checked: what another program writes there may be no text.
+    """
+    found = encoding_finding(context.store.database)
+    if found is None:
+        raise Skip("SQLite holds every character")
+    return found
+
+
+def encoding_finding(database: DatabaseTier) -> Finding | None:
+    """What a PostgreSQL's encodings mean for sessions; ``None`` for SQLite."""
+    found = encodings(database)
+    if found is None:
+        return None
+    told = {"serverEncoding": found.server, "clientEncoding": found.client}
+    if found.client != UNICODE:
+        pooler = "look at the pooler between: ours is asked for when we connect"
+        return crit(f"what is sent and received is {found.client}, and not {UNICODE}", pooler, **told)
+    anew = f"createdb --encoding={UNICODE} --template=template0 NAME, and DATABASE_URL to it"
+    if found.server == UNCHECKED:
+        return warn(f"its encoding is {UNCHECKED}: what other programs write there may be no text", anew, **told)
+    if found.server != UNICODE:
+        lost = "sessions with characters that it lacks stay in Redis alone"
+        return crit(f"its encoding is {found.server}: {lost}", anew, **told)
+    return ok(f"its encoding is {found.server}", **told)
 
 
 @check("expiry-index", Group.DATABASE, Need.DATABASE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,7 @@ def database(setup: Setup) -> Finding:
 
     A set-up creates and upgrades them; all rows are kept.
     """
+    from checkout_cli.commands.doctor.database import encoding_finding
     from checkout_cli.store.database.admin import DatabaseAdmin
 
     place = setup.settings.database_place
@@ -247,6 +248,10 @@ def database(setup: Setup) -> Finding:
             done = None if setup.looked_only else tier.upgrade_schema()
             if done is not None:
                 setup.changed.append("database schema")
+            encoding = encoding_finding(tier) if done is not None or tier.schema_present() else None
+            if encoding is not None and encoding.status is not Status.OK:
+                return replace(encoding, evidence=f"{place}: {encoding.evidence}")
+            if done is not None:
                 made = "schema created" if not done.before else "what was missing of the schema created"
                 upgraded = f"schema upgraded from version {done.before} to {done.after}, all rows kept"
                 return ok(f"{place}: {upgraded if done.before and done.before != done.after else made}")

@@ -17,6 +17,7 @@ from checkout_cli.errors import (
     CheckoutError,
     DatabaseUnavailable,
     ExitCode,
+    NotStorable,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoving,
@@ -254,7 +255,7 @@ class _Sync:
         flush = self._store.publisher.flush_seen if is_dirty else self._store.publisher.settle_seen
         try:
             flushed = flush(checkout_id, look)
-        except (SessionCorrupt, SlotMoving) as error:
+        except (SessionCorrupt, SlotMoving, NotStorable) as error:
             self._cannot(checkout_id, error)
             return
         if flushed is not None:
@@ -301,7 +302,7 @@ class _Sync:
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
                 outcome = self._store.publisher.bring(record, Opened(None, identities[record.checkout_id]))
-            except (SessionCorrupt, SlotMoving) as error:
+            except (SessionCorrupt, SlotMoving, NotStorable) as error:
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select, text
 
 from checkout_cli.errors import DatabaseDenied, ReadOnlyAccount
-from checkout_cli.store.database.engine import place_of, qualified, role_of
+from checkout_cli.store.database.places import place_of, qualified, role_of
 from checkout_cli.store.database.schema import metadata
 
 WRITES = ("INSERT", "UPDATE", "DELETE")

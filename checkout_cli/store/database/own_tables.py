@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.errors import ForeignTable, SchemaTooNew
 from checkout_cli.store.database import schema
-from checkout_cli.store.database.engine import place_of, schema_of, sqlite_path
+from checkout_cli.store.database.places import place_of, schema_of, sqlite_path
 from checkout_cli.store.database.schema import PROGRAM, metadata, versions
 from checkout_cli.typed import typed
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -66,13 +68,21 @@ _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
 
-def connection_pool(settings: Settings, *, address: tuple[str, int] | None = None) -> redis.ConnectionPool:
-    """A pool of connections to ``address``, or else where the settings say; ``ConfigurationError`` for a wrong file."""
+def connection_pool(
+    settings: Settings,
+    *,
+    address: tuple[str, int] | None = None,
+    let_in: Callable[[], object] = lambda: None,
+) -> redis.ConnectionPool:
+    """A pool of connections to ``address``, or else where the settings say; ``ConfigurationError`` for a wrong file.
+
+    ``let_in`` is called whenever the server has accepted a new one.
+    """
     options: dict[str, Any] = {
         "db": settings.redis_db,
         "username": settings.redis_username or None,
         "password": settings.password(),
-        "redis_connect_func": _connected,
+        "redis_connect_func": partial(_connected, let_in),
         **_bounded(settings.timeout),
     }
     uses_sentinels = bool(settings.redis_sentinels) and address is None
@@ -211,9 +221,10 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
     return str(host), int(port)
 
 
-def _connected(connection: Any) -> None:
+def _connected(let_in: Callable[[], object], connection: Any) -> None:
     connection.on_connect()
     connection.identity = identity_over(connection)
+    let_in()
 
 
 def identity_over(connection: Any) -> bytes | None:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, NoScriptError, ReadOnlyError
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    ConfigurationError,
+    RedisPoolExhausted,
+    RedisRefusing,
+    RedisUnavailable,
+    ReplyTooLarge,
+)
 from checkout_cli.keys import CLAIM_PREFIX, SESSION_PREFIX, USER_PREFIX, Family, family_of, is_accepted_id
 from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
-from checkout_cli.store.breaker import Breaker
+from checkout_cli.store.breaker import FIRST_WAIT, Breaker
+from checkout_cli.store.late_refusals import LateRefusals
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
 from checkout_cli.store.redis.pipeline import Conversation, check_shapes, read_reply
@@ -35,10 +45,14 @@ class RedisServer:
         elapsed: Callable[[], float],
         jitter: Callable[[], float],
         address: tuple[str, int] | None = None,
+        refusals: LateRefusals | None = None,
     ) -> None:
         self._settings = settings
         self.is_cluster = settings.is_cluster
-        self._pool = connection_pool(settings, address=address)
+        self._refusals = refusals or LateRefusals("Redis")
+        self._pool = connection_pool(settings, address=address, let_in=self._refusals.connected)
+        self._elapsed = elapsed
+        self._looked_elsewhere_at = float("-inf")
         self.host = settings.redis_host if address is None else address[0]
         self.place = settings.redis_place if address is None else address_text(*address)
         self.identity: bytes | None = None  # of the last answer
@@ -46,8 +60,11 @@ class RedisServer:
         self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
-        """Close all connections."""
-        self._pool.disconnect()
+        """Close all connections, those to Sentinels too, also where one cannot be closed."""
+        with ExitStack() as closing:
+            for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
+                closing.callback(sentinel.close)
+            closing.callback(self._pool.disconnect)
 
     def members(self) -> list[RedisServer]:
         """This one; a cluster has more."""
@@ -158,6 +175,9 @@ class RedisServer:
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         failure = translated(error, self._settings, self.place)
+        shut_out = isinstance(failure, (AccessDenied, ConfigurationError)) and not isinstance(failure, CommandDenied)
+        if shut_out and not isinstance(error, AskError) and self._refusals.is_late(failure):
+            failure = RedisUnavailable(str(failure), hint=failure.hint)
         if not isinstance(failure, RedisUnavailable):
             self.breaker.succeeded()  # a refusal is an answer
         elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted, ReplyTooLarge)):
@@ -165,6 +185,27 @@ class RedisServer:
         return failure
 
     def _send(
+        self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
+    ) -> tuple[bytes | None, list[Any]]:
+        who, replies = self._sent_once(commands, identity, bound, asking)
+        refused = [place for place, reply in enumerate(replies) if _is_read_only(reply)]
+        if refused and self._may_look_elsewhere():
+            # The primary became a replica under its connections. Who has its address now may be another server.
+            self._pool.disconnect(inuse_connections=False)
+            now, again = self._sent_once([commands[place] for place in refused], identity, bound, asking)
+            for place, reply in zip(refused, again, strict=True):
+                replies[place] = reply
+            who = now if refused[0] == 0 else who
+        return who, replies
+
+    def _may_look_elsewhere(self) -> bool:
+        """Whether a moment has passed since the last time: where nobody is promoted, new connections do not help."""
+        if self._elapsed() - self._looked_elsewhere_at < FIRST_WAIT:
+            return False
+        self._looked_elsewhere_at = self._elapsed()
+        return True
+
+    def _sent_once(
         self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
     ) -> tuple[bytes | None, list[Any]]:
         connection: Any = self._pool.get_connection()
@@ -182,6 +223,8 @@ class RedisServer:
                 for place, reply in zip(unknown, again, strict=True):
                     replies[place] = reply
             check_shapes(commands, replies)
+            if not connection.is_replica and any(map(_is_read_only, replies)):
+                connection.disconnect()  # it is one now, and nobody else's use of this connection would succeed
             server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
         except RedisUnavailable:
             raise
@@ -231,6 +274,11 @@ def _reply(connection: Any) -> Any:
         return read_reply(connection)
     except redis.ResponseError as error:  # the answer to this command only; the others still come
         return error
+
+
+def _is_read_only(reply: Any) -> bool:
+    """Whether a replica refused to write; Redis before 7.0 says so of a script within a longer text."""
+    return isinstance(reply, ReadOnlyError) or (isinstance(reply, redis.ResponseError) and "-READONLY" in str(reply))
 
 
 _BEFORE_IDS = (SESSION_PREFIX, USER_PREFIX, f"{CLAIM_PREFIX}{{{SESSION_PREFIX}")
