@@ -6,7 +6,10 @@ only as long as the setting says.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -123,9 +126,14 @@ def create_file(engine: Engine) -> None:
         raise no_home(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
+            new = Path(directory) / path.name
+            new.touch(mode=0o600)
+            with closing(sqlite3.connect(new)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            # At once, as others may be here too: changing the mode of a file that somebody has open fails.
+            with contextlib.suppress(FileExistsError):
+                os.link(new, path)
     except OSError as error:
         problem = f"cannot create the database {path}: {error.strerror}"
         raise ConfigurationError(problem, hint="set DATABASE_URL to a place you can write to") from error
