@@ -30,7 +30,6 @@ OlderThanOption = Annotated[
     float | None,
     typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
 
 
 @app.command("list")
@@ -93,18 +92,20 @@ def show(
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
-    1 where the value is no session.
+    1 where the value is no session, 3 where it has expired: its row is shown as long as it is kept.
     """
-    from checkout_cli.commands.sessions.sessions import find
+    from checkout_cli.commands.sessions.find import find
     from checkout_cli.commands.sessions.view import show_session
     from checkout_cli.terminal.output import warn
 
     with current().store(timeout) as store:
-        sighting = find(store, checkout_id, tell=warn)
+        sighting = find(store, checkout_id, tell=warn, ended=True)
         now = store.clock.wall()
     if reveal:
         audit("sessions show", f"session {sighting.checkout_id[:8]}…")
     show_session(sighting, now, as_json=as_json, reveal=reveal)
+    if sighting.has_expired(now):
+        return ExitCode.NOT_FOUND
     return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
@@ -131,21 +132,27 @@ def trace(
 
 @app.command()
 def why(
-    given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
-    is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
+    given: Annotated[
+        str,
+        typer.Argument(metavar="ID|USER", help="A session's id or its beginning, or a user's id.", show_default=False),
+    ],
+    is_user: Annotated[
+        bool, typer.Option("--user", help="It is a user's id; looks at 100,000 living and 100,000 ended sessions.")
+    ] = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
-    Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
-    user, the sessions that are alive are told, if the user is tracked or --user is given.
+    Ended sessions are found as long as their rows, tombstones or index entries are kept. Of a deletion, the undo file
+    is named. Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never
+    was. Of a user, all sessions are told, also ended ones, if the user is tracked or --user is given.
     """
     from checkout_cli.commands.sessions.trace_view import show_answer
-    from checkout_cli.commands.sessions.why import explain, explain_user
+    from checkout_cli.commands.sessions.why_user import explain_either, explain_user
 
     with current().store(timeout) as store, bounded("Looking", quiet=as_json) as run:
-        answer = (explain_user if is_user else explain)(store, given, run)
+        answer = (explain_user if is_user else explain_either)(store, given, run)
     show_answer(answer, as_json=as_json)
     return answer
 
@@ -208,7 +215,7 @@ def create(
 
 @app.command(cls=WithTransitions)
 def update(
-    checkout_id: IdArgument,
+    checkout_id: PrefixArgument,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field to set; may be repeated.")
     ] = None,
@@ -232,7 +239,7 @@ def update(
 @app.command()
 def delete(
     checkout_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.", show_default=False)
     ] = None,
     user: Annotated[str | None, typer.Option(help="All sessions of this user; the whole id.")] = None,
     status: Annotated[Status | None, typer.Option(help="All sessions of this payment status.")] = None,
@@ -305,7 +312,7 @@ def restore(
 
 @app.command()
 def extend(
-    checkout_id: IdArgument,
+    checkout_id: PrefixArgument,
     by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from checkout_cli.commands.sessions.find import MOST_CANDIDATES, SHORTEST_PREFIX, find, is_beginning, the_only
 from checkout_cli.commands.sessions.sessions import Selection
 from checkout_cli.commands.sessions.undo_file import (
     KIND,
@@ -26,6 +27,7 @@ from checkout_cli.commands.sessions.undo_file import (
     InRedis,
     Undo,
     read_undo,
+    remember_undo,
     sweep,
     undo_path,
     write_undo,
@@ -49,6 +51,7 @@ from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.opened import Look
+from checkout_cli.typed import typed
 
 MOST_DELETED = 100_000
 """Sessions that one command deletes; what goes beyond that is not meant."""
@@ -119,18 +122,18 @@ def plan(
     *,
     undo_file: Path | None = None,
 ) -> Plan:
-    """Plan the deletion of these sessions by whole ids, or of all living ones that are ``wanted``.
+    """Plan the deletion of these sessions, by ids or beginnings of ids, or of all living ones that are ``wanted``.
 
     Raises InvalidInput for both or too many, SessionNotFound, TierUnavailable where a session may exist.
     """
     wanted = None if wanted == Selection() else wanted
     if bool(checkout_ids) == (wanted is not None):
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
-    found: Iterable[Sighting] = map(store.admin.inspect, dict.fromkeys(checkout_ids))
+    named = {sighting.checkout_id: sighting for sighting in (find(store, given) for given in checkout_ids)}
     ids: list[str] = []
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
-    for sighting in found if wanted is None else _selected(store, wanted):
+    for sighting in named.values() if wanted is None else _selected(store, wanted):
         if len(ids) == MOST_DELETED:
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
@@ -169,6 +172,7 @@ def delete_all(
         for checkout_id, look in looks.items():
             store.publisher.settle_seen(checkout_id, look)
     written = _write_undo(store, plan, result)
+    remember_undo(plan.deletion, plan.undo_file, plan.now)
     sweep(plan.now - int(store.settings.session_max_age * 1000))
     result.done = True
     run.expect(plan.number)
@@ -304,8 +308,8 @@ class Restoration(Ended):
 
 
 def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
-    """Restore from an undo file, or one session by its id; raises as the two below."""
-    if what.exists() or not is_accepted_id(str(what)):
+    """Restore from an undo file, or one session by its id or its beginning; raises as the two below."""
+    if what.exists() or not is_beginning(str(what)):
         return restore_all(store, what, run, dry_run=dry_run)
     return restore_one(store, str(what), dry_run=dry_run)
 
@@ -333,18 +337,30 @@ def restore_all(
     return result
 
 
-def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
-    """Restore a session that an external writer deleted. Raises SessionNotFound, DatabaseUnavailable."""
-    kept = store.database.deleted_body(checkout_id)
+def restore_one(store: CheckoutStore, given: str, *, dry_run: bool = False) -> Restoration:
+    """Restore a session that an external writer deleted, by its id, or the only such one that begins so.
+
+    Raises SessionNotFound, InvalidInput, DatabaseUnavailable.
+    """
+    kept = store.database.deleted_body(given) or _kept_beginning(store, given)
     if kept is None:
         raise SessionNotFound(
-            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+            f"the database keeps no deletion of {given!r} by an external writer, and there is no such file",
+            hint=typed("checkoutctl sessions why {}", given),
         )
+    checkout_id = kept.checkout_id
     result = Restoration(None, store.clock.wall(), dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)
     result.outcomes[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
     result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
+
+
+def _kept_beginning(store: CheckoutStore, prefix: str) -> Record | None:
+    if len(prefix) < SHORTEST_PREFIX:
+        return None
+    ids = store.database.deleted_by_others(prefix, MOST_CANDIDATES + 1)
+    return store.database.deleted_body(the_only(prefix, ids)) if ids else None
 
 
 def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Outcome:

@@ -88,12 +88,20 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
             again()
 
 
-def test_a_deletion_takes_no_beginning_of_an_id_and_one_unknown_id_stops_it_all(
-    store: CheckoutStore, undo: Path
-) -> None:
+def test_a_deletion_takes_the_beginning_of_an_id_that_no_other_shares(store: CheckoutStore, undo: Path) -> None:
+    store.create({}, checkout_id="begins-0001")
+    store.create({}, checkout_id="begins-0002")
+    with pytest.raises(InvalidInput, match="begins-0001, begins-0002"):
+        delete(store, undo, "begins-")
+    assert delete(store, undo, "begins-0001", "begins-0001").deleted == ["begins-0001"]
+    undo.unlink()
+    assert delete(store, undo, "begins-").deleted == ["begins-0002"]
+
+
+def test_one_unknown_id_stops_a_deletion_of_several(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     with pytest.raises(SessionNotFound):
-        delete(store, undo, ID, "deleted-")
+        delete(store, undo, ID, "unknown-")
     assert store.admin.inspect(ID).session is not None
 
 
