@@ -7,8 +7,10 @@ RECORD = Command(
     example="checkoutctl sessions list",
     uses=(
         Use("list", "reader", "LIST", "IDENTITY"),
-        Use("show", "reader", "LOOK scan", "IDENTITY", run="{living}"),
-        Use("trace", "reader", "LOOK LISTED pending:smismember scan", "IDENTITY claims:exists", run="{living}"),
+        Use("show", "reader", "LOOK scan", "IDENTITY BEGINNING", run="{living}"),
+        Use(
+            "trace", "reader", "LOOK LISTED pending:smismember scan", "IDENTITY claims:exists BEGINNING", run="{living}"
+        ),
         Use("why", "reader", "LIST", "TRACKED", does=("sessions trace",), run="{living}"),
         Use("export", "reader", "LIST sessions:get", "IDENTITY"),
         Use("index check", "reader", "INDEX_CHECK", "IDENTITY"),
@@ -29,14 +31,23 @@ RECORD = Command(
             run="--file - --id created-01",
             given='{"userId": "user-2"}',
         ),
-        Use("update", "operator", "PUBLISH FLUSH", "IDENTITY NOTE", "HAND_OVER", run="{living} --set notes=x"),
-        Use("delete", "operator", "PUBLISH FLUSH LOOK LIST", "IDENTITY NOTE", "HAND_OVER", run="--status paid --yes"),
+        Use(
+            "update", "operator", "PUBLISH FLUSH", "IDENTITY NOTE BEGINNING", "HAND_OVER", run="{living} --set notes=x"
+        ),
+        Use(
+            "delete",
+            "operator",
+            "PUBLISH FLUSH LOOK LIST",
+            "IDENTITY NOTE BEGINNING",
+            "HAND_OVER",
+            run="--status paid --yes",
+        ),
         Use("restore", "operator", "PUBLISH", "IDENTITY", "HAND_OVER", run="{undo}"),
         Use(
             "extend",
             "operator",
             "LOOK sessions:exists,evalsha,pexpire,set claims:evalsha,del SCRIPTS",
-            "IDENTITY",
+            "IDENTITY BEGINNING",
             run="{living} --by 5m",
         ),
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT
 from checkout_cli.commands.sessions.trace import look_everywhere
@@ -20,8 +22,6 @@ from checkout_cli.store.database.inspection import ended
 MOST_OF_A_USER = 20
 """Sessions of one user that are explained."""
 _PAGE = 500
-
-Ids = list[str]
 
 
 def explain_either(
@@ -50,11 +50,12 @@ def explain_user(
         if seen.session is not None and seen.session.user_id == user_id
     ]
     complete = True
+    gone: list[str] = []
     try:
-        pages = ((_ids_of(user_id, page), number) for page, number in _ended(store))
-        gone = list(run.each(pages, most=run.looked_at + MOST_LOOKED_AT))
+        for page in (_expired(store, user_id), _deleted(store, user_id)):
+            gone += run.each(page, most=run.looked_at + MOST_LOOKED_AT)
     except DatabaseUnavailable:
-        gone, complete = [], False
+        complete = False
     ids = list(dict.fromkeys([*living, *gone]))
     traces = (look_everywhere(store, checkout_id) for checkout_id in ids[:MOST_OF_A_USER])
     answers = tuple(explain_trace(store, found, last_look) for found in traces)
@@ -62,32 +63,36 @@ def explain_user(
     return UserAnswer(user_id, store.clock.wall(), _tracked(store, user_id), answers, complete)
 
 
-Content = tuple[str, object]
-"""An id, and the userId of its content."""
+Page = tuple[list[str], int]
+"""The user's ids among some sessions, and how many these are."""
 
 
-def _ids_of(user_id: str, contents: list[Content]) -> Ids:
-    return [checkout_id for checkout_id, user in contents if user is not None and str(user) == user_id]
-
-
-def _ended(store: CheckoutStore) -> Iterator[tuple[list[Content], int]]:
-    """In pages with their sizes: expired rows and what external writers deleted, then what undo files have."""
+def _expired(store: CheckoutStore, user_id: str) -> Iterator[Page]:
+    """From the rows of expired sessions, and of those that external writers deleted."""
     for page in ended(store.database, store.clock.wall()):
-        yield [(record.checkout_id, _user_in(record.body)) for record in page], len(page)
+        yield [record.checkout_id for record in page if _user_in(record.body) == user_id], len(page)
+
+
+def _deleted(store: CheckoutStore, user_id: str) -> Iterator[Page]:
+    """From the undo files of deletions here: their tombstones do not tell whose they were."""
     for header, path in undo_files():
-        contents: list[Content] = []
-        for undo in undos_in(path):
-            contents.append((undo.checkout_id, (undo.fields or {}).get("userId")))
-            if len(contents) == _PAGE:
-                yield contents, len(contents)
-                contents = []
-        if contents and header.sessions:
-            yield contents, len(contents)
+        if header.database != store.settings.database_place:
+            continue
+        undos = undos_in(path)
+        while page := list(itertools.islice(undos, _PAGE)):
+            names = [undo.checkout_id for undo in page if _user_of(undo.fields) == user_id]
+            known = store.database.present(names)
+            yield [name for name in names if name in known], len(page)
 
 
-def _user_in(body: bytes | None) -> object:
+def _user_of(fields: Mapping[str, Any] | None) -> str | None:
+    user = None if fields is None else fields.get("userId")
+    return None if user is None else str(user)
+
+
+def _user_in(body: bytes | None) -> str | None:
     try:
-        return None if body is None else decode(body).get("userId")
+        return None if body is None else _user_of(decode(body))
     except SessionCorrupt:
         return None
 

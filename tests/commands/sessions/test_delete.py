@@ -44,6 +44,11 @@ ID = "deleted-01"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+
+
 @pytest.fixture
 def undo(tmp_path: Path) -> Path:
     return tmp_path / "undo" / "deletion.ndjson"
@@ -514,3 +519,20 @@ def test_a_file_that_is_not_there_or_a_directory_is_one_clear_error(store: Check
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(InvalidInput, match="cannot read"):
             restore(store, path)
+
+
+def test_what_an_external_writer_deleted_is_restored_by_the_beginning_of_its_id(store: CheckoutStore) -> None:
+    for number, body in ((1, '{"totalAmount":1}'), (2, '{"totalAmount":2}'), (3, None)):
+        name = f"begins-000{number}"
+        store.create({}, checkout_id=name)
+        store.notes.write_down()
+        store.redis.ask(("DEL", session_key(name)))
+        set_columns(store, name, body=None, previous_body=body, previous_version=1, version=2)
+    with pytest.raises(InvalidInput, match="2 sessions begin with 'begin': begins-0001, begins-0002"):
+        module.restore(store, Path("begin"), dry_run=True)
+    found = module.restore(store, Path("begins-0001"), dry_run=True)
+    assert found.outcomes[Outcome.RESTORED] == ["begins-0001"]
+    set_columns(store, "begins-0002", previous_body=None)
+    assert module.restore(store, Path("begin"), dry_run=True).outcomes[Outcome.RESTORED] == ["begins-0001"]
+    with pytest.raises(SessionNotFound):
+        module.restore(store, Path("begins-0003"), dry_run=True)
