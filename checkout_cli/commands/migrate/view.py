@@ -40,7 +40,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 
 def _narrate_rest(report: Plan | Verified) -> None:
     if not report.finished:
-        narrate(f"stopped before the end: the rest (alone) follows with --cursor {safe(report.cursor or '')}")
+        narrate(f"not finished: the rest (alone) follows with --cursor {safe(report.cursor or '')}")
 
 
 def _plan_lines(plan: Plan) -> list[str]:

@@ -370,7 +370,7 @@ def repair(
     it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
     Exit code 1 where something is left.
     """
-    from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
+    from checkout_cli.commands.sessions.index import IndexReport, preview_repair, repair_index
     from checkout_cli.commands.sessions.index_view import repair_preview, show_index
     from checkout_cli.terminal.prompt import confirm
 
@@ -378,7 +378,7 @@ def repair(
         return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
 
     with current().store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
-        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
+        report = preview_repair(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     return report
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -66,6 +66,7 @@ class Plan:
     """What would be deleted at ``now`` (ms): ``shown`` are the first sessions, ``value`` is of all baskets.
 
     ``deletion`` marks every tombstone, so that a restore recognises its own. ``wanted`` is ``None`` for named sessions.
+    ``contents`` are the digests of what was looked at, by id: what has another by now, nobody has agreed to delete.
     """
 
     now: int
@@ -77,6 +78,7 @@ class Plan:
     value: float
     undo_file: Path
     wanted: Selection | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -131,6 +133,7 @@ def plan(
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
     named = {sighting.checkout_id: sighting for sighting in (find(store, given) for given in checkout_ids)}
     ids: list[str] = []
+    contents: dict[str, str] = {}
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
     for sighting in named.values() if wanted is None else _selected(store, wanted):
@@ -145,9 +148,10 @@ def plan(
             status = sighting.session.status
             statuses[status if status in tuple(PaymentStatus) else "other"] += 1
             value += sighting.session.total or 0
+            contents[sighting.checkout_id] = _content_digest(sighting.session.fields)
     now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
-    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
+    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted, contents)
 
 
 def _selected(store: CheckoutStore, wanted: Selection) -> Iterator[Sighting]:
@@ -179,11 +183,19 @@ def delete_all(
     with run.bounds():
         for checkout_id, is_wanted in run.pages(_still_wanted(store, plan), lambda _: 1):
             expected = written.get(checkout_id) if is_wanted else None
+            if expected is not None and plan.contents.get(checkout_id) not in {None, expected.content}:
+                expected = None
             is_deleted = expected is not None and _delete(store, checkout_id, expected, plan.deletion)
             (result.deleted if is_deleted else result.changed).append(checkout_id)
     result.end(run)
     result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
+
+
+def _content_digest(fields: Mapping[str, Any]) -> str:
+    """Without the moment that each read moves."""
+    content = {name: value for name, value in fields.items() if name != "expiresAt"}
+    return digest_of(msgspec.json.encode(content, order="deterministic"))
 
 
 def _uses_redis(store: CheckoutStore) -> bool:
@@ -213,10 +225,11 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
 
 
 class _Expected(NamedTuple):
-    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
+    """A session as it is in the undo file: its version, and the digests of its bytes in Redis and of its content."""
 
     version: int
     digest: str | None
+    content: str | None
 
 
 def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletion: str) -> bool:
@@ -245,7 +258,9 @@ def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
         for looks in _looks(store, plan.checkout_ids):
             for checkout_id, undo in _undo(store, looks):
                 digest = None if undo.redis is None else digest_of(undo.redis.value)
-                written[checkout_id] = _Expected(undo.version, digest)
+                fields = undo.fields
+                content = None if fields is None else _content_digest(fields)
+                written[checkout_id] = _Expected(undo.version, digest, content)
                 result.irreversible += _content(undo, plan.now) is None
                 yield undo
 

@@ -536,3 +536,36 @@ def test_what_an_external_writer_deleted_is_restored_by_the_beginning_of_its_id(
     assert module.restore(store, Path("begin"), dry_run=True).outcomes[Outcome.RESTORED] == ["begins-0001"]
     with pytest.raises(SessionNotFound):
         module.restore(store, Path("begins-0003"), dry_run=True)
+
+
+@pytest.mark.parametrize("by", ["shop", "external"])
+def test_what_changes_while_a_person_thinks_is_left_alone_also_where_it_was_named(
+    store: CheckoutStore, client: redis.Redis, undo: Path, by: str
+) -> None:
+    store.create({"totalAmount": 1}, checkout_id=ID)
+    store.create({"totalAmount": 1}, checkout_id="deleted-02")
+    client.set(session_key("foreign-01"), b'{"totalAmount":1}', px=600_000)
+    store.notes.write_down()
+
+    def agree_late(_: Plan) -> bool:
+        if by == "shop":
+            store.set_payment_status(ID, "paid")
+        else:
+            write_externally(store, ID, paymentStatus="paid")
+        store.get("deleted-02")  # a read changes nothing that was shown
+        client.set(session_key("foreign-01"), b'{"totalAmount":2}', px=600_000)
+        return True
+
+    wanted = make_plan(store, [ID, "deleted-02", "foreign-01"], undo_file=undo)
+    done = delete_all(store, wanted, agreed=agree_late)
+    assert (done.deleted, done.changed) == (["deleted-02"], [ID, "foreign-01"])
+    assert done.exit_code == ExitCode.FINDING
+    assert store.get(ID).status == "paid"
+
+
+def test_writes_that_the_database_lacks_are_no_change(store: CheckoutStore, undo: Path) -> None:
+    create_in_redis_alone(store.settings, ID, totalAmount=1)
+    store.create({"totalAmount": 1}, checkout_id="deleted-02")
+    store.notes.write_down()
+    write_externally(store, "deleted-02", notes="theirs")
+    assert delete(store, undo, ID, "deleted-02").deleted == [ID, "deleted-02"]
