@@ -6,6 +6,7 @@ changed since, or is no longer selected, is left alone; so is one to restore who
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,9 @@ from checkout_cli.commands.sessions.undo_file import (
     InRedis,
     Undo,
     read_undo,
+    remember_restored,
     remember_undo,
+    restored_before,
     sweep,
     undo_path,
     write_undo,
@@ -41,7 +44,7 @@ from checkout_cli.errors import (
     WriteConflict,
     WrongKeyType,
 )
-from checkout_cli.jobs.bounded_run import BoundedRun, Ended
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Stopped
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
 from checkout_cli.store.admin import row_seen
@@ -303,15 +306,19 @@ class Outcome(StrEnum):
 
 @dataclass
 class Restoration(Ended):
-    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session."""
+    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session.
 
-    JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished *ids"
+    ``resumed_after`` is how many sessions of the file an earlier run has dealt with whose time was up.
+    """
+
+    JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished resumedAfter *ids"
 
     path: Path | None
     deleted_at: int
     dry_run: bool
     outcomes: dict[Outcome, list[str]] = field(default_factory=lambda: {outcome: [] for outcome in Outcome})
     degraded: bool = False
+    resumed_after: int = 0
 
     @property
     def ids(self) -> dict[str, list[str]]:
@@ -337,11 +344,15 @@ def restore_all(
     store.database.ping()
     result = Restoration(path, header.deleted_at, dry_run)
     run = run or BoundedRun(store.clock)
-    run.expect(header.sessions)
+    result.resumed_after = done = 0 if dry_run else restored_before(header.deletion)
+    run.expect(header.sessions, done=done)
     with run.bounds():
-        for undo in run.pages(sessions, lambda _: 1):
+        for undo in run.pages(itertools.islice(sessions, done, None), lambda _: 1):
             result.outcomes[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
     result.end(run)
+    if not dry_run:
+        done += sum(map(len, result.outcomes.values()))
+        remember_restored(header.deletion, done if result.stopped is Stopped.TIME else 0, store.clock.wall())
     here = store.settings.database_place
     if len(result.outcomes[Outcome.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(

@@ -203,6 +203,30 @@ def remember_undo(deletion: str, path: Path, deleted_at: int) -> None:
             _places().put(deletion, _Written(str(path.absolute()), deleted_at))
 
 
+class _Restored(msgspec.Struct, frozen=True):
+    """How many sessions of an undo file a restore has dealt with whose time was up, and when (ms)."""
+
+    number: int
+    at: int
+
+
+def _restores() -> StateFile[_Restored]:
+    return StateFile("restores.json", _Restored, lambda restored: restored.at)
+
+
+def restored_before(deletion: str) -> int:
+    """How many sessions of a deletion's undo file the next restore leaves out."""
+    restored = _restores().last(deletion)
+    return 0 if restored is None else max(restored.number, 0)
+
+
+def remember_restored(deletion: str, number: int, at: int) -> None:
+    """Note how far a restore came, or with 0 that the next one begins at the start."""
+    if number or restored_before(deletion):
+        with suppress(OSError):  # the next one then looks at these again, and finds them alive
+            _restores().put(deletion, _Restored(number, at) if number else None)
+
+
 def undo_file_of(deletion: str) -> Path | None:
     """The undo file of a deletion, if it was written by this user on this machine, and is still there."""
     kept = _places().last(deletion)

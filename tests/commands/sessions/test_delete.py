@@ -466,6 +466,11 @@ def test_both_stop_when_their_time_is_up_and_a_persons_own_does_not_count(store:
     assert (deleted.deleted, deleted.stopped, deleted.exit_code) == (ids[:2], Stopped.TIME, ExitCode.FINDING)
     restored = restore(store, undo, run=run())
     assert (restored.outcomes[Outcome.RESTORED], restored.exit_code) == (ids[:2], ExitCode.FINDING)
+    assert restore(store, undo, dry_run=True).resumed_after == 0
+    rest = restore(store, undo)
+    assert (rest.resumed_after, rest.outcomes[Outcome.ALIVE], rest.finished) == (2, ids[2:], True)
+    again = restore(store, undo)
+    assert (again.resumed_after, again.outcomes[Outcome.ALIVE]) == (0, ids)
 
 
 # The file
