@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
+from typer._click.globals import get_current_context  # Typer's own click, which it does not export
 
 from checkout_cli.errors import ConfigurationError, InvalidInput
 from checkout_cli.typed import typed
@@ -49,6 +50,7 @@ class Context:
 
     flags: dict[str, Any] = field(default_factory=dict)
     chosen: Path | None = None
+    _is_noted: bool = False
 
     @property
     def directory(self) -> Path:
@@ -56,7 +58,10 @@ class Context:
         return self.chosen or working_directory()
 
     def settings(self, timeout: float | None = None) -> Settings:
-        """The settings; warns where a file of secrets is open to others, and raises ``ConfigurationError``."""
+        """The settings; warns where a file of secrets is open to others, and notes where nothing configures a place.
+
+        Raises ``ConfigurationError``.
+        """
         import shlex
 
         from checkout_cli.config.settings import Settings, env_files, exposed
@@ -71,7 +76,23 @@ class Context:
             from checkout_cli.terminal.log import configure_logging
 
             configure_logging(settings)
+        self.note_defaults()
         return settings
+
+    def note_defaults(self) -> None:
+        """Say once, on stderr, that no file, variable or flag says where Redis and the database are."""
+        from checkout_cli.config.settings import is_configured
+        from checkout_cli.terminal.output import narrate
+
+        is_flagged = any(value is not None for name, value in self.flags.items() if name != "debug")
+        if self._is_noted or is_flagged or _is_silent():
+            return
+        self._is_noted = True
+        if not is_configured(self.directory):
+            narrate(
+                f"note: no .env.local in {self.directory}: using defaults, Redis at localhost:6379 "
+                "(checkoutctl setup, or -C DIRECTORY)"
+            )
 
     def store(self, timeout: float | None = None) -> CheckoutStore:
         """The store, for use in a ``with``."""
@@ -90,6 +111,12 @@ class Context:
         from checkout_cli.store.redis.admin import RedisAdmin
 
         return closing(RedisAdmin(self.settings(timeout)))
+
+
+def _is_silent() -> bool:
+    """Whether the command was asked to say nothing while all is well."""
+    running = get_current_context(silent=True)
+    return running is not None and bool(running.params.get("quiet") or running.params.get("nagios"))
 
 
 _CURRENT: ContextVar[Context] = ContextVar("context")

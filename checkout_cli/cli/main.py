@@ -64,6 +64,8 @@ def root(
 
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
 
+    3 a.m.? checkoutctl doctor says what is broken, whom it hurts, and what to type.
+
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
     """
     del version  # its callback has answered already

@@ -59,6 +59,7 @@ def install(
     directory = current().directory
     for name in only_in_environment(directory):
         warn(f"{name} is set in this shell alone, and cron will not have it: put it into {directory / '.env.local'}")
+    current().note_defaults()
     wanted = block(Setting.here(directory))
     change = crontab.changed(crontab.read(), wanted, force=force)
     _apply(change, "installed", dry_run=dry_run, yes=yes, as_json=as_json)

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "monitor",
-    place=54,
+    place=34,
     summary="Watch the commands that Redis gets at this moment.",
     example="checkoutctl monitor --seconds 5 --family sessions",
     uses=(

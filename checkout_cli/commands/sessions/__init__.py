@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "sessions",
-    place=30,
+    place=20,
     summary="List, look at, create, change, delete and export sessions.",
     example="checkoutctl sessions list",
     uses=(
