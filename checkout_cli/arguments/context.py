@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from checkout_cli.config.settings import Settings
+    from checkout_cli.config.variables import Resolved
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.admin import RedisAdmin
@@ -50,7 +51,7 @@ class Context:
 
     flags: dict[str, Any] = field(default_factory=dict)
     chosen: Path | None = None
-    _is_noted: bool = False
+    are_defaults_noted: bool = False
 
     @property
     def directory(self) -> Path:
@@ -79,15 +80,21 @@ class Context:
         self.note_defaults()
         return settings
 
+    def resolved(self) -> dict[str, Resolved]:
+        """Every setting with its origin; raises ``ConfigurationError`` for an unreadable file."""
+        from checkout_cli.config.settings import resolve
+
+        return resolve(flags=self.flags, directory=self.directory)
+
     def note_defaults(self) -> None:
         """Say once, on stderr, that no file, variable or flag says where Redis and the database are."""
         from checkout_cli.config.settings import is_configured
         from checkout_cli.terminal.output import narrate
 
         is_flagged = any(value is not None for name, value in self.flags.items() if name != "debug")
-        if self._is_noted or is_flagged or _is_silent():
+        if self.are_defaults_noted or is_flagged or _is_silent():
             return
-        self._is_noted = True
+        self.are_defaults_noted = True
         if not is_configured(self.directory):
             narrate(
                 f"note: no .env.local in {self.directory}: using defaults, Redis at localhost:6379 "
