@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 from typer._click.globals import get_current_context  # Typer's own click, which it does not export
 
-from checkout_cli.errors import ConfigurationError, InvalidInput
-from checkout_cli.typed import typed
+from checkout_cli.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.admin import RedisAdmin
-
-
-def working_directory() -> Path:
-    """The working directory; ``ConfigurationError`` where it was removed, or replaced as by a deployment."""
-    try:
-        return Path.cwd()
-    except OSError as error:
-        name = os.environ.get("PWD", "")  # the shell's own word for it, where another may be now
-        raise ConfigurationError(
-            "the working directory is gone: it was removed, or replaced by another",
-            hint=typed("cd {}", name) if Path(name).is_absolute() and Path(name).is_dir() else "cd ~",
-        ) from error
 
 
 class Report(Protocol):
@@ -56,7 +42,9 @@ class Context:
     @property
     def directory(self) -> Path:
         """Where the environment files are; raises ``ConfigurationError`` where the working directory is gone."""
-        return self.chosen or working_directory()
+        from checkout_cli.files.directories import as_typed, working_directory
+
+        return working_directory() if self.chosen is None else as_typed(self.chosen)
 
     def settings(self, timeout: float | None = None) -> Settings:
         """The settings; warns where a file of secrets is open to others, and notes where nothing configures a place.

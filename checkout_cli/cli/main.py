@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.arguments.context import Context, begin, working_directory
+from checkout_cli.arguments.context import Context, begin
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
 
@@ -50,9 +50,7 @@ def root(
     redis_db: Annotated[int | None, typer.Option(help="Redis database number (REDIS_DB).")] = None,
     directory: Annotated[
         Path | None,
-        typer.Option(
-            "--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False, resolve_path=True
-        ),
+        typer.Option("--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every Redis operation to stderr.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
@@ -97,6 +95,8 @@ def main() -> None:
         from checkout_cli.terminal.output import narrate
 
         if isinstance(error, FileNotFoundError):  # a relative path, and no working directory that it begins at
+            from checkout_cli.files.directories import working_directory
+
             try:
                 working_directory()
             except CheckoutError as gone:

@@ -154,7 +154,7 @@ class Setup:
         else:
             yield "checkoutctl health    (what each tier says)"
             yield "checkoutctl sessions list"
-            yield "checkoutctl cleanup --expired    (for crontab)"
+            yield "checkoutctl cron install    (clean-up, sync and health, every five minutes)"
 
 
 CHECKS: Checks[Callable[[Setup], Finding]] = Checks("setup")
