@@ -40,13 +40,15 @@ class Seen:
     """One command without its values; ``at`` is in milliseconds, by the server's clock."""
 
     JSON_KEYS = (
-        "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
+        "at@ server=place client clientName?=client_name command=shape.name key=shape.key family=shape.family "
+        "otherArguments=shape.others"
     )
 
     at: int
     place: str
     client: str
     shape: CommandShape
+    client_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Monitor:
                 try:
                     for line in stream.lines():
                         anything = True
-                        found = self._noted(stream.place, line)
+                        found = self._noted(stream, line)
                         if found is not None:
                             yield found
                             if self._count is not None and self._matched >= self._count:
@@ -199,7 +201,7 @@ class Monitor:
         apart = self._elapsed() - at / 1_000_000
         return apart - first.setdefault(place, apart) > MOST_BEHIND
 
-    def _noted(self, place: str, line: Line) -> Seen | None:
+    def _noted(self, stream: MonitorStream, line: Line) -> Seen | None:
         if is_script(line):  # its client's command has been seen
             return None
         self._seen += 1
@@ -211,4 +213,4 @@ class Monitor:
             return None
         self._matched += 1
         self._rates[shape.name, family] += 1
-        return Seen(line.at // 1000, place, line.client, shape)
+        return Seen(line.at // 1000, stream.place, line.client, shape, stream.names.get(line.client, ""))

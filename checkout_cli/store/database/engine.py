@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CheckoutError, ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.store.database.lock_holders import holders
 from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
@@ -213,6 +214,8 @@ def translated(error: Exception, engine: Engine) -> CheckoutError:
         return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")
     if path is None and (refusal := _refused(text, engine)) is not None:
         return refusal
+    if path is not None and "is locked" in text and (held := holders(path)):
+        text += f", by {', '.join(held)}"
     return DatabaseUnavailable(f"the database {place}: {text}")
 
 
