@@ -42,7 +42,7 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         last = None
     now, install = context.now(), advice(context.directory)
     if last is None:
-        installed = (now - installed_at()) / 1000
+        installed = (now - installed_at(context.state)) / 1000
         if 0 <= installed <= JOBS[CLEANUP].overdue_after:
             return ok(f"no run is remembered; cron's jobs were installed {ago(installed)} ago")
         return warn("no run is remembered", install)

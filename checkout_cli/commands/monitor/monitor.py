@@ -101,7 +101,9 @@ class Monitor:
         families: Collection[str] = (),
         commands: Collection[str] = (),
         elapsed: Callable[[], float] = time.monotonic,
+        began: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """``began`` is called with the place of each server that is watched."""
         if not 0 < seconds <= MOST_SECONDS:  # NaN is neither
             raise InvalidInput(f"--seconds is from 0 to {MOST_SECONDS:g}", hint="checkoutctl monitor --seconds 10")
         unknown = set(families) - {str(family) for family in Family}
@@ -113,6 +115,7 @@ class Monitor:
         self._families = frozenset(families)
         self._commands = frozenset(command.upper() for command in commands)
         self._elapsed = elapsed
+        self._began = began
         self._rates: Counter[tuple[str, str]] = Counter()
         self._seen = self._matched = 0
         self._started: float | None = None
@@ -148,6 +151,7 @@ class Monitor:
         for stream in self._streams():
             try:
                 streams.append(stack.enter_context(stream))
+                self._began(stream.place)
             except CommandUnknown:
                 raise
             except RedisUnavailable as error:

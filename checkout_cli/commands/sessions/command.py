@@ -323,10 +323,12 @@ def extend(
     """
     from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.delete_view import show_extension
+    from checkout_cli.files.own_traces import note_extension
 
     with current().store(timeout) as store:
         extended = sessions.extend(store, checkout_id, by)
         now = store.clock.wall()
+    note_extension(extended.checkout_id, now, extended.after)
     show_extension(extended, now, as_json=as_json)
 
 
