@@ -12,6 +12,7 @@ import typer
 from typer._click.globals import get_current_context  # Typer's own click, which it does not export
 
 from checkout_cli.errors import InvalidInput
+from checkout_cli.files.directories import as_typed, working_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +43,6 @@ class Context:
     @property
     def directory(self) -> Path:
         """Where the environment files are; raises ``ConfigurationError`` where the working directory is gone."""
-        from checkout_cli.files.directories import as_typed, working_directory
-
         return working_directory() if self.chosen is None else as_typed(self.chosen)
 
     def settings(self, timeout: float | None = None) -> Settings:

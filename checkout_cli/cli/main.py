@@ -66,8 +66,6 @@ def root(
 
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
     """
-    from checkout_cli.files.directories import as_typed
-
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:

@@ -198,8 +198,8 @@ def _places() -> StateFile[_Written]:
 
 def remember_undo(deletion: str, path: Path, deleted_at: int) -> None:
     """Note a file that is not in the default place, so that :func:`undo_file_of` finds it."""
-    if path.parent != _default_directory():
-        with suppress(OSError):  # the file itself has been written
+    with suppress(OSError):  # the file itself has been written
+        if path.parent != _default_directory():
             _places().put(deletion, _Written(str(path.absolute()), deleted_at))
 
 
