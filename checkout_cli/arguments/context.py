@@ -12,7 +12,7 @@ import typer
 from typer._click.globals import get_current_context  # Typer's own click, which it does not export
 
 from checkout_cli.errors import InvalidInput
-from checkout_cli.files.directories import as_typed, working_directory
+from checkout_cli.files.directories import working_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Context:
     @property
     def directory(self) -> Path:
         """Where the environment files are; raises ``ConfigurationError`` where the working directory is gone."""
-        return working_directory() if self.chosen is None else as_typed(self.chosen)
+        return self.chosen or working_directory()
 
     def settings(self, timeout: float | None = None) -> Settings:
         """The settings; warns where a file of secrets is open to others, and notes where nothing configures a place.

@@ -70,6 +70,10 @@ def root(
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:
         flags["debug"] = "redis:*"
+    if directory is not None:
+        from checkout_cli.files.directories import as_typed
+
+        directory = as_typed(directory)
     begin(Context(flags, directory))
     if no_color:
         from checkout_cli.terminal.output import set_color
