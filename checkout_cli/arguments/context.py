@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -10,30 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
+from typer._click.globals import get_current_context  # Typer's own click, which it does not export
 
-from checkout_cli.errors import ConfigurationError, InvalidInput
-from checkout_cli.typed import typed
+from checkout_cli.errors import InvalidInput
+from checkout_cli.files.directories import working_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from checkout_cli.config.settings import Settings
+    from checkout_cli.config.variables import Resolved
     from checkout_cli.jobs.bounded_run import BoundedRun
     from checkout_cli.store.checkout_store import CheckoutStore
     from checkout_cli.store.redis.admin import RedisAdmin
-
-
-def working_directory() -> Path:
-    """The working directory; ``ConfigurationError`` where it was removed, or replaced as by a deployment."""
-    try:
-        return Path.cwd()
-    except OSError as error:
-        name = os.environ.get("PWD", "")  # the shell's own word for it, where another may be now
-        raise ConfigurationError(
-            "the working directory is gone: it was removed, or replaced by another",
-            hint=typed("cd {}", name) if Path(name).is_absolute() and Path(name).is_dir() else "cd ~",
-        ) from error
 
 
 class Report(Protocol):
@@ -49,6 +38,7 @@ class Context:
 
     flags: dict[str, Any] = field(default_factory=dict)
     chosen: Path | None = None
+    are_defaults_noted: bool = False
 
     @property
     def directory(self) -> Path:
@@ -56,9 +46,14 @@ class Context:
         return self.chosen or working_directory()
 
     def settings(self, timeout: float | None = None) -> Settings:
-        """The settings; warns where a file of secrets is open to others, and raises ``ConfigurationError``."""
+        """The settings; warns where a file of secrets is open to others, and notes where nothing configures a place.
+
+        Raises ``ConfigurationError``.
+        """
+
         from checkout_cli.config.settings import Settings, env_files, exposed
         from checkout_cli.terminal.output import warn
+        from checkout_cli.typed import typed
 
         local = next(iter(env_files(self.directory)))
         if exposed(local):
@@ -69,7 +64,29 @@ class Context:
             from checkout_cli.terminal.log import configure_logging
 
             configure_logging(settings)
+        self.note_defaults()
         return settings
+
+    def resolved(self) -> dict[str, Resolved]:
+        """Every setting with its origin; raises ``ConfigurationError`` for an unreadable file."""
+        from checkout_cli.config.settings import resolve
+
+        return resolve(flags=self.flags, directory=self.directory)
+
+    def note_defaults(self) -> None:
+        """Say once, on stderr, that no file, variable or flag says where Redis and the database are."""
+        from checkout_cli.config.settings import is_configured
+        from checkout_cli.terminal.output import narrate
+
+        is_flagged = any(value is not None for name, value in self.flags.items() if name != "debug")
+        if self.are_defaults_noted or is_flagged or _is_silent():
+            return
+        self.are_defaults_noted = True
+        if not is_configured(self.directory):
+            narrate(
+                f"note: no .env.local in {self.directory}: using defaults, Redis at localhost:6379 "
+                "(checkoutctl setup, or -C DIRECTORY)"
+            )
 
     def store(self, timeout: float | None = None) -> CheckoutStore:
         """The store, for use in a ``with``."""
@@ -88,6 +105,12 @@ class Context:
         from checkout_cli.store.redis.admin import RedisAdmin
 
         return closing(RedisAdmin(self.settings(timeout)))
+
+
+def _is_silent() -> bool:
+    """Whether the command was asked to say nothing while all is well."""
+    running = get_current_context(silent=True)
+    return running is not None and bool(running.params.get("quiet") or running.params.get("nagios"))
 
 
 _CURRENT: ContextVar[Context] = ContextVar("context")

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from checkout_cli import __version__
-from checkout_cli.arguments.context import Context, begin, working_directory
+from checkout_cli.arguments.context import Context, begin
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import CheckoutError, ExitCode
 
@@ -46,9 +46,7 @@ def root(
     redis_db: Annotated[int | None, typer.Option(help="Redis database number (REDIS_DB).")] = None,
     directory: Annotated[
         Path | None,
-        typer.Option(
-            "--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False, resolve_path=True
-        ),
+        typer.Option("--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every Redis operation to stderr.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
@@ -60,12 +58,18 @@ def root(
 
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
 
+    3 a.m.? checkoutctl doctor says what is broken, whom it hurts, and what to type.
+
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:
         flags["debug"] = "redis:*"
+    if directory is not None:
+        from checkout_cli.files.directories import as_typed
+
+        directory = as_typed(directory)
     begin(Context(flags, directory))
     if no_color:
         from checkout_cli.terminal.output import set_color
@@ -93,6 +97,8 @@ def main() -> None:
         from checkout_cli.terminal.output import narrate
 
         if isinstance(error, FileNotFoundError):  # a relative path, and no working directory that it begins at
+            from checkout_cli.files.directories import working_directory
+
             try:
                 working_directory()
             except CheckoutError as gone:

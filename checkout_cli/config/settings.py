@@ -417,6 +417,13 @@ VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["var
 _FIELDS = {variable.name: name for name, variable in VARIABLES.items()}
 
 
+_PLACES = frozenset(
+    {"REDIS_HOST", "REDIS_PORT", "REDIS_URL", "REDIS_SOCKET", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES", "DATABASE_URL"}
+    | {ENV_FILE}
+)
+"""Variables that say where the servers are."""
+
+
 def env_files(directory: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[Path, Origin]:
     """The files that settings are read from, strongest first."""
     named = (os.environ if environ is None else environ).get(ENV_FILE)
@@ -440,6 +447,13 @@ def unread_env_files(directory: Path, environ: Mapping[str, str] | None = None) 
             values = {}
         found[path] = tuple(name for name, value in values.items() if value is not None and name in _FIELDS)
     return found
+
+
+def is_configured(directory: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a file in the directory, or a variable, says where Redis or the database is."""
+    variables = os.environ if environ is None else environ
+    named = (name for name in variables if name in _PLACES and variables[name])
+    return next(named, None) is not None or any(path.exists() for path in env_files(directory, variables))
 
 
 def env_text(path: Path, origin: Origin | None = None) -> str | None:

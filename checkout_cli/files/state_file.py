@@ -30,6 +30,11 @@ class StateFile(Generic[_T]):
         self._directory = directory
 
     @property
+    def directory(self) -> Path | None:
+        """Another one than the user's state directory, if any."""
+        return self._directory
+
+    @property
     def path(self) -> Path:
         """The file; raises ``OSError`` where there is no place for state."""
         return (self._directory or state_directory()) / self._name

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, value_of
+from checkout_cli.store.redis.clients import Client
+from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.commands import Command, decoded
-from checkout_cli.store.redis.monitor import client_address
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 
@@ -81,7 +82,8 @@ class SlowCommand(NamedTuple):
     """Milliseconds since the epoch."""
     microseconds: int
     arguments: list[bytes]
-    client: str
+    client: str = ""
+    client_name: str = ""
 
 
 class LatencyEvent(NamedTuple):
@@ -168,9 +170,14 @@ class Inspector(KeyQuestions):
                 int(raw[2]),
                 [part for part in raw[3] if isinstance(part, bytes)],
                 client_address(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
+                decoded(raw[5]) if len(raw) > 5 and isinstance(raw[5], bytes) else "",
             )
             for raw in self._ask("SLOWLOG", "GET", limit)
         ]
+
+    def clients(self) -> list[Client]:
+        """Who is connected; nobody where that is denied."""
+        return parsed_clients(self.client_list())
 
     def slow_log_length(self) -> int:
         return int(self._ask("SLOWLOG", "LEN"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from checkout_cli.errors import Declined, InvalidInput
 from checkout_cli.terminal.output import is_terminal, narrate
 from checkout_cli.terminal.progress import hide
 from checkout_cli.terminal.safe import safe
 
+T = TypeVar("T")
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
@@ -40,6 +42,25 @@ def confirm(
     if not _agrees(question, default):
         raise Declined("nothing was changed")
     return True
+
+
+def ask(question: str, default: str, checked: Callable[[str], T]) -> T:
+    """A person's answer, as ``checked`` returns it, asked again where that raises ValueError; Enter means empty.
+
+    Raises ``Declined`` at the end of the input.
+    """
+    hide()
+    while True:
+        sys.stderr.write(f"{safe(question)} [{safe(default)}] ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            sys.stderr.write("\n")
+            raise Declined("nothing was changed")
+        try:
+            return checked(line.strip())
+        except ValueError as error:
+            narrate(f"it {error}")
 
 
 def _agrees(question: str, default: bool) -> bool:

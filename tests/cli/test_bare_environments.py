@@ -147,8 +147,8 @@ def test_another_directory_by_option_makes_up_for_one_that_is_gone(checkoutctl: 
 
 
 def test_the_way_into_the_directory_that_replaced_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from checkout_cli.arguments.context import working_directory
     from checkout_cli.errors import ConfigurationError
+    from checkout_cli.files.directories import working_directory
 
     def missing() -> Path:
         raise FileNotFoundError(2, "No such file or directory")

@@ -116,6 +116,7 @@ GROUPS = {
     "SCRIPTS": "script|load time",  # TIME is what our scripts ask the clock
     "LOOK": "sessions:strlen,pttl,get",
     "PLACE": "ours:type aside:type index:zrange",
+    "BEGINNING": "LOOK PLACE ours:zscan sessions:exists scan",  # what finds a session by the beginning of its id
     "LISTED": "PLACE ours:zmscore sets:smismember",
     "MEMBERS": "LISTED sets:sscan beside:zscan",
     "COUNT": "MEMBERS ours:zcount,zrange sessions:exists,pttl scan",

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "cache",
-    place=40,
+    place=23,
     summary="Look at, correct and invalidate what is cached.",
     example="checkoutctl cache stats",
     uses=(

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "config",
-    place=23,
+    place=42,
     summary="Show the settings, and what is wrong with them.",
     example="checkoutctl config show",
     uses=(

@@ -21,6 +21,7 @@ def show(as_json: options.Json = False) -> None:
     from checkout_cli.config.settings import resolve, unread_env_files
 
     context = current()
+    context.note_defaults()
     settings = resolve(directory=context.directory, flags=context.flags)
     show_settings(list(settings.values()), unread_env_files(context.directory), as_json=as_json)
 
@@ -39,6 +40,7 @@ def check(explain: options.Explain = None, as_json: options.Json = False) -> int
         show_explanations(config_check.CHECKS.explained(explain), as_json=as_json)
         return 0
     context = current()
+    context.note_defaults()
     report = config_check.check(context.directory, flags=context.flags)
     show_report(report, as_json=as_json)
     return report.exit_code

@@ -7,7 +7,7 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,14 @@ class Run(msgspec.Struct, frozen=True, rename="camel"):
         """Whether it is trouble by itself; that another run was under way is none (75), unless it stays so."""
         return self.exit_code not in {ExitCode.OK, ExitCode.TRY_AGAIN}
 
-    def is_overdue(self, job: Job, now: float) -> bool:
-        """Whether no run has got through for too long; ``now`` is in seconds since the epoch."""
+    def is_overdue(self, job: Job, now: float, since: int = 0) -> bool:
+        """Whether no run has got through for too long, ``since`` (ms) it was installed; ``now`` is in seconds."""
         done_at = self.done_at or (self.finished_at if self.exit_code == ExitCode.OK else 0)
-        return not -AHEAD <= now * 1000 - done_at <= job.overdue_after * 1000
+        return _is_late(job, max(done_at, since), now)
+
+
+def _is_late(job: Job, since: int, now: float) -> bool:
+    return not -AHEAD <= now * 1000 - since <= job.overdue_after * 1000
 
 
 @dataclass(frozen=True)
@@ -197,11 +201,32 @@ def status(setting: Setting) -> CronStatus:
 
 def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:
     """The state of every job; ``now`` is in seconds since the epoch."""
-    found = []
+    found, since = [], installed_at(directory)
     for job in JOBS.values():
         last = _file(job, directory).read().get(job.name)
-        found.append(JobStatus(job, last, last is None or last.is_overdue(job, now)))
+        late = _is_late(job, since, now) if last is None else last.is_overdue(job, now, since)
+        found.append(JobStatus(job, last, late))
     return found
+
+
+class _Installed(msgspec.Struct, frozen=True):
+    at: int
+
+
+def installed_at(directory: Path | None = None) -> int:
+    """When (ms) ``cron install`` last wrote our lines; 0 where that is unknown."""
+    noted = _installed_file(directory).last("crontab")
+    return 0 if noted is None else noted.at
+
+
+def note_installed(*, installed: bool, directory: Path | None = None) -> None:
+    """Note that our lines were just installed, or removed: no run is overdue before it was due."""
+    with suppress(OSError):  # then status says that jobs have never run, until they have
+        _installed_file(directory).put("crontab", _Installed(int(time.time() * 1000)) if installed else None)
+
+
+def _installed_file(directory: Path | None) -> StateFile[_Installed]:
+    return StateFile("cron-installed.json", _Installed, lambda each: each.at, directory)
 
 
 def _reason(said: str) -> str:

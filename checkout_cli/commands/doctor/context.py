@@ -22,12 +22,14 @@ from checkout_cli.errors import (
     TooManyClients,
 )
 from checkout_cli.files.last_look import LASTING, LastLook, Reading
+from checkout_cli.files.own_traces import monitors_since
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.checkout_store import CheckoutStore
 
 COMMAND = "doctor"
 PINGS = 20
+_MONITORS = "cmdstat_monitor"
 """Round trips to judge the latency by; at a fraction of a millisecond each they cost nothing."""
 _ELSEWHERE = "not provable that the server runs on this machine"
 
@@ -109,7 +111,15 @@ class DoctorContext:
         counters = {name: float(value) for name, value in fields.items() if value.isdigit()}
         for prefix, count in (("errorstat_", "count"), ("cmdstat_", "calls")):
             counters |= {name: float(info.parts(name).get(count, "0")) for name in info.names(prefix)}
+        if counters.get(_MONITORS):  # ours are no finding
+            started_at = self.now() - (info.integer("uptime_in_seconds") or 0) * 1000 - 1000
+            counters[_MONITORS] -= monitors_since(server.place, started_at, self.state)
         return Reading(self.now(), info.text("run_id") or "", counters)
+
+    @property
+    def state(self) -> Path | None:
+        """Where commands of ours note what they do; ``None`` for the user's state directory."""
+        return self.last_look.directory
 
     def earlier(self, server: Inspector) -> Reading | None:
         """The last run's reading; at the first look, that of a server's start within the hour."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
+from checkout_cli.commands.cron.jobs import JOBS, advice
+from checkout_cli.commands.cron.runs import installed_at
 from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext, ago
 from checkout_cli.domain.statistics import Statistics
@@ -16,7 +18,6 @@ from checkout_cli.typed import typed
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
 """Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
-CRON_LINE = "crontab -e: */5 * * * * checkoutctl cleanup --expired --quiet --max-seconds 50"
 LOW_HIT_RATE = 0.8
 ENOUGH_READS = 100
 LOOKED_BACK = 15
@@ -40,9 +41,12 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         last = last_beat(context.store, CLEANUP)
     except WrongKeyType:
         last = None
+    now, install = context.now(), advice(context.directory)
     if last is None:
-        return warn("no run is remembered", CRON_LINE)
-    now = context.now()
+        installed = (now - installed_at(context.state)) / 1000
+        if 0 <= installed <= JOBS[CLEANUP].overdue_after:
+            return ok(f"no run is remembered; cron's jobs were installed {ago(installed)} ago")
+        return warn("no run is remembered", install)
     if last.is_forged(now):
         key = heartbeat_key(CLEANUP)
         evidence = f"{key} says that a run ended at {last.finished_at}, in the future: forged, or by a wrong clock"
@@ -60,9 +64,9 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         evidence = f"the last run that finished ended {ago(age)} ago"
     numbers = {"ageSeconds": int(age), "finished": last.finished}
     if age > LONG_OVERDUE:
-        return crit(evidence, CRON_LINE, **numbers)
+        return crit(evidence, install, **numbers)
     if age > OVERDUE:
-        return warn(evidence, CRON_LINE, **numbers)
+        return warn(evidence, install, **numbers)
     return warn_if(not last.finished, evidence, "checkoutctl cleanup --expired", **numbers)
 
 

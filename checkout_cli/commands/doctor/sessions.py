@@ -13,6 +13,7 @@ from checkout_cli.commands.sync.sync import pending_counts
 from checkout_cli.config.variables import without_password
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
 from checkout_cli.files.last_look import Reading
+from checkout_cli.files.own_traces import is_extended
 from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
 from checkout_cli.privacy.personal_ids import id_beginning
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
@@ -50,12 +51,17 @@ def session_ttl(context: DoctorContext) -> Finding:
     """Every session has an end.
 
     A key without a time to live stays for ever, with a shopper's data in it. One that lives much longer than
-    CHECKOUT_SESSION_TTL was written by another program.
+    CHECKOUT_SESSION_TTL was written by another program; one that `sessions extend` gave its end is not counted.
     """
     sampled = sampled_sessions(context)
     endless = [session.checkout_id for session in sampled if session.ttl == -1]
     longest = context.settings.session_ttl * 1000 * LATE
-    late = [session.checkout_id for session in sampled if session.ttl > longest]
+    now = context.now()
+    late = [
+        session.checkout_id
+        for session in sampled
+        if session.ttl > longest and not is_extended(session.checkout_id, now + session.ttl, context.state)
+    ]
     numbers = {"sampled": len(sampled), "withoutTtl": len(endless), "tooLong": len(late)}
     looked = f"of {len(sampled):,} sampled"
     ttl = f"{context.settings.session_ttl:.0f}"

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "memory",
-    place=50,
+    place=30,
     summary="See what takes Redis' memory, and limit it safely.",
     example="checkoutctl memory show",
     uses=(

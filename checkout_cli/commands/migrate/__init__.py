@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "migrate",
-    place=32,
+    place=43,
     summary="Bring sessions to Redis, or to another one, without downtime.",
     example="checkoutctl migrate plan",
     uses=(

@@ -41,7 +41,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 
 def _narrate_rest(report: Plan | Verified) -> None:
     if not report.finished:
-        narrate(f"stopped before the end: the rest (alone) follows with {typed('--cursor {}', report.cursor or '')}")
+        narrate(f"not finished: the rest (alone) follows with {typed('--cursor {}', report.cursor or '')}")
 
 
 def _plan_lines(plan: Plan) -> list[str]:

@@ -4,7 +4,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "serve",
-    place=70,
+    place=46,
     summary="Answer health checks, management requests and Prometheus.",
     example="checkoutctl serve --port 8642",
     uses=(

@@ -62,7 +62,7 @@ def show_deletion(deletion: Deletion, *, seconds: float = 0.0, dry_run: bool, as
         restore = typed("checkoutctl sessions restore {}", plan.undo_file)
         narrate(f"to take it back: {restore}" if restore else f"undo file: {plan.undo_file}")
         if not deletion.finished:
-            warn(f"{_STOPPED[deletion.stopped]} before the end: the others are as they were")
+            warn(f"not finished ({_STOPPED[deletion.stopped]}): the others are as they were")
     if deletion.changed:
         warn(f"left alone, because they have changed or ended since: {_named(deletion.changed)}")
     if deletion.irreversible:
@@ -81,12 +81,14 @@ def show_restoration(restoration: Restoration, *, as_json: bool) -> None:
     else:
         for checkout_id in outcomes[Outcome.RESTORED]:
             write_line(f"{'would restore' if restoration.dry_run else 'restored'} {safe(acknowledged(checkout_id))}")
+    if restoration.resumed_after:
+        narrate(f"went on after the first {restoration.resumed_after:,} of the file, which an earlier run dealt with")
     for outcome, reason in _NOT_RESTORED.items():
         if outcomes[outcome]:
             tell = warn if outcome in {Outcome.CHANGED, Outcome.NO_SESSION} else narrate
             tell(f"{len(outcomes[outcome]):,} {reason}: {_named(outcomes[outcome])}")
     if not restoration.finished:
-        warn(f"{_STOPPED[restoration.stopped]} before the end: the same command goes on")
+        warn(f"not finished ({_STOPPED[restoration.stopped]}): the same command goes on where it stopped")
     if restoration.degraded and outcomes[Outcome.RESTORED]:
         warn("the database has them and Redis does not yet; they are published as soon as Redis is back")
 

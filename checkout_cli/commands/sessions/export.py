@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from checkout_cli.commands.sessions.sessions import Tell
+from checkout_cli.commands.sessions.find import Tell
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
 from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName

@@ -36,9 +36,8 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     elif not report.repaired:
         narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
-        rest = typed("the rest (alone) follows with --cursor {}", report.cursor)
-        go_on = "the next run goes on" if report.repaired else rest
-        narrate(f"stopped before the end: {go_on}")
+        go_on = typed("checkoutctl sessions index check --cursor {}", report.cursor)
+        narrate(f"not finished: {'the next run goes on where it stopped' if report.goes_on else f'next: {go_on}'}")
 
 
 _FAULTS = {
@@ -122,7 +121,7 @@ def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
     for line in _adoption_lines(report):
         write_line(line)
     if report.done and not report.finished:
-        narrate("stopped before the end. next: checkoutctl sessions index adopt")
+        narrate("not finished. next: checkoutctl sessions index adopt")
 
 
 def _adoption_lines(report: AdoptionReport) -> Iterator[str]:

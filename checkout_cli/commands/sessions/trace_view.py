@@ -7,7 +7,7 @@ from typing import Any
 
 from checkout_cli.commands.sessions.trace import MISSING, Difference, Trace, Trust
 from checkout_cli.commands.sessions.view import as_text
-from checkout_cli.commands.sessions.why import Answer, UserAnswer
+from checkout_cli.commands.sessions.why_answer import Answer, UserAnswer
 from checkout_cli.session import Session, TierName
 from checkout_cli.store.database.inspection import RowView
 from checkout_cli.store.redis.inspection import KeyState, KeyView
@@ -168,7 +168,7 @@ def _sides(difference: Difference, *, reveal: bool) -> tuple[str, str]:
 
 def show_answer(answer: Answer | UserAnswer, *, as_json: bool) -> None:
     if as_json:
-        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else answer)
+        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else _answer_document(answer))
     elif isinstance(answer, UserAnswer):
         _show_user(answer)
     else:
@@ -181,12 +181,26 @@ def _user_document(answer: UserAnswer) -> dict[str, Any]:
         "user": value_shown("userId", {"userId": answer.user_id}),
         "tracked": None if tracked is None else document(tracked, _TRACKED),
         "complete": answer.complete,
-        "sessions": [document(one) for one in answer.answers],
+        "sessions": [_answer_document(one) for one in answer.answers],
     }
+
+
+def _answer_document(answer: Answer) -> dict[str, Any]:
+    """With the status and the basket's value that are known last."""
+    content = {"status": _status(answer.fields, reveal=False), "basketValue": _basket_value(answer)}
+    return document(answer) | content
+
+
+def _basket_value(answer: Answer) -> float | None:
+    return None if answer.fields is None else Session("", dict(answer.fields), 0, TierName.REDIS).total
 
 
 def _show(answer: Answer) -> None:
     write_line(f"session {safe(id_shown(answer.trace.checkout_id))}: {safe(answer.sentence)}")
+    if answer.fields is not None:
+        value = _basket_value(answer)
+        basket = "no total" if value is None else f"basket {value:,.2f}"
+        write_line(f"  status {safe(_status(answer.fields, reveal=False) or '')}, {basket}")
     for line in answer.evidence:
         write_line(f"  {safe(line)}")
     if answer.hint:
@@ -196,7 +210,7 @@ def _show(answer: Answer) -> None:
 def _show_user(answer: UserAnswer) -> None:
     name = value_shown("userId", {"userId": answer.user_id})
     number = len(answer.answers)
-    sessions = "no session is alive" if not number else "1 session" if number == 1 else f"{number} sessions"
+    sessions = "no session is known" if not number else "1 session" if number == 1 else f"{number} sessions"
     write_line(f"user {name}: {sessions}")
     if answer.tracked is None:
         narrate("nothing is tracked of this user in the last hours")

@@ -17,10 +17,12 @@ from checkout_cli.terminal.document import document as json_of
 from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.masking import acknowledged, fields_shown, id_shown, value_shown
 from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.typed import typed
 from checkout_cli.units import span
 
 _LIST = columns_of("id", "status", "#items", "#total", "user", "#age", "#expires in", "tier", "?note")
 _FIELDS = columns_of("field", "value")
+_WHY = "checkoutctl sessions why {}"
 _ITEM_COLUMNS = {
     "product_id": Column("product"),
     "product_name": Column("name"),
@@ -138,6 +140,7 @@ def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str,
     session = sighting.session
     return {
         **summary(sighting, now, reveal=reveal),
+        "expired": sighting.has_expired(now),
         "verified": session is not None and session.verified,
         "revealed": reveal,
         "fields": None if session is None else fields_shown(session.fields, reveal=reveal),
@@ -158,6 +161,8 @@ def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = 
         del fields["items"]
     fields.pop("checkoutId", None)
     write_table(_FIELDS, [*_facts(sighting, whole, now), *_flat(fields)])
+    if whole["expired"]:
+        narrate(f"it has expired; its row is kept until the next clean-up. next: {typed(_WHY, sighting.checkout_id)}")
     if items:
         write_line()
         _show_items(items)
@@ -170,7 +175,9 @@ def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple
         ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
         ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
         ("VERSION", _version(whole)),
-        ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
+        ("EXPIRED", f"{span(now - (sighting.expires_at or now))} ago ({whole['expiresAt']})")
+        if whole["expired"]
+        else ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
         ("SIZE", f"{sighting.size:,} bytes"),
     ]
     return [(name, shown) for name, shown in facts if shown != "null"]

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "sync",
-    place=31,
+    place=15,
     summary="Hand over what Redis and the database lack of each other.",
     example="checkoutctl sync --quiet --max-seconds 50",
     uses=(

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "top",
-    place=42,
+    place=13,
     summary="Watch all that moves on one screen, live.",
     example="checkoutctl top --interval 5",
     uses=(

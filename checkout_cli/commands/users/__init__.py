@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "users",
-    place=43,
+    place=21,
     summary="See how users' checkouts went of late.",
     example="checkoutctl users list",
     uses=(

@@ -224,6 +224,12 @@ class DatabaseAdmin(DatabaseTier):
         rows = self.rows(select(*columns).where(sessions.c.checkout_id == checkout_id, *kept))
         return record_of(rows[0]) if rows else None
 
+    def deleted_by_others(self, prefix: str, limit: int) -> list[str]:
+        """Ids that begin with ``prefix``, of those that :meth:`deleted_body` knows."""
+        kept = sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+        begins = sessions.c.checkout_id.startswith(prefix, autoescape=True)
+        return [row.checkout_id for row in self.rows(select(sessions.c.checkout_id).where(*kept, begins).limit(limit))]
+
     # Clean-up
 
     def due(self, cutoff: int, limit: int, *, offset: int = 0) -> list[str]:

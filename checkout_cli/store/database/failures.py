@@ -21,6 +21,7 @@ from checkout_cli.errors import (
     NotStorable,
     StatementRefused,
 )
+from checkout_cli.store.database.lock_holders import holders
 from checkout_cli.store.database.places import (
     is_homeless,
     is_missing,
@@ -73,7 +74,8 @@ def translated(error: Exception, engine: Engine, *, begun: bool = True) -> Check
     if isinstance(cause, sqlite3.DatabaseError) and "not a database" in text:
         return ConfigurationError(f"{path} is not an SQLite database", hint="check DATABASE_URL")
     if getattr(cause, "sqlstate", None) in _BUSY_STATES or any(sign in text.lower() for sign in _BUSY_TEXTS):
-        return DatabaseBusy(f"the database {place}: {text}")
+        held = holders(path) if path is not None and "locked" in text else []
+        return DatabaseBusy(f"the database {place}: {text}{', by ' if held else ''}{', '.join(held)}")
     if path is None and (refusal := _refused(text, engine)) is not None:
         return refusal
     if begun and is_lost(error):

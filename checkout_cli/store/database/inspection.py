@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import func, inspect, or_, select, text, tuple_
 from sqlalchemy.schema import CreateIndex
 
 from checkout_cli.keys import beginning_of_ids, is_accepted_id
@@ -14,6 +15,9 @@ from checkout_cli.store.database.places import schema_of
 from checkout_cli.store.database.schema import conflicts, epochs, expiry_index, sessions
 from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, latest_stamp, record_of
 from checkout_cli.store.records import Record
+
+_PAGE = 500
+"""Rows to read at a time."""
 
 
 class RowView(msgspec.Struct, frozen=True):
@@ -28,6 +32,8 @@ class RowView(msgspec.Struct, frozen=True):
     expires_at: int
     write_id: str
     previous_version: int | None
+    previous_body: str | None = None
+    """What an external writer has deleted."""
 
     @property
     def is_pending(self) -> bool:
@@ -121,6 +127,36 @@ def starting_with(database: DatabaseTier, prefix: str, limit: int) -> list[str]:
         return []
     chosen = sessions.c.checkout_id.startswith(prefix, autoescape=True)
     return [row.checkout_id for row in database.rows(select(sessions.c.checkout_id).where(chosen).limit(limit))]
+
+
+def known_beginnings(database: DatabaseTier, prefix: str, limit: int) -> list[str]:
+    """At most ``limit`` ids that begin so: of rows, tombstones among them, or of conflicts where there are none."""
+    if rows := starting_with(database, prefix, limit):
+        return rows
+    column = conflicts.c.checkout_id
+    chosen = select(column).where(column.startswith(prefix, autoescape=True)).distinct().limit(limit)
+    return [row.checkout_id for row in database.rows(chosen)]
+
+
+def ended(database: DatabaseTier, now: int) -> Iterator[list[Record]]:
+    """The sessions that ended before ``now`` (ms), in pages, the last to expire first.
+
+    A tombstone comes with the body that an external writer deleted; those of our own deletions keep none.
+    """
+    body = func.coalesce(sessions.c.body, sessions.c.previous_body)
+    columns = [body.label("body") if column.name == "body" else column for column in COLUMNS]
+    order = tuple_(sessions.c.expires_at, sessions.c.checkout_id)
+    last: tuple[int, str] | None = None
+    while True:
+        chosen = or_(sessions.c.expires_at <= now, sessions.c.body.is_(None)), body.is_not(None)
+        statement = select(*columns).where(*chosen, *(() if last is None else (order < tuple_(*last),)))
+        newest = statement.order_by(sessions.c.expires_at.desc(), sessions.c.checkout_id.desc())
+        page = list(map(record_of, database.rows(newest.limit(_PAGE))))
+        if page:
+            yield page
+        if len(page) < _PAGE:
+            return
+        last = page[-1].expires_at, page[-1].checkout_id
 
 
 def number_starting_with(database: DatabaseTier, prefix: str, *, alive_at: int = 0) -> int:

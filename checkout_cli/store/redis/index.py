@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
+from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of, pattern_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis.admin import RedisAdmin, next_cursor, pages
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin, next_cursor, pages
 from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, pairs, register
 from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
 
@@ -350,6 +350,16 @@ class RedisIndex:
                 self._place.find()
 
     # Some ids
+
+    def matching(self, prefix: str, limit: int) -> list[str]:
+        """At most ``limit`` ids of entries that begin so, whether there is a session or not."""
+        found: dict[str, None] = {}
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None and len(found) < limit:
+            following, raw = self._ask("ZSCAN", cursor, "MATCH", encoded(pattern_of(prefix)), "COUNT", PAGE)
+            found |= dict.fromkeys(entry.checkout_id for entry in _entries(raw))
+            cursor = next_cursor(following)
+        return list(found)[:limit]
 
     def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
         """Each id's moment (ms), ``None`` where it has none."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Self
 import redis
 
 from checkout_cli.config.settings import Settings
+from checkout_cli.store.redis.clients import name_shown
+from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.connection import connection_pool, translated
 from checkout_cli.store.redis.pipeline import read_reply
 
@@ -38,11 +40,14 @@ class MonitorStream:
         self._pool = connection_pool(settings, address=address)
         self._connection: Any = None
         self.place = place
+        self.names: dict[str, str] = {}
+        """The names of clients by their addresses: of those that were there, and of those that say theirs since."""
 
     def __enter__(self) -> Self:
         """Begin; raises ``CommandDenied``, ``CommandUnknown`` or ``RedisUnavailable``."""
         try:
             self._connection = self._pool.get_connection()
+            self._learn_names()
             self._connection.send_command("MONITOR", check_health=False)
             read_reply(self._connection)
         except BaseException as error:
@@ -51,6 +56,14 @@ class MonitorStream:
                 raise translated(error, self._settings, self.place) from error
             raise
         return self
+
+    def _learn_names(self) -> None:
+        self._connection.send_command("CLIENT", "LIST", check_health=False)
+        try:
+            listed = parsed_clients(read_reply(self._connection))
+        except redis.ResponseError:  # denied, or renamed away: then nobody has a name
+            return
+        self.names = {client.address: client.name for client in listed if client.name}
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -79,7 +92,18 @@ class MonitorStream:
                 raise translated(error, self._settings, self.place) from error
             line = parsed(raw)
             if line is not None:
+                if name := _name_in(line.arguments):
+                    self.names[line.client] = name
                 yield line
+
+
+def _name_in(arguments: list[bytes]) -> str:
+    """The name that a client gives itself: CLIENT SETNAME, or HELLO with SETNAME; empty for any other command."""
+    words = [argument.upper() for argument in arguments[:6]]
+    if words[:1] not in ([b"CLIENT"], [b"HELLO"]) or b"SETNAME" not in words[1:]:
+        return ""
+    place = words.index(b"SETNAME", 1) + 1
+    return name_shown(arguments[place].decode("utf-8", "replace")) if place < len(arguments) else ""
 
 
 def parsed(raw: object) -> Line | None:

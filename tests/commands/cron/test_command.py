@@ -17,8 +17,9 @@ import pytest
 
 from checkout_cli.commands.cron import runs as cron_runs
 from checkout_cli.commands.cron.crontab import changed
-from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, block, units
+from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, advice, block, units
 from checkout_cli.errors import CheckoutError, ConfigurationError
+from checkout_cli.files.directories import working_directory
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
 
@@ -350,6 +351,67 @@ def test_a_job_that_has_not_run_for_three_times_its_interval_is_overdue(tmp_path
     at = outcome.run.finished_at / 1000
     assert [each.overdue for each in cron_runs.statuses(at + 890, tmp_path)] == [True, True, False]
     assert [each.overdue for each in cron_runs.statuses(at + 910, tmp_path)] == [True, True, True]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take privileges there")
+def test_links_are_kept_as_they_were_typed(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, current = tmp_path / "releases" / "1", tmp_path / "current"
+    release.mkdir(parents=True)
+    current.symlink_to(release)
+    (release / ".env.local").write_text("REDIS_PORT=1\n")
+    for words in (("-C", str(current)), ("-C", "current")):
+        printed = checkoutctl(*words, "cron", "print", env={"PWD": str(tmp_path)})
+        assert f"--directory {current} cron run cleanup\n" in printed.stdout
+    monkeypatch.chdir(current)
+    (release / "checkoutctl").touch(0o755)
+    monkeypatch.setattr("sys.argv", ["./checkoutctl"])
+    monkeypatch.setenv("PWD", str(current))
+    assert working_directory() == current
+    assert Setting.here(Path()).command == (str(current / "checkoutctl"),)
+    assert Setting.here(working_directory()).directory == current
+    monkeypatch.setenv("PWD", str(tmp_path))  # of another directory
+    assert working_directory() == release
+
+
+def test_jobs_are_not_overdue_right_after_they_were_installed(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    (before,) = checkoutctl("cron", "status", "--json").documents
+    assert [job["overdue"] for job in before["jobs"]] == [True] * 3
+    assert checkoutctl("cron", "install", "--yes").returncode == 0
+    after = checkoutctl("cron", "status", "--json")
+    assert (after.returncode, [job["overdue"] for job in after.documents[0]["jobs"]]) == (0, [False] * 3)
+    assert "not due yet" in checkoutctl("cron", "status").stdout
+    state = tmp_path / ".local" / "state" / "checkoutctl"
+    assert [each.overdue for each in cron_runs.statuses(time.time() + 950, state)] == [True] * 3
+    old = cron_runs.Run(1_700_000_000_000, 0.1, 0, 1_700_000_000_000)
+    cron_runs._file(JOBS["sync"], state).write({"sync": old})  # of an installation that was removed
+    assert not any(each.overdue for each in cron_runs.statuses(time.time(), state))
+    assert checkoutctl("cron", "remove", "--yes").returncode == 0
+    assert all(each.overdue for each in cron_runs.statuses(time.time(), state))
+
+
+def test_what_a_shells_variables_move_is_warned_about(crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path / "elsewhere"), "XDG_DATA_HOME": str(tmp_path / "data"), "DATABASE_URL": ""}
+    for command in (("install", "--dry-run"), ("status",)):
+        told = checkoutctl("cron", *command, env=env).stderr
+        assert f"XDG_STATE_HOME={tmp_path / 'elsewhere'}" in told
+        assert f"XDG_DATA_HOME={tmp_path / 'data'}" in told
+        assert "XDG_" not in checkoutctl("cron", *command).stderr
+    assert "XDG_DATA_HOME" not in checkoutctl("cron", "status", env=env | {"DATABASE_URL": "sqlite:////x.db"}).stderr
+
+
+def test_the_advice_is_our_own_line_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "checkoutctl")])
+    (tmp_path / "checkoutctl").touch(0o755)
+    own = next(text for text in block(Setting.here(tmp_path)).splitlines() if text.endswith("cron run cleanup"))
+    assert str(tmp_path / "checkoutctl") in own
+    assert advice(tmp_path) == f"checkoutctl -C {tmp_path} cron install  # or crontab -e: {own}"
+    monkeypatch.chdir(tmp_path)
+    assert advice(tmp_path).startswith("checkoutctl cron install  # or crontab -e: ")
+    assert advice(tmp_path / "a\nb") == "checkoutctl cron install"
 
 
 @pytest.mark.timeout(150)

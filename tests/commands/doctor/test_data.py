@@ -304,7 +304,8 @@ def test_without_a_heartbeat_no_run_is_remembered(look: Look, store: CheckoutSto
         store.redis.ask(("SET", heartbeat_key("cleanup"), value))
     found = look("cleanup-overdue")
     assert (found.status, found.evidence) == (Status.WARN, "no run is remembered")
-    assert "checkoutctl cleanup --expired --quiet" in found.fix
+    assert "cron install  # or crontab -e: " in found.fix
+    assert found.fix.endswith("cron run cleanup")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,21 @@ def test_counters_are_compared_with_the_last_run(
         assert finding(mine, "blocking-commands", tmp_path).numbers == {"KEYS": 2}
 
 
+def test_whoever_blocks_the_others_is_named(
+    valkey_server: Callable[..., ValkeyServer], settings: Settings, tmp_path: Path
+) -> None:
+    server = valkey_server()
+    mine = replace(settings, redis_port=server.port)
+    with server.client(client_name="reports", socket_timeout=2) as client:
+        client.keys("nothing:*")
+        (address,) = [found["addr"] for found in client.client_list() if found["name"] == "reports"]
+        client.config_set("slowlog-log-slower-than", 0)
+        client.keys("nothing:*")
+        client.config_set("slowlog-log-slower-than", -1)
+        found = finding(mine, "blocking-commands", tmp_path)
+    assert f"{address} (reports)" in found.fix
+
+
 def test_without_a_place_for_the_counters_the_run_says_so_and_goes_on(store: CheckoutStore, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a directory should be")
     report = examined(store.settings, tmp_path, "evictions")
