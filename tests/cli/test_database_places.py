@@ -213,7 +213,7 @@ def test_a_command_that_took_the_shops_table_for_ours_would_wait_for_it(
 ) -> None:
     monkeypatch.setattr(database_tier, "own_tables", lambda _: OwnTables(schema.VERSION, frozenset()))
     told = run("sessions", "list", "--tier", "database", url=foreign, CHECKOUT_DATABASE_TIMEOUT="0.2")
-    assert told.code == 69
+    assert told.code == 75
     assert "timeout" in told.err
 
 
