@@ -45,6 +45,10 @@ class Found:
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.served else ExitCode.FINDING
 
+    @property
+    def next_step(self) -> str:
+        return f"checkoutctl cache {self.entry.cache} list" if self.enabled else "checkoutctl config show"
+
 
 @dataclass(kw_only=True)
 class EntryList(KeyScan[CacheEntry]):

@@ -47,7 +47,7 @@ def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     if not grown:
         return ok(f"none {since}".rstrip())
     evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
-    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **grown)
+    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS", **grown)
 
 
 @server_check("slow-log", Group.SPEED, "slowlog|get", "slowlog|len", "config|get")

@@ -18,6 +18,7 @@ import msgspec
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import NoHome, atomic_file, state_directory
 from checkout_cli.session import iso
+from checkout_cli.typed import typed
 
 KIND = "checkoutctl undo"
 VERSION = 1
@@ -109,7 +110,7 @@ def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
     try:
         header = _checked(path)
     except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint="ls -l on it") from error
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint=typed("ls -l {}", path)) from error
     return header, _sessions(path)
 
 

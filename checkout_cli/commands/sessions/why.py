@@ -114,6 +114,10 @@ class Answer:
         """0 alive and well, 1 something is wrong, 3 ended, 69 unknown."""
         return _EXIT_CODES.get(self.cause, ExitCode.FINDING)
 
+    @property
+    def next_step(self) -> str:
+        return self.hint or "checkoutctl doctor"
+
 
 @dataclass(frozen=True)
 class UserAnswer:
@@ -131,6 +135,12 @@ class UserAnswer:
         if not self.answers:
             return ExitCode.NOT_FOUND if self.tracked is None else ExitCode.OK
         return next((answer.exit_code for answer in self.answers if answer.exit_code), ExitCode.OK)
+
+    @property
+    def next_step(self) -> str:
+        """That of the first that is not 0."""
+        found = (answer.next_step for answer in self.answers if answer.exit_code)
+        return next(found, "checkoutctl users list")
 
 
 def explain(
