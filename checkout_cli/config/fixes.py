@@ -29,7 +29,7 @@ def to_the_primary(settings: Settings, host: str, port: int) -> str:
 def with_address(fix: str, settings: Settings, place: str = "") -> str:
     """A fix in which every redis-cli goes to our server, or to the one at ``place`` (host:port)."""
     options = _options(settings, place)
-    return _BARE.sub(f"redis-cli {options} ".replace("\\", r"\\"), fix)
+    return _BARE.sub(lambda _: " ".join(("redis-cli", options, "")), fix)
 
 
 def redis_cli(settings: Settings, *words: str, place: str = "") -> str:

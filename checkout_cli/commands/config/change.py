@@ -13,6 +13,7 @@ from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, read_regular
 from checkout_cli.config.variables import Origin, Resolved, Variable
 from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
 from checkout_cli.files.env_file import EnvFilePlan, insist_on_file, parsed, parser_warnings_off, quoted, write
+from checkout_cli.typed import typed
 
 SHOWN = "checkoutctl config show"
 _BY_NAME: dict[str, Variable] = {variable.name: variable for variable in VARIABLES.values()}
@@ -52,7 +53,7 @@ def values_of(assignments: Sequence[str], ask: Callable[[str], str]) -> dict[str
         name, given, text = assignment.partition("=")
         variable = _known(name)
         if given and variable.secret:
-            hint = f"checkoutctl config set {name}"
+            hint = typed("checkoutctl config set {}", name)
             raise InvalidInput(f"{name} is a secret: a command line can be seen by others", hint=hint)
         if not given and not variable.secret:
             raise InvalidInput(f"{name} has no value", hint=f"{name}=VALUE")

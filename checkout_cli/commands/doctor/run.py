@@ -22,7 +22,7 @@ from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, Own
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.servers.machine import Machine
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.typed import is_typeable
+from checkout_cli.typed import is_typeable, typed
 
 _MODULES = (
     *("run", "connection", "certificates", "serving", "sessions", "memory", "database", "jobs", "privacy"),
@@ -88,7 +88,7 @@ class DoctorReport:
         typeable = sorted(filter(is_typeable, fixes), key=lambda fix: fix.startswith("checkoutctl doctor"))
         if typeable or not bad:
             return typeable[0] if typeable else ""
-        return f"checkoutctl doctor --explain {bad[0].check.id}"
+        return typed("checkoutctl doctor --explain {}", bad[0].check.id)
 
     def count(self, status: Status) -> int:
         """The number of checks with a status."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.errors import CheckoutError, TooManyClients
 from checkout_cli.servers.inspection import Inspector
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -50,7 +51,7 @@ class Clients:
     @property
     def way_out(self) -> str:
         """What to type; the server's address is to be filled in."""
-        return f"redis-cli CONFIG SET maxclients {2 * (self.limit or self.number)}"
+        return typed("redis-cli CONFIG SET maxclients {}", 2 * (self.limit or self.number))
 
     @property
     def advice(self) -> str:

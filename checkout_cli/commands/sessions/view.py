@@ -20,6 +20,7 @@ from checkout_cli.terminal.output import (
     Column,
     columns_of,
     narrate,
+    show_next,
     warn,
     write_json,
     write_line,
