@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from checkout_cli.typed import is_typeable
 
 
 class ExitCode(IntEnum):
@@ -48,11 +50,23 @@ class CheckoutError(Exception):
 
     exit_code: ExitCode = ExitCode.FINDING
     default_hint: str = ""
+    last_resort: ClassVar[str] = "checkoutctl doctor"
+    """What to type where the hint is no command."""
     hint: str
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = self.default_hint if hint is None else hint
+
+    @property
+    def next_step(self) -> str:
+        """The command to type next; empty where only the help of what was typed says more."""
+        return self.hint if is_typeable(self.hint) else self.last_resort
+
+    @property
+    def advice(self) -> str:
+        """The hint where it is no command."""
+        return "" if is_typeable(self.hint) else self.hint
 
 
 def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
@@ -67,7 +81,8 @@ def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
 class OwnMistake(CheckoutError):
     """Something that this program did not expect; it tells the kind and the place, and never a value."""
 
-    default_hint = "checkoutctl --version, and report both lines"
+    default_hint = "report this line and the next one's answer"
+    last_resort = "checkoutctl --version"
 
     def __init__(self, error: Exception) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -81,10 +96,13 @@ class InvalidInput(CheckoutError):
     """The caller's input cannot be accepted; nothing was read or written."""
 
     exit_code = ExitCode.USAGE
+    last_resort = ""
 
 
 class Declined(CheckoutError):
     """Somebody was asked whether to go on, and said no; nothing was changed."""
+
+    last_resort = ""
 
 
 class CardDataRefused(InvalidInput):
@@ -102,6 +120,7 @@ class ConfigurationError(CheckoutError):
 
     exit_code = ExitCode.CONFIGURATION
     default_hint = "checkoutctl config check"
+    last_resort = default_hint
 
     def __init__(self, *problems: str, hint: str | None = None) -> None:
         super().__init__("; ".join(problems), hint=hint)
@@ -209,13 +228,17 @@ class TierUnavailable(CheckoutError):
     """A tier cannot be reached, or cannot serve now. Falling back to another tier is right."""
 
     exit_code = ExitCode.UNAVAILABLE
-    default_hint = "checkoutctl health"
+    default_hint = "checkoutctl doctor"
 
 
 class RedisUnavailable(TierUnavailable):
     """Redis is away: refused, timed out, loading, out of memory, read-only, or busy."""
 
-    default_hint = "checkoutctl ping"
+
+class RedisEmptied(CheckoutError):
+    """Redis answers and has lost sessions, which the database still has: each read asks the database."""
+
+    default_hint = "checkoutctl migrate run"
 
 
 class RedisLoading(RedisUnavailable):
@@ -237,7 +260,6 @@ class WrongServer(RedisUnavailable):
     """
 
     exit_code = ExitCode.CONFIGURATION
-    default_hint = "checkoutctl ping"
 
 
 class ReplyTooLarge(RedisUnavailable):
@@ -321,7 +343,7 @@ class DurabilityUnavailable(CheckoutError):
     """What is left could not keep the write as durably as the caller insists; nothing was written."""
 
     exit_code = ExitCode.TRY_AGAIN
-    default_hint = "checkoutctl health"
+    default_hint = "checkoutctl doctor"
 
 
 class WrongClock(CheckoutError):
@@ -335,3 +357,4 @@ class Locked(CheckoutError):
     """Another process is doing this very thing now."""
 
     exit_code = ExitCode.TRY_AGAIN
+    default_hint = "checkoutctl doctor --only job-locks"

@@ -31,6 +31,10 @@ class Report(Protocol):
     @property
     def exit_code(self) -> int: ...
 
+    @property
+    def next_step(self) -> str:
+        """The command to type next where the exit code is not 0."""
+
 
 @dataclass
 class Context:

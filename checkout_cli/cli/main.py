@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,8 +16,8 @@ import typer
 
 from checkout_cli import __version__
 from checkout_cli.arguments.context import Context, begin
-from checkout_cli.cli.tree import CommandTree
-from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.cli.tree import CommandTree, command_words
+from checkout_cli.errors import CheckoutError, Declined, ExitCode
 
 app = typer.Typer(
     name="checkoutctl",
@@ -71,10 +72,21 @@ def root(
 
         directory = as_typed(directory)
     begin(Context(flags, directory))
-    if no_color:
-        from checkout_cli.terminal.output import set_color
+    from checkout_cli.terminal.output import begin_run, set_color
 
+    begin_run(
+        _typed_again({"-C": directory}),
+        _typed_again({"--redis-host": redis_host, "--redis-port": redis_port, "--redis-db": redis_db}),
+    )
+    if no_color:
         set_color(False)
+
+
+def _typed_again(given: Mapping[str, object]) -> str:
+    """The options that were given, as the next command needs them to be about the same files and servers."""
+    from checkout_cli.typed import typed
+
+    return " ".join(typed(f"{option} {{}}", value) for option, value in given.items() if value is not None)
 
 
 def main() -> None:
@@ -112,9 +124,11 @@ def main() -> None:
 
 
 def _fail(error: CheckoutError) -> NoReturn:
-    from checkout_cli.terminal.output import report
+    from checkout_cli.terminal.output import report, show_next
 
     report(error)
+    if not isinstance(error, Declined):
+        show_next(error.next_step or f"checkoutctl {command_words(sys.argv[1:])}--help")
     sys.exit(error.exit_code)
 
 

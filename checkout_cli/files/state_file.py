@@ -27,17 +27,13 @@ class StateFile(Generic[_T]):
         self._name = name
         self._kind = kind
         self._moment = moment
-        self._directory = directory
-
-    @property
-    def directory(self) -> Path | None:
+        self.directory = directory
         """Another one than the user's state directory, if any."""
-        return self._directory
 
     @property
     def path(self) -> Path:
         """The file; raises ``OSError`` where there is no place for state."""
-        return (self._directory or state_directory()) / self._name
+        return (self.directory or state_directory()) / self._name
 
     def reason(self, error: OSError) -> str:
         """Why the file cannot be written, with its path where it has one."""

@@ -74,7 +74,7 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     except RedisUnavailable:
         holder, in_redis = _taken_in_database(store, job, owner), False
     if holder is not None:
-        raise Locked(f"skipped: locked by {_holder(holder)}", hint="")
+        raise Locked(f"skipped: locked by {_holder(holder)}")
     lock = JobLock(store, job, owner, in_redis=in_redis)
     try:
         yield lock

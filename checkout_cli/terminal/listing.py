@@ -15,6 +15,7 @@ from checkout_cli.terminal.output import (
     console,
     is_terminal,
     narrate,
+    show_next,
     warn,
     warn_if_partial,
     write_json,
@@ -84,7 +85,7 @@ class Listing(Generic[T]):
         if self.left_out:
             warn(f"partial: {self.left_out:,} left out whose ids may be an e-mail address, a phone number or the like")
             if again := command_line.with_option("--reveal"):
-                narrate(f"  next: {again}")
+                show_next(again)
         return ExitCode.FINDING if missing or self.left_out else ExitCode.OK
 
     def _counted(self) -> Iterator[T]:

@@ -18,6 +18,7 @@ from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.strict_json import json_text
 from checkout_cli.terminal import command_line
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import is_typeable, with_options
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -223,8 +224,29 @@ def warn_if_partial(missing: Sequence[str]) -> None:
 
 
 def report(error: CheckoutError, *, stage: str = "") -> None:
-    """Print an error (``stage``: what failed on the way) and its hint."""
+    """Print an error (``stage``: what failed on the way), and its advice where that is no command."""
     where = f"{stage}: " if stage else ""
     narrate(str(error) if isinstance(error, (Locked, Declined)) else f"error: {where}{error}")
-    if error.hint:
-        narrate(f"  next: {error.hint}")
+    if error.advice:
+        narrate(f"  hint: {error.advice}")
+
+
+_run = {"directory": "", "servers": "", "next": ""}
+
+
+def begin_run(directory: str, servers: str) -> None:
+    """A run with these global options, which the commands that it prints need too."""
+    _run.update(directory=directory, servers=servers, next="")
+
+
+def leave_next_out() -> None:
+    """This answer says in a way of its own what to do next, or to a program that wants no such line."""
+    _run["next"] = "said"
+
+
+def show_next(command: str) -> None:
+    """The one next step, as the last line on stderr: the first command that is given in a run, with its options."""
+    if _run["next"]:
+        return
+    _run["next"] = command if is_typeable(command) else CheckoutError.last_resort
+    narrate(f"next: {with_options(_run['next'], _run['directory'], _run['servers'])}")

@@ -12,6 +12,7 @@ from checkout_cli.terminal.progress import hide
 from checkout_cli.terminal.safe import safe
 
 T = TypeVar("T")
+LONGEST_SECRET = 4096
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
@@ -77,3 +78,17 @@ def _agrees(question: str, default: bool) -> bool:
         answer = {"": default, **_ANSWERS}.get(line.strip().lower())
         if answer is not None:
             return answer
+
+
+def secret(name: str) -> str:
+    """A secret by its name: typed without being seen, or the first line of stdin; raises ``InvalidInput``."""
+    if can_ask():
+        from getpass import getpass
+
+        hide()
+        text = getpass(f"{safe(name)}: ")
+    else:
+        text = sys.stdin.readline(LONGEST_SECRET + 2).rstrip("\r\n")
+    if not text or len(text) > LONGEST_SECRET:
+        raise InvalidInput(f"{safe(name)}: a secret is one line of 1 to {LONGEST_SECRET} characters")
+    return text

@@ -22,6 +22,7 @@ from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import decoded, encoded
+from checkout_cli.typed import typed
 
 EXAMPLES = 5
 LARGEST_DOCUMENT = 64 * 1024
@@ -44,6 +45,10 @@ class Found:
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.served else ExitCode.FINDING
+
+    @property
+    def next_step(self) -> str:
+        return typed("checkoutctl cache {} list", self.entry.cache) if self.enabled else "checkoutctl config show"
 
 
 @dataclass(kw_only=True)

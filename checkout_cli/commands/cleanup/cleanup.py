@@ -37,6 +37,13 @@ class Cleanup(Ended):
         reports = () if self.dry_run else (self.index, self.orphans)
         return any(report is not None and report.has_finding for report in reports)
 
+    @property
+    def next_step(self) -> str:
+        if self.index is not None and self.index.has_finding:
+            return self.index.next_step
+        wanted = self.orphans is not None and self.orphans.number and not self.orphans.removed
+        return "checkoutctl cleanup --orphans" if wanted else "checkoutctl doctor"
+
 
 def run_cleanup(
     store: CheckoutStore,

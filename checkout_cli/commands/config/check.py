@@ -28,7 +28,7 @@ from checkout_cli.config.trusted_file import at_home
 from checkout_cli.config.variables import Origin, Resolved, has_quotes, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
-from checkout_cli.typed import typed
+from checkout_cli.typed import is_typeable, typed
 
 _NAMES = {variable.name for variable in VARIABLES.values()}
 _OURS = re.compile(r"(?:REDIS|CHECKOUT)_", re.IGNORECASE)
@@ -54,6 +54,13 @@ class ConfigReport:
         if found is None:
             return ExitCode.OK
         return ExitCode.CONFIGURATION if found.status is Status.CRIT else ExitCode.FINDING
+
+    @property
+    def next_step(self) -> str:
+        """The fix of the worst finding that can be typed."""
+        typeable = [finding for finding in self.findings if is_typeable(finding.fix)]
+        found = worst(typeable)
+        return "checkoutctl config check --explain all" if found is None else found.fix
 
     @property
     def verdict(self) -> Finding:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from checkout_cli.checks import worst
+from checkout_cli.commands.config.change import Changed
 from checkout_cli.commands.config.check import ConfigReport
 from checkout_cli.config.variables import Resolved
 from checkout_cli.terminal.checks import with_fixes
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_table
+from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.safe import safe
 
 _SETTINGS = columns_of("variable", "value", "origin")
 _FINDINGS = columns_of("severity", "setting", "what is wrong, and what to do")
@@ -37,6 +39,20 @@ def _shown(item: Resolved) -> str:
     if item.problem:
         return "(invalid)"
     return f"{item.value:g}" if isinstance(item.value, float) else item.variable.masked(item.value)
+
+
+def show_changed(changed: Changed, *, as_json: bool) -> None:
+    """Each setting as it is now, without secrets; a stronger origin and a contradiction as warnings."""
+    if as_json:
+        write_json(changed)
+    else:
+        for item in changed.settings:
+            write_line(safe(f"{item.variable.name}={_shown(item)} ({item.via or item.origin})"))
+    for item in changed.settings:
+        if item.problem:
+            warn(item.problem)
+    for item in changed.overridden:
+        warn(f"{item.via or item.variable.name} is also set by the {item.origin}, which counts")
 
 
 def show_report(report: ConfigReport, *, as_json: bool) -> None:

@@ -18,8 +18,7 @@ from pathlib import Path
 from checkout_cli.config.settings import ENV_FILE, env_files, resolve
 from checkout_cli.config.variables import Origin
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.directories import as_typed, working_directory
-from checkout_cli.typed import typed
+from checkout_cli.files.directories import as_typed
 
 BEGIN, END = "# BEGIN checkoutctl", "# END checkoutctl"
 JITTER = 30
@@ -125,17 +124,6 @@ def block(setting: Setting) -> str:
     """The lines for a crontab, between their marks."""
     lines = [BEGIN, "# written by: checkoutctl cron install; taken out by: checkoutctl cron remove"]
     return "\n".join([*lines, *(line(setting, job) for job in JOBS.values()), END, ""])
-
-
-def advice(directory: Path) -> str:
-    """The command that puts our lines into the crontab, and the clean-up's line for who writes it there."""
-    install = "checkoutctl cron install"
-    if directory != working_directory():
-        install = typed("checkoutctl -C {} cron install", directory) or install
-    try:
-        return f"{install}  # or crontab -e: {line(Setting.here(directory), JOBS['cleanup'])}"
-    except ConfigurationError:
-        return install
 
 
 def _for_systemd(word: str) -> str:

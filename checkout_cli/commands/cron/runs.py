@@ -71,6 +71,10 @@ class Outcome:
         """The command's, where it is trouble."""
         return self.run.exit_code if self.trouble else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl health"
+
 
 @dataclass(frozen=True)
 class JobStatus:
@@ -109,6 +113,10 @@ class CronStatus:
         """A finding where the lines are not installed, or a job is overdue or ended with an error."""
         late = self.installed == NOT_INSTALLED or any(job.overdue or job.reason for job in self.jobs)
         return ExitCode.FINDING if late else ExitCode.OK
+
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl cron install" if self.installed == NOT_INSTALLED else "checkoutctl doctor"
 
 
 def job_called(name: str) -> Job:

@@ -230,6 +230,10 @@ class Demonstration:
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.verdict is not None and self.verdict.passed else ExitCode.FINDING
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl setup --check"
+
     def _settings(self, port: int) -> Settings:
         url = f"sqlite:///{self._directory / 'checkout.db'}"
         return Settings(redis_host=HOST, redis_port=port, database_url=url, timeout=2.0)

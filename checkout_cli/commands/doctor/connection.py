@@ -9,7 +9,8 @@ from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import COMMAND, DoctorContext
 from checkout_cli.commands.ping.explain import Kind, timed_out
-from checkout_cli.config.addresses import split_address
+from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.fixes import redis_cli
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
 from checkout_cli.servers.inspection import Info, Inspector
@@ -76,19 +77,19 @@ def port_in_use(context: DoctorContext) -> Finding:
     if owner is None:
         windows = context.machine.platform == "win32"
         command = f"netstat -ano | findstr :{port:d}" if windows else f"sudo lsof -nP -iTCP:{port:d} -sTCP:LISTEN"
-        return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
+        return crit(f"what holds port {port} does not answer as Redis", command, port=port)
     user = user_name(owner)
     evidence = f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which"
     return crit(evidence, f"sudo ss -ltnp 'sport = :{port:d}'", port=port, user=user)
 
 
 def _foreign(process: Process, port: int) -> Finding:
-    end = f"systemctl status {process.pid:d} names its service; stop that if it should not be there"
+    whose = f"systemctl status {process.pid:d}"  # its service, to be stopped if it should not be there
     if process.name == "docker-proxy":
-        end = f"docker ps --filter publish={port:d} names the container"
+        whose = f"docker ps --filter publish={port:d}"
     return crit(
         f"port {port} is held by {process}, which is not Redis",
-        f"{end}, or give Redis another port: REDIS_PORT={port + 1:d} checkoutctl ping",
+        whose,
         port=port,
         pid=process.pid,
         process=process.name,
@@ -132,8 +133,7 @@ def _compared(context: DoctorContext, whose: str, ask: Callable[[], int]) -> Fin
     if apart <= CLOCKS_APART:
         return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
     evidence = f"{whose} clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
-    fix = "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd"
-    return warn(evidence, fix, apartS=round(apart, 3))
+    return warn(evidence, "timedatectl status", apartS=round(apart, 3))  # on either machine
 
 
 _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
@@ -184,7 +184,7 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     fix = "allow INFO again: remove its rename-command line from the server's configuration"
     if grants:
         user = context.settings.redis_username or "default"
-        fix = f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
+        fix = redis_cli(context.settings, "ACL", "SETUSER", user, *grants, place=address_text(*context.address(server)))
     find = crit if "INFO" in lacking else warn
     return find(evidence, fix, denied=list(denied), removed=removed, grants=grants)
 

@@ -10,8 +10,11 @@ from typing import TypeVar
 
 from checkout_cli.checks import Skip
 from checkout_cli.commands.ping.explain import Attempt
+from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.start_again import answered
 from checkout_cli.commands.ping.summary import PingSummary
-from checkout_cli.config.addresses import split_address
+from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.fixes import REDIS_CLI, with_address
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     CheckoutError,
@@ -21,16 +24,19 @@ from checkout_cli.errors import (
     RedisRefusing,
     TooManyClients,
 )
+from checkout_cli.files.answered import AnswersFile
 from checkout_cli.files.last_look import LASTING, LastLook, Reading
 from checkout_cli.files.own_traces import monitors_since
+from checkout_cli.keys import is_accepted_id, session_key
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.checkout_store import CheckoutStore
 
 COMMAND = "doctor"
 PINGS = 20
-_MONITORS = "cmdstat_monitor"
 """Round trips to judge the latency by; at a fraction of a millisecond each they cost nothing."""
+_MONITORS = "cmdstat_monitor"
+SOME = 100
 _ELSEWHERE = "not provable that the server runs on this machine"
 
 _T = TypeVar("_T")
@@ -74,7 +80,17 @@ class DoctorContext:
     @cached_property
     def attempt(self) -> Attempt:
         """Some round trips to Redis."""
-        return Attempt.made(self.settings, self.machine, PINGS)
+        summary = Ping(self.settings, count=PINGS, interval=0.0).run()
+        answers = AnswersFile(self.last_look.directory)
+        return Attempt(self.settings, summary, self.machine, answers, self.store.clock.wall(), self._some_sessions)
+
+    def _some_sessions(self) -> list[str]:
+        """Keys of some sessions that the database has."""
+        try:
+            page = next(self.store.database.living_ids(self.now()), {})
+        except CheckoutError:
+            return []
+        return [session_key(name) for name in list(page)[:SOME] if is_accepted_id(name)]
 
     @property
     def connection(self) -> PingSummary:
@@ -91,6 +107,13 @@ class DoctorContext:
             is_full = failure is not None and isinstance(failure.error, TooManyClients)
             raise Skip("Redis takes no more clients" if is_full else "Redis does not answer")
         return self.once("servers", self._inspectors)
+
+    def note_answer(self, server: Inspector) -> None:
+        """Remember who answers at this address; raises ``OSError``."""
+        has_data = bool(server.info().names("db"))
+        if (told := answered(server.info(), self.now(), had_data=has_data)) is not None:
+            place = self.connection.socket or address_text(*self.address(server))
+            AnswersFile(self.last_look.directory).note(place, told)
 
     def _inspectors(self) -> list[Inspector]:
         servers = [Inspector(server) for server in self.store.redis.servers()]
@@ -168,6 +191,16 @@ class DoctorContext:
         if self.settings.is_cluster:
             return split_address(server.place)
         return self.connection.host, self.connection.port  # the primary's, behind Sentinels
+
+    def typeable(self, fix: str, server: Inspector | None = None) -> str:
+        """A fix in which every redis-cli goes to this server, or to the one that answers."""
+        if REDIS_CLI not in fix:
+            return fix
+        if server is None and self.settings.is_cluster:
+            return with_address(fix, self.settings)
+        summary = self.connection
+        host, port = (summary.host, summary.port) if server is None else self.address(server)
+        return with_address(fix, self.settings, address_text(host, port))
 
     def process(self, server: Inspector) -> Process:
         """The server's own process; raises ``Skip`` where it does not provably run on this machine."""

@@ -7,9 +7,11 @@ from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
+from checkout_cli.config.fixes import psql
 from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseUnavailable, ReadOnlyAccount, TablesRefused
 from checkout_cli.store.database.inspection import encodings, missing_expiry_index, sqlite_space
 from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database_only import PUBLISH
 from checkout_cli.typed import typed
 from checkout_cli.units import size
 
@@ -67,8 +69,9 @@ def database_write(context: DoctorContext) -> Finding:
         return ok("a row was written and deleted")
     path = context.store.database.sqlite_path
     if path is None:
-        return crit(str(refused), "look at the server's log and its disk; is it a standby?")
-    look = typed("ls -l {}; df -h {}; fuser -v {} names who has it open", path, path, path)
+        statements = ("SHOW transaction_read_only", "SELECT pg_is_in_recovery()")
+        return crit(f"{refused}; its log and its disk may say more", psql(context.settings, *statements))
+    look = typed("ls -l {}; df -h {}; fuser -v {}", path, path, path)
     return crit(str(refused), look)
 
 
@@ -146,12 +149,11 @@ def drift(context: DoctorContext) -> Finding:
     numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
     if newer:
         evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database ({shortened(newer)})"
-        return crit(evidence, "checkoutctl sync --dry-run; was the database restored from a backup?", **numbers)
+        return crit(f"{evidence}: was it restored from a backup?", "checkoutctl sync --dry-run", **numbers)
     if forgotten:
         named = shortened(forgotten)
         evidence = f"{len(forgotten)} of {len(ids)} sampled are served though they are older than their row ({named})"
-        fix = "redis-cli DEL checkout:session:ID for each: the next read takes the database's copy"
-        return warn(evidence, fix, **numbers)
+        return warn(evidence, PUBLISH, **numbers)
     return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
 
 
@@ -187,10 +189,10 @@ def database_space(context: DoctorContext) -> Finding:
         raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
     numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
     evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
-    make_room = typed("df -h {}; make room", path.parent)
+    make_room = typed("df -h {}", path.parent)
     if disk.free < NO_DISK:
         return crit(evidence, make_room, **numbers)
     if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
         return warn(evidence, make_room, **numbers)
     has_holes = space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD)
-    return warn_if(has_holes, evidence, typed("sqlite3 {} VACUUM, while the shop is closed", path), **numbers)
+    return warn_if(has_holes, evidence, typed("sqlite3 {} VACUUM", path), **numbers)

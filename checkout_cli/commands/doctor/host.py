@@ -74,7 +74,7 @@ def somaxconn(context: DoctorContext, server: Inspector) -> Finding:
     value = int(_kernel(context.machine, "proc/sys/net/core/somaxconn"))
     if value >= backlog:
         return ok(f"net.core.somaxconn is {value}, tcp-backlog {backlog}", somaxconn=value, backlog=backlog)
-    fix = f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis"
+    fix = _sysctl("net.core.somaxconn", max(backlog, 1024))
     evidence = f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}"
     return warn(evidence, fix, somaxconn=value, backlog=backlog)
 
@@ -93,7 +93,7 @@ def swap(context: DoctorContext, server: Inspector) -> Finding:
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
     evidence = f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk"
-    fix = "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1)
+    fix = f"free -m; {_sysctl('vm.swappiness', 1)}"
     return warn(evidence, fix, swappedBytes=swapped * 1024)
 
 
@@ -213,11 +213,11 @@ def _ownership(machine: Machine, settings: dict[str, str], process: Process) -> 
     place = PurePosixPath(directory)
     if len(place.parts) < _OWN_DEPTH or str(place) in _OTHERS_DIRECTORIES or _SYSTEM.match(str(place)):
         own = "/var/lib/redis"
-        make = "sudo install -d -o {} -g {} -m 750 {}; then CONFIG SET dir {}, and dir {} in its configuration file"
-        return typed(make, user, group, own, own, own)
+        make = "sudo install -d -o {} -g {} -m 750 {} && redis-cli CONFIG SET dir {}"
+        return typed(make, user, group, own, own)  # which belongs into its configuration file too
     if _is_plain(machine, directory) and _holds_data_alone(machine.path(directory), settings):
         return typed("sudo chown -R {}:{} {} && sudo chmod 750 {}", user, group, directory, directory)
-    return typed("ls -la {} first: only if nothing but Redis' data is there may user {} own it", directory, user)
+    return typed("ls -la {}", directory)  # only if nothing but Redis' data is there may the server's user own it
 
 
 def _is_plain(machine: Machine, directory: str) -> bool:
@@ -256,7 +256,7 @@ def _room(machine: Machine, directory: str, used: int, process: Process, *, keep
     share = room.free / room.total if room.total else 0.0
     free = f"{room.free / 2**30:.1f} GiB ({share:.0%}) of its disk are free"
     numbers = {"directory": directory, "freeBytes": room.free, "totalBytes": room.total}
-    fix = typed("df -h {}; make room, or CONFIG SET dir to a larger disk", directory)
+    fix = typed("df -h {}", directory)
     if room.free < DUMPS_TO_FIT * used:
         return warn(f"{free}, and two dumps of {used / 2**30:.1f} GiB must fit", fix, **numbers)
     is_full = share < LEAST_FREE

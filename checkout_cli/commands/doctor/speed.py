@@ -54,9 +54,8 @@ def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
         return ok(f"none {since}".rstrip())
     evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
     callers = _callers(server, grown)
-    whose = f" in the program at {', '.join(callers)}" if callers else ""
-    fix = f"checkoutctl monitor --command KEYS, and use SCAN instead{whose}"
-    return warn(f"{evidence} {since}", fix, **grown)
+    whose = f", by {', '.join(callers)}" if callers else ""
+    return warn(f"{evidence} {since}{whose}: SCAN does not block", "checkoutctl monitor --command KEYS", **grown)
 
 
 def _callers(server: Inspector, commands: Collection[str]) -> list[str]:

@@ -48,19 +48,15 @@ class Clients:
         limit = f" of {self.limit:,}" if self.limit else ""
         return f"{self.number:,}{limit} connections: {self.by_whom}"
 
-    def way_out(self, client: str, *, is_shut: bool = False) -> str:
-        """What to type; ``client`` begins a command line for the server, which may be shut to that too."""
-        higher = 2 * (self.limit or self.number)
-        command = f"{client} CONFIG SET maxclients {higher}"
-        where = f"maxclients {higher} belongs into its configuration file too"
-        if is_shut:
-            return f"end a client that should not be there, which makes room for: {command}; {where}"
-        return f"{command}; {where}; or end the clients that should not be there"
+    @property
+    def way_out(self) -> str:
+        """What to type; the server's address is to be filled in."""
+        return typed("redis-cli CONFIG SET maxclients {}", 2 * (self.limit or self.number))
 
-
-def redis_cli(host: str, port: int, socket: str = "") -> str:
-    """The beginning of a command line for redis-cli."""
-    return typed("redis-cli -s {}", socket) if socket else typed("redis-cli -h {} -p {}", host, port)
+    @property
+    def advice(self) -> str:
+        """What no command of ours does."""
+        return "end those that should not be there, and put the higher maxclients into its configuration file too"
 
 
 def clients_within(

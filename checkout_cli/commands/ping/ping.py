@@ -196,10 +196,10 @@ class Ping:
         except TimeoutError as error:
             raise RedisUnavailable(
                 f"the name {host!r} was not resolved within {self._settings.timeout:g} s",
-                hint=typed("getent hosts {}; the name server may be away", host),
+                hint=typed("getent hosts {}", host),
             ) from error
         except OSError as error:
-            hint = "checkoutctl config show; check REDIS_HOST"
+            hint = typed("getent hosts {}", host)
             reason = error.strerror or str(error)
             raise RedisUnavailable(f"the name {host!r} has no address: {reason}", hint=hint) from error
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from checkout_cli.errors import CheckoutError, DatabaseUnavailable, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import AccessDenied, CheckoutError, DatabaseUnavailable, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.clocks import agreed_clocks, compared
 from checkout_cli.jobs.cursors import checked_cursor
@@ -18,17 +18,20 @@ from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_only import PUBLISH, DatabaseOnly, database_only
 from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.index import PAGE, Entry
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Place
+from checkout_cli.typed import typed
 
 EXAMPLES = 10
 """Sessions that are named of each kind."""
 TOLERANCE = 1000
 """Milliseconds by which an entry may be later than the end of its key."""
 
+UNREADABLE = "checkoutctl sessions list --tier redis --status unreadable"
 _NO_MOMENT = float("inf")
 
 MOST_AGREED = 100_000
@@ -70,7 +73,8 @@ class IndexReport(Ended):
         "repaired sound place kind keys entries missing "
         "dangling{ count=dangling.number examples=dangling.examples due } late "
         "endless{ count=endless.number examples=endless.examples fixed=endowed } wrongType "
-        "set{ members unlisted unfilled } unfinished unknown finished nextCursor=cursor resumed partial"
+        "set{ members unlisted unfilled } databaseOnly{ count=database_only.number exact=database_only.exact "
+        "lost=database_only.is_loss } unfinished unknown finished nextCursor=cursor resumed partial"
     )
 
     place: Place = Place.OWN
@@ -89,6 +93,7 @@ class IndexReport(Ended):
     unfilled: Found = field(default_factory=Found)
     unfinished: int = 0
     unknown: int = 0
+    database_only: DatabaseOnly = field(default_factory=DatabaseOnly)
     endowed: int = 0
     resumed: bool = False
     goes_on: bool = False
@@ -101,9 +106,14 @@ class IndexReport(Ended):
     @property
     def is_sound(self) -> bool:
         """Expired entries are no fault: they are left to the clean-up."""
-        faults = (self.missing, self.late, self.endless, self.wrong_type, self.unfilled)
+        return not (self.has_faults or self.wrong_type.number or self.database_only.is_loss)
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether there is anything that a repair mends."""
+        faults = (self.missing, self.late, self.endless, self.unfilled)
         early = self.dangling.number - self.due
-        return not (any(found.number for found in faults) or early or self.unfinished)
+        return bool(any(found.number for found in faults) or early or self.unfinished)
 
     @property
     def sound(self) -> bool | None:
@@ -114,8 +124,23 @@ class IndexReport(Ended):
 
     @property
     def has_finding(self) -> bool:
-        left = self.wrong_type.number or self.endless.number > self.endowed if self.repaired else not self.is_sound
+        left: object = not self.is_sound
+        if self.repaired:
+            left = self.wrong_type.number or self.endless.number > self.endowed or self.database_only.is_loss
         return bool(left or self.away or not self.finished)
+
+    @property
+    def next_step(self) -> str:
+        if self.away:
+            return "checkoutctl doctor"
+        if self.database_only.is_loss:
+            return PUBLISH
+        repair = f"checkoutctl sessions index repair{' --fix-ttl' if self.endless.number > self.endowed else ''}"
+        if self.wrong_type.number:  # which a repair leaves alone
+            return repair if self.has_faults and not self.repaired else UNREADABLE
+        if not self.finished and not self.repaired and self.is_sound:
+            return typed("checkoutctl sessions index check --cursor {}", self.cursor or FIRST_CURSOR)
+        return repair
 
 
 _KINDS = ("missing", "unlisted", "endless", "late", "unfilled", "members")
@@ -216,6 +241,7 @@ class _Check:
             phases = self._look_at_keys, self._look_at_entries, self._look_at_members
             run.through(*phases, cursor=cursor, enough=lambda: len(self._kept or ()) >= MOST_AGREED)
         report.end(run)
+        report.database_only = self._lost()
         report.away += [f"no answer from {place}" for place in self._redis.missing_servers()]
         return report
 
@@ -258,6 +284,14 @@ class _Check:
         found: Found = self._report.dangling if kind == "members" else getattr(self._report, kind)
         found.add(names)
         return list(names)
+
+    def _lost(self) -> DatabaseOnly:
+        """An index and keys that agree are not sound where both have been emptied."""
+        store = self._store
+        try:
+            return database_only(store.redis, store.database, self._index, store.clock.wall())
+        except (DatabaseUnavailable, AccessDenied):  # without the database nothing can be missed
+            return DatabaseOnly()
 
     # Keys without an entry, without an end, with an entry that is late
 

@@ -33,8 +33,6 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     if report.is_sound:
         partial = report.resumed or not report.finished
         write_line("what was looked at is sound" if partial else "the index is sound")
-    elif not report.repaired:
-        narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
         go_on = typed("checkoutctl sessions index check --cursor {}", report.cursor)
         narrate(f"not finished: {'the next run goes on where it stopped' if report.goes_on else f'next: {go_on}'}")
@@ -73,6 +71,10 @@ def _lines(report: IndexReport) -> Iterator[str]:
     if report.wrong_type.number:
         keys = counted(report.wrong_type.number, "key of a session holds", "keys of sessions hold")
         yield f"{keys} no string: another program's ({named(report.wrong_type)})"
+    lost = report.database_only
+    if lost.is_loss:
+        number = f"{lost.number:,}{'' if lost.exact else ' or more'}"
+        yield f"{number} {'session is' if lost.number == 1 else 'sessions are'} in the database only"
     if report.unknown:
         yield f"{counted(report.unknown, 'entry', 'entries')} could not be judged"
 
@@ -121,7 +123,7 @@ def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
     for line in _adoption_lines(report):
         write_line(line)
     if report.done and not report.finished:
-        narrate("not finished. next: checkoutctl sessions index adopt")
+        narrate("not finished")
 
 
 def _adoption_lines(report: AdoptionReport) -> Iterator[str]:

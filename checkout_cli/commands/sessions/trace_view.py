@@ -13,7 +13,7 @@ from checkout_cli.store.database.inspection import RowView
 from checkout_cli.store.redis.inspection import KeyState, KeyView
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown, id_shown, value_shown
-from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, narrate, show_next, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 _FACTS = columns_of("", "Redis", "database")
@@ -204,7 +204,7 @@ def _show(answer: Answer) -> None:
     for line in answer.evidence:
         write_line(f"  {safe(line)}")
     if answer.hint:
-        narrate(f"next: {answer.hint}")
+        show_next(answer.hint)
 
 
 def _show_user(answer: UserAnswer) -> None:

@@ -21,6 +21,7 @@ from checkout_cli.files.atomic_file import NoHome, atomic_file, state_directory
 from checkout_cli.files.state_file import StateFile
 from checkout_cli.session import decode, iso
 from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.typed import typed
 
 KIND = "checkoutctl undo"
 VERSION = 1
@@ -122,7 +123,7 @@ def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
     try:
         header = _checked(path)
     except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint="ls -l on it") from error
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint=typed("ls -l {}", path)) from error
     return header, _sessions(path)
 
 

@@ -16,7 +16,16 @@ from checkout_cli.store.records import Sighting
 from checkout_cli.terminal.document import document as json_of
 from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.masking import acknowledged, fields_shown, id_shown, value_shown
-from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import (
+    Column,
+    columns_of,
+    narrate,
+    show_next,
+    warn,
+    write_json,
+    write_line,
+    write_table,
+)
 from checkout_cli.typed import typed
 from checkout_cli.units import span
 
@@ -86,7 +95,8 @@ def warn_of_more(looked_at: int, seconds: float) -> None:
     """Say that there are entries that were not looked at in the time there was."""
     warn(f"partial: looked at {looked_at:,} entries of the index, and there are more")
     longer = max(60, 10 * math.ceil(seconds))
-    narrate(f"  next: checkoutctl cleanup --index removes the dead among them; --max-seconds {longer:d} looks at more")
+    narrate(f"--max-seconds {longer:d} looks at more")
+    show_next("checkoutctl cleanup --index")  # which removes the dead among them
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:

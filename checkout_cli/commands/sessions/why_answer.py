@@ -94,6 +94,10 @@ class Answer:
         """0 alive and well, 1 something is wrong, 3 ended, 69 unknown."""
         return EXIT_CODES.get(self.cause, ExitCode.FINDING)
 
+    @property
+    def next_step(self) -> str:
+        return self.hint or "checkoutctl doctor"
+
 
 @dataclass(frozen=True)
 class UserAnswer:
@@ -114,3 +118,9 @@ class UserAnswer:
             return wrong[0]
         is_known = ExitCode.OK in codes or (not codes and self.tracked is not None)
         return ExitCode.OK if is_known else ExitCode.NOT_FOUND
+
+    @property
+    def next_step(self) -> str:
+        """That of the first that is not 0."""
+        found = (answer.next_step for answer in self.answers if answer.exit_code)
+        return next(found, "checkoutctl users list")

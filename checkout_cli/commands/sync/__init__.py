@@ -11,7 +11,7 @@ RECORD = Command(
             "",
             "operator",
             "WAITING PUBLISH FLUSH LIST sessions:getrange",
-            "IDENTITY NOTE jobs:getrange,set",
+            "COUNT IDENTITY NOTE jobs:getrange,set",
             "HAND_OVER",
         ),
     ),

@@ -16,7 +16,6 @@ from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import OTHER, fields_shown, id_shown
 from checkout_cli.terminal.output import columns_of, narrate, write, write_json, write_line, write_ndjson, write_table
 from checkout_cli.terminal.safe import safe
-from checkout_cli.typed import typed
 from checkout_cli.units import span
 
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
@@ -45,9 +44,6 @@ def show_conflicts(found: Conflicts, output: str, *, reveal: bool) -> None:
         return
     if found.number > len(found.conflicts):
         narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    write_id = found.conflicts[0].write_id
-    if command := typed("checkoutctl sync --resolve {} --keep {} --dry-run", write_id, found.keep):
-        narrate(f"  next: {command}")
 
 
 def _show_tables(found: Conflicts, reveal: bool) -> None:

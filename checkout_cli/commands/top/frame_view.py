@@ -9,7 +9,7 @@ from rich.text import Text
 
 from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import MINUTES
-from checkout_cli.commands.health.view import STYLES, health_rows, next_steps, sessions_text
+from checkout_cli.commands.health.view import STYLES, health_rows, sessions_text
 from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.memory.view import bar, full_in, signed_size
 from checkout_cli.commands.ping.view import milliseconds
@@ -107,7 +107,7 @@ def _head(health: HealthReport, notes: Sequence[str]) -> Lines:
         _line(name, (state.ljust(_NAME + 2), STYLES[state]), latency.rjust(9), f"  {safe(note)}")
         for name, state, latency, note in health_rows(health)
     ]
-    steps = [_line("next", (safe(step), "bold")) for step in next_steps(health)]
+    steps = [_line("next", (safe(health.next_step), "bold"))] if health.next_step else []
     wrong = health.configuration.problems if health.configuration else ()
     return [title, *tiers, *(_line("wrong", safe(problem)) for problem in wrong), *steps]
 

@@ -250,7 +250,9 @@ class RedisCluster:
 def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
     """Why a node cannot tell now; raises the errors that all nodes would return."""
     if "cluster support disabled" in str(reply):
-        raise ConfigurationError(f"Redis at {server.place} is no node of a cluster", hint="set REDIS_MODE=standalone")
+        raise ConfigurationError(
+            f"Redis at {server.place} is no node of a cluster", hint="checkoutctl config set REDIS_MODE=standalone"
+        )
     judged = server.judged(reply)
     assert isinstance(judged, Exception)  # noqa: S101
     if not isinstance(judged, RedisUnavailable):

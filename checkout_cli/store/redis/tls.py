@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ def _unloadable(error: ssl.SSLError, settings: Settings, *, asked: bool) -> TlsF
     elif asked:
         given = settings.redis_tls_key_password
         problem = "REDIS_TLS_KEY_PASSWORD does not open it" if given else "the key has a password"
-        hint = "set REDIS_TLS_KEY_PASSWORD to the key's password"
+        hint = "checkoutctl config set REDIS_TLS_KEY_PASSWORD"
     else:
         return _broken(variable, key)
     return TlsFileError(variable, f"{key}: {problem}", hint)
@@ -231,6 +232,17 @@ def answers_in_plain(host: str, port: int, wait: float) -> bool:
         with socket.create_connection((host, port), timeout=wait) as plain:
             plain.sendall(b"PING\r\n")
             return plain.recv(16).startswith(PLAIN_ANSWERS)
+    except OSError:
+        return False
+
+
+def holds_key(host: str, port: int, keys: Sequence[str], wait: float) -> bool:
+    """Whether a Redis without TLS and password is there and has one of the keys."""
+    try:
+        with socket.create_connection((host, port), timeout=wait) as plain:
+            plain.settimeout(wait)
+            plain.sendall(f"EXISTS {' '.join(keys)}\r\n".encode())
+            return re.match(rb":[1-9]", plain.recv(16)) is not None
     except OSError:
         return False
 
@@ -336,17 +348,19 @@ def _connectable(place: str) -> str:
 def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
     """The error where TLS is on, and the server has none."""
     wanted = "we want it" if sentinel else "REDIS_TLS is on"
-    hint = "set REDIS_TLS=false (in a REDIS_URL: redis://), or REDIS_PORT to the server's TLS port"
+    hint = "checkoutctl config set REDIS_TLS=false"
     if sentinel:
-        hint = "set REDIS_SENTINEL_TLS=false, or its TLS port"
+        hint = "checkoutctl config set REDIS_SENTINEL_TLS=false"
     return TlsMismatch(f"{place} does not speak TLS, and {wanted}", hint=hint)
 
 
 def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
     """The error where TLS is off, and the server wants it."""
     if sentinel:
-        return TlsMismatch(f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="set REDIS_SENTINEL_TLS=true")
-    hint = "set REDIS_TLS=true (in a REDIS_URL: rediss://), or REDIS_PORT to a plain port"
+        return TlsMismatch(
+            f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="checkoutctl config set REDIS_SENTINEL_TLS=true"
+        )
+    hint = "checkoutctl config set REDIS_TLS=true"
     return TlsMismatch(f"{place} wants TLS, and REDIS_TLS is off", hint=hint)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from checkout_cli.commands.cron import runs as cron_runs
 from checkout_cli.commands.cron.crontab import changed
-from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, advice, block, units
+from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, block, units
 from checkout_cli.errors import CheckoutError, ConfigurationError
 from checkout_cli.files.directories import working_directory
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -401,17 +401,6 @@ def test_what_a_shells_variables_move_is_warned_about(crontab: Path, checkoutctl
         assert f"XDG_DATA_HOME={tmp_path / 'data'}" in told
         assert "XDG_" not in checkoutctl("cron", *command).stderr
     assert "XDG_DATA_HOME" not in checkoutctl("cron", "status", env=env | {"DATABASE_URL": "sqlite:////x.db"}).stderr
-
-
-def test_the_advice_is_our_own_line_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", [str(tmp_path / "checkoutctl")])
-    (tmp_path / "checkoutctl").touch(0o755)
-    own = next(text for text in block(Setting.here(tmp_path)).splitlines() if text.endswith("cron run cleanup"))
-    assert str(tmp_path / "checkoutctl") in own
-    assert advice(tmp_path) == f"checkoutctl -C {tmp_path} cron install  # or crontab -e: {own}"
-    monkeypatch.chdir(tmp_path)
-    assert advice(tmp_path).startswith("checkoutctl cron install  # or crontab -e: ")
-    assert advice(tmp_path / "a\nb") == "checkoutctl cron install"
 
 
 @pytest.mark.timeout(150)

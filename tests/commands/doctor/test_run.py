@@ -87,7 +87,7 @@ def test_a_configuration_that_is_wrong_is_the_finding(tmp_path: Path) -> None:
     (wrong,) = [result for result in report.results if result.status is not Status.SKIPPED]
     assert (wrong.check.id, wrong.status) == ("configuration", Status.CRIT)
     assert "REDIS_PORT" in wrong.finding.evidence
-    assert report.exit_code(Status.CRIT) is ExitCode.FINDING
+    assert report.exit_code is ExitCode.FINDING
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_the_exit_code_says_whether_it_is_as_bad_as_asked_for(
     findings: list[Finding], fail_on: Status, code: ExitCode
 ) -> None:
     item = all_checks()["loading"]
-    report = DoctorReport(0, "", tuple(Result(item, found) for found in findings))
-    assert report.exit_code(fail_on) is code
+    report = DoctorReport(0, "", tuple(Result(item, found) for found in findings), fail_on=fail_on)
+    assert report.exit_code is code
 
 
 def test_a_hung_server_costs_one_time_out_not_one_for_each_check(

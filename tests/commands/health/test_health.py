@@ -111,7 +111,7 @@ def test_a_database_that_takes_no_writes_degrades(store: CheckoutStore) -> None:
     assert (report.status, report.exit_code) == (Status.DEGRADED, ExitCode.FINDING)
     assert report.database.connected
     assert "locked" in str(report.database.problem)
-    assert report.database.hint == "checkoutctl doctor --only database-write"
+    assert report.database.hint == "checkoutctl doctor"
     assert report.sessions.count is not None
     assert looked(store.settings).status is Status.HEALTHY
     assert store.database.number_of(locks) == 0
