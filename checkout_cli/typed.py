@@ -82,9 +82,8 @@ def with_options(command: str, directory: str, servers: str) -> str:
     def with_them(found: re.Match[str]) -> str:
         writes = command.startswith(_WRITING, found.end())
         wanted = (directory, "" if writes else servers)
-        options = " ".join(
-            each for each in wanted if each and f" {each} " not in command
-        )  # it may be the very line typed
+        # a command may be the very line that was typed, with them
+        options = " ".join(each for each in wanted if each and f" {each} " not in command)
         return f"{found['before']}checkoutctl {options}".rstrip()
 
     return _OURS.sub(with_them, command)

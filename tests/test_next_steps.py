@@ -41,6 +41,7 @@ def test_it_is_known_with_its_options(line: str) -> None:
         .replace("--keep {}", "--keep written")
         .replace("--output {}", "--output csv")
         .replace("cache {}", "cache coupon")
+        .replace("-C {}", "-C .")
     )
     insist_on_command(re.sub("(?<==)[{][}]|[{][}]", "1", line))
 

@@ -22,6 +22,7 @@ OTHERS = {
     "commands/cron/jobs.py": "a crontab and systemd's units, quoted by their own rules and tested with them",
     "commands/cron/view.py": "what a job said, and the names of our units",
     "commands/record.py": "the examples of the help",
+    "files/audit_trail.py": "the command that has --reveal, in our own words",
     "commands/demo/view.py": "what the demonstration itself typed",
 }
 

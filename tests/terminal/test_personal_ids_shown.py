@@ -58,7 +58,7 @@ def test_a_hint_that_names_a_typed_id_works_and_one_that_was_found_is_not_named(
 ) -> None:
     shop.redis.ask(("SET", f"checkout:session:{given}", b"{", "EX", 600))
     typed = checkoutctl("sessions", "why", given)
-    assert f"next: checkoutctl sessions delete {given}" in typed.stderr
+    assert f"next: checkoutctl sessions show {given}" in typed.stderr
     assert given not in typed.stdout
     found = checkoutctl("sessions", "why", given[:-1])
     assert given not in found.stdout + found.stderr

@@ -52,7 +52,7 @@ def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Inst
     try:
         home = Path(environ.get("HOME") or Path.home())
     except RuntimeError as error:
-        hint = f"checkoutctl completion show {shell} > FILE"
+        hint = typed("checkoutctl completion show {} > FILE", shell)
         raise CheckoutError("there is no home directory to install completions in", hint=hint) from error
     if shell == "zsh":
         directory = home / ".zfunc"

@@ -33,7 +33,7 @@ def explain_either(
     """
     found = look_everywhere(store, given)
     if found.is_anything_known:
-        return explain_trace(store, found, last_look)
+        return explain_trace(store, found, last_look, given)
     if _tracked(store, given) is not None:
         return explain_user(store, given, run, last_look=last_look)
     return explain(store, given, last_look=last_look)
