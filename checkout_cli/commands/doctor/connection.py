@@ -202,7 +202,7 @@ def requirements(context: DoctorContext, server: Inspector) -> Finding:
     if denied and len(denied) == len(lacks):
         user = context.settings.redis_username or "default"
         its = f"ACL SETUSER {user} {' '.join(grants)}"
-        fix = f"as an administrator: {its}" if grants else "checkoutctl acl show --role application"
+        fix = f"as an administrator: {its}" if grants else "checkoutctl acl application"
     return crit(told(lacks), fix, lacks=[lack.command for lack in lacks], grants=grants)
 
 
