@@ -9,6 +9,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
+    CommandDenied,
     RedisUnavailable,
     SessionDeleted,
     SessionExpired,
@@ -59,6 +60,8 @@ class Reading:
         if due is not None:
             self.publisher.look_around(due)
             self.bookkeeping.send_due()
+        elif self.redis.breaker.is_open:
+            self.bookkeeping.send_due()  # nothing is sent, and each minute's reads are put aside
 
     def open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
         """The first step of every operation: the value in Redis; ``None`` if that is unavailable or switched off."""
@@ -82,7 +85,8 @@ class Reading:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
         except SlotMoving:  # it stays where it is until a later read or write of the session
             return None
-        except RedisUnavailable:
+        except (RedisUnavailable, CommandDenied) as error:
+            self.publisher.note_refusal(checkout_id, error)
             self.lease.invalidate(checkout_id)
             return None
         if settled.flushed is not None and settled.flushed.record is None:
