@@ -231,7 +231,7 @@ def test_the_last_cleanup_is_told_and_costs_no_round_trip(
     assert report.redis.cleanup.finished
     name = heartbeat_key(CLEANUP)
     asked = [exchange for exchange in sent if any(name in command for command in exchange[1])]
-    assert [len(exchange[1]) for exchange in asked] == [4]  # with the sections of INFO
+    assert [len(exchange[1]) for exchange in asked] == [5]  # with the sections of INFO
 
 
 @pytest.mark.parametrize("value", [b"", b"null", b'"never"', b'{"finishedAt":1}', b"\xff", b'{"x":' + b"[" * 100_000])
