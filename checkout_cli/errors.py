@@ -293,6 +293,12 @@ class CommandUnknown(RedisRefusing):
         self.command = command
 
 
+class RedisInsufficient(RedisRefusing):
+    """Redis answers, and lacks a command without which the store can keep no session there."""
+
+    default_hint = "checkoutctl doctor --only requirements"
+
+
 class RedisPoolExhausted(RedisUnavailable):
     """All of this process's own connections are in use; it says nothing about the server."""
 

@@ -318,7 +318,8 @@ class CheckoutStore:
     # Writing
 
     def _prefers_redis(self, require: Durability | None) -> bool:
-        return self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+        is_wanted = self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+        return is_wanted and self.redis.requirements.allow_flushes
 
     def _is_free(self, checkout_id: str) -> bool | None:
         """Whether nobody has had an id; ``None`` if only the database would know."""

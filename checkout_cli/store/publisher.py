@@ -16,6 +16,8 @@ from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
     CheckoutError,
+    CommandDenied,
+    CommandUnknown,
     NotStorable,
     RedisUnavailable,
     SessionCorrupt,
@@ -68,9 +70,19 @@ class Publisher:
         except CheckoutError as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
             _log.info("session %s stays pending: %s", id_beginning(record.checkout_id), error)
+            self.note_refusal(record.checkout_id, error)
             if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
                 self.lease.invalidate(record.checkout_id)
             return False
+
+    def note_refusal(self, checkout_id: str, error: CheckoutError) -> None:
+        """Where a command was denied or unknown, find out what else the session's server lacks."""
+        if not isinstance(error, (CommandDenied, CommandUnknown)):
+            return
+        try:
+            self.redis.requirements.refused(checkout_id)
+        except (RedisUnavailable, AccessDenied) as away:
+            _log.debug("what Redis lacks stays unknown: %s", away)
 
     def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
         """:meth:`publish` with its outcome; raises ``RedisUnavailable``, ``DatabaseUnavailable``, ``SessionCorrupt``"""
@@ -193,7 +205,8 @@ class Publisher:
                 self.publish_row(checkout_id)
             except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)
-            except RedisUnavailable as error:  # in a cluster, another server may have the next one
+            except (RedisUnavailable, CommandDenied) as error:  # in a cluster, another server may have the next one
+                self.note_refusal(checkout_id, error)
                 _log.debug("a pending row stays pending: %s", error)
             except CheckoutError as error:  # unavailable, or denied: it is not what the reader has asked for
                 _log.debug("pending rows stay pending: %s", error)

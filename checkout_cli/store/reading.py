@@ -9,6 +9,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
+    CommandDenied,
     RedisUnavailable,
     SessionDeleted,
     SessionExpired,
@@ -82,7 +83,8 @@ class Reading:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
         except SlotMoving:  # it stays where it is until a later read or write of the session
             return None
-        except RedisUnavailable:
+        except (RedisUnavailable, CommandDenied) as error:
+            self.publisher.note_refusal(checkout_id, error)
             self.lease.invalidate(checkout_id)
             return None
         if settled.flushed is not None and settled.flushed.record is None:

@@ -65,6 +65,7 @@ _DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script ca
 """How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
 _FULL = "max number of clients"
 """How a server says that it takes no more, in a cluster with more words behind it."""
+_UNKNOWN_IN_SCRIPT = re.compile(r"unknown (?:redis )?command called from|command is not allowed from script", re.I)
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
@@ -302,6 +303,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         return WrongKeyType("the key holds another type than a string")
     if unknown := _UNKNOWN_COMMAND.search(text):
         return CommandUnknown(f"Redis at {place} has no command {unknown[1].upper()}", command=unknown[1].upper())
+    if _UNKNOWN_IN_SCRIPT.search(text):
+        return CommandUnknown(f"Redis at {place} lacks a command of a script: {text}")
     if "DB index" in text:
         return ConfigurationError(
             f"Redis at {place} has no database {settings.redis_db}", hint="checkoutctl config set REDIS_DB=0"

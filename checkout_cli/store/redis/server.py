@@ -213,15 +213,7 @@ class RedisServer:
             if bound:
                 _insist(connection, identity)
             replies = _sent(connection, commands, asking=asking)
-            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if unknown:
-                for digest in {str(commands[place][1]) for place in unknown}:
-                    connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
-                    read_reply(connection)
-                # Those alone: the other commands have been carried out, and a count would count twice.
-                again = _sent(connection, [commands[place] for place in unknown], asking=asking)
-                for place, reply in zip(unknown, again, strict=True):
-                    replies[place] = reply
+            _run_unknown_scripts(connection, commands, replies, asking=asking)
             check_shapes(commands, replies)
             if not connection.is_replica and any(map(_is_read_only, replies)):
                 connection.disconnect()  # it is one now, and nobody else's use of this connection would succeed
@@ -259,6 +251,30 @@ class RedisServer:
 def _insist(connection: Any, identity: bytes | None) -> None:
     if connection.identity != identity:
         raise RedisUnavailable("another server answers at Redis' address than when this write began")
+
+
+def _run_unknown_scripts(connection: Any, commands: Sequence[Command], replies: list[Any], *, asking: bool) -> None:
+    """Load the scripts that the server does not know, and put their replies in place of those errors.
+
+    Those alone are sent again: the other commands have been carried out, and a count would count twice. A script that
+    may not be loaded has that refusal for its reply.
+    """
+    unknown: dict[str, list[int]] = {}
+    for place, reply in enumerate(replies):
+        if isinstance(reply, NoScriptError):
+            unknown.setdefault(str(commands[place][1]), []).append(place)
+    again: list[int] = []
+    for digest, places in unknown.items():
+        (loaded,) = _sent(connection, [("SCRIPT", "LOAD", SCRIPTS[digest].text)], asking=False)
+        if isinstance(loaded, redis.ResponseError):
+            replies[:] = [loaded if place in places else reply for place, reply in enumerate(replies)]
+        else:
+            again += places
+    if again:
+        for place, reply in zip(
+            again, _sent(connection, [commands[each] for each in again], asking=asking), strict=True
+        ):
+            replies[place] = reply
 
 
 def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list[Any]:
