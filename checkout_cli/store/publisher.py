@@ -202,6 +202,7 @@ class Publisher:
             _log.info("the index stays where it is: %s", error)
         for checkout_id in due[:AT_ONCE]:
             try:
+                self.redis.requirements.insist(checkout_id)
                 self.publish_row(checkout_id)
             except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)

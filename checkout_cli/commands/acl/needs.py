@@ -123,7 +123,11 @@ GROUPS = {
     "WAITING": "pending:scard,sscan LOOK ping",
     "LIST": "MEMBERS ours:zrange,zrevrank,zscore,zcount sessions:exists WAITING scan",
     "LOCK": "locks:set,get,getrange,evalsha,del,pexpire SCRIPTS",
-    "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS",
+    "REQUIREMENTS": (
+        "sessions:getex,evalsha,get,exists,strlen,pttl claims:set,del pending:srem,srandmember "
+        "index:type,zrange,zadd,zrem minutes:hincrby,pexpire SCRIPTS"
+    ),  # store/redis/requirements.py
+    "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS REQUIREMENTS",
     "ENTER": "PLACE ours:zadd,evalsha,zrem,type,sadd,srem SCRIPTS",
     "PUBLISH": "OPEN sessions:del ENTER",
     "FLUSH": "pending:evalsha,sadd,srem",

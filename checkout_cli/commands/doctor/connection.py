@@ -13,9 +13,10 @@ from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.config.fixes import redis_cli
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
-from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Process, user_name
 from checkout_cli.servers.providers import provider_of
+from checkout_cli.store.redis.requirements import REQUIREMENTS, lacks_unless_reader, told
 from checkout_cli.typed import typed
 
 CLOCKS_APART = 2.0
@@ -137,10 +138,7 @@ def _compared(context: DoctorContext, whose: str, ask: Callable[[], int]) -> Fin
 
 
 _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
-    "INFO": (
-        ("INFO", "server"),
-        "no identity of the server, so no copy in Redis is ever trusted: every read asks the database",
-    ),
+    "INFO": (("INFO", "server"), "memory, load and the server's version stay unknown"),
     "CONFIG GET": (("CONFIG", "GET", "maxmemory"), "memory tune and the checks of its settings have no answer"),
     "CLIENT LIST": (("CLIENT", "LIST", "ID", 1), "who is connected stays unknown"),
     "MEMORY USAGE": (("MEMORY", "USAGE", INDEX), "memory families knows no sizes"),
@@ -159,7 +157,7 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 
     Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
-    Everything works without them, but for what is said here.
+    Everything works without them, but for what is said here; the store's own needs are the check "requirements".
     """
     replies = server.replies(*(probe for probe, _ in _PROBES.values()))
     denied: dict[str, str] = {}
@@ -171,9 +169,6 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
             removed.append(name)
         elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
             raise reply  # any other error, as a cluster's redirection, comes from a server that let us ask
-    told, cost = replies[0], _PROBES["INFO"][1]
-    if isinstance(told, bytes) and not Info.parse(told).text("run_id"):
-        return crit(f"INFO tells no run_id: {cost}", "use a server that tells it: Redis 6.2 or Valkey 7.2, or later")
     if not denied and not removed:
         return ok(f"{', '.join(_PROBES)} are allowed")
     grants = list(dict.fromkeys(denied.values()))
@@ -185,8 +180,31 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     if grants:
         user = context.settings.redis_username or "default"
         fix = redis_cli(context.settings, "ACL", "SETUSER", user, *grants, place=address_text(*context.address(server)))
-    find = crit if "INFO" in lacking else warn
-    return find(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+    return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+
+
+@server_check("requirements", Group.CONNECTION, "info", "REQUIREMENTS")
+def requirements(context: DoctorContext, server: Inspector) -> Finding:
+    """Redis knows and allows all commands that the store needs, and tells its identity.
+
+    Each command is called once, in a form that changes nothing: providers remove some, other engines lack some, and ACL
+    rules deny some. A user who may neither read with GETEX nor run scripts only looks, and what the shop's user may do
+    stays unknown: run doctor with the shop's REDIS_USERNAME.
+    """
+    lacks = lacks_unless_reader(server.server)
+    if lacks is None:
+        raise Skip("this user only looks: run doctor with the REDIS_USERNAME of the shop")
+    if not lacks:
+        return ok(f"all {len(REQUIREMENTS)} commands that the store needs are there and allowed")
+    grants = list(dict.fromkeys(lack.grant for lack in lacks if lack.grant))
+    denied = [lack for lack in lacks if lack.reason == "denied"]
+    fix = "use a server that has them: Redis 6.2 or Valkey 7.2, or later, without rename-command"
+    if denied and len(denied) == len(lacks):
+        user = context.settings.redis_username or "default"
+        place = address_text(*context.address(server))
+        grant = redis_cli(context.settings, "ACL", "SETUSER", user, *grants, place=place)
+        fix = grant if grants else "checkoutctl acl application"
+    return crit(told(lacks), fix, lacks=[lack.command for lack in lacks], grants=grants)
 
 
 @server_check("managed", Group.CONNECTION)

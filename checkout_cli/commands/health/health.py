@@ -26,6 +26,8 @@ from checkout_cli.errors import (
     ExitCode,
     ReadOnlyAccount,
     RedisEmptied,
+    RedisInsufficient,
+    RedisUnavailable,
     TablesRefused,
     TierUnavailable,
 )
@@ -43,6 +45,14 @@ from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
 from checkout_cli.store.database_only import database_only
 from checkout_cli.store.records import Count, Totals
+from checkout_cli.store.redis.requirements import (
+    Lack,
+    concerns_caches,
+    lacks_unless_reader,
+    prevent_sessions,
+    prevent_trust,
+    told,
+)
 from checkout_cli.typed import typed
 
 GRACE = 0.25
@@ -88,13 +98,15 @@ class TierHealth:
 class RedisHealth(TierHealth, Partial):
     """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
 
-    ``missing`` are a cluster's servers that do not answer, ``cleanup`` is the last clean-up, ``server`` INFO's.
+    ``lacks`` is what the store needs and does not get, ``None`` where this user only looks and cannot tell. ``missing``
+    are a cluster's servers that do not answer, ``cleanup`` is the last clean-up, ``server`` INFO's.
     """
 
-    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving memory"
+    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving [lacks] memory"
 
     serving: bool = False
     memory: Memory | None = None
+    lacks: tuple[Lack, ...] | None = None
     missing: tuple[str, ...] = ()
     cleanup: Heartbeat | None = None
     server: Info | None = None
@@ -287,13 +299,16 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     used, server, replication, cluster = (Info.parse(raw if isinstance(raw, bytes) else b"") for raw in sections)
     memory = None if used.integer("used_memory") is None else Memory.of(store.settings.redis_place, used)
     problem = _refusal(store.settings, replication, cluster, memory)
-    if problem is None and not (server.text("run_id") and replication.text("master_replid")):
-        problem = TierUnavailable(
-            f"Redis at {store.settings.redis_place} does not tell its identity (INFO: run_id, master_replid): nothing "
-            "there is trusted, and the database answers every read",
-            hint="checkoutctl doctor --only capability",
-        )
-    serving = store.settings.enable_checkout_sessions and problem is None
+    lacks, serving = None, False
+    if problem is None:
+        try:
+            lacks = _lacks(store)
+            serving = store.settings.enable_checkout_sessions and not prevent_trust(lacks or ())
+        except CheckoutError as error:
+            problem = error
+    if lacks:
+        what = f"Redis at {store.settings.redis_place} does not give the store what it needs: {told(lacks)}"
+        problem = RedisInsufficient(what)
     missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
     if missing and problem is None:
         host, port = split_address(missing[0])
@@ -307,6 +322,7 @@ def _redis(store: CheckoutStore) -> RedisHealth:
         problem,
         serving=serving,
         memory=memory,
+        lacks=lacks,
         missing=missing,
         cleanup=cleanup,
         server=server,
@@ -324,6 +340,22 @@ def _compared(store: CheckoutStore, redis: RedisHealth, database: TierHealth) ->
     uptime = None if redis.server is None else redis.server.integer("uptime_in_seconds")
     hint = (redis.memory and redis.memory.before_filling) or None
     return replace(redis, problem=RedisEmptied(lost.in_words(now, uptime), hint=hint))
+
+
+def _lacks(store: CheckoutStore) -> tuple[Lack, ...] | None:
+    """What the servers that answer lack, each once; without sessions in Redis, only what concerns caches counts."""
+    found: dict[Lack, None] = {}
+    for server in store.redis.servers():
+        try:
+            lacks = lacks_unless_reader(server)
+        except RedisUnavailable:
+            if not store.redis.is_cluster:
+                raise
+            continue
+        if lacks is None:
+            return None
+        found |= dict.fromkeys(lacks)
+    return tuple(lack for lack in found if store.settings.enable_checkout_sessions or concerns_caches(lack))
 
 
 def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Memory | None) -> CheckoutError | None:
@@ -367,7 +399,8 @@ def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Sta
     takes_writes = database.connected and database.problem is None
     if takes_writes and redis.connected and redis.problem is None:
         return Status.HEALTHY
-    left = takes_writes or (redis.connected and settings.enable_checkout_sessions)
+    is_of_use = settings.enable_checkout_sessions and not prevent_sessions(redis.lacks or ())
+    left = takes_writes or (redis.connected and is_of_use)
     return Status.DEGRADED if left else Status.UNHEALTHY
 
 

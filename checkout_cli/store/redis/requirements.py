@@ -63,10 +63,8 @@ REQUIREMENTS = (
     Requirement("PEXPIRE", UNCOUNTED, ("PEXPIRE", _MINUTE, "no-number")),
     Requirement("TIME", TIMELESS, ("TIME",)),
 )
-IDENTITY = Requirement("INFO", UNTRUSTED, ("INFO",))
-"""``run_id`` and ``master_replid``, which every connection asks for when it begins."""
-_LOOKS_ONLY = ("GETEX", "EVALSHA")
-"""Commands that a user who only looks is not granted, which says nothing of what the shop's own user may do."""
+_TELLING = ("GET", "GETEX", "EVALSHA")
+"""Commands that tell a user who only looks: GET is granted and the others are not, by command or by key."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -91,6 +89,10 @@ class Lack:
         return said[self.reason]
 
 
+_NO_IDENTITY = Lack("INFO", UNTRUSTED, "not told")
+"""``run_id`` and ``master_replid``, which every connection asks for when it begins."""
+
+
 def told(lacks: Iterable[Lack]) -> str:
     """All lacks in words, each consequence once."""
     by_consequence: dict[str, list[str]] = {}
@@ -99,20 +101,48 @@ def told(lacks: Iterable[Lack]) -> str:
     return "; ".join(f"{', '.join(its)}: {consequence}" for consequence, its in by_consequence.items())
 
 
+def prevent_sessions(lacks: Iterable[Lack]) -> bool:
+    """Whether the store keeps no session in a Redis that lacks these."""
+    return any(lack.consequence == SESSIONS for lack in lacks)
+
+
+def prevent_trust(lacks: Iterable[Lack]) -> bool:
+    """Whether no read is answered by a Redis that lacks these."""
+    return any(lack.consequence in {SESSIONS, UNTRUSTED} for lack in lacks)
+
+
+def concerns_caches(lack: Lack) -> bool:
+    """Whether delivery charges and coupons, too, miss it."""
+    return lack.consequence in {UNTRUSTED, TIMELESS}
+
+
 def lacks_of(server: RedisServer) -> tuple[Lack, ...]:
     """What a server lacks, asked in one round trip; nothing is changed there. Raises ``RedisUnavailable``."""
     identity, replies = server.exchange([each.call for each in REQUIREMENTS])
-    found = [] if identity is not None else [Lack(IDENTITY.command, IDENTITY.consequence, "not told")]
+    found = () if identity is not None else (_NO_IDENTITY,)
     return (*found, *_lacks(REQUIREMENTS, replies))
 
 
-def lacks_for_anybody(server: RedisServer) -> tuple[Lack, ...] | None:
-    """:func:`lacks_of`, or ``None`` for a user who only looks, and is not asked for more than shows that."""
-    first = [each for each in REQUIREMENTS if each.command in _LOOKS_ONLY]
-    _, replies = server.exchange([each.call for each in first])
-    if [getattr(reply, "grant", None) for reply in replies] == [f"+{each.command.lower()}" for each in first]:
-        return None
+def lacks_unless_reader(server: RedisServer) -> tuple[Lack, ...] | None:
+    """:func:`lacks_of`, or ``None`` for a user who only looks: what the shop's own user may do stays unknown then.
+
+    Such a user is asked no more than shows that: the server notes each denial in its log.
+    """
+    telling = [each for each in REQUIREMENTS if each.command in _TELLING]
+    identity, replies = server.exchange([each.call for each in telling])
+    of = dict(zip((each.command for each in telling), replies, strict=True))
+    if (
+        _is_denied(of["GETEX"], "+getex")
+        and _is_denied(of["EVALSHA"], "+evalsha")
+        and not _is_denied(of["GET"], "+get")
+    ):
+        return None if identity is not None else (_NO_IDENTITY,)
     return lacks_of(server)
+
+
+def _is_denied(reply: Any, grant: str) -> bool:
+    """Whether a command was denied itself, or its key, and not another command that a script uses."""
+    return isinstance(reply, CommandDenied) and reply.grant in {"", grant}
 
 
 def _lacks(requirements: Sequence[Requirement], replies: Sequence[Any]) -> list[Lack]:
@@ -195,6 +225,5 @@ class Requirements:
 
 
 def _refuse(server: RedisServer, lacks: Sequence[Lack]) -> None:
-    found = [lack for lack in lacks if lack.consequence == SESSIONS]
-    if found:
-        raise RedisInsufficient(f"Redis at {server.place} is of no use for sessions: {told(found)}")
+    if prevent_sessions(lacks):
+        raise RedisInsufficient(f"Redis at {server.place} does not give the store what it needs: {told(lacks)}")

@@ -452,7 +452,7 @@ def test_a_denied_command_is_told_with_its_grant_and_its_cost(
         client.execute_command("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", f"-{command}")
     settings = at(server.port, redis_username="limited", redis_password="secret")
     found = finding(settings, "capability", tmp_path)
-    assert found.status is (Status.CRIT if command == "info" else Status.WARN)
+    assert found.status is Status.WARN
     assert found.numbers["grants"] == [grant]
     assert found.fix.endswith(shlex.join(["ACL", "SETUSER", "limited", grant]))
     with server.client() as client:  # the grant is exactly what was missing
@@ -462,17 +462,18 @@ def test_a_denied_command_is_told_with_its_grant_and_its_cost(
 
 def test_without_info_no_copy_is_trusted_and_that_is_said(valkey_server: StartServer, tmp_path: Path) -> None:
     server = valkey_server("--rename-command", "INFO", "")
-    found = finding(at(server.port), "capability", tmp_path)
+    assert finding(at(server.port), "capability", tmp_path).status is Status.WARN
+    found = finding(at(server.port), "requirements", tmp_path)
     assert found.status is Status.CRIT
-    assert "every read asks the database" in found.evidence
+    assert "the database answers every read" in found.evidence
 
 
 def test_a_server_that_tells_no_run_id_is_critical(valkey: ValkeyServer, tmp_path: Path) -> None:
     with Liar(valkey.port) as liar:
-        assert finding(at(liar.port), "capability", tmp_path).status is Status.OK
+        assert finding(at(liar.port), "requirements", tmp_path).status is Status.OK
         liar.lies["INFO"] = without_run_id
-        found = finding(at(liar.port), "capability", tmp_path)
-    assert (found.status, found.evidence[:22]) == (Status.CRIT, "INFO tells no run_id: ")
+        found = finding(at(liar.port), "requirements", tmp_path)
+    assert (found.status, found.evidence[:24]) == (Status.CRIT, "its identity is not told")
 
 
 def test_a_command_that_its_provider_removed_is_told_and_no_fault(valkey_server: StartServer, tmp_path: Path) -> None:

@@ -254,7 +254,10 @@ def test_where_the_heartbeat_may_not_be_read_the_rest_is_there(
     report = looked(
         dataclasses.replace(store.settings, redis_port=server.port, redis_username="shy", redis_password="secret")
     )
-    assert (report.status, report.redis.cleanup) == (Status.HEALTHY, None)
+    # Who may read a session, and write none, only looks; who may not GET at all is a shop that lacks something.
+    expected = (Status.DEGRADED, "GET") if rule == "-get" else (Status.HEALTHY, None)
+    lacking = report.redis.lacks[0].command if report.redis.lacks else None
+    assert (report.status, lacking, report.redis.cleanup) == (*expected, None)
     assert report.redis.memory is not None
     assert report.sessions.count is not None
 
@@ -297,7 +300,7 @@ def test_a_server_without_an_identity_is_of_no_use(store: CheckoutStore, valkey:
         assert looked(settings).status is Status.HEALTHY
         liar.lies["INFO"] = without_run_id
         report = looked(settings)
-    assert (report.status, report.redis.hint) == (Status.DEGRADED, "checkoutctl doctor --only capability")
+    assert (report.status, report.redis.hint) == (Status.DEGRADED, "checkoutctl doctor --only requirements")
 
 
 def test_a_replica_answers_and_does_not_serve(store: CheckoutStore, valkey_server: StartServer) -> None:
