@@ -80,6 +80,11 @@ def minute_key(minute: int) -> str:
     return f"{MINUTE_PREFIX}{minute}"
 
 
+def tiers_key(minute: int) -> str:
+    """The key of the reads and writes of one minute by tier: of its own, as plain commands count them."""
+    return f"{MINUTE_PREFIX}tiers:{minute}"
+
+
 class Family(StrEnum):
     """What a key is for; ``ours`` are those that we add, ``other`` those that are no checkout's."""
 

@@ -70,12 +70,13 @@ _Arguments = ParamSpec("_Arguments")
 def _measured(
     call: Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement],
 ) -> Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement]:
-    """Note the duration of each call that succeeds."""
+    """Note the duration of each call that succeeds, and its acknowledgement."""
 
     @functools.wraps(call)
     def timed(store: CheckoutStore, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> Acknowledgement:
         started = store.clock.elapsed()
         answer = call(store, *arguments, **options)
+        store.bookkeeping.tiers.wrote(answer)
         store.bookkeeping.took(call.__name__, store.clock.elapsed() - started)
         return answer
 
@@ -152,6 +153,11 @@ class CheckoutStore:
         Raises ``SessionNotFound`` (or ``SessionExpired`` or ``SessionDeleted``, its kinds), ``SessionCorrupt`` where no
         tier has a good copy, or ``TierUnavailable`` where it may exist. Without Redis, external sessions are not found.
         """
+        session = self._read(checkout_id)
+        self.bookkeeping.tiers.reads[session.tier] += 1
+        return session
+
+    def _read(self, checkout_id: str) -> Session:
         reading = self.reading
         possible_id(checkout_id)
         if self.settings.enable_checkout_sessions:

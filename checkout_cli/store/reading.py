@@ -60,6 +60,8 @@ class Reading:
         if due is not None:
             self.publisher.look_around(due)
             self.bookkeeping.send_due()
+        elif self.redis.breaker.is_open:
+            self.bookkeeping.send_due()  # nothing is sent, and each minute's reads are put aside
 
     def open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
         """The first step of every operation: the value in Redis; ``None`` if that is unavailable or switched off."""

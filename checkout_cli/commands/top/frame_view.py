@@ -51,7 +51,7 @@ def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | Non
     blocks = [
         _head(look.snapshot.health, notes),
         [*_memory(look.memory, room), *_sessions(look)],
-        [*_minutes(look.snapshot.report, room), *_caches(look.snapshot.report)],
+        [*_minutes(look.snapshot.report, room), *_caches(look.snapshot.report), *_tiers(look.snapshot.report)],
     ]
     lists = [_ending(look), _slow(look)]
     height = None if room.height is None else max(room.height - (foot is not None), 1)
@@ -185,6 +185,22 @@ def _caches(report: StatisticsReport | None) -> Lines:
         for name, counts in report.caches.items()
     ]
     return [_line("cache hits", ",  ".join(rates))]
+
+
+def _tiers(report: StatisticsReport | None) -> Lines:
+    """Which tiers answered reads and acknowledged writes; without Redis among them, in yellow."""
+    if report is None or report.tiers is None:
+        return []
+    tiers = report.tiers
+    parts: list[str | tuple[str, str]] = []
+    for kind, counts in (("reads", tiers.reads), ("writes", tiers.writes)):
+        shares = [f"{tier} {percentage(tiers.share(kind, tier))}" for tier, number in counts.items() if number]
+        text = f"{kind} {', '.join(shares) or 'none'}{';  ' if kind == 'reads' else ''}"
+        is_odd = bool(shares) and kind == "reads" and (tiers.share(kind, "redis") or 0) < 0.5
+        parts.append((text, "yellow") if is_odd else text)
+    if tiers.unpublished:
+        parts.append((f" ({tiers.unpublished:,} not in Redis at first)", "yellow"))
+    return [_line("by tier", *parts)]
 
 
 # Lists

@@ -119,7 +119,7 @@ SHAPES: dict[str, Shape] = {
     "TYPE": text,
     "RANDOMKEY": text_or_nothing,
     "SCAN": PAGE_OF_TEXTS,
-    **dict.fromkeys(("EXISTS", "DEL", "PTTL", "TTL", "STRLEN", "PEXPIRE", "EXPIRE"), integer),
+    **dict.fromkeys(("EXISTS", "DEL", "PTTL", "TTL", "STRLEN", "PEXPIRE", "EXPIRE", "HINCRBY"), integer),
     **dict.fromkeys(("GET", "GETEX", "SET"), text_or_nothing),
     "GETRANGE": text,
     "MGET": some(text_or_nothing),

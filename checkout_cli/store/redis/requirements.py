@@ -63,6 +63,8 @@ REQUIREMENTS = (
     Requirement("PEXPIRE", UNCOUNTED, ("PEXPIRE", _MINUTE, "no-number")),
     Requirement("TIME", TIMELESS, ("TIME",)),
 )
+NEEDED = ("INFO", *(each.command for each in REQUIREMENTS))
+"""The names of all that the store needs; INFO tells the server's identity, and every connection begins with it."""
 _TELLING = ("GET", "GETEX", "EVALSHA")
 """Commands that tell a user who only looks: GET is granted and the others are not, by command or by key."""
 
@@ -90,7 +92,6 @@ class Lack:
 
 
 _NO_IDENTITY = Lack("INFO", UNTRUSTED, "not told")
-"""``run_id`` and ``master_replid``, which every connection asks for when it begins."""
 
 
 def told(lacks: Iterable[Lack]) -> str:
