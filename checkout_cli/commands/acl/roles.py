@@ -45,6 +45,15 @@ class Role:
         return list(self.entries)
 
     @property
+    def withheld_by_reason(self) -> dict[str, str]:
+        """The withheld commands as parts of a rule, those of one reason together, by the reason."""
+        reasons = dict.fromkeys(self.withheld.values())
+        return {
+            reason: " ".join(f"+{command}" for command, its in self.withheld.items() if its == reason)
+            for reason in reasons
+        }
+
+    @property
     def not_granted(self) -> dict[str, str]:
         """The withheld commands as parts of a rule."""
         return {f"+{command}": reason for command, reason in self.withheld.items()}

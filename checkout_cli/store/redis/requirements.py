@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisInsufficient, RedisRefusing, RedisUnavailable
 from checkout_cli.keys import INDEX, PENDING, claim_key, minute_key, session_key
+from checkout_cli.store.after_fork import in_each_child
 from checkout_cli.store.redis.commands import Command, Script, register
 from checkout_cli.store.redis.server import RedisServer
 
@@ -57,10 +58,10 @@ REQUIREMENTS = (
     Requirement("PTTL", FLUSHES, ("PTTL", _SESSION)),
     Requirement("TYPE", INDEXED, ("TYPE", INDEX)),
     Requirement("ZRANGE", INDEXED, ("ZRANGE", INDEX, 0, 0)),
-    Requirement("ZADD", INDEXED, ("ZADD", INDEX, "XX", "no-number", _NO_ID)),
+    Requirement("ZADD", INDEXED, ("ZADD", INDEX, "XX", 0, _NO_ID)),
     Requirement("ZREM", INDEXED, ("ZREM", INDEX, _NO_ID)),
     Requirement("HINCRBY", UNCOUNTED, ("HINCRBY", _MINUTE, _NO_ID, "no-number")),
-    Requirement("PEXPIRE", UNCOUNTED, ("PEXPIRE", _MINUTE, "no-number")),
+    Requirement("PEXPIRE", UNCOUNTED, ("PEXPIRE", _MINUTE, 1000)),
     Requirement("TIME", TIMELESS, ("TIME",)),
 )
 NEEDED = ("INFO", *(each.command for each in REQUIREMENTS))
@@ -171,10 +172,16 @@ class Requirements:
     def __init__(self, server_of: Callable[[str], RedisServer], elapsed: Callable[[], float]) -> None:
         self._server_of = server_of
         self._elapsed = elapsed
-        self._lock = threading.Lock()
+        self._begin_anew()
         self._met: set[bytes | None] = set()
         self._lacking: dict[str, tuple[Lack, ...]] = {}
         self._again_at: dict[str, float] = {}
+
+        in_each_child(self, Requirements._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Another thread of the parent may hold the lock; what is known of the servers stays true."""
+        self._lock = threading.Lock()
 
     @property
     def allow_flushes(self) -> bool:
