@@ -120,9 +120,9 @@ def concerns_caches(lack: Lack) -> bool:
 
 def lacks_of(server: RedisServer) -> tuple[Lack, ...]:
     """What a server lacks, asked in one round trip; nothing is changed there. Raises ``RedisUnavailable``."""
-    identity, replies = server.exchange([each.call for each in REQUIREMENTS])
+    identity, replies = _asked(server, REQUIREMENTS)
     found = () if identity is not None else (_NO_IDENTITY,)
-    return (*found, *_lacks(REQUIREMENTS, replies))
+    return (*found, *_lacks(server, replies))
 
 
 def lacks_unless_reader(server: RedisServer) -> tuple[Lack, ...] | None:
@@ -131,7 +131,7 @@ def lacks_unless_reader(server: RedisServer) -> tuple[Lack, ...] | None:
     Such a user is asked no more than shows that: the server notes each denial in its log.
     """
     telling = [each for each in REQUIREMENTS if each.command in _TELLING]
-    identity, replies = server.exchange([each.call for each in telling])
+    identity, replies = _asked(server, telling)
     of = dict(zip((each.command for each in telling), replies, strict=True))
     if (
         _is_denied(of["GETEX"], "+getex")
@@ -147,15 +147,21 @@ def _is_denied(reply: Any, grant: str) -> bool:
     return isinstance(reply, CommandDenied) and reply.grant in {"", grant}
 
 
-def _lacks(requirements: Sequence[Requirement], replies: Sequence[Any]) -> list[Lack]:
+def _asked(server: RedisServer, requirements: Sequence[Requirement]) -> tuple[bytes | None, list[Any]]:
+    """The replies, errors among them. In a cluster most keys are another server's, so no error closes this one off."""
+    identity, replies = server.send([each.call for each in requirements])
+    return identity, list(map(server.explained, replies))
+
+
+def _lacks(server: RedisServer, replies: Sequence[Any]) -> list[Lack]:
     """Any other error, as a cluster's redirection or a full memory, comes from a server that knows and allows it."""
     lacks = []
-    for each, reply in zip(requirements, replies, strict=True):
+    for each, reply in zip(REQUIREMENTS, replies, strict=True):
         if isinstance(reply, CommandDenied):
             lacks.append(Lack(each.command, each.consequence, "denied", reply.grant))
         elif isinstance(reply, CommandUnknown):
             lacks.append(Lack(each.command, each.consequence, "unknown"))
-        elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
+        elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing) and not server.is_cluster:
             raise reply
     named = {lack.command for lack in lacks} & {"SCRIPT LOAD", "GET"}
     # The script's reply is the refusal of its loading, or of its GET, and those are named already.

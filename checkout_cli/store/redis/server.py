@@ -130,6 +130,10 @@ class RedisServer:
         failure.__cause__ = reply
         return failure
 
+    def explained(self, reply: Any) -> Any:
+        """A reply with its error translated, which tells nothing of whether this server works."""
+        return translated(reply, self._settings, self.place) if isinstance(reply, redis.RedisError) else reply
+
     def look_again(self) -> bytes | None:
         """The primary's identity, ``None`` for a replica: it may have changed under its connections, then remade."""
         self.breaker.check()

@@ -165,7 +165,7 @@ def test_it_is_asked_once_and_again_after_a_restart(
     server = valkey_server()
     with make_store(replace(settings, redis_port=server.port), clock) as store:
         make_tables(store.database)
-        exchanges = count_calls(store.redis.servers()[0], "exchange", monkeypatch)
+        exchanges = count_calls(store.redis.servers()[0], "send", monkeypatch)
 
         def probes() -> int:
             return sum(len(commands) == len(REQUIREMENTS) for commands, *_ in exchanges)
