@@ -5,5 +5,7 @@ RECORD = Command(
     place=11,
     summary="Say whether sessions are served: healthy, degraded, unhealthy.",
     example="checkoutctl health --json",
-    uses=(Use("", "reader", "COUNT WAITING", "IDENTITY REQUIREMENTS legacy:type,hlen,hgetall,memory|usage jobs:getrange"),),
+    uses=(
+        Use("", "reader", "COUNT WAITING", "IDENTITY REQUIREMENTS legacy:type,hlen,hgetall,memory|usage jobs:getrange"),
+    ),
 )
