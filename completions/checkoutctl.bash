@@ -4,7 +4,7 @@
 _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
-    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
+    '') commands='setup demo doctor ping health config sessions sync migrate cleanup cache stats top users memory info slowlog latency monitor incident acl bench serve cron completion help' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'setup') options='--check --explain -y --yes --timeout --json -h --help' valued='--explain --timeout' ;;
     'demo') options='--fast --keep --json -h --help' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
@@ -78,6 +78,7 @@ _checkoutctl_place() {
     'completion') commands='show install' options='-h --help' ;;
     'completion show') options='-h --help' ;;
     'completion install') options='--shell --dry-run -y --yes --json -h --help' valued='--shell' ;;
+    'help') options='--json -h --help' ;;
     esac
 }
 

@@ -121,10 +121,6 @@ def record(directory: Path) -> str:
         shop.redis.kill()
         lines = ["# Redis has been killed: kill -9", *shop.typed("health")]
         lines += shop.typed(f"sessions update {shop.open} --set 'notes=Ring twice'")
-        lines.append("# Redis is back")
-        shop.redis.start()
-        shop.somebody_searches()
-        lines += shop.typed("top --once")
     finally:
         shop.redis.kill()
     return "\n".join(lines).strip() + "\n"
