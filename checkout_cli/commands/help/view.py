@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from checkout_cli.commands.help.topics import Topic
 from checkout_cli.terminal.output import columns_of, is_terminal, narrate, show, write, write_json, write_table
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.table import Table
 
 _LINE = 100
 """Columns of a readable line of prose."""
@@ -26,10 +31,23 @@ def show_topic(topic: Topic, *, as_json: bool) -> None:
     if as_json:
         write_json(topic)
     elif is_terminal(sys.stdout):
-        from rich.console import Group
-        from rich.constrain import Constrain
-        from rich.markdown import Markdown
-
-        show(Constrain(Group(Markdown(topic.text, code_theme="ansi_dark", inline_code_theme="ansi_dark")), _LINE))
+        show(_laid_out(topic.text))
     else:
         write(topic.text)
+
+
+def _laid_out(text: str) -> RenderableType:
+    from rich.constrain import Constrain
+    from rich.markdown import Markdown, TableElement
+
+    class WholeWords(TableElement):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+            for table in super().__rich_console__(console, options):
+                for column in table.columns:  # type: ignore[union-attr]
+                    column.overflow = "fold"  # Rich would cut a word that is wider than its column
+                yield table  # type: ignore[misc]
+
+    class Page(Markdown):
+        elements: ClassVar = {**Markdown.elements, "table_open": WholeWords}
+
+    return Constrain(Page(text, code_theme="ansi_dark"), _LINE)
